@@ -1,0 +1,54 @@
+"""What is kept of every change: a flat row for analytics, and an audit entry with both images. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from afterwrite import Change
+from manga_assist import keys
+
+
+def analytics_row(change: Change) -> dict[str, Any]:
+    """A flat row about the change; a turn's words stay out of it. An item that lacks a field has none here."""
+    sort_key = change.keys["SK"]
+    kind = keys.item_type(sort_key)
+    image = change.new or change.old or {}
+    row: dict[str, Any] = {
+        "event_id": change.id,
+        "event_name": change.event_name,
+        "session_id": keys.session_id_of(change.keys["PK"]),
+        "item_type": kind,
+        "sk": sort_key,
+        "by_ttl": change.by_ttl,
+        "size_bytes": change.size_bytes,
+        "at_ms": change.created_at_ms,
+    }
+    if kind == "turn":
+        row["role"] = image.get("role")
+        row["turn_number"] = keys.turn_number(sort_key)
+    elif kind == "meta":
+        row["status"] = image.get("status")
+        row["old_status"] = (change.old or {}).get("status")
+        row["turn_count"] = image.get("turn_count")
+    elif kind == "handoff":
+        row["reason"] = image.get("reason")
+        row["agent_id"] = image.get("agent_id")
+    elif kind == "summary":
+        row["window_number"] = keys.summary_number(sort_key)
+        row["summary_method"] = image.get("method")
+    return row
+
+
+def audit_entry(change: Change) -> dict[str, Any]:
+    """Who changed what, and how: both images in DynamoDB's own form, which keeps the values' types."""
+    return {
+        "event_id": change.id,
+        "event_name": change.event_name,
+        "table": change.table,
+        "keys": change.keys_image,
+        "before": change.old_image,
+        "after": change.new_image,
+        "by": dict(change.user_identity) if change.user_identity else None,
+        "sequence_number": change.sequence_number,
+        "at_ms": change.created_at_ms,
+    }

@@ -1,0 +1,39 @@
+"""The command line: which figures to take, for how long, and how to print them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+
+from bench import flows, latency, put
+from bench.report import Figure, machine, table
+
+FIGURES: dict[str, Callable[[float], Figure]] = {
+    "put": put.measure,
+    "latency": latency.measure,
+    "flows": flows.measure,
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Take the figures and print them; 1 where a check of a measurement failed."""
+    parser = argparse.ArgumentParser(prog="python bench/run.py", description=__doc__)
+    parser.add_argument("figure", choices=[*FIGURES, "all"])
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    options = parser.parse_args(arguments)
+    names = list(FIGURES) if options.figure == "all" else [options.figure]
+    figures = [FIGURES[name](options.seconds) for name in names]
+    if options.json:
+        print(json.dumps({"machine": machine(), "figures": [figure.as_json() for figure in figures]}))
+    else:
+        print(", ".join(f"{name}: {value}" for name, value in machine().items()))
+        for figure in figures:
+            print(table(figure))
+    return 1 if any(figure.faults for figure in figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

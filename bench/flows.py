@@ -1,0 +1,146 @@
+"""Changes a second through all flows of MangaAssist, from the first write to the last effect.
+
+The writes are those of its sessions API for real conversations, recorded beforehand and sent over 16 connections,
+each conversation in order. Ours carries every flow: summaries, analytics, audit, hand-offs with their three
+subscribers, lifecycle events with their targets. The peer carries one: stream, Lambda, SQS.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+from bench import engine
+from bench.load import Load, in_own_process, send
+from bench.ministack_flow import ministack_flow
+from bench.processes import Unavailable
+from bench.report import Figure
+from bench.wire import System, request_bytes
+
+from afterwrite import open_data
+from manga_assist import conversations
+from manga_assist.load import RETENTION_S, counter, plan, write_conversation
+from manga_assist.sessions import Sessions
+
+ROUNDS = 3
+CONNECTIONS = 16
+CONVERSATIONS = 400
+PEER_CONVERSATIONS = 80
+TABLE = "manga-assist-sessions"
+APP = Path(__file__).resolve().parents[1] / "apps" / "manga_assist" / "app.py"
+PEER = "ministack, one flow (in memory)"
+DRAINED_S_MAX = 120.0
+POLL_S = 0.05
+# Analytics rows are gathered for this long before a file is written; they count as effects only then.
+BUFFER_S = 1
+
+
+@dataclass(frozen=True)
+class Drained:
+    """One run: the writes' load, how many changes there were, and how long until the last effect."""
+
+    load: Load
+    changes: int
+    seconds: float
+
+    def measures(self) -> Mapping[str, float]:
+        """What is reported."""
+        return {"changes/s": self.changes / self.seconds, "changes": self.changes, "seconds": self.seconds}
+
+
+def measure(_seconds: float) -> Figure:
+    """Alternating rounds over both systems, each with a fresh engine; the writes set how long one takes."""
+    figure = Figure("changes/s through all flows of MangaAssist, until the last effect")
+    for _ in range(ROUNDS):
+        for name, run in ((engine.NAME, _ours), (PEER, _peer)):
+            if name in figure.absent:
+                continue
+            try:
+                drained = run()
+            except Unavailable as reason:
+                figure.leave_out(name, str(reason))
+                continue
+            except TimeoutError as error:
+                figure.fault(f"{name}: {error}")
+                continue
+            for fault in drained.load.faults():
+                figure.fault(f"{name}: {fault}")
+            figure.add(name, drained.measures())
+    return figure
+
+
+def _ours() -> Drained:
+    with engine.afterwrite(APP, {"MANGA_ASSIST_BUFFER_S": str(BUFFER_S)}) as running:
+        load = in_own_process(replay, running.system, CONVERSATIONS)
+        view: Any = open_data(running.data)
+        ended = _wait_until(view.idle)
+        changes = sum(1 for _ in view.changes(TABLE))
+    return Drained(load, changes, ended - load.began_ns / 1e9)
+
+
+def _peer() -> Drained:
+    with ministack_flow(TABLE, batch_size=1000) as flow:
+        load = in_own_process(replay, flow.system, PEER_CONVERSATIONS)
+        changes = sum(writes for _operation, _body, writes in _recorded_all(PEER_CONVERSATIONS))
+        ended = _wait_until(lambda: flow.waiting() >= changes)
+    return Drained(load, changes, ended - load.began_ns / 1e9)
+
+
+def _wait_until(condition: Any) -> float:
+    """The time, in seconds since the epoch, at which the condition was found to hold. Raises TimeoutError."""
+    deadline = time.monotonic() + DRAINED_S_MAX
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"effects were still under way {DRAINED_S_MAX:.0f} s after the last write")
+        time.sleep(POLL_S)
+    return time.time()
+
+
+def replay(system: System, count: int) -> Load:
+    """Send the writes of `count` conversations, each conversation in order."""
+    sequences = [
+        [request_bytes(system, operation, body) for operation, body, _writes in recorded]
+        for recorded in _recorded(count)
+    ]
+    return send(system, sequences, connections=CONNECTIONS)
+
+
+def _recorded_all(count: int) -> Iterator[tuple[str, bytes, int]]:
+    for recorded in _recorded(count):
+        yield from recorded
+
+
+def _recorded(count: int) -> Iterator[list[tuple[str, bytes, int]]]:
+    """For each conversation its requests: the operation, the body, and how many items it writes."""
+    written = counter()
+    for index, conversation in enumerate(conversations.load(10, count)):
+        recorder = _Recorder()
+        sessions = Sessions(cast("Any", recorder), TABLE, retention_s=RETENTION_S)
+        fate = plan(index, len(conversation.turns))
+        write_conversation(sessions, conversation, fate, written)
+        yield recorder.requests
+
+
+class _Recorder:
+    """Stands where boto3's client stands, and keeps what it is asked to send; every transaction succeeds."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, bytes, int]] = []
+
+    def transact_write_items(self, **parameters: Any) -> dict[str, Any]:
+        body = {**parameters, "ClientRequestToken": str(uuid.uuid4())}
+        encoded = orjson.dumps(body, default=_base64)
+        self.requests.append(("TransactWriteItems", encoded, len(parameters["TransactItems"])))
+        return {}
+
+
+def _base64(value: object) -> str:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    raise TypeError(f"expected what a request holds, got {type(value).__name__}")

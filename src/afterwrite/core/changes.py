@@ -1,0 +1,144 @@
+"""Change: one item-level change, with images that are decoded only when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from afterwrite.core.values import Item, decode_item
+
+INSERT: Final = "INSERT"
+MODIFY: Final = "MODIFY"
+REMOVE: Final = "REMOVE"
+EVENT_NAMES: Final = (INSERT, MODIFY, REMOVE)
+
+KEYS_ONLY: Final = "KEYS_ONLY"
+NEW_IMAGE: Final = "NEW_IMAGE"
+OLD_IMAGE: Final = "OLD_IMAGE"
+NEW_AND_OLD_IMAGES: Final = "NEW_AND_OLD_IMAGES"
+VIEW_TYPES: Final = (KEYS_ONLY, NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES)
+
+# Who deletes an expired item (S25).
+TTL_IDENTITY: Final[Mapping[str, str]] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
+
+Image: TypeAlias = bytes | Item
+"""An item in the wire form, as JSON text or already parsed."""
+
+
+def _parsed(image: Image) -> Item:
+    return orjson.loads(image) if isinstance(image, bytes) else image
+
+
+class Change:
+    """One item-level change of a table.
+
+    `keys`, `new` and `old` are Python values (numbers as Decimal), decoded when first read; `new` and `old` are
+    None where the item was absent or the stream's view type leaves them out. `sequence_number` is decimal text
+    and compares as an integer (S9); it is None for a change that came through Kinesis (S26). `created_at_us`
+    is in microseconds since the epoch.
+    """
+
+    __slots__ = (
+        "_keys",
+        "_keys_image",
+        "_new",
+        "_new_image",
+        "_old",
+        "_old_image",
+        "created_at_us",
+        "event_name",
+        "id",
+        "sequence_number",
+        "size_bytes",
+        "table",
+        "user_identity",
+        "view_type",
+    )
+
+    def __init__(
+        self,
+        *,
+        id: str,
+        table: str,
+        event_name: str,
+        keys: Image,
+        new_image: Image | None = None,
+        old_image: Image | None = None,
+        sequence_number: str | None = None,
+        created_at_us: int = 0,
+        size_bytes: int = 0,
+        user_identity: Mapping[str, str] | None = None,
+        view_type: str = NEW_AND_OLD_IMAGES,
+    ) -> None:
+        self.id = id
+        self.table = table
+        self.event_name = event_name
+        self.sequence_number = sequence_number
+        self.created_at_us = created_at_us
+        self.size_bytes = size_bytes
+        self.user_identity = user_identity
+        self.view_type = view_type
+        self._keys_image = keys
+        self._new_image = new_image
+        self._old_image = old_image
+        self._keys: dict[str, Any] | None = None
+        self._new: dict[str, Any] | None = None
+        self._old: dict[str, Any] | None = None
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """The item's key attributes."""
+        if self._keys is None:
+            self._keys = decode_item(_parsed(self._keys_image))
+        return self._keys
+
+    @property
+    def new(self) -> Mapping[str, Any] | None:
+        """The item after the change."""
+        if self._new is None and self._new_image is not None:
+            self._new = decode_item(_parsed(self._new_image))
+        return self._new
+
+    @property
+    def old(self) -> Mapping[str, Any] | None:
+        """The item before the change."""
+        if self._old is None and self._old_image is not None:
+            self._old = decode_item(_parsed(self._old_image))
+        return self._old
+
+    @property
+    def keys_image(self) -> Item:
+        """The keys in the wire form."""
+        return _parsed(self._keys_image)
+
+    @property
+    def new_image(self) -> Item | None:
+        """The item after the change in the wire form."""
+        return None if self._new_image is None else _parsed(self._new_image)
+
+    @property
+    def old_image(self) -> Item | None:
+        """The item before the change in the wire form."""
+        return None if self._old_image is None else _parsed(self._old_image)
+
+    @property
+    def created_at_ms(self) -> int:
+        """When the change was made, in milliseconds since the epoch."""
+        return self.created_at_us // 1000
+
+    @property
+    def by_ttl(self) -> bool:
+        """Whether the service deleted the item because its time to live ended (S25)."""
+        return bool(self.user_identity == TTL_IDENTITY)
+
+    def changed(self, attribute: str) -> bool:
+        """Whether `attribute` differs between the old and the new image; presence counts."""
+        return bool((self.old or {}).get(attribute, _MISSING) != (self.new or {}).get(attribute, _MISSING))
+
+    def __repr__(self) -> str:
+        return f"Change({self.event_name} {self.table} {dict(self.keys)} sequence_number={self.sequence_number})"
+
+
+_MISSING: Final = object()

@@ -1,0 +1,86 @@
+"""Effects: frozen values that say what is to be done, and the deterministic ids they are done under.
+
+A route returns effects; it performs none. `stamp` gives each effect its id, made from the change's id, the
+route's name and the effect's ordinal, so that a route run again on the same change asks for the same things
+under the same ids, and whatever can deduplicate does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send a message to a topic. Attribute values are text, numbers, or lists of text."""
+
+    topic: str
+    message: Any
+    subject: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PutEvent:
+    """Put an event on a bus."""
+
+    bus: str
+    source: str
+    detail_type: str
+    detail: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """Send a message to a queue, not before `delay_s` seconds have passed."""
+
+    queue: str
+    body: Any
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Hand a record to a delivery stream, which writes it to the lake."""
+
+    stream: str
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Append an entry to an audit log."""
+
+    log: str
+    entry: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Invoke a function later, with `request` as its keyword values."""
+
+    function: str
+    request: Mapping[str, Any]
+
+
+Effect: TypeAlias = Publish | PutEvent | Enqueue | Deliver | Append | Invoke
+EFFECT_TYPES = (Publish, PutEvent, Enqueue, Deliver, Append, Invoke)
+
+
+@dataclass(frozen=True, slots=True)
+class StampedEffect:
+    """An effect with the id it is done under, the lane that orders it, and the time of the change behind it."""
+
+    id: str
+    lane: str
+    at_ms: int
+    effect: Effect
+
+
+def stamp(effects: Iterable[Effect], *, change_id: str, route: str, lane: str, at_ms: int) -> Sequence[StampedEffect]:
+    """Give `effects` their ids: `<change id>/<route>/<ordinal>`."""
+    return [
+        StampedEffect(f"{change_id}/{route}/{ordinal}", lane, at_ms, effect) for ordinal, effect in enumerate(effects)
+    ]

@@ -1,0 +1,166 @@
+"""What a function is given: its message or request, its context, and the writes it may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from afterwrite.core.ports import Services, SortKeyRange, TableClient
+from afterwrite.core.values import Item, encode_item
+
+
+class Named(Protocol):
+    """Anything with a name, such as a declared table."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        ...
+
+
+def between(low: Any, high: Any) -> SortKeyRange:
+    """Sort keys from `low` to `high`, both included."""
+    return SortKeyRange(low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as a queue's consumer receives it; `receive_count` is 1 the first time."""
+
+    id: str
+    body: Any
+    sent_at_ms: int
+    subject: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    receive_count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Put `item` into a table, if `condition` holds."""
+
+    table: Named
+    item: Mapping[str, Any]
+    condition: str | None = None
+    names: Mapping[str, str] | None = None
+    values: Mapping[str, Any] | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The member of TransactWriteItems."""
+        return {"Put": {"Item": encode_item(self.item), **_expressions(self)}}
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Update the item with `key` by an UpdateExpression, if `condition` holds."""
+
+    table: Named
+    key: Mapping[str, Any]
+    update: str
+    condition: str | None = None
+    names: Mapping[str, str] | None = None
+    values: Mapping[str, Any] | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The member of TransactWriteItems."""
+        body = {"Key": encode_item(self.key), "UpdateExpression": self.update, **_expressions(self)}
+        return {"Update": body}
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the item with `key`, if `condition` holds."""
+
+    table: Named
+    key: Mapping[str, Any]
+    condition: str | None = None
+    names: Mapping[str, str] | None = None
+    values: Mapping[str, Any] | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The member of TransactWriteItems."""
+        return {"Delete": {"Key": encode_item(self.key), **_expressions(self)}}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Let the transaction happen only if `condition` holds for the item with `key`."""
+
+    table: Named
+    key: Mapping[str, Any]
+    condition: str
+    names: Mapping[str, str] | None = None
+    values: Mapping[str, Any] | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """The member of TransactWriteItems."""
+        return {"ConditionCheck": {"Key": encode_item(self.key), **_expressions(self)}}
+
+
+def _expressions(write: Put | Update | Delete | Check) -> dict[str, Any]:
+    fields: dict[str, Any] = {"TableName": write.table.name}
+    if write.condition is not None:
+        fields["ConditionExpression"] = write.condition
+    return {**fields, **placeholders(write.names, write.values)}
+
+
+def placeholders(names: Mapping[str, str] | None, values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The request fields that bind an expression's names and values (given without their colon or with it)."""
+    fields: dict[str, Any] = {}
+    if names:
+        fields["ExpressionAttributeNames"] = dict(names)
+    if values:
+        encoded: Item = encode_item(values)
+        fields["ExpressionAttributeValues"] = {
+            name if name.startswith(":") else f":{name}": value for name, value in encoded.items()
+        }
+    return fields
+
+
+class Context:
+    """What a function may use, and what it may know of its invocation.
+
+    `invocation_id` stays the same over all attempts, so that what the function does outside can be deduplicated
+    by it. `attempt` counts from 1.
+    """
+
+    __slots__ = ("_deadline_ms", "_now_ms", "_services", "attempt", "invocation_id")
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        invocation_id: str,
+        attempt: int,
+        deadline_ms: int,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._services = services
+        self._now_ms = now_ms
+        self._deadline_ms = deadline_ms
+        self.invocation_id = invocation_id
+        self.attempt = attempt
+
+    @property
+    def now_ms(self) -> int:
+        """The time in milliseconds since the epoch."""
+        return self._now_ms()
+
+    @property
+    def remaining_ms(self) -> int:
+        """How long the attempt may still take."""
+        return max(0, self._deadline_ms - self._now_ms())
+
+    def table(self, table: Named) -> TableClient:
+        """A declared table, to read and write."""
+        return self._services.table(table.name)
+
+    def transact(self, writes: Sequence[Put | Update | Delete | Check]) -> None:
+        """Apply all writes or none. Raises TransactionCanceled."""
+        self._services.transact([write.to_wire() for write in writes])
+
+    def directory(self, name: str) -> Path:
+        """A directory for files of the app, made where it is missing."""
+        return self._services.directory(name)

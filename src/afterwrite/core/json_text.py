@@ -1,0 +1,38 @@
+"""JSON as afterwrite writes it: exact numbers, binary as base64, sets as sorted lists."""
+
+from __future__ import annotations
+
+import base64
+import json
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+
+def _encode_other(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        # A fragment keeps every digit: neither int64 nor double holds DynamoDB's 38.
+        return orjson.Fragment(format(value, "f") if -40 < value.adjusted() < 40 else str(value))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    raise TypeError(
+        f"expected JSON values, Decimal, bytes or sets, got {type(value).__name__}: convert it in the route"
+    )
+
+
+def dumps(value: Any) -> bytes:
+    """The JSON text of `value`: Decimals as exact numbers, bytes as base64 text, sets as sorted lists."""
+    return orjson.dumps(value, default=_encode_other)
+
+
+def loads(text: bytes | str) -> Any:
+    """The value of a JSON text; numbers become int or float."""
+    return orjson.loads(text)
+
+
+def loads_exactly(text: bytes | str) -> Any:
+    """The value of a JSON text; fractions become Decimal and keep every digit. Several times slower than `loads`."""
+    return json.loads(text, parse_float=Decimal)

@@ -1,0 +1,75 @@
+"""The services' dialects of one pattern language, as data: what each service accepts.
+
+What a service's documentation does not list is refused here, so that a pattern that compiles also works there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from afterwrite.core.patterns.numeric import exact_double, five_decimals
+
+OPERATORS = frozenset(
+    ("anything-but", "cidr", "equals-ignore-case", "exists", "numeric", "prefix", "suffix", "wildcard")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What one service accepts.
+
+    `operators` are the keys of match objects; `anything_but` those that may stand inside `anything-but`;
+    `affixes_ignore_case` allows `{"prefix": {"equals-ignore-case": ...}}`; `nested` allows objects below the top
+    level; `roots` are the allowed top-level fields (`None`: any); `number` makes a number comparable, or says
+    `None` where numeric operators cannot see it; `operand_magnitude_max` bounds the operands of `numeric`.
+    """
+
+    name: str
+    operators: frozenset[str] = OPERATORS
+    anything_but: frozenset[str] = frozenset(("equals-ignore-case", "prefix", "suffix", "wildcard"))
+    affixes_ignore_case: bool = True
+    nested: bool = True
+    roots: frozenset[str] | None = None
+    number: Callable[[Any], float | None] = exact_double
+    operand_magnitude_max: float | None = None
+    characters_max: int = 4096
+    # The service measures how many partial matches a wildcard can have at once; it refuses six wildcards where
+    # recorded, and the exact measure is not documented.
+    wildcards_max: int = 5
+
+
+EVENTBRIDGE = Dialect("EventBridge")
+
+# S17: the filter sees a DynamoDB stream record.
+LAMBDA = Dialect(
+    "Lambda FilterCriteria",
+    operators=OPERATORS - {"cidr", "wildcard"},
+    anything_but=frozenset(),
+    affixes_ignore_case=False,
+    roots=frozenset(("dynamodb", "eventName", "userIdentity")),
+)
+
+# P11
+PIPES = Dialect("EventBridge Pipes", operators=OPERATORS - {"wildcard"}, anything_but=frozenset())
+
+# S32
+SNS_BODY = Dialect(
+    "SNS filter policy on MessageBody",
+    anything_but=frozenset(("prefix", "wildcard")),
+    affixes_ignore_case=False,
+    number=five_decimals,
+    operand_magnitude_max=1e9,
+    characters_max=256 * 1024,
+)
+
+SNS_ATTRIBUTES = Dialect(
+    "SNS filter policy on MessageAttributes",
+    anything_but=SNS_BODY.anything_but,
+    affixes_ignore_case=False,
+    nested=False,
+    number=five_decimals,
+    operand_magnitude_max=1e9,
+    characters_max=256 * 1024,
+)

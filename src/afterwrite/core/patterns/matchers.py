@@ -1,0 +1,438 @@
+"""The leaves of a pattern: a list of matchers becomes one predicate on one scalar (P1 to P4, P8 to P10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, NoReturn
+
+from afterwrite.core.patterns import strings
+from afterwrite.core.patterns.dialects import EVENTBRIDGE, Dialect
+from afterwrite.core.patterns.numeric import text
+from afterwrite.core.patterns.strings import Test
+from afterwrite.errors import InvalidPattern
+
+ARRAYS = (list, tuple, set, frozenset)
+SCALARS = frozenset((str, int, float, bool, type(None), Decimal, bytes))
+_NUMBERS = (int, float, Decimal)
+_FOUND_CHARACTERS_MAX = 80
+
+
+class _Absent:
+    """The type of `ABSENT`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+ABSENT: Final = _Absent()
+"""What a predicate made by `leaf` is given where an event has no such field."""
+
+
+class ObjectPairs(list[tuple[str, Any]]):
+    """An object of a pattern's text as its pairs, so that repeated keys are seen (P7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """What a pattern asks of the values at one path.
+
+    `test` is the predicate on a scalar that is present; `absent` says whether no value at all will do. `texts`
+    and `prefixes` are what every text that passes is equal to, or starts with; `None` where that is not so.
+    """
+
+    test: Test
+    absent: bool
+    texts: frozenset[str] | None
+    prefixes: frozenset[str] | None
+    source: tuple[Any, ...]
+
+
+def leaf(matchers: Sequence[Any], dialect: Dialect = EVENTBRIDGE) -> Callable[[Any], bool]:
+    """Compile a list of matchers into a predicate on one value: a scalar, a list of scalars, or `ABSENT`.
+
+    Objects and empty lists count as absent (P3, P4). Raises `InvalidPattern`.
+    """
+    compiled = compile_leaf(matchers, "matchers", dialect)
+    test, absent = compiled.test, compiled.absent
+
+    def matches(value: Any) -> bool:
+        if value is ABSENT:
+            return absent
+        if isinstance(value, str):
+            return test(value)
+        if isinstance(value, ARRAYS):
+            scalars = list(_scalars(value))
+            return any(map(test, scalars)) if scalars else absent
+        return absent if isinstance(value, Mapping) else test(value)
+
+    return matches
+
+
+def _scalars(array: Iterable[Any]) -> Iterable[Any]:
+    waiting = [array]
+    while waiting:
+        for element in waiting.pop():
+            if isinstance(element, ARRAYS):
+                waiting.append(element)
+            elif not isinstance(element, Mapping):
+                yield element
+
+
+def refuse(path: str, expected: str, found: Any, dialect: Dialect) -> NoReturn:
+    """Raise `InvalidPattern` in the words every refusal uses."""
+    shown = repr(_plain(found))
+    if len(shown) > _FOUND_CHARACTERS_MAX:
+        shown = shown[: _FOUND_CHARACTERS_MAX - 3] + "..."
+    raise InvalidPattern(f"{dialect.name} pattern, at {path or 'the top'}: expected {expected}, found {shown}")
+
+
+def pairs_of(value: Any) -> Sequence[tuple[str, Any]] | None:
+    """The pairs of an object of a pattern, or `None` where it is no object."""
+    if isinstance(value, ObjectPairs):
+        return value
+    return list(value.items()) if isinstance(value, Mapping) else None
+
+
+def is_array(value: Any) -> bool:
+    """Whether a part of a pattern is an array."""
+    return isinstance(value, list | tuple) and not isinstance(value, ObjectPairs)
+
+
+def _plain(value: Any) -> Any:
+    pairs = pairs_of(value)
+    if pairs is not None:
+        return {key: _plain(part) for key, part in pairs}
+    if is_array(value):
+        return [_plain(part) for part in value]
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool)
+
+
+@dataclass(slots=True)
+class _Alternatives:
+    """The matchers of one list, sorted by what they look at."""
+
+    path: str
+    dialect: Dialect
+    texts: set[str] = field(default_factory=set)
+    addresses: set[strings.Address] = field(default_factory=set)
+    prefixes: set[str] = field(default_factory=set)
+    suffixes: set[str] = field(default_factory=set)
+    constants: set[bool | None] = field(default_factory=set)
+    numbers: set[float] = field(default_factory=set)
+    number_texts: set[str] = field(default_factory=set)
+    tests: list[Test] = field(default_factory=list)
+    present: bool = False
+    absent: bool = False
+
+    def add(self, matcher: Any) -> None:
+        if isinstance(matcher, str):
+            self._add_text(matcher)
+        elif matcher is None or isinstance(matcher, bool):
+            self.constants.add(matcher)
+        elif _is_number(matcher):
+            self._add_number(matcher)
+        else:
+            pairs = pairs_of(matcher)
+            if pairs is None:
+                self.refuse("a string, number, true, false, null or a match object", matcher)
+            if len(pairs) != 1:
+                self.refuse("a match object with one key", matcher)
+            operator, operand = pairs[0]
+            if operator not in self.dialect.operators:
+                self.refuse(f"one of the operators {_listed(self.dialect.operators)}", operator)
+            _OPERATORS[operator](self, operand)
+
+    def refuse(self, expected: str, found: Any) -> NoReturn:
+        refuse(self.path, expected, found, self.dialect)
+
+    def text_operand(self, operator: str, operand: Any) -> str:
+        if not isinstance(operand, str):
+            self.refuse(f"{operator} with a string", operand)
+        return operand
+
+    def _add_text(self, wanted: str) -> None:
+        address = strings.address(wanted)
+        if address is None:
+            self.texts.add(wanted)
+        else:
+            self.addresses.add(address)
+
+    def _add_number(self, wanted: Any) -> None:
+        number = self.dialect.number(wanted)
+        if number is None:
+            self.number_texts.add(text(wanted))
+        else:
+            self.numbers.add(number)
+
+    def leaf(self, source: Sequence[Any]) -> Leaf:
+        others = (self.addresses, self.suffixes, self.constants, self.numbers, self.number_texts, self.tests)
+        textual = not self.present and not any(others)
+        return Leaf(
+            test=_either(self._parts()),
+            absent=self.absent,
+            texts=frozenset(self.texts) if textual and not self.prefixes else None,
+            prefixes=frozenset(self.texts | self.prefixes) if textual else None,
+            source=tuple(_plain(matcher) for matcher in source),
+        )
+
+    def _parts(self) -> list[Test]:
+        if self.present:
+            return [_anything]
+        parts: list[Test] = []
+        if self.texts:
+            parts.append(frozenset(self.texts).__contains__)
+        if self.prefixes:
+            parts.append(strings.starts_with(self.prefixes))
+        if self.suffixes:
+            parts.append(strings.ends_with(self.suffixes))
+        if self.constants:
+            parts.append(_is_constant(self.constants))
+        if self.numbers or self.number_texts:
+            parts.append(_is_number_among(self.numbers, self.number_texts, self.dialect))
+        if self.addresses:
+            parts.append(strings.is_one_of(self.addresses))
+        return parts + self.tests
+
+
+def compile_leaf(matchers: Sequence[Any], path: str, dialect: Dialect) -> Leaf:
+    """Compile the matchers at `path`; raises `InvalidPattern`."""
+    if not matchers:
+        refuse(path, "at least one matcher in the list", matchers, dialect)
+    alternatives = _Alternatives(path, dialect)
+    for matcher in matchers:
+        alternatives.add(matcher)
+    return alternatives.leaf(matchers)
+
+
+def _prefix(alternatives: _Alternatives, operand: Any) -> None:
+    folded = _ignoring_case(alternatives, "prefix", operand)
+    if folded is None:
+        alternatives.prefixes.add(alternatives.text_operand("prefix", operand))
+    else:
+        alternatives.tests.append(strings.starts_with_ignoring_case(folded))
+
+
+def _suffix(alternatives: _Alternatives, operand: Any) -> None:
+    folded = _ignoring_case(alternatives, "suffix", operand)
+    if folded is None:
+        alternatives.suffixes.add(alternatives.text_operand("suffix", operand))
+    else:
+        alternatives.tests.append(strings.ends_with_ignoring_case(folded))
+
+
+def _ignoring_case(alternatives: _Alternatives, operator: str, operand: Any) -> str | None:
+    pairs = pairs_of(operand)
+    if pairs is None:
+        return None
+    if not alternatives.dialect.affixes_ignore_case:
+        alternatives.refuse(f"{operator} with a string", operand)
+    if len(pairs) != 1 or pairs[0][0] != "equals-ignore-case":
+        alternatives.refuse(f'{operator} with a string or {{"equals-ignore-case": string}}', operand)
+    return alternatives.text_operand("equals-ignore-case", pairs[0][1])
+
+
+def _equals_ignore_case(alternatives: _Alternatives, operand: Any) -> None:
+    wanted = alternatives.text_operand("equals-ignore-case", operand)
+    alternatives.tests.append(strings.equals_ignoring_case(wanted))
+
+
+def _wildcard(alternatives: _Alternatives, operand: Any) -> None:
+    alternatives.tests.append(_like(alternatives, operand))
+
+
+def _like(alternatives: _Alternatives, operand: Any) -> Test:
+    pattern = alternatives.text_operand("wildcard", operand)
+    try:
+        stretches = strings.split_wildcard(pattern)
+    except ValueError as error:
+        alternatives.refuse(f"in a wildcard, {error}", pattern)
+    most = alternatives.dialect.wildcards_max
+    if len(stretches) - 1 > most:
+        alternatives.refuse(f"at most {most} stars in a wildcard", pattern)
+    return strings.like(stretches)
+
+
+def _exists(alternatives: _Alternatives, operand: Any) -> None:
+    if operand is True:
+        alternatives.present = True
+    elif operand is False:
+        alternatives.absent = True
+    else:
+        alternatives.refuse("exists with true or false", operand)
+
+
+def _cidr(alternatives: _Alternatives, operand: Any) -> None:
+    literal = alternatives.text_operand("cidr", operand)
+    try:
+        block = strings.network(literal)
+    except ValueError as error:
+        alternatives.refuse(f"in a cidr, {error}", literal)
+    alternatives.tests.append(strings.within(block))
+
+
+def _numeric(alternatives: _Alternatives, operand: Any) -> None:
+    if not is_array(operand) or len(operand) not in (2, 4):
+        alternatives.refuse("numeric with one comparison, or a lower and an upper bound", operand)
+    first, bound = operand[0], _bound(alternatives, operand[1])
+    if len(operand) == 2:
+        if first == "=":
+            alternatives.numbers.add(bound)
+            return
+        compare = _COMPARISONS.get(first) if isinstance(first, str) else None
+        if compare is None:
+            alternatives.refuse('numeric with one of "=", "<", "<=", ">", ">="', first)
+        alternatives.tests.append(compare(alternatives.dialect.number, bound))
+        return
+    second, top = operand[2], _bound(alternatives, operand[3])
+    if first not in (">", ">=") or second not in ("<", "<="):
+        alternatives.refuse('a range from ">" or ">=" to "<" or "<="', operand)
+    if not bound < top:
+        alternatives.refuse("a range whose lower bound is below its upper bound", operand)
+    alternatives.tests.append(_between(alternatives.dialect.number, bound, first == ">=", top, second == "<="))
+
+
+def _bound(alternatives: _Alternatives, operand: Any) -> float:
+    if not _is_number(operand):
+        alternatives.refuse("a number to compare with", operand)
+    most = alternatives.dialect.operand_magnitude_max
+    if most is not None and not -most <= operand <= most:
+        alternatives.refuse(f"a number from {-most:g} to {most:g}", operand)
+    number = alternatives.dialect.number(operand)
+    if number is None:
+        alternatives.refuse("a number that a double holds exactly", operand)
+    return number
+
+
+_Number = Callable[[Any], float | None]
+_COMPARISONS: dict[str, Callable[[_Number, float], Test]] = {
+    "<": lambda number, bound: lambda value: (n := number(value)) is not None and n < bound,
+    "<=": lambda number, bound: lambda value: (n := number(value)) is not None and n <= bound,
+    ">": lambda number, bound: lambda value: (n := number(value)) is not None and n > bound,
+    ">=": lambda number, bound: lambda value: (n := number(value)) is not None and n >= bound,
+}
+
+
+def _between(number: _Number, bottom: float, with_bottom: bool, top: float, with_top: bool) -> Test:
+    def matches(value: Any) -> bool:
+        found = number(value)
+        if found is None or not bottom <= found <= top:
+            return False
+        return (with_bottom or found != bottom) and (with_top or found != top)
+
+    return matches
+
+
+def _anything_but(alternatives: _Alternatives, operand: Any) -> None:
+    pairs = pairs_of(operand)
+    if pairs is not None:
+        alternatives.tests.append(_anything_but_operator(alternatives, operand, pairs))
+        return
+    excluded = list(operand) if is_array(operand) else [operand]
+    if excluded and all(isinstance(value, str) for value in excluded):
+        texts = frozenset(excluded)
+        alternatives.tests.append(lambda value: value not in texts)
+    elif excluded and all(_is_number(value) for value in excluded):
+        numbers = frozenset(_bound(alternatives, value) for value in excluded)
+        number = alternatives.dialect.number
+        # No double is None, so what is no number passes.
+        alternatives.tests.append(lambda value: number(value) not in numbers)
+    else:
+        alternatives.refuse("anything-but with strings only or with numbers only", operand)
+
+
+def _anything_but_operator(alternatives: _Alternatives, operand: Any, pairs: Sequence[tuple[str, Any]]) -> Test:
+    allowed = alternatives.dialect.anything_but
+    if len(pairs) != 1 or pairs[0][0] not in allowed:
+        inside = f", or one of {_listed(allowed)}" if allowed else ""
+        alternatives.refuse(f"anything-but with strings or numbers{inside}", operand)
+    operator, excluded = pairs[0]
+    texts = list(excluded) if is_array(excluded) else [excluded]
+    if not texts:
+        alternatives.refuse(f"anything-but {operator} with at least one string", operand)
+    for wanted in texts:
+        alternatives.text_operand(f"anything-but {operator}", wanted)
+        if operator in ("prefix", "suffix") and not wanted:
+            alternatives.refuse(f"anything-but {operator} with a string that is not empty", operand)
+    if operator == "prefix":
+        unwanted = strings.starts_with(texts)
+    elif operator == "suffix":
+        unwanted = strings.ends_with(texts)
+    elif operator == "wildcard":
+        unwanted = _either([_like(alternatives, wanted) for wanted in texts])
+    else:
+        unwanted = _either([strings.equals_ignoring_case(wanted) for wanted in texts])
+    return lambda value: not unwanted(value)
+
+
+_OPERATORS: dict[str, Callable[[_Alternatives, Any], None]] = {
+    "anything-but": _anything_but,
+    "cidr": _cidr,
+    "equals-ignore-case": _equals_ignore_case,
+    "exists": _exists,
+    "numeric": _numeric,
+    "prefix": _prefix,
+    "suffix": _suffix,
+    "wildcard": _wildcard,
+}
+
+
+def _anything(_value: Any) -> bool:
+    return True
+
+
+def _nothing(_value: Any) -> bool:
+    return False
+
+
+def _either(tests: Sequence[Test]) -> Test:
+    if not tests:
+        return _nothing
+    if len(tests) == 1:
+        return tests[0]
+    if len(tests) == 2:
+        one, other = tests
+        return lambda value: one(value) or other(value)
+    every = tuple(tests)
+
+    def matches(value: Any) -> bool:
+        for test in every:  # noqa: SIM110 (a generator would cost more than the tests)
+            if test(value):
+                return True
+        return False
+
+    return matches
+
+
+def _is_constant(wanted: set[bool | None]) -> Test:
+    true, false, null = True in wanted, False in wanted, None in wanted
+    # By identity: 1 == True, and 1 is not true (P2).
+    return lambda value: (value is True and true) or (value is False and false) or (value is None and null)
+
+
+def _is_number_among(numbers: set[float], texts: set[str], dialect: Dialect) -> Test:
+    wanted, written, number = frozenset(numbers), frozenset(texts), dialect.number
+    if not written:
+        return lambda value: number(value) in wanted
+
+    def matches(value: Any) -> bool:
+        found = number(value)
+        if found is not None:
+            return found in wanted
+        return _is_number(value) and text(value) in written
+
+    return matches
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

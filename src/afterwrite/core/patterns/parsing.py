@@ -1,0 +1,155 @@
+"""From a pattern's text or mapping to its branches: conditions by path, `$or` multiplied out (P6, P7)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from afterwrite.core.patterns.dialects import OPERATORS, Dialect
+from afterwrite.core.patterns.matchers import (
+    Leaf,
+    ObjectPairs,
+    compile_leaf,
+    is_array,
+    pairs_of,
+    refuse,
+)
+from afterwrite.errors import InvalidPattern
+
+PATH_STEPS_MAX = 100
+BRANCHES_MAX = 1000
+
+# Names that mean an operator, or are kept for one, and so can be no field's name inside `$or`.
+_RESERVED_IN_OR = OPERATORS | {
+    *("exactly", "html", "regex", "not-wildcard", "not-equals-ignore-case", "=", "<", "<=", ">", ">="),
+    *("date-after", "date-on-or-after", "date-before", "date-on-or-before", "in-date-range"),
+    *("ip-address-in-range", "ip-address-not-in-range"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a pattern asks at one path; `path` is the steps joined by dots, however they were written (P7)."""
+
+    path: str
+    leaf: Leaf
+
+
+Branch = tuple[Condition, ...]
+
+
+def branches_of(pattern: Mapping[str, Any] | str | bytes, dialect: Dialect) -> tuple[Branch, ...]:
+    """The pattern as alternatives, each a list of conditions sorted by path, all of which must hold.
+
+    Raises `InvalidPattern`.
+    """
+    root = _read(pattern, dialect)
+    pairs = pairs_of(root)
+    if pairs is None:
+        refuse("", "an object", root, dialect)
+    parser = _Parser(dialect)
+    found: list[dict[str, Leaf]] = []
+    parser.object(found, (), pairs, inside_or=False)
+    return tuple(tuple(Condition(path, branch[path]) for path in sorted(branch)) for branch in found)
+
+
+def _read(pattern: Mapping[str, Any] | str | bytes, dialect: Dialect) -> Any:
+    if isinstance(pattern, Mapping):
+        return pattern
+    if len(pattern) > dialect.characters_max:
+        raise InvalidPattern(
+            f"{dialect.name} pattern: expected at most {dialect.characters_max} characters, found {len(pattern)}"
+        )
+    try:
+        return json.loads(pattern, object_pairs_hook=ObjectPairs, parse_float=Decimal, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise InvalidPattern(f"{dialect.name} pattern: expected at most {PATH_STEPS_MAX} levels, found more") from None
+    except ValueError as error:
+        raise InvalidPattern(f"{dialect.name} pattern: expected JSON, found text that is none: {error}") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+@dataclass(frozen=True, slots=True)
+class _Parser:
+    """Reads a pattern in the order it is written, for a later condition at a path replaces an earlier one."""
+
+    dialect: Dialect
+
+    def object(
+        self,
+        branches: list[dict[str, Leaf]],
+        steps: tuple[str, ...],
+        pairs: Any,
+        *,
+        inside_or: bool,
+    ) -> None:
+        if not pairs:
+            self.refuse(steps, "an object with at least one field", {})
+        for name, value in pairs:
+            if name == "$or":
+                self.alternatives(branches, steps, value)
+            else:
+                self.field(branches, steps, name, value, inside_or=inside_or)
+
+    def field(
+        self,
+        branches: list[dict[str, Leaf]],
+        parents: tuple[str, ...],
+        name: Any,
+        value: Any,
+        *,
+        inside_or: bool,
+    ) -> None:
+        if not isinstance(name, str):
+            self.refuse(parents, "fields named by strings", name)
+        if inside_or and name in _RESERVED_IN_OR:
+            self.refuse(parents, "inside $or, names that are no operators", name)
+        steps = (*parents, *name.split("."))
+        if len(steps) > PATH_STEPS_MAX:
+            self.refuse(steps[:3], f"at most {PATH_STEPS_MAX} levels", len(steps))
+        self.check_root(parents, name)
+        inner = pairs_of(value)
+        if inner is not None:
+            if not self.dialect.nested:
+                self.refuse(steps, "a list of matchers (this service takes no nested objects)", value)
+            self.object(branches, steps, inner, inside_or=inside_or)
+        elif is_array(value):
+            self.condition(branches, ".".join(steps), value)
+        else:
+            self.refuse(steps, "an object or a list of matchers", value)
+
+    def condition(self, branches: list[dict[str, Leaf]], path: str, matchers: Any) -> None:
+        leaf = compile_leaf(matchers, path, self.dialect)
+        if not branches:
+            branches.append({})
+        for branch in branches:
+            branch[path] = leaf
+
+    def alternatives(self, branches: list[dict[str, Leaf]], steps: tuple[str, ...], objects: Any) -> None:
+        if not is_array(objects) or len(objects) < 2:
+            self.refuse(steps, "$or with a list of at least two objects", objects)
+        outer = [dict(branch) for branch in branches] or [{}]
+        branches.clear()
+        for alternative in objects:
+            pairs = pairs_of(alternative)
+            if pairs is None:
+                self.refuse(steps, "objects in $or", alternative)
+            extended = [dict(branch) for branch in outer]
+            self.object(extended, steps, pairs, inside_or=True)
+            branches.extend(extended)
+            if len(branches) > BRANCHES_MAX:
+                self.refuse(steps, f"at most {BRANCHES_MAX} combinations of $or", len(branches))
+
+    def check_root(self, parents: tuple[str, ...], name: str) -> None:
+        roots = self.dialect.roots
+        if roots is not None and not parents and name.partition(".")[0] not in roots:
+            self.refuse((), f"one of the fields {', '.join(sorted(roots))}", name)
+
+    def refuse(self, steps: tuple[str, ...], expected: str, found: Any) -> None:
+        refuse(".".join(steps), expected, found, self.dialect)

@@ -1,0 +1,43 @@
+"""Placements: where effects go on the embedded services, decided before anything is written.
+
+An effect becomes placements by a pure function (filter policies, rules); the transaction of the step only puts
+them. So an effect that cannot be placed, or whose payload is no JSON, fails its own change and no other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class ToQueue:
+    """A message, as JSON text, for a queue's lane, not before `delay_ms` from now."""
+
+    queue: str
+    lane: str
+    text: bytes
+    delay_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToBuffer:
+    """A record, as JSON text, for a buffer that feeds files."""
+
+    buffer: str
+    id: str
+    at_ms: int
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToArchive:
+    """An event, as JSON text, for a bus's archive."""
+
+    bus: str
+    at_ms: int
+    text: bytes
+    keep_days: int
+
+
+Placement: TypeAlias = ToQueue | ToBuffer | ToArchive

@@ -1,0 +1,219 @@
+"""The contracts between the engine and what carries it. Each docstring is the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from afterwrite.core.changes import Change
+from afterwrite.core.effects import StampedEffect
+from afterwrite.core.outcomes import Outcome
+from afterwrite.core.placements import Placement
+
+if TYPE_CHECKING:
+    import threading
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChange:
+    """A change as a source gives it: its position in the source, and the lane that orders it."""
+
+    position: int
+    lane: str
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedChange:
+    """A change that its lane cannot get past; `error` is None for one that follows the failed one."""
+
+    position: int
+    lane: str
+    change: Change
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one batch of changes leads to: effects, parked changes, and the move of the position."""
+
+    consumer: str
+    before: int
+    after: int
+    placements: Sequence[Placement]
+    parked: Sequence[ParkedChange]
+
+
+class ChangeSource(Protocol):
+    """Where changes come from: one table's stream.
+
+    Order: positions ascend, and the changes of one item come in the order in which they happened.
+    Duplicates: none. Loss: none above the retention; `read` raises where changes after the position were trimmed.
+    """
+
+    def read(self, after: int, limit: int) -> Sequence[ReadChange]:
+        """The changes after a position, at most `limit`; empty where there are none yet."""
+        ...
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever there may be more to read."""
+        ...
+
+
+class StepSink(Protocol):
+    """What makes a step happen. Durability: when `commit` returns, the whole step is durable; else nothing of it is.
+
+    Effects on embedded services happen in the same transaction as the position's move, so exactly once.
+    Concurrency: one thread a consumer.
+    """
+
+    def place(self, effect: StampedEffect) -> Sequence[Placement]:
+        """Where an effect goes: pure, and the last chance to refuse it. Raises AfterwriteError or TypeError."""
+        ...
+
+    def position(self, consumer: str) -> int:
+        """The position of the last change the consumer is done with."""
+        ...
+
+    def parked_lanes(self, consumer: str) -> frozenset[str]:
+        """The lanes that are parked for the consumer."""
+        ...
+
+    def commit(self, step: Step) -> None:
+        """Make the step happen, in one transaction."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message handed to a function; `receipt` is the queue's own, to settle it with."""
+
+    message_id: str
+    attempt: int
+    payload: Any
+    receipt: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a delivery; `result` is kept in the idempotency record of one that is done."""
+
+    delivery: Delivery
+    outcome: Outcome
+    result: Any = None
+
+
+class WorkQueue(Protocol):
+    """What feeds a function: a durable queue with leases.
+
+    Order: within a lane strictly, one message at a time; across lanes in parallel. Duplicates: a message comes
+    again after its lease ends or its outcome is Retry; one that is done is not handed out again while its record
+    is kept. Durability: an attempt is counted before it is handed out; a settlement is durable on return.
+    Concurrency: one thread at a time.
+    """
+
+    def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:
+        """Settle what is finished and receive at most `limit` messages, in one transaction."""
+        ...
+
+    def next_ready_ms(self) -> int | None:
+        """When the next message may be received (ms since the epoch), None where nothing waits."""
+        ...
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever there may be more to receive."""
+        ...
+
+
+class Sink(Protocol):
+    """What takes records out of a buffer into files, each exactly once.
+
+    Durability: `flush` returns after the files and the removal from the buffer are durable; after a crash at any
+    point the next `flush` finishes what was begun. Concurrency: one thread.
+    """
+
+    def next_flush_ms(self, now_ms: int) -> int | None:
+        """When the buffer is to be flushed by its limits of time and size, None where it is empty."""
+        ...
+
+    def flush(self) -> int:
+        """Write what waits, at most one batch; how many records that was."""
+        ...
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever the buffer may have to be flushed earlier."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SortKeyRange:
+    """Sort keys from `low` to `high`, both included."""
+
+    low: Any
+    high: Any
+
+
+class TableClient(Protocol):
+    """A table as functions use it, in Python values. Reads are strongly consistent."""
+
+    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The item with the key attributes `key`."""
+        ...
+
+    def query(
+        self, partition: Any, sort_key: Any = None, *, newest_first: bool = False, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The items of a partition, by a sort key, `prefix(…)`, `between(…, …)` or all of them."""
+        ...
+
+    def put(
+        self,
+        item: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put an item. Raises ConditionalCheckFailed."""
+        ...
+
+    def update(
+        self,
+        key: Mapping[str, Any],
+        update: str,
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Update an item by an UpdateExpression and return the new item. Raises ConditionalCheckFailed."""
+        ...
+
+    def delete(
+        self,
+        key: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Delete an item. Raises ConditionalCheckFailed."""
+        ...
+
+
+class Services(Protocol):
+    """What a function may use."""
+
+    def table(self, name: str) -> TableClient:
+        """The table `name`."""
+        ...
+
+    def transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
+        """Apply all writes or none, each in the form of TransactWriteItems. Raises TransactionCanceled."""
+        ...
+
+    def directory(self, name: str) -> Path:
+        """A directory for files of the app, made where it is missing."""
+        ...

@@ -1,0 +1,124 @@
+"""Routes: pure functions from a change to effects, guarded by conditions on the change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from afterwrite.core.changes import EVENT_NAMES, Change
+from afterwrite.core.effects import EFFECT_TYPES, Effect, StampedEffect, stamp
+from afterwrite.core.patterns import ABSENT, leaf
+from afterwrite.errors import DeclarationError
+
+RouteResult: TypeAlias = Effect | Iterable[Effect] | None
+Handler: TypeAlias = Callable[[Change], RouteResult]
+Matchers: TypeAlias = str | int | bool | Mapping[str, Any] | Sequence[Any] | None
+
+
+def prefix(text: str) -> Mapping[str, str]:
+    """Matches text that starts with `text`."""
+    return {"prefix": text}
+
+
+def _condition(matchers: Matchers) -> Callable[[Any], bool]:
+    is_list = isinstance(matchers, Sequence) and not isinstance(matchers, str)
+    return leaf(matchers if is_list else [matchers])  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """When a route runs: every condition given must hold.
+
+    `keys` conditions are on key attributes by name, `old` and `new` on attributes of the images; values are
+    the matchers of event patterns (`prefix("TURN#")`, `"META"`, a list of alternatives). `changed` names
+    attributes of which at least one must differ between the images.
+    """
+
+    event_names: frozenset[str] = frozenset(EVENT_NAMES)
+    keys: Mapping[str, Matchers] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+    old: Mapping[str, Matchers] = field(default_factory=dict)
+    new: Mapping[str, Matchers] = field(default_factory=dict)
+
+    def compile(self) -> Callable[[Change], bool]:
+        """The guard as one predicate, its matchers compiled."""
+        keys = [(name, _condition(matchers)) for name, matchers in self.keys.items()]
+        old = [(name, _condition(matchers)) for name, matchers in self.old.items()]
+        new = [(name, _condition(matchers)) for name, matchers in self.new.items()]
+        event_names, changed = self.event_names, self.changed
+
+        def admits(change: Change) -> bool:
+            if change.event_name not in event_names:
+                return False
+            for name, holds in keys:
+                if not holds(change.keys.get(name, ABSENT)):
+                    return False
+            if changed and not any(change.changed(name) for name in changed):
+                return False
+            for name, holds in new:
+                if not holds((change.new or {}).get(name, ABSENT)):
+                    return False
+            return all(holds((change.old or {}).get(name, ABSENT)) for name, holds in old)
+
+        return admits
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A named pure function with its guard, on one table."""
+
+    name: str
+    table: str
+    guard: Guard
+    handler: Handler
+
+
+class RouteFailed(Exception):
+    """A route raised, or returned what is no effect; `route` names it, `__cause__` is what was raised."""
+
+    def __init__(self, route: str, reason: str) -> None:
+        super().__init__(f"route {route}: {reason}")
+        self.route = route
+
+
+class Router:
+    """The routes of one table, compiled."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        names = [route.name for route in routes]
+        for name in names:
+            if names.count(name) > 1:
+                raise DeclarationError(
+                    f"two routes of one table are named {name!r}: effects' ids are made from the name, rename one"
+                )
+        self._routes = [(route.name, route.guard.compile(), route.handler) for route in routes]
+
+    def plan(self, change: Change, lane: str) -> list[StampedEffect]:
+        """What is to be done after `change`, in the order of the routes. Raises RouteFailed."""
+        planned: list[StampedEffect] = []
+        for name, admits, handler in self._routes:
+            try:
+                if not admits(change):
+                    continue
+                result = handler(change)
+            except Exception as error:
+                raise RouteFailed(name, f"{type(error).__name__}: {error}") from error
+            if result is None:
+                continue
+            effects = [result] if isinstance(result, EFFECT_TYPES) else list(_effects(name, result))
+            planned.extend(stamp(effects, change_id=change.id, route=name, lane=lane, at_ms=change.created_at_ms))
+        return planned
+
+
+def _effects(route: str, result: Any) -> Iterable[Effect]:
+    try:
+        effects = list(result)
+    except TypeError:
+        raise RouteFailed(
+            route, f"expected an effect, effects or None, got {type(result).__name__}: return what to do"
+        ) from None
+    for effect in effects:
+        if not isinstance(effect, EFFECT_TYPES):
+            raise RouteFailed(route, f"expected effects, got {type(effect).__name__} among them: return what to do")
+    return effects

@@ -1,0 +1,140 @@
+"""The JSON forms of a change, both ways: DynamoDB Streams records (S24) and Kinesis data (S26)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
+from afterwrite.errors import InvalidValue
+
+
+def to_streams_record(change: Change, *, region: str, stream_arn: str | None = None) -> dict[str, Any]:
+    """The record as DynamoDB Streams gives it; with `stream_arn`, as Lambda delivers it (S24)."""
+    dynamodb: dict[str, Any] = {
+        "ApproximateCreationDateTime": change.created_at_us // 1_000_000,
+        **_images(change),
+        "SequenceNumber": change.sequence_number,
+        "SizeBytes": change.size_bytes,
+        "StreamViewType": change.view_type,
+    }
+    record: dict[str, Any] = {
+        "eventID": change.id,
+        "eventName": change.event_name,
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": region,
+        "dynamodb": dynamodb,
+    }
+    if stream_arn is not None:
+        record["eventSourceARN"] = stream_arn
+    if change.user_identity is not None:
+        record["userIdentity"] = dict(change.user_identity)
+    return record
+
+
+def from_streams_record(record: Mapping[str, Any], *, table: str | None = None) -> Change:
+    """The change in a Streams record; `table` defaults to the one that the record's stream ARN names.
+
+    Raises InvalidValue where the record is not one of DynamoDB Streams.
+    """
+    dynamodb = _dynamodb_part(record)
+    if table is None:
+        table = _table_of_arn(str(record.get("eventSourceARN", "")))
+    return Change(
+        id=str(record["eventID"]),
+        table=table,
+        event_name=str(record["eventName"]),
+        keys=dynamodb["Keys"],
+        new_image=dynamodb.get("NewImage"),
+        old_image=dynamodb.get("OldImage"),
+        sequence_number=str(dynamodb["SequenceNumber"]) if "SequenceNumber" in dynamodb else None,
+        created_at_us=int(float(dynamodb.get("ApproximateCreationDateTime", 0)) * 1_000_000),
+        size_bytes=int(dynamodb.get("SizeBytes", 0)),
+        user_identity=_user_identity(record),
+        view_type=str(dynamodb.get("StreamViewType", NEW_AND_OLD_IMAGES)),
+    )
+
+
+def to_kinesis_data(change: Change, *, region: str, microseconds: bool = False) -> dict[str, Any]:
+    """The data of a Kinesis record for the change (S26): no sequence number, no view type."""
+    unit = ("MICROSECOND", change.created_at_us) if microseconds else ("MILLISECOND", change.created_at_ms)
+    return {
+        "awsRegion": region,
+        "eventID": _as_uuid(change.id),
+        "eventName": change.event_name,
+        "userIdentity": None if change.user_identity is None else dict(change.user_identity),
+        "recordFormat": "application/json",
+        "tableName": change.table,
+        "dynamodb": {
+            "ApproximateCreationDateTime": unit[1],
+            "ApproximateCreationDateTimePrecision": unit[0],
+            **_images(change),
+            "SizeBytes": change.size_bytes,
+        },
+        "eventSource": "aws:dynamodb",
+    }
+
+
+def from_kinesis_data(data: Mapping[str, Any]) -> Change:
+    """The change in a Kinesis record's data (S26). Raises InvalidValue where it is not one of DynamoDB's."""
+    dynamodb = _dynamodb_part(data)
+    created = int(dynamodb.get("ApproximateCreationDateTime", 0))
+    microseconds = dynamodb.get("ApproximateCreationDateTimePrecision") == "MICROSECOND"
+    return Change(
+        id=str(data["eventID"]),
+        table=str(data["tableName"]),
+        event_name=str(data["eventName"]),
+        keys=dynamodb["Keys"],
+        new_image=dynamodb.get("NewImage"),
+        old_image=dynamodb.get("OldImage"),
+        created_at_us=created if microseconds else created * 1000,
+        size_bytes=int(dynamodb.get("SizeBytes", 0)),
+        user_identity=_user_identity(data),
+    )
+
+
+def _images(change: Change) -> dict[str, Any]:
+    images: dict[str, Any] = {"Keys": change.keys_image}
+    if (new_image := change.new_image) is not None:
+        images["NewImage"] = new_image
+    if (old_image := change.old_image) is not None:
+        images["OldImage"] = old_image
+    return images
+
+
+def _dynamodb_part(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    dynamodb = record.get("dynamodb")
+    if not isinstance(dynamodb, Mapping) or "Keys" not in dynamodb or record.get("eventName") not in EVENT_NAMES:
+        raise InvalidValue(
+            "expected a record of a DynamoDB change (eventName INSERT, MODIFY or REMOVE, and dynamodb.Keys), "
+            f"got eventName {record.get('eventName')!r} and the fields {sorted(record)}: "
+            "check that the stream belongs to a DynamoDB table"
+        )
+    return dynamodb
+
+
+def _user_identity(record: Mapping[str, Any]) -> Mapping[str, str] | None:
+    identity = record.get("userIdentity")
+    if not identity:
+        return None
+    # The Streams API names the two fields with capitals, Lambda's events and Kinesis without (S25).
+    return {
+        "type": str(identity.get("type", identity.get("Type"))),
+        "principalId": str(identity.get("principalId", identity.get("PrincipalId"))),
+    }
+
+
+def _table_of_arn(stream_arn: str) -> str:
+    parts = stream_arn.split("/")
+    if len(parts) < 2:
+        raise InvalidValue(
+            f"expected a stream ARN (arn:aws:dynamodb:…:table/NAME/stream/…), got {stream_arn!r}: pass the table's name"
+        )
+    return parts[1]
+
+
+def _as_uuid(change_id: str) -> str:
+    if len(change_id) != 32:
+        return change_id
+    return "-".join((change_id[:8], change_id[8:12], change_id[12:16], change_id[16:20], change_id[20:]))

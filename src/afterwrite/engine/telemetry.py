@@ -1,0 +1,43 @@
+"""What the engine says about itself: one structured log line for what an operator has to know."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+_LOG = logging.getLogger("afterwrite")
+
+
+class Telemetry:
+    """Log lines with fields. Item contents never appear in them."""
+
+    def lane_parked(self, consumer: str, lane: str, reason: str) -> None:
+        """A change failed for good; its lane waits."""
+        self._warn("lane parked", consumer=consumer, lane=lane, reason=reason)
+
+    def invocation_failed(self, function: str, message_id: str, attempt: int, reason: str) -> None:
+        """An attempt failed and is tried again."""
+        self._warn("invocation failed", function=function, message_id=message_id, attempt=attempt, reason=reason)
+
+    def dead_lettered(self, function: str, message_id: str, attempt: int, reason: str) -> None:
+        """A message failed for good and went to the dead letter queue."""
+        self._warn("dead lettered", function=function, message_id=message_id, attempt=attempt, reason=reason)
+
+    def invocation_stuck(self, function: str, message_id: str, stuck: int) -> None:
+        """An attempt runs past its timeout; `stuck` of the function's threads do."""
+        self._warn("invocation past its timeout", function=function, message_id=message_id, stuck_threads=stuck)
+
+    def loop_failed(self, loop: str, failure: BaseException, retry_s: float) -> None:
+        """A loop of the engine failed and is tried again."""
+        self._warn("loop failed", loop=loop, error=f"{type(failure).__name__}: {failure}", retry_s=retry_s)
+
+    def loop_recovered(self, loop: str) -> None:
+        """A loop of the engine works again."""
+        _LOG.info("loop recovered", extra={"fields": {"loop": loop}})
+
+    def retention_held_back(self, table: str) -> None:
+        """Changes are older than the retention and unread: they are kept, and the disk grows."""
+        self._warn("retention held back by an unread position", table=table)
+
+    def _warn(self, event: str, **fields: Any) -> None:
+        _LOG.warning(event, extra={"fields": fields})

@@ -1,0 +1,95 @@
+"""Every exception that afterwrite raises, in one tree.
+
+    AfterwriteError
+    ├── DeclarationError          an app is declared wrongly: mend the declaration
+    ├── InvalidValue              a Python value that DynamoDB cannot hold: mend the value
+    ├── InvalidPattern            an event pattern or filter policy its service would reject: mend the pattern
+    ├── StorageError              the data directory cannot serve
+    │   ├── DataDirectoryInUse    another engine holds it: stop that one, or choose another directory
+    │   ├── StorageFull           no space left: nothing of the request was kept; free space, then send it again
+    │   └── CorruptData           bytes that cannot be what was written: restore from a backup
+    └── ServiceError              an AWS-shaped error answer, with its code, message and HTTP status
+        ├── ConditionalCheckFailed    the item did not meet the request's condition
+        └── TransactionCanceled       one reason an item of the transaction
+
+A message says what was expected, what came, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class AfterwriteError(Exception):
+    """The root of the tree."""
+
+
+class DeclarationError(AfterwriteError):
+    """An app is declared wrongly."""
+
+
+class InvalidValue(AfterwriteError):
+    """A Python value that DynamoDB cannot hold."""
+
+
+class InvalidPattern(AfterwriteError):
+    """An event pattern or filter policy that its service would reject."""
+
+
+class StorageError(AfterwriteError):
+    """The data directory cannot serve."""
+
+
+class DataDirectoryInUse(StorageError):
+    """Another engine holds the data directory."""
+
+
+class StorageFull(StorageError):
+    """No space left: nothing of the request was kept."""
+
+
+class CorruptData(StorageError):
+    """Bytes that cannot be what was written."""
+
+
+class ServiceError(AfterwriteError):
+    """An AWS-shaped error answer.
+
+    `code` is the service's name for it (`ResourceNotFoundException`), `message` the service's words,
+    `status` the HTTP status, `fields` what else the answer's body carries.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, status: int = 400, fields: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.fields: Mapping[str, Any] = fields or {}
+
+
+class ConditionalCheckFailed(ServiceError):
+    """The item did not meet the request's condition; `item` is the old item where the request asked for it."""
+
+    def __init__(self, item: Mapping[str, Any] | None = None) -> None:
+        super().__init__(
+            "ConditionalCheckFailedException",
+            "The conditional request failed",
+            fields={"Item": item} if item else None,
+        )
+        self.item = item
+
+
+class TransactionCanceled(ServiceError):
+    """A transaction that did not happen; `reasons` has one entry an item, `{"Code": "None"}` where it was fine."""
+
+    def __init__(self, reasons: Sequence[Mapping[str, Any]]) -> None:
+        codes = ", ".join(str(reason["Code"]) for reason in reasons)
+        super().__init__(
+            "TransactionCanceledException",
+            f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
+            fields={"CancellationReasons": list(reasons)},
+        )
+        self.reasons = list(reasons)

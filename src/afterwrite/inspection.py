@@ -1,0 +1,240 @@
+"""Looking at a data directory from outside, beside a running engine or without one. Nothing is changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+from afterwrite.core.changes import Change
+from afterwrite.core.invocations import Message
+from afterwrite.core.values import decode_item
+from afterwrite.errors import StorageError
+from afterwrite.local import audit_files, audit_verification
+from afterwrite.local.audit_logs import head_of
+from afterwrite.local.audit_verification import AuditReport
+from afterwrite.local.fan_out import audit_buffer, lake_buffer
+from afterwrite.store import archive, buffers, change_log, ledger, queues, tables
+from afterwrite.store.data_directory import DataDirectory
+from afterwrite.store.environment import Environment, ReadTransaction
+from afterwrite.store.ledger import Completion, Parked
+from afterwrite.store.tables import Table
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatus:
+    """How far a table's routes have come: positions, and what is still before them."""
+
+    table: str
+    position: int
+    last_position: int
+    lag_records: int
+    iterator_age_ms: int
+    parked_lanes: int
+    parked_changes: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """What a queue holds; `function` consumes it, None where nobody in the engine does."""
+
+    name: str
+    function: str | None
+    waiting: int
+    in_flight: int
+    dead_letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class BufferStatus:
+    """What waits to be written to files."""
+
+    name: str
+    records: int
+    bytes: int
+    oldest_age_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All of it, as of one commit. `engine` is what the running engine says of itself, None where none runs."""
+
+    engine: Mapping[str, Any] | None
+    consumers: list[ConsumerStatus]
+    queues: list[QueueStatus]
+    buffers: list[BufferStatus]
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was written has had all its effects."""
+        return (
+            all(consumer.lag_records == 0 for consumer in self.consumers)
+            and all(queue.waiting + queue.in_flight == 0 for queue in self.queues if queue.function is not None)
+            and all(buffer.records == 0 for buffer in self.buffers)
+        )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class DataReader:
+    """A data directory, read only. Each call sees the store as of one commit."""
+
+    def __init__(self, path: Path) -> None:
+        self._directory = DataDirectory(path)
+        if not self._directory.store.is_dir():
+            raise StorageError(f"expected a data directory of afterwrite, found no store in {path}: check the path")
+        self._environment = Environment(self._directory.store, readonly=True)
+
+    def close(self) -> None:
+        """Close the directory."""
+        self._environment.close()
+
+    def __enter__(self) -> DataReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _table(self, transaction: ReadTransaction, name: str) -> Table:
+        return tables.table_named(tables.load_catalog(transaction), name)
+
+    def changes(self, table_name: str, after: int = 0) -> Iterator[Change]:
+        """The table's changes that are kept, oldest first; `after` is a position."""
+        return (change for _, change in self.positioned_changes(table_name, after))
+
+    def positioned_changes(self, table_name: str, after: int = 0) -> Iterator[tuple[int, Change]]:
+        """The same, each with its position."""
+        with self._environment.read() as transaction:
+            stream = self._table(transaction, table_name).stream
+            if stream is not None:
+                yield from change_log.read(transaction, stream, after)
+
+    def items(self, table_name: str) -> Iterator[dict[str, Any]]:
+        """The table's items."""
+        with self._environment.read() as transaction:
+            for text in tables.scan_items(transaction, self._table(transaction, table_name)):
+                yield decode_item(orjson.loads(text))
+
+    def archived_events(self, bus_name: str) -> Iterator[dict[str, Any]]:
+        """The events in a bus's archive, oldest first."""
+        with self._environment.read() as transaction:
+            for _, event in archive.read(transaction, bus_name):
+                yield event
+
+    def completions(self, function_name: str) -> Iterator[Completion]:
+        """What a function has done: one record a message."""
+        with self._environment.read() as transaction:
+            yield from ledger.completions(transaction, function_name)
+
+    def messages(self, queue_name: str) -> Iterator[Message]:
+        """The messages that wait in a queue or a dead letter queue."""
+        with self._environment.read() as transaction:
+            for each in queues.messages(transaction, queue_name):
+                yield Message(each.id, each.body, each.sent_at_ms, each.subject, each.attributes or {})
+
+    def parked(self, table_name: str) -> Iterator[Parked]:
+        """The parked changes of a table, lane by lane."""
+        with self._environment.read() as transaction:
+            yield from ledger.parked(transaction, table_name)
+
+    def depths(self) -> dict[str, tuple[int, int]]:
+        """Each queue's waiting messages, and those in flight."""
+        now_ms = _now_ms()
+        with self._environment.read() as transaction:
+            return {name: _depths(transaction, name, now_ms) for name in queues.queue_names(transaction)}
+
+    def positions(self) -> dict[str, tuple[int, int]]:
+        """Each consumer's position, and the last one of its table."""
+        return {each.table: (each.position, each.last_position) for each in self.status().consumers}
+
+    def idle(self) -> bool:
+        """Whether everything that was written has had all its effects."""
+        return self.status().idle
+
+    def lake(self, stream_name: str) -> Path:
+        """The folder of a delivery stream's Parquet files."""
+        return self._directory.lake / stream_name
+
+    def audit_entries(self, log_name: str) -> Iterator[dict[str, Any]]:
+        """The entries of an audit log, in order, each with its number, id, time and hashes."""
+        with self._environment.read() as transaction:
+            head = head_of(transaction, log_name)
+        return audit_files.read_entries(self._directory.audit / log_name, head)
+
+    def audit_logs(self) -> list[str]:
+        """The audit logs of the app."""
+        return list(self._topology().get("audit_logs", []))
+
+    def verify_audit(self, log_name: str, progress: Callable[[int, int], None] | None = None) -> AuditReport:
+        """Check an audit log's chain, seals and end; `progress` is given bytes done and in all."""
+        with self._environment.read() as transaction:
+            head = head_of(transaction, log_name)
+        return audit_verification.verify(self._directory.audit / log_name, head, progress)
+
+    def _topology(self) -> Mapping[str, Any]:
+        with self._environment.read() as transaction:
+            return ledger.note(transaction, "topology") or {}
+
+    def status(self) -> Status:
+        """Positions, lags, depths, parked lanes."""
+        now_ms = _now_ms()
+        engine = self._directory.holder()
+        with self._environment.read() as transaction:
+            topology = ledger.note(transaction, "topology") or {}
+            catalog = tables.load_catalog(transaction)
+            return Status(
+                engine,
+                [_consumer(transaction, catalog[name], now_ms) for name in topology.get("tables", [])],
+                [_queue(transaction, each, now_ms) for each in topology.get("queues", [])],
+                [
+                    _buffer(transaction, name, now_ms)
+                    for name in [
+                        *(lake_buffer(stream) for stream in topology.get("delivery_streams", [])),
+                        *(audit_buffer(log) for log in topology.get("audit_logs", [])),
+                    ]
+                ],
+            )
+
+
+def _depths(transaction: ReadTransaction, queue: str, now_ms: int) -> tuple[int, int]:
+    in_flight = queues.in_flight(transaction, queue, now_ms)
+    return queues.depth(transaction, queue) - in_flight, in_flight
+
+
+def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> ConsumerStatus:
+    position = ledger.position(transaction, table.name)
+    parked = [each.lane for each in ledger.parked(transaction, table.name)]
+    last = lag = age_ms = 0
+    if table.stream is not None:
+        last = change_log.last_position(transaction, table.stream)
+        oldest = change_log.first_after(transaction, table.stream, position)
+        if oldest is not None:
+            age_ms = max(0, now_ms - oldest[1] // 1000)
+            lag = change_log.count_after(transaction, table.stream, position)
+    return ConsumerStatus(table.name, position, last, lag, age_ms, len(set(parked)), len(parked))
+
+
+def _queue(transaction: ReadTransaction, queue: Mapping[str, Any], now_ms: int) -> QueueStatus:
+    waiting, in_flight = _depths(transaction, queue["name"], now_ms)
+    dead = queues.depth(transaction, queue["dead_letter_queue"])
+    return QueueStatus(queue["name"], queue["function"], waiting, in_flight, dead)
+
+
+def _buffer(transaction: ReadTransaction, name: str, now_ms: int) -> BufferStatus:
+    fill = buffers.fill(transaction, name)
+    age_ms = 0 if fill.oldest_ms is None else max(0, now_ms - fill.oldest_ms)
+    return BufferStatus(name, fill.records, fill.bytes, age_ms)
+
+
+def open_data(path: str | Path) -> DataReader:
+    """Open a data directory for reading, beside a running engine or without one. Raises StorageError."""
+    return DataReader(Path(path))

@@ -1,0 +1,87 @@
+"""Audit logs: entries wait in a durable buffer and are appended to the hash-chained files."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from afterwrite.app import AuditLog
+from afterwrite.core import json_text
+from afterwrite.local.audit_files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead, drop_before
+from afterwrite.local.delivery_streams import flush_at_ms
+from afterwrite.local.fan_out import audit_buffer
+from afterwrite.store import buffers, ledger
+from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
+
+# Entries wait this long for company: a commit of the files costs a sync of its own.
+_LINGER_S: Final = 0.1
+_BATCH_RECORDS: Final = 2_000
+_BATCH_BYTES: Final = 4 << 20
+
+
+def head_of(transaction: ReadTransaction, audit_log: str) -> AuditHead:
+    """The committed end of an audit log."""
+    kept: dict[str, Any] | None = ledger.note(transaction, f"audit-head/{audit_log}")
+    return EMPTY_HEAD if kept is None else AuditHead(**kept)
+
+
+class AuditSink:
+    """The Sink of an audit log: entries reach the files exactly once.
+
+    The files' end is committed with the entries' removal from the buffer; what a crash left beyond that end is
+    cut off and appended again.
+    """
+
+    def __init__(self, environment: Environment, log: AuditLog, directory: Path) -> None:
+        self._environment = environment
+        self._log = log
+        self._buffer = audit_buffer(log.name)
+        self._directory = directory
+        self._files = AuditFiles(directory)
+        self._retained_from: Any = None
+        with environment.read() as transaction:
+            self._files.open(head_of(transaction, log.name))
+
+    def next_flush_ms(self, now_ms: int) -> int | None:
+        """When the buffer is to be flushed by its limits of time and size, None where it is empty."""
+        with self._environment.read() as transaction:
+            fill = buffers.fill(transaction, self._buffer)
+        return flush_at_ms(fill, buffer_seconds=_LINGER_S, buffer_bytes=_BATCH_BYTES, now_ms=now_ms)
+
+    def flush(self) -> int:
+        """Append what waits, at most one batch; how many entries that was."""
+        with self._environment.read() as transaction:
+            waiting = list(buffers.read(transaction, self._buffer, records_max=_BATCH_RECORDS, bytes_max=_BATCH_BYTES))
+        if not waiting:
+            return 0
+        head = self._files.append(
+            [AuditEntry(each.id, each.at_ms, json_text.loads_exactly(each.text)) for each in waiting]
+        )
+
+        def operation(transaction: WriteTransaction) -> int:
+            ledger.keep_note(transaction, f"audit-head/{self._log.name}", asdict(head))
+            return buffers.remove_through(transaction, self._buffer, waiting[-1].sequence)
+
+        try:
+            removed = self._environment.write(operation)
+        except BaseException:
+            with self._environment.read() as transaction:
+                self._files.open(head_of(transaction, self._log.name))
+            raise
+        self._drop_old(waiting[-1].at_ms)
+        return removed
+
+    def _drop_old(self, now_ms: int) -> None:
+        if self._log.retain_days is None:
+            return
+        day = datetime.fromtimestamp(now_ms / 1000, UTC).date() - timedelta(days=self._log.retain_days)
+        if day != self._retained_from:
+            drop_before(self._directory, day)
+            self._retained_from = day
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever the buffer may have to be flushed earlier."""
+        self._environment.signals.watch([buffers.signal(self._buffer)], event)

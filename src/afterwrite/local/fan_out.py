@@ -1,0 +1,155 @@
+"""Where effects go: a topic's subscriptions, a bus's rules and archive, queues, functions, buffers. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from afterwrite.app import App, Bus, DeliveryStream, Function, Queue, Topic
+from afterwrite.config import Identity
+from afterwrite.core import json_text
+from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent, StampedEffect
+from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
+from afterwrite.errors import DeclarationError
+from afterwrite.store import queues
+
+
+def lake_buffer(delivery_stream: str) -> str:
+    """The buffer that feeds a delivery stream's lake."""
+    return f"lake/{delivery_stream}"
+
+
+def audit_buffer(audit_log: str) -> str:
+    """The buffer that feeds an audit log's files."""
+    return f"audit/{audit_log}"
+
+
+class FanOut:
+    """An app's declaration, as the function from an effect to its placements."""
+
+    def __init__(self, app: App, identity: Identity) -> None:
+        self._identity = identity
+        self._topics: Mapping[str, Topic] = {topic.name: topic for topic in app.topics}
+        self._buses: Mapping[str, Bus] = {bus.name: bus for bus in app.buses}
+        self._queues = {queue.name for queue in app.queues}
+        self._functions: Mapping[str, Function] = {function.name: function for function in app.functions}
+        self._streams = {stream.name for stream in app.delivery_streams}
+        self._logs = {log.name for log in app.audit_logs}
+        self._place_by_type: Mapping[type, Callable[[StampedEffect, Any], Sequence[Placement]]] = {
+            Publish: self._publish,
+            PutEvent: self._put_event,
+            Enqueue: self._enqueue,
+            Invoke: self._invoke,
+            Deliver: self._deliver,
+            Append: self._append,
+        }
+
+    def place(self, stamped: StampedEffect) -> Sequence[Placement]:
+        """Where the effect goes. Raises DeclarationError for a target that the app does not declare."""
+        return self._place_by_type[type(stamped.effect)](stamped, stamped.effect)
+
+    def _publish(self, stamped: StampedEffect, effect: Publish) -> Sequence[Placement]:
+        topic = _declared(self._topics, "topic", effect.topic)
+        text: bytes | None = None
+        placements: list[Placement] = []
+        for subscription in topic.subscriptions:
+            policy = subscription.filter_policy
+            if policy is not None and not policy.matches(effect.attributes, effect.message):
+                continue
+            if text is None:
+                text = _message(stamped, effect.message, subject=effect.subject, attributes=effect.attributes)
+            placements.append(ToQueue(subscription.queue.name, stamped.lane, text))
+        return placements
+
+    def _put_event(self, stamped: StampedEffect, effect: PutEvent) -> Sequence[Placement]:
+        bus = _declared(self._buses, "bus", effect.bus)
+        text = json_text.dumps(
+            {
+                "version": "0",
+                "id": _uuid(stamped.id),
+                "detail-type": effect.detail_type,
+                "source": effect.source,
+                "account": self._identity.account_id,
+                "time": datetime.fromtimestamp(stamped.at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "region": self._identity.region,
+                "resources": [],
+                "detail": effect.detail,
+            }
+        )
+        placements: list[Placement] = list(self.deliver_event(bus.name, json_text.loads(text), stamped))
+        if bus.archive_days is not None:
+            placements.append(ToArchive(bus.name, stamped.at_ms, text, bus.archive_days))
+        return placements
+
+    def deliver_event(self, bus_name: str, event: Mapping[str, Any], stamped: StampedEffect) -> Iterator[Placement]:
+        """Where an event goes by the bus's rules; `stamped` gives the id, the lane and the time."""
+        for rule in _declared(self._buses, "bus", bus_name).rules:
+            if not rule.pattern.matches(event):
+                continue
+            for target in rule.targets:
+                target_id = f"{stamped.id}/{rule.name}/{target.name}"
+                if isinstance(target, DeliveryStream):
+                    text = json_text.dumps(event)
+                    yield ToBuffer(lake_buffer(target.name), target_id, stamped.at_ms, text)
+                else:
+                    queue = target.name if isinstance(target, Queue) else target.queue_name
+                    text = _message(stamped, event, message_id=target_id)
+                    yield ToQueue(queue, stamped.lane, text)
+
+    def _enqueue(self, stamped: StampedEffect, effect: Enqueue) -> Sequence[Placement]:
+        if effect.queue not in self._queues:
+            raise _undeclared("queue", effect.queue)
+        return [ToQueue(effect.queue, stamped.lane, _message(stamped, effect.body), int(effect.delay_s * 1000))]
+
+    def _invoke(self, stamped: StampedEffect, effect: Invoke) -> Sequence[Placement]:
+        function = _declared(self._functions, "function", effect.function)
+        return [ToQueue(function.queue_name, stamped.lane, _message(stamped, effect.request))]
+
+    def _deliver(self, stamped: StampedEffect, effect: Deliver) -> Sequence[Placement]:
+        if effect.stream not in self._streams:
+            raise _undeclared("delivery stream", effect.stream)
+        text = json_text.dumps(effect.record)
+        return [ToBuffer(lake_buffer(effect.stream), stamped.id, stamped.at_ms, text)]
+
+    def _append(self, stamped: StampedEffect, effect: Append) -> Sequence[Placement]:
+        if effect.log not in self._logs:
+            raise _undeclared("audit log", effect.log)
+        return [ToBuffer(audit_buffer(effect.log), stamped.id, stamped.at_ms, json_text.dumps(effect.entry))]
+
+
+def _message(
+    stamped: StampedEffect,
+    body: Any,
+    *,
+    message_id: str | None = None,
+    subject: str | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> bytes:
+    return queues.encode(
+        queues.Message(
+            id=message_id or stamped.id,
+            body=body,
+            lane=stamped.lane,
+            sent_at_ms=stamped.at_ms,
+            subject=subject,
+            attributes=attributes,
+        )
+    )
+
+
+def _uuid(effect_id: str) -> str:
+    text = hashlib.blake2b(effect_id.encode(), digest_size=16).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _declared(declared: Mapping[str, Any], kind: str, name: str) -> Any:
+    try:
+        return declared[name]
+    except KeyError:
+        raise _undeclared(kind, name) from None
+
+
+def _undeclared(kind: str, name: str) -> DeclarationError:
+    return DeclarationError(f"expected a {kind} that this app declares, got {name!r}: declare it on the same App")

@@ -1,0 +1,160 @@
+"""Tables for code in the engine's process: the same operations as over the wire, in Python values, no socket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+
+from afterwrite.core.invocations import placeholders
+from afterwrite.core.ports import SortKeyRange
+from afterwrite.core.values import Item, decode_item, encode_item, from_python
+from afterwrite.errors import DeclarationError
+from afterwrite.store.environment import Environment
+from afterwrite.store.operations import Operations, Read
+from afterwrite.table.schema import KeySchema
+
+
+class NativeServices:
+    """What functions may use on the embedded engine."""
+
+    def __init__(self, environment: Environment, operations: Operations, files: Path) -> None:
+        self._environment = environment
+        self._operations = operations
+        self._files = files
+
+    def table(self, name: str) -> NativeTable:
+        """The table `name`. Raises DeclarationError where there is none."""
+        table = self._environment.state["catalog"].get(name)
+        if table is None:
+            raise DeclarationError(f"expected a table of this engine, got {name!r}: declare it in the app")
+        return NativeTable(self, name, table.schema)
+
+    def transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
+        """Apply all writes or none, each in the form of TransactWriteItems. Raises TransactionCanceled."""
+        self.execute("TransactWriteItems", {"TransactItems": list(writes)})
+
+    def directory(self, name: str) -> Path:
+        """A directory for files of the app, made where it is missing."""
+        if not name or "/" in name or name.startswith("."):
+            raise DeclarationError(f"expected a plain directory name, got {name!r}: use letters, digits and '-'")
+        path = self._files / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def execute(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
+        """An operation of DynamoDB by its wire name and body. Raises ServiceError and StorageError."""
+        prepared = self._operations.prepare(operation, body)
+        if isinstance(prepared, Read):
+            with self._environment.read() as transaction:
+                text = prepared.run(transaction, self._environment.state["catalog"])
+            return cast(dict[str, Any], orjson.loads(text))
+        return dict(self._environment.write(prepared.run))
+
+
+class NativeTable:
+    """The TableClient of a table in this process."""
+
+    def __init__(self, services: NativeServices, name: str, schema: KeySchema) -> None:
+        self._services = services
+        self._name = name
+        self._schema = schema
+
+    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The item with the key attributes `key`."""
+        body = {"TableName": self._name, "Key": encode_item(key), "ConsistentRead": True}
+        item = self._services.execute("GetItem", body).get("Item")
+        return None if item is None else decode_item(item)
+
+    def query(
+        self, partition: Any, sort_key: Any = None, *, newest_first: bool = False, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The items of a partition, by a sort key, `prefix(…)`, `between(…, …)` or all of them."""
+        body = self._query_body(partition, sort_key)
+        body["ScanIndexForward"] = not newest_first
+        items: list[Item] = []
+        while True:
+            if limit is not None:
+                body["Limit"] = limit - len(items)
+            answer = self._services.execute("Query", dict(body))
+            items.extend(answer["Items"])
+            if "LastEvaluatedKey" not in answer or len(items) == limit:
+                return [decode_item(item) for item in items]
+            body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _query_body(self, partition: Any, sort_key: Any) -> dict[str, Any]:
+        names = {"#pk": self._schema.partition_key}
+        values = {":pk": from_python(partition)}
+        condition = "#pk = :pk"
+        if sort_key is not None:
+            if self._schema.sort_key is None:
+                raise DeclarationError(f"the table {self._name} has no sort key: query it by its partition key alone")
+            names["#sk"] = self._schema.sort_key
+            if isinstance(sort_key, SortKeyRange):
+                condition += " AND #sk BETWEEN :low AND :high"
+                values |= {":low": from_python(sort_key.low), ":high": from_python(sort_key.high)}
+            elif isinstance(sort_key, Mapping):
+                condition += " AND begins_with(#sk, :low)"
+                values[":low"] = from_python(sort_key["prefix"])
+            else:
+                condition += " AND #sk = :low"
+                values[":low"] = from_python(sort_key)
+        return {
+            "TableName": self._name,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+            "ConsistentRead": True,
+        }
+
+    def put(
+        self,
+        item: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put an item. Raises ConditionalCheckFailed."""
+        body = {"Item": encode_item(item), **self._expressions(condition, names, values)}
+        self._services.execute("PutItem", body)
+
+    def update(
+        self,
+        key: Mapping[str, Any],
+        update: str,
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Update an item by an UpdateExpression and return the new item. Raises ConditionalCheckFailed."""
+        body = {
+            "Key": encode_item(key),
+            "UpdateExpression": update,
+            "ReturnValues": "ALL_NEW",
+            **self._expressions(condition, names, values),
+        }
+        return decode_item(self._services.execute("UpdateItem", body)["Attributes"])
+
+    def delete(
+        self,
+        key: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Delete an item. Raises ConditionalCheckFailed."""
+        body = {"Key": encode_item(key), **self._expressions(condition, names, values)}
+        self._services.execute("DeleteItem", body)
+
+    def _expressions(
+        self, condition: str | None, names: Mapping[str, str] | None, values: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        fields: dict[str, Any] = {"TableName": self._name}
+        if condition is not None:
+            fields["ConditionExpression"] = condition
+        return {**fields, **placeholders(names, values)}

@@ -1,0 +1,74 @@
+"""Replays of a bus's archive: the events of a time range are delivered again by the rules, with a `replay-name`.
+
+A replay is worked off in portions, each one transaction with the replay's place in the archive, so that it goes
+on after a crash where it was, and delivers nothing twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from afterwrite.core.effects import PutEvent, StampedEffect
+from afterwrite.local.fan_out import FanOut
+from afterwrite.local.steps import put_all
+from afterwrite.store import archive, replays
+from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.replays import Replay
+
+_EVENTS_A_COMMIT: Final = 200
+
+
+class ReplayWork:
+    """The unit of work that carries replays out."""
+
+    name = "replays"
+
+    def __init__(self, environment: Environment, fan_out: FanOut) -> None:
+        self._environment = environment
+        self._fan_out = fan_out
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever there may be something to do."""
+        self._environment.signals.watch([replays.SIGNAL], event)
+
+    def run_once(self) -> float | None:
+        """Deliver the next portion of an unfinished replay; None where there is none."""
+        with self._environment.read() as transaction:
+            unfinished = replays.unfinished(transaction)
+        if unfinished is None:
+            return None
+        self._environment.write(lambda transaction: self._deliver(transaction, unfinished))
+        return 0.0
+
+    def _deliver(self, transaction: WriteTransaction, replay: Replay) -> None:
+        place = bytes.fromhex(replay.place)
+        portion = []
+        for each in archive.read(transaction, replay.bus, replay.from_ms, replay.to_ms, after=place):
+            portion.append(each)
+            if len(portion) == _EVENTS_A_COMMIT:
+                break
+        for _, event in portion:
+            self._deliver_event(transaction, replay, event)
+        finished = len(portion) < _EVENTS_A_COMMIT
+        moved = replace(
+            replay,
+            state=replays.COMPLETED if finished else replays.RUNNING,
+            place=portion[-1][0].hex() if portion else replay.place,
+            events=replay.events + len(portion),
+            ended_at_ms=transaction.now_ms if finished else None,
+        )
+        replays.keep(transaction, moved)
+
+    def _deliver_event(self, transaction: WriteTransaction, replay: Replay, event: Mapping[str, Any]) -> None:
+        replayed = {**event, "replay-name": replay.name}
+        stamped = StampedEffect(
+            # Another delivery than the first, so another id; the event's own id stays, for consumers to know it by.
+            id=f"{event['id']}/{replay.name}",
+            lane=f"{replay.bus}/{event['id']}",
+            at_ms=transaction.now_ms,
+            effect=PutEvent(replay.bus, event["source"], event["detail-type"], event["detail"]),
+        )
+        put_all(transaction, list(self._fan_out.deliver_event(replay.bus, replayed, stamped)))

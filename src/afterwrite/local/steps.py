@@ -1,0 +1,64 @@
+"""Steps on the embedded services: placements, parked changes and the position, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from afterwrite.config import Identity
+from afterwrite.core.effects import StampedEffect
+from afterwrite.core.placements import Placement, ToArchive, ToQueue
+from afterwrite.core.ports import Step
+from afterwrite.core.wire import to_streams_record
+from afterwrite.local.fan_out import FanOut
+from afterwrite.store import archive, buffers, ledger, queues
+from afterwrite.store.environment import Environment, WriteTransaction
+
+_DAY_MS = 86_400_000
+
+
+class EmbeddedSteps:
+    """The StepSink of the embedded engine."""
+
+    def __init__(self, environment: Environment, fan_out: FanOut, identity: Identity) -> None:
+        self._environment = environment
+        self._identity = identity
+        self._fan_out = fan_out
+
+    def place(self, effect: StampedEffect) -> Sequence[Placement]:
+        """Where an effect goes."""
+        return self._fan_out.place(effect)
+
+    def position(self, consumer: str) -> int:
+        """The position of the last change the consumer is done with."""
+        with self._environment.read() as transaction:
+            return ledger.position(transaction, consumer)
+
+    def parked_lanes(self, consumer: str) -> frozenset[str]:
+        """The lanes that are parked for the consumer."""
+        with self._environment.read() as transaction:
+            return frozenset(each.lane for each in ledger.parked(transaction, consumer))
+
+    def commit(self, step: Step) -> None:
+        """Make the step happen, in one transaction."""
+
+        def operation(transaction: WriteTransaction) -> None:
+            ledger.advance_position(transaction, step.consumer, step.before, step.after)
+            put_all(transaction, step.placements)
+            for each in step.parked:
+                record = to_streams_record(each.change, region=self._identity.region)
+                ledger.park(transaction, step.consumer, each.lane, each.position, record, each.error)
+
+        self._environment.write(operation)
+
+
+def put_all(transaction: WriteTransaction, placements: Sequence[Placement]) -> None:
+    """Put every placement where it goes."""
+    for placement in placements:
+        if isinstance(placement, ToQueue):
+            not_before_ms = transaction.now_ms + placement.delay_ms if placement.delay_ms else 0
+            queues.send(transaction, placement.queue, placement.lane, placement.text, not_before_ms=not_before_ms)
+        elif isinstance(placement, ToArchive):
+            keep_until_ms = transaction.now_ms + placement.keep_days * _DAY_MS
+            archive.add(transaction, placement.bus, placement.at_ms, placement.text, keep_until_ms=keep_until_ms)
+        else:
+            buffers.add(transaction, placement.buffer, id=placement.id, at_ms=placement.at_ms, text=placement.text)

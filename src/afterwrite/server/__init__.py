@@ -1,0 +1,1 @@
+"""The wire: AWS's JSON protocols over HTTP."""

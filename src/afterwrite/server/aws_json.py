@@ -1,0 +1,141 @@
+"""AWS's JSON protocols: a request names its operation in X-Amz-Target; services answer by name.
+
+Writes are answered after their commit. The writer's thread hands over all answers of a commit at once, so that
+the event loop is woken once a commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final, Protocol
+
+import orjson
+
+from afterwrite.core import json_text
+from afterwrite.errors import ServiceError, StorageError
+from afterwrite.server.http import Request, Respond, Response
+from afterwrite.store.environment import Environment
+from afterwrite.store.operations import Prepared, Read
+
+_CORAL: Final = "com.amazon.coral.service#"
+_CORAL_ERRORS: Final = frozenset({"UnknownOperationException", "SerializationException"})
+_VALIDATION: Final = "com.amazon.coral.validate#ValidationException"
+
+
+class Service(Protocol):
+    """One AWS service: its name on the wire, and its operations."""
+
+    @property
+    def target(self) -> str:
+        """The part of X-Amz-Target before the dot."""
+        ...
+
+    @property
+    def error_prefix(self) -> str:
+        """What stands before the error's name in `__type`."""
+        ...
+
+    @property
+    def content_type(self) -> str:
+        """The content type of answers."""
+        ...
+
+    def prepare(self, name: str, body: dict[str, Any]) -> Prepared:
+        """The operation `name` with its body, validated. Raises ServiceError."""
+        ...
+
+
+class AwsJson:
+    """The handler of the HTTP server: requests to services' operations, operations to answers."""
+
+    def __init__(self, environment: Environment, services: list[Service], loop: asyncio.AbstractEventLoop) -> None:
+        self._environment = environment
+        self._services: Mapping[str, Service] = {service.target: service for service in services}
+        self._loop = loop
+        self._answered: deque[tuple[Respond, Response]] = deque()
+        environment.after_commit(self._hand_over)
+
+    def handle(self, request: Request, respond: Respond) -> None:
+        """Answer a request, at once or after its commit."""
+        if request.method != b"POST":
+            respond(_health(request))
+            return
+        target = request.headers.get(b"x-amz-target", b"").decode("latin-1")
+        service_name, _, operation = target.partition(".")
+        service = self._services.get(service_name)
+        if service is None:
+            respond(_unknown_target(target))
+            return
+        try:
+            prepared = service.prepare(operation, _parse(request.body))
+            if isinstance(prepared, Read):
+                with self._environment.read() as transaction:
+                    body = prepared.run(transaction, self._environment.state["catalog"])
+                respond(Response(200, body, service.content_type))
+                return
+        except ServiceError as error:
+            respond(_failure(service, error))
+            return
+        self._environment.submit(prepared.run, partial(self._on_done, service, respond))
+
+    def _on_done(
+        self, service: Service, respond: Respond, result: Mapping[str, Any] | None, error: BaseException | None
+    ) -> None:
+        if error is None:
+            body = json_text.dumps(result) if result else b"{}"
+            self._answered.append((respond, Response(200, body, service.content_type)))
+        else:
+            self._answered.append((respond, _failure(service, error)))
+
+    def _hand_over(self) -> None:
+        if self._answered and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._respond_all)
+
+    def _respond_all(self) -> None:
+        answered = self._answered
+        while answered:
+            respond, response = answered.popleft()
+            respond(response)
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ServiceError("SerializationException", f"the body is no JSON: {error}") from None
+    if not isinstance(parsed, dict):
+        raise ServiceError("SerializationException", "Start of structure or map found where not expected")
+    return parsed
+
+
+def _failure(service: Service, error: BaseException) -> Response:
+    if isinstance(error, ServiceError):
+        fields = {"__type": _error_type(service, error.code), "message": error.message, **error.fields}
+        if error.code == "TransactionCanceledException":
+            fields["Message"] = fields.pop("message")
+        return Response(error.status, json_text.dumps(fields), service.content_type)
+    if not isinstance(error, StorageError):
+        raise error
+    fields = {"__type": f"{service.error_prefix}InternalServerError", "message": str(error)}
+    return Response(500, json_text.dumps(fields), service.content_type)
+
+
+def _error_type(service: Service, code: str) -> str:
+    if code in _CORAL_ERRORS:
+        return _CORAL + code
+    return _VALIDATION if code == "ValidationException" else service.error_prefix + code
+
+
+def _unknown_target(target: str) -> Response:
+    fields = {"__type": f"{_CORAL}UnknownOperationException", "message": f"no service answers to {target!r}"}
+    return Response(400, orjson.dumps(fields), "application/x-amz-json-1.0")
+
+
+def _health(request: Request) -> Response:
+    if request.method == b"GET" and request.path == b"/":
+        return Response(200, b"healthy: afterwrite speaks the DynamoDB protocol here\n", "text/plain")
+    fields = {"__type": f"{_CORAL}UnknownOperationException", "message": "expected POST with X-Amz-Target"}
+    return Response(404, orjson.dumps(fields), "application/x-amz-json-1.0")

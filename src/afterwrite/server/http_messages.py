@@ -1,0 +1,132 @@
+"""HTTP requests and responses as values, and the bytes of a response.
+
+It must not know connections: order, limits in time and closing are the business of `http`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+
+import orjson
+
+JSON_1_0 = "application/x-amz-json-1.0"
+
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+
+
+@dataclass(slots=True)
+class Request:
+    """A whole request. Header names are lower case; a header sent twice has its values joined by a comma.
+
+    The body is as the client meant it: chunks put together, gzip undone.
+    """
+
+    method: bytes
+    path: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer; length, checksum, date and request id are added to it. `headers` are names and values."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON_1_0
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something cannot be a request, in the words of the answer."""
+
+    status: int
+    code: str
+    message: str
+
+
+ErrorBody = Callable[[int, str, str], bytes]
+
+
+def error_body(_status: int, code: str, message: str) -> bytes:
+    """The body of an error in the AWS JSON protocols."""
+    return orjson.dumps({"__type": code, "message": message})
+
+
+def body_too_large(body_bytes_max: int) -> Refusal:
+    """The refusal of a body, sent or inflated, beyond the limit."""
+    return Refusal(413, "RequestEntityTooLargeException", f"Request body exceeds {body_bytes_max} bytes")
+
+
+def decode_body(body: bytes, encoding: bytes, body_bytes_max: int) -> bytes | Refusal:
+    """Undo a content encoding, never making more than `body_bytes_max` bytes."""
+    encoding = encoding.strip().lower()
+    if encoding in (b"", b"identity"):
+        return body
+    if encoding not in (b"gzip", b"x-gzip"):
+        return Refusal(415, "UnsupportedMediaTypeException", "expected Content-Encoding gzip or none")
+    inflate = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        decoded = inflate.decompress(body, body_bytes_max + 1)
+    except zlib.error:
+        return Refusal(400, "SerializationException", "expected a gzip body, as Content-Encoding says")
+    if len(decoded) > body_bytes_max:
+        return body_too_large(body_bytes_max)
+    if not inflate.eof or inflate.unused_data:
+        # A second member is legal gzip, but a body of very many empty ones would cost much and say nothing.
+        return Refusal(400, "SerializationException", "expected one whole gzip member as the body")
+    return decoded
+
+
+class Renderer:
+    """Makes the bytes of responses: head and body in one piece.
+
+    What is the same for all answers of a second (status line, date, content type) is made once a second.
+    """
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[int, str], bytes] = {}
+        self._heads_second = 0
+        self._request_id_prefix = os.urandom(8).hex().upper().encode()
+        self._request_count = 0
+
+    def render(self, response: Response, *, connection_header: bytes = b"", with_body: bool = True) -> bytes:
+        """The bytes of an answer; `connection_header` is a whole line or nothing."""
+        second = int(time.time())
+        if second != self._heads_second:
+            self._heads_second = second
+            self._heads.clear()
+        key = (response.status, response.content_type)
+        head = self._heads.get(key)
+        if head is None:
+            head = self._heads[key] = _head(response.status, response.content_type, second)
+        self._request_count += 1
+        body = response.body
+        return b"%b%b%bX-Amz-Crc32: %d\r\nx-amzn-RequestId: %b%016X\r\nContent-Length: %d\r\n\r\n%b" % (
+            head,
+            connection_header,
+            _lines(response.headers) if response.headers else b"",
+            zlib.crc32(body),
+            self._request_id_prefix,
+            self._request_count,
+            len(body),
+            body if with_body else b"",
+        )
+
+
+def _head(status: int, content_type: str, second: int) -> bytes:
+    status_line = f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode("latin-1")
+    date = formatdate(second, usegmt=True)
+    return status_line + _lines((("Server", "afterwrite"), ("Date", date), ("Content-Type", content_type)))
+
+
+def _lines(headers: tuple[tuple[str, str], ...]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers).encode("latin-1")

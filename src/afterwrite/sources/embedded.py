@@ -1,0 +1,36 @@
+"""The change source of the embedded engine: a table's stream in the store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from afterwrite.core.lanes import lane_of
+from afterwrite.core.ports import ReadChange
+from afterwrite.errors import DeclarationError
+from afterwrite.store import change_log
+from afterwrite.store.environment import Environment
+from afterwrite.store.tables import Table
+
+
+class EmbeddedSource:
+    """The ChangeSource of one table of the store. Nothing unread is trimmed, so nothing is lost."""
+
+    def __init__(self, environment: Environment, table: Table) -> None:
+        if table.stream is None:
+            raise DeclarationError(f"the table {table.name} has no stream: declare it in the app, or enable its stream")
+        self._environment = environment
+        self._stream = table.stream
+        self._partition_key = table.schema.partition_key
+
+    def read(self, after: int, limit: int) -> Sequence[ReadChange]:
+        """The changes after a position, at most `limit`; empty where there are none yet."""
+        with self._environment.read() as transaction:
+            return [
+                ReadChange(position, lane_of(change, self._partition_key), change)
+                for position, change in change_log.read(transaction, self._stream, after, limit)
+            ]
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever there may be more to read."""
+        self._environment.signals.watch([self._stream.signal], event)

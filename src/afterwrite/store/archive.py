@@ -1,0 +1,35 @@
+"""Archives of buses: every event, by the time it was put."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from afterwrite.store import timeline
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+from afterwrite.store.names import U32, U64, ensure_number, number_of, span
+
+
+def add(transaction: WriteTransaction, bus: str, at_ms: int, event: bytes, *, keep_until_ms: int | None) -> None:
+    """Keep an event, until a time where one is given."""
+    number = ensure_number(transaction, "archive", bus)
+    key = U32.pack(number) + U64.pack(at_ms) + U64.pack(transaction.advance("archived"))
+    transaction.put("archive", key, event)
+    if keep_until_ms is not None:
+        timeline.schedule_deletion(transaction, "archive", key, keep_until_ms)
+
+
+def read(
+    transaction: ReadTransaction, bus: str, from_ms: int = 0, to_ms: int | None = None, *, after: bytes = b""
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The events put in [from_ms, to_ms), oldest first, each with its place; only those after the place `after`."""
+    number = number_of(transaction, "archive", bus)
+    if number is None:
+        return
+    low, high = span(number)
+    end = high if to_ms is None else low + U64.pack(to_ms)
+    start = after + b"\x00" if after else low + U64.pack(from_ms)
+    for key, value in transaction.scan("archive", start, end):
+        yield key, orjson.loads(value)

@@ -1,0 +1,88 @@
+"""The data directory: its layout, and the lock by which one engine at a time holds it.
+
+engine.lock    who holds the directory: process, address, since when
+store/         LMDB
+lake/          the delivery streams' Parquet files
+audit/         the audit logs' files
+files/         what the app's functions write
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from afterwrite.errors import DataDirectoryInUse, StorageError
+
+
+class DataDirectory:
+    """Paths within a data directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = path / "store"
+        self.lake = path / "lake"
+        self.audit = path / "audit"
+        self.files = path / "files"
+        self.lock_file = path / "engine.lock"
+
+    def holder(self) -> Mapping[str, Any] | None:
+        """What the running engine says of itself: `pid`, `listening`, `since`; None where none runs."""
+        try:
+            descriptor = os.open(self.lock_file, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read_holder(descriptor)
+        finally:
+            os.close(descriptor)
+        return None
+
+
+def _read_holder(descriptor: int) -> Mapping[str, Any]:
+    text = os.pread(descriptor, 4096, 0)
+    try:
+        holder = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+class DirectoryLock:
+    """Holds a data directory for this process until `release`; the operating system releases it if it dies."""
+
+    def __init__(self, directory: DataDirectory) -> None:
+        try:
+            directory.path.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(directory.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StorageError(
+                f"the data directory {directory.path} cannot be used ({error}): choose one that can be written to"
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _read_holder(self._descriptor)
+            os.close(self._descriptor)
+            raise DataDirectoryInUse(
+                f"the data directory {directory.path} is held by the process {holder.get('pid', '?')} "
+                f"(listening on {holder.get('listening', '?')}, since {holder.get('since', '?')}): "
+                "stop that engine, or choose another directory with --data"
+            ) from None
+
+    def describe(self, holder: Mapping[str, Any]) -> None:
+        """Say who holds the directory."""
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, orjson.dumps(holder), 0)
+
+    def release(self) -> None:
+        """Let the directory go."""
+        os.ftruncate(self._descriptor, 0)
+        os.close(self._descriptor)

@@ -1,0 +1,39 @@
+"""Numbers given to names, so that keys stay short: a queue's, a buffer's, a consumer's, a bus's."""
+
+from __future__ import annotations
+
+import struct
+
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+
+U32 = struct.Struct(">I")
+U64 = struct.Struct(">Q")
+
+
+def number_of(transaction: ReadTransaction, kind: str, name: str) -> int | None:
+    """The number of `name` among its kind, None where it has none yet."""
+    raw = transaction.get("names", f"{kind}\0{name}".encode())
+    return U32.unpack(raw)[0] if raw else None
+
+
+def ensure_number(transaction: WriteTransaction, kind: str, name: str) -> int:
+    """The number of `name` among its kind, given now where it has none yet."""
+    found = number_of(transaction, kind, name)
+    if found is None:
+        found = transaction.advance("names")
+        transaction.put("names", f"{kind}\0{name}".encode(), U32.pack(found))
+    return found
+
+
+def names(transaction: ReadTransaction, kind: str) -> dict[str, int]:
+    """Every name of a kind with its number."""
+    start = f"{kind}\0".encode()
+    return {
+        key[len(start) :].decode(): U32.unpack(value)[0]
+        for key, value in transaction.scan("names", start, start[:-1] + b"\x01")
+    }
+
+
+def span(number: int) -> tuple[bytes, bytes]:
+    """The range of all keys that start with `number`."""
+    return U32.pack(number), U32.pack(number + 1)

@@ -1,0 +1,211 @@
+"""Durable queues with lanes, attempts, visibility, delay and dead letters.
+
+Everything that waits for a function waits here: invocations, topic subscriptions, rule targets, plain queues.
+A message is stored by (queue, lane, arrival). `ready` holds one entry a lane, its head, by the time at which it
+may next be received; so a lane is received strictly in order and one message at a time, and lanes do not wait
+for each other. Receiving moves the head's entry to the end of its visibility; that time is the receipt: settling
+with a receipt that has been overtaken (the visibility ended, and another received it) does nothing.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.core import json_text
+from afterwrite.core.lanes import DIGEST_BYTES, digest
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+from afterwrite.store.names import U32, U64, ensure_number, names, number_of, span
+
+_READY: Final = struct.Struct(f">{DIGEST_BYTES}sI")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it was sent; `attributes` are what subscriptions filter on and dead letters explain by."""
+
+    id: str
+    body: Any
+    lane: str
+    sent_at_ms: int
+    subject: str | None = None
+    attributes: Mapping[str, Any] | None = None
+    receive_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A received message with its receipt: its place, and the time (ms) at which its visibility ends."""
+
+    message: Message
+    lane_digest: bytes
+    arrival: int
+    visible_until_ms: int
+    receive_count: int
+
+
+def signal(queue: str) -> str:
+    """What is notified after a commit that made a message of the queue receivable."""
+    return f"queue:{queue}"
+
+
+def encode(message: Message) -> bytes:
+    """A message's stored form, also for sending it to several queues."""
+    fields: dict[str, Any] = {
+        "id": message.id,
+        "body": message.body,
+        "lane": message.lane,
+        "sent_at_ms": message.sent_at_ms,
+    }
+    if message.subject is not None:
+        fields["subject"] = message.subject
+    if message.attributes:
+        fields["attributes"] = message.attributes
+    return json_text.dumps(fields)
+
+
+def decode(stored: bytes, receive_count: int = 0) -> Message:
+    """The message in its stored form."""
+    return Message(**orjson.loads(stored[U64.size :]), receive_count=receive_count)
+
+
+def send(transaction: WriteTransaction, queue: str, lane: str, encoded: bytes, *, not_before_ms: int = 0) -> None:
+    """Add a message at the end of its lane."""
+    number = ensure_number(transaction, "queue", queue)
+    lane_digest = digest(lane)
+    arrival = transaction.advance("arrival")
+    first_of_lane = U32.pack(number) + lane_digest
+    is_head = _head(transaction, first_of_lane) is None
+    transaction.put("messages", first_of_lane + U64.pack(arrival), U64.pack(not_before_ms) + encoded)
+    transaction.advance(f"depth:{number}")
+    if is_head:
+        _make_ready(transaction, queue, number, lane_digest, arrival, not_before_ms)
+
+
+def _head(transaction: ReadTransaction, lane_prefix: bytes) -> tuple[bytes, bytes] | None:
+    return transaction.first("messages", lane_prefix, lane_prefix + b"\xff" * 9)
+
+
+def _make_ready(
+    transaction: WriteTransaction, queue: str, number: int, lane_digest: bytes, arrival: int, at_ms: int
+) -> None:
+    key = U32.pack(number) + U64.pack(at_ms) + U64.pack(arrival)
+    transaction.put("ready", key, _READY.pack(lane_digest, 0))
+    transaction.touch(signal(queue))
+
+
+def receive(
+    transaction: WriteTransaction, queue: str, *, limit: int, visibility_ms: int, now_ms: int
+) -> list[Received]:
+    """Receive at most `limit` messages, of different lanes, oldest first; each is counted as received."""
+    number = number_of(transaction, "queue", queue)
+    if number is None or limit < 1:
+        return []
+    low = U32.pack(number)
+    due: list[tuple[bytes, bytes]] = []
+    for key, value in transaction.scan("ready", low, low + U64.pack(now_ms + 1)):
+        due.append((key, value))
+        if len(due) == limit:
+            break
+    until = now_ms + visibility_ms
+    received: list[Received] = []
+    for key, value in due:
+        lane_digest, count = _READY.unpack(value)
+        arrival_key = key[12:]
+        stored = transaction.get("messages", low + lane_digest + arrival_key)
+        transaction.delete("ready", key)
+        if stored is None:
+            continue
+        transaction.put("ready", low + U64.pack(until) + arrival_key, _READY.pack(lane_digest, count + 1))
+        message = decode(stored, count + 1)
+        received.append(Received(message, lane_digest, U64.unpack(arrival_key)[0], until, count + 1))
+    return received
+
+
+def remove(transaction: WriteTransaction, queue: str, received: Received) -> bool:
+    """Delete a received message and let its lane go on; False where the receipt was overtaken."""
+    number = number_of(transaction, "queue", queue)
+    if number is None or not _take_receipt(transaction, number, received):
+        return False
+    prefix = U32.pack(number) + received.lane_digest
+    transaction.delete("messages", prefix + U64.pack(received.arrival))
+    transaction.advance(f"depth:{number}", -1)
+    head = _head(transaction, prefix)
+    if head is not None:
+        arrival = U64.unpack_from(head[0], len(prefix))[0]
+        _make_ready(transaction, queue, number, received.lane_digest, arrival, U64.unpack_from(head[1])[0])
+    return True
+
+
+def release(transaction: WriteTransaction, queue: str, received: Received, *, at_ms: int) -> bool:
+    """Make a received message receivable again from `at_ms` on; False where the receipt was overtaken."""
+    number = number_of(transaction, "queue", queue)
+    if number is None or not _take_receipt(transaction, number, received):
+        return False
+    key = U32.pack(number) + U64.pack(at_ms) + U64.pack(received.arrival)
+    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count))
+    transaction.touch(signal(queue))
+    return True
+
+
+def _take_receipt(transaction: WriteTransaction, number: int, received: Received) -> bool:
+    key = U32.pack(number) + U64.pack(received.visible_until_ms) + U64.pack(received.arrival)
+    return transaction.delete("ready", key)
+
+
+def release_all(transaction: WriteTransaction, queue: str) -> int:
+    """Make every received message receivable now; for the start, when nobody can hold a receipt any more."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return 0
+    low, high = span(number)
+    held = [(key, value) for key, value in transaction.scan("ready", low, high) if _READY.unpack(value)[1] > 0]
+    for key, value in held:
+        transaction.delete("ready", key)
+        transaction.put("ready", low + U64.pack(transaction.now_ms) + key[12:], value)
+    return len(held)
+
+
+def next_ready_ms(transaction: ReadTransaction, queue: str) -> int | None:
+    """When the next message of the queue may be received, None where nothing waits."""
+    number = number_of(transaction, "queue", queue)
+    found = None if number is None else transaction.first("ready", *span(number))
+    return None if found is None else U64.unpack_from(found[0], 4)[0]
+
+
+def depth(transaction: ReadTransaction, queue: str) -> int:
+    """How many messages the queue holds, received ones included."""
+    number = number_of(transaction, "queue", queue)
+    return 0 if number is None else transaction.counter(f"depth:{number}")
+
+
+def in_flight(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
+    """How many messages are received and not yet settled."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return 0
+    low, high = span(number)
+    scanned = transaction.scan("ready", low + U64.pack(now_ms + 1), high)
+    return sum(1 for _, value in scanned if _READY.unpack(value)[1] > 0)
+
+
+def messages(transaction: ReadTransaction, queue: str) -> Iterator[Message]:
+    """Every message of the queue, lane by lane, each lane in order."""
+    number = number_of(transaction, "queue", queue)
+    if number is not None:
+        for _, stored in transaction.scan("messages", *span(number)):
+            yield decode(stored)
+
+
+def oldest_sent_ms(transaction: ReadTransaction, queue: str) -> int | None:
+    """When the oldest message that waits in the queue was sent. Costs a step a message."""
+    return min((message.sent_at_ms for message in messages(transaction, queue)), default=None)
+
+
+def queue_names(transaction: ReadTransaction) -> list[str]:
+    """Every queue that was ever sent to."""
+    return sorted(names(transaction, "queue"))

@@ -1,0 +1,26 @@
+"""Signals: waking the loops that wait for something to be committed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+
+class Signals:
+    """Named signals; a loop's event is set whenever one of the names it watches is notified."""
+
+    def __init__(self) -> None:
+        self._watchers: dict[str, tuple[threading.Event, ...]] = {}
+        self._lock = threading.Lock()
+
+    def watch(self, names: Iterable[str], event: threading.Event) -> None:
+        """Set `event` whenever one of `names` is notified."""
+        with self._lock:
+            for name in names:
+                self._watchers[name] = (*self._watchers.get(name, ()), event)
+
+    def notify(self, names: Iterable[str]) -> None:
+        """Set the events that watch one of `names`."""
+        for name in names:
+            for event in self._watchers.get(name, ()):
+                event.set()

@@ -1,0 +1,386 @@
+"""Tables: the catalog, and items written together with their change records.
+
+An item's value is its size, the second at which it expires (0: never), and its JSON text in the wire form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from afterwrite.core.changes import INSERT, MODIFY, NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE, REMOVE
+from afterwrite.core.values import Item
+from afterwrite.errors import ServiceError, TransactionCanceled
+from afterwrite.store import change_log
+from afterwrite.store.change_log import Stream
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+from afterwrite.store.names import U32, U64, ensure_number
+from afterwrite.table.batches import cancellation_reason
+from afterwrite.table.keys import encode_key
+from afterwrite.table.schema import KeySchema
+from afterwrite.table.sizes import item_size
+from afterwrite.table.writes import ItemWrite
+
+_ITEM: Final = struct.Struct(">IQ")
+_KEY_BYTES_MAX: Final = 511
+# The service leaves items alone that expired more than five years ago.
+_EXPIRED_TOO_LONG_S: Final = 5 * 365 * 86_400
+_FAR_FUTURE_S: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the catalog."""
+
+    name: str
+    number: int
+    schema: KeySchema
+    created_at_ms: int
+    stream: Stream | None = None
+    ttl_attribute: str | None = None
+    retention_s: int = 86_400
+    declaration: Mapping[str, Any] | None = None
+
+    def to_json(self) -> bytes:
+        """The table as the catalog keeps it."""
+        stream = self.stream and {
+            "number": self.stream.number,
+            "label": self.stream.label,
+            "view_type": self.stream.view_type,
+        }
+        return orjson.dumps(
+            {
+                "number": self.number,
+                "schema": [getattr(self.schema, name) for name in KeySchema.__slots__],
+                "created_at_ms": self.created_at_ms,
+                "stream": stream,
+                "ttl_attribute": self.ttl_attribute,
+                "retention_s": self.retention_s,
+                "declaration": self.declaration,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, name: str, text: bytes) -> Table:
+        """Read a table of the catalog."""
+        fields = orjson.loads(text)
+        stream = fields.pop("stream")
+        return cls(
+            name=name,
+            schema=KeySchema(*fields.pop("schema")),
+            stream=stream and Stream(table=name, **stream),
+            **fields,
+        )
+
+
+Catalog: TypeAlias = Mapping[str, Table]
+
+
+def load_catalog(transaction: ReadTransaction) -> Catalog:
+    """Every table, read from the file."""
+    return {key.decode(): Table.from_json(key.decode(), value) for key, value in transaction.scan("catalog", b"", None)}
+
+
+def catalog(transaction: WriteTransaction) -> Catalog:
+    """Every table as this transaction sees them."""
+    tables: Catalog = transaction.state["catalog"]
+    return tables
+
+
+def table_named(tables: Catalog, name: str) -> Table:
+    """The table `name`. Raises ResourceNotFoundException."""
+    table = tables.get(name)
+    if table is None:
+        raise ServiceError("ResourceNotFoundException", "Requested resource not found")
+    return table
+
+
+def create_table(
+    transaction: WriteTransaction,
+    name: str,
+    schema: KeySchema,
+    *,
+    view_type: str | None,
+    declaration: Mapping[str, Any] | None = None,
+    retention_s: int = 86_400,
+) -> Table:
+    """Create a table, with a stream where `view_type` is given. Raises ResourceInUseException."""
+    if name in catalog(transaction):
+        raise ServiceError("ResourceInUseException", f"Table already exists: {name}")
+    number = transaction.advance("names")
+    table = Table(
+        name=name,
+        number=number,
+        schema=schema,
+        created_at_ms=transaction.now_ms,
+        stream=_new_stream(transaction, name, view_type) if view_type else None,
+        retention_s=retention_s,
+        declaration=declaration,
+    )
+    return _save(transaction, table)
+
+
+def _new_stream(transaction: WriteTransaction, table: str, view_type: str) -> Stream:
+    label = str(transaction.now_us)
+    return Stream(ensure_number(transaction, "stream", f"{table}/{label}"), table, label, view_type)
+
+
+def _save(transaction: WriteTransaction, table: Table) -> Table:
+    transaction.put("catalog", table.name.encode(), table.to_json())
+    transaction.remember("catalog", {**catalog(transaction), table.name: table})
+    return table
+
+
+def delete_table(transaction: WriteTransaction, name: str) -> Table:
+    """Delete a table with its items; its stream stays readable until it is trimmed (S18)."""
+    table = table_named(catalog(transaction), name)
+    low, high = U32.pack(table.number), U32.pack(table.number + 1)
+    for database in ("items", "expirations"):
+        for key in [key for key, _ in transaction.scan(database, low, high)]:
+            transaction.delete(database, key)
+    transaction.delete("catalog", name.encode())
+    transaction.remember("catalog", {key: each for key, each in catalog(transaction).items() if key != name})
+    return table
+
+
+def set_retention(transaction: WriteTransaction, name: str, retention_s: int) -> Table:
+    """How long the table's changes are kept."""
+    return _save(transaction, replace(table_named(catalog(transaction), name), retention_s=retention_s))
+
+
+def set_ttl(transaction: WriteTransaction, name: str, attribute: str | None) -> Table:
+    """Expire items by the epoch seconds in `attribute`, or no longer; existing items are taken in."""
+    table = replace(table_named(catalog(transaction), name), ttl_attribute=attribute)
+    low, high = U32.pack(table.number), U32.pack(table.number + 1)
+    for key in [key for key, _ in transaction.scan("expirations", low, high)]:
+        transaction.delete("expirations", key)
+    for key, value in list(transaction.scan("items", low, high)):
+        size, _ = _ITEM.unpack_from(value)
+        text = value[_ITEM.size :]
+        expires_at = _expires_at(table, orjson.loads(text))
+        transaction.put("items", key, _ITEM.pack(size, expires_at) + text)
+        if expires_at:
+            transaction.put("expirations", _expiration_key(table, expires_at, key), key)
+    return _save(transaction, table)
+
+
+def _expires_at(table: Table, item: Item) -> int:
+    if table.ttl_attribute is None:
+        return 0
+    number = item.get(table.ttl_attribute, {}).get("N")
+    if number is None:
+        return 0
+    seconds = int(number.partition(".")[0] or 0)
+    return seconds if 0 < seconds < _FAR_FUTURE_S else 0
+
+
+def _expiration_key(table: Table, expires_at: int, key: bytes) -> bytes:
+    digest = hashlib.blake2b(key, digest_size=12).digest()
+    return U32.pack(table.number) + U64.pack(expires_at) + digest
+
+
+def item_key(table: Table, key: Item) -> bytes:
+    """Where the item with the key attributes `key` is stored."""
+    encoded = U32.pack(table.number) + encode_key(table.schema, key)
+    if len(encoded) > _KEY_BYTES_MAX:
+        raise ServiceError(
+            "ValidationException",
+            f"One or more parameter values were invalid: the sort key takes {len(encoded) - 20} bytes, "
+            f"this store holds at most {_KEY_BYTES_MAX - 20}",
+        )
+    return encoded
+
+
+def item_text(value: bytes) -> bytes:
+    """The JSON text of a stored item."""
+    return value[_ITEM.size :]
+
+
+def get_item(transaction: ReadTransaction, table: Table, key: Item) -> bytes | None:
+    """The JSON text of the item with the key attributes `key`."""
+    value = transaction.get("items", item_key(table, key))
+    return None if value is None else value[_ITEM.size :]
+
+
+def scan_items(
+    transaction: ReadTransaction,
+    table: Table,
+    low: bytes = b"",
+    high: bytes | None = None,
+    *,
+    reverse: bool = False,
+) -> Iterator[bytes]:
+    """The JSON texts of the items whose encoded keys are in [low, high), in the keys' order."""
+    prefix = U32.pack(table.number)
+    end = prefix + high if high is not None else U32.pack(table.number + 1)
+    for _, value in transaction.scan("items", prefix + low, end, reverse=reverse):
+        yield value[_ITEM.size :]
+
+
+def statistics(transaction: ReadTransaction, table: Table) -> tuple[int, int]:
+    """How many items the table has, and their size in bytes."""
+    return transaction.counter(f"items:{table.number}"), transaction.counter(f"item-bytes:{table.number}")
+
+
+def _count(transaction: WriteTransaction, table: Table, items: int, size: int) -> None:
+    if items:
+        transaction.advance(f"items:{table.number}", items)
+    if size:
+        transaction.advance(f"item-bytes:{table.number}", size)
+
+
+@dataclass(slots=True)
+class _Planned:
+    table: Table
+    key: Item
+    stored_at: bytes
+    stored: bytes | None
+    old: Item | None
+    new: Item | None
+
+
+def _plan(transaction: WriteTransaction, write: ItemWrite) -> _Planned:
+    table = table_named(catalog(transaction), write.table_name)
+    key = write.key(table.schema)
+    stored_at = item_key(table, key)
+    stored = transaction.get("items", stored_at)
+    old = orjson.loads(stored[_ITEM.size :]) if stored is not None and write.needs_old else None
+    return _Planned(table, key, stored_at, stored, old, write.apply(table.schema, old))
+
+
+def write_item(transaction: WriteTransaction, write: ItemWrite) -> dict[str, Any]:
+    """Apply a write to its item, with its change record, and return the answer's body."""
+    planned = _plan(transaction, write)
+    _store(transaction, planned)
+    return write.answer(planned.old, planned.new)
+
+
+def write_items(transaction: WriteTransaction, writes: Sequence[ItemWrite]) -> None:
+    """Apply writes one after the other (BatchWriteItem)."""
+    for write in writes:
+        _store(transaction, _plan(transaction, write))
+
+
+def transact(transaction: WriteTransaction, writes: Sequence[ItemWrite]) -> None:
+    """Apply all of the writes or none. Raises TransactionCanceled with one reason a write."""
+    planned: list[_Planned] = []
+    failures: list[ServiceError | None] = []
+    for write in writes:
+        failure: ServiceError | None = None
+        try:
+            planned.append(_plan(transaction, write))
+        except ServiceError as error:
+            if error.code not in ("ConditionalCheckFailedException", "ValidationException"):
+                raise
+            failure = error
+        failures.append(failure)
+    if any(failures):
+        raise TransactionCanceled([cancellation_reason(failure) for failure in failures])
+    for each in planned:
+        _store(transaction, each)
+
+
+def _store(transaction: WriteTransaction, planned: _Planned) -> None:
+    """Write the new item and its change; a write that changes nothing leaves no trace (S18)."""
+    table, stored, new = planned.table, planned.stored, planned.new
+    if new is None:
+        if stored is not None:
+            _remove(transaction, table, planned.key, planned.stored_at, stored)
+        return
+    text = orjson.dumps(new)
+    size = item_size(new)
+    old_text: bytes | None = None
+    old_size = old_expires_at = 0
+    if stored is not None:
+        old_size, old_expires_at = _ITEM.unpack_from(stored)
+        old_text = stored[_ITEM.size :]
+        if size == old_size and (text == old_text or new == orjson.loads(old_text)):
+            return
+    expires_at = _expires_at(table, new)
+    transaction.put("items", planned.stored_at, _ITEM.pack(size, expires_at) + text)
+    _count(transaction, table, 0 if stored is not None else 1, size - old_size)
+    if expires_at != old_expires_at:
+        _move_expiration(transaction, table, planned.stored_at, old_expires_at, expires_at)
+    if table.stream is not None:
+        _log(
+            transaction,
+            table.stream,
+            MODIFY if stored is not None else INSERT,
+            planned.key,
+            text,
+            old_text,
+            size + old_size,
+        )
+
+
+def _move_expiration(transaction: WriteTransaction, table: Table, stored_at: bytes, was: int, becomes: int) -> None:
+    if was:
+        transaction.delete("expirations", _expiration_key(table, was, stored_at))
+    if becomes:
+        transaction.put("expirations", _expiration_key(table, becomes, stored_at), stored_at)
+
+
+def _remove(
+    transaction: WriteTransaction,
+    table: Table,
+    key: Item,
+    stored_at: bytes,
+    stored: bytes,
+    *,
+    by_ttl: bool = False,
+) -> None:
+    size, expires_at = _ITEM.unpack_from(stored)
+    transaction.delete("items", stored_at)
+    _count(transaction, table, -1, -size)
+    if expires_at:
+        transaction.delete("expirations", _expiration_key(table, expires_at, stored_at))
+    if table.stream is not None:
+        _log(transaction, table.stream, REMOVE, key, None, stored[_ITEM.size :], size, by_ttl=by_ttl)
+
+
+def _log(
+    transaction: WriteTransaction,
+    stream: Stream,
+    event_name: str,
+    key: Item,
+    new: bytes | None,
+    old: bytes | None,
+    images_bytes: int,
+    *,
+    by_ttl: bool = False,
+) -> None:
+    view = stream.view_type
+    change_log.append(
+        transaction,
+        stream,
+        event_name=event_name,
+        keys=orjson.dumps(key),
+        new=new if view in (NEW_IMAGE, NEW_AND_OLD_IMAGES) else None,
+        old=old if view in (OLD_IMAGE, NEW_AND_OLD_IMAGES) else None,
+        size_bytes=item_size(key) + images_bytes,
+        by_ttl=by_ttl,
+    )
+
+
+def expire_items(transaction: WriteTransaction, table: Table, limit: int) -> int:
+    """Delete at most `limit` items whose time to live has ended, as the service (S25); how many there were."""
+    now_s = transaction.now_us // 1_000_000
+    low = U32.pack(table.number) + U64.pack(max(0, now_s - _EXPIRED_TOO_LONG_S))
+    high = U32.pack(table.number) + U64.pack(now_s + 1)
+    due: list[bytes] = []
+    for _, stored_at in transaction.scan("expirations", low, high):
+        if len(due) == limit:
+            break
+        due.append(stored_at)
+    for stored_at in due:
+        stored = transaction.get("items", stored_at)
+        if stored is not None:
+            item: Item = orjson.loads(stored[_ITEM.size :])
+            key = {name: item[name] for name in table.schema.names}
+            _remove(transaction, table, key, stored_at, stored, by_ttl=True)
+    return len(due)

@@ -1,0 +1,251 @@
+"""Attribute values on their way in: checked recursively, and put into canonical form in place.
+
+Canonical form makes equality plain: numbers are normalised text, sets are sorted, and a value is a dict with one
+key. So two wire values are equal exactly where Python's `==` says so.
+
+A wrong JSON type is a SerializationException, a value that DynamoDB cannot hold a ValidationException, both with
+DynamoDB's words.
+"""
+
+from __future__ import annotations
+
+import binascii
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from afterwrite.core.values import AttributeValue, Item, normalize_number
+from afterwrite.errors import InvalidValue, ServiceError
+
+NESTING_LEVELS_MAX = 32
+
+ATTRIBUTE_TYPES = ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS")
+_STRUCTURE = "Start of structure or map found where not expected"
+_JAVA_STRING = "Unrecognized collection type class java.lang.String"
+_INVALID = "One or more parameter values were invalid: "
+_EMPTY_SET = {
+    "SS": "An string set  may not be empty",
+    "NS": "An number set  may not be empty",
+    "BS": "Binary sets should not be empty",
+}
+
+
+def checked_item(item: Any) -> Item:
+    """A JSON value as an item, canonical. The dicts of `item` are changed in place."""
+    if type(item) is not dict:
+        raise_not_attribute_map(item)
+    _check_values(item, 0)
+    return item
+
+
+def checked_value(value: Any) -> AttributeValue:
+    """A JSON value as one attribute value, canonical. The dicts of `value` are changed in place."""
+    _check_value(value, 0)
+    return value  # type: ignore[no-any-return]
+
+
+def check_nesting(value: AttributeValue) -> None:
+    """Refuse a value of more levels than DynamoDB allows, such as updates may build up one by one."""
+    level = 0
+    values: list[Any] = [value]
+    while values:
+        values = [member for each in values for member in _members(each)]
+        level += 1
+        # The value itself and its innermost scalars stand outside the levels that count.
+        _check_level(level - 1)
+
+
+def _members(value: AttributeValue) -> list[Any]:
+    for kind, content in value.items():
+        if kind == "M":
+            return list(content.values())
+        if kind == "L":
+            return list(content)
+    return []
+
+
+def raise_not_attribute_map(value: Any) -> NoReturn:
+    """Refuse a JSON value that stands where a map of attribute values is due."""
+    if type(value) is list:
+        raise serialization_error(
+            "Unrecognized collection type java.util.Map<java.lang.String, "
+            "com.amazonaws.dynamodb.v20120810.AttributeValue>"
+        )
+    raise serialization_error("Unexpected field type")
+
+
+def serialization_error(message: str) -> ServiceError:
+    """The error of a field that has the wrong JSON type."""
+    return ServiceError("SerializationException", message)
+
+
+def token_name(value: Any) -> str:
+    """The name that DynamoDB's messages give to a JSON scalar."""
+    if value is True:
+        return "TRUE_VALUE"
+    if value is False:
+        return "FALSE_VALUE"
+    if isinstance(value, int):
+        return "NUMBER_VALUE"
+    return "DECIMAL_VALUE" if isinstance(value, float) else "STRING_VALUE"
+
+
+def _check_values(members: dict[str, Any], level: int) -> None:
+    for value in members.values():
+        # Text and numbers are most of what there is; they are settled here, without a call.
+        if type(value) is dict and len(value) == 1:
+            for kind, content in value.items():
+                if type(content) is str:
+                    if kind == "S":
+                        continue
+                    if kind == "N":
+                        value["N"] = _number(content)
+                        continue
+                _check_value(value, level)
+        else:
+            _check_value(value, level)
+
+
+def _check_value(value: Any, level: int) -> None:
+    if type(value) is not dict:
+        if type(value) is list:
+            raise serialization_error(
+                "Unrecognized collection type class com.amazonaws.dynamodb.v20120810.AttributeValue"
+            )
+        raise serialization_error("Unexpected value type in payload")
+    if len(value) != 1 or next(iter(value)) not in ATTRIBUTE_TYPES or None in value.values():
+        _reduce_to_one_type(value)
+    for kind, content in value.items():
+        if kind == "S":
+            _check_text(content)
+        elif kind == "N":
+            _check_text(content)
+            value["N"] = _number(content)
+        elif kind == "M":
+            if type(content) is not dict:
+                raise_not_attribute_map(content)
+            _check_level(level + 1)
+            _check_values(content, level + 1)
+        elif kind == "L":
+            _check_list(content)
+            _check_level(level + 1)
+            for member in content:
+                _check_value(member, level + 1)
+        elif kind == "BOOL":
+            _check_boolean(content)
+        elif kind == "NULL":
+            _check_boolean(content)
+            if content is not True:
+                raise _invalid(f"{_INVALID}Null attribute value types must have the value of true")
+        elif kind == "B":
+            _check_binary(content)
+        else:
+            _check_list(content)
+            value[kind] = _checked_set(kind, content)
+
+
+def _reduce_to_one_type(value: dict[str, Any]) -> None:
+    """Drop what DynamoDB does not see, nulls and unknown keys; refuse a value of no type, or of several."""
+    for kind in [kind for kind, content in value.items() if content is None or kind not in ATTRIBUTE_TYPES]:
+        del value[kind]
+    if not value:
+        raise _invalid("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
+    if len(value) > 1:
+        # A content that is wrong in itself is reported before the fact that there are several.
+        for kind, content in value.items():
+            _check_value({kind: content}, 0)
+        raise _invalid(
+            "Supplied AttributeValue has more than one datatypes set, "
+            "must contain exactly one of the supported datatypes"
+        )
+
+
+def _number(text: str) -> str:
+    try:
+        return normalize_number(text)
+    except InvalidValue as error:
+        raise _invalid(str(error)) from None
+
+
+def _check_text(content: Any) -> None:
+    if type(content) is str:
+        return
+    if type(content) is dict:
+        raise serialization_error(_STRUCTURE)
+    if type(content) is list:
+        raise serialization_error(_JAVA_STRING)
+    raise serialization_error(f"{token_name(content)} cannot be converted to String")
+
+
+def _check_boolean(content: Any) -> None:
+    if type(content) is bool:
+        return
+    if type(content) is dict:
+        raise serialization_error(_STRUCTURE)
+    if type(content) is list:
+        raise serialization_error("Unrecognized collection type class java.lang.Boolean")
+    if type(content) is str:
+        raise serialization_error("Unexpected token received from parser")
+    raise serialization_error(f"{token_name(content)} cannot be converted to Boolean")
+
+
+def _check_list(content: Any) -> None:
+    if type(content) is list:
+        return
+    if type(content) is dict:
+        raise serialization_error(_STRUCTURE)
+    raise serialization_error("Unexpected field type")
+
+
+def _check_binary(content: Any) -> None:
+    if type(content) is not str:
+        if type(content) is dict:
+            raise serialization_error(_STRUCTURE)
+        if type(content) is list:
+            raise serialization_error("Unrecognized collection type class java.nio.ByteBuffer")
+        raise serialization_error("only base-64-encoded strings are convertible to bytes")
+    if len(content) % 4:
+        raise serialization_error(f"Base64 encoded length is expected a multiple of 4 bytes but found: {len(content)}")
+    try:
+        raw = binascii.a2b_base64(content, strict_mode=True)
+    except ValueError:
+        raise serialization_error("Invalid Base64 character found in a binary value") from None
+    # Bits behind the last byte must be zero, or one value would have several texts.
+    if binascii.b2a_base64(raw, newline=False) != content.encode():
+        raise serialization_error("Invalid last non-pad Base64 character dectected")
+
+
+def _check_level(level: int) -> None:
+    if level > NESTING_LEVELS_MAX:
+        raise _invalid(f"{_INVALID}Nesting Levels have exceeded supported limits")
+
+
+def _checked_set(kind: str, members: list[Any]) -> list[str]:
+    if not members:
+        raise _invalid(_INVALID + _EMPTY_SET[kind])
+    if kind == "BS":
+        for member in members:
+            _check_binary(member)
+        return _without_duplicates(kind, members)
+    for member in members:
+        _check_text(member)
+    if kind == "SS":
+        return _without_duplicates(kind, members)
+    return sorted_numbers(_without_duplicates(kind, [_number(member) for member in members]))
+
+
+def sorted_numbers(members: list[str]) -> list[str]:
+    """The members of a number set in their canonical order."""
+    return sorted(members, key=Decimal)
+
+
+def _without_duplicates(kind: str, members: list[str]) -> list[str]:
+    if len(set(members)) == len(members):
+        return sorted(members)
+    if kind == "NS":
+        raise _invalid("Input collection contains duplicates")
+    suffix = "of type BS contains duplicates." if kind == "BS" else " contains duplicates."
+    raise _invalid(f"{_INVALID}Input collection [{', '.join(members)}]{suffix}")
+
+
+def _invalid(message: str) -> ServiceError:
+    return ServiceError("ValidationException", message)

@@ -1,0 +1,181 @@
+"""The writes of several items: BatchWriteItem and TransactWriteItems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from afterwrite.errors import ConditionalCheckFailed, ServiceError
+from afterwrite.table import fields
+from afterwrite.table.fields import Body
+from afterwrite.table.sizes import consumed_capacity, item_size, write_units
+from afterwrite.table.writes import Delete, ItemWrite, Put, delete_of, parse_member, put_of
+
+BATCH_WRITES_MAX = 25
+TRANSACTION_WRITES_MAX = 100
+TRANSACTION_BYTES_MAX = 4 * 1024 * 1024
+TOKEN_CHARACTERS_MAX = 36
+
+_MEMBER_KINDS = ("ConditionCheck", "Put", "Delete", "Update")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchWritePlan:
+    """Puts and deletes that succeed or fail each for itself."""
+
+    writes: tuple[Put | Delete, ...]
+    capacity_detail: str
+
+    def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
+        """Refuse two writes on one item; `keys` are the writes' table names and encoded keys."""
+        if not _distinct(keys):
+            raise fields.invalid("Provided list of item keys contains duplicates")
+
+    def answer(self) -> dict[str, Any]:
+        """The response's body for a batch of which everything was written."""
+        answer: dict[str, Any] = {"UnprocessedItems": {}}
+        if self.capacity_detail != "NONE":
+            answer["ConsumedCapacity"] = _capacities(self.writes, self.capacity_detail)
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class TransactWritePlan:
+    """Writes that happen together or not at all.
+
+    `token` is the request's ClientRequestToken; `fingerprint` tells whether a second request with the token asks
+    for the same.
+    """
+
+    writes: tuple[ItemWrite, ...]
+    token: str | None
+    fingerprint: bytes
+    capacity_detail: str
+
+    def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
+        """Refuse two writes on one item; `keys` are the writes' table names and encoded keys."""
+        if not _distinct(keys):
+            raise fields.invalid("Transaction request cannot include multiple operations on one item")
+
+    def answer(self) -> dict[str, Any]:
+        """The response's body for a transaction that happened."""
+        if self.capacity_detail == "NONE":
+            return {}
+        return {"ConsumedCapacity": _capacities(self.writes, self.capacity_detail, transactional=True)}
+
+
+def cancellation_reason(error: ServiceError | None) -> dict[str, Any]:
+    """A member's entry in a cancelled transaction's reasons; None is a member that was fine."""
+    if error is None:
+        return {"Code": "None"}
+    if isinstance(error, ConditionalCheckFailed):
+        reason: dict[str, Any] = {"Code": "ConditionalCheckFailed", "Message": error.message}
+        if error.item:
+            reason["Item"] = error.item
+        return reason
+    code = "ValidationError" if error.code == "ValidationException" else error.code
+    return {"Code": code, "Message": error.message}
+
+
+def parse_batch_write_item(body: Body) -> BatchWritePlan:
+    """BatchWriteItem's body as a plan."""
+    tables = fields.structure(body, "RequestItems", "WriteRequest")
+    if tables is None:
+        raise fields.missing("RequestItems")
+    if not tables:
+        raise fields.constraint_error("{}", "RequestItems", "Member must have length greater than or equal to 1")
+    detail = fields.capacity_detail(body)
+    writes: list[Put | Delete] = []
+    for table in tables:
+        name = fields.checked_table_name(table)
+        members = fields.structures(tables, table, "WriteRequest") or []
+        if not 1 <= len(members) <= BATCH_WRITES_MAX:
+            raise fields.constraint_error(
+                f"{{{table}=[{len(members)} requests]}}",
+                "RequestItems",
+                "Map value must satisfy constraint: "
+                f"[Member must have length less than or equal to {BATCH_WRITES_MAX}, "
+                "Member must have length greater than or equal to 1]",
+            )
+        writes.extend(
+            _batch_member(name, member, f"requestItems.{table}.member.{index}.member.")
+            for index, member in enumerate(members, 1)
+        )
+    if len(writes) > BATCH_WRITES_MAX:
+        raise fields.invalid("Too many items requested for the BatchWriteItem call")
+    return BatchWritePlan(tuple(writes), detail)
+
+
+def _batch_member(name: str, member: Mapping[str, Any], place: str) -> Put | Delete:
+    put = fields.structure(member, "PutRequest", "PutRequest")
+    delete = fields.structure(member, "DeleteRequest", "DeleteRequest")
+    if put is not None and delete is None:
+        return put_of(name, {"Item": put.get("Item")}, place=f"{place}putRequest.")
+    if delete is not None and put is None:
+        return delete_of(name, {"Key": delete.get("Key")}, place=f"{place}deleteRequest.")
+    # DynamoDB's words, although it is requests that it speaks of.
+    raise fields.invalid(
+        "Supplied AttributeValue has more than one datatypes set, "
+        "must contain exactly one of the supported datatypes"
+    )
+
+
+def parse_transact_write_items(body: Body) -> TransactWritePlan:
+    """TransactWriteItems' body as a plan."""
+    members = fields.structures(body, "TransactItems", "TransactWriteItem")
+    if members is None:
+        raise fields.missing("TransactItems")
+    if not members:
+        raise fields.constraint_error("[]", "TransactItems", "Member must have length greater than or equal to 1")
+    if len(members) > TRANSACTION_WRITES_MAX:
+        raise fields.invalid(
+            "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {TRANSACTION_WRITES_MAX}"
+        )
+    token = fields.text(body, "ClientRequestToken")
+    fingerprint = b""
+    if token is not None:
+        if not 1 <= len(token) <= TOKEN_CHARACTERS_MAX:
+            bound = f"less than or equal to {TOKEN_CHARACTERS_MAX}" if token else "greater than or equal to 1"
+            raise fields.constraint_error(token, "ClientRequestToken", f"Member must have length {bound}")
+        fingerprint = blake2b(orjson.dumps(members, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+    detail = fields.capacity_detail(body)
+    writes = tuple(_transaction_member(member, index) for index, member in enumerate(members, 1))
+    if sum(_written_bytes(write) for write in writes) > TRANSACTION_BYTES_MAX:
+        raise fields.invalid("Transaction request size has exceeded the maximum allowed size of 4 MB")
+    return TransactWritePlan(writes, token, fingerprint, detail)
+
+
+def _transaction_member(member: Mapping[str, Any], index: int) -> ItemWrite:
+    kinds = [kind for kind in _MEMBER_KINDS if member.get(kind) is not None]
+    if not kinds:
+        raise fields.invalid(
+            "The action or operation requested is invalid. Verify that the action is typed correctly."
+        )
+    if len(kinds) > 1:
+        raise fields.invalid("TransactItems can only contain one of Check, Put, Update or Delete")
+    kind = kinds[0]
+    place = f"transactItems.{index}.member.{kind[0].lower()}{kind[1:]}."
+    return parse_member(kind, fields.structure(member, kind, kind) or {}, place)
+
+
+def _written_bytes(write: ItemWrite) -> int:
+    return item_size(write.item) if isinstance(write, Put) else 0
+
+
+def _distinct(keys: Iterable[tuple[str, bytes]]) -> bool:
+    seen = list(keys)
+    return len(set(seen)) == len(seen)
+
+
+def _capacities(writes: Iterable[ItemWrite], detail: str, *, transactional: bool = False) -> list[dict[str, Any]]:
+    """The capacity of what the requests carry, a table at a time; old items are not looked at."""
+    units: dict[str, float] = {}
+    for write in writes:
+        cost = write_units(_written_bytes(write), transactional=transactional)
+        units[write.table_name] = units.get(write.table_name, 0.0) + cost
+    return [consumed_capacity(name, total, detail) for name, total in units.items()]

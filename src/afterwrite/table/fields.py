@@ -1,0 +1,345 @@
+"""The fields that requests have in common: their JSON types, their limits, their expressions.
+
+A field of the wrong JSON type is a SerializationException, one that breaks a constraint a ValidationException,
+both with DynamoDB's words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from afterwrite.core.values import AttributeValue, Item
+from afterwrite.errors import ServiceError
+from afterwrite.table.attribute_values import checked_item, checked_value, serialization_error, token_name
+from afterwrite.table.conditions import Test, Values, compile_condition
+from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
+from afterwrite.table.projections import Projection, compile_projection
+from afterwrite.table.updates import CompiledUpdate, compile_update
+
+Body: TypeAlias = Mapping[str, Any]
+
+_TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
+_TABLE_NAME_CHARACTERS = (3, 255)
+_NAME_PLACEHOLDER = re.compile(r"#[A-Za-z0-9_]+")
+_VALUE_PLACEHOLDER = re.compile(r":[A-Za-z0-9_]+")
+_STRUCTURE = "Start of structure or map found where not expected"
+_CAPACITY_DETAILS = ("INDEXES", "TOTAL", "NONE")
+
+# What took the place of DynamoDB's legacy parameters.
+_REPLACEMENTS = {
+    "Expected": "ConditionExpression",
+    "ConditionalOperator": "ConditionExpression or FilterExpression",
+    "AttributeUpdates": "UpdateExpression",
+    "AttributesToGet": "ProjectionExpression",
+    "KeyConditions": "KeyConditionExpression",
+    "QueryFilter": "FilterExpression",
+    "ScanFilter": "FilterExpression",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A condition with its values."""
+
+    test: Test
+    values: Values
+
+    def holds(self, item: Mapping[str, AttributeValue] | None) -> bool:
+        """Whether the item meets it; an item that is not there is an item without attributes."""
+        return self.test(item if item is not None else {}, self.values)
+
+
+def invalid(message: str) -> ServiceError:
+    """A ValidationException."""
+    return ServiceError("ValidationException", message)
+
+
+def constraint_error(value: object, field: str, constraint: str) -> ServiceError:
+    """The ValidationException of a value that breaks a constraint of the service's model."""
+    shown = "null" if value is None else f"'{value}'"
+    return invalid(
+        f"1 validation error detected: Value {shown} at '{field[0].lower()}{field[1:]}' "
+        f"failed to satisfy constraint: {constraint}"
+    )
+
+
+def text(body: Body, field: str) -> str | None:
+    """A field of type text, None where it is absent or null."""
+    value = body.get(field)
+    if value is None or type(value) is str:
+        return value
+    if type(value) is dict:
+        raise serialization_error(_STRUCTURE)
+    if type(value) is list:
+        raise serialization_error("Unrecognized collection type class java.lang.String")
+    raise serialization_error(f"{token_name(value)} cannot be converted to String")
+
+
+def choice(body: Body, field: str, allowed: Sequence[str], default: str) -> str:
+    """A field that has one of a few values."""
+    value = body.get(field)
+    if value is None:
+        return default
+    if value in allowed and type(value) is str:
+        return value
+    raise constraint_error(text(body, field), field, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+
+
+def flag(body: Body, field: str, *, default: bool) -> bool:
+    """A field of type boolean."""
+    value = body.get(field)
+    if value is None:
+        return default
+    if type(value) is bool:
+        return value
+    if type(value) is dict:
+        raise serialization_error(_STRUCTURE)
+    if type(value) is list:
+        raise serialization_error("Unrecognized collection type class java.lang.Boolean")
+    if type(value) is str:
+        raise serialization_error("Unexpected token received from parser")
+    raise serialization_error(f"{token_name(value)} cannot be converted to Boolean")
+
+
+def integer(body: Body, field: str) -> int | None:
+    """A field of type integer, None where it is absent or null. A fraction is cut off, as DynamoDB does."""
+    value = body.get(field)
+    if value is None or type(value) is int:
+        return value
+    if type(value) is float:
+        return int(value)
+    if type(value) is dict:
+        raise serialization_error(_STRUCTURE)
+    if type(value) is list:
+        raise serialization_error("Unrecognized collection type class java.lang.Integer")
+    raise serialization_error(f"{token_name(value)} cannot be converted to Integer")
+
+
+def structure(body: Body, field: str, kind: str) -> dict[str, Any] | None:
+    """A field that is a structure; `kind` is its name in the service's model."""
+    value = body.get(field)
+    if value is None or type(value) is dict:
+        return value
+    if type(value) is list:
+        raise serialization_error(f"Unrecognized collection type class com.amazonaws.dynamodb.v20120810.{kind}")
+    raise serialization_error("Unexpected field type")
+
+
+def structures(body: Body, field: str, kind: str) -> list[dict[str, Any]] | None:
+    """A field that is a list of structures; `kind` is their name in the service's model."""
+    value = body.get(field)
+    if value is None:
+        return None
+    if type(value) is dict:
+        raise serialization_error(_STRUCTURE)
+    if type(value) is not list:
+        raise serialization_error("Unexpected field type")
+    for member in value:
+        if type(member) is list:
+            raise serialization_error(f"Unrecognized collection type class com.amazonaws.dynamodb.v20120810.{kind}")
+        if type(member) is not dict:
+            raise serialization_error("Unexpected value type in payload")
+    return value
+
+
+def item(body: Body, field: str, place: str = "") -> Item:
+    """A required field that is an item or a key, in canonical form; `place` is where the body stands."""
+    value = body.get(field)
+    if value is None:
+        raise missing(field, place)
+    return checked_item(value)
+
+
+def missing(field: str, place: str = "") -> ServiceError:
+    """The error of a required field that is not there; `place` is where its body stands, with a dot."""
+    return constraint_error(None, f"{place}{field[0].lower()}{field[1:]}", "Member must not be null")
+
+
+def table_name(body: Body, place: str = "") -> str:
+    """The required `TableName` of a request on items; of a table's ARN, the name."""
+    name = text(body, "TableName")
+    if name is None:
+        raise missing("TableName", place)
+    return checked_table_name(name)
+
+
+def table_name_of_table_request(body: Body) -> str:
+    """The required `TableName` of a request on a table itself, whose errors have words of their own."""
+    name = text(body, "TableName")
+    if name is None:
+        raise invalid("The parameter 'TableName' is required but was not present in the request")
+    shortest, longest = _TABLE_NAME_CHARACTERS
+    if not name.startswith("arn:") and not shortest <= len(name) <= longest:
+        raise invalid(
+            f"TableName must be at least {shortest} characters long and at most {longest} characters long"
+        )
+    return checked_table_name(name)
+
+
+@lru_cache(maxsize=1024)
+def checked_table_name(name: str) -> str:
+    """`name`, if a table may have it; of a table's ARN, the name."""
+    if name.startswith("arn:"):
+        name = name.rpartition("/")[2]
+    shortest, longest = _TABLE_NAME_CHARACTERS
+    if len(name) < shortest:
+        raise constraint_error(name, "TableName", f"Member must have length greater than or equal to {shortest}")
+    if len(name) > longest:
+        raise constraint_error(name, "TableName", f"Member must have length less than or equal to {longest}")
+    if not _TABLE_NAME.fullmatch(name):
+        raise constraint_error(
+            name, "TableName", f"Member must satisfy regular expression pattern: {_TABLE_NAME.pattern}"
+        )
+    return name
+
+
+def capacity_detail(body: Body) -> str:
+    """`ReturnConsumedCapacity`: INDEXES, TOTAL or NONE."""
+    return choice(body, "ReturnConsumedCapacity", _CAPACITY_DETAILS, "NONE")
+
+
+def refuse_legacy(body: Body, fields: Iterable[str]) -> None:
+    """Refuse the legacy parameters among `fields`, naming what to use instead."""
+    for field in fields:
+        if body.get(field) is not None:
+            raise invalid(f"The legacy parameter {field} is not supported: use {_REPLACEMENTS[field]} instead")
+
+
+class Expressions:
+    """The expressions of one request, with the names and values they share.
+
+    Take each expression the request may have, then `finish`, which refuses names and values that none used.
+    """
+
+    __slots__ = ("_body", "_names", "_names_used", "_values", "_values_used")
+
+    def __init__(self, body: Body, fields: Sequence[str]) -> None:
+        """`fields` are the expressions that this request may have; without any, there may be no placeholders."""
+        self._body = body
+        self._names: tuple[tuple[str, str], ...] = ()
+        self._values: Values = {}
+        self._names_used: frozenset[str] = frozenset()
+        self._values_used: frozenset[str] = frozenset()
+        names, values = body.get("ExpressionAttributeNames"), body.get("ExpressionAttributeValues")
+        if names is None and values is None:
+            return
+        present = any(body.get(field) is not None for field in fields)
+        if names is not None:
+            if not present:
+                raise invalid("ExpressionAttributeNames can only be specified when using expressions")
+            self._names = _checked_names(names)
+        if values is not None:
+            if not present:
+                valued = [field for field in fields if field != "ProjectionExpression"]
+                raise invalid(
+                    "ExpressionAttributeValues can only be specified when using expressions: "
+                    f"{' and '.join(valued)} {'is' if len(valued) == 1 else 'are'} null"
+                )
+            self._values = _checked_expression_values(values)
+
+    @property
+    def values(self) -> Values:
+        """The request's ExpressionAttributeValues."""
+        return self._values
+
+    def condition(self, field: str) -> Condition | None:
+        """The condition in `field`, if there is one."""
+        source = text(self._body, field)
+        if source is None:
+            return None
+        compiled = compile_condition(field, source, self._names)
+        self._use(field, compiled.names_used, compiled.values_used)
+        compiled.check(self._values)
+        return Condition(compiled.test, self._values)
+
+    def condition_attributes(self, field: str) -> frozenset[str]:
+        """The top-level attributes that the condition in `field` looks at."""
+        source = text(self._body, field)
+        if source is None:
+            return frozenset()
+        return compile_condition(field, source, self._names).attributes
+
+    def key_condition(self) -> CompiledKeyCondition | None:
+        """The KeyConditionExpression, if there is one."""
+        source = text(self._body, "KeyConditionExpression")
+        if source is None:
+            return None
+        return compile_key_condition(source, self._names)
+
+    def update(self) -> tuple[CompiledUpdate, Values] | None:
+        """The UpdateExpression with its values, if there is one."""
+        source = text(self._body, "UpdateExpression")
+        if source is None:
+            return None
+        compiled = compile_update(source, self._names)
+        self._use("UpdateExpression", compiled.names_used, compiled.values_used)
+        compiled.check(self._values)
+        return compiled, self._values
+
+    def projection(self) -> Projection | None:
+        """The ProjectionExpression, if there is one."""
+        source = text(self._body, "ProjectionExpression")
+        if source is None:
+            return None
+        compiled = compile_projection(source, self._names)
+        self._use("ProjectionExpression", compiled.names_used, frozenset())
+        return compiled.projection
+
+    def finish(self) -> None:
+        """Refuse names and values that no expression used."""
+        if len(self._names) != len(self._names_used):
+            unused = [name for name, _ in self._names if name not in self._names_used]
+            raise invalid(
+                f"Value provided in ExpressionAttributeNames unused in expressions: keys: {{{', '.join(unused)}}}"
+            )
+        if len(self._values) != len(self._values_used):
+            unused = [name for name in self._values if name not in self._values_used]
+            raise invalid(
+                f"Value provided in ExpressionAttributeValues unused in expressions: keys: {{{', '.join(unused)}}}"
+            )
+
+    def _use(self, field: str, names: frozenset[str], values: frozenset[str]) -> None:
+        for name in values:
+            if name not in self._values:
+                raise invalid(
+                    f"Invalid {field}: An expression attribute value used in expression is not defined; "
+                    f"attribute value: {name}"
+                )
+        self._names_used |= names
+        self._values_used |= values
+
+
+def _checked_names(names: Any) -> tuple[tuple[str, str], ...]:
+    if type(names) is list:
+        raise serialization_error("Unrecognized collection type java.util.Map<java.lang.String, java.lang.String>")
+    if type(names) is not dict:
+        raise serialization_error("Unexpected field type")
+    if not names:
+        raise invalid("ExpressionAttributeNames must not be empty")
+    for key in names:
+        text(names, key)
+        if not _NAME_PLACEHOLDER.fullmatch(key):
+            raise invalid(f'ExpressionAttributeNames contains invalid key: Syntax error; key: "{key}"')
+        if not names[key]:
+            raise invalid(f"ExpressionAttributeNames contains invalid value: null for key {key}")
+    return tuple(names.items())
+
+
+def _checked_expression_values(values: Any) -> Values:
+    if type(values) is not dict or not values:
+        checked_item(values)
+        raise invalid("ExpressionAttributeValues must not be empty")
+    for key, value in values.items():
+        if not _VALUE_PLACEHOLDER.fullmatch(key):
+            raise invalid(f'ExpressionAttributeValues contains invalid key: Syntax error; key: "{key}"')
+        try:
+            checked_value(value)
+        except ServiceError as error:
+            if error.code != "ValidationException":
+                raise
+            raise invalid(f"ExpressionAttributeValues contains invalid value: {error.message} for key {key}") from None
+    return values

@@ -1,0 +1,104 @@
+"""Sizes as DynamoDB counts them, the limit on them, and the capacity units that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from afterwrite.core.values import AttributeValue
+from afterwrite.errors import ServiceError
+
+ITEM_BYTES_MAX = 400 * 1024
+WRITE_UNIT_BYTES = 1024
+READ_UNIT_BYTES = 4096
+
+# A list or map costs 3 bytes, and each of its members 1 byte more than the member itself.
+_CONTAINER_BYTES = 3
+_MEMBER_BYTES = 1
+
+
+def item_size(item: Mapping[str, AttributeValue]) -> int:
+    """The bytes of an item: the UTF-8 of its attribute names, and its values."""
+    size = 0
+    for name, value in item.items():
+        size += len(name) if name.isascii() else len(name.encode())
+        for kind, content in value.items():
+            if kind == "S":
+                size += len(content) if content.isascii() else len(content.encode())
+            else:
+                size += _content_size(kind, content)
+    return size
+
+
+def value_size(value: Mapping[str, Any]) -> int:
+    """The bytes of one attribute value."""
+    for kind, content in value.items():
+        return _content_size(kind, content)
+    return 0
+
+
+def _content_size(kind: str, content: Any) -> int:
+    if kind == "S":
+        return len(content) if content.isascii() else len(content.encode())
+    if kind == "N":
+        return _number_size(content)
+    if kind == "B":
+        return binary_size(content)
+    if kind == "M":
+        return _CONTAINER_BYTES + _MEMBER_BYTES * len(content) + item_size(content)
+    if kind == "L":
+        return _CONTAINER_BYTES + sum(_MEMBER_BYTES + value_size(member) for member in content)
+    if kind == "SS":
+        return sum(len(member.encode()) for member in content)
+    if kind == "NS":
+        return sum(_number_size(member) for member in content)
+    if kind == "BS":
+        return sum(binary_size(member) for member in content)
+    return 1
+
+
+def _number_size(text: str) -> int:
+    """One byte, one more for two significant digits, one more for a sign."""
+    digits = text.lstrip("-0.").replace(".", "")
+    if "." not in text:
+        digits = digits.rstrip("0")
+    return 1 + (len(digits) + 1) // 2 + (text[0] == "-")
+
+
+def binary_size(text: str) -> int:
+    """The bytes that a base64 text stands for."""
+    return len(text) // 4 * 3 - text[-2:].count("=")
+
+
+def check_put_size(item: Mapping[str, AttributeValue]) -> None:
+    """Refuse an item too large to put."""
+    if item_size(item) > ITEM_BYTES_MAX:
+        raise ServiceError("ValidationException", "Item size has exceeded the maximum allowed size")
+
+
+def check_update_size(item: Mapping[str, AttributeValue]) -> None:
+    """Refuse an update whose result is too large."""
+    if item_size(item) > ITEM_BYTES_MAX:
+        raise ServiceError("ValidationException", "Item size to update has exceeded the maximum allowed size")
+
+
+def write_units(size: int, *, transactional: bool = False) -> float:
+    """The write capacity units of writing `size` bytes; a transaction's write costs double."""
+    units = max(1, -(-size // WRITE_UNIT_BYTES))
+    return float(units * 2 if transactional else units)
+
+
+def read_units(size: int, *, consistent: bool = False, transactional: bool = False) -> float:
+    """The read capacity units of reading `size` bytes; an eventually consistent read costs half."""
+    units = max(1, -(-size // READ_UNIT_BYTES))
+    if transactional:
+        return units * 2.0
+    return units * (1.0 if consistent else 0.5)
+
+
+def consumed_capacity(table_name: str, units: float, detail: str) -> dict[str, Any]:
+    """An answer's `ConsumedCapacity` for the request's `ReturnConsumedCapacity` of TOTAL or INDEXES."""
+    answer: dict[str, Any] = {"TableName": table_name, "CapacityUnits": units}
+    if detail == "INDEXES":
+        answer["Table"] = {"CapacityUnits": units}
+    return answer

@@ -1,0 +1,351 @@
+"""Updates: bound to a request's names once, then applied to items.
+
+Every right-hand side sees the item as it was before the update. The old item is never changed: the new one shares
+with it whatever the update did not reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from afterwrite.core.values import AttributeValue, Item, normalize_number
+from afterwrite.errors import InvalidValue
+from afterwrite.table import syntax_tree as tree
+from afterwrite.table.attribute_values import check_nesting, sorted_numbers
+from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, ValueCheck, Values
+from afterwrite.table.grammar import UpdateGrammar
+from afterwrite.table.lexer import invalid_expression
+from afterwrite.table.paths import (
+    Lookup,
+    Names,
+    ResolvedPath,
+    copied,
+    find_in,
+    interference,
+    invalid,
+    lookup,
+)
+from afterwrite.table.projections import Projection
+
+_LABEL = "UpdateExpression"
+_WRONG_TYPE = "An operand in the update expression has an incorrect data type"
+_SET_TYPES = ("SS", "NS", "BS")
+_LONG_TYPE_NAMES = {
+    "S": "STRING",
+    "N": "NUMBER",
+    "B": "BINARY",
+    "NULL": "NULL",
+    "BOOL": "BOOLEAN",
+    "L": "LIST",
+    "M": "MAP",
+}
+_ARGUMENT_COUNTS = {"if_not_exists": 2, "list_append": 2}
+# Sums are exact before they are checked: 9.9E125 + 1E-130 has 256 digits.
+_EXACT = Context(prec=300)
+# Integers this short are added as ints, which is several times as fast as decimals.
+_SHORT_INTEGER_TEXT = 30
+
+_Change: TypeAlias = Callable[[Any, AttributeValue], AttributeValue | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledUpdate:
+    """An update expression whose names are resolved.
+
+    `attributes` are the top-level attributes it writes, `written` selects the paths it writes (UPDATED_NEW).
+    """
+
+    sets: tuple[tuple[ResolvedPath, Lookup], ...]
+    changes: tuple[tuple[ResolvedPath, str, _Change], ...]
+    removals: tuple[ResolvedPath, ...]
+    checks: tuple[ValueCheck, ...]
+    names_used: frozenset[str]
+    values_used: frozenset[str]
+    attributes: frozenset[str]
+    written: Projection
+
+    def check(self, values: Values) -> None:
+        """Raise for values that DynamoDB refuses before it looks at an item."""
+        for check in self.checks:
+            check(values)
+
+    def apply(self, old: Mapping[str, AttributeValue], values: Values) -> Item:
+        """The item that `old` becomes. Raises ServiceError (ValidationException) as UpdateItem does."""
+        assigned = [(path, value(old, values)) for path, value in self.sets]
+        draft = _Draft(old)
+        for path, value in assigned:
+            if value is None:
+                raise invalid("The provided expression refers to an attribute that does not exist in the item")
+            draft.put(path, value)
+        emptied = []
+        for path, placeholder, change in self.changes:
+            changed = change(draft.get(path), values[placeholder])
+            if changed is None:
+                emptied.append(path)
+            else:
+                draft.put(path, changed)
+        if emptied or self.removals:
+            draft.remove([*self.removals, *emptied])
+        return draft.item
+
+
+@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+def parse_update(text: str) -> tuple[tree.Action, ...]:
+    """The actions of an update expression."""
+    return UpdateGrammar(_LABEL, text).parse()
+
+
+@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+def compile_update(text: str, names: tuple[tuple[str, str], ...]) -> CompiledUpdate:
+    """The update `text` with `names`, the request's ExpressionAttributeNames as pairs."""
+    return _Compiler(Names(_LABEL, dict(names))).update(parse_update(text))
+
+
+class _Draft:
+    """The new item in the making: attributes are replaced, and copied before anything within them is."""
+
+    def __init__(self, old: Mapping[str, AttributeValue]) -> None:
+        self.item: Item = dict(old)
+        self._copied: set[str] = set()
+
+    def get(self, path: ResolvedPath) -> Any:
+        return find_in(self.item.get(str(path[0])), path[1:])
+
+    def put(self, path: ResolvedPath, value: AttributeValue) -> None:
+        if len(path) == 1:
+            self.item[str(path[0])] = value
+            return
+        container, last = self._container(path), path[-1]
+        if isinstance(last, str) or last < len(container):
+            container[last] = value
+        else:
+            container.append(value)
+        check_nesting(self.item[str(path[0])])
+
+    def remove(self, paths: list[ResolvedPath]) -> None:
+        """Remove all paths; an index means the element that stood there before any of them was removed."""
+        # Containers are found before anything moves, and list elements go from the end of their list.
+        places = [(self._container(path), path[-1]) for path in paths]
+        for container, last in places:
+            if isinstance(last, str):
+                container.pop(last, None)
+        indexes = [(container, last) for container, last in places if isinstance(last, int)]
+        for container, index in sorted(indexes, key=lambda place: -place[1]):
+            if index < len(container):
+                del container[index]
+
+    def _container(self, path: ResolvedPath) -> Any:
+        """The dict or list that holds the last part of `path`, safe to change."""
+        if len(path) == 1:
+            return self.item
+        head = str(path[0])
+        value = self.item.get(head)
+        if value is not None and head not in self._copied:
+            self._copied.add(head)
+            value = self.item[head] = copied(value)
+        parent = find_in(value, path[1:-1])
+        container = None if parent is None else parent.get("M" if isinstance(path[-1], str) else "L")
+        if container is None:
+            raise invalid("The document path provided in the update expression is invalid for update")
+        return container
+
+
+class _Compiler:
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        # DynamoDB complains of functions only where paths and operands of sections are fine.
+        self.section_checks: list[ValueCheck] = []
+        self.function_checks: list[ValueCheck] = []
+        self.values_used: set[str] = set()
+
+    def update(self, actions: tuple[tree.Action, ...]) -> CompiledUpdate:
+        paths = [self.names.resolve(action.path) for action in actions]
+        sets: list[tuple[ResolvedPath, Lookup]] = []
+        changes: list[tuple[ResolvedPath, str, _Change]] = []
+        removals: list[ResolvedPath] = []
+        for path, action in zip(paths, actions, strict=True):
+            if isinstance(action, tree.SetAction):
+                sets.append((path, self.operand(action.value)))
+            elif isinstance(action, tree.RemoveAction):
+                removals.append(path)
+            elif isinstance(action, tree.AddAction):
+                changes.append((path, self.placeholder("ADD", action.value, ("N", *_SET_TYPES)), _added))
+            else:
+                changes.append((path, self.placeholder("DELETE", action.value, _SET_TYPES), _deleted))
+        problem = interference(paths)
+        if problem:
+            self.section_checks.insert(0, _refusing(problem))
+        # Assignments behind a list's end append in the order of their indexes.
+        sets.sort(key=lambda each: each[0][-1] if isinstance(each[0][-1], int) else -1)
+        return CompiledUpdate(
+            tuple(sets),
+            tuple(changes),
+            tuple(removals),
+            (*self.section_checks, *self.function_checks),
+            frozenset(self.names.used),
+            frozenset(self.values_used),
+            frozenset(str(path[0]) for path in paths),
+            Projection(paths),
+        )
+
+    def operand(self, node: tree.Operand) -> Lookup:
+        if isinstance(node, tree.ValuePlaceholder):
+            name = node.name
+            self.values_used.add(name)
+            return lambda _item, values: values[name]
+        if isinstance(node, tree.Path):
+            return lookup(self.names.resolve(node))
+        if isinstance(node, tree.Arithmetic):
+            return self.arithmetic(node)
+        return self.function(node)
+
+    def arithmetic(self, node: tree.Arithmetic) -> Lookup:
+        left, right = self.operand(node.left), self.operand(node.right)
+        self.require_type(node.operator, "N", node.left, node.right)
+        compute = _sum if node.operator == "+" else _difference
+
+        def result(item: Mapping[str, AttributeValue], values: Values) -> AttributeValue:
+            one, two = _present(left(item, values)), _present(right(item, values))
+            if "N" not in one or "N" not in two:
+                raise invalid(_WRONG_TYPE)
+            return {"N": compute(one["N"], two["N"])}
+
+        return result
+
+    def function(self, node: tree.FunctionCall) -> Lookup:
+        if len(node.arguments) != _ARGUMENT_COUNTS[node.name]:
+            self.function_checks.append(
+                _refusing(
+                    "Incorrect number of operands for operator or function; "
+                    f"operator or function: {node.name}, number of operands: {len(node.arguments)}"
+                )
+            )
+            for argument in node.arguments:
+                self.operand(argument)
+            return lambda _item, _values: None
+        first, second = [self.operand(argument) for argument in node.arguments]
+        if node.name == "if_not_exists":
+            if not isinstance(node.arguments[0], tree.Path):
+                self.function_checks.append(
+                    _refusing(f"Operator or function requires a document path; operator or function: {node.name}")
+                )
+
+            def existing_or_default(item: Mapping[str, AttributeValue], values: Values) -> Any:
+                existing = first(item, values)
+                return second(item, values) if existing is None else existing
+
+            return existing_or_default
+        self.require_type("list_append", "L", *node.arguments)
+
+        def appended(item: Mapping[str, AttributeValue], values: Values) -> AttributeValue:
+            one, two = _present(first(item, values)), _present(second(item, values))
+            if "L" not in one or "L" not in two:
+                raise invalid(_WRONG_TYPE)
+            return {"L": [*one["L"], *two["L"]]}
+
+        return appended
+
+    def require_type(self, name: str, required: str, *operands: tree.Operand) -> None:
+        """Check, once the values are there, that each `:value` among the operands has the type."""
+        placeholders = [each.name for each in operands if isinstance(each, tree.ValuePlaceholder)]
+
+        def check(values: Values) -> None:
+            for placeholder in placeholders:
+                for kind in values[placeholder]:
+                    if kind != required:
+                        raise invalid_expression(
+                            _LABEL,
+                            "Incorrect operand type for operator or function; "
+                            f"operator or function: {name}, operand type: {kind}",
+                        )
+
+        if placeholders:
+            self.function_checks.append(check)
+
+    def placeholder(self, section: str, value: tree.ValuePlaceholder, allowed: tuple[str, ...]) -> str:
+        name = value.name
+        self.values_used.add(name)
+
+        def check(values: Values) -> None:
+            for kind in values[name]:
+                if kind not in allowed:
+                    raise invalid_expression(
+                        _LABEL,
+                        "Incorrect operand type for operator or function; "
+                        f"operator: {section}, operand type: {_LONG_TYPE_NAMES[kind]}",
+                    )
+
+        self.section_checks.append(check)
+        return name
+
+
+def _refusing(message: str) -> ValueCheck:
+    """A check that no values pass; DynamoDB reports undefined values before it."""
+
+    def check(_values: Values) -> None:
+        raise invalid_expression(_LABEL, message)
+
+    return check
+
+
+def _present(value: Any) -> AttributeValue:
+    if value is None:
+        raise invalid("The provided expression refers to an attribute that does not exist in the item")
+    return value  # type: ignore[no-any-return]
+
+
+def _added(existing: Any, operand: AttributeValue) -> AttributeValue:
+    if existing is None:
+        return operand
+    for kind, content in operand.items():
+        present = existing.get(kind)
+        if present is None:
+            raise invalid(_WRONG_TYPE)
+        if kind == "N":
+            return {"N": _sum(present, content)}
+        return {kind: _in_order(kind, set(present).union(content))}
+    raise invalid(_WRONG_TYPE)
+
+
+def _deleted(existing: Any, operand: AttributeValue) -> AttributeValue | None:
+    """None where nothing is left: DynamoDB has no empty set, the attribute goes."""
+    if existing is None:
+        return None
+    for kind, content in operand.items():
+        present = existing.get(kind)
+        if present is None:
+            raise invalid(_WRONG_TYPE)
+        kept = set(present).difference(content)
+        return {kind: _in_order(kind, kept)} if kept else None
+    raise invalid(_WRONG_TYPE)
+
+
+def _in_order(kind: str, members: set[str]) -> list[str]:
+    return sorted_numbers(list(members)) if kind == "NS" else sorted(members)
+
+
+def _sum(left: str, right: str) -> str:
+    if _both_short_integers(left, right):
+        return str(int(left) + int(right))
+    return _canonical(_EXACT.add(Decimal(left), Decimal(right)))
+
+
+def _difference(left: str, right: str) -> str:
+    if _both_short_integers(left, right):
+        return str(int(left) - int(right))
+    return _canonical(_EXACT.subtract(Decimal(left), Decimal(right)))
+
+
+def _both_short_integers(left: str, right: str) -> bool:
+    return len(left) < _SHORT_INTEGER_TEXT and len(right) < _SHORT_INTEGER_TEXT and "." not in left and "." not in right
+
+
+def _canonical(number: Decimal) -> str:
+    try:
+        return normalize_number(str(number))
+    except InvalidValue as error:
+        raise invalid(str(error)) from None

@@ -1,0 +1,299 @@
+"""The writes of one item: what PutItem, UpdateItem, DeleteItem and a transaction's members ask for.
+
+A write is parsed once from its request, then applied to the item as it is: `apply` takes the old item and answers
+the new one, and changes nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from afterwrite.core.values import AttributeValue, Item
+from afterwrite.errors import ConditionalCheckFailed
+from afterwrite.table import fields
+from afterwrite.table.conditions import Values
+from afterwrite.table.fields import Body, Condition, Expressions
+from afterwrite.table.keys import checked_key, key_of
+from afterwrite.table.schema import KeySchema
+from afterwrite.table.sizes import check_put_size, check_update_size, consumed_capacity, item_size, write_units
+from afterwrite.table.updates import CompiledUpdate
+
+_RETURN_VALUES = ("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW")
+_ON_FAILURE = ("ALL_OLD", "NONE")
+_CONDITION_FIELDS = ("ConditionExpression",)
+_UPDATE_FIELDS = ("UpdateExpression", "ConditionExpression")
+
+
+class ItemWrite(Protocol):
+    """What the store needs of a write, whichever kind it is.
+
+    All methods raise ServiceError with DynamoDB's code and words. `needs_old` is False only where neither the new
+    item nor the answer depends on the old one: `apply` and `answer` may then be given None for it.
+    """
+
+    @property
+    def table_name(self) -> str:
+        """The table it writes to."""
+
+    @property
+    def needs_old(self) -> bool:
+        """Whether `apply` or `answer` looks at the old item."""
+
+    def key(self, schema: KeySchema) -> Item:
+        """The item's key attributes, validated against the table's schema."""
+
+    def apply(self, schema: KeySchema, old: Item | None) -> Item | None:
+        """The item after the write, None where there is none. Raises ConditionalCheckFailed."""
+
+    def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
+        """The response's body, for the item before and after the write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Replace an item, or create it."""
+
+    table_name: str
+    item: Item
+    condition: Condition | None = None
+    return_old: bool = False
+    return_old_on_failure: bool = False
+    capacity_detail: str = "NONE"
+
+    @property
+    def needs_old(self) -> bool:
+        """Whether condition or answer look at the old item."""
+        return self.condition is not None or self.return_old or self.capacity_detail != "NONE"
+
+    def key(self, schema: KeySchema) -> Item:
+        """The item's key attributes, validated against the table's schema."""
+        return key_of(schema, self.item)
+
+    def apply(self, schema: KeySchema, old: Item | None) -> Item | None:  # noqa: ARG002 - ItemWrite
+        """The item put. Raises ConditionalCheckFailed."""
+        _require(self.condition, old, self.return_old_on_failure)
+        return self.item
+
+    def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
+        """The response's body."""
+        return _answer(self.table_name, old if self.return_old else None, self.capacity_detail, old, new)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove an item; it need not be there."""
+
+    table_name: str
+    key_attributes: Item
+    condition: Condition | None = None
+    return_old: bool = False
+    return_old_on_failure: bool = False
+    capacity_detail: str = "NONE"
+
+    @property
+    def needs_old(self) -> bool:
+        """Whether condition or answer look at the old item."""
+        return self.condition is not None or self.return_old or self.capacity_detail != "NONE"
+
+    def key(self, schema: KeySchema) -> Item:
+        """The key, validated against the table's schema."""
+        return checked_key(schema, self.key_attributes)
+
+    def apply(self, schema: KeySchema, old: Item | None) -> Item | None:  # noqa: ARG002 - ItemWrite
+        """None: the item is gone. Raises ConditionalCheckFailed."""
+        _require(self.condition, old, self.return_old_on_failure)
+        return None
+
+    def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
+        """The response's body."""
+        return _answer(self.table_name, old if self.return_old else None, self.capacity_detail, old, new)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Change some attributes of an item, which is created where it is not there."""
+
+    table_name: str
+    key_attributes: Item
+    update: CompiledUpdate | None
+    values: Values
+    condition: Condition | None = None
+    return_values: str = "NONE"
+    return_old_on_failure: bool = False
+    capacity_detail: str = "NONE"
+
+    @property
+    def needs_old(self) -> bool:
+        """An update always looks at the old item."""
+        return True
+
+    def key(self, schema: KeySchema) -> Item:
+        """The key, validated against the table's schema; the update must leave it alone."""
+        key = checked_key(schema, self.key_attributes)
+        if self.update is not None:
+            for name in schema.names:
+                if name in self.update.attributes:
+                    raise fields.invalid(
+                        f"One or more parameter values were invalid: Cannot update attribute {name}. "
+                        "This attribute is part of the key"
+                    )
+        return key
+
+    def apply(self, schema: KeySchema, old: Item | None) -> Item | None:  # noqa: ARG002 - ItemWrite
+        """The item updated. Raises ConditionalCheckFailed, and ValidationException for operands that do not fit."""
+        _require(self.condition, old, self.return_old_on_failure)
+        base = self.key_attributes if old is None else old
+        if self.update is None:
+            return base
+        new = self.update.apply(base, self.values)
+        check_update_size(new)
+        return new
+
+    def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
+        """The response's body."""
+        returned: Item | None = None
+        if self.return_values == "ALL_NEW":
+            returned = new
+        elif self.return_values == "ALL_OLD":
+            returned = old
+        elif self.update is not None and self.return_values == "UPDATED_NEW" and new is not None:
+            returned = self.update.written.of(new)
+        elif self.update is not None and self.return_values == "UPDATED_OLD" and old is not None:
+            returned = self.update.written.of(old)
+        return _answer(self.table_name, returned, self.capacity_detail, old, new)
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionCheck:
+    """A transaction's member that only requires something of an item."""
+
+    table_name: str
+    key_attributes: Item
+    condition: Condition
+    return_old_on_failure: bool = False
+
+    @property
+    def needs_old(self) -> bool:
+        """A check always looks at the item."""
+        return True
+
+    def key(self, schema: KeySchema) -> Item:
+        """The key, validated against the table's schema."""
+        return checked_key(schema, self.key_attributes)
+
+    def apply(self, schema: KeySchema, old: Item | None) -> Item | None:  # noqa: ARG002 - ItemWrite
+        """The item as it is. Raises ConditionalCheckFailed."""
+        _require(self.condition, old, self.return_old_on_failure)
+        return old
+
+    def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:  # noqa: ARG002 - ItemWrite
+        """A check answers nothing."""
+        return {}
+
+
+def parse_put_item(body: Body) -> Put:
+    """PutItem's body as a write."""
+    name = fields.table_name(body)
+    fields.refuse_legacy(body, ("Expected", "ConditionalOperator"))
+    return_old = _returns_old(body)
+    detail = fields.capacity_detail(body)
+    return put_of(name, body, return_old=return_old, detail=detail)
+
+
+def parse_delete_item(body: Body) -> Delete:
+    """DeleteItem's body as a write."""
+    name = fields.table_name(body)
+    fields.refuse_legacy(body, ("Expected", "ConditionalOperator"))
+    return_old = _returns_old(body)
+    detail = fields.capacity_detail(body)
+    return delete_of(name, body, return_old=return_old, detail=detail)
+
+
+def parse_update_item(body: Body) -> Update:
+    """UpdateItem's body as a write."""
+    name = fields.table_name(body)
+    fields.refuse_legacy(body, ("AttributeUpdates", "Expected", "ConditionalOperator"))
+    return_values = fields.choice(body, "ReturnValues", _RETURN_VALUES, "NONE")
+    detail = fields.capacity_detail(body)
+    return _update(name, body, return_values=return_values, detail=detail)
+
+
+def parse_member(kind: str, body: Body, place: str) -> ItemWrite:
+    """A transaction's member; `kind` is Put, Update, Delete or ConditionCheck, `place` where it stands."""
+    name = fields.table_name(body, place)
+    if kind == "Put":
+        return put_of(name, body, place=place)
+    if kind == "Delete":
+        return delete_of(name, body, place=place)
+    if kind == "Update":
+        if body.get("UpdateExpression") is None:
+            raise fields.missing("UpdateExpression", place)
+        return _update(name, body, place=place)
+    key = fields.item(body, "Key", place)
+    condition = _condition(body)
+    if condition is None:
+        raise fields.missing("ConditionExpression", place)
+    return ConditionCheck(name, key, condition, _old_on_failure(body))
+
+
+def put_of(name: str, body: Body, *, return_old: bool = False, detail: str = "NONE", place: str = "") -> Put:
+    """The put that `body` holds, of an item of table `name`."""
+    item = fields.item(body, "Item", place)
+    condition = _condition(body)
+    check_put_size(item)
+    return Put(name, item, condition, return_old, _old_on_failure(body), detail)
+
+
+def delete_of(name: str, body: Body, *, return_old: bool = False, detail: str = "NONE", place: str = "") -> Delete:
+    """The delete that `body` holds, of an item of table `name`."""
+    key = fields.item(body, "Key", place)
+    return Delete(name, key, _condition(body), return_old, _old_on_failure(body), detail)
+
+
+def _update(name: str, body: Body, *, return_values: str = "NONE", detail: str = "NONE", place: str = "") -> Update:
+    key = fields.item(body, "Key", place)
+    expressions = Expressions(body, _UPDATE_FIELDS)
+    update, values = expressions.update() or (None, {})
+    condition = expressions.condition("ConditionExpression")
+    expressions.finish()
+    return Update(name, key, update, values, condition, return_values, _old_on_failure(body), detail)
+
+
+def _condition(body: Body) -> Condition | None:
+    expressions = Expressions(body, _CONDITION_FIELDS)
+    condition = expressions.condition("ConditionExpression")
+    expressions.finish()
+    return condition
+
+
+def _returns_old(body: Body) -> bool:
+    returned = fields.choice(body, "ReturnValues", _RETURN_VALUES, "NONE")
+    if returned not in ("NONE", "ALL_OLD"):
+        raise fields.invalid("ReturnValues can only be ALL_OLD or NONE")
+    return returned == "ALL_OLD"
+
+
+def _old_on_failure(body: Body) -> bool:
+    return fields.choice(body, "ReturnValuesOnConditionCheckFailure", _ON_FAILURE, "NONE") == "ALL_OLD"
+
+
+def _require(condition: Condition | None, old: Item | None, return_old: bool) -> None:
+    if condition is not None and not condition.holds(old):
+        raise ConditionalCheckFailed(old if return_old else None)
+
+
+def _answer(
+    table_name: str,
+    returned: Mapping[str, AttributeValue] | None,
+    capacity_detail: str,
+    old: Item | None,
+    new: Item | None,
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {"Attributes": returned} if returned else {}
+    if capacity_detail != "NONE":
+        # The larger of the two images is what a write costs.
+        size = max(item_size(old or {}), item_size(new or {}))
+        answer["ConsumedCapacity"] = consumed_capacity(table_name, write_units(size), capacity_detail)
+    return answer

@@ -1,0 +1,248 @@
+"""Wiring: an app and settings become a running engine. The only module that names concrete implementations."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import uvloop
+
+from afterwrite.app import App, Function, Table
+from afterwrite.config import Identity, Settings
+from afterwrite.engine.delivery import Dispatcher, Invocable
+from afterwrite.engine.flushing import Flushing
+from afterwrite.engine.loops import Loop, Work
+from afterwrite.engine.pipeline import Pipeline
+from afterwrite.engine.telemetry import Telemetry
+from afterwrite.engine.upkeep import Upkeep
+from afterwrite.errors import AfterwriteError, DeclarationError
+from afterwrite.local.audit_logs import AuditSink
+from afterwrite.local.delivery_streams import LakeSink
+from afterwrite.local.fan_out import FanOut
+from afterwrite.local.native import NativeServices, NativeTable
+from afterwrite.local.replays import ReplayWork
+from afterwrite.local.steps import EmbeddedSteps
+from afterwrite.local.work_queues import FunctionQueue
+from afterwrite.server.aws_json import AwsJson, Service
+from afterwrite.server.dynamodb import DynamoDBService
+from afterwrite.server.eventbridge import EventBridgeService
+from afterwrite.server.http import HttpServer
+from afterwrite.sources.embedded import EmbeddedSource
+from afterwrite.store import ledger, tables, upkeep
+from afterwrite.store.data_directory import DataDirectory, DirectoryLock
+from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.operations import Operations
+from afterwrite.table.schema import KeySchema
+
+# The writer, the event loop and the pipeline take turns on one interpreter: the default of 5 ms would be most of a
+# write's latency.
+_SWITCH_INTERVAL_S = 0.0005
+_START_TIMEOUT_S = 30.0
+
+
+def now_ms() -> int:
+    """The time in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Engine:
+    """The embedded engine: one process, one data directory.
+
+    `start` returns when requests are answered; `stop` finishes what is being done and lets the directory go.
+    Raises DataDirectoryInUse, StorageError, DeclarationError, and OSError where the address cannot be had.
+    """
+
+    def __init__(self, app: App, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._directory = DataDirectory(settings.data)
+        self._telemetry = Telemetry()
+        self._loops: list[Loop] = []
+        self._dispatchers: list[Dispatcher] = []
+        self.address: tuple[str, int] = (settings.host, settings.port)
+
+    def start(self) -> None:
+        """Open the data directory, listen, and run the app's flows."""
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self._lock = DirectoryLock(self._directory)
+        try:
+            self._environment = Environment(self._directory.store)
+            try:
+                self._start()
+            except BaseException:
+                self._environment.close()
+                raise
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _start(self) -> None:
+        environment, identity = self._environment, self._settings.identity
+        with environment.read() as transaction:
+            environment.state["catalog"] = tables.load_catalog(transaction)
+        environment.write(lambda transaction: _declare_tables(transaction, self._app))
+        environment.write(lambda transaction: ledger.keep_note(transaction, "topology", topology(self._app)))
+        operations = Operations(identity)
+        self.services = NativeServices(environment, operations, self._directory.files)
+        self._loops = [Loop(work, self._telemetry) for work in self._works(identity)]
+        self._server = _ServerThread(environment, operations, self._app, self._settings)
+        self.address = self._server.start()
+        self._lock.describe(
+            {
+                "pid": os.getpid(),
+                "listening": f"{self.address[0]}:{self.address[1]}",
+                "since": datetime.now(UTC).isoformat(timespec="seconds"),
+                "app": self._app.name,
+            }
+        )
+        for loop in self._loops:
+            loop.start()
+
+    def _works(self, identity: Identity) -> list[Work]:
+        app, environment = self._app, self._environment
+        fan_out = FanOut(app, identity)
+        steps = EmbeddedSteps(environment, fan_out, identity)
+        works: list[Work] = []
+        for table in app.tables:
+            source = EmbeddedSource(environment, environment.state["catalog"][table.name])
+            works.append(Pipeline(table.name, source, table.router(), steps, self._telemetry))
+        self._dispatchers = [self._dispatcher(function) for function in app.functions]
+        works.extend(self._dispatchers)
+        for stream in app.delivery_streams:
+            works.append(Flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake), now_ms))
+        for log in app.audit_logs:
+            sink = AuditSink(environment, log, self._directory.audit / log.name)
+            works.append(Flushing(f"audit-{log.name}", sink, now_ms))
+        works.append(ReplayWork(environment, fan_out))
+        consumers = {table.name: table.name for table in app.tables}
+        works.append(Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry))
+        return works
+
+    def _dispatcher(self, function: Function) -> Dispatcher:
+        return Dispatcher(
+            Invocable(function.name, function.handler, function.policy, function.timeout_s, function.concurrency),
+            FunctionQueue(self._environment, function),
+            self.services,
+            self._telemetry,
+            now_ms=now_ms,
+            jitter=random.random,
+        )
+
+    def table(self, table: Table) -> NativeTable:
+        """A table of the app, to read and write in this process."""
+        return self.services.table(table.name)
+
+    def stop(self) -> None:
+        """Finish what is being done, write what waits in buffers' files later, and let the directory go."""
+        self._server.stop()
+        for loop in self._loops:
+            loop.stop()
+        for dispatcher in self._dispatchers:
+            dispatcher.stop()
+        self._environment.close()
+        self._lock.release()
+
+    def __enter__(self) -> Engine:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class _ServerThread:
+    """The HTTP server on an event loop in a thread of its own."""
+
+    def __init__(self, environment: Environment, operations: Operations, app: App, settings: Settings) -> None:
+        self._environment = environment
+        archives = {bus.name for bus in app.buses if bus.archive_days is not None}
+        self._services: list[Service] = [DynamoDBService(operations), EventBridgeService(archives, settings.identity)]
+        self._settings = settings
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="server", daemon=True)
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._address = (settings.host, settings.port)
+
+    def start(self) -> tuple[str, int]:
+        self._thread.start()
+        if not self._started.wait(_START_TIMEOUT_S):
+            raise AfterwriteError(f"the server did not start within {_START_TIMEOUT_S:g} s")
+        if self._failure is not None:
+            raise AfterwriteError(
+                f"cannot listen on {self._settings.host}:{self._settings.port} ({self._failure}): "
+                "choose another address with --listen, port 0 for a free one"
+            ) from self._failure
+        return self._address
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        handler = AwsJson(self._environment, self._services, self._loop)
+        self._server = HttpServer(handler.handle, host=self._settings.host, port=self._settings.port)
+        try:
+            self._address = self._loop.run_until_complete(self._server.start())
+        except BaseException as error:  # noqa: BLE001 - handed to the starting thread
+            self._failure = error
+            return
+        finally:
+            self._started.set()
+        self._loop.run_forever()
+        self._loop.close()
+
+
+def _declare_tables(transaction: WriteTransaction, app: App) -> None:
+    """Create the app's tables that are missing; refuse those that are there with another key."""
+    for declared in app.tables:
+        sort_key = declared.sort_key
+        schema = KeySchema(
+            declared.partition_key.name,
+            declared.partition_key.type,
+            None if sort_key is None else sort_key.name,
+            None if sort_key is None else sort_key.type,
+        )
+        table = tables.catalog(transaction).get(declared.name)
+        if table is None:
+            table = tables.create_table(transaction, declared.name, schema, view_type=declared.view_type)
+        if table.schema != schema or table.stream is None or table.stream.view_type != declared.view_type:
+            raise DeclarationError(
+                f"the data directory holds a table {declared.name} with {table.schema} and the stream {table.stream}, "
+                f"the app declares {schema} and {declared.view_type}: use another data directory, or the same keys"
+            )
+        if table.ttl_attribute != declared.ttl:
+            tables.set_ttl(transaction, declared.name, declared.ttl)
+        if table.retention_s != declared.retention_hours * 3600:
+            tables.set_retention(transaction, declared.name, declared.retention_hours * 3600)
+
+
+def topology(app: App) -> Mapping[str, Any]:
+    """What runs in the engine, kept in the data directory for those who look at it from outside."""
+    consumed = {function.queue_name: function for function in app.functions}
+    queues = [queue.name for queue in app.queues]
+    return {
+        "app": app.name,
+        "tables": [table.name for table in app.tables],
+        "queues": [
+            {
+                "name": name,
+                "function": consumed[name].name if name in consumed else None,
+                "dead_letter_queue": f"{name}-dead-letters",
+            }
+            for name in [*queues, *(name for name in consumed if name not in queues)]
+        ],
+        "delivery_streams": [stream.name for stream in app.delivery_streams],
+        "audit_logs": [log.name for log in app.audit_logs],
+        "buses": [{"name": bus.name, "archive_days": bus.archive_days} for bus in app.buses],
+    }

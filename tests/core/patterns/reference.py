@@ -1,0 +1,139 @@
+"""A slow matcher, written straight from P1 to P10, to hold the compiled one against."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+Chain = dict[int, int]
+Field = tuple[str, Any, Chain]
+
+
+def slow_matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    fields = list(_flatten(event, (), {}, iter(range(10**9))))
+    return any(_satisfiable(sorted(branch.items()), fields, {}) for branch in _branches(pattern))
+
+
+def slow_leaf(matchers: list[Any], value: Any) -> bool:
+    return any(_one(matcher, value) for matcher in matchers)
+
+
+def _branches(pattern: Mapping[str, Any]) -> list[dict[str, list[Any]]]:
+    def walk(branches: list[dict[str, Any]], steps: tuple[str, ...], fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+        for name, value in fields.items():
+            if name == "$or":
+                branches = [
+                    extended
+                    for alternative in value
+                    for extended in walk([dict(branch) for branch in branches], steps, alternative)
+                ]
+            elif isinstance(value, Mapping):
+                branches = walk(branches, (*steps, name), value)
+            else:
+                branches = [branch | {".".join((*steps, name)): value} for branch in branches]
+        return branches
+
+    return walk([{}], (), pattern)
+
+
+def _flatten(value: Any, steps: tuple[str, ...], chain: Chain, numbers: Iterator[int]) -> Iterator[Field]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _flatten(inner, (*steps, name), chain, numbers)
+    elif isinstance(value, list):
+        array = next(numbers)
+        for index, element in enumerate(value):
+            inside = chain | {array: index} if isinstance(element, Mapping | list) else chain
+            yield from _flatten(element, steps, inside, numbers)
+    else:
+        yield ".".join(steps), value, chain
+
+
+def _satisfiable(conditions: list[tuple[str, list[Any]]], fields: list[Field], chosen: Chain) -> bool:
+    if not conditions:
+        return True
+    (path, matchers), *rest = conditions
+    seen = [
+        (value, chain)
+        for at, value, chain in fields
+        if at == path and all(chosen.get(array, index) == index for array, index in chain.items())
+    ]
+    if not seen and {"exists": False} in matchers and _satisfiable(rest, fields, chosen):
+        return True
+    return any(slow_leaf(matchers, value) and _satisfiable(rest, fields, chosen | chain) for value, chain in seen)
+
+
+def _one(matcher: Any, value: Any) -> bool:
+    if isinstance(matcher, dict):
+        ((operator, operand),) = matcher.items()
+        return _operator(operator, operand, value)
+    if isinstance(matcher, bool) or matcher is None:
+        return value is matcher
+    if isinstance(matcher, str):
+        return isinstance(value, str) and (value == matcher or _same_address(value, matcher))
+    return _is_number(value) and value == matcher
+
+
+def _operator(operator: str, operand: Any, value: Any) -> bool:
+    if operator == "exists":
+        return bool(operand)
+    if operator == "anything-but":
+        return not _excluded(operand, value)
+    if operator == "numeric":
+        compared = list(zip(operand[::2], operand[1::2], strict=True))
+        return _is_number(value) and all(_COMPARE[sign](value, bound) for sign, bound in compared)
+    if not isinstance(value, str):
+        return False
+    if operator == "cidr":
+        address, block = _address(value), ip_network(operand, strict=False)
+        return address is not None and address.version == block.version and address in block
+    if operator == "wildcard":
+        return re.fullmatch(".*".join(map(re.escape, operand.split("*"))), value, re.DOTALL) is not None
+    if operator == "equals-ignore-case":
+        return _same_but_case(operand, value)
+    if isinstance(operand, dict):
+        operand = operand["equals-ignore-case"]
+        part = value[: len(operand)] if operator == "prefix" else value[len(value) - len(operand) :]
+        return len(value) >= len(operand) and _same_but_case(operand, part)
+    return value.startswith(operand) if operator == "prefix" else value.endswith(operand)
+
+
+def _excluded(operand: Any, value: Any) -> bool:
+    if isinstance(operand, dict):
+        ((operator, inner),) = operand.items()
+        return any(_operator(operator, one, value) for one in (inner if isinstance(inner, list) else [inner]))
+    listed = operand if isinstance(operand, list) else [operand]
+    return any(
+        isinstance(value, str) == isinstance(one, str) and not isinstance(value, bool) and value == one
+        for one in listed
+    )
+
+
+_COMPARE = {
+    "=": lambda value, bound: value == bound,
+    "<": lambda value, bound: value < bound,
+    "<=": lambda value, bound: value <= bound,
+    ">": lambda value, bound: value > bound,
+    ">=": lambda value, bound: value >= bound,
+}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _same_but_case(wanted: str, value: str) -> bool:
+    return len(wanted) == len(value) and all(b in (a.lower(), a.upper()) for a, b in zip(wanted, value, strict=True))
+
+
+def _address(value: str) -> Any:
+    try:
+        return ip_address(value)
+    except ValueError:
+        return None
+
+
+def _same_address(value: str, wanted: str) -> bool:
+    return _address(wanted) is not None and _address(value) == _address(wanted)

@@ -1,0 +1,105 @@
+"""Hostile patterns and events: bounded work, clear errors, no exhausted stack."""
+
+from __future__ import annotations
+
+import json
+from time import process_time
+from typing import Any
+
+import pytest
+
+from afterwrite.core.patterns import PatternSet, compile, leaf
+from afterwrite.errors import InvalidPattern
+
+_SECONDS_MAX = 5.0
+
+
+@pytest.fixture(autouse=True)
+def _bounded() -> Any:
+    began = process_time()
+    yield
+    assert process_time() - began < _SECONDS_MAX
+
+
+def _deep(levels: int) -> str:
+    return '{"a":' * levels + '["x"]' + "}" * levels
+
+
+def test_a_hundred_levels_are_allowed_and_no_more() -> None:
+    assert compile(_deep(100)).matches(json.loads(_deep(100)))
+    with pytest.raises(InvalidPattern, match="at most 100 levels"):
+        compile(_deep(101))
+    with pytest.raises(InvalidPattern, match="at most 100 levels"):
+        compile(json.dumps({"a." * 100 + "a": ["x"]}))
+
+
+def test_nesting_beyond_the_parser_s_depth_is_refused() -> None:
+    levels = 100_000
+    with pytest.raises(InvalidPattern, match="at most 4096 characters"):
+        compile("[" * levels)
+    nested: Any = ["x"]
+    for _ in range(levels):
+        nested = {"a": nested}
+    with pytest.raises(InvalidPattern, match="at most 100 levels"):
+        compile(nested)
+
+
+def test_arrays_may_nest_deeper_than_the_stack() -> None:
+    value: Any = "x"
+    for _ in range(50_000):
+        value = [value]
+    assert leaf(["x"])(value)
+    assert not leaf(["y"])(value)
+
+
+def test_an_event_s_arrays_may_nest_deeper_than_the_stack() -> None:
+    value: Any = {"b": 1, "c": 2}
+    for _ in range(3_000):
+        value = [value]
+    assert compile({"a": {"b": [1], "c": [2]}}).matches({"a": value})
+    assert not compile({"a": {"b": [1], "c": [3]}}).matches({"a": value})
+
+
+def test_branches_are_counted_as_they_multiply() -> None:
+    pattern = ",".join('"$or":[{"a":[1]},{"b":[1]}]' for _ in range(100))
+    with pytest.raises(InvalidPattern, match=r"at most 1000 combinations of \$or"):
+        compile("{" + pattern + "}")
+
+
+def test_independent_arrays_do_not_multiply() -> None:
+    names = [f"a{number}" for number in range(12)]
+    pattern = compile({name: {"x": [1], "y": [1]} for name in names})
+    elements = [{"x": 1, "y": 0}, {"x": 0, "y": 1}] * 50
+    event: dict[str, Any] = {name: [*elements, {"x": 1, "y": 1}] for name in names}
+    assert pattern.matches(event)
+    event[names[-1]] = elements
+    assert not pattern.matches(event)
+
+
+def test_one_long_array_costs_its_length_and_not_its_square() -> None:
+    elements = [{"x": 1, "y": [{"z": 0}]} for _ in range(20_000)]
+    pattern = compile({"a": {"x": [1], "y": {"z": [1]}, "z": [{"exists": False}]}})
+    assert not pattern.matches({"a": elements})
+    assert pattern.matches({"a": [*elements, {"x": 1, "y": [{"z": 1}]}]})
+
+
+def test_a_wildcard_does_not_backtrack() -> None:
+    predicate = leaf([{"wildcard": "*a*a*a*a*b"}])
+    assert not predicate("a" * 1_000_000)
+    assert predicate("a" * 1_000_000 + "b")
+
+
+@pytest.mark.parametrize("operator", ["prefix", "suffix"])
+def test_folding_case_is_linear(operator: str) -> None:
+    predicate = leaf([{operator: {"equals-ignore-case": "é" * 4_000}}])
+    assert not predicate("É" * 3_999 + "x" + "É" * 1_000_000 + "x" + "É" * 3_999)
+
+
+def test_a_set_tries_few_of_its_many_patterns() -> None:
+    together = PatternSet()
+    for number in range(5_000):
+        together.add(f"by-key-{number}", {"kind": ["order"], "id": [f"k{number}"]})
+        together.add(f"by-prefix-{number}", {"kind": ["order"], "path": [{"prefix": f"/{number:05}/"}]})
+    event = {"kind": "order", "id": "k7", "path": "/00009/x"}
+    for _ in range(5_000):
+        assert together.match(event) == {"by-key-7", "by-prefix-9"}
