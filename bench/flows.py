@@ -8,6 +8,7 @@ subscribers, lifecycle events with their targets. The peer carries one: stream, 
 from __future__ import annotations
 
 import base64
+import itertools
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,8 @@ from bench.wire import System, request_bytes
 
 from afterwrite import open_data
 from manga_assist import conversations
-from manga_assist.load import RETENTION_S, counter, plan, write_conversation
+from manga_assist.conversations import Conversation
+from manga_assist.load import Plan, plan
 from manga_assist.sessions import Sessions
 
 ROUNDS = 3
@@ -78,9 +80,9 @@ def measure(_seconds: float) -> Figure:
 def _ours() -> Drained:
     with engine.afterwrite(APP, {"MANGA_ASSIST_BUFFER_S": str(BUFFER_S)}) as running:
         load = in_own_process(replay, running.system, CONVERSATIONS)
-        view: Any = open_data(running.data)
-        ended = _wait_until(view.idle)
-        changes = sum(1 for _ in view.changes(TABLE))
+        with open_data(running.data) as view:
+            ended = _wait_until(view.idle)
+            changes = sum(1 for _ in view.changes(TABLE))
     return Drained(load, changes, ended - load.began_ns / 1e9)
 
 
@@ -118,13 +120,22 @@ def _recorded_all(count: int) -> Iterator[tuple[str, bytes, int]]:
 
 def _recorded(count: int) -> Iterator[list[tuple[str, bytes, int]]]:
     """For each conversation its requests: the operation, the body, and how many items it writes."""
-    written = counter()
     for index, conversation in enumerate(conversations.load(10, count)):
         recorder = _Recorder()
-        sessions = Sessions(cast("Any", recorder), TABLE, retention_s=RETENTION_S)
-        fate = plan(index, len(conversation.turns))
-        write_conversation(sessions, conversation, fate, written)
+        _write(Sessions(cast("Any", recorder), TABLE), conversation, plan(index, len(conversation.turns)))
         yield recorder.requests
+
+
+def _write(sessions: Sessions, conversation: Conversation, fate: Plan) -> None:
+    """Start, turns, hand-offs, end; each a millisecond after the one before, as no two hand-offs may coincide."""
+    clock_ms = itertools.count(time.time_ns() // 1_000_000)
+    sessions.start(conversation.id, conversation.turns[0].sender, next(clock_ms))
+    for number, turn in enumerate(conversation.turns, start=1):
+        sessions.add_turn(conversation.id, turn.role, turn.text, next(clock_ms))
+        for planned in fate.handoffs:
+            if planned.after_turn == number:
+                sessions.hand_off(conversation.id, planned.reason, planned.agent_id, next(clock_ms))
+    sessions.disconnect(conversation.id, next(clock_ms))
 
 
 class _Recorder:

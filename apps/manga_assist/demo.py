@@ -86,7 +86,7 @@ class _Demo:
             self._settle(view, written)
             self._engine.stop()
             self._display.say("Reading the stores back.")
-            return reconcile(written, readback.read(view, self._data / "engine" / "outbox"))
+            return reconcile(written, readback.read(view, self._data / "engine" / "files" / "outbox"))
 
     def _load(self, stack: ExitStack) -> None:
         counters = [load.counter() for _ in range(WRITERS)]

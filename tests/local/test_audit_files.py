@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,7 +41,6 @@ from local.audit_log_cases import (
     write_log,
 )
 
-TESTS = Path(__file__).parents[1]
 BEFORE_MIDNIGHT, AFTER_MIDNIGHT = date(2026, 11, 21), date(2026, 11, 22)
 
 
@@ -69,6 +70,16 @@ def test_a_line_is_an_object_whose_hash_covers_the_bytes_before_it(tmp_path: Pat
     assert head == AuditHead(
         2, json.loads(second)["hash"], "audit-00000000000000000001.jsonl", len(first) + len(second)
     )
+
+
+def test_an_entry_given_as_json_text_is_taken_over_as_it_is(tmp_path: Path) -> None:
+    files = opened(tmp_path)
+    head = files.append([AuditEntry("e1", AT_MS, orjson.Fragment(b'{"b":1.50,"a":null}'))])
+    with pytest.raises(InvalidValue, match="on one line"):
+        files.append([AuditEntry("e2", AT_MS, orjson.Fragment(b"{\n}"))])
+    files.close()
+    assert b'"entry":{"b":1.50,"a":null},"prev"' in (tmp_path / head.segment).read_bytes()
+    assert verify(tmp_path, head).entries == 1
 
 
 def test_entries_come_back_in_order_with_exact_numbers(tmp_path: Path) -> None:
@@ -165,7 +176,8 @@ def test_killed_at_any_step_and_run_again_gives_the_same_files(tmp_path: Path) -
     head = write_log(tmp_path / "expected")
     expected = contents(tmp_path / "expected")
     command = [sys.executable, "-m", "local.append_until_killed", str(tmp_path)]
-    child = subprocess.run(command, cwd=TESTS, stdout=subprocess.PIPE, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    child = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     runs = [json.loads(line) for line in child.stdout.splitlines()]
     # Each step on the disk killed the first run, one step early in `open` the second; the third came through.
     assert [run["killed"] for run in runs[:-1]] == [[True, True, False]] * (len(runs) - 1)

@@ -42,11 +42,14 @@ _EPOCH = date(1970, 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """What is to be appended: the effect's id, the time of the change behind it, and a JSON-able object."""
+    """What is to be appended: the effect's id, the time of the change behind it, and a JSON-able object.
+
+    An object whose JSON text is at hand may be given as that text, a Fragment: it is taken over as it is.
+    """
 
     id: str
     at_ms: int
-    entry: Mapping[str, Any]
+    entry: Mapping[str, Any] | orjson.Fragment
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,8 @@ def encode_line(number: int, entry: AuditEntry, previous_hash: str) -> tuple[byt
         identity, content = json_bytes(entry.id), json_bytes(entry.entry)
     except InvalidValue as error:
         raise InvalidValue(f"audit entry {entry.id!r}: {error}") from error
+    if b"\n" in content:
+        raise InvalidValue(f"audit entry {entry.id!r}: expected JSON text on one line, got several")
     covered = b'{"n":%d,"id":%b,"at":"%b","entry":%b,"prev":"%b"' % (
         number,
         identity,

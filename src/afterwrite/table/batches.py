@@ -119,8 +119,7 @@ def _batch_member(name: str, member: Mapping[str, Any], place: str) -> Put | Del
         return delete_of(name, {"Key": delete.get("Key")}, place=f"{place}deleteRequest.")
     # DynamoDB's words, although it is requests that it speaks of.
     raise fields.invalid(
-        "Supplied AttributeValue has more than one datatypes set, "
-        "must contain exactly one of the supported datatypes"
+        "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
     )
 
 
@@ -153,9 +152,7 @@ def parse_transact_write_items(body: Body) -> TransactWritePlan:
 def _transaction_member(member: Mapping[str, Any], index: int) -> ItemWrite:
     kinds = [kind for kind in _MEMBER_KINDS if member.get(kind) is not None]
     if not kinds:
-        raise fields.invalid(
-            "The action or operation requested is invalid. Verify that the action is typed correctly."
-        )
+        raise fields.invalid("The action or operation requested is invalid. Verify that the action is typed correctly.")
     if len(kinds) > 1:
         raise fields.invalid("TransactItems can only contain one of Check, Put, Update or Delete")
     kind = kinds[0]

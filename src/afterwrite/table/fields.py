@@ -174,9 +174,7 @@ def table_name_of_table_request(body: Body) -> str:
         raise invalid("The parameter 'TableName' is required but was not present in the request")
     shortest, longest = _TABLE_NAME_CHARACTERS
     if not name.startswith("arn:") and not shortest <= len(name) <= longest:
-        raise invalid(
-            f"TableName must be at least {shortest} characters long and at most {longest} characters long"
-        )
+        raise invalid(f"TableName must be at least {shortest} characters long and at most {longest} characters long")
     return checked_table_name(name)
 
 

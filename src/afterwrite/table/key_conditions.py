@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
-from afterwrite.core.values import AttributeValue
 from afterwrite.table import syntax_tree as tree
 from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, Values, parse_condition
 from afterwrite.table.keys import KeyRange, check_key_sizes, partition_range, sort_range
@@ -19,6 +19,8 @@ LABEL = "KeyConditionExpression"
 # A condition may be written with its sides exchanged: `:low < SK` means `SK > :low`.
 _MIRRORED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _CONDITIONS_MAX = 2
+
+_Conjunct: TypeAlias = tree.Comparison | tree.Between | tree.In | tree.Not | tree.Or | tree.FunctionCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,6 @@ class CompiledKeyCondition:
     """A key condition whose names are resolved."""
 
     terms: tuple[_Term, ...]
-    names_used: frozenset[str]
-    values_used: frozenset[str]
 
     def range(self, schema: KeySchema, values: Values) -> KeyRange:
         """The encoded keys that the condition selects from a table with this schema."""
@@ -57,10 +57,6 @@ class CompiledKeyCondition:
                 "Incorrect operand type for operator or function; operator or function: begins_with, operand type: N",
             )
         return sort_range(partition_value, sort.operator, *operands)
-
-    def partition_value(self, schema: KeySchema, values: Values) -> AttributeValue:
-        """The partition key's value that the condition asks for."""
-        return values[self._roles(schema)[0].operands[0]]
 
     def _roles(self, schema: KeySchema) -> tuple[_Term, _Term | None]:
         partition = next((term for term in self.terms if term.attribute == schema.partition_key), None)
@@ -88,17 +84,16 @@ def compile_key_condition(text: str, names: tuple[tuple[str, str], ...]) -> Comp
         raise invalid("KeyConditionExpressions must only contain one condition per key")
     if len(terms) > _CONDITIONS_MAX:
         raise invalid("Conditions can be of length 1 or 2 only")
-    used = frozenset(name for term in terms for name in term.operands)
-    return CompiledKeyCondition(terms, frozenset(resolver.used), used)
+    return CompiledKeyCondition(terms)
 
 
-def _conjuncts(node: tree.Condition) -> list[tree.Condition]:
+def _conjuncts(node: tree.Condition) -> list[_Conjunct]:
     if isinstance(node, tree.And):
         return [inner for each in node.conditions for inner in _conjuncts(each)]
     return [node]
 
 
-def _term(node: tree.Condition, names: Names) -> _Term:
+def _term(node: _Conjunct, names: Names) -> _Term:
     if isinstance(node, tree.Or):
         raise invalid("Invalid operator used in KeyConditionExpression: OR")
     if isinstance(node, tree.Not):
@@ -106,17 +101,13 @@ def _term(node: tree.Condition, names: Names) -> _Term:
     if isinstance(node, tree.In):
         raise invalid("Invalid operator used in KeyConditionExpression: IN")
     if isinstance(node, tree.Between):
-        bounds = (_value(node.low), _value(node.high))
-        return _Term(_attribute(node.operand, "BETWEEN", names), "BETWEEN", bounds)
+        attribute = _attribute(node.operand, "BETWEEN", names)
+        return _Term(attribute, "BETWEEN", (_value(node.low), _value(node.high)))
     if isinstance(node, tree.FunctionCall):
         if node.name != "begins_with":
             raise invalid(f"Invalid operator used in KeyConditionExpression: {node.name}")
-        if len(node.arguments) != 2:
-            raise invalid(
-                "Incorrect number of operands for operator or function; "
-                f"operator or function: begins_with, number of operands: {len(node.arguments)}"
-            )
-        return _Term(_attribute(node.arguments[0], names), "begins_with", (_value(node.arguments[1]),))
+        path, prefix = node.arguments
+        return _Term(_attribute(path, "begins_with", names), "begins_with", (_value(prefix),))
     if node.operator not in _MIRRORED:
         raise invalid(f"Invalid operator used in KeyConditionExpression: {node.operator}")
     if isinstance(node.left, tree.ValuePlaceholder):

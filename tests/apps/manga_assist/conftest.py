@@ -32,7 +32,7 @@ def decode(item: Mapping[str, Any]) -> dict[str, Any]:
     """The item in Python values."""
     deserialize = TypeDeserializer().deserialize
     values = {name: deserialize(value) for name, value in item.items()}
-    return {name: value.value if isinstance(value, Binary) else value for name, value in values.items()}
+    return {name: bytes(value.__bytes__()) if isinstance(value, Binary) else value for name, value in values.items()}
 
 
 class BotoTable:

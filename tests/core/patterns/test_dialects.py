@@ -50,3 +50,5 @@ def test_s17_a_lambda_filter_sees_a_stream_record() -> None:
 def test_s17_a_lambda_filter_has_at_most_4096_characters() -> None:
     with pytest.raises(InvalidPattern, match="at most 4096 characters, found 5"):
         compile('{"eventName": ["' + "x" * 5000 + '"]}', LAMBDA)
+    with pytest.raises(InvalidPattern, match="at most 4096 characters, found 5"):
+        compile({"eventName": ["x" * 5000]}, LAMBDA)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from time import process_time
 from typing import Any
 
@@ -44,6 +45,15 @@ def test_nesting_beyond_the_parser_s_depth_is_refused() -> None:
         compile(nested)
 
 
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"$or": [inner, {"b": [1]}]}])
+def test_other_nesting_is_refused_too(wrap: Callable[[Any], Any]) -> None:
+    nested: Any = {"a": ["x"]}
+    for _ in range(100_000):
+        nested = wrap(nested)
+    with pytest.raises(InvalidPattern, match="expected"):
+        compile(nested if isinstance(nested, dict) else {"a": [nested]})
+
+
 def test_arrays_may_nest_deeper_than_the_stack() -> None:
     value: Any = "x"
     for _ in range(50_000):
@@ -64,6 +74,16 @@ def test_branches_are_counted_as_they_multiply() -> None:
     pattern = ",".join('"$or":[{"a":[1]},{"b":[1]}]' for _ in range(100))
     with pytest.raises(InvalidPattern, match=r"at most 1000 combinations of \$or"):
         compile("{" + pattern + "}")
+
+
+def test_compiling_is_quick_however_deep_wide_or_forked() -> None:
+    deep_and_wide = {"a." * 98 + "a": {f"b{number}": [number] for number in range(280)}}
+    fields = {f"f{number}": [number] for number in range(100)}
+    forked: dict[str, Any] = {"x": ["x"]}
+    for number in range(9):
+        forked = {f"x{number}": [1], "$or": [forked, {f"y{number}": [2]}, {f"z{number}": [3]}]}
+    for pattern in (deep_and_wide, {**fields, **forked}):
+        assert not compile(pattern).matches({"f0": 1})
 
 
 def test_independent_arrays_do_not_multiply() -> None:

@@ -46,6 +46,11 @@ def test_p2_a_number_that_is_no_exact_double_matches_no_numeric_operator(found: 
     assert leaf([{"anything-but": [0, 1]}])(found)
 
 
+def test_p2_numbers_may_be_longer_than_python_writes_them() -> None:
+    assert leaf([10**5000])(10**5000)
+    assert not leaf([10**5000])(10**5000 + 1)
+
+
 def test_p2_the_text_of_a_pattern_s_number_is_kept() -> None:
     pattern = compile('{"account": [123456789012345678901]}')
     assert pattern.matches(json.loads('{"account": 123456789012345678901}'))
@@ -56,10 +61,17 @@ def test_p3_anything_but_matches_an_array_if_any_element_differs() -> None:
     predicate = leaf([{"anything-but": ["a", "b"]}])
     assert predicate(["a", "c"])
     assert not predicate(["a", "b"])
-    assert [predicate(value) for value in (1, None, True, "c", ABSENT, [], {})] == [True] * 4 + [False] * 3
+    for value in (1, None, True, "c"):
+        assert predicate(value)
+    assert not predicate(ABSENT)
+    assert not predicate([])
+    assert not predicate({})
 
 
-@pytest.mark.parametrize("value", [[], {}, {"b": 1}, [[], {}]])
+_WITHOUT_LEAF: list[Any] = [[], {}, {"b": 1}, [[], {}]]
+
+
+@pytest.mark.parametrize("value", _WITHOUT_LEAF)
 def test_p4_exists_sees_leaves_only(value: Any) -> None:
     assert compile({"a": [{"exists": False}]}).matches({"a": value})
     assert not compile({"a": [{"exists": True}]}).matches({"a": value})
@@ -174,6 +186,7 @@ _REFUSED: list[tuple[Any, str]] = [
     ("{}", "at the top: expected an object with at least one field, found {}"),
     ("{", "expected JSON"),
     ('{"a": [NaN]}', "NaN is no JSON number"),
+    ('{"a": [1e99999999999999999999]}', "expected JSON"),
     ({"a": "x"}, "at a: expected an object or a list of matchers, found 'x'"),
     ({"a": []}, "at a: expected at least one matcher in the list, found []"),
     ({"a": {"b": {}}}, "at a.b: expected an object with at least one field, found {}"),

@@ -17,6 +17,8 @@ ARRAYS = (list, tuple, set, frozenset)
 SCALARS = frozenset((str, int, float, bool, type(None), Decimal, bytes))
 _NUMBERS = (int, float, Decimal)
 _FOUND_CHARACTERS_MAX = 80
+# A match object with operator, operand and list, and one to spare.
+_SHOWN_LEVELS_MAX = 5
 
 
 class _Absent:
@@ -105,12 +107,14 @@ def is_array(value: Any) -> bool:
     return isinstance(value, list | tuple) and not isinstance(value, ObjectPairs)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, levels: int = _SHOWN_LEVELS_MAX) -> Any:
+    if levels == 0:
+        return ...
     pairs = pairs_of(value)
     if pairs is not None:
-        return {key: _plain(part) for key, part in pairs}
+        return {key: _plain(part, levels - 1) for key, part in pairs}
     if is_array(value):
-        return [_plain(part) for part in value]
+        return [_plain(part, levels - 1) for part in value]
     return value
 
 

@@ -51,4 +51,5 @@ def five_decimals(value: Any) -> float | None:
 
 def text(value: Any) -> str:
     """The number as it is written, which exact matching falls back to where no double is exact (P2)."""
-    return repr(value) if type(value) is float else str(value)
+    # Not str(int), which refuses very long numbers.
+    return repr(value) if type(value) is float else str(Decimal(value))

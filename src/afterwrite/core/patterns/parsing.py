@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 from afterwrite.core.patterns.dialects import OPERATORS, Dialect
 from afterwrite.core.patterns.matchers import (
@@ -52,27 +52,42 @@ def branches_of(pattern: Mapping[str, Any] | str | bytes, dialect: Dialect) -> t
         refuse("", "an object", root, dialect)
     parser = _Parser(dialect)
     found: list[dict[str, Leaf]] = []
-    parser.object(found, (), pairs, inside_or=False)
+    parser.object(found, _Place((), levels=1, inside_or=False), pairs)
+    if isinstance(pattern, Mapping):
+        _check_length(json.dumps(pattern, separators=(",", ":"), ensure_ascii=False, default=str), dialect)
     return tuple(tuple(Condition(path, branch[path]) for path in sorted(branch)) for branch in found)
 
 
 def _read(pattern: Mapping[str, Any] | str | bytes, dialect: Dialect) -> Any:
     if isinstance(pattern, Mapping):
         return pattern
-    if len(pattern) > dialect.characters_max:
-        raise InvalidPattern(
-            f"{dialect.name} pattern: expected at most {dialect.characters_max} characters, found {len(pattern)}"
-        )
+    _check_length(pattern, dialect)
     try:
         return json.loads(pattern, object_pairs_hook=ObjectPairs, parse_float=Decimal, parse_constant=_refuse_constant)
     except RecursionError:
         raise InvalidPattern(f"{dialect.name} pattern: expected at most {PATH_STEPS_MAX} levels, found more") from None
-    except ValueError as error:
+    except (ValueError, ArithmeticError) as error:
         raise InvalidPattern(f"{dialect.name} pattern: expected JSON, found text that is none: {error}") from error
+
+
+def _check_length(pattern: str | bytes, dialect: Dialect) -> None:
+    if len(pattern) > dialect.characters_max:
+        raise InvalidPattern(
+            f"{dialect.name} pattern: expected at most {dialect.characters_max} characters, found {len(pattern)}"
+        )
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where in a pattern: the path so far, how many objects deep, and whether below a `$or`."""
+
+    steps: tuple[str, ...]
+    levels: int
+    inside_or: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,48 +96,38 @@ class _Parser:
 
     dialect: Dialect
 
-    def object(
-        self,
-        branches: list[dict[str, Leaf]],
-        steps: tuple[str, ...],
-        pairs: Any,
-        *,
-        inside_or: bool,
-    ) -> None:
+    def object(self, branches: list[dict[str, Leaf]], place: _Place, pairs: Sequence[tuple[str, Any]]) -> None:
         if not pairs:
-            self.refuse(steps, "an object with at least one field", {})
+            self.refuse(place, "an object with at least one field", {})
+        if place.levels > PATH_STEPS_MAX:
+            self.refuse(_Place(place.steps[:3], 0, False), f"at most {PATH_STEPS_MAX} levels", place.levels)
         for name, value in pairs:
             if name == "$or":
-                self.alternatives(branches, steps, value)
+                self.alternatives(branches, place, value)
             else:
-                self.field(branches, steps, name, value, inside_or=inside_or)
+                self.field(branches, place, name, value)
 
-    def field(
-        self,
-        branches: list[dict[str, Leaf]],
-        parents: tuple[str, ...],
-        name: Any,
-        value: Any,
-        *,
-        inside_or: bool,
-    ) -> None:
+    def field(self, branches: list[dict[str, Leaf]], parent: _Place, name: Any, value: Any) -> None:
         if not isinstance(name, str):
-            self.refuse(parents, "fields named by strings", name)
-        if inside_or and name in _RESERVED_IN_OR:
-            self.refuse(parents, "inside $or, names that are no operators", name)
-        steps = (*parents, *name.split("."))
+            self.refuse(parent, "fields named by strings", name)
+        if parent.inside_or and name in _RESERVED_IN_OR:
+            self.refuse(parent, "inside $or, names that are no operators", name)
+        roots = self.dialect.roots
+        if roots is not None and not parent.steps and name.partition(".")[0] not in roots:
+            self.refuse(parent, f"one of the fields {', '.join(sorted(roots))}", name)
+        steps = (*parent.steps, *name.split("."))
         if len(steps) > PATH_STEPS_MAX:
-            self.refuse(steps[:3], f"at most {PATH_STEPS_MAX} levels", len(steps))
-        self.check_root(parents, name)
+            self.refuse(parent, f"at most {PATH_STEPS_MAX} levels", len(steps))
+        place = _Place(steps, parent.levels + 1, parent.inside_or)
         inner = pairs_of(value)
         if inner is not None:
             if not self.dialect.nested:
-                self.refuse(steps, "a list of matchers (this service takes no nested objects)", value)
-            self.object(branches, steps, inner, inside_or=inside_or)
+                self.refuse(place, "a list of matchers (this service takes no nested objects)", value)
+            self.object(branches, place, inner)
         elif is_array(value):
             self.condition(branches, ".".join(steps), value)
         else:
-            self.refuse(steps, "an object or a list of matchers", value)
+            self.refuse(place, "an object or a list of matchers", value)
 
     def condition(self, branches: list[dict[str, Leaf]], path: str, matchers: Any) -> None:
         leaf = compile_leaf(matchers, path, self.dialect)
@@ -131,25 +136,20 @@ class _Parser:
         for branch in branches:
             branch[path] = leaf
 
-    def alternatives(self, branches: list[dict[str, Leaf]], steps: tuple[str, ...], objects: Any) -> None:
+    def alternatives(self, branches: list[dict[str, Leaf]], place: _Place, objects: Any) -> None:
         if not is_array(objects) or len(objects) < 2:
-            self.refuse(steps, "$or with a list of at least two objects", objects)
+            self.refuse(place, "$or with a list of at least two objects", objects)
         outer = [dict(branch) for branch in branches] or [{}]
         branches.clear()
         for alternative in objects:
             pairs = pairs_of(alternative)
             if pairs is None:
-                self.refuse(steps, "objects in $or", alternative)
+                self.refuse(place, "objects in $or", alternative)
             extended = [dict(branch) for branch in outer]
-            self.object(extended, steps, pairs, inside_or=True)
+            self.object(extended, _Place(place.steps, place.levels + 1, inside_or=True), pairs)
             branches.extend(extended)
             if len(branches) > BRANCHES_MAX:
-                self.refuse(steps, f"at most {BRANCHES_MAX} combinations of $or", len(branches))
+                self.refuse(place, f"at most {BRANCHES_MAX} combinations of $or", len(branches))
 
-    def check_root(self, parents: tuple[str, ...], name: str) -> None:
-        roots = self.dialect.roots
-        if roots is not None and not parents and name.partition(".")[0] not in roots:
-            self.refuse((), f"one of the fields {', '.join(sorted(roots))}", name)
-
-    def refuse(self, steps: tuple[str, ...], expected: str, found: Any) -> None:
-        refuse(".".join(steps), expected, found, self.dialect)
+    def refuse(self, place: _Place, expected: str, found: Any) -> NoReturn:
+        refuse(".".join(place.steps), expected, found, self.dialect)

@@ -7,7 +7,7 @@ it answers "unsure", and the fields are gathered and combined with array consist
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from afterwrite.core.patterns.fields import Fields, PathTree, consistent
 from afterwrite.core.patterns.matchers import ABSENT, ARRAYS, SCALARS, Leaf
 from afterwrite.core.patterns.parsing import Branch, Condition, branches_of
 from afterwrite.core.patterns.strings import Test
+
+_Walk = Callable[[dict[str, Any]], bool | None]
+"""Walks the objects that conditions lie in: whether they hold, or `None` for unsure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +47,22 @@ class Pattern:
     def __init__(self, branches: tuple[Branch, ...]) -> None:
         self.branches = branches
         self._paths = PathTree.of({condition.path for branch in branches for condition in branch})
-        first = branches[0]
-        common = [c for c in first if all(_has(branch, c) for branch in branches[1:])]
-        rest = [[c for c in branch if c not in common] for branch in branches] if len(branches) > 1 else []
-        self._common = _Walk.of(common)
-        self._alternatives = tuple(_Walk.of(conditions) for conditions in rest)
+        shared = _shared(branches)
+        rest = [[c for c in branch if c.path not in shared] for branch in branches]
+        self._common = _walk_of([Condition(path, leaf) for path, leaf in shared.items()])
+        self._alternatives = tuple(_walk_of(conditions) for conditions in rest) if all(rest) else ()
 
     def matches(self, event: Mapping[str, Any]) -> bool:
         """Whether `event`, as a JSON parser gives it, matches. Array consistency holds (P5)."""
         fields = event if type(event) is dict else dict(event)
-        verdict = self._common.matches(fields)
+        verdict = self._common(fields)
         if verdict is False:
             return False
         if self._alternatives:
             sure = verdict
             verdict = False
             for alternative in self._alternatives:
-                one = alternative.matches(fields)
+                one = alternative(fields)
                 if one is True and sure is True:
                     return True
                 if one is not False:
@@ -97,8 +99,13 @@ def compile(pattern: Mapping[str, Any] | str | bytes, dialect: Dialect = EVENTBR
     return Pattern(branches_of(pattern, dialect))
 
 
-def _has(branch: Branch, condition: Condition) -> bool:
-    return any(other.path == condition.path and other.leaf is condition.leaf for other in branch)
+def _shared(branches: tuple[Branch, ...]) -> dict[str, Leaf]:
+    """The conditions that all branches have, by path."""
+    shared = {condition.path: condition.leaf for condition in branches[0]}
+    for branch in branches[1:]:
+        leaves = {condition.path: condition.leaf for condition in branch}
+        shared = {path: leaf for path, leaf in shared.items() if leaves.get(path) is leaf}
+    return shared
 
 
 def _mismatch(condition: Condition, fields: Fields) -> Mismatch:
@@ -106,70 +113,81 @@ def _mismatch(condition: Condition, fields: Fields) -> Mismatch:
     return Mismatch(condition.path, condition.leaf.source, found)
 
 
-class _Walk:
-    """Conditions as a tree of the objects they lie in. `matches` says True, False, or None for unsure."""
+def _walk_of(conditions: Iterable[Condition]) -> _Walk:
+    walk, _ = _walk([(condition.path.split("."), condition.leaf) for condition in conditions])
+    return walk
 
-    __slots__ = ("absent", "dotted", "leaves", "objects")
 
-    def __init__(self) -> None:
-        self.leaves: tuple[tuple[str, Test, bool], ...] = ()
-        self.objects: tuple[tuple[str, _Walk], ...] = ()
-        # The keys that would stand for several steps from here on.
-        self.dotted: frozenset[str] = frozenset()
-        # Whether every condition below is satisfied where this object is missing.
-        self.absent = True
+def _walk(conditions: Sequence[tuple[Sequence[str], Leaf]]) -> tuple[_Walk, set[str]]:
+    """Conditions below one object, by their remaining steps, as a function that walks it; and all paths below."""
+    walks: list[_Walk] = []
+    below: dict[str, list[tuple[Sequence[str], Leaf]]] = {}
+    for (step, *steps), leaf in conditions:
+        if steps:
+            below.setdefault(step, []).append((steps, leaf))
+        else:
+            walks.append(_leaf_walk(step, leaf.test, leaf.absent))
+    paths = {steps[0] for steps, _ in conditions}
+    # The keys that would stand for several steps from here on.
+    dotted: set[str] = set()
+    for step, inner in below.items():
+        walk, inner_paths = _walk(inner)
+        walks.append(_object_walk(step, walk, all(leaf.absent for _, leaf in inner)))
+        dotted.update(f"{step}.{path}" for path in inner_paths)
+    return _guarded(walks[0] if len(walks) == 1 else _joined(walks), frozenset(dotted)), paths | dotted
 
-    @classmethod
-    def of(cls, conditions: Iterable[Condition]) -> _Walk:
-        return cls._of([(condition.path.split("."), condition.leaf) for condition in conditions])
 
-    @classmethod
-    def _of(cls, conditions: list[tuple[list[str], Leaf]]) -> _Walk:
-        walk = cls()
-        below: dict[str, list[tuple[list[str], Leaf]]] = {}
-        dotted: set[str] = set()
-        for steps, leaf in conditions:
-            if len(steps) > 1:
-                below.setdefault(steps[0], []).append((steps[1:], leaf))
-                dotted.update(".".join(steps[:end]) for end in range(2, len(steps) + 1))
-        walk.leaves = tuple((steps[0], leaf.test, leaf.absent) for steps, leaf in conditions if len(steps) == 1)
-        walk.objects = tuple((step, cls._of(inner)) for step, inner in below.items())
-        walk.dotted = frozenset(dotted)
-        walk.absent = all(leaf.absent for _, leaf in conditions)
-        return walk
+def _leaf_walk(key: str, test: Test, absent: bool) -> _Walk:
+    def walk(fields: dict[str, Any]) -> bool | None:
+        value = fields.get(key, ABSENT)
+        kind = type(value)
+        if kind in SCALARS:
+            return test(value)
+        if value is ABSENT or kind is dict:
+            return absent
+        return _unusual(value, test, absent)
 
-    def matches(self, fields: dict[str, Any]) -> bool | None:
-        if self.dotted and not fields.keys().isdisjoint(self.dotted):
-            return None
+    return walk
+
+
+def _object_walk(key: str, inner: _Walk, absent: bool) -> _Walk:
+    def walk(fields: dict[str, Any]) -> bool | None:
+        child: Any = fields.get(key)
+        kind = type(child)
+        if kind is dict:
+            return inner(child)
+        return absent if kind in SCALARS else None
+
+    return walk
+
+
+def _joined(walks: Sequence[_Walk]) -> _Walk:
+    every = tuple(walks)
+
+    def walk(fields: dict[str, Any]) -> bool | None:
         verdict: bool | None = True
-        for key, test, absent in self.leaves:
-            value = fields.get(key, ABSENT)
-            kind = type(value)
-            if kind in SCALARS:
-                if not test(value):
-                    return False
-            elif value is ABSENT or kind is dict:
-                if not absent:
-                    return False
-            else:
-                one = _unusual(value, test, absent)
-                if one is False:
-                    return False
-                verdict = verdict and one
-        for key, inner in self.objects:
-            child: Any = fields.get(key)
-            kind = type(child)
-            if kind is dict:
-                one = inner.matches(child)
-                if one is False:
-                    return False
-                verdict = verdict and one
-            elif kind in SCALARS:
-                if not inner.absent:
-                    return False
-            else:
+        for one in every:
+            found = one(fields)
+            if found is False:
+                return False
+            if found is None:
                 verdict = None
         return verdict
+
+    return walk
+
+
+def _guarded(walk: _Walk, dotted: frozenset[str]) -> _Walk:
+    if not dotted:
+        return walk
+
+    def guarded(fields: dict[str, Any]) -> bool | None:
+        return walk(fields) if fields.keys().isdisjoint(dotted) else None
+
+    if len(dotted) > 1:
+        return guarded
+    (key,) = dotted
+    return lambda fields: None if key in fields else walk(fields)
 
 
 def _unusual(value: Any, test: Test, absent: bool) -> bool | None:

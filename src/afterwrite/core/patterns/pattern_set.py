@@ -17,6 +17,8 @@ from afterwrite.core.patterns.matchers import Leaf
 from afterwrite.core.patterns.parsing import Branch
 from afterwrite.core.patterns.pattern import Pattern, compile
 
+SCANNED_MAX = 16
+
 _Kind = Literal["text", "prefix", "present"]
 _Place = tuple[str, _Kind, str]
 
@@ -63,11 +65,15 @@ class _PathIndex:
 
 
 class PatternSet:
-    """Named patterns. Not to be changed while another thread asks it."""
+    """Named patterns. Not to be changed while another thread asks it.
 
-    __slots__ = ("_always", "_filed", "_indexes", "_paths", "_patterns")
+    Up to `scanned_max` patterns are simply all tried, which is quicker than to find the few.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_always", "_filed", "_indexes", "_paths", "_patterns", "_scanned_max")
+
+    def __init__(self, scanned_max: int = SCANNED_MAX) -> None:
+        self._scanned_max = scanned_max
         self._patterns: dict[str, Pattern] = {}
         self._indexes: dict[str, _PathIndex] = {}
         # Where each pattern is filed: path, kind of drawer, and the text or prefix on it.
@@ -104,12 +110,14 @@ class PatternSet:
 
     def match(self, event: Mapping[str, Any]) -> frozenset[str]:
         """The names of the patterns that `event` matches."""
+        patterns = self._patterns
+        if len(patterns) <= self._scanned_max:
+            return frozenset(name for name, pattern in patterns.items() if pattern.matches(event))
         if self._paths is None:
             self._paths = PathTree.of(self._indexes)
         candidates = set(self._always)
         for path, found in self._paths.fields(event).items():
             candidates.update(*self._indexes[path].candidates(value for value, _ in found))
-        patterns = self._patterns
         return frozenset(name for name in candidates if patterns[name].matches(event))
 
     def _file(self, name: str, branch: Branch) -> None:

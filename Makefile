@@ -1,0 +1,57 @@
+# Two commands do everything: `make demo` runs the main job, `make test` the tests. Both install what they need.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CRASH ?= 0
+CONVERSATIONS ?= 600
+APP ?= manga_assist
+
+.PHONY: help demo test check bench lock clean
+
+help: ## Show what there is to make
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times during the load)
+	$(BIN)/afterwrite demo $(APP) --crash $(CRASH) --conversations $(CONVERSATIONS)
+
+test: $(VENV)/.dev ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## Run the linter, the type checker, the import contracts and the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.bench ## Measure beside the peers (see bench/README.md)
+	$(BIN)/python bench/run.py all
+
+# The largest set first: the smaller ones take its versions, so that an environment only ever grows.
+COMPILE = $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+  --extra demo --group build pyproject.toml
+
+lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
+	$(COMPILE) --group dev --group bench -o requirements-bench.lock
+	$(COMPILE) --group dev -c requirements-bench.lock -o requirements-dev.lock
+	$(COMPILE) -c requirements-dev.lock -o requirements.lock
+
+clean: ## Remove what was installed and made
+	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/.cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+
+$(VENV)/.demo: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) (once)"
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.demo
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.bench: requirements-bench.lock $(VENV)/.dev
+	$(PIP) install --require-hashes -r requirements-bench.lock
+	@touch $@

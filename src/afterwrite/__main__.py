@@ -1,0 +1,5 @@
+"""`python -m afterwrite`."""
+
+from afterwrite.cli import main
+
+main()

@@ -1,0 +1,81 @@
+"""`afterwrite run`: an app on the embedded engine."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from cyclopts import Parameter
+
+from afterwrite import config
+from afterwrite.cli.loading import load_app
+from afterwrite.wiring import Engine
+
+
+def run(
+    app: Path,
+    /,
+    *,
+    data: Path | None = None,
+    listen: str | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Run an app on the embedded engine until SIGINT or SIGTERM.
+
+    The engine is a durable database that speaks the DynamoDB protocol: point any AWS SDK at its address
+    (`endpoint_url="http://127.0.0.1:4566"`, any credentials) and write. What the app declares happens after each
+    write. Everything is kept in the data directory; a killed engine goes on where it was.
+
+    Parameters
+    ----------
+    app
+        The Python file that declares the App.
+    data
+        The data directory, made where it is missing. Default: AFTERWRITE_DATA, else ./data
+    listen
+        HOST:PORT to listen on, port 0 for a free one. Default: AFTERWRITE_LISTEN, else 127.0.0.1:4566
+    json
+        Print one JSON line when ready, and log as JSON lines.
+    """
+    _log_to_stderr(as_json=json)
+    settings = config.load(data=data, listen=listen)
+    engine = Engine(load_app(app), settings)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    engine.start()
+    address = f"{engine.address[0]}:{engine.address[1]}"
+    if json:
+        print(orjson.dumps({"listening": address, "data": str(settings.data)}).decode(), flush=True)
+    else:
+        print(f"listening on http://{address}, data in {settings.data} (stop with Ctrl-C)", flush=True)
+    stop.wait()
+    engine.stop()
+
+
+class _FieldsFormatter(logging.Formatter):
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__("%(asctime)s")
+        self._as_json = as_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        if self._as_json:
+            line = {"at": self.formatTime(record), "level": record.levelname, "event": record.getMessage(), **fields}
+            if record.exc_info:
+                line["traceback"] = self.formatException(record.exc_info)
+            return orjson.dumps(line, default=str).decode()
+        text = " ".join(f"{name}={value}" for name, value in fields.items())
+        line_text = f"{self.formatTime(record)} {record.levelname} {record.getMessage()} {text}".rstrip()
+        return line_text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+
+
+def _log_to_stderr(*, as_json: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_FieldsFormatter(as_json=as_json))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
