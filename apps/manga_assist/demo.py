@@ -56,6 +56,9 @@ def run(data: Path, conversations: int, crash: int, json: bool) -> int:
     except (DemoFailed, EngineFailed) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("demo: interrupted", file=sys.stderr)
+        return 130
     ok = all(check.ok for check in checks)
     took_s = time.monotonic() - began
     if json:
@@ -82,7 +85,9 @@ class _Demo:
             self._display.say(f"The engine listens on {self._engine.url}, its data is in {self._data / 'engine'}.")
             self._load(stack)
             written = list(manifest.read(self._manifests))
-            view: Any = open_data(self._data / "engine")
+            if len(written) != len(self._chosen):
+                raise DemoFailed(f"{len(self._chosen)} conversations were to be written, {len(written)} were")
+            view = stack.enter_context(open_data(self._data / "engine"))
             self._settle(view, written)
             self._engine.stop()
             self._display.say("Reading the stores back.")

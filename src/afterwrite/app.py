@@ -23,7 +23,9 @@ from afterwrite.errors import DeclarationError
 KeyType: TypeAlias = Literal["S", "N", "B"]
 Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
+_TABLE_NAME_CHARACTERS_MIN: Final = 3
+_STREAM_NAME_CHARACTERS_MAX: Final = 64
 _RETENTION_HOURS_MAX: Final = 365 * 24
 
 
@@ -294,6 +296,10 @@ class App:
             raise DeclarationError(
                 f"expected retention_hours from 1 to {_RETENTION_HOURS_MAX} for {name}, got {retention_hours}"
             )
+        if len(name) < _TABLE_NAME_CHARACTERS_MIN:
+            raise DeclarationError(
+                f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
+            )
         table = Table(name, _key(partition_key), _key(sort_key), ttl, view_type, retention_hours)
         return _add(self.tables, table)
 
@@ -320,6 +326,10 @@ class App:
             raise DeclarationError(
                 f"expected buffer_seconds from 0 to 900 and buffer_mib from 1 to 128 for {name}, "
                 f"got {buffer_seconds} and {buffer_mib}"
+            )
+        if len(name) > _STREAM_NAME_CHARACTERS_MAX:
+            raise DeclarationError(
+                f"expected a delivery stream's name of at most {_STREAM_NAME_CHARACTERS_MAX} characters, got {name!r}"
             )
         return _add(self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib))
 
@@ -373,7 +383,7 @@ def _add(declared: list[_Declared], new: _Declared) -> _Declared:
 def _check_name(kind: str, name: str, taken: Sequence[str]) -> None:
     if not _NAME.fullmatch(name):
         raise DeclarationError(
-            f"expected the {kind}'s name to be 1 to 255 letters, digits, '-', '_' or '.', got {name!r}"
+            f"expected the {kind}'s name to be 1 to 255 letters, digits, '-', '_' or '.', no '.' first, got {name!r}"
         )
     if name in taken:
         raise DeclarationError(f"two declarations of the {kind} {name!r}: declare it once and use the value")

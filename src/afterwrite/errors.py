@@ -4,6 +4,7 @@
     ├── DeclarationError          an app is declared wrongly: mend the declaration
     ├── InvalidValue              a Python value that DynamoDB cannot hold: mend the value
     ├── InvalidPattern            an event pattern or filter policy its service would reject: mend the pattern
+    ├── CommandError              a command asks for what is not there: mend the command, or start the engine
     ├── StorageError              the data directory cannot serve
     │   ├── DataDirectoryInUse    another engine holds it: stop that one, or choose another directory
     │   ├── StorageFull           no space left: nothing of the request was kept; free space, then send it again
@@ -35,6 +36,10 @@ class InvalidValue(AfterwriteError):
 
 class InvalidPattern(AfterwriteError):
     """An event pattern or filter policy that its service would reject."""
+
+
+class CommandError(AfterwriteError):
+    """A command asks for what is not there, or for what needs a running engine."""
 
 
 class StorageError(AfterwriteError):

@@ -16,6 +16,7 @@ from afterwrite.core.invocations import Message
 from afterwrite.core.values import decode_item
 from afterwrite.errors import StorageError
 from afterwrite.local import audit_files, audit_verification
+from afterwrite.local.audit_files import AuditHead
 from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
@@ -45,6 +46,7 @@ class QueueStatus:
 
     name: str
     function: str | None
+    dead_letter_queue: str
     waiting: int
     in_flight: int
     dead_letters: int
@@ -130,15 +132,20 @@ class DataReader:
             for _, event in archive.read(transaction, bus_name):
                 yield event
 
+    def completion(self, function_name: str, message_id: str) -> Completion | None:
+        """What a function has done, or is doing, with a message; None where nothing, or too long ago."""
+        with self._environment.read() as transaction:
+            return ledger.completion(transaction, function_name, message_id)
+
     def completions(self, function_name: str) -> Iterator[Completion]:
         """What a function has done: one record a message."""
         with self._environment.read() as transaction:
             yield from ledger.completions(transaction, function_name)
 
-    def messages(self, queue_name: str) -> Iterator[Message]:
-        """The messages that wait in a queue or a dead letter queue."""
+    def messages(self, queue_name: str, lane: str | None = None) -> Iterator[Message]:
+        """The messages that wait in a queue or a dead letter queue, of all lanes or of one."""
         with self._environment.read() as transaction:
-            for each in queues.messages(transaction, queue_name):
+            for each in queues.messages(transaction, queue_name, lane):
                 yield Message(each.id, each.body, each.sent_at_ms, each.subject, each.attributes or {})
 
     def parked(self, table_name: str) -> Iterator[Parked]:
@@ -146,11 +153,22 @@ class DataReader:
         with self._environment.read() as transaction:
             yield from ledger.parked(transaction, table_name)
 
+    def buffered_ids(self, buffer_name: str) -> Iterator[str]:
+        """The ids of the records that wait in a buffer to be written to files, in order."""
+        with self._environment.read() as transaction:
+            for each in buffers.read(transaction, buffer_name):
+                yield each.id
+
     def depths(self) -> dict[str, tuple[int, int]]:
         """Each queue's waiting messages, and those in flight."""
         now_ms = _now_ms()
         with self._environment.read() as transaction:
             return {name: _depths(transaction, name, now_ms) for name in queues.queue_names(transaction)}
+
+    def position(self, table_name: str) -> int:
+        """The position of the last change that the table's routes have had."""
+        with self._environment.read() as transaction:
+            return ledger.position(transaction, table_name)
 
     def positions(self) -> dict[str, tuple[int, int]]:
         """Each consumer's position, and the last one of its table."""
@@ -166,19 +184,29 @@ class DataReader:
 
     def audit_entries(self, log_name: str) -> Iterator[dict[str, Any]]:
         """The entries of an audit log, in order, each with its number, id, time and hashes."""
-        with self._environment.read() as transaction:
-            head = head_of(transaction, log_name)
-        return audit_files.read_entries(self._directory.audit / log_name, head)
+        return audit_files.read_entries(self._directory.audit / log_name, self.audit_head(log_name))
 
     def audit_logs(self) -> list[str]:
         """The audit logs of the app."""
         return list(self._topology().get("audit_logs", []))
 
-    def verify_audit(self, log_name: str, progress: Callable[[int, int], None] | None = None) -> AuditReport:
-        """Check an audit log's chain, seals and end; `progress` is given bytes done and in all."""
+    def audit_head(self, log_name: str) -> AuditHead:
+        """The committed end of an audit log: its last entry's number and hash, and where that is."""
         with self._environment.read() as transaction:
-            head = head_of(transaction, log_name)
-        return audit_verification.verify(self._directory.audit / log_name, head, progress)
+            return head_of(transaction, log_name)
+
+    def verify_audit(
+        self,
+        log_name: str,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        head: AuditHead | None = None,
+    ) -> AuditReport:
+        """Check an audit log's chain, seals and end, up to `head` or to its committed end.
+
+        `progress` is given bytes done and in all.
+        """
+        return audit_verification.verify(self._directory.audit / log_name, head or self.audit_head(log_name), progress)
 
     def _topology(self) -> Mapping[str, Any]:
         with self._environment.read() as transaction:
@@ -193,7 +221,11 @@ class DataReader:
             catalog = tables.load_catalog(transaction)
             return Status(
                 engine,
-                [_consumer(transaction, catalog[name], now_ms) for name in topology.get("tables", [])],
+                [
+                    _consumer(transaction, catalog[name], now_ms)
+                    for name in topology.get("tables", [])
+                    if name in catalog  # else it was deleted since
+                ],
                 [_queue(transaction, each, now_ms) for each in topology.get("queues", [])],
                 [
                     _buffer(transaction, name, now_ms)
@@ -226,7 +258,7 @@ def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> Consum
 def _queue(transaction: ReadTransaction, queue: Mapping[str, Any], now_ms: int) -> QueueStatus:
     waiting, in_flight = _depths(transaction, queue["name"], now_ms)
     dead = queues.depth(transaction, queue["dead_letter_queue"])
-    return QueueStatus(queue["name"], queue["function"], waiting, in_flight, dead)
+    return QueueStatus(queue["name"], queue["function"], queue["dead_letter_queue"], waiting, in_flight, dead)
 
 
 def _buffer(transaction: ReadTransaction, name: str, now_ms: int) -> BufferStatus:

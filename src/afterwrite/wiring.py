@@ -89,7 +89,8 @@ class Engine:
             environment.state["catalog"] = tables.load_catalog(transaction)
         environment.write(lambda transaction: _declare_tables(transaction, self._app))
         environment.write(lambda transaction: ledger.keep_note(transaction, "topology", topology(self._app)))
-        operations = Operations(identity)
+        # A table that was deleted and made anew would be another stream, and its routes would not run.
+        operations = Operations(identity, protected=[table.name for table in self._app.tables])
         self.services = NativeServices(environment, operations, self._directory.files)
         self._loops = [Loop(work, self._telemetry) for work in self._works(identity)]
         self._server = _ServerThread(environment, operations, self._app, self._settings)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from cyclopts import App as CommandLine
+from cyclopts import CycloptsError
 
-from afterwrite.cli import running
+from afterwrite.cli import audit, dead_letters, demo, replay, running, status, tail
 from afterwrite.errors import AfterwriteError
 
 command_line = CommandLine(
@@ -14,16 +16,36 @@ command_line = CommandLine(
     help="Say what should happen after each write to a DynamoDB table, and it happens: in order per key, once.",
     help_format="markdown",
     version_flags=["--version"],
+    exit_on_error=False,
+    print_error=False,
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 command_line.command(running.run)
+command_line.command(status.status)
+command_line.command(tail.tail)
+command_line.command(dead_letters.dead_letters)
+command_line.command(replay.replay)
+command_line.command(audit.command_line)
+command_line.command(demo.demo)
 
 
 def main() -> None:
-    """Run the command line; an error of afterwrite is a message on standard error and exit status 2."""
+    """Run the command line.
+
+    The exit status is the command's; 2 where the command is used wrongly or afterwrite raises, with one line on
+    standard error; 130 after Ctrl-C.
+    """
+    command_line.help_formatter = "default" if sys.stdout.isatty() else "plain"
     try:
-        command_line()
-    except AfterwriteError as error:
-        print(f"afterwrite: {error}", file=sys.stderr)
+        status = command_line()
+    except (AfterwriteError, CycloptsError) as error:
+        print(f"afterwrite: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except BrokenPipeError:
+        # Who reads has gone. Python flushes standard output once more at its end: let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    raise SystemExit(status)

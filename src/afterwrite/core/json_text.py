@@ -12,6 +12,8 @@ import orjson
 
 def _encode_other(value: Any) -> Any:
     if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise TypeError(f"expected a number that JSON can hold, got {value}: leave it out, or send it as text")
         # A fragment keeps every digit: neither int64 nor double holds DynamoDB's 38.
         return orjson.Fragment(format(value, "f") if -40 < value.adjusted() < 40 else str(value))
     if isinstance(value, (bytes, bytearray, memoryview)):

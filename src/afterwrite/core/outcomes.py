@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+_REASON_CHARACTERS_MAX: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +57,16 @@ def after_failure(policy: RetryPolicy, *, attempt: int, reason: str, jitter: flo
         return Park(reason)
     ceiling_ms = min(policy.backoff_ms_max, policy.backoff_ms_first * 2 ** min(attempt - 1, 40))
     return Retry(int(ceiling_ms * jitter), reason)
+
+
+def reason_of(failure: BaseException) -> str:
+    """What the user's code raised, in words that can be stored: bounded, and valid Unicode, whatever they were."""
+    name = type(failure).__name__
+    try:
+        text = str(failure)
+    except Exception:  # noqa: BLE001 - code that fails may fail at saying why, too
+        text = "(without words: its __str__ fails)"
+    reason = f"{name}: {text}" if text else name
+    if len(reason) > _REASON_CHARACTERS_MAX:
+        reason = f"{reason[:_REASON_CHARACTERS_MAX]}… ({len(reason)} characters)"
+    return reason.encode("utf-8", "backslashreplace").decode()

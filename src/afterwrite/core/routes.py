@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from afterwrite.core.changes import EVENT_NAMES, Change
 from afterwrite.core.effects import EFFECT_TYPES, Effect, StampedEffect, stamp
+from afterwrite.core.outcomes import reason_of
 from afterwrite.core.patterns import ABSENT, leaf
 from afterwrite.errors import DeclarationError
 
@@ -101,23 +102,24 @@ class Router:
             try:
                 if not admits(change):
                     continue
-                result = handler(change)
-            except Exception as error:
-                raise RouteFailed(name, f"{type(error).__name__}: {error}") from error
-            if result is None:
-                continue
-            effects = [result] if isinstance(result, EFFECT_TYPES) else list(_effects(name, result))
+                effects = _effects(name, handler(change))
+            except RouteFailed:
+                raise
+            except BaseException as error:
+                raise RouteFailed(name, reason_of(error)) from error
             planned.extend(stamp(effects, change_id=change.id, route=name, lane=lane, at_ms=change.created_at_ms))
         return planned
 
 
-def _effects(route: str, result: Any) -> Iterable[Effect]:
-    try:
-        effects = list(result)
-    except TypeError:
-        raise RouteFailed(
-            route, f"expected an effect, effects or None, got {type(result).__name__}: return what to do"
-        ) from None
+def _effects(route: str, result: Any) -> Sequence[Effect]:
+    if result is None:
+        return ()
+    if isinstance(result, EFFECT_TYPES):
+        return (result,)
+    if not isinstance(result, Iterable):
+        raise RouteFailed(route, f"expected an effect, effects or None, got {type(result).__name__}: return what to do")
+    # A route may be a generator: what it raises, it raises here.
+    effects = list(result)
     for effect in effects:
         if not isinstance(effect, EFFECT_TYPES):
             raise RouteFailed(route, f"expected effects, got {type(effect).__name__} among them: return what to do")

@@ -68,11 +68,6 @@ def normalize_number(text: str) -> str:
     return "-" + plain if sign == "-" else plain
 
 
-def number_order(text: str) -> Decimal:
-    """The sort key of a canonical number's text."""
-    return Decimal(text)
-
-
 def to_python(value: Mapping[str, Any]) -> Any:
     """The Python value of a wire attribute value. Raises InvalidValue for what is not one."""
     if len(value) != 1:

@@ -16,7 +16,7 @@ from typing import Any
 
 from afterwrite.core import json_text
 from afterwrite.core.invocations import Context
-from afterwrite.core.outcomes import Done, Outcome, Park, Retry, RetryPolicy, after_failure
+from afterwrite.core.outcomes import Done, Outcome, Park, Retry, RetryPolicy, after_failure, reason_of
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
 from afterwrite.engine.telemetry import Telemetry
 
@@ -67,6 +67,7 @@ class Dispatcher:
         self._to_run: queue.SimpleQueue[_Attempt | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[tuple[_Attempt, Settled]] = queue.SimpleQueue()
         self._running: list[_Attempt] = []
+        self._unsettled: list[Settled] = []
         self._threads = 0
         self._stuck = 0
 
@@ -77,17 +78,23 @@ class Dispatcher:
 
     def run_once(self) -> float | None:
         """Settle what is finished, receive what is ready; how long (s) until more is due."""
-        settled = self._collect()
-        free = self._function.concurrency - len(self._running)
-        if self._stuck >= STUCK_THREADS_MAX:
-            free = 0
+        self._unsettled.extend(self._collect())
+        settled, free = self._unsettled, self._free()
         if settled or (free > 0 and self._is_ready()):
             deadline_ms = self._now_ms() + int(self._function.timeout_s * 1000)
-            for delivery in self._queue.exchange(settled, limit=max(free, 0)):
+            deliveries = self._queue.exchange(settled, limit=free)
+            # Not before: what the queue could not take is offered again.
+            self._unsettled = []
+            for delivery in deliveries:
                 self._start(_Attempt(delivery, deadline_ms))
             if settled:
                 return 0.0
         return self._next_due_s()
+
+    def _free(self) -> int:
+        if self._stuck >= STUCK_THREADS_MAX:
+            return 0
+        return self._function.concurrency - len(self._running)
 
     def stop(self) -> None:
         """End the threads that are idle; those that run end with the process."""
@@ -100,7 +107,7 @@ class Dispatcher:
 
     def _next_due_s(self) -> float | None:
         due_ms = [attempt.deadline_ms for attempt in self._running]
-        if len(self._running) < self._function.concurrency and (ready := self._queue.next_ready_ms()) is not None:
+        if self._free() > 0 and (ready := self._queue.next_ready_ms()) is not None:
             due_ms.append(ready)
         return max(0.001, (min(due_ms) - self._now_ms()) / 1000) if due_ms else None
 
@@ -149,9 +156,8 @@ class Dispatcher:
         try:
             result = self._function.handler(delivery.payload, context)
             json_text.dumps(result)
-        except Exception as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
-            outcome = self._after_failure(delivery, f"{type(error).__name__}: {error}")
-            return Settled(delivery, outcome)
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
+            return Settled(delivery, self._after_failure(delivery, reason_of(error)))
         return Settled(delivery, Done(), result)
 
     def _after_failure(self, delivery: Delivery, reason: str) -> Outcome:

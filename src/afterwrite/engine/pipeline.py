@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from afterwrite.core.outcomes import Park
+from afterwrite.core.outcomes import Park, reason_of
 from afterwrite.core.placements import Placement
 from afterwrite.core.ports import ChangeSource, ParkedChange, ReadChange, Step, StepSink
 from afterwrite.core.routes import Router
@@ -76,5 +76,5 @@ class Pipeline:
         try:
             effects = self._router.plan(each.change, each.lane)
             return [placement for effect in effects for placement in self._sink.place(effect)]
-        except Exception as error:  # noqa: BLE001 - a fault of the app's code parks its lane, whatever it is
-            return Park(f"{type(error).__name__}: {error}")
+        except BaseException as error:  # noqa: BLE001 - a fault of the app's code parks its lane, whatever it is
+            return Park(reason_of(error))

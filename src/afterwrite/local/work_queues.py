@@ -28,7 +28,12 @@ class FunctionQueue:
         self._function = function
         self._queue = function.queue_name
         self._lease_ms = int(function.timeout_s * 1000) + _LEASE_GRACE_MS
-        environment.write(lambda transaction: queues.release_all(transaction, self._queue))
+        environment.write(self._take_over)
+
+    def _take_over(self, transaction: WriteTransaction) -> None:
+        """End the leases of an engine that is gone; its attempts stay counted."""
+        for message_id in queues.release_all(transaction, self._queue):
+            ledger.abandon(transaction, self._function.name, message_id)
 
     def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:
         """Settle what is finished and receive at most `limit` messages, in one transaction."""
@@ -109,7 +114,8 @@ class FunctionQueue:
                 if record is not None and record.done:
                     queues.remove(transaction, self._queue, received)
                 elif record is not None and record.lease_until_ms > now_ms:
-                    queues.release(transaction, self._queue, received, at_ms=record.lease_until_ms)
+                    # The same message, sent twice, is in progress elsewhere.
+                    queues.release(transaction, self._queue, received, at_ms=record.lease_until_ms, counted=False)
                 elif received.receive_count > self._function.policy.attempts_max:
                     self._bury(transaction, received, "every attempt ended without an outcome")
                 else:

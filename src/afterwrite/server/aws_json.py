@@ -7,6 +7,7 @@ the event loop is woken once a commit.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
@@ -19,6 +20,8 @@ from afterwrite.errors import ServiceError, StorageError
 from afterwrite.server.http import Request, Respond, Response
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import Prepared, Read
+
+_LOG = logging.getLogger("afterwrite")
 
 _CORAL: Final = "com.amazon.coral.service#"
 _CORAL_ERRORS: Final = frozenset({"UnknownOperationException", "SerializationException"})
@@ -117,9 +120,11 @@ def _failure(service: Service, error: BaseException) -> Response:
         if error.code == "TransactionCanceledException":
             fields["Message"] = fields.pop("message")
         return Response(error.status, json_text.dumps(fields), service.content_type)
+    message = str(error)
     if not isinstance(error, StorageError):
-        raise error
-    fields = {"__type": f"{service.error_prefix}InternalServerError", "message": str(error)}
+        _LOG.error("an operation failed inside the engine", exc_info=error)
+        message = "The request failed inside the engine"
+    fields = {"__type": f"{service.error_prefix}InternalServerError", "message": message}
     return Response(500, json_text.dumps(fields), service.content_type)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -14,6 +15,10 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.operations import Prepared, Read, Write
 from afterwrite.store.replays import Replay
 from afterwrite.store.tables import Catalog
+
+
+_REPLAY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TIME_S_MAX: Final = 1 << 40
 
 
 class EventBridgeService:
@@ -36,7 +41,7 @@ class EventBridgeService:
         raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
 
     def _start(self, body: Mapping[str, Any]) -> Write:
-        name, archive = _text(body, "ReplayName"), _archive(body)
+        name, archive = _replay_name(body), _archive(body)
         if archive not in self._archives:
             raise ServiceError("ResourceNotFoundException", f"Archive {archive} does not exist.")
         from_ms, to_ms = _time_ms(body, "EventStartTime"), _time_ms(body, "EventEndTime")
@@ -77,9 +82,18 @@ def _text(body: Mapping[str, Any], field: str) -> str:
     return value
 
 
+def _replay_name(body: Mapping[str, Any]) -> str:
+    name = _text(body, "ReplayName")
+    if not _REPLAY_NAME.fullmatch(name):
+        raise ServiceError(
+            "ValidationException", f"expected 1 to 64 letters, digits, '.', '-' or '_' as ReplayName, got {name!r}"
+        )
+    return name
+
+
 def _time_ms(body: Mapping[str, Any], field: str) -> int:
     value = body.get(field)
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < _TIME_S_MAX:
         raise ServiceError("ValidationException", f"expected seconds since the epoch as {field}, got {value!r}")
     return int(value * 1000)
 

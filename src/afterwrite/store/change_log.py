@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
+
 from afterwrite.core.changes import EVENT_NAMES, TTL_IDENTITY, Change
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, span
@@ -21,6 +23,7 @@ from afterwrite.store.names import U32, U64, span
 SEQUENCE_NUMBER_BASE: Final = 10**20
 _HEADER: Final = struct.Struct(">QIBBIII")
 _BY_TTL: Final = 1
+_RETIRED: Final = b"retired-stream\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,28 @@ def count_after(transaction: ReadTransaction, stream: Stream, after: int) -> int
     """How many changes come after a position. Costs a step a change."""
     low = U32.pack(stream.number) + U64.pack(after + 1)
     return sum(1 for _ in transaction.scan("changes", low, span(stream.number)[1]))
+
+
+def retire(transaction: WriteTransaction, stream: Stream, retention_s: int) -> None:
+    """The stream's table is deleted: no change is added any more, and what is there stays until it is trimmed (S18)."""
+    fields = {"table": stream.table, "label": stream.label, "view_type": stream.view_type}
+    key = _RETIRED + U32.pack(stream.number)
+    transaction.put("ledger", key, orjson.dumps({**fields, "retention_s": retention_s}))
+
+
+def retired(transaction: ReadTransaction) -> list[tuple[Stream, int]]:
+    """The streams of deleted tables, each with its retention in seconds."""
+    found: list[tuple[Stream, int]] = []
+    for key, value in transaction.scan("ledger", _RETIRED, _RETIRED + b"\xff" * 5):
+        fields = orjson.loads(value)
+        retention_s = fields.pop("retention_s")
+        found.append((Stream(U32.unpack_from(key, len(_RETIRED))[0], **fields), retention_s))
+    return found
+
+
+def forget(transaction: WriteTransaction, stream: Stream) -> None:
+    """Forget a deleted table's stream of which everything is trimmed."""
+    transaction.delete("ledger", _RETIRED + U32.pack(stream.number))
 
 
 def trim(transaction: WriteTransaction, stream: Stream, *, before_us: int, through: int, limit: int) -> tuple[int, int]:

@@ -20,6 +20,24 @@ import orjson
 from afterwrite.errors import DataDirectoryInUse, StorageError
 
 
+def make_directory(path: Path) -> None:
+    """Make the directory `path`, its parents where they are missing, and their names durable."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in the directory `path` durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class DataDirectory:
     """Paths within a data directory."""
 
@@ -60,7 +78,7 @@ class DirectoryLock:
 
     def __init__(self, directory: DataDirectory) -> None:
         try:
-            directory.path.mkdir(parents=True, exist_ok=True)
+            make_directory(directory.path)
             self._descriptor = os.open(directory.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise StorageError(

@@ -9,7 +9,7 @@ effect but through its transaction.
 
 from __future__ import annotations
 
-import errno
+import logging
 import struct
 import threading
 import time
@@ -22,9 +22,12 @@ from typing import Any, Final, Generic, TypeVar
 import lmdb
 
 from afterwrite.errors import CorruptData, StorageError, StorageFull
+from afterwrite.store.data_directory import make_directory, sync_directory
 from afterwrite.store.signals import Signals
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger("afterwrite")
 
 DATABASES: Final = (
     "meta",  # counters and format
@@ -45,7 +48,8 @@ DATABASES: Final = (
 _FORMAT: Final = b"afterwrite 1"
 _U64: Final = struct.Struct(">Q")
 _BATCH_MAX: Final = 2048
-_FULL_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+# LMDB gives the system's words only. A write that found room for its first half is an I/O error to it.
+_FULL_WORDS: Final = ("No space left", "File too large", "Disk quota exceeded", "Input/output error")
 
 
 class ReadTransaction:
@@ -126,9 +130,7 @@ class WriteTransaction(ReadTransaction):
     def counter(self, name: str) -> int:
         """The durable counter `name`, as this transaction has it."""
         value = self._counters.get(name)
-        if value is None:
-            value = self._counters[name] = super().counter(name)
-        return value
+        return super().counter(name) if value is None else value
 
     def advance(self, name: str, by: int = 1) -> int:
         """Add to the durable counter `name` and return its new value. Counters reach the file at commit."""
@@ -190,7 +192,7 @@ class Environment:
         self._closed = False
         self._after_commit: list[Callable[[], None]] = []
         if not readonly:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_directory(directory)
         try:
             self.lmdb = lmdb.open(
                 str(directory),
@@ -210,6 +212,8 @@ class Environment:
         self._writer: threading.Thread | None = None
         if not readonly:
             self._check_format(directory)
+            sync_directory(directory)
+            sync_directory(directory.parent)
             self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
             self._writer.start()
 
@@ -235,7 +239,11 @@ class Environment:
         operation: Callable[[WriteTransaction], T],
         on_done: Callable[[T | None, BaseException | None], None],
     ) -> None:
-        """Run `operation` in the next commit; then `on_done(result, error)` is called on the writer's thread."""
+        """Run `operation` in the next commit; then `on_done(result, error)` is called on the writer's thread.
+
+        `on_done` must not raise; if it does, that is logged and the writer goes on. Raises StorageError where the
+        store is closed.
+        """
         with self._waiting:
             if self._closed:
                 raise StorageError("the store is closed: start the engine again")
@@ -262,6 +270,10 @@ class Environment:
         """Call `listener` on the writer's thread once after each commit's answers were handed out."""
         self._after_commit.append(listener)
 
+    def release_dead_readers(self) -> int:
+        """Forget the readers whose processes died reading; they would keep old pages for ever. How many there were."""
+        return int(self.lmdb.reader_check())
+
     def close(self) -> None:
         """Commit what waits, stop the writer and close the file."""
         with self._waiting:
@@ -283,7 +295,7 @@ class Environment:
                 batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), _BATCH_MAX))]
             self._commit(batch)
             for listener in self._after_commit:
-                listener()
+                _call(listener)
 
     def _commit(self, batch: list[_Job[Any]]) -> None:
         touched: set[str] = set()
@@ -300,7 +312,7 @@ class Environment:
                 break
             remaining = [job for job in remaining if job is not spoiler]
         for job in batch:
-            job.on_done(job.result, job.error)
+            _call(job.on_done, job.result, job.error)
         self.signals.notify(touched)
 
     def _attempt(self, jobs: list[_Job[Any]]) -> tuple[_Job[Any] | None, set[str]]:
@@ -328,15 +340,24 @@ class Environment:
         return None, transaction.touched
 
 
+def _call(callback: Callable[..., None], *arguments: Any) -> None:
+    try:
+        callback(*arguments)
+    except Exception:  # noqa: BLE001 - the writer must outlive whatever it calls
+        _LOG.exception("a callback of the store's writer failed")
+
+
 def storage_error(error: BaseException, directory: Path) -> StorageError:
     """The StorageError that says what `error` of LMDB or the operating system means."""
     if isinstance(error, StorageError):
         return error
-    number = getattr(error, "errno", None)
-    if isinstance(error, lmdb.MapFullError) or number in _FULL_ERRNOS or "No space left" in str(error):
+    if isinstance(error, (lmdb.MapFullError, lmdb.DiskError)) or any(words in str(error) for words in _FULL_WORDS):
         return StorageFull(
-            f"no space left for {directory} ({error}): nothing of the request was kept; free space and send it again"
+            f"no space left for {directory}, or its disk is failing ({error}): nothing of the request was kept; "
+            "free space and send it again"
         )
+    if isinstance(error, lmdb.PanicError):
+        return StorageError(f"the store in {directory} cannot go on ({error}): check the disk, then restart the engine")
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)):
         return CorruptData(f"the store in {directory} is damaged ({error}): restore it from a backup")
     return StorageError(f"the store in {directory} failed ({type(error).__name__}: {error})")

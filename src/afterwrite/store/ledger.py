@@ -98,9 +98,11 @@ def complete(
 
 
 def abandon(transaction: WriteTransaction, consumer: str, message_id: str) -> None:
-    """Take back an in-progress record, so that the message may be tried again at once."""
-    number = ensure_number(transaction, "consumer", consumer)
-    transaction.delete("completions", _completion_key(number, message_id))
+    """Take back an in-progress record, so that the message may be tried again at once; what is done stays done."""
+    record = completion(transaction, consumer, message_id)
+    if record is not None and not record.done:
+        number = ensure_number(transaction, "consumer", consumer)
+        transaction.delete("completions", _completion_key(number, message_id))
 
 
 def _put_completion(transaction: WriteTransaction, consumer: str, record: Completion) -> bytes:

@@ -7,7 +7,7 @@ the next commit. Items leave the store as the JSON text they are kept in, withou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -48,10 +48,11 @@ Body: TypeAlias = dict[str, Any]
 
 
 class Operations:
-    """DynamoDB's operations by name."""
+    """DynamoDB's operations by name. The tables named in `protected` cannot be deleted."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, protected: Collection[str] = ()) -> None:
         self._identity = identity
+        self._protected = frozenset(protected)
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             "PutItem": lambda body: _item_write(writes.parse_put_item(body)),
             "UpdateItem": lambda body: _item_write(writes.parse_update_item(body)),
@@ -94,6 +95,11 @@ class Operations:
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             table = table_named(tables.catalog(transaction), name)
+            if name in self._protected:
+                raise fields.invalid(
+                    "Resource cannot be deleted as it is currently protected against deletion. "
+                    "Disable deletion protection first."
+                )
             description = {**self._description(transaction, table), "TableStatus": "DELETING"}
             tables.delete_table(transaction, name)
             return {"TableDescription": description}
@@ -124,7 +130,7 @@ class Operations:
             "TableArn": arn,
             "TableId": _table_id(table),
             "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
-            "DeletionProtectionEnabled": False,
+            "DeletionProtectionEnabled": table.name in self._protected,
         }
         if table.stream is not None:
             description["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream.view_type}

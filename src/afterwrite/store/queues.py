@@ -3,8 +3,8 @@
 Everything that waits for a function waits here: invocations, topic subscriptions, rule targets, plain queues.
 A message is stored by (queue, lane, arrival). `ready` holds one entry a lane, its head, by the time at which it
 may next be received; so a lane is received strictly in order and one message at a time, and lanes do not wait
-for each other. Receiving moves the head's entry to the end of its visibility; that time is the receipt: settling
-with a receipt that has been overtaken (the visibility ended, and another received it) does nothing.
+for each other. Receiving moves the head's entry to the end of its visibility and marks it as held; that time is the
+receipt: settling with a receipt that has been overtaken (the visibility ended, and another received it) does nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from afterwrite.core.lanes import DIGEST_BYTES, digest
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, names, number_of, span
 
-_READY: Final = struct.Struct(f">{DIGEST_BYTES}sI")
+_READY: Final = struct.Struct(f">{DIGEST_BYTES}sI?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _make_ready(
     transaction: WriteTransaction, queue: str, number: int, lane_digest: bytes, arrival: int, at_ms: int
 ) -> None:
     key = U32.pack(number) + U64.pack(at_ms) + U64.pack(arrival)
-    transaction.put("ready", key, _READY.pack(lane_digest, 0))
+    transaction.put("ready", key, _READY.pack(lane_digest, 0, False))
     transaction.touch(signal(queue))
 
 
@@ -114,13 +114,13 @@ def receive(
     until = now_ms + visibility_ms
     received: list[Received] = []
     for key, value in due:
-        lane_digest, count = _READY.unpack(value)
+        lane_digest, count, _ = _READY.unpack(value)
         arrival_key = key[12:]
         stored = transaction.get("messages", low + lane_digest + arrival_key)
         transaction.delete("ready", key)
         if stored is None:
             continue
-        transaction.put("ready", low + U64.pack(until) + arrival_key, _READY.pack(lane_digest, count + 1))
+        transaction.put("ready", low + U64.pack(until) + arrival_key, _READY.pack(lane_digest, count + 1, True))
         message = decode(stored, count + 1)
         received.append(Received(message, lane_digest, U64.unpack(arrival_key)[0], until, count + 1))
     return received
@@ -141,13 +141,16 @@ def remove(transaction: WriteTransaction, queue: str, received: Received) -> boo
     return True
 
 
-def release(transaction: WriteTransaction, queue: str, received: Received, *, at_ms: int) -> bool:
-    """Make a received message receivable again from `at_ms` on; False where the receipt was overtaken."""
+def release(transaction: WriteTransaction, queue: str, received: Received, *, at_ms: int, counted: bool = True) -> bool:
+    """Make a received message receivable again from `at_ms` on; False where the receipt was overtaken.
+
+    Not `counted`, the receive is taken back: nobody has tried the message.
+    """
     number = number_of(transaction, "queue", queue)
     if number is None or not _take_receipt(transaction, number, received):
         return False
     key = U32.pack(number) + U64.pack(at_ms) + U64.pack(received.arrival)
-    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count))
+    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count - (not counted), False))
     transaction.touch(signal(queue))
     return True
 
@@ -157,17 +160,31 @@ def _take_receipt(transaction: WriteTransaction, number: int, received: Received
     return transaction.delete("ready", key)
 
 
-def release_all(transaction: WriteTransaction, queue: str) -> int:
-    """Make every received message receivable now; for the start, when nobody can hold a receipt any more."""
+def release_all(transaction: WriteTransaction, queue: str) -> list[str]:
+    """Make every received message receivable now, and return their ids.
+
+    For the start, when nobody can hold a receipt any more. The receives stay counted.
+    """
     number = number_of(transaction, "queue", queue)
     if number is None:
-        return 0
+        return []
     low, high = span(number)
-    held = [(key, value) for key, value in transaction.scan("ready", low, high) if _READY.unpack(value)[1] > 0]
-    for key, value in held:
+    held = [
+        (key, lane_digest, count)
+        for key, value in transaction.scan("ready", low, high)
+        for lane_digest, count, is_held in (_READY.unpack(value),)
+        if is_held
+    ]
+    ids: list[str] = []
+    for key, lane_digest, count in held:
+        arrival_key = key[12:]
         transaction.delete("ready", key)
-        transaction.put("ready", low + U64.pack(transaction.now_ms) + key[12:], value)
-    return len(held)
+        at_now = low + U64.pack(transaction.now_ms) + arrival_key
+        transaction.put("ready", at_now, _READY.pack(lane_digest, count, False))
+        stored = transaction.get("messages", low + lane_digest + arrival_key)
+        if stored is not None:
+            ids.append(decode(stored).id)
+    return ids
 
 
 def next_ready_ms(transaction: ReadTransaction, queue: str) -> int | None:
@@ -190,15 +207,19 @@ def in_flight(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
         return 0
     low, high = span(number)
     scanned = transaction.scan("ready", low + U64.pack(now_ms + 1), high)
-    return sum(1 for _, value in scanned if _READY.unpack(value)[1] > 0)
+    return sum(1 for _, value in scanned if _READY.unpack(value)[2])
 
 
-def messages(transaction: ReadTransaction, queue: str) -> Iterator[Message]:
-    """Every message of the queue, lane by lane, each lane in order."""
+def messages(transaction: ReadTransaction, queue: str, lane: str | None = None) -> Iterator[Message]:
+    """Every message of the queue, or of one lane of it; lane by lane, each lane in order."""
     number = number_of(transaction, "queue", queue)
-    if number is not None:
-        for _, stored in transaction.scan("messages", *span(number)):
-            yield decode(stored)
+    if number is None:
+        return
+    low, high = span(number)
+    if lane is not None:
+        low, high = low + digest(lane), low + digest(lane) + b"\xff" * 9
+    for _, stored in transaction.scan("messages", low, high):
+        yield decode(stored)
 
 
 def oldest_sent_ms(transaction: ReadTransaction, queue: str) -> int | None:

@@ -19,7 +19,7 @@ from afterwrite.errors import ServiceError, TransactionCanceled
 from afterwrite.store import change_log
 from afterwrite.store.change_log import Stream
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.names import U32, U64, ensure_number
+from afterwrite.store.names import U32, U64
 from afterwrite.table.batches import cancellation_reason
 from afterwrite.table.keys import encode_key
 from afterwrite.table.schema import KeySchema
@@ -126,8 +126,7 @@ def create_table(
 
 
 def _new_stream(transaction: WriteTransaction, table: str, view_type: str) -> Stream:
-    label = str(transaction.now_us)
-    return Stream(ensure_number(transaction, "stream", f"{table}/{label}"), table, label, view_type)
+    return Stream(transaction.advance("names"), table, str(transaction.now_us), view_type)
 
 
 def _save(transaction: WriteTransaction, table: Table) -> Table:
@@ -144,6 +143,8 @@ def delete_table(transaction: WriteTransaction, name: str) -> Table:
         for key in [key for key, _ in transaction.scan(database, low, high)]:
             transaction.delete(database, key)
     transaction.delete("catalog", name.encode())
+    if table.stream is not None:
+        change_log.retire(transaction, table.stream, table.retention_s)
     transaction.remember("catalog", {key: each for key, each in catalog(transaction).items() if key != name})
     return table
 

@@ -23,6 +23,7 @@ from afterwrite.table.updates import CompiledUpdate
 _RETURN_VALUES = ("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW")
 _ON_FAILURE = ("ALL_OLD", "NONE")
 _CONDITION_FIELDS = ("ConditionExpression",)
+_EXPRESSION_FIELDS = frozenset(("ConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"))
 _UPDATE_FIELDS = ("UpdateExpression", "ConditionExpression")
 
 
@@ -262,6 +263,8 @@ def _update(name: str, body: Body, *, return_values: str = "NONE", detail: str =
 
 
 def _condition(body: Body) -> Condition | None:
+    if _EXPRESSION_FIELDS.isdisjoint(body):
+        return None
     expressions = Expressions(body, _CONDITION_FIELDS)
     condition = expressions.condition("ConditionExpression")
     expressions.finish()

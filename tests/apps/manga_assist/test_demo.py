@@ -1,12 +1,26 @@
-"""The demonstration's edges; the whole of it runs as `make demo`."""
+"""The demonstration, small: the same processes and the same equations as `make demo`."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from manga_assist import demo
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("crash", [0, 3])
+def test_everything_is_there_once(tmp_path: Path, crash: int, capfd: pytest.CaptureFixture[str]) -> None:
+    status = demo.run(tmp_path / "data", conversations=40, crash=crash, json=True)
+    result: dict[str, Any] = json.loads(capfd.readouterr().out)
+    assert [check for check in result["checks"] if not check["ok"]] == []
+    assert status == 0
+    found = {check["name"]: check["found"] for check in result["checks"]}
+    assert found["sessions started = META inserts in the log"] == 40
+    assert found["expired items = REMOVE changes by time to live"] > 0
 
 
 def test_a_directory_with_files_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

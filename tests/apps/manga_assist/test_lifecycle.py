@@ -7,12 +7,25 @@ from typing import Any
 
 import pytest
 
-from manga_assist import lifecycle
+from manga_assist import app, lifecycle
 from manga_assist.extractive import ExtractiveSummarizer
 from manga_assist.sessions import Sessions
 
 NOW_MS = 1_760_000_000_000
 EXPIRES_AT_S = 1_760_000_061  # the end at NOW_MS + 1, rounded up, and a minute
+
+
+class Interrupted:
+    """A context with something that happens before each of its transactions."""
+
+    def __init__(self, context: Any, before_transact: Callable[[], Any]) -> None:
+        self.now_ms = context.now_ms
+        self._context = context
+        self._before_transact = before_transact
+
+    def transact(self, writes: Any) -> None:
+        self._before_transact()
+        self._context.transact(writes)
 
 
 def ended(session_id: str = "s1") -> dict[str, Any]:
@@ -24,9 +37,9 @@ def event(event_id: str, **envelope: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def ended_session(dynamodb_client: Any, sessions_table: Any) -> Callable[[int], None]:
+def ended_session(dynamodb_client: Any) -> Callable[[int], None]:
     def write(turns: int) -> None:
-        sessions = Sessions(dynamodb_client, sessions_table.name)
+        sessions = Sessions(dynamodb_client, app.sessions.name)
         sessions.start("s1", "c1", NOW_MS, retention_s=60)
         for n in range(turns):
             sessions.add_turn("s1", "customer", f"sentence {n}", NOW_MS)
@@ -39,10 +52,10 @@ def ended_session(dynamodb_client: Any, sessions_table: Any) -> Callable[[int], 
 def test_an_event_counts_once_however_often_it_comes(make_context: Any, operations_table: Any) -> None:
     context = make_context(NOW_MS)
     for event_id, step in (("a", 1), ("b", 1), ("a", 1), ("c", -1)):
-        lifecycle.count(context, operations_table, "active_sessions", event(event_id), step)
+        lifecycle.count(context, app.operations, "active_sessions", event(event_id), step)
     replayed = event("b", **{"replay-name": "yesterday", "id": "another"})
-    assert lifecycle.count(context, operations_table, "active_sessions", replayed, 1) is False
-    assert lifecycle.count(context, operations_table, "handoffs", event("a"), 1) is True
+    assert lifecycle.count(context, app.operations, "active_sessions", replayed, 1) is False
+    assert lifecycle.count(context, app.operations, "handoffs", event("a"), 1) is True
     values = {row["SK"]: row["value"] for row in operations_table.query("COUNTERS")}
     assert values == {"active_sessions": 1, "handoffs": 1}
     marker = operations_table.query("EVENT#a")[0]
@@ -54,11 +67,11 @@ def test_clean_up_completes_summaries_and_lets_everything_expire(
 ) -> None:
     ended_session(25)
     context = make_context(NOW_MS)
-    changed = lifecycle.clean_up(context, sessions_table, sessions_table, ended(), ExtractiveSummarizer())
+    changed = lifecycle.clean_up(context, app.sessions, sessions_table, ended(), ExtractiveSummarizer())
     items = sessions_table.query("SESSION#s1")
     assert changed == len(items) == 1 + 25 + 1 + 2
     assert {item["ttl"] for item in items} == {EXPIRES_AT_S}
-    again = lifecycle.clean_up(context, sessions_table, sessions_table, ended(), ExtractiveSummarizer())
+    again = lifecycle.clean_up(context, app.sessions, sessions_table, ended(), ExtractiveSummarizer())
     assert again == 0
 
 
@@ -77,15 +90,14 @@ def test_clean_up_cut_short_goes_on_where_it_was(
         if transactions == 2:
             raise ConnectionError("cut short")
 
-    context.before_transact = crash_at_the_second
+    interrupted = Interrupted(context, crash_at_the_second)
     with pytest.raises(ConnectionError):
-        lifecycle.clean_up(context, sessions_table, sessions_table, ended(), ExtractiveSummarizer())
+        lifecycle.clean_up(interrupted, app.sessions, sessions_table, ended(), ExtractiveSummarizer())
     assert "ttl" in sessions_table.get({"PK": "SESSION#s1", "SK": "META"})
     for sort_key in ("SUMMARY#000012", "TURN#00000111", "TURN#00000120"):
         sessions_table.delete({"PK": "SESSION#s1", "SK": sort_key})
 
-    context.before_transact = None
-    lifecycle.clean_up(context, sessions_table, sessions_table, ended(), ExtractiveSummarizer())
+    lifecycle.clean_up(context, app.sessions, sessions_table, ended(), ExtractiveSummarizer())
     items = sessions_table.query("SESSION#s1")
     assert len(items) == 1 + 1 + 118 + 11
     assert {item["ttl"] for item in items} == {EXPIRES_AT_S}
@@ -95,9 +107,10 @@ def test_an_item_that_expires_during_the_clean_up_does_not_come_back(
     ended_session: Callable[[int], None], make_context: Any, sessions_table: Any
 ) -> None:
     ended_session(5)
-    context = make_context(NOW_MS)
-    context.before_transact = lambda: sessions_table.delete({"PK": "SESSION#s1", "SK": "TURN#00000003"})
-    lifecycle.clean_up(context, sessions_table, sessions_table, ended(), ExtractiveSummarizer())
+    context = Interrupted(
+        make_context(NOW_MS), lambda: sessions_table.delete({"PK": "SESSION#s1", "SK": "TURN#00000003"})
+    )
+    lifecycle.clean_up(context, app.sessions, sessions_table, ended(), ExtractiveSummarizer())
     items = sessions_table.query("SESSION#s1")
     assert "TURN#00000003" not in {item["SK"] for item in items}
     assert {item["ttl"] for item in items} == {EXPIRES_AT_S}
@@ -105,4 +118,4 @@ def test_an_item_that_expires_during_the_clean_up_does_not_come_back(
 
 def test_clean_up_of_a_session_that_is_gone_does_nothing(make_context: Any, sessions_table: Any) -> None:
     context = make_context(NOW_MS)
-    assert lifecycle.clean_up(context, sessions_table, sessions_table, ended(), ExtractiveSummarizer()) == 0
+    assert lifecycle.clean_up(context, app.sessions, sessions_table, ended(), ExtractiveSummarizer()) == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from manga_assist import conversations, load, manifest
+from manga_assist import app, conversations, load, manifest
 from manga_assist.sessions import Sessions
 
 
@@ -37,7 +37,7 @@ def test_a_conversation_is_written_as_planned(dynamodb_client: Any, sessions_tab
     conversation = conversations.load(10, 1)[0]
     fate = load.plan(8, len(conversation.turns))
     written = multiprocessing.Value("q", 0)
-    sessions = Sessions(dynamodb_client, sessions_table.name)
+    sessions = Sessions(dynamodb_client, app.sessions.name)
 
     record = load.write_conversation(sessions, conversation, fate, written)
 

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 
+from manga_assist import app
 from manga_assist.sessions import SessionEnded, SessionError, SessionExists, Sessions, UnknownSession
 
+TABLE = app.sessions.name
 NOW_MS = 1_760_000_000_000
 
 
 @pytest.fixture
-def sessions(dynamodb_client: Any, sessions_table: Any) -> Sessions:
-    return Sessions(dynamodb_client, sessions_table.name)
+def sessions(dynamodb_client: Any) -> Sessions:
+    return Sessions(dynamodb_client, TABLE)
 
 
 def items(table: Any, session_id: str = "s1") -> dict[str, dict[str, Any]]:
@@ -90,7 +92,7 @@ def test_a_session_handed_off_twice_in_one_millisecond(sessions: Sessions, sessi
 def test_another_process_continues_a_session(dynamodb_client: Any, sessions: Sessions, sessions_table: Any) -> None:
     sessions.start("s1", "c1", NOW_MS)
     sessions.add_turn("s1", "customer", "one", NOW_MS)
-    other = Sessions(dynamodb_client, sessions_table.name)
+    other = Sessions(dynamodb_client, TABLE)
     assert other.add_turn("s1", "assistant", "two", NOW_MS) == 2
     assert sessions.add_turn("s1", "customer", "three", NOW_MS) == 3
 
@@ -116,7 +118,7 @@ def test_a_writer_learns_that_another_ended_the_session(
     dynamodb_client: Any, sessions: Sessions, sessions_table: Any
 ) -> None:
     sessions.start("s1", "c1", NOW_MS)
-    Sessions(dynamodb_client, sessions_table.name).disconnect("s1", NOW_MS)
+    Sessions(dynamodb_client, TABLE).disconnect("s1", NOW_MS)
     with pytest.raises(SessionEnded):
         sessions.add_turn("s1", "customer", "hello", NOW_MS)
     assert set(items(sessions_table)) == {"META"}
@@ -136,7 +138,7 @@ def test_ending_twice_keeps_the_first_end(sessions: Sessions, sessions_table: An
 )
 def test_a_lost_answer_writes_nothing_twice(script: list[str], dynamodb_client: Any, sessions_table: Any) -> None:
     def faulty() -> Sessions:
-        return Sessions(Faulty(dynamodb_client, script), sessions_table.name)  # type: ignore[arg-type]
+        return Sessions(Faulty(dynamodb_client, script), TABLE)  # type: ignore[arg-type]
 
     faulty().start("s1", "c1", NOW_MS)
     assert faulty().add_turn("s1", "customer", "one", NOW_MS) == 1
@@ -154,7 +156,7 @@ def test_a_lost_answer_is_recognised_under_a_later_turn(
 ) -> None:
     sessions.start("s1", "c1", NOW_MS)
     client = Faulty(dynamodb_client, ["late"], lambda: sessions.add_turn("s1", "agent", "theirs", NOW_MS))
-    mine = Sessions(client, sessions_table.name)  # type: ignore[arg-type]
+    mine = Sessions(client, TABLE)  # type: ignore[arg-type]
     assert mine.add_turn("s1", "customer", "mine", NOW_MS) == 1
     texts = [zlib.decompress(t["content_compressed"]) for key, t in items(sessions_table).items() if key != "META"]
     assert texts == [b"mine", b"theirs"]
@@ -162,7 +164,7 @@ def test_a_lost_answer_is_recognised_under_a_later_turn(
 
 def test_an_engine_that_stays_away_is_an_error(dynamodb_client: Any, sessions_table: Any) -> None:
     client = Faulty(dynamodb_client, ["refused"] * 1_000)
-    sessions = Sessions(client, sessions_table.name, retry_for_s=0.05)  # type: ignore[arg-type]
+    sessions = Sessions(client, TABLE, retry_for_s=0.05)  # type: ignore[arg-type]
     with pytest.raises(EndpointConnectionError):
         sessions.start("s1", "c1", NOW_MS)
 
@@ -183,7 +185,7 @@ def test_concurrent_writers_of_one_conversation_share_and_skip_no_number(
     dynamodb_client: Any, sessions: Sessions, sessions_table: Any
 ) -> None:
     sessions.start("s1", "c1", NOW_MS)
-    writers = [sessions, sessions, Sessions(dynamodb_client, sessions_table.name)]
+    writers = [sessions, sessions, Sessions(dynamodb_client, TABLE)]
     with ThreadPoolExecutor(len(writers)) as threads:
         numbers = list(
             threads.map(lambda writer: [writer.add_turn("s1", "customer", str(n), NOW_MS) for n in range(20)], writers)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from manga_assist import app
 from manga_assist.sessions import Sessions
 from manga_assist.summaries import IncompleteWindow, Summary, Turn, summarize_missing
 
@@ -31,8 +32,8 @@ class Recording:
 
 
 @pytest.fixture
-def sessions(dynamodb_client: Any, sessions_table: Any) -> Sessions:
-    return Sessions(dynamodb_client, sessions_table.name)
+def sessions(dynamodb_client: Any) -> Sessions:
+    return Sessions(dynamodb_client, app.sessions.name)
 
 
 def add_turns(sessions: Sessions, count: int) -> None:

@@ -1,0 +1,69 @@
+"""`afterwrite demo`: a demonstration app, run and checked before the user's eyes."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+from cyclopts.types import NonNegativeInt, PositiveInt
+
+import afterwrite
+from afterwrite.cli.parameters import Flag
+from afterwrite.errors import CommandError
+
+_PACKAGES: Final = ("boto3", "chitchat_dataset", "duckdb")
+
+
+def demo(
+    app: str = "manga_assist",
+    /,
+    *,
+    data: Annotated[Path | None, Parameter(help="A new directory for all of it. Default: ./demo-data/TIME")] = None,
+    conversations: PositiveInt = 600,
+    crash: NonNegativeInt = 0,
+    json: Flag = False,
+) -> int:
+    """Run a demonstration: real conversations through a whole app, then every store read back and reconciled.
+
+    Starts the engine as a process of its own, writes the conversations with several concurrent writers over the
+    DynamoDB protocol, and waits until everything that follows has happened. Then it reads the stores back and compares
+    what is there with what was written: nothing twice, nothing missing. Exits with 0 if all is equal, else with 1.
+    Needs the packages of the `demo` extra: `pip install 'afterwrite[demo]'`.
+
+    Parameters
+    ----------
+    app
+        The demonstration app.
+    conversations
+        How many conversations to write.
+    crash
+        Kill the engine (SIGKILL) this many times at random moments of the load, and start it again.
+    json
+        Print one JSON object at the end, and nothing before.
+    """
+    sys.path.insert(0, str(_folder(app)))
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise CommandError(
+            f"the demo needs the packages {', '.join(missing)}: install them with pip install 'afterwrite[demo]'"
+        )
+    if data is None:
+        data = Path("demo-data") / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    module = importlib.import_module(f"{app}.demo")
+    status: int = module.run(data, conversations, crash, json)
+    return status
+
+
+def _folder(app: str) -> Path:
+    """The folder of demonstration apps that holds `app`: in an installed package, or beside it in a checkout."""
+    package = Path(afterwrite.__file__).parent
+    folders = [package / "_apps", package.parent.parent / "apps"]
+    found = {path.parent.name: folder for folder in reversed(folders) for path in folder.glob("*/demo.py")}
+    if app not in found:
+        raise CommandError(f"expected a demonstration app ({', '.join(sorted(found)) or 'none is installed'}), got {app!r}")
+    return found[app]

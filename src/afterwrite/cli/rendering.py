@@ -1,0 +1,96 @@
+"""What commands print: tables and colour on a terminal, plain aligned lines elsewhere, JSON where a script reads.
+
+Text that comes from the data (keys, names, reasons, payloads) passes `printable`, so that it cannot steer a terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypeAlias
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from afterwrite.core import json_text
+
+Cell: TypeAlias = str | int
+Styled: TypeAlias = str | tuple[str, str]
+"""Text, or text with the style it has on a terminal."""
+
+_CONSOLE: Final = Console(highlight=False, markup=False, emoji=False)
+_GAP: Final = "  "
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value on one line."""
+    print(json_text.dumps(value).decode(), flush=True)
+
+
+def print_line(*parts: Styled) -> None:
+    """Print one line, however long it is."""
+    _CONSOLE.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """Print a table; numbers stand right. Nothing is printed where there are no rows."""
+    if not rows:
+        return
+    right = [all(isinstance(row[column], int) for row in rows) for column in range(len(columns))]
+    if sys.stdout.isatty():
+        table = Table(title=title, title_justify="left")
+        for name, is_right in zip(columns, right, strict=True):
+            table.add_column(name, justify="right" if is_right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(str(cell)) for cell in row))
+        _CONSOLE.print(table)
+        return
+    lines = [list(columns), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    print(title)
+    for line in lines:
+        cells = [
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(line, widths, right, strict=True)
+        ]
+        print(_GAP.join(cells).rstrip(), flush=True)
+    print()
+
+
+def printable(text: str) -> str:
+    """The text with everything that is no printable character escaped."""
+    return text if text.isprintable() else "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def time_text(at_ms: int) -> str:
+    """A time (ms since the epoch) as ISO 8601 in UTC."""
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def duration_text(duration_ms: int) -> str:
+    """A duration in the unit that fits it."""
+    seconds = duration_ms / 1000
+    if seconds < 120:
+        return f"{seconds:.1f} s" if duration_ms else "0 s"
+    if seconds < 7_200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"
+
+
+def bytes_text(size: int) -> str:
+    """A size in the unit that fits it."""
+    if size < 1 << 10:
+        return f"{size} B"
+    return f"{size / (1 << 10):.1f} KiB" if size < 1 << 20 else f"{size / (1 << 20):.1f} MiB"
+
+
+def count_text(count: int, one: str) -> str:
+    """A count with its noun: `1 message`, `2 messages`."""
+    return f"{count} {one}" if count == 1 else f"{count} {one}s"

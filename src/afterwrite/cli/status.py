@@ -1,0 +1,149 @@
+"""`afterwrite status`: how far everything has come, and what needs an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from afterwrite.cli.parameters import Data, Flag, data_directory
+from afterwrite.cli.rendering import (
+    bytes_text,
+    count_text,
+    duration_text,
+    print_json,
+    print_line,
+    print_table,
+    printable,
+)
+from afterwrite.inspection import ConsumerStatus, DataReader, Status, open_data
+
+ITERATOR_AGE_MS_MAX: Final = 60_000
+_LANES_NAMED_MAX: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """Something that does not mend itself: why, and what an operator does."""
+
+    why: str
+    what_to_do: str
+
+
+def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int:
+    """Show how far everything has come: the tables' routes, queues, and buffers.
+
+    Works beside a running engine and on a stopped one's directory, and changes nothing. A table's lag is the number
+    of its changes that the routes have not had yet; the iterator age is how long the oldest of them has waited. Of a
+    queue's messages some wait, some are in flight (a function works on them), and dead letters have failed for good.
+    A parked lane is a partition key with a change that a route failed on: it waits, whole, with the key's later ones.
+
+    Parameters
+    ----------
+    json
+        Print one JSON object.
+    check
+        Exit with 1 if something needs an operator: an iterator age above 60 s, a dead letter, a parked lane.
+    """
+    directory = data_directory(data)
+    with open_data(directory) as reader:
+        found = reader.status()
+        failures = {each.table: _failures(reader, each) for each in found.consumers if each.parked_lanes}
+    needed = concerns(found, failures)
+    if json:
+        print_json({"data": str(directory), **asdict(found), "needs_operator": [asdict(each) for each in needed]})
+    else:
+        _show(directory, found)
+        for concern in needed:
+            print_line(("needs an operator: ", "bold red"), concern.why)
+            print_line(f"  {concern.what_to_do}")
+    return 1 if check and needed else 0
+
+
+def _failures(reader: DataReader, consumer: ConsumerStatus) -> dict[str, str]:
+    """The error of each of the table's first parked lanes."""
+    failed = ((each.lane, each.error) for each in reader.parked(consumer.table) if each.error is not None)
+    return dict(islice(failed, _LANES_NAMED_MAX))
+
+
+def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[Concern]:
+    """What needs an operator. `failures` gives the errors of a table's first parked lanes, by lane."""
+    return [*_late_consumers(found), *_parked_lanes(found, failures), *_dead_letters(found)]
+
+
+def _late_consumers(found: Status) -> Iterator[Concern]:
+    for each in found.consumers:
+        if each.iterator_age_ms > ITERATOR_AGE_MS_MAX:
+            yield Concern(
+                f"{count_text(each.lag_records, 'change')} of the table {each.table} have waited for the routes "
+                f"for up to {duration_text(each.iterator_age_ms)}",
+                "start the engine: afterwrite run APP --data DIR"
+                if found.engine is None
+                else "look into the engine's log for a loop that fails; if there is none, the routes are too slow",
+            )
+
+
+def _parked_lanes(found: Status, failures: Mapping[str, Mapping[str, str]]) -> Iterator[Concern]:
+    for each in found.consumers:
+        if each.parked_lanes:
+            named = [f"{printable(lane)}: {printable(error)}" for lane, error in failures.get(each.table, {}).items()]
+            more = [] if len(named) == each.parked_lanes else ["…"]
+            yield Concern(
+                f"{count_text(each.parked_lanes, 'lane')} of the table {each.table} with "
+                f"{count_text(each.parked_changes, 'change')} parked ({'; '.join(named + more)})",
+                "mend the route: its later changes then run; the parked ones are kept, whole, with their error",
+            )
+
+
+def _dead_letters(found: Status) -> Iterator[Concern]:
+    for each in found.queues:
+        if each.dead_letters:
+            yield Concern(
+                f"{count_text(each.dead_letters, 'dead letter')} of the queue {each.name}",
+                f"read them and mend what they failed on: afterwrite dead-letters {each.name}",
+            )
+
+
+def _show(directory: Path, found: Status) -> None:
+    print_line("data    ", str(directory))
+    print_line("engine  ", *_engine(found.engine))
+    print_line()
+    print_table(
+        "Tables",
+        ["table", "position", "last", "lag", "iterator age", "parked lanes", "parked changes"],
+        [
+            (
+                each.table,
+                each.position,
+                each.last_position,
+                each.lag_records,
+                duration_text(each.iterator_age_ms),
+                each.parked_lanes,
+                each.parked_changes,
+            )
+            for each in found.consumers
+        ],
+    )
+    print_table(
+        "Queues",
+        ["queue", "function", "waiting", "in flight", "dead letters"],
+        [(each.name, each.function or "-", each.waiting, each.in_flight, each.dead_letters) for each in found.queues],
+    )
+    print_table(
+        "Buffers",
+        ["buffer", "records", "size", "oldest"],
+        [(each.name, each.records, bytes_text(each.bytes), duration_text(each.oldest_age_ms)) for each in found.buffers],
+    )
+
+
+def _engine(engine: Mapping[str, Any] | None) -> Sequence[str | tuple[str, str]]:
+    if engine is None:
+        return [("stopped", "yellow")]
+    if "pid" not in engine:
+        return [("starting", "yellow")]
+    return [
+        ("running", "green"),
+        f", process {engine['pid']}, listening on {engine['listening']} since {engine['since']}, app {engine['app']}",
+    ]

@@ -1,0 +1,53 @@
+"""A set of patterns as rules come and go. That it agrees with single patterns is a property test."""
+
+from __future__ import annotations
+
+import pytest
+
+from afterwrite.core.patterns import LAMBDA, PatternSet, compile
+from afterwrite.errors import InvalidPattern
+
+
+@pytest.fixture(params=[0, 16], ids=["indexed", "scanned"])
+def together(request: pytest.FixtureRequest) -> PatternSet:
+    return PatternSet(request.param)
+
+
+def test_a_name_is_given_to_the_pattern_added_last(together: PatternSet) -> None:
+    together.add("rule", {"kind": ["order"]})
+    together.add("rule", compile({"kind": ["refund"]}))
+    assert len(together) == 1
+    assert together.match({"kind": "refund"}) == {"rule"}
+    assert together.match({"kind": "order"}) == frozenset()
+
+
+def test_removing_a_pattern_leaves_those_filed_beside_it(together: PatternSet) -> None:
+    patterns = {
+        "text": {"id": ["ab-1"]},
+        "same text": {"id": ["ab-1", "x"]},
+        "prefix": {"id": [{"prefix": "ab-"}]},
+        "same length": {"id": [{"prefix": "xy-"}]},
+        "present": {"id": [{"suffix": "1"}]},
+        "also present": {"id": [{"exists": True}]},
+        "absent": {"name": [{"exists": False}]},
+        "either": {"$or": [{"id": ["ab-1"]}, {"id": ["ab-1"], "kind": ["order"]}]},
+    }
+    for name, pattern in patterns.items():
+        together.add(name, pattern)
+    left = set(patterns) - {"same length"}
+    assert together.match({"id": "ab-1"}) == left
+    for gone in ("same length", "text", "either", "present", "absent", "prefix", "same text"):
+        together.remove(gone)
+        left.discard(gone)
+        assert gone not in together
+        assert together.match({"id": "ab-1"}) == left
+    assert left == {"also present"}
+
+
+def test_what_is_unknown_or_invalid_changes_nothing(together: PatternSet) -> None:
+    together.add("rule", {"eventName": ["INSERT"]}, LAMBDA)
+    with pytest.raises(KeyError):
+        together.remove("other")
+    with pytest.raises(InvalidPattern):
+        together.add("rule", {"detail": ["x"]}, LAMBDA)
+    assert together.match({"eventName": "INSERT"}) == {"rule"}

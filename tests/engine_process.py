@@ -1,0 +1,124 @@
+"""`afterwrite run` as a process of its own, for tests: started, asked over its wire protocol, killed, started again."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from typing import IO, Any, cast
+
+READY_S_MAX = 30.0
+STOP_S_MAX = 30.0
+POLL_S = 0.02
+
+
+class EngineProcess:
+    """An engine that runs `app` on the data directory `data`; it is killed at the end of a `with` block.
+
+    The first start takes a free port, later ones the same again. What it logs goes to `data` with the suffix `.log`.
+    """
+
+    def __init__(self, app: Path, data: Path, *, environment: Mapping[str, str] | None = None) -> None:
+        self.app = app
+        self.data = data
+        self.log = data.with_name(f"{data.name}.log")
+        self.address = "127.0.0.1:0"
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its endpoint URL, for SDKs."""
+        return f"http://{self.address}"
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._running().pid
+
+    def start(self) -> EngineProcess:
+        """Start it and wait until it listens."""
+        command = [sys.executable, "-m", "afterwrite", "run", str(self.app), "--data", str(self.data)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--listen", self.address, "--json"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self._environment,
+            )
+        output = cast("IO[bytes]", self._process.stdout)
+        with DefaultSelector() as selector:
+            selector.register(output, EVENT_READ)
+            line = output.readline() if selector.select(READY_S_MAX) else b""
+        if not line:
+            self.kill()
+            raise AssertionError(f"the engine did not listen within {READY_S_MAX:g} s:\n{self.log.read_text()}")
+        self.address = json.loads(line)["listening"]
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL: it gets no chance to finish anything."""
+        if self._process is not None:
+            self._process.kill()
+            self._ended(self._process)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit status."""
+        process = self._running()
+        process.send_signal(signal.SIGTERM)
+        return self._ended(process)
+
+    def call(self, operation: str, body: Mapping[str, Any], *, service: str = "DynamoDB_20120810") -> dict[str, Any]:
+        """Send one request and return the answer's body. Fails the test where the status is not 200."""
+        status, answer = self.exchange(operation, body, service=service)
+        assert status == 200, f"{operation}: {status} {answer}"
+        return answer
+
+    def exchange(
+        self, operation: str, body: Mapping[str, Any], *, service: str = "DynamoDB_20120810"
+    ) -> tuple[int, dict[str, Any]]:
+        """Send one request and return the answer's status and body, whatever they are."""
+        connection = http.client.HTTPConnection(self.address, timeout=10)
+        try:
+            headers = {"X-Amz-Target": f"{service}.{operation}", "Content-Type": "application/x-amz-json-1.0"}
+            connection.request("POST", "/", json.dumps(body), headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def put(self, table: str, **item: Any) -> None:
+        """Put an item whose attributes are text, or already in the wire form."""
+        wire = {name: {"S": value} if isinstance(value, str) else value for name, value in item.items()}
+        self.call("PutItem", {"TableName": table, "Item": wire})
+
+    def __enter__(self) -> EngineProcess:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "start the engine first"
+        return self._process
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        try:
+            return process.wait(timeout=STOP_S_MAX)
+        finally:
+            cast("IO[bytes]", process.stdout).close()
+
+
+def wait_until(condition: Callable[[], bool], *, bound_s: float = 20.0, what: str = "the condition") -> None:
+    """Return when `condition` holds; fail the test where it does not within `bound_s`."""
+    deadline = time.monotonic() + bound_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come about within {bound_s:g} s"
+        time.sleep(POLL_S)

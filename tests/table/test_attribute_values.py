@@ -1,0 +1,46 @@
+"""What comes in over the wire: canonical form, limits, and DynamoDB's words for what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from afterwrite.errors import ServiceError
+from afterwrite.table.attribute_values import checked_item
+from table.case_files import load
+
+
+@pytest.mark.parametrize("case", load("values"), ids=lambda case: str(case["value"])[:60])
+def test_value(case: dict[str, Any]) -> None:
+    item = {"first": {"S": "x"}, "a": case["value"]}
+    if "becomes" in case:
+        assert checked_item(item) == {"first": {"S": "x"}, "a": case["becomes"]}
+        return
+    with pytest.raises(ServiceError) as caught:
+        checked_item(item)
+    if "serialization" in case:
+        assert (caught.value.code, caught.value.message) == ("SerializationException", case["serialization"])
+    else:
+        assert (caught.value.code, caught.value.message) == ("ValidationException", case["error"])
+
+
+@pytest.mark.parametrize("container", ["L", "M"])
+def test_nesting_has_a_limit(container: str) -> None:
+    def nested(levels: int) -> dict[str, Any]:
+        value: dict[str, Any] = {"S": "x"}
+        for _ in range(levels):
+            value = {"L": [value]} if container == "L" else {"M": {"a": value}}
+        return {"a": value}
+
+    checked_item(nested(32))
+    for levels in (33, 40, 900):
+        with pytest.raises(ServiceError, match="Nesting Levels have exceeded supported limits"):
+            checked_item(nested(levels))
+
+
+@pytest.mark.parametrize("item", ["x", 1, True])
+def test_an_item_is_a_map(item: Any) -> None:
+    with pytest.raises(ServiceError) as caught:
+        checked_item(item)
+    assert (caught.value.code, caught.value.message) == ("SerializationException", "Unexpected field type")

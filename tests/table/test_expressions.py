@@ -1,0 +1,182 @@
+"""Conditions, updates, projections and key conditions, on the cases in `cases/`."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+
+from afterwrite.errors import ConditionalCheckFailed, ServiceError
+from afterwrite.table.attribute_values import checked_item
+from afterwrite.table.fields import Expressions
+from afterwrite.table.keys import encode_key
+from afterwrite.table.reads import parse_get_item, parse_query
+from afterwrite.table.reserved_words import RESERVED_WORDS
+from afterwrite.table.schema import KeySchema
+from afterwrite.table.writes import parse_put_item, parse_update_item
+from table.case_files import load
+
+SCHEMA = KeySchema("pk", "S", "sk", "N")
+
+
+def placeholders(case: dict[str, Any]) -> dict[str, Any]:
+    fields = {"ExpressionAttributeNames": case.get("names"), "ExpressionAttributeValues": case.get("values")}
+    return {field: copy.deepcopy(value) for field, value in fields.items() if value}
+
+
+@pytest.mark.parametrize("case", load("conditions"), ids=lambda case: case["if"])
+def test_condition(case: dict[str, Any]) -> None:
+    body = {"TableName": "abc", "Item": {}, "ConditionExpression": case["if"], **placeholders(case)}
+    if "error" in case:
+        with pytest.raises(ServiceError) as caught:
+            parse_put_item(body)
+        assert (caught.value.code, caught.value.message) == ("ValidationException", case["error"])
+        return
+    put = parse_put_item(body)
+    item = checked_item(case["item"])
+    if case["holds"]:
+        assert put.apply(SCHEMA, item) == {}
+    else:
+        with pytest.raises(ConditionalCheckFailed):
+            put.apply(SCHEMA, item)
+
+
+@pytest.mark.parametrize("case", load("updates"), ids=lambda case: case["do"])
+def test_update(case: dict[str, Any]) -> None:
+    body = {"TableName": "abc", "Key": {}, "UpdateExpression": case["do"], **placeholders(case)}
+    old = checked_item(case.get("old", {}))
+    before = copy.deepcopy(old)
+    if "error" in case:
+        with pytest.raises(ServiceError) as caught:
+            parse_update_item(body).apply(SCHEMA, old)
+        assert (caught.value.code, caught.value.message) == ("ValidationException", case["error"])
+    else:
+        assert parse_update_item(body).apply(SCHEMA, old) == case["new"]
+    assert old == before
+
+
+@pytest.mark.parametrize("case", load("projections"), ids=lambda case: case["get"])
+def test_projection(case: dict[str, Any]) -> None:
+    body = {"TableName": "abc", "Key": {}, "ProjectionExpression": case["get"], **placeholders(case)}
+    if "error" in case:
+        with pytest.raises(ServiceError) as caught:
+            parse_get_item(body)
+        assert caught.value.message == case["error"]
+    else:
+        assert parse_get_item(body).answer(checked_item(case["item"])) == {"Item": case["gives"]}
+
+
+@pytest.mark.parametrize("case", load("key_conditions"), ids=lambda case: case["where"])
+def test_key_condition(case: dict[str, Any]) -> None:
+    values = {":p": {"S": "p"}, ":two": {"N": "2"}, ":three": {"N": "3"}}
+    used = {name: value for name, value in values.items() if re.search(f"{name}\\b", case["where"])}
+    body: dict[str, Any] = {"TableName": "abc", "KeyConditionExpression": case["where"]}
+    if used:
+        body["ExpressionAttributeValues"] = used
+    if "error" in case:
+        with pytest.raises(ServiceError) as caught:
+            parse_query(body).range(SCHEMA)
+        assert caught.value.message == case["error"]
+        return
+    found = parse_query(body).range(SCHEMA)
+    items = [
+        {"pk": {"S": partition}, "sk": {"N": sort}} for partition in ("o", "p", "q") for sort in ("1", "2", "3", "4")
+    ]
+    selected = [item for item in items if found.low <= encode_key(SCHEMA, item) < found.high]
+    assert {item["pk"]["S"] for item in selected} == {"p"}
+    assert [item["sk"]["N"] for item in selected] == case["gives"]
+
+
+def refusal(body: dict[str, Any], *fields: str) -> str:
+    with pytest.raises(ServiceError) as caught:
+        expressions = Expressions(body, fields)
+        for field in fields:
+            expressions.condition(field)
+        expressions.finish()
+    assert caught.value.code == "ValidationException"
+    return caught.value.message
+
+
+def test_placeholders_must_be_used() -> None:
+    condition = {"ConditionExpression": "attribute_exists(a)"}
+    assert refusal({**condition, "ExpressionAttributeNames": {"#a": "a", "#b": "b"}}, "ConditionExpression") == (
+        "Value provided in ExpressionAttributeNames unused in expressions: keys: {#a, #b}"
+    )
+    assert refusal({**condition, "ExpressionAttributeValues": {":a": {"S": "a"}}}, "ConditionExpression") == (
+        "Value provided in ExpressionAttributeValues unused in expressions: keys: {:a}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "message"),
+    [
+        ({}, None, "ExpressionAttributeNames must not be empty"),
+        ({"a": "a"}, None, 'ExpressionAttributeNames contains invalid key: Syntax error; key: "a"'),
+        (None, {}, "ExpressionAttributeValues must not be empty"),
+        (None, {"b": {"S": "a"}}, 'ExpressionAttributeValues contains invalid key: Syntax error; key: "b"'),
+        (
+            None,
+            {":b": {"N": "b"}},
+            "ExpressionAttributeValues contains invalid value: "
+            "The parameter cannot be converted to a numeric value: b for key :b",
+        ),
+    ],
+)
+def test_placeholders_are_checked_before_the_expression(names: Any, values: Any, message: str) -> None:
+    body = {"ConditionExpression": "", "ExpressionAttributeNames": names, "ExpressionAttributeValues": values}
+    assert refusal(body, "ConditionExpression") == message
+
+
+def test_placeholders_need_an_expression() -> None:
+    assert refusal({"ExpressionAttributeNames": {"#a": "a"}}, "ConditionExpression") == (
+        "ExpressionAttributeNames can only be specified when using expressions"
+    )
+    body = {"ExpressionAttributeValues": {":a": {"S": "a"}}}
+    assert refusal(body, "UpdateExpression", "ConditionExpression") == (
+        "ExpressionAttributeValues can only be specified when using expressions: "
+        "UpdateExpression and ConditionExpression are null"
+    )
+
+
+def test_the_same_text_means_other_attributes_under_other_names() -> None:
+    for name, holds in (("a", True), ("b", False)):
+        body = {"ConditionExpression": "attribute_exists(#n)", "ExpressionAttributeNames": {"#n": name}}
+        condition = Expressions(body, ("ConditionExpression",)).condition("ConditionExpression")
+        assert condition is not None
+        assert condition.holds({"a": {"S": "x"}}) is holds
+
+
+def test_all_of_dynamodbs_reserved_words_are_known() -> None:
+    assert len(RESERVED_WORDS) == 573
+    assert {"NAME", "STATUS", "TTL", "ZONE"} <= RESERVED_WORDS
+    assert "PK" not in RESERVED_WORDS
+
+
+def test_an_expression_has_limits() -> None:
+    long = "a = :v OR " * 500 + "a = :v"
+    assert "Expression size has exceeded the maximum allowed size" in refusal(
+        {"ConditionExpression": long}, "ConditionExpression"
+    )
+    many = " OR ".join(["a=:v"] * 200)
+    assert "too many operators" in refusal({"ConditionExpression": many}, "ConditionExpression")
+    deep = "(" * 1500 + "a = :v" + ")" * 1500
+    assert "nested too deeply" in refusal({"ConditionExpression": deep}, "ConditionExpression")
+    assert "nested too deeply" in refusal({"ConditionExpression": "NOT " * 900 + "a = :v"}, "ConditionExpression")
+
+
+def test_an_update_cannot_build_what_no_put_could() -> None:
+    """A nested SET may place a value of 32 levels 32 levels deep; the result is refused."""
+    value: dict[str, Any] = {"S": "x"}
+    for _ in range(20):
+        value = {"M": {"a": value}}
+    path = ".".join(["a"] * 16)
+    body = {
+        "TableName": "abc",
+        "Key": {},
+        "UpdateExpression": f"SET {path} = :v",
+        "ExpressionAttributeValues": {":v": value},
+    }
+    with pytest.raises(ServiceError, match="Nesting Levels have exceeded supported limits"):
+        parse_update_item(body).apply(SCHEMA, {"a": copy.deepcopy(value)})

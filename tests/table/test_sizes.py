@@ -1,0 +1,81 @@
+"""Sizes as DynamoDB counts them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from afterwrite.errors import ServiceError
+from afterwrite.table.schema import KeySchema
+from afterwrite.table.sizes import consumed_capacity, item_size, read_units, write_units
+from afterwrite.table.writes import parse_put_item, parse_update_item
+
+SCHEMA = KeySchema("a", "S")
+LIMIT = 400 * 1024
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        ({"S": "abc"}, 3),
+        ({"S": "é€"}, 5),
+        ({"B": "YWJj"}, 3),
+        ({"B": "YQ=="}, 1),
+        ({"N": "0"}, 1),
+        ({"N": "1"}, 2),
+        ({"N": "1" + "0" * 125}, 2),
+        ({"N": "11"}, 2),
+        ({"N": "-11"}, 3),
+        ({"N": "11111"}, 4),
+        ({"N": "0.00111111"}, 4),
+        ({"N": "1111111"}, 5),
+        ({"N": "1" * 38 + "0" * 88}, 20),
+        ({"NULL": True}, 1),
+        ({"BOOL": False}, 1),
+        ({"SS": ["a", "é"]}, 3),
+        ({"NS": ["1", "100"]}, 4),
+        ({"BS": ["YQ==", "YWI="]}, 3),
+        ({"L": []}, 3),
+        ({"L": [{"S": "a"}, {"N": "1"}]}, 8),
+        ({"M": {}}, 3),
+        ({"M": {"ab": {"S": "c"}}}, 7),
+    ],
+)
+def test_a_value_has_a_size(value: dict[str, Any], size: int) -> None:
+    assert item_size({"name": value}) == len("name") + size
+
+
+def test_an_item_may_just_reach_the_limit() -> None:
+    item = {"a": {"S": "k"}, "b": {"S": "x" * (LIMIT - 3)}}
+    assert parse_put_item({"TableName": "abc", "Item": item}).item == item
+    item["b"]["S"] += "x"
+    with pytest.raises(ServiceError) as caught:
+        parse_put_item({"TableName": "abc", "Item": item})
+    assert caught.value.message == "Item size has exceeded the maximum allowed size"
+
+
+def test_an_update_cannot_pass_the_limit() -> None:
+    update = parse_update_item(
+        {
+            "TableName": "abc",
+            "Key": {"a": {"S": "k"}},
+            "UpdateExpression": "SET c = :c",
+            "ExpressionAttributeValues": {":c": {"S": "x"}},
+        }
+    )
+    old = {"a": {"S": "k"}, "b": {"S": "x" * (LIMIT - 5)}}
+    assert update.apply(SCHEMA, old) == {**old, "c": {"S": "x"}}
+    old["b"]["S"] += "x"
+    with pytest.raises(ServiceError, match="Item size to update has exceeded the maximum allowed size"):
+        update.apply(SCHEMA, old)
+
+
+def test_capacity_units() -> None:
+    assert [write_units(size) for size in (0, 1024, 1025)] == [1, 1, 2]
+    assert write_units(1025, transactional=True) == 4
+    assert [read_units(size) for size in (0, 4096, 4097)] == [0.5, 0.5, 1.0]
+    assert read_units(4097, consistent=True) == 2
+    assert read_units(1, transactional=True) == 2
+    assert consumed_capacity("abc", 2.0, "TOTAL") == {"TableName": "abc", "CapacityUnits": 2.0}
+    assert consumed_capacity("abc", 2.0, "INDEXES")["Table"] == {"CapacityUnits": 2.0}
