@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cache import CACHE
-from bench.processes import READY_S_MAX, Unavailable, running
+from bench.processes import READY_S_MAX, Unavailable, last_line, running
 from bench.wire import System
 
 NAME = "afterwrite (durable)"
@@ -53,6 +53,6 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     try:
         address: str = json.loads(line)["listening"]
     except (ValueError, KeyError):
-        end = log.read_text(errors="replace")[-500:]
-        raise Unavailable(f"afterwrite run did not say where it listens, but {line!r}; its log ends: {end}") from None
+        said = f"afterwrite run did not say where it listens, but {line!r}; its log ends: {last_line(log)}"
+        raise Unavailable(said) from None
     return address

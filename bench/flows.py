@@ -24,7 +24,7 @@ from bench.processes import Unavailable
 from bench.report import Figure
 from bench.wire import System, request_bytes
 
-from afterwrite import open_data
+from afterwrite.inspection import open_data
 from manga_assist import conversations
 from manga_assist.conversations import Conversation
 from manga_assist.load import Plan, plan
@@ -70,6 +70,7 @@ def measure(_seconds: float) -> Figure:
                 continue
             except TimeoutError as error:
                 figure.fault(f"{name}: {error}")
+                figure.leave_out(name, "a round did not end")
                 continue
             for fault in drained.load.faults():
                 figure.fault(f"{name}: {fault}")

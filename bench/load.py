@@ -18,6 +18,8 @@ import httptools
 import uvloop
 from bench.wire import System
 
+ANSWERS_S_MAX = 120.0
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -64,7 +66,8 @@ def send(
 ) -> Load:
     """Send sequences of requests: each in order on one connection, `connections` of them at a time.
 
-    Ends after `seconds`, when the answers under way have come, or when everything is sent.
+    Ends after `seconds`, when the answers under way have come, or when everything is sent. Raises TimeoutError
+    when answers stay away for two minutes.
     """
     return uvloop.run(_send(system, iter(sequences), connections, seconds, body))
 
@@ -90,7 +93,8 @@ async def _send(
     timer = loop.call_later(seconds, time_is_up) if seconds is not None else None
     for sender in senders:
         sender.next()
-    await asyncio.gather(*(sender.finished for sender in senders))
+    answered = asyncio.gather(*(sender.finished for sender in senders))
+    await asyncio.wait_for(answered, (seconds or 0.0) + ANSWERS_S_MAX)
     load.ended_ns = time.time_ns()
     if timer is None or not load.seconds:
         time_is_up()

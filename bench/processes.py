@@ -56,5 +56,10 @@ def wait_until_it_answers(system: System, process: subprocess.Popen[bytes], log:
                 return
         except (OSError, RuntimeError):
             time.sleep(0.1)
-    end = log.read_text(errors="replace")[-500:]
-    raise Unavailable(f"{system.name} did not answer within {READY_S_MAX:.0f} s; its log ends: {end}")
+    raise Unavailable(f"{system.name} did not answer within {READY_S_MAX:.0f} s; its log ends: {last_line(log)}")
+
+
+def last_line(log: Path) -> str:
+    """What a log ends with."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "(it is empty)")

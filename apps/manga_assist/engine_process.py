@@ -49,6 +49,7 @@ class EngineProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self._environment,
+                start_new_session=True,
             )
         lines: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=self._follow, args=(self._process, lines), daemon=True).start()

@@ -6,6 +6,7 @@ Every conversation belongs to one thread, which writes it from start to end over
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -108,7 +109,7 @@ def client(endpoint_url: str, threads: int) -> DynamoDBClient:
 def start(share: Share, written: Synchronized[int]) -> SpawnProcess:
     """Begin writing a share in a process of its own; `written` counts its acknowledged transactions."""
     process = multiprocessing.get_context("spawn").Process(
-        target=write_share, args=(share, written), name=f"writer-{share.number}", daemon=True
+        target=_write_until_killed, args=(share, written), name=f"writer-{share.number}", daemon=True
     )
     process.start()
     return process
@@ -117,6 +118,12 @@ def start(share: Share, written: Synchronized[int]) -> SpawnProcess:
 def counter() -> Synchronized[int]:
     """A count that a writer's process shares with its starter."""
     return multiprocessing.get_context("spawn").Value("q", 0)
+
+
+def _write_until_killed(share: Share, written: Synchronized[int]) -> None:
+    # Ctrl-C reaches the whole group of processes; the starter is the one that ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    write_share(share, written)
 
 
 def write_share(share: Share, written: Synchronized[int]) -> None:

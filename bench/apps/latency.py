@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from afterwrite import INSERT, App, Change, Context, Effect, Message
+from afterwrite import INSERT, App, Change, Context, Message
 
 app = App("bench-latency")
 turns = app.table("bench", partition_key="PK", sort_key="SK")
@@ -12,7 +13,7 @@ effects = app.queue("bench-effects")
 
 
 @turns.on(INSERT)
-def announce(change: Change) -> Effect:
+def announce(change: Change) -> Any:
     """Send the number of the write."""
     return effects.send({"number": change.keys["SK"]})
 

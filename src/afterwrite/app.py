@@ -26,6 +26,9 @@ Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
 _TABLE_NAME_CHARACTERS_MIN: Final = 3
 _STREAM_NAME_CHARACTERS_MAX: Final = 64
+_FUNCTION_QUEUE: Final = "function-"
+# It names files.
+_LAKE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _RETENTION_HOURS_MAX: Final = 365 * 24
 
 
@@ -151,7 +154,7 @@ class Function:
     @property
     def queue_name(self) -> str:
         """The durable queue that feeds it."""
-        return self.queue.name if self.queue is not None else f"function-{self.name}"
+        return self.queue.name if self.queue is not None else _FUNCTION_QUEUE + self.name
 
     @property
     def dead_letter_queue(self) -> str:
@@ -305,6 +308,8 @@ class App:
 
     def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:
         """Declare a queue with its dead letter queue `NAME-dead-letters` (S33)."""
+        if name.startswith(_FUNCTION_QUEUE):
+            raise DeclarationError(f"expected a queue's name that is no function's ({_FUNCTION_QUEUE}…), got {name!r}")
         _at_least_one("max_receives", max_receives)
         if not 0 < visibility_timeout_s <= 43_200:
             raise DeclarationError(
@@ -322,6 +327,10 @@ class App:
 
     def delivery_stream(self, name: str, *, buffer_seconds: float = 300, buffer_mib: float = 5) -> DeliveryStream:
         """Declare a delivery stream, flushed after `buffer_seconds` (0 to 900) or `buffer_mib` (1 to 128) (S34)."""
+        if not _LAKE_NAME.fullmatch(name):
+            raise DeclarationError(
+                f"expected a delivery stream's name of at most 128 letters, digits, '-', '_' or '.', got {name!r}"
+            )
         if not 0 <= buffer_seconds <= 900 or not 1 <= buffer_mib <= 128:
             raise DeclarationError(
                 f"expected buffer_seconds from 0 to 900 and buffer_mib from 1 to 128 for {name}, "

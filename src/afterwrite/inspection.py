@@ -113,12 +113,14 @@ class DataReader:
         """The table's changes that are kept, oldest first; `after` is a position."""
         return (change for _, change in self.positioned_changes(table_name, after))
 
-    def positioned_changes(self, table_name: str, after: int = 0) -> Iterator[tuple[int, Change]]:
-        """The same, each with its position."""
+    def positioned_changes(
+        self, table_name: str, after: int = 0, limit: int | None = None
+    ) -> Iterator[tuple[int, Change]]:
+        """The same, each with its position; at most `limit`."""
         with self._environment.read() as transaction:
             stream = self._table(transaction, table_name).stream
             if stream is not None:
-                yield from change_log.read(transaction, stream, after)
+                yield from change_log.read(transaction, stream, after, limit)
 
     def items(self, table_name: str) -> Iterator[dict[str, Any]]:
         """The table's items."""

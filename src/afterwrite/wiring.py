@@ -45,6 +45,8 @@ from afterwrite.table.schema import KeySchema
 # write's latency.
 _SWITCH_INTERVAL_S = 0.0005
 _START_TIMEOUT_S = 30.0
+# Functions that run when the engine stops may take this long to end; else they run again at the next start.
+_FINISH_S_MAX = 10.0
 
 
 def now_ms() -> int:
@@ -111,7 +113,7 @@ class Engine:
         fan_out = FanOut(app, identity)
         steps = EmbeddedSteps(environment, fan_out, identity)
         works: list[Work] = []
-        for table in app.tables:
+        for table in _routed(app):
             source = EmbeddedSource(environment, environment.state["catalog"][table.name])
             works.append(Pipeline(table.name, source, table.router(), steps, self._telemetry))
         self._dispatchers = [self._dispatcher(function) for function in app.functions]
@@ -122,7 +124,7 @@ class Engine:
             sink = AuditSink(environment, log, self._directory.audit / log.name)
             works.append(Flushing(f"audit-{log.name}", sink, now_ms))
         works.append(ReplayWork(environment, fan_out))
-        consumers = {table.name: table.name for table in app.tables}
+        consumers = {table.name: table.name for table in _routed(app)}
         works.append(Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry))
         return works
 
@@ -145,8 +147,9 @@ class Engine:
         self._server.stop()
         for loop in self._loops:
             loop.stop()
+        deadline_s = time.monotonic() + _FINISH_S_MAX
         for dispatcher in self._dispatchers:
-            dispatcher.stop()
+            dispatcher.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
         self._environment.close()
         self._lock.release()
 
@@ -204,6 +207,11 @@ class _ServerThread:
         self._loop.close()
 
 
+def _routed(app: App) -> list[Table]:
+    """The tables whose changes lead to something."""
+    return [table for table in app.tables if table.routes]
+
+
 def _declare_tables(transaction: WriteTransaction, app: App) -> None:
     """Create the app's tables that are missing; refuse those that are there with another key."""
     for declared in app.tables:
@@ -234,7 +242,7 @@ def topology(app: App) -> Mapping[str, Any]:
     queues = [queue.name for queue in app.queues]
     return {
         "app": app.name,
-        "tables": [table.name for table in app.tables],
+        "tables": [table.name for table in _routed(app)],
         "queues": [
             {
                 "name": name,

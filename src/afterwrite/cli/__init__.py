@@ -38,7 +38,7 @@ def main() -> None:
     """
     command_line.help_formatter = "default" if sys.stdout.isatty() else "plain"
     try:
-        status = command_line()
+        exit_status = command_line()
     except (AfterwriteError, CycloptsError) as error:
         print(f"afterwrite: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -48,4 +48,4 @@ def main() -> None:
         # Who reads has gone. Python flushes standard output once more at its end: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    raise SystemExit(status)
+    raise SystemExit(exit_status)

@@ -16,7 +16,7 @@ _PREFIX = "dead_letter_"
 
 
 def dead_letters(queue: str | None = None, /, *, data: Data = None, json: Flag = False) -> None:
-    """List the messages that failed for good, each with its payload and the reason.
+    """List the messages that failed for good, and why.
 
     A message goes to its queue's dead letter queue when its function has failed on it as often as it may be received.
     It stays there; nothing is lost, and listing changes nothing. The payload is what the function was given.

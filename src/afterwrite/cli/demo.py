@@ -28,7 +28,7 @@ def demo(
     crash: NonNegativeInt = 0,
     json: Flag = False,
 ) -> int:
-    """Run a demonstration: real conversations through a whole app, then every store read back and reconciled.
+    """Run a whole app on real conversations and check all of it.
 
     Starts the engine as a process of its own, writes the conversations with several concurrent writers over the
     DynamoDB protocol, and waits until everything that follows has happened. Then it reads the stores back and compares
@@ -65,5 +65,7 @@ def _folder(app: str) -> Path:
     folders = [package / "_apps", package.parent.parent / "apps"]
     found = {path.parent.name: folder for folder in reversed(folders) for path in folder.glob("*/demo.py")}
     if app not in found:
-        raise CommandError(f"expected a demonstration app ({', '.join(sorted(found)) or 'none is installed'}), got {app!r}")
+        raise CommandError(
+            f"expected a demonstration app ({', '.join(sorted(found)) or 'none is installed'}), got {app!r}"
+        )
     return found[app]

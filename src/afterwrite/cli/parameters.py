@@ -12,7 +12,7 @@ from afterwrite import config
 Data: TypeAlias = Annotated[
     Path | None, Parameter(help="The engine's data directory. Default: AFTERWRITE_DATA, else ./data")
 ]
-Flag: TypeAlias = Annotated[bool, Parameter(negative="")]
+Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
 
 
 def data_directory(data: Path | None) -> Path:

@@ -33,7 +33,7 @@ class Concern:
 
 
 def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int:
-    """Show how far everything has come: the tables' routes, queues, and buffers.
+    """Show how far everything has come, and what needs you.
 
     Works beside a running engine and on a stopped one's directory, and changes nothing. A table's lag is the number
     of its changes that the routes have not had yet; the iterator age is how long the oldest of them has waited. Of a
@@ -93,7 +93,7 @@ def _parked_lanes(found: Status, failures: Mapping[str, Mapping[str, str]]) -> I
             yield Concern(
                 f"{count_text(each.parked_lanes, 'lane')} of the table {each.table} with "
                 f"{count_text(each.parked_changes, 'change')} parked ({'; '.join(named + more)})",
-                "mend the route: its later changes then run; the parked ones are kept, whole, with their error",
+                "mend the route that fails, so that no more lanes park; what is parked is kept, whole, with its error",
             )
 
 
@@ -134,7 +134,10 @@ def _show(directory: Path, found: Status) -> None:
     print_table(
         "Buffers",
         ["buffer", "records", "size", "oldest"],
-        [(each.name, each.records, bytes_text(each.bytes), duration_text(each.oldest_age_ms)) for each in found.buffers],
+        [
+            (each.name, each.records, bytes_text(each.bytes), duration_text(each.oldest_age_ms))
+            for each in found.buffers
+        ],
     )
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,7 @@ from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import Done, Outcome, Park, Retry, RetryPolicy, after_failure, reason_of
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
 from afterwrite.engine.telemetry import Telemetry
+from afterwrite.errors import StorageError
 
 STUCK_THREADS_MAX = 32
 
@@ -96,8 +99,18 @@ class Dispatcher:
             return 0
         return self._function.concurrency - len(self._running)
 
-    def stop(self) -> None:
-        """End the threads that are idle; those that run end with the process."""
+    def stop(self, *, wait_s: float) -> None:
+        """Settle what ends within `wait_s`, after the last `run_once`; what runs longer ends with the process."""
+        deadline_s = time.monotonic() + wait_s
+        while self._running and (left_s := deadline_s - time.monotonic()) > 0:
+            self._wake.clear()
+            self._unsettled.extend(self._collect())
+            if not self._unsettled:
+                self._wake.wait(left_s)
+                continue
+            with suppress(StorageError):  # it is received again when its lease is over
+                self._queue.exchange(self._unsettled, limit=0)
+            self._unsettled = []
         for _ in range(self._threads):
             self._to_run.put(None)
 

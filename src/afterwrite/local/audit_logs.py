@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
+
 from afterwrite.app import AuditLog
-from afterwrite.core import json_text
 from afterwrite.local.audit_files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead, drop_before
 from afterwrite.local.delivery_streams import flush_at_ms
 from afterwrite.local.fan_out import audit_buffer
@@ -58,7 +59,7 @@ class AuditSink:
         if not waiting:
             return 0
         head = self._files.append(
-            [AuditEntry(each.id, each.at_ms, json_text.loads_exactly(each.text)) for each in waiting]
+            [AuditEntry(each.id, each.at_ms, orjson.Fragment(each.text)) for each in waiting]
         )
 
         def operation(transaction: WriteTransaction) -> int:

@@ -68,7 +68,7 @@ class LakeSink:
         self._environment.write(lambda transaction: buffers.set_plan(transaction, self._buffer, first, last))
         with self._environment.read() as transaction:
             records = [
-                lake.LakeRecord(each.sequence, each.at_ms, each.id, json_text.loads(each.text))
+                lake.LakeRecord(each.sequence, each.at_ms, each.id, json_text.loads_exactly(each.text))
                 for each in buffers.read_range(transaction, self._buffer, first, last)
             ]
         lake.write_batch(self._directory, self._stream.name, first, last, records)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from afterwrite.core.effects import PutEvent, StampedEffect
+from afterwrite.errors import DeclarationError
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.steps import put_all
 from afterwrite.store import archive, replays
@@ -40,8 +41,18 @@ class ReplayWork:
             unfinished = replays.unfinished(transaction)
         if unfinished is None:
             return None
-        self._environment.write(lambda transaction: self._deliver(transaction, unfinished))
+        try:
+            self._environment.write(lambda transaction: self._deliver(transaction, unfinished))
+        except DeclarationError as error:
+            self._fail(unfinished, str(error))
         return 0.0
+
+    def _fail(self, replay: Replay, reason: str) -> None:
+        def operation(transaction: WriteTransaction) -> None:
+            ended = replace(replay, state=replays.FAILED, reason=reason, ended_at_ms=transaction.now_ms)
+            replays.keep(transaction, ended)
+
+        self._environment.write(operation)
 
     def _deliver(self, transaction: WriteTransaction, replay: Replay) -> None:
         place = bytes.fromhex(replay.place)

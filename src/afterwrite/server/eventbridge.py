@@ -16,7 +16,6 @@ from afterwrite.store.operations import Prepared, Read, Write
 from afterwrite.store.replays import Replay
 from afterwrite.store.tables import Catalog
 
-
 _REPLAY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TIME_S_MAX: Final = 1 << 40
 
@@ -69,7 +68,11 @@ class EventBridgeService:
             "EventStartTime": replay.from_ms / 1000,
             "EventEndTime": replay.to_ms / 1000,
             "ReplayStartTime": replay.started_at_ms / 1000,
+            # No member of AWS's: how many events of the archive have been delivered so far.
+            "EventsReplayed": replay.events,
         }
+        if replay.reason is not None:
+            description["StateReason"] = replay.reason
         if replay.ended_at_ms is not None:
             description["ReplayEndTime"] = replay.ended_at_ms / 1000
         return description

@@ -13,11 +13,15 @@ SIGNAL: Final = "replays"
 STARTING: Final = "STARTING"
 RUNNING: Final = "RUNNING"
 COMPLETED: Final = "COMPLETED"
+FAILED: Final = "FAILED"
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A replay of the events put on `bus` in [from_ms, to_ms); `place` is where in the archive it has come to."""
+    """A replay of the events put on `bus` in [from_ms, to_ms); `place` is where in the archive it has come to.
+
+    `reason` says why one has failed.
+    """
 
     name: str
     bus: str
@@ -28,6 +32,7 @@ class Replay:
     place: str = ""
     events: int = 0
     ended_at_ms: int | None = None
+    reason: str | None = None
 
 
 def find(transaction: ReadTransaction, name: str) -> Replay | None:
@@ -68,9 +73,9 @@ def replay_names(transaction: ReadTransaction) -> list[str]:
 
 
 def unfinished(transaction: ReadTransaction) -> Replay | None:
-    """The first replay that is not completed."""
+    """The first replay that has not ended."""
     for name in replay_names(transaction):
         replay = find(transaction, name)
-        if replay is not None and replay.state != COMPLETED:
+        if replay is not None and replay.state not in (COMPLETED, FAILED):
             return replay
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from afterwrite.core.patterns import LAMBDA, PatternSet, compile
@@ -22,7 +24,7 @@ def test_a_name_is_given_to_the_pattern_added_last(together: PatternSet) -> None
 
 
 def test_removing_a_pattern_leaves_those_filed_beside_it(together: PatternSet) -> None:
-    patterns = {
+    patterns: dict[str, dict[str, Any]] = {
         "text": {"id": ["ab-1"]},
         "same text": {"id": ["ab-1", "x"]},
         "prefix": {"id": [{"prefix": "ab-"}]},

@@ -1,0 +1,148 @@
+"""`afterwrite replay`: events of a bus's archive are delivered again, by the running engine."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import orjson
+from cyclopts import Parameter
+
+from afterwrite import config
+from afterwrite.cli.parameters import Data, Flag
+from afterwrite.cli.rendering import count_text, print_json, print_line, time_text
+from afterwrite.errors import CommandError, ServiceError
+from afterwrite.store.data_directory import DataDirectory
+
+_TIMEOUT_S: Final = 30.0
+_POLL_S: Final = 0.1
+_COMPLETED: Final = "COMPLETED"
+
+
+def replay(
+    bus: str,
+    /,
+    *,
+    from_: Annotated[str, Parameter(name="--from")],
+    to: str,
+    name: str | None = None,
+    data: Data = None,
+    json: Flag = False,
+) -> None:
+    """Deliver the events of a bus's archive again.
+
+    Returns when that is done. Every archived event of the time range goes to the targets of the bus's rules once more, marked with a
+    `replay-name` and under its own `id`, by which consumers know it again. Needs the running engine; if that dies
+    meanwhile, the replay goes on where it was when the engine starts again.
+
+    Parameters
+    ----------
+    bus
+        The bus, declared with `archive_days`.
+    from_
+        The time of the first event, ISO 8601; UTC unless it has an offset.
+    to
+        The time before which the events end, as `--from`.
+    name
+        The replay's name, which no replay had before. Default: the bus and the time.
+    json
+        Print one JSON object at the end, and nothing before.
+    """
+    settings = config.load(data=data)
+    events = _EventBridge(settings.data)
+    arn = f"arn:aws:events:{settings.identity.region}:{settings.identity.account_id}"
+    started = events.call(
+        "StartReplay",
+        {
+            "ReplayName": name or f"{bus}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}",
+            "EventSourceArn": f"{arn}:archive/{bus}",
+            "Destination": {"Arn": f"{arn}:event-bus/{bus}"},
+            "EventStartTime": _epoch_s("--from", from_),
+            "EventEndTime": _epoch_s("--to", to),
+        },
+    )
+    if not json:
+        print_line(f"replaying {bus} as {started['ReplayName']}")
+    described = _follow(events, started["ReplayName"], quiet=json)
+    if json:
+        print_json(_fields(bus, described))
+        return
+    took_s = described["ReplayEndTime"] - described["ReplayStartTime"]
+    print_line(f"delivered {count_text(described['EventsReplayed'], 'event')} again in {took_s:.1f} s")
+
+
+def _fields(bus: str, described: Mapping[str, Any]) -> dict[str, Any]:
+    times = {
+        "from": "EventStartTime",
+        "to": "EventEndTime",
+        "started_at": "ReplayStartTime",
+        "ended_at": "ReplayEndTime",
+    }
+    return {
+        "bus": bus,
+        "name": described["ReplayName"],
+        "state": described["State"],
+        "events": described["EventsReplayed"],
+        **{name: time_text(int(described[field] * 1000)) for name, field in times.items()},
+    }
+
+
+def _follow(events: _EventBridge, name: str, *, quiet: bool) -> dict[str, Any]:
+    """The replay's description once it is completed. A line tells how far it is, once a second."""
+    told_at = time.monotonic()
+    while True:
+        described = events.call("DescribeReplay", {"ReplayName": name})
+        if described["State"] == _COMPLETED:
+            return described
+        if not quiet and time.monotonic() - told_at >= 1:
+            told_at = time.monotonic()
+            print_line(f"  {count_text(described['EventsReplayed'], 'event')} so far")
+        time.sleep(_POLL_S)
+
+
+def _epoch_s(option: str, text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(
+            f"expected an ISO 8601 time as {option}, such as 2026-11-21T17:00:00Z, got {text!r}"
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class _EventBridge:
+    """The running engine's EventBridge, over its wire protocol."""
+
+    def __init__(self, data: Path) -> None:
+        holder = DataDirectory(data).holder()
+        if holder is None:
+            raise CommandError(
+                f"expected a running engine on {data}, found none: start it with afterwrite run APP --data {data}"
+            )
+        if "listening" not in holder:
+            raise CommandError(f"the engine on {data} is starting: try again in a moment")
+        self._address: str = holder["listening"]
+
+    def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer's body. Raises ServiceError as the engine answers it, CommandError if it does not answer."""
+        connection = http.client.HTTPConnection(self._address, timeout=_TIMEOUT_S)
+        headers = {"X-Amz-Target": f"AWSEvents.{operation}", "Content-Type": "application/x-amz-json-1.1"}
+        try:
+            connection.request("POST", "/", orjson.dumps(body), headers)
+            response = connection.getresponse()
+            answer: dict[str, Any] = orjson.loads(response.read())
+        except (OSError, http.client.HTTPException, orjson.JSONDecodeError) as error:
+            raise CommandError(
+                f"the engine on {self._address} does not answer ({error}): a replay that it has begun goes on "
+                "when it runs again"
+            ) from None
+        finally:
+            connection.close()
+        if response.status != http.client.OK:
+            code = str(answer.get("__type", "")).rpartition("#")[2]
+            raise ServiceError(code, str(answer.get("message", "")), status=response.status)
+        return answer
