@@ -53,7 +53,12 @@ class Drained:
 
     def measures(self) -> Mapping[str, float]:
         """What is reported."""
-        return {"changes/s": self.changes / self.seconds, "changes": self.changes, "seconds": self.seconds}
+        return {
+            "changes/s": self.changes / self.seconds,
+            "changes": self.changes,
+            "seconds of writing": self.load.seconds,
+            "seconds until the last effect": self.seconds,
+        }
 
 
 def measure(_seconds: float) -> Figure:

@@ -17,7 +17,7 @@ from bench.wire import Connection, System, create_table
 
 ROUNDS = 3
 CONNECTIONS = 16
-WARM_UP_S = 2.0
+WARM_UP_S = 4.0
 TABLE = "bench"
 
 

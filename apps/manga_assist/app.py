@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from afterwrite import INSERT, MODIFY, App, Change, Context, Message, prefix
+from afterwrite import INSERT, MODIFY, App, Change, Context, Effect, Message, prefix
 from manga_assist import handoffs, keys, lifecycle, records, settings, summaries
 from manga_assist.extractive import ExtractiveSummarizer
 
@@ -92,7 +92,7 @@ def offer_to_agents(message: Message, context: Context) -> None:
 
 
 @sessions.on(INSERT, sort_key=prefix(keys.TURN))
-def ask_for_summary(change: Change) -> Any:
+def ask_for_summary(change: Change) -> Effect | None:
     """Every tenth turn completes a window; its number is in the key, so nothing needs to be read."""
     if keys.turn_number(change.keys["SK"]) % keys.WINDOW_TURNS:
         return None
@@ -100,19 +100,19 @@ def ask_for_summary(change: Change) -> Any:
 
 
 @sessions.on(INSERT, sort_key=keys.META)
-def announce_start(change: Change) -> Any:
+def announce_start(change: Change) -> Effect:
     """A session starts."""
     return bus.put(lifecycle.STATUS_CHANGED, **lifecycle.status_change(change))
 
 
 @sessions.on(MODIFY, sort_key=keys.META, changed="status")
-def announce_status(change: Change) -> Any:
+def announce_status(change: Change) -> Effect:
     """A session is handed off or ends."""
     return bus.put(lifecycle.STATUS_CHANGED, **lifecycle.status_change(change))
 
 
 @sessions.on(INSERT, sort_key=prefix(keys.HANDOFF))
-def notify(change: Change) -> Any:
+def notify(change: Change) -> Effect:
     """A session is handed to people."""
     handoff = handoffs.from_change(change)
     return handoff_topic.publish(
@@ -121,6 +121,6 @@ def notify(change: Change) -> Any:
 
 
 @sessions.on()
-def keep_records(change: Change) -> list[Any]:
+def keep_records(change: Change) -> list[Effect]:
     """Every change, those of the clean-up and of expiry too, is in analytics and in the audit log."""
     return [analytics.put(**records.analytics_row(change)), audit.append(**records.audit_entry(change))]

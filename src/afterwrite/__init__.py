@@ -3,8 +3,11 @@
 It makes it happen: in order per key, once, with nothing lost, on one machine or on AWS.
 """
 
+from typing import TYPE_CHECKING
+
 from afterwrite.app import App, Key
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE, Change
+from afterwrite.core.effects import Effect
 from afterwrite.core.invocations import Check, Context, Delete, Message, Put, Update, between
 from afterwrite.core.routes import prefix
 from afterwrite.errors import (
@@ -13,6 +16,9 @@ from afterwrite.errors import (
     DeclarationError,
     TransactionCanceled,
 )
+
+if TYPE_CHECKING:
+    from afterwrite.inspection import open_data
 
 __all__ = [
     "INSERT",
@@ -26,6 +32,7 @@ __all__ = [
     "Context",
     "DeclarationError",
     "Delete",
+    "Effect",
     "Key",
     "Message",
     "Put",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,4 +56,19 @@ def _address(listen: str) -> tuple[str, int]:
         raise DeclarationError(
             f"expected an address to listen on as HOST:PORT, such as {DEFAULT_LISTEN}, got {listen!r}"
         )
-    return host.strip("[]") or "127.0.0.1", int(port)
+    host = host.strip("[]") or "127.0.0.1"
+    if not _is_loopback(host):
+        raise DeclarationError(
+            f"expected a loopback address to listen on, such as {DEFAULT_LISTEN}, got {listen!r}: requests' signatures "
+            "are not checked, so whoever reached the port could read and write everything"
+        )
+    return host, int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -88,11 +88,9 @@ def _now_ms() -> int:
 class DataReader:
     """A data directory, read only. Each call sees the store as of one commit."""
 
-    def __init__(self, path: Path) -> None:
-        self._directory = DataDirectory(path)
-        if not self._directory.store.is_dir():
-            raise StorageError(f"expected a data directory of afterwrite, found no store in {path}: check the path")
-        self._environment = Environment(self._directory.store, readonly=True)
+    def __init__(self, directory: DataDirectory, environment: Environment) -> None:
+        self._directory = directory
+        self._environment = environment
 
     def close(self) -> None:
         """Close the directory."""
@@ -270,5 +268,11 @@ def _buffer(transaction: ReadTransaction, name: str, now_ms: int) -> BufferStatu
 
 
 def open_data(path: str | Path) -> DataReader:
-    """Open a data directory for reading, beside a running engine or without one. Raises StorageError."""
-    return DataReader(Path(path))
+    """Open a data directory for reading, beside a running engine or without one. Raises StorageError.
+
+    In the engine's own process, `Engine.reader()` is the way to it.
+    """
+    directory = DataDirectory(Path(path))
+    if not directory.store.is_dir():
+        raise StorageError(f"expected a data directory of afterwrite, found no store in {path}: check the path")
+    return DataReader(directory, Environment(directory.store, readonly=True))

@@ -23,6 +23,7 @@ from afterwrite.engine.pipeline import Pipeline
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.engine.upkeep import Upkeep
 from afterwrite.errors import AfterwriteError, DeclarationError
+from afterwrite.inspection import DataReader
 from afterwrite.local.audit_logs import AuditSink
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut
@@ -141,6 +142,10 @@ class Engine:
     def table(self, table: Table) -> NativeTable:
         """A table of the app, to read and write in this process."""
         return self.services.table(table.name)
+
+    def reader(self) -> DataReader:
+        """The data directory, to look at; it closes with the engine."""
+        return DataReader(self._directory, self._environment)
 
     def stop(self) -> None:
         """Finish what is being done, write what waits in buffers' files later, and let the directory go."""

@@ -157,7 +157,8 @@ def release(transaction: WriteTransaction, queue: str, received: Received, *, at
 
 def _take_receipt(transaction: WriteTransaction, number: int, received: Received) -> bool:
     key = U32.pack(number) + U64.pack(received.visible_until_ms) + U64.pack(received.arrival)
-    return transaction.delete("ready", key)
+    held = _READY.pack(received.lane_digest, received.receive_count, True)
+    return transaction.get("ready", key) == held and transaction.delete("ready", key)
 
 
 def release_all(transaction: WriteTransaction, queue: str) -> list[str]:

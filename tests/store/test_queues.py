@@ -1,0 +1,305 @@
+"""Durable queues: lanes in order, one message in flight a lane, visibility, delay, receipts, depths."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from afterwrite.store import queues
+from afterwrite.store.environment import Environment
+from afterwrite.store.queues import Message, Received
+from embedded import START_MS, Clock, open_store
+
+QUEUE = "work"
+LANES = ("a", "b", "c")
+
+
+class Queue:
+    """The store's queue, one commit a call."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+
+    def send(self, lane: str, id: str, *, not_before_ms: int = 0, queue: str = QUEUE) -> None:
+        encoded = queues.encode(Message(id=id, body={"id": id}, lane=lane, sent_at_ms=START_MS))
+        self.environment.write(
+            lambda transaction: queues.send(transaction, queue, lane, encoded, not_before_ms=not_before_ms)
+        )
+
+    def receive(self, limit: int = 10, *, visibility_ms: int = 1000) -> list[Received]:
+        return self.environment.write(
+            lambda transaction: queues.receive(
+                transaction, QUEUE, limit=limit, visibility_ms=visibility_ms, now_ms=transaction.now_ms
+            )
+        )
+
+    def remove(self, received: Received) -> bool:
+        return self.environment.write(lambda transaction: queues.remove(transaction, QUEUE, received))
+
+    def release(self, received: Received, at_ms: int, *, counted: bool = True) -> bool:
+        return self.environment.write(
+            lambda transaction: queues.release(transaction, QUEUE, received, at_ms=at_ms, counted=counted)
+        )
+
+    def release_all(self) -> list[str]:
+        return self.environment.write(lambda transaction: queues.release_all(transaction, QUEUE))
+
+    def state(self, now_ms: int) -> tuple[int, int, int | None, list[str]]:
+        with self.environment.read() as transaction:
+            return (
+                queues.depth(transaction, QUEUE),
+                queues.in_flight(transaction, QUEUE, now_ms),
+                queues.next_ready_ms(transaction, QUEUE),
+                sorted(message.id for message in queues.messages(transaction, QUEUE)),
+            )
+
+
+def ids(received: list[Received]) -> list[str]:
+    return [each.message.id for each in received]
+
+
+def test_a_lane_is_received_in_order_and_one_message_at_a_time(environment: Environment) -> None:
+    queue = Queue(environment)
+    for number in range(3):
+        queue.send("a", f"a{number}")
+    for number in range(3):
+        received = queue.receive()
+        assert ids(received) == [f"a{number}"]
+        assert queue.receive() == []
+        assert queue.remove(received[0])
+    assert queue.state(START_MS) == (0, 0, None, [])
+
+
+def test_lanes_do_not_wait_for_each_other(environment: Environment) -> None:
+    queue = Queue(environment)
+    for id in ("a0", "a1", "b0", "c0"):
+        queue.send(id[0], id)
+    assert ids(queue.receive()) == ["a0", "b0", "c0"]
+
+
+def test_a_limit_takes_the_oldest_first(environment: Environment) -> None:
+    queue = Queue(environment)
+    for id in ("c0", "a0", "b0"):
+        queue.send(id[0], id)
+    assert ids(queue.receive(2)) == ["c0", "a0"]
+    assert ids(queue.receive(2)) == ["b0"]
+    assert queue.receive(0) == []
+
+
+def test_a_message_that_is_not_settled_comes_again_when_its_visibility_ends(
+    environment: Environment, clock: Clock
+) -> None:
+    queue = Queue(environment)
+    queue.send("a", "a0")
+    (first,) = queue.receive(visibility_ms=1000)
+    assert first.receive_count == first.message.receive_count == 1
+    clock.advance(ms=999)
+    assert queue.receive() == []
+    clock.advance(ms=1)
+    (second,) = queue.receive(visibility_ms=1000)
+    assert second.receive_count == 2
+    # The first receipt is overtaken: whoever holds it can do nothing any more.
+    assert not queue.remove(first)
+    assert not queue.release(first, START_MS)
+    assert queue.remove(second)
+    assert not queue.remove(second)
+
+
+def test_a_receipt_settles_once_even_where_the_message_is_released_to_the_same_time(
+    environment: Environment, clock: Clock
+) -> None:
+    queue = Queue(environment)
+    queue.send("a", "a0")
+    (received,) = queue.receive(visibility_ms=1000)
+    assert queue.release(received, received.visible_until_ms)
+    assert not queue.remove(received)
+    assert queue.state(clock.now_ms)[0] == 1
+
+
+def test_a_released_message_keeps_its_place_before_the_later_ones_of_its_lane(
+    environment: Environment, clock: Clock
+) -> None:
+    queue = Queue(environment)
+    queue.send("a", "a0")
+    queue.send("a", "a1")
+    (received,) = queue.receive()
+    queue.release(received, clock.now_ms + 500)
+    assert queue.receive() == []
+    clock.advance(ms=500)
+    assert ids(queue.receive()) == ["a0"]
+
+
+def test_a_delayed_message_holds_its_lane(environment: Environment, clock: Clock) -> None:
+    queue = Queue(environment)
+    queue.send("a", "a0", not_before_ms=clock.now_ms + 100)
+    queue.send("a", "a1")
+    queue.send("b", "b0")
+    assert ids(queue.receive()) == ["b0"]
+    clock.advance(ms=100)
+    assert ids(queue.receive()) == ["a0"]
+
+
+def test_the_start_releases_what_a_dead_process_held_and_keeps_the_waits_of_the_others(
+    environment: Environment, clock: Clock
+) -> None:
+    queue = Queue(environment)
+    for id in ("a0", "b0", "c0"):
+        queue.send(id[0], id)
+    _, retried, _ = queue.receive(visibility_ms=60_000)
+    queue.release(retried, clock.now_ms + 5_000)
+    assert queue.state(clock.now_ms)[1] == 2
+    assert queue.release_all() == ["a0", "c0"]
+    assert queue.state(clock.now_ms)[1] == 0
+    assert [(each.message.id, each.receive_count) for each in queue.receive()] == [("a0", 2), ("c0", 2)]
+    clock.advance(ms=5_000)
+    assert ("b0", 2) in [(each.message.id, each.receive_count) for each in queue.receive()]
+
+
+def test_queues_do_not_see_each_other(environment: Environment) -> None:
+    queue = Queue(environment)
+    queue.send("a", "mine")
+    queue.send("a", "theirs", queue="other")
+    assert ids(queue.receive()) == ["mine"]
+    with environment.read() as transaction:
+        assert queues.queue_names(transaction) == ["other", QUEUE]
+        assert [message.id for message in queues.messages(transaction, "other")] == ["theirs"]
+
+
+def test_a_message_keeps_everything_it_was_sent_with(environment: Environment) -> None:
+    sent = Message(
+        id="x", body=["ü", 1, None], lane="a", sent_at_ms=START_MS, subject="s", attributes={"k": "v", "n": 1}
+    )
+    environment.write(lambda transaction: queues.send(transaction, QUEUE, "a", queues.encode(sent)))
+    (received,) = Queue(environment).receive()
+    assert received.message == replace(sent, receive_count=1)
+
+
+def test_messages_survive_opening_again(tmp_path: Path, clock: Clock) -> None:
+    first = open_store(tmp_path / "s", clock)
+    Queue(first).send("a", "a0")
+    Queue(first).receive()
+    first.close()
+    again = open_store(tmp_path / "s", clock)
+    assert Queue(again).release_all() == ["a0"]
+    assert ids(Queue(again).receive()) == ["a0"]
+    again.close()
+
+
+@dataclass
+class Modelled:
+    """A message of the model."""
+
+    id: str
+    arrival: int
+    ready_ms: int
+    count: int = 0
+    held: bool = False
+
+
+@dataclass
+class Model:
+    """What a queue is: lanes of messages, of which each lane's first may be received."""
+
+    lanes: dict[str, list[Modelled]] = field(default_factory=lambda: {lane: [] for lane in LANES})
+
+    @property
+    def heads(self) -> list[Modelled]:
+        return sorted((lane[0] for lane in self.lanes.values() if lane), key=lambda each: (each.ready_ms, each.arrival))
+
+    def valid(self, received: Received) -> Modelled | None:
+        head = next((each for each in self.heads if each.id == received.message.id), None)
+        return head if head is not None and head.held and head.count == received.receive_count else None
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Whatever is done to a queue, it and the model agree."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._directory = tempfile.TemporaryDirectory()
+        self.clock = Clock()
+        self.environment = open_store(Path(self._directory.name) / "s", self.clock)
+        self.queue = Queue(self.environment)
+        self.model = Model()
+        self.receipts: list[Received] = []
+        self.sent = 0
+
+    @rule(lane=st.sampled_from(LANES), delay_ms=st.sampled_from([0, 0, 0, 50, 500]))
+    def send(self, lane: str, delay_ms: int) -> None:
+        self.sent += 1
+        not_before_ms = self.clock.now_ms + delay_ms if delay_ms else 0
+        self.queue.send(lane, f"{lane}{self.sent}", not_before_ms=not_before_ms)
+        self.model.lanes[lane].append(Modelled(f"{lane}{self.sent}", self.sent, not_before_ms))
+
+    @rule(limit=st.integers(0, 4), visibility_ms=st.sampled_from([1, 100, 1000]))
+    def receive(self, limit: int, visibility_ms: int) -> None:
+        now_ms = self.clock.now_ms
+        expected = [head for head in self.model.heads if head.ready_ms <= now_ms][:limit]
+        received = self.queue.receive(limit, visibility_ms=visibility_ms)
+        assert ids(received) == [each.id for each in expected]
+        for each in expected:
+            each.count, each.held, each.ready_ms = each.count + 1, True, now_ms + visibility_ms
+        assert [each.receive_count for each in received] == [each.count for each in expected]
+        self.receipts.extend(received)
+
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        received = self._any_receipt(data)
+        if received is None:
+            return
+        head = self.model.valid(received)
+        assert self.queue.remove(received) is (head is not None)
+        if head is not None:
+            self.model.lanes[head.id[0]].pop(0)
+
+    @rule(data=st.data(), wait_ms=st.sampled_from([0, 1, 100]), counted=st.booleans())
+    def release(self, data: st.DataObject, wait_ms: int, counted: bool) -> None:
+        received = self._any_receipt(data)
+        if received is None:
+            return
+        head = self.model.valid(received)
+        at_ms = self.clock.now_ms + wait_ms
+        assert self.queue.release(received, at_ms, counted=counted) is (head is not None)
+        if head is not None:
+            head.ready_ms, head.held, head.count = at_ms, False, head.count - (not counted)
+
+    @rule()
+    def release_all(self) -> None:
+        held = [head for head in self.model.heads if head.held]
+        assert sorted(self.queue.release_all()) == sorted(head.id for head in held)
+        for head in held:
+            head.ready_ms, head.held = self.clock.now_ms, False
+
+    @rule(ms=st.sampled_from([1, 60, 999]))
+    def wait(self, ms: int) -> None:
+        self.clock.advance(ms=ms)
+
+    @invariant()
+    def counts_agree(self) -> None:
+        now_ms = self.clock.now_ms
+        everything = [each for lane in self.model.lanes.values() for each in lane]
+        assert self.queue.state(now_ms) == (
+            len(everything),
+            sum(each.held and each.ready_ms > now_ms for each in everything),
+            min((head.ready_ms for head in self.model.heads), default=None),
+            sorted(each.id for each in everything),
+        )
+
+    def _any_receipt(self, data: st.DataObject) -> Any:
+        return data.draw(st.sampled_from(self.receipts)) if self.receipts else None
+
+    def teardown(self) -> None:
+        self.environment.close()
+        self._directory.cleanup()
+
+
+TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

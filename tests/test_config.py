@@ -1,0 +1,35 @@
+"""Settings from the environment and the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from afterwrite import DeclarationError, config
+
+
+def test_given_values_win_over_the_environment_and_that_over_the_defaults() -> None:
+    environ = {"AFTERWRITE_DATA": "elsewhere", "AFTERWRITE_LISTEN": "127.0.0.1:1", "AWS_REGION": "eu-west-1"}
+    given = config.load(data=Path("here"), listen="localhost:0", environ=environ)
+    assert (given.data, given.host, given.port) == (Path("here"), "localhost", 0)
+    from_environment = config.load(environ=environ)
+    assert (from_environment.data, from_environment.port) == (Path("elsewhere"), 1)
+    assert from_environment.identity.region == "eu-west-1"
+    assert config.load(environ={}).port == 4566
+
+
+def test_an_ipv6_loopback_address_is_taken_with_brackets() -> None:
+    assert config.load(listen="[::1]:80", environ={}).host == "::1"
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:70000"])
+def test_an_address_that_is_none_is_refused(listen: str) -> None:
+    with pytest.raises(DeclarationError, match="HOST:PORT"):
+        config.load(listen=listen, environ={})
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:80", "192.168.1.2:80", "[::]:80", "example.com:80"])
+def test_listening_beyond_the_machine_is_refused(listen: str) -> None:
+    with pytest.raises(DeclarationError, match="loopback"):
+        config.load(listen=listen, environ={})
