@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
 from afterwrite import App
 from afterwrite.app import Table
 from afterwrite.config import Identity
-from afterwrite.core.ports import ReadChange
+from afterwrite.core.changes import Change
 from afterwrite.core.values import encode_item
 from afterwrite.engine.pipeline import Pipeline
 from afterwrite.engine.telemetry import Telemetry
@@ -86,7 +86,7 @@ class Dynamo:
             found = self.environment.state["catalog"][table]
             return [orjson.loads(text) for text in tables.scan_items(transaction, found)]
 
-    def changes(self, table: str = "things", after: int = 0) -> list[change_log.Change]:
+    def changes(self, table: str = "things", after: int = 0) -> list[Change]:
         """The table's changes, oldest first."""
         with self.environment.read() as transaction:
             stream = self.environment.state["catalog"][table].stream
@@ -107,8 +107,9 @@ class Parts:
     def _declare(self, transaction: WriteTransaction) -> None:
         for table in self.app.tables:
             if table.name not in tables.catalog(transaction):
-                key = table.sort_key
-                schema = KeySchema(table.partition_key.name, table.partition_key.type, *(key and (key.name, key.type) or ()))
+                partition, sort = table.partition_key, table.sort_key
+                sort_names = (None, None) if sort is None else (sort.name, sort.type)
+                schema = KeySchema(partition.name, partition.type, *sort_names)
                 tables.create_table(transaction, table.name, schema, view_type=table.view_type)
 
     def pipeline(self, table: Table, **options: Any) -> Pipeline:
@@ -132,8 +133,3 @@ class Parts:
 
         with self.environment.read() as transaction:
             return list(queues.messages(transaction, name))
-
-
-def read_all(source: EmbeddedSource) -> Sequence[ReadChange]:
-    """Every change of a source."""
-    return cast(Sequence[ReadChange], source.read(0, 1_000_000))

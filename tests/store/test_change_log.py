@@ -86,12 +86,16 @@ def test_what_a_consumer_has_not_read_is_held_back_and_named(dynamo: Dynamo, clo
     done = upkeep.run(dynamo.environment, {"things": "things"})
     assert (done.trimmed, list(done.held_back)) == (2, ["things"])
     assert len(dynamo.changes()) == 2
-    dynamo.environment.write(lambda transaction: ledger.advance_position(transaction, "things", positions[1], positions[3]))
+    dynamo.environment.write(
+        lambda transaction: ledger.advance_position(transaction, "things", positions[1], positions[3])
+    )
     done = upkeep.run(dynamo.environment, {"things": "things"})
     assert (done.trimmed, list(done.held_back)) == (2, [])
 
 
-def test_trimming_is_bounded_and_says_that_there_is_more(dynamo: Dynamo, clock: Clock, environment: Environment) -> None:
+def test_trimming_is_bounded_and_says_that_there_is_more(
+    dynamo: Dynamo, clock: Clock, environment: Environment
+) -> None:
     stream = dynamo.create().stream
     assert stream is not None
     write(dynamo, 10)

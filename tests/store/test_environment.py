@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,14 +187,13 @@ def test_many_threads_lose_nothing_and_number_nothing_twice(environment: Environ
             if number % 10 == 0:
                 with pytest.raises(ValueError, match="spoilt"):
                     environment.write(spoil)
-            key = f"{name}-{number}".encode()
-            results.append(environment.write(lambda transaction, key=key: numbered(transaction, key)))
+            results.append(environment.write(partial(numbered, f"{name}-{number}".encode())))
 
     def spoil(transaction: WriteTransaction) -> None:
         transaction.advance("puts")
         raise ValueError("spoilt")
 
-    def numbered(transaction: WriteTransaction, key: bytes) -> int:
+    def numbered(key: bytes, transaction: WriteTransaction) -> int:
         transaction.put("ledger", key, b"")
         return transaction.advance("puts")
 
@@ -212,7 +212,7 @@ def test_the_writer_outlives_an_answer_that_raises(environment: Environment) -> 
         raise RuntimeError("the one who asked is gone")
 
     environment.submit(put(b"a"), on_done)
-    environment.after_commit(lambda: on_done())
+    environment.after_commit(on_done)
     assert environment.write(put(b"b")) == b"b"
     assert environment.write(put(b"c")) == b"c"
     assert keys(environment) == [b"a", b"b", b"c"]

@@ -64,7 +64,11 @@ def test_a_write_and_its_change_are_one(dynamo: Dynamo) -> None:
 )
 def test_a_write_that_changes_nothing_emits_nothing_s18(dynamo: Dynamo, write: dict[str, Any]) -> None:
     dynamo.create()
-    dynamo("PutItem", TableName="things", Item={"pk": {"S": "p"}, "sk": {"S": "1"}, "n": {"N": "1"}, "s": {"SS": ["a", "b"]}})
+    dynamo(
+        "PutItem",
+        TableName="things",
+        Item={"pk": {"S": "p"}, "sk": {"S": "1"}, "n": {"N": "1"}, "s": {"SS": ["a", "b"]}},
+    )
     before = dynamo.items()
     operation = write["op"]
     body = {name: value for name, value in write.items() if name != "op"}
@@ -86,7 +90,10 @@ def test_the_view_type_says_which_images_a_change_carries(dynamo: Dynamo, view_t
     dynamo.put(pk="p", sk="1", n=1)
     dynamo.put(pk="p", sk="1", n=2)
     dynamo.delete(pk="p", sk="1")
-    with_new, with_old = view_type in ("NEW_IMAGE", "NEW_AND_OLD_IMAGES"), view_type in ("OLD_IMAGE", "NEW_AND_OLD_IMAGES")
+    with_new, with_old = (
+        view_type in ("NEW_IMAGE", "NEW_AND_OLD_IMAGES"),
+        view_type in ("OLD_IMAGE", "NEW_AND_OLD_IMAGES"),
+    )
     insert, modify, remove = dynamo.changes()
     assert [change.view_type for change in (insert, modify, remove)] == [view_type] * 3
     assert [change.keys for change in (insert, modify, remove)] == [{"pk": "p", "sk": "1"}] * 3
@@ -116,13 +123,18 @@ def test_a_failed_condition_leaves_no_trace(dynamo: Dynamo) -> None:
     assert dynamo.items()[0]["n"] == {"N": "1"}
 
 
-def transact(dynamo: Dynamo, *members: dict[str, Any], **fields: Any) -> None:
-    dynamo("TransactWriteItems", TransactItems=[{kind: {"TableName": "things", **member}} for kind, member in members], **fields)
+def transact(dynamo: Dynamo, *members: tuple[str, dict[str, Any]], **fields: Any) -> None:
+    dynamo(
+        "TransactWriteItems",
+        TransactItems=[{kind: {"TableName": "things", **member}} for kind, member in members],
+        **fields,
+    )
 
 
-def member(kind: str, sk: str, **fields: Any) -> Any:
+def member(kind: str, sk: str, **fields: Any) -> tuple[str, dict[str, Any]]:
     if kind == "Put":
-        return kind, {"Item": {"pk": {"S": "p"}, "sk": {"S": sk}, **fields.pop("attributes", {})}, **fields}
+        attributes: dict[str, Any] = fields.pop("attributes", {})
+        return kind, {"Item": {"pk": {"S": "p"}, "sk": {"S": sk}, **attributes}, **fields}
     return kind, {"Key": {"pk": {"S": "p"}, "sk": {"S": sk}}, **fields}
 
 
@@ -152,7 +164,12 @@ def test_a_transaction_that_fails_leaves_no_trace_and_says_why(dynamo: Dynamo, e
             dynamo,
             member("Put", "1"),
             member("Put", "there", ConditionExpression="attribute_not_exists(pk)"),
-            member("Update", "there2", UpdateExpression="SET a = nothing + :a", ExpressionAttributeValues={":a": {"N": "1"}}),
+            member(
+                "Update",
+                "there2",
+                UpdateExpression="SET a = nothing + :a",
+                ExpressionAttributeValues={":a": {"N": "1"}},
+            ),
         )
     assert [reason["Code"] for reason in failure.value.reasons] == ["None", "ConditionalCheckFailed", "ValidationError"]
     assert [item["sk"] for item in dynamo.items()] == [{"S": "there"}]
@@ -348,7 +365,9 @@ def test_the_catalog_is_read_back_as_it_was(tmp_path: Path, clock: Clock) -> Non
 
 
 KEYS = st.sampled_from(["1", "2", "3"])
-VALUES = st.dictionaries(st.sampled_from(["a", "b", "ttl"]), st.integers(START_MS // 1000, START_MS // 1000 + 3), max_size=2)
+VALUES = st.dictionaries(
+    st.sampled_from(["a", "b", "ttl"]), st.integers(START_MS // 1000, START_MS // 1000 + 3), max_size=2
+)
 WRITES = st.one_of(
     st.tuples(st.just("put"), KEYS, VALUES),
     st.tuples(st.just("delete"), KEYS),
@@ -367,7 +386,12 @@ def apply_write(dynamo: Dynamo, clock: Clock, write: Any) -> None:
         case ("update", sk, number):
             transact(
                 dynamo,
-                member("Update", sk, UpdateExpression="SET a = :n REMOVE b", ExpressionAttributeValues={":n": {"N": str(number)}}),
+                member(
+                    "Update",
+                    sk,
+                    UpdateExpression="SET a = :n REMOVE b",
+                    ExpressionAttributeValues={":n": {"N": str(number)}},
+                ),
             )
         case ("transact", sks, fails):
             members = [member("Put", sk, attributes={"b": {"N": "9"}}) for sk in sks]

@@ -30,8 +30,14 @@ def _encode_other(value: Any) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """The JSON text of `value`: Decimals as exact numbers, bytes as base64 text, sets as sorted lists."""
-    return orjson.dumps(value, default=_encode_other)
+    """The JSON text of `value`: Decimals as exact numbers, bytes as base64 text, sets as sorted lists.
+
+    Raises TypeError for what JSON has not.
+    """
+    try:
+        return orjson.dumps(value, default=_encode_other)
+    except TypeError as error:
+        raise error.__cause__ or error from None
 
 
 def loads(text: bytes | str) -> Any:

@@ -38,7 +38,7 @@ def from_streams_record(record: Mapping[str, Any], *, table: str | None = None) 
 
     Raises InvalidValue where the record is not one of DynamoDB Streams.
     """
-    dynamodb = _dynamodb_part(record)
+    dynamodb = _dynamodb_part(record, "eventID")
     if table is None:
         table = _table_of_arn(str(record.get("eventSourceARN", "")))
     return Change(
@@ -78,7 +78,7 @@ def to_kinesis_data(change: Change, *, region: str, microseconds: bool = False) 
 
 def from_kinesis_data(data: Mapping[str, Any]) -> Change:
     """The change in a Kinesis record's data (S26). Raises InvalidValue where it is not one of DynamoDB's."""
-    dynamodb = _dynamodb_part(data)
+    dynamodb = _dynamodb_part(data, "eventID", "tableName")
     created = int(dynamodb.get("ApproximateCreationDateTime", 0))
     microseconds = dynamodb.get("ApproximateCreationDateTimePrecision") == "MICROSECOND"
     return Change(
@@ -103,15 +103,16 @@ def _images(change: Change) -> dict[str, Any]:
     return images
 
 
-def _dynamodb_part(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _dynamodb_part(record: Mapping[str, Any], *needed: str) -> Mapping[str, Any]:
     dynamodb = record.get("dynamodb")
-    if not isinstance(dynamodb, Mapping) or "Keys" not in dynamodb or record.get("eventName") not in EVENT_NAMES:
-        raise InvalidValue(
-            "expected a record of a DynamoDB change (eventName INSERT, MODIFY or REMOVE, and dynamodb.Keys), "
-            f"got eventName {record.get('eventName')!r} and the fields {sorted(record)}: "
-            "check that the stream belongs to a DynamoDB table"
-        )
-    return dynamodb
+    is_change = record.get("eventName") in EVENT_NAMES and all(name in record for name in needed)
+    if is_change and isinstance(dynamodb, Mapping) and "Keys" in dynamodb:
+        return dynamodb
+    raise InvalidValue(
+        f"expected a record of a DynamoDB change ({', '.join(needed)}, eventName INSERT, MODIFY or REMOVE, and "
+        f"dynamodb.Keys), got eventName {record.get('eventName')!r} and the fields {sorted(record)}: "
+        "check that the stream belongs to a DynamoDB table"
+    )
 
 
 def _user_identity(record: Mapping[str, Any]) -> Mapping[str, str] | None:

@@ -1,0 +1,65 @@
+"""Changes: images decoded when they are read, and what differs between them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from afterwrite.core.changes import INSERT, MODIFY, REMOVE, TTL_IDENTITY, Change
+
+
+def change(event_name: str = MODIFY, **fields: Any) -> Change:
+    return Change(id="c", table="things", event_name=event_name, keys={"pk": {"S": "p"}}, **fields)
+
+
+def test_images_are_python_values_from_text_or_parsed() -> None:
+    text = b'{"pk":{"S":"p"},"n":{"N":"1.50"},"b":{"B":"AP8="},"s":{"NS":["1","2"]}}'
+    decoded = {"pk": "p", "n": Decimal("1.50"), "b": b"\x00\xff", "s": {Decimal(1), Decimal(2)}}
+    assert change(new_image=text).new == decoded
+    parsed = {"pk": {"S": "p"}, "n": {"N": "1.50"}, "b": {"B": "AP8="}, "s": {"NS": ["1", "2"]}}
+    assert change(new_image=parsed).new == decoded
+    assert change(new_image=text).new_image == parsed
+    assert change().keys == {"pk": "p"}
+
+
+def test_an_image_that_nobody_reads_is_not_decoded() -> None:
+    unread = change(new_image=b"this is no JSON", old_image=b"{}")
+    assert unread.old == {}
+    assert unread.keys == {"pk": "p"}
+
+
+def test_an_image_is_decoded_once() -> None:
+    each = change(new_image=b'{"a":{"S":"x"}}')
+    assert each.new is each.new
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ({"a": {"N": "1"}}, {"a": {"N": "2"}}, True),
+        ({"a": {"N": "1"}}, {"a": {"N": "1.0"}}, False),
+        ({"a": {"S": "1"}}, {"a": {"N": "1"}}, True),
+        ({"a": {"NULL": True}}, {}, True),
+        ({}, {"a": {"NULL": True}}, True),
+        ({}, {}, False),
+        (None, {"a": {"S": "x"}}, True),
+        ({"a": {"S": "x"}}, None, True),
+        (None, {"b": {"S": "x"}}, False),
+        ({"a": {"SS": ["x", "y"]}}, {"a": {"SS": ["y", "x"]}}, False),
+        ({"a": {"M": {"b": {"N": "1"}}}}, {"a": {"M": {"b": {"N": "2"}}}}, True),
+    ],
+)
+def test_changed_compares_values_and_presence(old: Any, new: Any, changed: bool) -> None:
+    assert change(old_image=old, new_image=new).changed("a") is changed
+
+
+def test_only_the_service_deletes_by_ttl_s25() -> None:
+    assert change(REMOVE, user_identity=TTL_IDENTITY).by_ttl
+    assert not change(REMOVE).by_ttl
+    assert not change(REMOVE, user_identity={"type": "Service", "principalId": "somebody.else"}).by_ttl
+
+
+def test_times_are_in_microseconds_and_floored_to_milliseconds() -> None:
+    assert change(INSERT, created_at_us=1_234_567_999).created_at_ms == 1_234_567

@@ -1,0 +1,482 @@
+"""Functions: retries, timeouts, idempotency records, dead letters with payload, order per lane."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from afterwrite import App, Context
+from afterwrite import Message as ConsumerMessage
+from afterwrite.app import Function
+from afterwrite.core.invocations import Message
+from afterwrite.core.ports import Delivery, Settled, WorkQueue
+from afterwrite.engine import delivery
+from afterwrite.errors import StorageFull
+from afterwrite.store import queues
+from afterwrite.store.environment import Environment
+from embedded import Clock
+from engine.dispatching import BOUND_S, Dispatching
+
+Handler = Callable[[Any, Context], Any]
+Start = Callable[..., Dispatching]
+
+
+@pytest.fixture
+def start(environment: Environment, clock: Clock) -> Iterator[Start]:
+    """Start the dispatcher of a handler, declared with the options given."""
+    started: list[Dispatching] = []
+
+    def start(handler: Handler, *, wrap: Any = lambda queue: queue, **options: Any) -> Dispatching:
+        function = App("a").function(**{"backoff_s": 1.0, **options})(handler)
+        started.append(Dispatching(environment, clock, function, wrap=wrap))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def test_a_request_is_run_once_and_its_result_is_kept(start: Start) -> None:
+    seen: list[Any] = []
+
+    def work(request: Any, context: Context) -> Any:
+        seen.append((request, context.invocation_id, context.attempt, context.remaining_ms))
+        return {"sum": request["a"] + 1}
+
+    work_queue = start(work, timeout_s=5)
+    work_queue.send({"a": 1}, id="m1")
+    assert work_queue.settle() is None
+    assert seen == [({"a": 1}, "m1", 1, 5000)]
+    assert work_queue.depth() == 0
+    done = work_queue.completion("m1")
+    assert done is not None
+    assert (done.done, done.attempts, done.result) == (True, 1, {"sum": 2})
+
+
+def failing(request: Any, context: Context) -> None:
+    raise ValueError(f"attempt {context.attempt}")
+
+
+def test_attempts_are_exactly_as_many_as_declared_with_growing_waits(start: Start, clock: Clock) -> None:
+    attempts: list[int] = []
+
+    def work(request: Any, context: Context) -> None:
+        attempts.append(context.attempt)
+        failing(request, context)
+
+    work_queue = start(work, retries=3)
+    work_queue.send({"a": 1}, id="m1")
+    waits = []
+    while (due_s := work_queue.settle()) is not None:
+        waits.append(due_s)
+        clock.advance(s=due_s)
+    assert attempts == [1, 2, 3, 4]
+    # Half (the jitter) of 1 s, 2 s, 4 s.
+    assert waits == [0.5, 1.0, 2.0]
+
+
+def test_a_dead_letter_has_payload_and_reason(start: Start) -> None:
+    work_queue = start(failing, retries=0)
+    work_queue.send({"a": 1}, id="m1", attributes={"level": "high"}, subject="s")
+    assert work_queue.settle() is None
+    (dead,) = work_queue.dead_letters()
+    assert (dead.id, dead.body, dead.lane, dead.subject) == ("m1", {"a": 1}, "lane", "s")
+    assert dead.attributes == {
+        "level": "high",
+        "dead_letter_source": "function-failing",
+        "dead_letter_function": "failing",
+        "dead_letter_reason": "ValueError: attempt 1",
+        "dead_letter_receive_count": 1,
+        "dead_letter_at_ms": work_queue.clock.now_ms,
+    }
+    assert work_queue.depth() == 0
+    assert work_queue.completion("m1") is None
+
+
+def test_a_failing_message_holds_its_lane_and_no_other_until_it_is_buried(start: Start, clock: Clock) -> None:
+    ran: list[str] = []
+
+    def work(request: Any, context: Context) -> None:
+        ran.append(request)
+        if request == "a1":
+            raise ValueError
+
+    work_queue = start(work, retries=1)
+    for name in ("a1", "a2", "b1", "b2"):
+        work_queue.send(name, lane=name[0])
+    due_s = work_queue.settle()
+    assert sorted(ran) == ["a1", "b1", "b2"]
+    clock.advance(s=due_s or 0)
+    work_queue.settle()
+    assert ran[3:] == ["a1", "a2"]
+    assert [dead.body for dead in work_queue.dead_letters()] == ["a1"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (SystemExit(1), "SystemExit: 1"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ValueError("half \ud800 pair"), "half \\ud800 pair"),
+        (ValueError("x" * 1_000_000), "characters)"),
+    ],
+    ids=["exit", "interrupt", "no-utf8", "long"],
+)
+def test_whatever_is_raised_is_a_failed_attempt(start: Start, fault: BaseException, words: str) -> None:
+    def work(request: Any, context: Context) -> None:
+        raise fault
+
+    work_queue = start(work, retries=0)
+    work_queue.send("m1")
+    work_queue.settle()
+    (dead,) = work_queue.dead_letters()
+    assert words in (dead.attributes or {})["dead_letter_reason"]
+    # The thread lives on.
+    work_queue.send("m2")
+    work_queue.settle()
+    assert len(work_queue.dead_letters()) == 2
+
+
+def test_a_result_that_cannot_be_kept_is_a_failed_attempt(start: Start) -> None:
+    work_queue = start(returns_object, retries=0)
+    work_queue.send("m1")
+    work_queue.settle()
+    (dead,) = work_queue.dead_letters()
+    assert "expected JSON values" in (dead.attributes or {})["dead_letter_reason"]
+
+
+def returns_object(request: Any, context: Context) -> Any:
+    return object()
+
+
+def test_a_second_message_with_the_same_id_is_not_run(start: Start) -> None:
+    ran: list[Any] = []
+
+    def work(request: Any, context: Context) -> None:
+        ran.append(request)
+
+    work_queue = start(work)
+    work_queue.send("first", id="same")
+    work_queue.send("again", id="same")
+    work_queue.send("elsewhere", id="same", lane="other lane")
+    work_queue.settle()
+    assert len(ran) == 1
+    assert work_queue.depth() == 0
+
+
+class Gate:
+    """A handler that waits to be let through."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.open = threading.Event()
+        self.ran: list[Any] = []
+
+    def __call__(self, request: Any, context: Context) -> Any:
+        self.ran.append((request, context.attempt))
+        self.entered.release()
+        assert self.open.wait(BOUND_S)
+        return request
+
+    __name__ = "gate"
+
+    def wait_entered(self) -> None:
+        assert self.entered.acquire(timeout=BOUND_S)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+def test_a_message_whose_twin_is_in_progress_waits_and_loses_no_attempt(start: Start, gate: Gate) -> None:
+    work_queue = start(gate, retries=0)
+    work_queue.send("first", id="same", lane="a")
+    work_queue.send("twin", id="same", lane="b")
+    work_queue.step()
+    gate.wait_entered()
+    assert work_queue.step() is not None
+    assert gate.ran == [("first", 1)]
+    gate.open.set()
+    work_queue.settle()
+    work_queue.clock.advance(s=100)
+    work_queue.settle()
+    assert gate.ran == [("first", 1)]
+    assert (work_queue.depth(), work_queue.dead_letters()) == (0, [])
+
+
+def test_an_attempt_past_its_timeout_is_failed_and_what_it_returns_later_is_ignored(
+    start: Start, gate: Gate, clock: Clock
+) -> None:
+    work_queue = start(gate, retries=1, timeout_s=2)
+    work_queue.send("m1")
+    assert work_queue.step() == 2.0
+    gate.wait_entered()
+    clock.advance(s=2)
+    assert work_queue.step() == 0.5
+    clock.advance(s=0.5)
+    work_queue.step()
+    gate.wait_entered()
+    assert gate.ran == [("m1", 1), ("m1", 2)]
+    clock.advance(s=2)
+    work_queue.step()
+    (dead,) = work_queue.dead_letters()
+    assert (dead.attributes or {})["dead_letter_reason"] == "timed out after 2 s"
+    gate.open.set()
+    work_queue.send("m2")
+    work_queue.settle()
+    assert work_queue.completion("m1") is None
+    assert work_queue.completion("m2") is not None
+
+
+def test_stuck_threads_are_bounded_and_their_return_lets_work_go_on(
+    start: Start, gate: Gate, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "STUCK_THREADS_MAX", 2)
+    work_queue = start(gate, retries=0, timeout_s=1, concurrency=2)
+    for number in range(4):
+        work_queue.send(number, id=f"m{number}", lane=str(number))
+    work_queue.step()
+    gate.wait_entered()
+    gate.wait_entered()
+    clock.advance(s=1)
+    # Both are stuck: nothing more is received, and nothing is asked for in vain.
+    assert work_queue.step() is None
+    assert len(gate.ran) == 2
+    assert work_queue.depth() == 2
+    gate.open.set()
+    for _ in range(2):
+        gate.entered.acquire(blocking=False)
+    while work_queue.depth():
+        assert work_queue.wake.wait(BOUND_S)
+        work_queue.wake.clear()
+        work_queue.step()
+    assert [request for request, _ in gate.ran[2:]] in ([2, 3], [3, 2])
+
+
+def test_a_crash_between_running_and_settling_runs_it_again_under_the_same_id(
+    start: Start, gate: Gate, environment: Environment, clock: Clock
+) -> None:
+    seen: list[tuple[str, int]] = []
+
+    def gate_(request: Any, context: Context) -> Any:
+        seen.append((context.invocation_id, context.attempt))
+        return gate(request, context) if context.attempt == 1 else None
+
+    crashed = start(gate_, retries=2, timeout_s=60)
+    crashed.send("m1")
+    crashed.step()
+    gate.wait_entered()
+    # Nobody settles; another process opens the queue, and does not wait for the lease.
+    again = start(gate_, retries=2, timeout_s=60)
+    again.settle()
+    assert seen == [("m1", 1), ("m1", 2)]
+    done = again.completion("m1")
+    assert done is not None
+    assert (done.done, done.attempts) == (True, 2)
+    # What the dead process finishes after all settles nothing.
+    gate.open.set()
+    assert crashed.wake.wait(BOUND_S)
+    crashed.step()
+    assert (again.completion("m1"), again.depth()) == (done, 0)
+
+
+def test_a_crash_in_the_last_attempt_ends_in_a_dead_letter(start: Start, gate: Gate) -> None:
+    crashed = start(gate, retries=0)
+    crashed.send({"a": 1}, id="m1")
+    crashed.step()
+    gate.wait_entered()
+    again = start(gate, retries=0)
+    again.settle()
+    (dead,) = again.dead_letters()
+    assert dead.body == {"a": 1}
+    assert (dead.attributes or {})["dead_letter_reason"] == "every attempt ended without an outcome"
+    assert gate.ran == [({"a": 1}, 1)]
+
+
+def test_lanes_run_in_parallel_and_each_in_order(start: Start) -> None:
+    together = threading.Barrier(4, timeout=BOUND_S)
+    ran: dict[str, list[int]] = {}
+    busy: set[str] = set()
+
+    def work(request: Any, context: Context) -> None:
+        lane, number = request
+        assert lane not in busy
+        busy.add(lane)
+        ran.setdefault(lane, []).append(number)
+        if number == 0:
+            together.wait()
+        busy.remove(lane)
+
+    work_queue = start(work, concurrency=4, retries=0)
+    for number in range(20):
+        for lane in "abcd":
+            work_queue.send([lane, number], lane=lane)
+    work_queue.settle()
+    assert ran == {lane: list(range(20)) for lane in "abcd"}
+    assert work_queue.dead_letters() == []
+
+
+def test_no_more_run_together_than_declared(start: Start, gate: Gate) -> None:
+    work_queue = start(gate, concurrency=2)
+    for lane in "abc":
+        work_queue.send(lane, lane=lane)
+    work_queue.step()
+    gate.wait_entered()
+    gate.wait_entered()
+    work_queue.step()
+    assert not gate.entered.acquire(blocking=False)
+    assert work_queue.in_flight() == 2
+    gate.open.set()
+    work_queue.settle()
+    assert len(gate.ran) == 3
+
+
+class FullOnce:
+    """A queue whose disk is full once, when something is to be settled."""
+
+    def __init__(self, queue: WorkQueue) -> None:
+        self._queue = queue
+        self.failures = 0
+        self.next_ready_ms, self.watch = queue.next_ready_ms, queue.watch
+
+    def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:
+        finished = list(settled)
+        if finished and not self.failures:
+            self.failures = 1
+            raise StorageFull("no space left")
+        return self._queue.exchange(finished, limit=limit)
+
+
+def test_what_a_full_disk_could_not_settle_is_settled_later_and_not_run_again(start: Start) -> None:
+    ran: list[Any] = []
+
+    def work(request: Any, context: Context) -> None:
+        ran.append(request)
+
+    work_queue = start(work, wrap=FullOnce)
+    work_queue.send("m1")
+    with pytest.raises(StorageFull):
+        work_queue.settle()
+    work_queue.settle()
+    assert ran == ["m1"]
+    assert work_queue.completion("m1") is not None
+    assert work_queue.depth() == 0
+
+
+def test_stopping_settles_what_ends_in_time(start: Start, gate: Gate) -> None:
+    work_queue = start(gate)
+    work_queue.send("m1")
+    work_queue.step()
+    gate.wait_entered()
+    threading.Timer(0.05, gate.open.set).start()
+    work_queue.dispatcher.stop(wait_s=BOUND_S)
+    assert work_queue.completion("m1") is not None
+    assert work_queue.depth() == 0
+
+
+def test_stopping_does_not_wait_for_what_takes_longer(start: Start, gate: Gate) -> None:
+    work_queue = start(gate)
+    work_queue.send("m1")
+    work_queue.step()
+    gate.wait_entered()
+    work_queue.dispatcher.stop(wait_s=0.01)
+    done = work_queue.completion("m1")
+    assert done is not None
+    assert not done.done
+
+
+def consumer_of(app: App, name: str, handler: Callable[[ConsumerMessage, Context], Any]) -> Function:
+    queue = next(each for each in app.queues if each.name == name)
+    return queue.consumer(concurrency=1)(handler)
+
+
+def test_a_consumer_is_given_the_message_with_its_receive_count(environment: Environment, clock: Clock) -> None:
+    app = App("a")
+    app.queue("mail", max_receives=2, visibility_timeout_s=7)
+    seen: list[Message] = []
+
+    def read(message: Message, context: Context) -> None:
+        seen.append(message)
+        assert context.remaining_ms == 7000
+        if message.receive_count == 1:
+            raise ValueError
+
+    mail = Dispatching(environment, clock, consumer_of(app, "mail", read))
+    mail.send({"to": "x"}, id="m1", attributes={"k": 1}, subject="s")
+    clock.advance(s=mail.settle() or 0)
+    mail.settle()
+    sent_at_ms = seen[0].sent_at_ms
+    assert seen == [Message("m1", {"to": "x"}, sent_at_ms, "s", {"k": 1}, count) for count in (1, 2)]
+    mail.close()
+
+
+def test_a_subscriber_that_always_fails_dead_letters_after_exactly_three_receives_and_touches_no_other(
+    environment: Environment, clock: Clock
+) -> None:
+    app = App("a")
+    names = ("dashboard", "customer-mail", "escalation")
+    for name in names:
+        app.queue(name, max_receives=3)
+    received: dict[str, list[str]] = {name: [] for name in names}
+
+    def reader(name: str) -> Callable[[Message, Context], None]:
+        def read(message: Message, context: Context) -> None:
+            received[name].append(message.id)
+            if name == "customer-mail":
+                raise ConnectionError("no mail today")
+
+        read.__name__ = f"read_{name}"
+        return read
+
+    consumers = {name: Dispatching(environment, clock, consumer_of(app, name, reader(name))) for name in names}
+    for consumer in consumers.values():
+        for number in range(5):
+            consumer.send({"handoff": number}, id=f"m{number}", lane=f"lane{number % 2}")
+    for _ in range(100):
+        waits = [consumer.settle() for consumer in consumers.values()]
+        if waits == [None, None, None]:
+            break
+        clock.advance(s=max(wait or 0 for wait in waits))
+    ids = [f"m{number}" for number in range(5)]
+    assert sorted(received["customer-mail"]) == sorted(ids * 3)
+    dead = consumers["customer-mail"].dead_letters()
+    assert sorted(each.id for each in dead) == ids
+    assert sorted(each.body["handoff"] for each in dead) == list(range(5))
+    assert {(each.attributes or {})["dead_letter_receive_count"] for each in dead} == {3}
+    assert {(each.attributes or {})["dead_letter_reason"] for each in dead} == {"ConnectionError: no mail today"}
+    for name in ("dashboard", "escalation"):
+        assert sorted(received[name]) == ids
+        assert consumers[name].dead_letters() == []
+        assert consumers[name].depth() == 0
+    for consumer in consumers.values():
+        consumer.close()
+
+
+def test_a_dead_letter_queue_may_be_consumed_like_any_other(environment: Environment, clock: Clock) -> None:
+    app = App("a")
+    app.queue("mail", max_receives=1)
+    app.queue("mail-dead-letters")
+    seen: list[Any] = []
+    mail = Dispatching(environment, clock, consumer_of(app, "mail", failing))
+    dead = Dispatching(environment, clock, consumer_of(app, "mail-dead-letters", lambda_(seen)))
+    mail.send("m1")
+    mail.settle()
+    dead.settle()
+    assert [message.body for message in seen] == ["m1"]
+    with environment.read() as transaction:
+        assert queues.depth(transaction, "mail-dead-letters") == 0
+    mail.close()
+    dead.close()
+
+
+def lambda_(seen: list[Any]) -> Callable[[Any, Context], None]:
+    def read(message: Any, context: Context) -> None:
+        seen.append(message)
+
+    return read

@@ -1,0 +1,73 @@
+"""The data directory and its lock: one engine at a time, and the others are told which."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from afterwrite.errors import DataDirectoryInUse, StorageError
+from afterwrite.store.data_directory import DataDirectory, DirectoryLock
+
+
+def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path / "deep" / "data")
+    lock = DirectoryLock(directory)
+    lock.describe({"pid": 4711, "listening": "127.0.0.1:1", "since": "2026-01-01T00:00:00+00:00"})
+    with pytest.raises(DataDirectoryInUse, match=r"process 4711 .*127\.0\.0\.1:1.*2026-01-01.*stop that engine"):
+        DirectoryLock(directory)
+    assert directory.holder() == {"pid": 4711, "listening": "127.0.0.1:1", "since": "2026-01-01T00:00:00+00:00"}
+    lock.release()
+    assert directory.holder() is None
+    DirectoryLock(directory).release()
+
+
+def test_a_holder_that_says_nothing_yet_still_holds(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    lock = DirectoryLock(directory)
+    assert directory.holder() == {}
+    with pytest.raises(DataDirectoryInUse, match=r"process \?"):
+        DirectoryLock(directory)
+    lock.release()
+
+
+def test_a_directory_that_never_was_has_no_holder(tmp_path: Path) -> None:
+    assert DataDirectory(tmp_path / "nowhere").holder() is None
+
+
+def test_a_holder_that_died_holds_nothing(tmp_path: Path) -> None:
+    die = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from afterwrite.store.data_directory import DataDirectory, DirectoryLock\n"
+        "DirectoryLock(DataDirectory(Path(sys.argv[1]))).describe({'pid': os.getpid()})\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", die, str(tmp_path)], timeout=60, check=False)
+    assert done.returncode == -9
+    directory = DataDirectory(tmp_path)
+    assert directory.lock_file.read_text()
+    assert directory.holder() is None
+    DirectoryLock(directory).release()
+
+
+def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="choose one that can be written to"):
+        DirectoryLock(DataDirectory(tmp_path / "file" / "data"))
+
+
+def test_the_lock_is_not_handed_to_child_processes(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    lock = DirectoryLock(directory)
+    command = [sys.executable, "-c", "print('up', flush=True); input()"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
+        lock.release()
+        assert directory.holder() is None
+    finally:
+        child.communicate(b"\n")
