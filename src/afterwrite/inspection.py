@@ -86,15 +86,20 @@ def _now_ms() -> int:
 
 
 class DataReader:
-    """A data directory, read only. Each call sees the store as of one commit."""
+    """A data directory, read only. Each call sees the store as of one commit.
 
-    def __init__(self, directory: DataDirectory, environment: Environment) -> None:
+    An `environment` that is `shared` with a running engine stays open when the reader is closed.
+    """
+
+    def __init__(self, directory: DataDirectory, environment: Environment, *, shared: bool = False) -> None:
         self._directory = directory
         self._environment = environment
+        self._shared = shared
 
     def close(self) -> None:
         """Close the directory."""
-        self._environment.close()
+        if not self._shared:
+            self._environment.close()
 
     def __enter__(self) -> DataReader:
         return self

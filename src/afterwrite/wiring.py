@@ -145,7 +145,7 @@ class Engine:
 
     def reader(self) -> DataReader:
         """The data directory, to look at; it closes with the engine."""
-        return DataReader(self._directory, self._environment)
+        return DataReader(self._directory, self._environment, shared=True)
 
     def stop(self) -> None:
         """Finish what is being done, write what waits in buffers' files later, and let the directory go."""

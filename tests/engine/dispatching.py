@@ -54,9 +54,7 @@ class Dispatching:
         """Send a message, its body also its id unless one is given."""
         message = Message(id=id or str(body), body=body, lane=lane, sent_at_ms=self.clock.now_ms, **fields)
         encoded = queues.encode(message)
-        self.environment.write(
-            lambda transaction: queues.send(transaction, self.function.queue_name, lane, encoded)
-        )
+        self.environment.write(lambda transaction: queues.send(transaction, self.function.queue_name, lane, encoded))
 
     def step(self) -> float | None:
         """Run the dispatcher until it has nothing to do at once; when (s) it will."""

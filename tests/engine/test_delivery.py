@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from afterwrite import App, Context
-from afterwrite import Message as ConsumerMessage
+from afterwrite import App, Context, Message
 from afterwrite.app import Function
-from afterwrite.core.invocations import Message
 from afterwrite.core.ports import Delivery, Settled, WorkQueue
 from afterwrite.engine import delivery
 from afterwrite.errors import StorageFull
@@ -162,6 +160,8 @@ def test_a_second_message_with_the_same_id_is_not_run(start: Start) -> None:
     work_queue.send("first", id="same")
     work_queue.send("again", id="same")
     work_queue.send("elsewhere", id="same", lane="other lane")
+    # The one in the other lane found the first in progress, and looks again when that lease would end.
+    work_queue.clock.advance(s=work_queue.settle() or 0)
     work_queue.settle()
     assert len(ran) == 1
     assert work_queue.depth() == 0
@@ -208,6 +208,25 @@ def test_a_message_whose_twin_is_in_progress_waits_and_loses_no_attempt(start: S
     work_queue.settle()
     assert gate.ran == [("first", 1)]
     assert (work_queue.depth(), work_queue.dead_letters()) == (0, [])
+
+
+def test_a_twin_has_all_its_attempts_after_the_first_has_failed(start: Start, gate: Gate) -> None:
+    def fail_first(request: Any, context: Context) -> None:
+        gate(request, context)
+        if request == "first":
+            raise ValueError
+
+    work_queue = start(fail_first, retries=0, timeout_s=10)
+    work_queue.send("first", id="same", lane="a")
+    work_queue.send("twin", id="same", lane="b")
+    work_queue.step()
+    gate.wait_entered()
+    gate.open.set()
+    work_queue.settle()
+    work_queue.clock.advance(s=100)
+    work_queue.settle()
+    assert gate.ran == [("first", 1), ("twin", 1)]
+    assert [dead.body for dead in work_queue.dead_letters()] == ["first"]
 
 
 def test_an_attempt_past_its_timeout_is_failed_and_what_it_returns_later_is_ignored(
@@ -391,7 +410,7 @@ def test_stopping_does_not_wait_for_what_takes_longer(start: Start, gate: Gate) 
     assert not done.done
 
 
-def consumer_of(app: App, name: str, handler: Callable[[ConsumerMessage, Context], Any]) -> Function:
+def consumer_of(app: App, name: str, handler: Callable[[Message, Context], Any]) -> Function:
     queue = next(each for each in app.queues if each.name == name)
     return queue.consumer(concurrency=1)(handler)
 

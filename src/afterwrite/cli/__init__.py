@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 from cyclopts import App as CommandLine
 from cyclopts import CycloptsError
 
 from afterwrite.cli import audit, dead_letters, demo, replay, running, status, tail
+from afterwrite.cli.help_text import PlainHelp
 from afterwrite.errors import AfterwriteError
 
 command_line = CommandLine(
@@ -30,15 +32,15 @@ command_line.command(audit.command_line)
 command_line.command(demo.demo)
 
 
-def main() -> None:
-    """Run the command line.
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line on `arguments`, by default the process's.
 
     The exit status is the command's; 2 where the command is used wrongly or afterwrite raises, with one line on
     standard error; 130 after Ctrl-C.
     """
-    command_line.help_formatter = "default" if sys.stdout.isatty() else "plain"
+    command_line.help_formatter = "default" if sys.stdout.isatty() else PlainHelp()
     try:
-        exit_status = command_line()
+        exit_status = command_line(sys.argv[1:] if arguments is None else arguments)
     except (AfterwriteError, CycloptsError) as error:
         print(f"afterwrite: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None

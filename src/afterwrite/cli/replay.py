@@ -35,9 +35,9 @@ def replay(
 ) -> None:
     """Deliver the events of a bus's archive again.
 
-    Returns when that is done. Every archived event of the time range goes to the targets of the bus's rules once more, marked with a
-    `replay-name` and under its own `id`, by which consumers know it again. Needs the running engine; if that dies
-    meanwhile, the replay goes on where it was when the engine starts again.
+    Returns when that is done. Every archived event of the time range goes to the targets of the bus's rules once
+    more, marked with a `replay-name` and under its own `id`, by which consumers know it again. Needs the running
+    engine; if that dies meanwhile, the replay goes on where it was when the engine starts again.
 
     Parameters
     ----------

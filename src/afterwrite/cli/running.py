@@ -7,13 +7,13 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from cyclopts import Parameter
 
 from afterwrite import config
 from afterwrite.cli.loading import load_app
+from afterwrite.cli.parameters import Flag
 from afterwrite.wiring import Engine
 
 
@@ -23,7 +23,7 @@ def run(
     *,
     data: Path | None = None,
     listen: str | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
 ) -> None:
     """Run an app on the embedded engine until SIGINT or SIGTERM.
 

@@ -45,11 +45,11 @@ def tail(
 ) -> None:
     """Show changes as they are made, and what becomes of each.
 
-    Goes on until Ctrl-C. A change is processed once the table's routes have run on it, parked if one failed. With the app given, its routes
-    are run again, which is free of side effects, and each effect is shown with where it has come to: a message is
-    waiting, running, done or a dead letter; a record is buffered or written to files; an event is archived. What has
-    not happened two seconds after the change is shown as it stands, and again as an update when it goes on.
-    Changes nothing, and prints nothing of the items but their keys.
+    Goes on until Ctrl-C. A change is processed once the table's routes have run on it, parked if one failed. With the
+    app given, its routes are run again, which is free of side effects, and each effect is shown with where it has
+    come to: a message is waiting, running, done or a dead letter; a record is buffered or written to files; an event
+    is archived. What has not happened two seconds after the change is shown as it stands, and again as an update when
+    it goes on. Changes nothing, and prints nothing of the items but their keys.
 
     Parameters
     ----------

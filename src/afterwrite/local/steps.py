@@ -11,6 +11,7 @@ from afterwrite.core.ports import Step
 from afterwrite.core.wire import to_streams_record
 from afterwrite.local.fan_out import FanOut
 from afterwrite.store import archive, buffers, ledger, queues
+from afterwrite.store.buffers import NewRecord
 from afterwrite.store.environment import Environment, WriteTransaction
 
 _DAY_MS = 86_400_000
@@ -53,6 +54,7 @@ class EmbeddedSteps:
 
 def put_all(transaction: WriteTransaction, placements: Sequence[Placement]) -> None:
     """Put every placement where it goes."""
+    records: dict[str, list[NewRecord]] = {}
     for placement in placements:
         if isinstance(placement, ToQueue):
             not_before_ms = transaction.now_ms + placement.delay_ms if placement.delay_ms else 0
@@ -61,4 +63,7 @@ def put_all(transaction: WriteTransaction, placements: Sequence[Placement]) -> N
             keep_until_ms = transaction.now_ms + placement.keep_days * _DAY_MS
             archive.add(transaction, placement.bus, placement.at_ms, placement.text, keep_until_ms=keep_until_ms)
         else:
-            buffers.add(transaction, placement.buffer, id=placement.id, at_ms=placement.at_ms, text=placement.text)
+            record = NewRecord(placement.id, placement.at_ms, placement.text)
+            records.setdefault(placement.buffer, []).append(record)
+    for buffer, added in records.items():
+        buffers.add(transaction, buffer, added)

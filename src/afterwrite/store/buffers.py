@@ -2,20 +2,23 @@
 
 A buffer feeds files (the lake, the audit log). Before a range is written to a file it is recorded as the
 buffer's *plan*; after a crash the same range is written again, under the same name and with the same content.
-Unlike a queue a buffer has one reader, one order, and no message of its own to wait for.
+Unlike a queue a buffer has one reader, one order, and no message of its own to wait for; so the records that are
+added together are stored together, in *blocks*, under the sequence of their first.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, number_of, span
 
-_RECORD: Final = struct.Struct(">QH")
+_RECORD: Final = struct.Struct(">QHI")
+_BLOCK_BYTES_MAX: Final = 256 << 10
+_MIB: Final = 1 << 20
 _PLAN: Final = struct.Struct(">QQ")
 
 
@@ -30,6 +33,15 @@ class Buffered:
 
 
 @dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record to add: its effect's id, the time (ms) of its change, its JSON text."""
+
+    id: str
+    at_ms: int
+    text: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Fill:
     """How full a buffer is: records, bytes of text, and when the oldest was put (ms)."""
 
@@ -39,22 +51,50 @@ class Fill:
 
 
 def signal(buffer: str) -> str:
-    """What is notified after a commit that added to the buffer."""
+    """What is notified after a commit that made the buffer no longer empty, or a mebibyte fuller."""
     return f"buffer:{buffer}"
 
 
-def add(transaction: WriteTransaction, buffer: str, *, id: str, at_ms: int, text: bytes) -> None:
-    """Add a record at the end of the buffer."""
+def add(transaction: WriteTransaction, buffer: str, records: Sequence[NewRecord]) -> None:
+    """Add records at the end of the buffer."""
     number = ensure_number(transaction, "buffer", buffer)
-    sequence = transaction.advance(f"sequence:{number}")
-    encoded_id = id.encode()
-    value = b"".join((_RECORD.pack(at_ms, len(encoded_id)), encoded_id, text))
-    transaction.put("buffers", U32.pack(number) + U64.pack(sequence), value)
-    transaction.advance(f"records:{number}")
-    transaction.advance(f"bytes:{number}", len(text))
+    last = transaction.advance(f"sequence:{number}", len(records))
+    sequence = last - len(records) + 1
+    block: list[bytes] = []
+    first, block_bytes, added_bytes = sequence, 0, 0
+    for record in records:
+        if block_bytes + len(record.text) > _BLOCK_BYTES_MAX and block:
+            transaction.put("buffers", U32.pack(number) + U64.pack(first), b"".join(block))
+            block, first, block_bytes = [], sequence, 0
+        block.append(_encoded(record))
+        block_bytes += len(record.text)
+        added_bytes += len(record.text)
+        sequence += 1
+    transaction.put("buffers", U32.pack(number) + U64.pack(first), b"".join(block))
+    transaction.advance(f"records:{number}", len(records))
+    size = transaction.advance(f"bytes:{number}", added_bytes)
     if transaction.counter(f"oldest:{number}") == 0:
         transaction.advance(f"oldest:{number}", transaction.now_ms)
-    transaction.touch(signal(buffer))
+        transaction.touch(signal(buffer))
+    elif size // _MIB != (size - added_bytes) // _MIB:
+        transaction.touch(signal(buffer))
+
+
+def _encoded(record: NewRecord) -> bytes:
+    encoded_id = record.id.encode()
+    return b"".join((_RECORD.pack(record.at_ms, len(encoded_id), len(record.text)), encoded_id, record.text))
+
+
+def _records(first: int, block: bytes) -> Iterator[Buffered]:
+    """The records of a block that begins with the sequence `first`."""
+    place = 0
+    while place < len(block):
+        at_ms, id_size, text_size = _RECORD.unpack_from(block, place)
+        id_end = place + _RECORD.size + id_size
+        record_id = block[place + _RECORD.size : id_end].decode()
+        place = id_end + text_size
+        yield Buffered(first, at_ms, record_id, block[id_end:place])
+        first += 1
 
 
 def fill(transaction: ReadTransaction, buffer: str) -> Fill:
@@ -76,15 +116,14 @@ def read(
     number = number_of(transaction, "buffer", buffer)
     if number is None:
         return
-    taken_bytes = 0
-    for taken, (key, value) in enumerate(transaction.scan("buffers", *span(number))):
-        at_ms, id_size = _RECORD.unpack_from(value)
-        text = value[_RECORD.size + id_size :]
-        taken_bytes += len(text)
-        if taken == records_max or (bytes_max is not None and taken and taken_bytes > bytes_max):
-            return
-        record_id = value[_RECORD.size : _RECORD.size + id_size].decode()
-        yield Buffered(U64.unpack_from(key, 4)[0], at_ms, record_id, text)
+    taken = taken_bytes = 0
+    for key, block in transaction.scan("buffers", *span(number)):
+        for record in _records(U64.unpack_from(key, 4)[0], block):
+            taken_bytes += len(record.text)
+            if taken == records_max or (bytes_max is not None and taken and taken_bytes > bytes_max):
+                return
+            taken += 1
+            yield record
 
 
 def read_range(transaction: ReadTransaction, buffer: str, first: int, last: int) -> list[Buffered]:
@@ -109,15 +148,22 @@ def remove_through(transaction: WriteTransaction, buffer: str, last: int) -> int
     if number is None:
         return 0
     low, _ = span(number)
-    doomed = list(transaction.scan("buffers", low, low + U64.pack(last + 1)))
-    size = 0
-    for key, value in doomed:
-        size += len(value) - _RECORD.size - _RECORD.unpack_from(value)[1]
+    count = size = 0
+    for key, block in list(transaction.scan("buffers", low, low + U64.pack(last + 1))):
         transaction.delete("buffers", key)
-    transaction.advance(f"records:{number}", -len(doomed))
+        kept: list[NewRecord] = []
+        for record in _records(U64.unpack_from(key, 4)[0], block):
+            if record.sequence > last:
+                kept.append(NewRecord(record.id, record.at_ms, record.text))
+                continue
+            count += 1
+            size += len(record.text)
+        if kept:
+            transaction.put("buffers", low + U64.pack(last + 1), b"".join(_encoded(each) for each in kept))
+    transaction.advance(f"records:{number}", -count)
     transaction.advance(f"bytes:{number}", -size)
     oldest = transaction.counter(f"oldest:{number}")
     remaining = transaction.counter(f"records:{number}") > 0
     transaction.advance(f"oldest:{number}", (transaction.now_ms if remaining else 0) - oldest)
     transaction.delete("ledger", f"plan\0{buffer}".encode())
-    return len(doomed)
+    return count

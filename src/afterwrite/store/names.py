@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from collections.abc import Mapping
+
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 
 U32 = struct.Struct(">I")
@@ -17,11 +19,18 @@ def number_of(transaction: ReadTransaction, kind: str, name: str) -> int | None:
 
 
 def ensure_number(transaction: WriteTransaction, kind: str, name: str) -> int:
-    """The number of `name` among its kind, given now where it has none yet."""
-    found = number_of(transaction, kind, name)
+    """The number of `name` among its kind, given now where it has none yet.
+
+    Numbers never change, so those once seen are kept in memory; with the commit, as one given now may be undone.
+    """
+    known: Mapping[tuple[str, str], int] = transaction.state.get("numbers", {})
+    found = known.get((kind, name))
     if found is None:
-        found = transaction.advance("names")
-        transaction.put("names", f"{kind}\0{name}".encode(), U32.pack(found))
+        found = number_of(transaction, kind, name)
+        if found is None:
+            found = transaction.advance("names")
+            transaction.put("names", f"{kind}\0{name}".encode(), U32.pack(found))
+        transaction.remember("numbers", {**known, (kind, name): found})
     return found
 
 

@@ -1,0 +1,56 @@
+"""The real command line as a process, and an engine whose directory it looks at."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+import afterwrite
+from engine_process import EngineProcess, wait_until
+
+APP = Path(__file__).with_name("watched_app.py")
+
+Run: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def cli() -> Run:
+    """Runs `afterwrite` with arguments to its end."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "afterwrite", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    return run
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A copy of the watched app, so that its gate is this test's own."""
+    return Path(shutil.copy(APP, tmp_path))
+
+
+@pytest.fixture
+def engine(app: Path, tmp_path: Path) -> Iterator[EngineProcess]:
+    """A running engine with nothing written yet."""
+    with EngineProcess(app, tmp_path / "data") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+    """A running engine with one change of each outcome, all of them settled. For tests that only look."""
+    path = tmp_path_factory.mktemp("written")
+    with EngineProcess(Path(shutil.copy(APP, path)), path / "data") as started:
+        for sort_key in ("good", "bad", "park", "park-later"):
+            partition_key = sort_key.removesuffix("-later")
+            started.put("orders", PK=f"{partition_key}\x1b[1m", SK=sort_key, secret="s3cret")
+        with afterwrite.open_data(started.data) as reader:
+            wait_until(lambda: reader.idle() and bool(list(reader.messages("function-fail-dead-letters"))))
+        yield started

@@ -1,0 +1,62 @@
+"""What holds for every command, and that its documentation says what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from afterwrite.cli import main
+from cli.conftest import Run
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+COMMANDS = ["run", "status", "tail", "dead-letters", "replay", "audit verify", "demo"]
+
+
+def run_here(arguments: Sequence[str]) -> int:
+    """Run the command line in this process; its exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_the_documentation_holds_the_help_as_it_is(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*command.split(), "--help"]
+    assert run_here(arguments) == 0
+    printed = capsys.readouterr().out.rstrip()
+    assert f"```console\n$ {' '.join(['afterwrite', *arguments])}\n{printed}\n```" in DOCS.read_text()
+
+
+def test_every_command_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here(["--help"]) == 0
+    listed = re.findall(r"^  ([a-z][a-z-]*)  ", capsys.readouterr().out, re.MULTILINE)
+    assert sorted(listed) == sorted({command.split()[0] for command in COMMANDS})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nope",), 'Unknown command "nope"'),
+        (("replay", "events"), 'Command "replay" parameter --from requires an argument.'),
+        (("tail", "--limit", "0"), 'Invalid value "0" for --limit'),
+        (("run", "missing.py"), "expected a Python file with an App"),
+    ],
+)
+def test_wrong_use_is_one_line_on_standard_error_and_exit_2(
+    arguments: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_here(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"afterwrite: {message}")
+    assert printed.err.count("\n") == 1
+
+
+def test_version(cli: Run) -> None:
+    assert cli("--version").stdout == f"{version('afterwrite')}\n"

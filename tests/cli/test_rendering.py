@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from afterwrite.cli.rendering import bytes_text, count_text, duration_text, print_table, printable, time_text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("plain", "plain"), ("ünï 漢", "ünï 漢"), ("a\x1b[31m\n\u202e", r"a\x1b[31m\n\u202e")],
+)
+def test_what_is_no_printable_character_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_columns_are_aligned_and_numbers_stand_right(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("Queues", ["name", "waiting"], [("a", 5), ("longer", 1_234_567_890)])
+    assert capsys.readouterr().out == "Queues\nname       waiting\na                5\nlonger  1234567890\n\n"
+    print_table("Nothing", ["name"], [])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "shown"),
+    [(0, "0 s"), (1_250, "1.2 s"), (119_900, "119.9 s"), (180_000, "3 min"), (36_000_000, "10 h")],
+)
+def test_durations(duration_ms: int, shown: str) -> None:
+    assert duration_text(duration_ms) == shown
+
+
+def test_sizes_counts_and_times() -> None:
+    assert [bytes_text(size) for size in (1023, 1536, 3 << 20)] == ["1023 B", "1.5 KiB", "3.0 MiB"]
+    assert [count_text(count, "lane") for count in (0, 1, 2)] == ["0 lanes", "1 lane", "2 lanes"]
+    assert time_text(1_795_280_706_789) == "2026-11-21T17:05:06.789Z"

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from afterwrite.cli.status import ITERATOR_AGE_MS_MAX, concerns
+from afterwrite.inspection import ConsumerStatus, QueueStatus, Status
+from cli.conftest import Run
+from embedded import Clock, Dynamo, open_store
+from engine_process import EngineProcess
+from terminal import run_on_terminal
+
+
+def consumer(*, lag: int = 0, age_ms: int = 0, parked: int = 0) -> ConsumerStatus:
+    return ConsumerStatus("orders", 1, 1 + lag, lag, age_ms, parked, parked)
+
+
+def test_what_is_late_parked_or_dead_needs_an_operator_and_nothing_else_does() -> None:
+    queue = QueueStatus("mail", "send", "mail-dead-letters", waiting=9, in_flight=1, dead_letters=0)
+    assert concerns(Status({}, [consumer(lag=5, age_ms=ITERATOR_AGE_MS_MAX)], [queue], []), {}) == []
+
+    (late,) = concerns(Status({}, [consumer(lag=5, age_ms=ITERATOR_AGE_MS_MAX + 1)], [], []), {})
+    assert late.why == "5 changes of the table orders have waited for the routes for up to 60.0 s"
+    assert "the engine's log" in late.what_to_do
+    (stopped,) = concerns(Status(None, [consumer(lag=5, age_ms=ITERATOR_AGE_MS_MAX + 1)], [], []), {})
+    assert stopped.what_to_do.startswith("start the engine")
+
+    (parked,) = concerns(Status({}, [consumer(parked=2)], [], []), {"orders": {"orders/a": "KeyError"}})
+    assert parked.why == "2 lanes of the table orders with 2 changes parked (orders/a: KeyError; …)"
+
+    dead = QueueStatus("mail", "send", "mail-dead-letters", waiting=0, in_flight=0, dead_letters=1)
+    (letter,) = concerns(Status({}, [], [dead], []), {})
+    assert letter.why == "1 dead letter of the queue mail"
+    assert letter.what_to_do.endswith("afterwrite dead-letters mail")
+
+
+def test_beside_a_running_engine(written: EngineProcess, cli: Run) -> None:
+    done = cli("status", "--data", written.data, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert found["engine"]["pid"] == written.pid
+    assert found["engine"]["listening"] == written.address
+    (orders,) = found["consumers"]
+    assert (orders["table"], orders["position"], orders["last_position"], orders["lag_records"]) == ("orders", 4, 4, 0)
+    assert (orders["parked_lanes"], orders["parked_changes"]) == (1, 2)
+    depths = {each["name"]: (each["waiting"], each["in_flight"], each["dead_letters"]) for each in found["queues"]}
+    assert depths["outside"] == (1, 0, 0)
+    assert depths["function-fail"] == (0, 0, 1)
+    assert [each["name"] for each in found["buffers"]] == ["lake/lake", "audit/trail"]
+    assert len(found["needs_operator"]) == 2
+
+
+def test_check_fails_and_says_what_to_do(written: EngineProcess, cli: Run) -> None:
+    done = cli("status", "--data", written.data, "--check")
+    assert done.returncode == 1
+    assert "1 lane of the table orders with 2 changes parked" in done.stdout
+    assert "route park: KeyError: 'missing'" in done.stdout
+    assert "afterwrite dead-letters function-fail" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_lines_are_aligned_where_there_is_no_terminal(written: EngineProcess, cli: Run) -> None:
+    lines = cli("status", "--data", written.data).stdout.splitlines()
+    start = lines.index("Tables") + 1
+    header, row = lines[start : start + 2]
+    assert header.split()[:4] == ["table", "position", "last", "lag"]
+    assert row.index("4") == header.index("position") + len("position") - 1
+
+
+def test_a_table_is_drawn_on_a_terminal(written: EngineProcess) -> None:
+    status, output = run_on_terminal("status", "--data", str(written.data))
+    assert status == 0
+    assert "│ orders" in output
+    assert "\x1b[32mrunning" in output
+
+
+def test_a_stopped_directory_with_old_unread_changes_needs_its_engine(engine: EngineProcess, cli: Run) -> None:
+    assert engine.stop() == 0
+    done = cli("status", "--data", engine.data, "--check")
+    assert done.returncode == 0
+    assert "engine  stopped" in done.stdout
+
+    environment = open_store(engine.data / "store", Clock())
+    Dynamo(environment).put("orders", PK="a", SK="late")
+    environment.close()
+    done = cli("status", "--data", engine.data, "--check")
+    assert done.returncode == 1
+    assert "1 change of the table orders have waited" in done.stdout
+    assert "start the engine: afterwrite run APP" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--data", "nowhere"), ("--nonsense",)])
+def test_wrong_use_is_one_line_and_exit_2(arguments: tuple[str, ...], cli: Run) -> None:
+    done = cli("status", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("afterwrite: ")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import itertools
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+from cli.conftest import Run
+from engine_process import EngineProcess, wait_until
+
+LINE_S_MAX = 20.0
+
+
+class Tail:
+    """A running `afterwrite tail`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        for line in cast("IO[str]", self.process.stdout):
+            self._lines.put(line)
+
+    def has_told(self) -> bool:
+        """Whether it has printed a line that is not read yet."""
+        return not self._lines.empty()
+
+    def next(self) -> dict[str, Any]:
+        """The next line's JSON object."""
+        return cast("dict[str, Any]", json.loads(self._lines.get(timeout=LINE_S_MAX)))
+
+    def interrupt(self) -> tuple[int, str]:
+        """Ctrl-C; the exit status and what it printed on standard error."""
+        self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(timeout=LINE_S_MAX)
+        self._thread.join(timeout=LINE_S_MAX)
+        return status, cast("IO[str]", self.process.stderr).read()
+
+
+@contextmanager
+def tailing(*arguments: str | Path) -> Iterator[Tail]:
+    command = [sys.executable, "-m", "afterwrite", "tail", *map(str, arguments), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        tail = Tail(process)
+        try:
+            yield tail
+        finally:
+            process.kill()
+
+
+def fates(change: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    """Each effect by type and target, with the places it went to and what became of it there."""
+    return {
+        f"{effect['type']} {effect['target']}": [(fate["target"], fate["state"]) for fate in effect["fates"]]
+        for effect in change["effects"]
+    }
+
+
+def test_every_outcome_is_told(written: EngineProcess, cli: Run) -> None:
+    done = cli("tail", written.app, "--data", written.data, "--from-start", "--limit", "4", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    good, bad, parked, behind = map(json.loads, done.stdout.splitlines())
+
+    assert (good["state"], good["event_name"], good["keys"]["SK"]) == ("processed", "INSERT", {"S": "good"})
+    assert fates(good) == {
+        "Invoke succeed": [("function-succeed", "done")],
+        "Enqueue outside": [("outside", "waiting")],
+        "Publish news": [],
+        "PutEvent events": [("function-succeed", "done"), ("archive/events", "archived")],
+        "Deliver lake": [("lake/lake", "written")],
+        "Append trail": [("audit/trail", "written")],
+    }
+    ((letter,),) = [effect["fates"] for effect in bad["effects"]]
+    assert (letter["state"], letter["attempts"], letter["reason"]) == ("dead letter", 2, "ValueError: no \x1b[31mluck")
+    assert (parked["state"], parked["effects"]) == ("parked", None)
+    assert parked["error"] == "RouteFailed: route park: KeyError: 'missing'"
+    assert (behind["state"], behind["error"]) == ("parked", "waits behind an earlier change of its lane")
+
+
+def test_item_contents_are_printed_only_when_asked_for(written: EngineProcess, cli: Run) -> None:
+    arguments = ["tail", written.app, "--data", written.data, "--from-start", "--limit", "4"]
+    assert "s3cret" not in cli(*arguments, "--json").stdout
+    assert cli(*arguments, "--json", "--images").stdout.count("s3cret") == 4
+    assert cli(*arguments, "--images").stdout.count("s3cret") == 4
+
+
+def test_text_from_the_data_cannot_steer_a_terminal(written: EngineProcess, cli: Run) -> None:
+    done = cli("tail", written.app, "--data", written.data, "--from-start", "--limit", "2")
+    assert "\x1b" not in done.stdout
+    assert "s3cret" not in done.stdout
+    assert r"PK=bad\x1b[1m SK=bad  processed" in done.stdout
+    assert r"function-fail dead letter after 2 attempts (ValueError: no \x1b[31mluck)" in done.stdout
+
+
+def test_without_the_app_changes_are_told_without_effects(written: EngineProcess, cli: Run) -> None:
+    done = cli("tail", "--data", written.data, "--from-start", "--limit", "1", "--json")
+    (change,) = map(json.loads, done.stdout.splitlines())
+    assert (change["state"], change["effects"]) == ("processed", None)
+
+
+def test_a_change_that_goes_on_later_is_told_again(engine: EngineProcess) -> None:
+    engine.put("orders", PK="a", SK="gated")
+    with tailing(engine.app, "--data", engine.data, "--from-start") as tail:
+        first = tail.next()
+        assert not first["update"]
+        assert [state for _, state in fates(first)["Invoke wait_for_gate"]] in (["waiting"], ["running"])
+        engine.put("orders", PK="b", SK="good")
+        second = tail.next()
+        while second["update"]:  # waiting and running take turns until the gate opens
+            second = tail.next()
+        assert second["keys"]["PK"] == {"S": "b"}
+
+        engine.app.with_name("gate").touch()
+        update = tail.next()
+        while fates(update)["Invoke wait_for_gate"] != [("function-wait_for_gate", "done")]:
+            update = tail.next()
+        assert update["update"]
+        assert update["position"] == first["position"]
+        assert tail.interrupt() == (0, "")
+
+
+def test_waits_for_the_engine_of_a_stopped_directory(engine: EngineProcess) -> None:
+    """It follows the directory, not the engine: a restart is no end of it."""
+    engine.put("orders", PK="a", SK="good")
+    with tailing("--data", engine.data, "--from-start") as tail:
+        assert tail.next()["keys"]["PK"] == {"S": "a"}
+        engine.kill()
+        engine.start()
+        engine.put("orders", PK="b", SK="good")
+        assert tail.next()["keys"]["PK"] == {"S": "b"}
+        assert tail.interrupt() == (0, "")
+
+
+def test_begins_with_the_next_change(engine: EngineProcess) -> None:
+    for number in range(100):
+        engine.put("orders", PK=f"early-{number}", SK="good")
+    with tailing("--data", engine.data) as tail:
+        numbers = itertools.count()
+
+        def put_until_told() -> bool:
+            engine.put("orders", PK=f"late-{next(numbers)}", SK="good")
+            return tail.has_told()
+
+        wait_until(put_until_told)
+        assert tail.next()["keys"]["PK"]["S"].startswith("late-")
+
+
+def test_a_table_that_the_app_does_not_have(written: EngineProcess, cli: Run) -> None:
+    done = cli("tail", "--data", written.data, "--table", "nope")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "afterwrite: expected a table of this app (orders), got 'nope'\n"
+
+
+def test_ends_quietly_when_nobody_reads_on(written: EngineProcess) -> None:
+    command = [sys.executable, "-m", "afterwrite", "tail", "--data", str(written.data), "--from-start", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        cast("IO[bytes]", process.stdout).close()
+        assert process.wait(timeout=LINE_S_MAX) == 1
+        assert cast("IO[bytes]", process.stderr).read() == b""

@@ -1,0 +1,158 @@
+"""Tables for functions: the operations of the wire, in Python values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterwrite import (
+    App,
+    Check,
+    ConditionalCheckFailed,
+    DeclarationError,
+    Delete,
+    Put,
+    TransactionCanceled,
+    Update,
+    between,
+    prefix,
+)
+from afterwrite.config import Identity
+from afterwrite.core.ports import Services, TableClient
+from afterwrite.errors import InvalidValue, ServiceError
+from afterwrite.local.native import NativeServices
+from afterwrite.store.environment import Environment
+from afterwrite.store.operations import Operations
+from embedded import Dynamo
+
+things = App("a").table("things", partition_key="pk", sort_key="sk")
+
+
+@pytest.fixture
+def services(environment: Environment, dynamo: Dynamo, tmp_path: Path) -> Iterator[Services]:
+    dynamo.create()
+    dynamo.create("single", sort_key=None)
+    yield NativeServices(environment, Operations(Identity()), tmp_path / "files")
+
+
+@pytest.fixture
+def table(services: Services) -> TableClient:
+    return services.table("things")
+
+
+def key(sk: str) -> dict[str, str]:
+    return {"pk": "p", "sk": sk}
+
+
+def test_items_go_in_and_come_out_as_python_values(table: TableClient) -> None:
+    item = {**key("1"), "n": Decimal("1.5"), "b": b"\x00", "l": [1, None, True], "s": {"a", "b"}, "m": {"x": "y"}}
+    table.put(item)
+    assert table.get(key("1")) == item
+    assert table.get(key("2")) is None
+    table.delete(key("1"))
+    assert table.get(key("1")) is None
+
+
+def test_values_that_dynamodb_cannot_hold_are_refused(table: TableClient) -> None:
+    with pytest.raises(InvalidValue, match="float"):
+        table.put({**key("1"), "n": 1.5})
+
+
+def test_updates_answer_the_new_item(table: TableClient) -> None:
+    new = table.update(
+        key("1"), "SET #n = if_not_exists(#n, :zero) + :one", names={"#n": "n"}, values={"zero": 0, ":one": 1}
+    )
+    assert new == {**key("1"), "n": 1}
+
+
+def test_conditions_guard_every_write(table: TableClient) -> None:
+    table.put(key("1"), condition="attribute_not_exists(pk)")
+    with pytest.raises(ConditionalCheckFailed):
+        table.put(key("1"), condition="attribute_not_exists(pk)")
+    with pytest.raises(ConditionalCheckFailed):
+        table.update(key("1"), "SET a = :a", condition="a = :b", values={"a": 1, "b": 2})
+    with pytest.raises(ConditionalCheckFailed):
+        table.delete(key("1"), condition="#p = :q", names={"#p": "pk"}, values={"q": "other"})
+    assert table.get(key("1")) == key("1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({}, "a1 a2 a3 b1"),
+        ({"sort_key": "a2"}, "a2"),
+        ({"sort_key": prefix("a")}, "a1 a2 a3"),
+        ({"sort_key": between("a2", "b1")}, "a2 a3 b1"),
+        ({"newest_first": True}, "b1 a3 a2 a1"),
+        ({"limit": 2}, "a1 a2"),
+        ({"limit": 9}, "a1 a2 a3 b1"),
+        ({"sort_key": prefix("a"), "newest_first": True, "limit": 1}, "a3"),
+        ({"sort_key": prefix("x")}, ""),
+    ],
+)
+def test_queries(table: TableClient, arguments: dict[str, Any], found: str) -> None:
+    for sk in ("a1", "a2", "a3", "b1"):
+        table.put(key(sk))
+    table.put({"pk": "other", "sk": "a1"})
+    assert " ".join(item["sk"] for item in table.query("p", **arguments)) == found
+
+
+def test_a_query_reads_all_pages(table: TableClient) -> None:
+    for number in range(8):
+        table.put({**key(f"{number}"), "text": "x" * 300_000})
+    assert [item["sk"] for item in table.query("p")] == [str(number) for number in range(8)]
+    assert [item["sk"] for item in table.query("p", limit=5, newest_first=True)] == ["7", "6", "5", "4", "3"]
+
+
+def test_a_table_without_a_sort_key_refuses_one(services: Services) -> None:
+    single = services.table("single")
+    single.put({"pk": "p", "n": 1})
+    assert single.query("p") == [{"pk": "p", "n": 1}]
+    with pytest.raises(DeclarationError, match="no sort key"):
+        single.query("p", "x")
+
+
+def test_a_table_that_is_not_there_is_named(services: Services) -> None:
+    with pytest.raises(DeclarationError, match="'nowhere'"):
+        services.table("nowhere")
+
+
+def test_a_transaction_is_all_or_nothing(services: Services, table: TableClient) -> None:
+    table.put({**key("1"), "n": 1})
+    services.transact(
+        [
+            writes.to_wire()
+            for writes in (
+                Put(things, key("2")),
+                Update(things, key("3"), "SET a = :a", values={"a": 1}),
+                Delete(things, key("absent")),
+                Check(things, key("1"), "n = :n", values={"n": 1}),
+            )
+        ]
+    )
+    assert [item["sk"] for item in table.query("p")] == ["1", "2", "3"]
+    with pytest.raises(TransactionCanceled) as failure:
+        services.transact(
+            [Delete(things, key("1")).to_wire(), Check(things, key("2"), "attribute_not_exists(pk)").to_wire()]
+        )
+    assert [reason["Code"] for reason in failure.value.reasons] == ["None", "ConditionalCheckFailed"]
+    assert len(table.query("p")) == 3
+
+
+def test_errors_are_dynamodbs(table: TableClient) -> None:
+    with pytest.raises(ServiceError, match="ValidationException"):
+        table.put({"pk": "p"})
+
+
+def test_directories_are_made_below_the_data_directory(services: Services, tmp_path: Path) -> None:
+    path = services.directory("outbox")
+    assert path == tmp_path / "files" / "outbox"
+    assert path.is_dir()
+    assert services.directory("outbox") == path
+    for name in ("", "..", ".hidden", "a/b"):
+        with pytest.raises(DeclarationError):
+            services.directory(name)

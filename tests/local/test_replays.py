@@ -1,0 +1,149 @@
+"""Replays of an archive: the events of a time range once more, by the rules, under a replay's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from afterwrite import App, Change
+from afterwrite.config import Identity
+from afterwrite.errors import ServiceError
+from afterwrite.local import replays as replays_work
+from afterwrite.local.fan_out import FanOut
+from afterwrite.local.replays import ReplayWork
+from afterwrite.store import replays
+from afterwrite.store.environment import Environment
+from afterwrite.store.replays import Replay
+from embedded import Clock, Parts
+
+app = App("a")
+things = app.table("things", partition_key="pk")
+out = app.queue("out")
+bus = app.bus("events", archive_days=1)
+bus.rule("even", {"detail": {"even": [True]}}, to=[out])
+
+
+@things.on()
+def announce(change: Change) -> Any:
+    return bus.put("Written", pk=change.keys["pk"], even=int(change.keys["pk"]) % 2 == 0)
+
+
+@pytest.fixture
+def parts(environment: Environment, clock: Clock) -> Parts:
+    """An archive of ten events, a second apart."""
+    parts = Parts(app, environment)
+    for number in range(10):
+        parts.dynamo.put(pk=str(number))
+        clock.advance(s=1)
+    parts.run(things)
+    return parts
+
+
+def start(parts: Parts, name: str, from_ms: int, to_ms: int) -> Replay:
+    return parts.environment.write(lambda transaction: replays.start(transaction, name, "events", from_ms, to_ms))
+
+
+def found(parts: Parts, name: str) -> Replay:
+    with parts.environment.read() as transaction:
+        return replays.described(transaction, name)
+
+
+def work_through(parts: Parts) -> int:
+    work = ReplayWork(parts.environment, parts.fan_out)
+    portions = 0
+    while work.run_once() is not None:
+        portions += 1
+    return portions
+
+
+def replayed(parts: Parts, name: str) -> list[str]:
+    bodies = [message.body for message in parts.messages("out")]
+    return sorted(body["detail"]["pk"] for body in bodies if body.get("replay-name") == name)
+
+
+def test_a_replay_delivers_the_range_again_by_the_rules_s30(parts: Parts, clock: Clock) -> None:
+    first_ms = clock.now_ms - 10_000
+    before = len(parts.messages("out"))
+    start(parts, "again", first_ms + 2_000, first_ms + 6_000)
+    work_through(parts)
+    assert replayed(parts, "again") == ["2", "4"]
+    assert len(parts.messages("out")) == before + 2
+    done = found(parts, "again")
+    assert (done.state, done.events, done.ended_at_ms) == (replays.COMPLETED, 4, clock.now_ms)
+
+
+def test_a_replayed_event_is_the_same_event_in_another_delivery(parts: Parts, clock: Clock) -> None:
+    start(parts, "again", 0, clock.now_ms)
+    work_through(parts)
+    by_pk: dict[str, list[Any]] = {}
+    for message in parts.messages("out"):
+        by_pk.setdefault(message.body["detail"]["pk"], []).append(message)
+    for messages in by_pk.values():
+        original, again = sorted(messages, key=lambda message: "replay-name" in message.body)
+        assert again.body == {**original.body, "replay-name": "again"}
+        assert again.id != original.id
+    assert len(by_pk) == 5
+
+
+def test_a_replay_does_not_archive_what_it_delivers(parts: Parts, clock: Clock) -> None:
+    for name in ("one", "two"):
+        start(parts, name, 0, clock.now_ms + 1)
+        work_through(parts)
+        assert found(parts, name).events == 10
+
+
+def test_a_replay_goes_on_after_a_crash_and_delivers_nothing_twice(
+    parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays_work, "_EVENTS_A_COMMIT", 3)
+    start(parts, "again", 0, clock.now_ms)
+    ReplayWork(parts.environment, parts.fan_out).run_once()
+    assert (found(parts, "again").state, found(parts, "again").events) == (replays.RUNNING, 3)
+
+    class Crash(Exception):
+        pass
+
+    def crash(*_: Any) -> None:
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(replays, "keep", crash)
+        with pytest.raises(Crash):
+            ReplayWork(parts.environment, parts.fan_out).run_once()
+    assert work_through(parts) == 3
+    assert replayed(parts, "again") == ["0", "2", "4", "6", "8"]
+
+
+def test_replays_are_worked_off_one_after_the_other(parts: Parts, clock: Clock) -> None:
+    start(parts, "one", 0, clock.now_ms)
+    start(parts, "two", 0, clock.now_ms)
+    work_through(parts)
+    assert replayed(parts, "one") == replayed(parts, "two") == ["0", "2", "4", "6", "8"]
+
+
+def test_a_replay_that_cannot_be_delivered_fails_and_lets_the_next_one_run(parts: Parts, clock: Clock) -> None:
+    start(parts, "again", 0, clock.now_ms)
+    ReplayWork(parts.environment, FanOut(App("without-the-bus"), Identity())).run_once()
+    failed = found(parts, "again")
+    assert (failed.state, failed.ended_at_ms) == (replays.FAILED, clock.now_ms)
+    assert "'events'" in (failed.reason or "")
+    start(parts, "next", 0, clock.now_ms)
+    work_through(parts)
+    assert found(parts, "next").state == replays.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("name", "from_ms", "to_ms", "code"),
+    [("again", 5, 5, "ValidationException"), ("taken", 1, 5, "ResourceAlreadyExistsException")],
+)
+def test_a_replay_that_cannot_be_is_refused(parts: Parts, name: str, from_ms: int, to_ms: int, code: str) -> None:
+    start(parts, "taken", 0, 1)
+    with pytest.raises(ServiceError) as failure:
+        start(parts, name, from_ms, to_ms)
+    assert failure.value.code == code
+
+
+def test_a_replay_that_never_was_is_not_found(parts: Parts) -> None:
+    with pytest.raises(ServiceError, match="ResourceNotFoundException"):
+        found(parts, "nowhere")

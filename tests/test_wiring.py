@@ -1,0 +1,139 @@
+"""An app becomes an engine: declared tables are made, kept and checked; it stops and starts where it was."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterwrite import App, Change, Context, DeclarationError
+from afterwrite.config import Settings
+from afterwrite.errors import AfterwriteError, DataDirectoryInUse
+from afterwrite.wiring import Engine
+from engine_process import wait_until
+
+
+def app_with(**table: Any) -> App:
+    app = App("wired")
+    app.table(**{"name": "things", "partition_key": "pk", **table})
+    return app
+
+
+def start(app: App, path: Path) -> Engine:
+    return Engine(app, Settings(path / "data"))
+
+
+def test_a_table_is_kept_over_restarts_and_follows_its_declaration(tmp_path: Path) -> None:
+    with start(app_with(), tmp_path) as engine:
+        engine.services.table("things").put({"pk": "p"})
+    with start(app_with(ttl="expires", retention_hours=48), tmp_path) as engine:
+        assert engine.services.table("things").get({"pk": "p"}) == {"pk": "p"}
+        table = engine._environment.state["catalog"]["things"]
+        assert (table.ttl_attribute, table.retention_s) == ("expires", 48 * 3600)
+    with start(app_with(), tmp_path) as engine:
+        assert engine._environment.state["catalog"]["things"].ttl_attribute is None
+
+
+@pytest.mark.parametrize("changed", [{"partition_key": "id"}, {"sort_key": "sk"}, {"view_type": "KEYS_ONLY"}])
+def test_a_table_that_is_there_otherwise_is_refused_and_the_directory_let_go(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    with start(app_with(), tmp_path):
+        pass
+    with pytest.raises(DeclarationError, match="another data directory"):
+        start(app_with(**changed), tmp_path).start()
+    with start(app_with(), tmp_path) as engine:
+        engine.services.table("things").put({"pk": "p"})
+
+
+def test_one_engine_a_directory_and_one_an_address(tmp_path: Path) -> None:
+    with start(app_with(), tmp_path) as engine:
+        with pytest.raises(DataDirectoryInUse):
+            start(app_with(), tmp_path).start()
+        host, port = engine.address
+        with pytest.raises(AfterwriteError, match="cannot listen"):
+            Engine(app_with(), Settings(tmp_path / "other", host, port)).start()
+
+
+def test_closing_a_reader_of_the_engine_leaves_the_engine_open(tmp_path: Path) -> None:
+    with start(app_with(), tmp_path) as engine:
+        with engine.reader() as reader:
+            assert list(reader.items("things")) == []
+        engine.services.table("things").put({"pk": "p"})
+        assert list(engine.reader().items("things")) == [{"pk": "p"}]
+
+
+def flowing_app(seen: Callable[[Any], None]) -> App:
+    app = App("flows")
+    things = app.table("things", partition_key="pk")
+
+    @app.function(retries=0)
+    def work(request: Any, context: Context) -> None:
+        seen(request)
+
+    @things.on()
+    def ask(change: Change) -> Any:
+        return work.later(pk=change.keys["pk"])
+
+    return app
+
+
+def test_a_write_leads_to_its_function(tmp_path: Path) -> None:
+    seen: list[Any] = []
+    with start(flowing_app(seen.append), tmp_path) as engine:
+        engine.services.table("things").put({"pk": "p"})
+        wait_until(lambda: bool(seen), what="the function's run")
+    assert seen == [{"pk": "p"}]
+
+
+def test_stopping_finishes_what_runs_and_a_restart_does_not_repeat_it(tmp_path: Path) -> None:
+    entered = threading.Event()
+    seen: list[Any] = []
+
+    def slowly(request: Any) -> None:
+        entered.set()
+        stopping.wait(20)
+        seen.append(request)
+
+    stopping = threading.Event()
+    engine = start(flowing_app(slowly), tmp_path)
+    engine.start()
+    engine.services.table("things").put({"pk": "p"})
+    assert entered.wait(20)
+    threading.Timer(0.1, stopping.set).start()
+    engine.stop()
+    assert seen == [{"pk": "p"}]
+    with start(flowing_app(slowly), tmp_path) as again:
+        reader = again.reader()
+        wait_until(lambda: reader.status().idle, what="rest")
+        assert len(list(reader.completions("work"))) == 1
+        assert list(reader.messages("function-work-dead-letters")) == []
+    assert len(seen) == 1
+
+
+def test_an_engine_stops_while_clients_write(tmp_path: Path) -> None:
+    engine = start(flowing_app(lambda _: None), tmp_path)
+    engine.start()
+    table = engine.services.table("things")
+    written: list[int] = []
+
+    def write() -> None:
+        for number in range(100_000):
+            try:
+                table.put({"pk": str(number)})
+            except AfterwriteError:
+                return
+            written.append(number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    wait_until(lambda: len(written) > 20, what="writes")
+    engine.stop()
+    writer.join(20)
+    assert not writer.is_alive()
+    with start(flowing_app(lambda _: None), tmp_path) as again:
+        items = {item["pk"] for item in again.reader().items("things")}
+    assert items >= {str(number) for number in written}
