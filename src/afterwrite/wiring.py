@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import sys
@@ -45,6 +46,9 @@ from afterwrite.table.schema import KeySchema
 # The writer, the event loop and the pipeline take turns on one interpreter: the default of 5 ms would be most of a
 # write's latency.
 _SWITCH_INTERVAL_S = 0.0005
+# Requests and changes are trees without cycles: looking for cycles among them every 700 allocations is a fifth of the
+# time that a change takes.
+_GC_ALLOCATIONS = 50_000
 _START_TIMEOUT_S = 30.0
 # Functions that run when the engine stops may take this long to end; else they run again at the next start.
 _FINISH_S_MAX = 10.0
@@ -53,6 +57,12 @@ _FINISH_S_MAX = 10.0
 def now_ms() -> int:
     """The time in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+def _tune_interpreter() -> None:
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.freeze()
+    gc.set_threshold(_GC_ALLOCATIONS, 50, 100)
 
 
 class Engine:
@@ -73,7 +83,7 @@ class Engine:
 
     def start(self) -> None:
         """Open the data directory, listen, and run the app's flows."""
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        _tune_interpreter()
         self._lock = DirectoryLock(self._directory)
         try:
             self._environment = Environment(self._directory.store)
@@ -119,8 +129,10 @@ class Engine:
             works.append(Pipeline(table.name, source, table.router(), steps, self._telemetry))
         self._dispatchers = [self._dispatcher(function) for function in app.functions]
         works.extend(self._dispatchers)
-        for stream in app.delivery_streams:
-            works.append(Flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake), now_ms))
+        works.extend(
+            Flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake), now_ms)
+            for stream in app.delivery_streams
+        )
         for log in app.audit_logs:
             sink = AuditSink(environment, log, self._directory.audit / log.name)
             works.append(Flushing(f"audit-{log.name}", sink, now_ms))

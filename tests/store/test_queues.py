@@ -214,7 +214,11 @@ class Model:
 
     def valid(self, received: Received) -> Modelled | None:
         head = next((each for each in self.heads if each.id == received.message.id), None)
-        return head if head is not None and head.held and head.count == received.receive_count else None
+        if head is None or not head.held:
+            return None
+        # A receive that was taken back leaves the count as it was: the time tells its receipt from the next one.
+        receipt = (received.receive_count, received.visible_until_ms)
+        return head if (head.count, head.ready_ms) == receipt else None
 
 
 class QueueMachine(RuleBasedStateMachine):
