@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-
 from collections.abc import Mapping
 
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
