@@ -65,9 +65,7 @@ class ServiceError(AfterwriteError):
     `status` the HTTP status, `fields` what else the answer's body carries.
     """
 
-    def __init__(
-        self, code: str, message: str, *, status: int = 400, fields: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, code: str, message: str, *, status: int = 400, fields: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message

@@ -58,9 +58,7 @@ class AuditSink:
             waiting = list(buffers.read(transaction, self._buffer, records_max=_BATCH_RECORDS, bytes_max=_BATCH_BYTES))
         if not waiting:
             return 0
-        head = self._files.append(
-            [AuditEntry(each.id, each.at_ms, orjson.Fragment(each.text)) for each in waiting]
-        )
+        head = self._files.append([AuditEntry(each.id, each.at_ms, orjson.Fragment(each.text)) for each in waiting])
 
         def operation(transaction: WriteTransaction) -> int:
             ledger.keep_note(transaction, f"audit-head/{self._log.name}", asdict(head))
