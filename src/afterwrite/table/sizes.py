@@ -94,11 +94,3 @@ def read_units(size: int, *, consistent: bool = False, transactional: bool = Fal
     if transactional:
         return units * 2.0
     return units * (1.0 if consistent else 0.5)
-
-
-def consumed_capacity(table_name: str, units: float, detail: str) -> dict[str, Any]:
-    """An answer's `ConsumedCapacity` for the request's `ReturnConsumedCapacity` of TOTAL or INDEXES."""
-    answer: dict[str, Any] = {"TableName": table_name, "CapacityUnits": units}
-    if detail == "INDEXES":
-        answer["Table"] = {"CapacityUnits": units}
-    return answer
