@@ -55,6 +55,8 @@ def scan(
     transaction: ReadTransaction, database: str, low: bytes, high: bytes, *, reverse: bool = False
 ) -> Iterator[tuple[bytes, bytes]]:
     """The entries with `low` <= key < `high` in order of their keys, or in the reverse order."""
+    if low >= high:
+        return
     low_head, high_head = low[:KEY_BYTES_MAX], high[:KEY_BYTES_MAX]
     # The head at which a long bound is cut is itself within the range.
     bound = high_head + b"\x00" if len(high) > KEY_BYTES_MAX else high_head

@@ -25,6 +25,14 @@ _LISTED_MAX: Final = 100
 _ENDPOINT_CACHED_MIN: Final = 1440
 _ACCOUNT_UNITS_MAX: Final = 80_000
 _TABLE_UNITS_MAX: Final = 40_000
+# What DeleteTable's answer does not tell of the table.
+_NOT_OF_DELETED: Final = (
+    "AttributeDefinitions",
+    "KeySchema",
+    "CreationDateTime",
+    "GlobalSecondaryIndexes",
+    "LocalSecondaryIndexes",
+)
 _INVALID: Final = "One or more parameter values were invalid: "
 
 
@@ -170,8 +178,8 @@ class TableOperations:
 
     def _deleted_description(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
         description = self._description(transaction, table, "DELETING")
-        for field in ("AttributeDefinitions", "KeySchema", "CreationDateTime"):
-            del description[field]
+        for field in _NOT_OF_DELETED:
+            description.pop(field, None)
         return description
 
     def _update_time_to_live(self, body: Body) -> Write:

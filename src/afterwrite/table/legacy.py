@@ -38,8 +38,7 @@ _WITHOUT_VALUES: Final = ("NULL", "NOT_NULL")
 _ARGUMENT_COUNTS: Final = {"NULL": 0, "NOT_NULL": 0, "BETWEEN": 2}
 _SCALARS: Final = ("S", "N", "B")
 _ALLOWED_TYPES: Final = {
-    **dict.fromkeys(("LE", "LT", "GE", "GT", "BETWEEN", "IN"), _SCALARS),
-    **dict.fromkeys(("CONTAINS", "NOT_CONTAINS"), (*_SCALARS, "BOOL", "NULL", "L", "M")),
+    **dict.fromkeys(("LE", "LT", "GE", "GT", "BETWEEN", "IN", "CONTAINS", "NOT_CONTAINS"), _SCALARS),
     "BEGINS_WITH": ("S", "B"),
 }
 _KEY_OPERATORS: Final = {
