@@ -113,7 +113,9 @@ def test_indexes_agree_with_their_table(indexed: Dynamo, writes: list[tuple[str,
     items = [decode_item(item) for item in indexed.items()]
     for declared, sorts in ((BY_STATUS, ("at",)), (BY_PLACE, ("at", "status")), (BY_TIME, ("at",))):
         name, names = declared["IndexName"], [each["AttributeName"] for each in declared["KeySchema"]]
-        shown = None if name == "by-status" else {"pk", "sk", *names, *declared["Projection"].get("NonKeyAttributes", [])}
+        shown = (
+            None if name == "by-status" else {"pk", "sk", *names, *declared["Projection"].get("NonKeyAttributes", [])}
+        )
         expected = [
             {key: value for key, value in item.items() if shown is None or key in shown}
             for item in items

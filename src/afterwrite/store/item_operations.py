@@ -90,7 +90,7 @@ def _transact(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping
                 "IdempotentParameterMismatchException",
                 "The request uses the same client token as a previous, but non-identical request.",
             )
-    plan.check_distinct(_places(tables.catalog(transaction), plan.writes))
+    plan.check_distinct(_transaction_places(tables.catalog(transaction), plan.writes))
     written = tables.transact(transaction, plan.writes)
     if plan.token is not None:
         until_ms = transaction.now_ms + _TOKEN_KEPT_MS
@@ -140,6 +140,21 @@ def _places(catalog: Catalog, requests: Iterable[ItemWrite | GetPlan]) -> Iterat
     for request in requests:
         schema = table_named(catalog, request.table_name).schema
         yield request.table_name, encode_key(schema, request.key(schema))
+
+
+def _transaction_places(catalog: Catalog, requests: Sequence[ItemWrite | GetPlan]) -> list[tuple[str, bytes]]:
+    """As `_places`; the first key that does not fit its table cancels the transaction."""
+    places: list[tuple[str, bytes]] = []
+    for number, request in enumerate(requests):
+        try:
+            places.extend(_places(catalog, (request,)))
+        except ServiceError as error:
+            if error.code != "ValidationException":
+                raise
+            reasons = [batches.cancellation_reason(None)] * len(requests)
+            reasons[number] = batches.cancellation_reason(error)
+            raise TransactionCanceled(reasons) from None
+    return places
 
 
 def _get_item(plan: GetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
@@ -194,19 +209,7 @@ def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalo
 
 
 def _transact_get(plan: TransactGetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
-    failures: list[ServiceError | None] = []
-    for get in plan.gets:
-        failure = None
-        try:
-            get.key(table_named(catalog, get.table_name).schema)
-        except ServiceError as error:
-            if error.code != "ValidationException":
-                raise
-            failure = error
-        failures.append(failure)
-    if any(failures):
-        raise TransactionCanceled([batches.cancellation_reason(failure) for failure in failures])
-    plan.check_distinct(_places(catalog, plan.gets))
+    plan.check_distinct(_transaction_places(catalog, plan.gets))
     responses: list[dict[str, Any]] = []
     capacities: dict[str, Capacity] = {}
     read_bytes = 0

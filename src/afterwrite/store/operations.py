@@ -20,15 +20,19 @@ __all__ = ["Operations", "Prepared", "Read", "Write"]
 class Operations:
     """DynamoDB's operations by name.
 
-    The tables named in `protected` cannot be deleted; `endpoint` is the address that DescribeEndpoints gives.
+    The tables named in `protected` cannot be deleted, and keep their streams.
     """
 
-    def __init__(self, identity: Identity, protected: Collection[str] = (), endpoint: str = "localhost") -> None:
-        table_operations = TableOperations(identity, frozenset(protected), endpoint)
+    def __init__(self, identity: Identity, protected: Collection[str] = ()) -> None:
+        self._tables = TableOperations(identity, frozenset(protected))
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             **item_operations.by_name(),
-            **table_operations.by_name(),
+            **self._tables.by_name(),
         }
+
+    def listens_at(self, host: str, port: int) -> None:
+        """Where requests reach these operations, which is what DescribeEndpoints answers."""
+        self._tables.endpoint = f"{host}:{port}"
 
     def names(self) -> Iterator[str]:
         """The operations that are offered."""

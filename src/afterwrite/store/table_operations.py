@@ -17,7 +17,7 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.indexes import Index
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table
-from afterwrite.table import fields, table_requests
+from afterwrite.table import fields, table_requests, tags
 from afterwrite.table.schema import GLOBAL, definitions_to_wire
 from afterwrite.table.table_requests import PAY_PER_REQUEST, UpdateTablePlan
 
@@ -39,10 +39,10 @@ _INVALID: Final = "One or more parameter values were invalid: "
 class TableOperations:
     """The operations on tables. Those named in `protected` belong to the app: they stay, and keep their streams."""
 
-    def __init__(self, identity: Identity, protected: frozenset[str], endpoint: str) -> None:
+    def __init__(self, identity: Identity, protected: frozenset[str]) -> None:
         self._identity = identity
         self._protected = protected
-        self._endpoint = endpoint
+        self.endpoint = "localhost"
 
     def by_name(self) -> Mapping[str, Callable[[Body], Prepared]]:
         """The operations by their names."""
@@ -98,7 +98,16 @@ class TableOperations:
         if options.billing_mode == PAY_PER_REQUEST and table.options.billing_mode != PAY_PER_REQUEST:
             on_demand_since_ms = transaction.now_ms
         table = self._update_stream(transaction, plan, table)
-        table = tables.save(transaction, replace(table, options=options, on_demand_since_ms=on_demand_since_ms))
+        class_changed_at_ms = table.class_changed_at_ms if plan.table_class is None else transaction.now_ms
+        table = tables.save(
+            transaction,
+            replace(
+                table,
+                options=options,
+                on_demand_since_ms=on_demand_since_ms,
+                class_changed_at_ms=class_changed_at_ms,
+            ),
+        )
         if created is not None:
             table = tables.create_index(transaction, table, created)
         if plan.delete is not None:
@@ -155,6 +164,7 @@ class TableOperations:
             "ItemCount": count,
             "TableArn": arn,
             "TableId": _table_id(table),
+            "WarmThroughput": _warm_throughput(*options.warm_throughput),
             "DeletionProtectionEnabled": options.deletion_protection or table.name in self._protected,
         }
         if options.billing_mode == PAY_PER_REQUEST:
@@ -165,6 +175,8 @@ class TableOperations:
             }
         if options.table_class is not None:
             description["TableClassSummary"] = {"TableClass": options.table_class}
+            if table.class_changed_at_ms is not None:
+                description["TableClassSummary"]["LastUpdateDateTime"] = table.class_changed_at_ms / 1000
         if table.stream is not None:
             description["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream.view_type}
         if table.stream_label is not None:
@@ -197,14 +209,14 @@ class TableOperations:
         arn = _resource_arn(body)
         if body.get("Tags") is None:
             raise fields.missing("Tags")
-        tags = table_requests.parse_tags(body)
-        if not tags:
+        added = tags.parse_tags(body)
+        if not added:
             raise fields.invalid("Atleast one Tag needs to be provided as Input.")
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             table = self._tagged_table(tables.catalog(transaction), arn)
-            merged = {**table.tags, **tags}
-            table_requests.check_tag_count(merged)
+            merged = {**table.tags, **added}
+            tags.check_tag_count(merged)
             tables.save(transaction, replace(table, tags=merged))
             return {}
 
@@ -245,7 +257,7 @@ class TableOperations:
         return table
 
     def _describe_endpoints(self, _transaction: ReadTransaction, _catalog: Catalog) -> bytes:
-        return orjson.dumps({"Endpoints": [{"Address": self._endpoint, "CachePeriodInMinutes": _ENDPOINT_CACHED_MIN}]})
+        return orjson.dumps({"Endpoints": [{"Address": self.endpoint, "CachePeriodInMinutes": _ENDPOINT_CACHED_MIN}]})
 
 
 def _described_table(catalog: Catalog, name: str) -> Table:
@@ -282,6 +294,10 @@ def _index_description(transaction: ReadTransaction, table: Table, index: Index,
 
 def _throughput(read_units: int, write_units: int) -> dict[str, int]:
     return {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": read_units, "WriteCapacityUnits": write_units}
+
+
+def _warm_throughput(read_units: int, write_units: int) -> dict[str, Any]:
+    return {"ReadUnitsPerSecond": read_units, "WriteUnitsPerSecond": write_units, "Status": "ACTIVE"}
 
 
 def _table_id(table: Table) -> str:
@@ -357,7 +373,7 @@ def _backups(table: Table) -> dict[str, Any]:
     status = "ENABLED" if table.options.point_in_time_recovery else "DISABLED"
     return {
         "ContinuousBackupsDescription": {
-            "ContinuousBackupsStatus": "ENABLED",
+            "ContinuousBackupsStatus": status,
             "PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": status},
         }
     }

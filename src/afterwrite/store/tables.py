@@ -56,6 +56,7 @@ class Table:
     options: TableOptions = field(default_factory=TableOptions)
     tags: Mapping[str, str] = field(default_factory=dict)
     on_demand_since_ms: int | None = None
+    class_changed_at_ms: int | None = None
 
     def index_named(self, name: str) -> Index | None:
         """The table's index `name`, None where there is none."""
@@ -82,6 +83,7 @@ class Table:
                 "options": asdict(self.options),
                 "tags": self.tags,
                 "on_demand_since_ms": self.on_demand_since_ms,
+                "class_changed_at_ms": self.class_changed_at_ms,
             }
         )
 

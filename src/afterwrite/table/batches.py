@@ -78,7 +78,7 @@ class TransactGetPlan:
     def check_size(self, size: int) -> None:
         """Refuse to read more bytes than a transaction may."""
         if size > TRANSACTION_BYTES_MAX:
-            raise fields.invalid("Transaction request size has exceeded the maximum allowed size of 4 MB")
+            raise fields.invalid("Transaction payload size cannot exceed 4 MB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def parse_transact_write_items(body: Body) -> TransactWritePlan:
     reporting = reporting_of(body)
     writes = tuple(_transaction_member(member, index, reporting) for index, member in enumerate(members, 1))
     if sum(_written_bytes(write) for write in writes) > TRANSACTION_BYTES_MAX:
-        raise fields.invalid("Transaction request size has exceeded the maximum allowed size of 4 MB")
+        raise fields.invalid("Transaction payload size cannot exceed 4 MB")
     return TransactWritePlan(writes, token, fingerprint, reporting)
 
 

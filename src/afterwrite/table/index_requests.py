@@ -50,10 +50,14 @@ def check_index(violations: Violations, index: Body, place: str) -> None:
     if projection.get("ProjectionType") is not None:
         violations.choice(projection, "ProjectionType", _PROJECTIONS, f"{place}.projection.projectionType")
     included = fields.texts(projection, "NonKeyAttributes")
-    if included is not None and not included:
+    if included is None:
+        return
+    if not included:
         violations.add(
             "[]", f"{place}.projection.nonKeyAttributes", "Member must have length greater than or equal to 1"
         )
+    for number, name in enumerate(included, 1):
+        violations.name({"Name": name}, "Name", f"{place}.projection.nonKeyAttributes.{number}.member")
 
 
 def check_indexes(violations: Violations, body: Body) -> None:

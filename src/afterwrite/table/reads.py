@@ -34,7 +34,7 @@ _PARTITIONS = 1 << (8 * DIGEST_BYTES)
 _ABOVE_ALL = b"\xff" * (DIGEST_BYTES + 1)
 _INVALID = "One or more parameter values were invalid: "
 _QUERY_EXPRESSIONS = ("FilterExpression", "KeyConditionExpression", "ProjectionExpression")
-_QUERY_LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator", "KeyConditions")
+_QUERY_LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator")
 _SCAN_EXPRESSIONS = ("FilterExpression", "ProjectionExpression")
 _SCAN_LEGACY = ("AttributesToGet", "ScanFilter", "ConditionalOperator")
 
@@ -260,6 +260,8 @@ def parse_query(body: Body) -> QueryPlan:
     """Query's body as a plan."""
     name = fields.table_name(body)
     legacy.refuse_mixture(body, _QUERY_LEGACY, _QUERY_EXPRESSIONS)
+    # Unlike the other legacy parameters, KeyConditions may stand beside a filter or projection expression.
+    legacy.refuse_mixture(body, ("KeyConditions",), ("KeyConditionExpression",))
     if body.get("KeyConditionExpression") is None and body.get("KeyConditions") is None:
         raise fields.invalid(
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."

@@ -1,28 +1,24 @@
-"""The requests on tables themselves: CreateTable, UpdateTable, UpdateTimeToLive and the tags."""
+"""The requests on tables themselves: CreateTable, UpdateTable and UpdateTimeToLive."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from afterwrite.table import fields, index_requests
+from afterwrite.table import fields, index_requests, tags
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
 
 PROVISIONED, PAY_PER_REQUEST = "PROVISIONED", "PAY_PER_REQUEST"
 STANDARD = "STANDARD"
-TAGS_MAX = 50
 
 _BILLING_MODES = (PROVISIONED, PAY_PER_REQUEST)
 _VIEW_TYPES = ("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")
 _TABLE_CLASSES = (STANDARD, "STANDARD_INFREQUENT_ACCESS")
+_ON_DEMAND_UNITS = (12_000, 4_000)
 _INDEX_ACTIONS = ("Create", "Update", "Delete")
 _KEY_ATTRIBUTES_MAX = 2
-_TAG_TEXT = re.compile(r"[\w\s+\-=.:/@]*")
-_TAG_KEY_CHARACTERS_MAX = 128
-_TAG_VALUE_CHARACTERS_MAX = 256
 _INVALID = "One or more parameter values were invalid: "
 _UPDATED_FIELDS = (
     "ProvisionedThroughput",
@@ -51,12 +47,28 @@ class TableOptions:
     table_class: str | None = None
     deletion_protection: bool = False
     point_in_time_recovery: bool = False
+    warm_units: tuple[int, int] | None = None
 
     @classmethod
     def from_json(cls, parsed: Mapping[str, Any]) -> TableOptions:
         """Read options of the catalog, as `dataclasses.asdict` made them."""
         units = {name: tuple(each) for name, each in parsed["index_units"].items()}
-        return cls(**{**parsed, "units": tuple(parsed["units"]), "index_units": units})
+        warm = parsed["warm_units"]
+        return cls(
+            **{
+                **parsed,
+                "units": tuple(parsed["units"]),
+                "index_units": units,
+                "warm_units": None if warm is None else tuple(warm),
+            }
+        )
+
+    @property
+    def warm_throughput(self) -> tuple[int, int]:
+        """The read and write units a second that the service holds ready, as it would tell."""
+        if self.warm_units is not None:
+            return self.warm_units
+        return _ON_DEMAND_UNITS if self.billing_mode == PAY_PER_REQUEST else self.units
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,7 @@ class UpdateTablePlan:
     deletion_protection: bool | None = None
     create: Body | None = None
     delete: str | None = None
+    warm_throughput: Body | None = None
     update: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
 
@@ -136,6 +149,9 @@ class UpdateTablePlan:
             new = replace(new, table_class=self.table_class)
         if self.deletion_protection is not None:
             new = replace(new, deletion_protection=self.deletion_protection)
+        if self.warm_throughput is not None:
+            message = "current WarmThroughput, decreasing WarmThroughput is not supported"
+            new = replace(new, warm_units=_warm_units(self.warm_throughput, current.warm_throughput, message))
         return new
 
     def _changes_more(self) -> bool:
@@ -190,8 +206,12 @@ def parse_create_table(body: Body) -> CreateTablePlan:
         _table_class(body),
         fields.flag(body, "DeletionProtectionEnabled", default=False),
     )
+    warm = fields.structure(body, "WarmThroughput", "WarmThroughput")
+    if warm is not None:
+        message = "initial throughput for OnDemand" if units == (0, 0) else "ProvisionedThroughput"
+        options = replace(options, warm_units=_warm_units(warm, options.warm_throughput, message))
     _check_encryption(body)
-    return CreateTablePlan(name, schema, indexes, options, _created_view_type(body), parse_tags(body))
+    return CreateTablePlan(name, schema, indexes, options, _created_view_type(body), tags.parse_tags(body))
 
 
 def _check_constraints(body: Body) -> None:
@@ -264,6 +284,7 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
         _optional_flag(body, "DeletionProtectionEnabled"),
         created[0] if created else None,
         deleted[0] if deleted else None,
+        fields.structure(body, "WarmThroughput", "WarmThroughput"),
         {str(index["IndexName"]): _index_throughput(index) for kind, index in actions if kind == "Update"},
         types,
     )
@@ -345,38 +366,12 @@ def parse_update_time_to_live(body: Body) -> TimeToLivePlan:
     attribute = fields.text(specification, "AttributeName")
     if attribute is None:
         violations.add(None, "timeToLiveSpecification.attributeName", "Member must not be null")
-    elif len(attribute) > fields.ATTRIBUTE_NAME_CHARACTERS_MAX:
+    else:
         violations.name(specification, "AttributeName", "timeToLiveSpecification.attributeName")
     if specification.get("Enabled") is None:
         violations.add(None, "timeToLiveSpecification.enabled", "Member must not be null")
     violations.check()
-    if not attribute:
-        raise fields.invalid("TimeToLiveSpecification.AttributeName must be non empty")
-    return TimeToLivePlan(name, attribute, fields.flag(specification, "Enabled", default=False))
-
-
-def parse_tags(body: Body) -> dict[str, str]:
-    """The `Tags` of a request, by key. Raises ServiceError (ValidationException)."""
-    tags: dict[str, str] = {}
-    for tag in fields.structures(body, "Tags", "Tag") or ():
-        key, value = fields.text(tag, "Key"), fields.text(tag, "Value")
-        if not key or len(key) > _TAG_KEY_CHARACTERS_MAX or not _TAG_TEXT.fullmatch(key):
-            raise fields.invalid(f"The Tag Key provided is invalid, Key: {key}")
-        if value is None or len(value) > _TAG_VALUE_CHARACTERS_MAX or not _TAG_TEXT.fullmatch(value):
-            raise fields.invalid(f"The Tag Value provided is invalid, Value: {'null' if value is None else value}")
-        if key.startswith("aws:"):
-            raise fields.invalid(f"Tag Key cannot be prefixed with aws:, Key: {key}")
-        if key in tags:
-            raise fields.invalid(f"Duplicate Tag Keys provided as input: Duplicate Tag Key found {key}")
-        tags[key] = value
-    check_tag_count(tags)
-    return tags
-
-
-def check_tag_count(tags: Mapping[str, str]) -> None:
-    """Refuse more tags than a table may have."""
-    if len(tags) > TAGS_MAX:
-        raise fields.invalid("Number of Tags exceed the current limit for the provided ResourceArn")
+    return TimeToLivePlan(name, str(attribute), fields.flag(specification, "Enabled", default=False))
 
 
 def _types(definitions: Sequence[Body]) -> dict[str, str]:
@@ -439,11 +434,22 @@ def _unchanged_units(units: tuple[int, int]) -> str:
     )
 
 
+def _warm_units(wanted: Body, least: tuple[int, int], bound: str) -> tuple[int, int]:
+    units: list[int] = []
+    for field_name, floor in zip(("ReadUnitsPerSecond", "WriteUnitsPerSecond"), least, strict=True):
+        value = fields.integer(wanted, field_name)
+        if value is not None and value < floor:
+            raise fields.invalid(f"{_INVALID}Requested {field_name} for WarmThroughput for table is lower than {bound}")
+        units.append(floor if value is None else value)
+    return units[0], units[1]
+
+
 def _table_class(body: Body) -> str | None:
     value = fields.text(body, "TableClass")
     if value is not None and value not in _TABLE_CLASSES:
-        raise fields.constraint_error(
-            value, "TableClass", f"Member must satisfy enum value set: [{', '.join(_TABLE_CLASSES)}]"
+        raise fields.invalid(
+            "Invalid table-class parameter provided. Please try again with a valid table-class value: "
+            f"[{', '.join(_TABLE_CLASSES)}]."
         )
     return value
 

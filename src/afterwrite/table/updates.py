@@ -33,6 +33,7 @@ from afterwrite.table.projections import Projection
 
 _LABEL = "UpdateExpression"
 _WRONG_TYPE = "An operand in the update expression has an incorrect data type"
+_OVERFLOW = "Number overflow. Attempting to store a number with magnitude larger than supported range"
 _SET_TYPES = ("SS", "NS", "BS")
 _LONG_TYPE_NAMES = {
     "S": "STRING",
@@ -231,7 +232,11 @@ class _Compiler:
             one, two = _present(left(item, values)), _present(right(item, values))
             if "N" not in one or "N" not in two:
                 raise invalid(_WRONG_TYPE)
-            return {"N": compute(one["N"], two["N"])}
+            try:
+                return {"N": compute(one["N"], two["N"])}
+            except InvalidValue as error:
+                # A result of too many digits is reported as if it were too large; ADD reports it as what it is.
+                raise invalid(str(error) if "significant" not in str(error) else _OVERFLOW) from None
 
         return result
 
@@ -331,7 +336,10 @@ def added(existing: Any, operand: AttributeValue) -> AttributeValue:
         if present is None:
             raise invalid(_WRONG_TYPE)
         if kind == "N":
-            return {"N": _sum(present, content)}
+            try:
+                return {"N": _sum(present, content)}
+            except InvalidValue as error:
+                raise invalid(str(error)) from None
         return {kind: _in_order(kind, set(present).union(content))}
     raise invalid(_WRONG_TYPE)
 
@@ -356,21 +364,14 @@ def _in_order(kind: str, members: set[str]) -> list[str]:
 def _sum(left: str, right: str) -> str:
     if _both_short_integers(left, right):
         return str(int(left) + int(right))
-    return _canonical(_EXACT.add(Decimal(left), Decimal(right)))
+    return normalize_number(str(_EXACT.add(Decimal(left), Decimal(right))))
 
 
 def _difference(left: str, right: str) -> str:
     if _both_short_integers(left, right):
         return str(int(left) - int(right))
-    return _canonical(_EXACT.subtract(Decimal(left), Decimal(right)))
+    return normalize_number(str(_EXACT.subtract(Decimal(left), Decimal(right))))
 
 
 def _both_short_integers(left: str, right: str) -> bool:
     return len(left) < _SHORT_INTEGER_TEXT and len(right) < _SHORT_INTEGER_TEXT and "." not in left and "." not in right
-
-
-def _canonical(number: Decimal) -> str:
-    try:
-        return normalize_number(str(number))
-    except InvalidValue as error:
-        raise invalid(str(error)) from None
