@@ -52,7 +52,7 @@ def query(dynamo: Dynamo, name: str, condition: str, /, page: int | None = None,
     values: dict[str, Any] = {}
     words = condition.split()
     for number, word in enumerate(words):
-        if number and words[number - 1] in ("=", "<", ">", "<=", ">=", "BETWEEN") or word.isdigit():
+        if (number and words[number - 1] in ("=", "<", ">", "<=", ">=", "BETWEEN")) or word.isdigit():
             values[f":v{number}"] = from_python(Decimal(word) if word.isdigit() else word)
             words[number] = f":v{number}"
         elif word in TYPES:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from afterwrite.errors import ServiceError
-from afterwrite.table.schema import KeySchema
 from afterwrite.table.capacity import Capacity
+from afterwrite.table.schema import KeySchema
 from afterwrite.table.sizes import item_size, read_units, write_units
 from afterwrite.table.writes import parse_put_item, parse_update_item
 

@@ -13,6 +13,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.store import item_operations
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.table_operations import TableOperations
+from afterwrite.table.constraints import all_broken
 
 __all__ = ["Operations", "Prepared", "Read", "Write"]
 
@@ -43,4 +44,7 @@ class Operations:
         operation = self._by_name.get(name)
         if operation is None:
             raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
-        return operation(body)
+        try:
+            return operation(body)
+        except ServiceError as error:
+            raise all_broken(name, body, error) from None

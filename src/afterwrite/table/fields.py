@@ -29,7 +29,14 @@ ATTRIBUTE_NAME_CHARACTERS_MAX = 255
 _NAME_PLACEHOLDER = re.compile(r"#[A-Za-z0-9_]+")
 _VALUE_PLACEHOLDER = re.compile(r":[A-Za-z0-9_]+")
 _STRUCTURE = "Start of structure or map found where not expected"
-_CAPACITY_DETAILS = ("INDEXES", "TOTAL", "NONE")
+
+# The values that fields of several requests may have.
+CAPACITY_DETAILS = ("INDEXES", "TOTAL", "NONE")
+COLLECTION_DETAILS = ("SIZE", "NONE")
+RETURN_VALUES = ("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW")
+RETURN_VALUES_ON_FAILURE = ("ALL_OLD", "NONE")
+SELECTS = ("SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES")
+CONDITIONAL_OPERATORS = ("OR", "AND")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,9 @@ class Violations:
                     f"{place}.{field[0].lower()}{field[1:]}",
                     "Member must have value greater than or equal to 1",
                 )
+
+    def __len__(self) -> int:
+        return len(self._found)
 
     def check(self) -> None:
         """Raise a ValidationException that lists what was noted, if anything was."""
@@ -290,12 +300,12 @@ def index_name(body: Body) -> str | None:
 
 def collection_detail(body: Body) -> bool:
     """`ReturnItemCollectionMetrics`: whether the answer has them."""
-    return choice(body, "ReturnItemCollectionMetrics", ("SIZE", "NONE"), "NONE") == "SIZE"
+    return choice(body, "ReturnItemCollectionMetrics", COLLECTION_DETAILS, "NONE") == "SIZE"
 
 
 def capacity_detail(body: Body) -> str:
     """`ReturnConsumedCapacity`: INDEXES, TOTAL or NONE."""
-    return choice(body, "ReturnConsumedCapacity", _CAPACITY_DETAILS, "NONE")
+    return choice(body, "ReturnConsumedCapacity", CAPACITY_DETAILS, "NONE")
 
 
 class Expressions:

@@ -90,7 +90,7 @@ def attributes_to_get(body: Body) -> Projection | None:
 def condition(body: Body, field: str) -> tuple[Condition, frozenset[str]] | None:
     """`Expected`, `QueryFilter` or `ScanFilter` as a condition, with the attributes that it looks at."""
     conditions = _structures_by_name(body, field)
-    operator = fields.choice(body, "ConditionalOperator", ("AND", "OR"), "AND")
+    operator = fields.choice(body, "ConditionalOperator", fields.CONDITIONAL_OPERATORS, "AND")
     given = body.get("ConditionalOperator") is not None
     if not conditions:
         if given:

@@ -29,7 +29,6 @@ PAGE_BYTES_MAX = 1024 * 1024
 
 SEGMENTS_MAX = 1_000_000
 
-_SELECTS = ("SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES")
 _PARTITIONS = 1 << (8 * DIGEST_BYTES)
 _ABOVE_ALL = b"\xff" * (DIGEST_BYTES + 1)
 _INVALID = "One or more parameter values were invalid: "
@@ -324,7 +323,7 @@ def _parse_page_request(
     limit = fields.integer(body, "Limit")
     if limit is not None and limit < 1:
         raise fields.constraint_error(limit, "Limit", "Member must have value greater than or equal to 1")
-    select = fields.choice(body, "Select", _SELECTS, "") or None
+    select = fields.choice(body, "Select", fields.SELECTS, "") or None
     _check_select(body, select)
     detail = fields.capacity_detail(body)
     start_key = body.get("ExclusiveStartKey")

@@ -20,8 +20,6 @@ from afterwrite.table.schema import KeySchema
 from afterwrite.table.sizes import check_put_size, check_update_size
 from afterwrite.table.updates import CompiledUpdate
 
-_RETURN_VALUES = ("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW")
-_ON_FAILURE = ("ALL_OLD", "NONE")
 _CONDITION_FIELDS = ("ConditionExpression",)
 _EXPRESSION_FIELDS = frozenset(("ConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"))
 _UPDATE_FIELDS = ("UpdateExpression", "ConditionExpression")
@@ -219,7 +217,7 @@ def parse_delete_item(body: Body) -> Delete:
 def parse_update_item(body: Body) -> Update:
     """UpdateItem's body as a write."""
     name = fields.table_name(body)
-    return_values = fields.choice(body, "ReturnValues", _RETURN_VALUES, "NONE")
+    return_values = fields.choice(body, "ReturnValues", fields.RETURN_VALUES, "NONE")
     return _update(name, body, return_values=return_values, reporting=reporting_of(body))
 
 
@@ -294,14 +292,16 @@ def _legacy_condition(body: Body) -> Condition | None:
 
 
 def _returns_old(body: Body) -> bool:
-    returned = fields.choice(body, "ReturnValues", _RETURN_VALUES, "NONE")
+    returned = fields.choice(body, "ReturnValues", fields.RETURN_VALUES, "NONE")
     if returned not in ("NONE", "ALL_OLD"):
         raise fields.invalid("ReturnValues can only be ALL_OLD or NONE")
     return returned == "ALL_OLD"
 
 
 def _old_on_failure(body: Body) -> bool:
-    return fields.choice(body, "ReturnValuesOnConditionCheckFailure", _ON_FAILURE, "NONE") == "ALL_OLD"
+    return (
+        fields.choice(body, "ReturnValuesOnConditionCheckFailure", fields.RETURN_VALUES_ON_FAILURE, "NONE") == "ALL_OLD"
+    )
 
 
 def _require(condition: Condition | None, old: Item | None, return_old: bool) -> None:
