@@ -151,7 +151,7 @@ class TableOperations:
 
     def _description(self, transaction: ReadTransaction, table: Table, status: str) -> dict[str, Any]:
         arn = self._arn(table)
-        count, size = indexes.statistics(transaction, table.number)
+        count, size = tables.statistics(transaction, table)
         options = table.options
         description: dict[str, Any] = {
             "AttributeDefinitions": definitions_to_wire(table.schema, [index.schema for index in table.indexes]),

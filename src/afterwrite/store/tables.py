@@ -291,6 +291,17 @@ def scan_items(
         yield value[_ITEM.size :]
 
 
+def item_sizes(transaction: ReadTransaction, table: Table) -> Iterator[int]:
+    """The size in bytes of each item of the table, in the keys' order."""
+    for _, value in long_keys.scan(transaction, "items", *span(table.number)):
+        yield _ITEM.unpack_from(value)[0]
+
+
+def statistics(transaction: ReadTransaction, table: Table) -> tuple[int, int]:
+    """How many items the table has, and their size in bytes."""
+    return indexes.statistics(transaction, table.number)
+
+
 def scan_index(
     transaction: ReadTransaction, index: Index, low: bytes, high: bytes, *, reverse: bool = False
 ) -> Iterator[bytes]:

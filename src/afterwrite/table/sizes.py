@@ -71,14 +71,15 @@ def binary_size(text: str) -> int:
     return len(text) // 4 * 3 - text[-2:].count("=")
 
 
-def check_put_size(item: Mapping[str, AttributeValue]) -> None:
-    """Refuse an item too large to put, or an attribute name too long."""
+def check_put_size(item: Mapping[str, AttributeValue]) -> int:
+    """The size of an item to put. Refuses one that is too large, or an attribute name too long."""
     size = item_size(item)
     if size > NAME_BYTES_MAX:
         for name in item:
             check_name_size(name)
     if size > ITEM_BYTES_MAX:
         raise ServiceError("ValidationException", "Item size has exceeded the maximum allowed size")
+    return size
 
 
 def check_name_size(name: str) -> None:
