@@ -101,7 +101,7 @@ class Engine:
         with environment.read() as transaction:
             environment.state["catalog"] = tables.load_catalog(transaction)
         environment.write(lambda transaction: _declare_tables(transaction, self._app))
-        environment.write(lambda transaction: ledger.keep_note(transaction, "topology", topology(self._app)))
+        environment.write(lambda transaction: _keep_topology(transaction, self._app))
         # A table that was deleted and made anew would be another stream, and its routes would not run.
         operations = Operations(identity, protected=[table.name for table in self._app.tables])
         self.services = NativeServices(environment, operations, self._directory.files)
@@ -252,6 +252,17 @@ def _declare_tables(transaction: WriteTransaction, app: App) -> None:
             tables.set_ttl(transaction, declared.name, declared.ttl)
         if table.retention_s != declared.retention_hours * 3600:
             tables.set_retention(transaction, declared.name, declared.retention_hours * 3600)
+
+
+def _keep_topology(transaction: WriteTransaction, app: App) -> None:
+    """Keep what runs here; refuse the directory of another app, whose queues and lanes would wait unseen."""
+    kept = ledger.note(transaction, "topology")
+    if kept is not None and kept["app"] != app.name:
+        raise DeclarationError(
+            f"the data directory belongs to the app {kept['app']!r}, this is the app {app.name!r}: "
+            "choose another directory with --data"
+        )
+    ledger.keep_note(transaction, "topology", topology(app))
 
 
 def topology(app: App) -> Mapping[str, Any]:

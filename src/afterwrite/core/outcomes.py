@@ -67,6 +67,20 @@ def reason_of(failure: BaseException) -> str:
     except Exception:  # noqa: BLE001 - code that fails may fail at saying why, too
         text = "(without words: its __str__ fails)"
     reason = f"{name}: {text}" if text else name
+    if (place := _place_of(failure)) is not None:
+        reason += f" (at {place})"
     if len(reason) > _REASON_CHARACTERS_MAX:
         reason = f"{reason[:_REASON_CHARACTERS_MAX]}… ({len(reason)} characters)"
     return reason.encode("utf-8", "backslashreplace").decode()
+
+
+def _place_of(failure: BaseException) -> str | None:
+    """The file and line where the first failure behind this one was raised; the file's name without its folders."""
+    while failure.__cause__ is not None:
+        failure = failure.__cause__
+    traceback = failure.__traceback__
+    if traceback is None:
+        return None
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return f"{traceback.tb_frame.f_code.co_filename.rpartition('/')[2]}:{traceback.tb_lineno}"

@@ -37,13 +37,17 @@ class ParkedChange:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one batch of changes leads to: effects, parked changes, and the move of the position."""
+    """What one batch of changes leads to: effects, parked changes, and the move of the position.
+
+    `released` are parked changes that have run after all; a step that releases them moves no position.
+    """
 
     consumer: str
     before: int
     after: int
     placements: Sequence[Placement]
-    parked: Sequence[ParkedChange]
+    parked: Sequence[ParkedChange] = ()
+    released: Sequence[ParkedChange] = ()
 
 
 class ChangeSource(Protocol):
@@ -79,6 +83,10 @@ class StepSink(Protocol):
 
     def parked_lanes(self, consumer: str) -> frozenset[str]:
         """The lanes that are parked for the consumer."""
+        ...
+
+    def parked(self, consumer: str, lane: str, limit: int) -> Sequence[ParkedChange]:
+        """The first parked changes of a lane, in order, at most `limit`."""
         ...
 
     def commit(self, step: Step) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
+from afterwrite.core.changes import Change
 from afterwrite.core.outcomes import Park, reason_of
 from afterwrite.core.placements import Placement
 from afterwrite.core.ports import ChangeSource, ParkedChange, ReadChange, Step, StepSink
@@ -18,7 +20,8 @@ class Pipeline:
     """One consumer of one table's changes.
 
     A change whose route fails is parked with its lane; the lane's later changes are parked behind it, in order,
-    and every other lane goes on.
+    and every other lane goes on. At the start every parked lane is tried once more, in order, as the route may have
+    been mended.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class Pipeline:
         self._telemetry = telemetry
         self._position: int | None = None
         self._parked_lanes: frozenset[str] = frozenset()
+        self._to_redrive: list[str] | None = None
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be something to do."""
@@ -42,6 +46,11 @@ class Pipeline:
         if self._position is None:
             self._position = self._sink.position(self._consumer)
             self._parked_lanes = self._sink.parked_lanes(self._consumer)
+        if self._to_redrive is None:
+            self._to_redrive = sorted(self._parked_lanes)
+        if self._to_redrive:
+            self._redrive(self._to_redrive.pop(), self._position)
+            return 0.0
         batch = self._source.read(self._position, BATCH_CHANGES_MAX)
         if not batch:
             return None
@@ -55,6 +64,27 @@ class Pipeline:
         self._position, self._parked_lanes = step.after, parked_lanes
         return 0.0
 
+    def _redrive(self, lane: str, position: int) -> None:
+        """Run a parked lane's changes in order, as far as they go."""
+        while parked := self._sink.parked(self._consumer, lane, BATCH_CHANGES_MAX):
+            placements: list[Placement] = []
+            released: list[ParkedChange] = []
+            failed: ParkedChange | None = None
+            for each in parked:
+                placed = self._place(lane, each.change)
+                if isinstance(placed, Park):
+                    failed = replace(each, error=placed.reason)
+                    break
+                placements.extend(placed)
+                released.append(each)
+            again = [] if failed is None else [failed]
+            self._sink.commit(Step(self._consumer, position, position, placements, again, released))
+            if failed is not None:
+                self._telemetry.lane_parked(self._consumer, lane, str(failed.error))
+                return
+        self._parked_lanes -= {lane}
+        self._telemetry.lane_released(self._consumer, lane)
+
     def _plan(self, before: int, batch: Sequence[ReadChange]) -> tuple[Step, frozenset[str]]:
         placements: list[Placement] = []
         parked: list[ParkedChange] = []
@@ -63,7 +93,7 @@ class Pipeline:
             if each.lane in parked_lanes:
                 parked.append(ParkedChange(each.position, each.lane, each.change, None))
                 continue
-            placed = self._place(each)
+            placed = self._place(each.lane, each.change)
             if isinstance(placed, Park):
                 parked.append(ParkedChange(each.position, each.lane, each.change, placed.reason))
                 parked_lanes |= {each.lane}
@@ -72,9 +102,9 @@ class Pipeline:
                 placements.extend(placed)
         return Step(self._consumer, before, batch[-1].position, placements, parked), parked_lanes
 
-    def _place(self, each: ReadChange) -> list[Placement] | Park:
+    def _place(self, lane: str, change: Change) -> list[Placement] | Park:
         try:
-            effects = self._router.plan(each.change, each.lane)
+            effects = self._router.plan(change, lane)
             return [placement for effect in effects for placement in self._sink.place(effect)]
         except BaseException as error:  # noqa: BLE001 - a fault of the app's code parks its lane, whatever it is
             return Park(reason_of(error))

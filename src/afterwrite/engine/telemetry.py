@@ -15,6 +15,10 @@ class Telemetry:
         """A change failed for good; its lane waits."""
         self._warn("lane parked", consumer=consumer, lane=lane, reason=reason)
 
+    def lane_released(self, consumer: str, lane: str) -> None:
+        """A parked lane's changes have all run; it goes on."""
+        _LOG.info("lane released", extra={"fields": {"consumer": consumer, "lane": lane}})
+
     def invocation_failed(self, function: str, message_id: str, attempt: int, reason: str) -> None:
         """An attempt failed and is tried again."""
         self._warn("invocation failed", function=function, message_id=message_id, attempt=attempt, reason=reason)

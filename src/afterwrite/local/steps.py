@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from afterwrite.config import Identity
 from afterwrite.core.effects import StampedEffect
 from afterwrite.core.placements import Placement, ToArchive, ToQueue
-from afterwrite.core.ports import Step
-from afterwrite.core.wire import to_streams_record
+from afterwrite.core.ports import ParkedChange, Step
+from afterwrite.core.wire import from_streams_record, to_streams_record
 from afterwrite.local.fan_out import FanOut
 from afterwrite.store import archive, buffers, ledger, queues
 from afterwrite.store.buffers import NewRecord
@@ -39,11 +40,21 @@ class EmbeddedSteps:
         with self._environment.read() as transaction:
             return frozenset(each.lane for each in ledger.parked(transaction, consumer))
 
+    def parked(self, consumer: str, lane: str, limit: int) -> Sequence[ParkedChange]:
+        """The first parked changes of a lane, in order, at most `limit`."""
+        with self._environment.read() as transaction:
+            return [
+                ParkedChange(each.position, each.lane, from_streams_record(each.change, table=consumer), each.error)
+                for each in islice(ledger.parked(transaction, consumer, lane), limit)
+            ]
+
     def commit(self, step: Step) -> None:
         """Make the step happen, in one transaction."""
 
         def operation(transaction: WriteTransaction) -> None:
             ledger.advance_position(transaction, step.consumer, step.before, step.after)
+            for each in step.released:
+                ledger.unpark(transaction, step.consumer, each.lane, each.position)
             put_all(transaction, step.placements)
             for each in step.parked:
                 record = to_streams_record(each.change, region=self._identity.region)
