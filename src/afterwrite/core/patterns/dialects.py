@@ -35,12 +35,13 @@ class Dialect:
     number: Callable[[Any], float | None] = exact_double
     operand_magnitude_max: float | None = None
     characters_max: int = 4096
-    # The service measures how many partial matches a wildcard can have at once; it refuses six wildcards where
-    # recorded, and the exact measure is not documented.
-    wildcards_max: int = 5
+    # The service refuses wildcards that keep too many partial matches open at once ("fewer wildcard characters or
+    # fewer repeating character sequences"). The number is not documented; 11 are refused where recorded.
+    partial_matches_max: int = 10
 
 
-EVENTBRIDGE = Dialect("EventBridge")
+# The reference knows `exactly`, too: a string that is no address, whatever it looks like.
+EVENTBRIDGE = Dialect("EventBridge", operators=OPERATORS | {"exactly"})
 
 # S17: the filter sees a DynamoDB stream record.
 LAMBDA = Dialect(

@@ -130,12 +130,16 @@ class _Alternatives:
     dialect: Dialect
     texts: set[str] = field(default_factory=set)
     addresses: set[strings.Address] = field(default_factory=set)
+    blocks: list[strings.Block] = field(default_factory=list)
     prefixes: set[str] = field(default_factory=set)
     suffixes: set[str] = field(default_factory=set)
     constants: set[bool | None] = field(default_factory=set)
     numbers: set[float] = field(default_factory=set)
     number_texts: set[str] = field(default_factory=set)
     tests: list[Test] = field(default_factory=list)
+    # Whether numbers are compared, and whether some text is excluded.
+    numeric: bool = False
+    excluding: bool = False
     present: bool = False
     absent: bool = False
 
@@ -177,22 +181,40 @@ class _Alternatives:
         if number is None:
             self.number_texts.add(text(wanted))
         else:
+            self.numeric = True
             self.numbers.add(number)
 
     def leaf(self, source: Sequence[Any]) -> Leaf:
-        others = (self.addresses, self.suffixes, self.constants, self.numbers, self.number_texts, self.tests)
+        others = (
+            self.addresses,
+            self.blocks,
+            self.suffixes,
+            self.constants,
+            self.numbers,
+            self.number_texts,
+            self.tests,
+        )
         textual = not self.present and not any(others)
         return Leaf(
-            test=_either(self._parts()),
+            test=self._test(),
             absent=self.absent,
             texts=frozenset(self.texts) if textual and not self.prefixes else None,
             prefixes=frozenset(self.texts | self.prefixes) if textual else None,
             source=tuple(_plain(matcher) for matcher in source),
         )
 
-    def _parts(self) -> list[Test]:
+    def _test(self) -> Test:
         if self.present:
-            return [_anything]
+            return _anything
+        test = _either(self._parts())
+        if self.numeric or not (self.addresses or self.blocks):
+            # The services read a value as a number or as an address, and where a field's matchers ask for both,
+            # as a number: then no address matches (P9).
+            return test
+        # An address is then no text any more: no affix sees it, and it differs from every excluded text (P9).
+        return strings.by_address(self.addresses, self.blocks, test, otherwise=self.excluding)
+
+    def _parts(self) -> list[Test]:
         parts: list[Test] = []
         if self.texts:
             parts.append(frozenset(self.texts).__contains__)
@@ -204,8 +226,6 @@ class _Alternatives:
             parts.append(_is_constant(self.constants))
         if self.numbers or self.number_texts:
             parts.append(_is_number_among(self.numbers, self.number_texts, self.dialect))
-        if self.addresses:
-            parts.append(strings.is_one_of(self.addresses))
         return parts + self.tests
 
 
@@ -261,10 +281,13 @@ def _like(alternatives: _Alternatives, operand: Any) -> Test:
         stretches = strings.split_wildcard(pattern)
     except ValueError as error:
         alternatives.refuse(f"in a wildcard, {error}", pattern)
-    most = alternatives.dialect.wildcards_max
-    if len(stretches) - 1 > most:
-        alternatives.refuse(f"at most {most} stars in a wildcard", pattern)
+    if strings.partial_matches(stretches) > alternatives.dialect.partial_matches_max:
+        alternatives.refuse("a wildcard with fewer stars, or fewer stars before one and the same character", pattern)
     return strings.like(stretches)
+
+
+def _exactly(alternatives: _Alternatives, operand: Any) -> None:
+    alternatives.texts.add(alternatives.text_operand("exactly", operand))
 
 
 def _exists(alternatives: _Alternatives, operand: Any) -> None:
@@ -282,12 +305,13 @@ def _cidr(alternatives: _Alternatives, operand: Any) -> None:
         block = strings.network(literal)
     except ValueError as error:
         alternatives.refuse(f"in a cidr, {error}", literal)
-    alternatives.tests.append(strings.within(block))
+    alternatives.blocks.append(block)
 
 
 def _numeric(alternatives: _Alternatives, operand: Any) -> None:
     if not is_array(operand) or len(operand) not in (2, 4):
         alternatives.refuse("numeric with one comparison, or a lower and an upper bound", operand)
+    alternatives.numeric = True
     first, bound = operand[0], _bound(alternatives, operand[1])
     if len(operand) == 2:
         if first == "=":
@@ -340,13 +364,16 @@ def _between(number: _Number, bottom: float, with_bottom: bool, top: float, with
 def _anything_but(alternatives: _Alternatives, operand: Any) -> None:
     pairs = pairs_of(operand)
     if pairs is not None:
+        alternatives.excluding = True
         alternatives.tests.append(_anything_but_operator(alternatives, operand, pairs))
         return
     excluded = list(operand) if is_array(operand) else [operand]
     if excluded and all(isinstance(value, str) for value in excluded):
+        alternatives.excluding = True
         texts = frozenset(excluded)
         alternatives.tests.append(lambda value: value not in texts)
     elif excluded and all(_is_number(value) for value in excluded):
+        alternatives.numeric = True
         numbers = frozenset(_bound(alternatives, value) for value in excluded)
         number = alternatives.dialect.number
         # No double is None, so what is no number passes.
@@ -383,6 +410,7 @@ _OPERATORS: dict[str, Callable[[_Alternatives, Any], None]] = {
     "anything-but": _anything_but,
     "cidr": _cidr,
     "equals-ignore-case": _equals_ignore_case,
+    "exactly": _exactly,
     "exists": _exists,
     "numeric": _numeric,
     "prefix": _prefix,
