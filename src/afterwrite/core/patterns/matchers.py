@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from afterwrite.core.patterns import strings
 from afterwrite.core.patterns.dialects import EVENTBRIDGE, Dialect
-from afterwrite.core.patterns.numeric import text
+from afterwrite.core.patterns.numeric import exact_double, text
 from afterwrite.core.patterns.strings import Test
 from afterwrite.errors import InvalidPattern
 
@@ -41,18 +41,22 @@ class ObjectPairs(list[tuple[str, Any]]):
     """An object of a pattern's text as its pairs, so that repeated keys are seen (P7)."""
 
 
+TraitKind = Literal["text", "prefix", "suffix", "number", "constant"]
+Trait = tuple[TraitKind, Any]
+"""What a value is, or how a text begins or ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """What a pattern asks of the values at one path.
 
-    `test` is the predicate on a scalar that is present; `absent` says whether no value at all will do. `texts`
-    and `prefixes` are what every text that passes is equal to, or starts with; `None` where that is not so.
+    `test` is the predicate on a scalar that is present; `absent` says whether no value at all will do. A value that
+    passes has one of the `traits`; `None` where that cannot be said.
     """
 
     test: Test
     absent: bool
-    texts: frozenset[str] | None
-    prefixes: frozenset[str] | None
+    traits: frozenset[Trait] | None
     source: tuple[Any, ...]
 
 
@@ -136,6 +140,8 @@ class _Alternatives:
     constants: set[bool | None] = field(default_factory=set)
     numbers: set[float] = field(default_factory=set)
     number_texts: set[str] = field(default_factory=set)
+    wildcards: list[Test] = field(default_factory=list)
+    wildcard_traits: set[Trait] = field(default_factory=set)
     tests: list[Test] = field(default_factory=list)
     # Whether numbers are compared, and whether some text is excluded.
     numeric: bool = False
@@ -185,23 +191,25 @@ class _Alternatives:
             self.numbers.add(number)
 
     def leaf(self, source: Sequence[Any]) -> Leaf:
-        others = (
-            self.addresses,
-            self.blocks,
-            self.suffixes,
-            self.constants,
-            self.numbers,
-            self.number_texts,
-            self.tests,
-        )
-        textual = not self.present and not any(others)
         return Leaf(
             test=self._test(),
             absent=self.absent,
-            texts=frozenset(self.texts) if textual and not self.prefixes else None,
-            prefixes=frozenset(self.texts | self.prefixes) if textual else None,
+            traits=self._traits(),
             source=tuple(_plain(matcher) for matcher in source),
         )
+
+    def _traits(self) -> frozenset[Trait] | None:
+        numbered = self.numbers and self.dialect.number is not exact_double
+        if self.present or numbered or any((self.addresses, self.blocks, self.number_texts, self.tests)):
+            return None
+        kinds: dict[TraitKind, set[Any]] = {
+            "text": self.texts,
+            "prefix": self.prefixes,
+            "suffix": self.suffixes,
+            "number": self.numbers,
+            "constant": self.constants,
+        }
+        return frozenset((kind, value) for kind, values in kinds.items() for value in values) | self.wildcard_traits
 
     def _test(self) -> Test:
         if self.present:
@@ -226,7 +234,7 @@ class _Alternatives:
             parts.append(_is_constant(self.constants))
         if self.numbers or self.number_texts:
             parts.append(_is_number_among(self.numbers, self.number_texts, self.dialect))
-        return parts + self.tests
+        return parts + self.wildcards + self.tests
 
 
 def compile_leaf(matchers: Sequence[Any], path: str, dialect: Dialect) -> Leaf:
@@ -272,10 +280,13 @@ def _equals_ignore_case(alternatives: _Alternatives, operand: Any) -> None:
 
 
 def _wildcard(alternatives: _Alternatives, operand: Any) -> None:
-    alternatives.tests.append(_like(alternatives, operand))
+    stretches = _stretches(alternatives, operand)
+    alternatives.wildcards.append(strings.like(stretches))
+    head, tail = stretches[0], stretches[-1]
+    alternatives.wildcard_traits.add(("suffix", tail) if tail and not head else ("prefix", head))
 
 
-def _like(alternatives: _Alternatives, operand: Any) -> Test:
+def _stretches(alternatives: _Alternatives, operand: Any) -> list[str]:
     pattern = alternatives.text_operand("wildcard", operand)
     try:
         stretches = strings.split_wildcard(pattern)
@@ -283,7 +294,7 @@ def _like(alternatives: _Alternatives, operand: Any) -> Test:
         alternatives.refuse(f"in a wildcard, {error}", pattern)
     if strings.partial_matches(stretches) > alternatives.dialect.partial_matches_max:
         alternatives.refuse("a wildcard with fewer stars, or fewer stars before one and the same character", pattern)
-    return strings.like(stretches)
+    return stretches
 
 
 def _exactly(alternatives: _Alternatives, operand: Any) -> None:
@@ -400,7 +411,7 @@ def _anything_but_operator(alternatives: _Alternatives, operand: Any, pairs: Seq
     elif operator == "suffix":
         unwanted = strings.ends_with(texts)
     elif operator == "wildcard":
-        unwanted = _either([_like(alternatives, wanted) for wanted in texts])
+        unwanted = _either([strings.like(_stretches(alternatives, wanted)) for wanted in texts])
     else:
         unwanted = _either([strings.equals_ignoring_case(wanted) for wanted in texts])
     return lambda value: not unwanted(value)
