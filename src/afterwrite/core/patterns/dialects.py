@@ -23,7 +23,8 @@ class Dialect:
     `operators` are the keys of match objects; `anything_but` those that may stand inside `anything-but`;
     `affixes_ignore_case` allows `{"prefix": {"equals-ignore-case": ...}}`; `nested` allows objects below the top
     level; `roots` are the allowed top-level fields (`None`: any); `number` makes a number comparable, or says
-    `None` where numeric operators cannot see it; `operand_magnitude_max` bounds the operands of `numeric`.
+    `None` where numeric operators cannot see it; `operand_magnitude_max` bounds the operands of `numeric`;
+    `reads_numbers_or_addresses` says that a field whose matchers compare numbers compares no addresses (P9).
     """
 
     name: str
@@ -32,7 +33,8 @@ class Dialect:
     affixes_ignore_case: bool = True
     nested: bool = True
     roots: frozenset[str] | None = None
-    number: Callable[[Any], float | None] = exact_double
+    number: Callable[[Any], Any] = exact_double
+    reads_numbers_or_addresses: bool = True
     operand_magnitude_max: float | None = None
     characters_max: int = 4096
     # The service refuses wildcards that keep too many partial matches open at once ("fewer wildcard characters or

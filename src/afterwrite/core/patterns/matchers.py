@@ -138,12 +138,12 @@ class _Alternatives:
     prefixes: set[str] = field(default_factory=set)
     suffixes: set[str] = field(default_factory=set)
     constants: set[bool | None] = field(default_factory=set)
-    numbers: set[float] = field(default_factory=set)
+    numbers: set[Any] = field(default_factory=set)
     number_texts: set[str] = field(default_factory=set)
     wildcards: list[Test] = field(default_factory=list)
     wildcard_traits: set[Trait] = field(default_factory=set)
     tests: list[Test] = field(default_factory=list)
-    # Whether numbers are compared, and whether some text is excluded.
+    # Whether numbers are compared, and whether some value is excluded.
     numeric: bool = False
     excluding: bool = False
     present: bool = False
@@ -215,7 +215,7 @@ class _Alternatives:
         if self.present:
             return _anything
         test = _either(self._parts())
-        if self.numeric or not (self.addresses or self.blocks):
+        if not (self.addresses or self.blocks) or (self.numeric and self.dialect.reads_numbers_or_addresses):
             # The services read a value as a number or as an address, and where a field's matchers ask for both,
             # as a number: then no address matches (P9).
             return test
@@ -341,7 +341,7 @@ def _numeric(alternatives: _Alternatives, operand: Any) -> None:
     alternatives.tests.append(_between(alternatives.dialect.number, bound, first == ">=", top, second == "<="))
 
 
-def _bound(alternatives: _Alternatives, operand: Any) -> float:
+def _bound(alternatives: _Alternatives, operand: Any) -> Any:
     if not _is_number(operand):
         alternatives.refuse("a number to compare with", operand)
     most = alternatives.dialect.operand_magnitude_max
@@ -353,8 +353,8 @@ def _bound(alternatives: _Alternatives, operand: Any) -> float:
     return number
 
 
-_Number = Callable[[Any], float | None]
-_COMPARISONS: dict[str, Callable[[_Number, float], Test]] = {
+_Number = Callable[[Any], Any]
+_COMPARISONS: dict[str, Callable[[_Number, Any], Test]] = {
     "<": lambda number, bound: lambda value: (n := number(value)) is not None and n < bound,
     "<=": lambda number, bound: lambda value: (n := number(value)) is not None and n <= bound,
     ">": lambda number, bound: lambda value: (n := number(value)) is not None and n > bound,
@@ -362,7 +362,7 @@ _COMPARISONS: dict[str, Callable[[_Number, float], Test]] = {
 }
 
 
-def _between(number: _Number, bottom: float, with_bottom: bool, top: float, with_top: bool) -> Test:
+def _between(number: _Number, bottom: Any, with_bottom: bool, top: Any, with_top: bool) -> Test:
     def matches(value: Any) -> bool:
         found = number(value)
         if found is None or not bottom <= found <= top:
@@ -384,7 +384,7 @@ def _anything_but(alternatives: _Alternatives, operand: Any) -> None:
         texts = frozenset(excluded)
         alternatives.tests.append(lambda value: value not in texts)
     elif excluded and all(_is_number(value) for value in excluded):
-        alternatives.numeric = True
+        alternatives.numeric = alternatives.excluding = True
         numbers = frozenset(_bound(alternatives, value) for value in excluded)
         number = alternatives.dialect.number
         # No double is None, so what is no number passes.
@@ -463,7 +463,7 @@ def _is_constant(wanted: set[bool | None]) -> Test:
     return lambda value: (value is True and true) or (value is False and false) or (value is None and null)
 
 
-def _is_number_among(numbers: set[float], texts: set[str], dialect: Dialect) -> Test:
+def _is_number_among(numbers: set[Any], texts: set[str], dialect: Dialect) -> Test:
     wanted, written, number = frozenset(numbers), frozenset(texts), dialect.number
     if not written:
         return lambda value: number(value) in wanted
