@@ -303,3 +303,4 @@ def test_explain_names_fields_that_only_different_elements_have() -> None:
     pattern = compile({"items": {"id": [1], "paid": [True]}})
     event = orjson.loads('{"items": [{"id": 1}, {"id": 2, "paid": true}]}')
     assert [(m.path, m.found) for m in pattern.explain(event)] == [("items.id", (1, 2)), ("items.paid", (True,))]
+    assert str(pattern.explain(event)[0]) == "items.id: expected [1], found 1, 2, in different elements of an array"

@@ -32,17 +32,22 @@ _Step = tuple[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Why a field keeps an event from matching: the matchers it must meet, and the values found there."""
+    """Why a field keeps an event from matching: the matchers it must meet, and the values found there.
+
+    `apart` says that the field alone would do, but in another element of an array than the other fields (P5).
+    """
 
     path: str
     expected: tuple[Any, ...]
     found: tuple[Any, ...]
+    apart: bool = False
 
     def __str__(self) -> str:
         expected = f"{self.path}: expected {list(self.expected)!r}"
         if not self.found:
             return f"{expected}, found nothing"
-        return f"{expected}, found {', '.join(map(repr, self.found))}"
+        where = ", in different elements of an array" if self.apart else ""
+        return f"{expected}, found {', '.join(map(repr, self.found))}{where}"
 
 
 class Pattern:
@@ -82,7 +87,7 @@ class Pattern:
     def explain(self, event: Mapping[str, Any]) -> tuple[Mismatch, ...]:
         """The fields that keep `event` from matching, in the alternative that is closest; empty if it matches.
 
-        Where each field alone would do, but only in different elements of an array, all of them are named.
+        Where each field alone would do, but only in different elements of an array, those in arrays are named.
         """
         fields = self._tree.fields(event)
         closest: tuple[Mismatch, ...] = ()
@@ -90,7 +95,13 @@ class Pattern:
             if consistent(branch, fields):
                 return ()
             failing = [condition for condition in branch if not consistent((condition,), fields)]
-            mismatches = tuple(_mismatch(condition, fields) for condition in failing or branch)
+            if failing:
+                mismatches = tuple(_mismatch(condition, fields) for condition in failing)
+            else:
+                inside = [
+                    condition for condition in branch if any(chain for _, chain in fields.get(condition.path, ()))
+                ]
+                mismatches = tuple(_mismatch(condition, fields, apart=True) for condition in inside)
             if not closest or len(mismatches) < len(closest):
                 closest = mismatches
         return closest
@@ -114,9 +125,9 @@ def _shared(branches: tuple[Branch, ...]) -> dict[str, Leaf]:
     return shared
 
 
-def _mismatch(condition: Condition, fields: Fields) -> Mismatch:
+def _mismatch(condition: Condition, fields: Fields, *, apart: bool = False) -> Mismatch:
     found = tuple(value for value, _ in fields.get(condition.path, ()))
-    return Mismatch(condition.path, condition.leaf.source, found)
+    return Mismatch(condition.path, condition.leaf.source, found, apart)
 
 
 def _either(common: Walk, alternatives: Sequence[Walk]) -> Walk:
