@@ -66,6 +66,8 @@ def test_what_is_unknown_or_invalid_changes_nothing(together: PatternSet) -> Non
         ({"prefix": "ab"}, "abc"),
         ({"suffix": "bc"}, "abc"),
         ({"wildcard": "a*c"}, "abc"),
+        ({"equals-ignore-case": "aBC"}, "AbC"),
+        ({"equals-ignore-case": "É"}, "é"),
         ({"wildcard": "*bc"}, "abc"),
         ({"wildcard": "*b*"}, "abc"),
         ({"numeric": [">", 1]}, 2),

@@ -41,9 +41,9 @@ class ObjectPairs(list[tuple[str, Any]]):
     """An object of a pattern's text as its pairs, so that repeated keys are seen (P7)."""
 
 
-TraitKind = Literal["text", "prefix", "suffix", "number", "constant"]
+TraitKind = Literal["text", "folded", "prefix", "suffix", "number", "constant"]
 Trait = tuple[TraitKind, Any]
-"""What a value is, or how a text begins or ends."""
+"""What a value is, what a text's lower case is, or how it begins or ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,8 @@ class _Alternatives:
     constants: set[bool | None] = field(default_factory=set)
     numbers: set[Any] = field(default_factory=set)
     number_texts: set[str] = field(default_factory=set)
-    wildcards: list[Test] = field(default_factory=list)
-    wildcard_traits: set[Trait] = field(default_factory=set)
+    traced: list[Test] = field(default_factory=list)
+    traces: set[Trait] = field(default_factory=set)
     tests: list[Test] = field(default_factory=list)
     # Whether numbers are compared, and whether some value is excluded.
     numeric: bool = False
@@ -209,7 +209,7 @@ class _Alternatives:
             "number": self.numbers,
             "constant": self.constants,
         }
-        return frozenset((kind, value) for kind, values in kinds.items() for value in values) | self.wildcard_traits
+        return frozenset((kind, value) for kind, values in kinds.items() for value in values) | self.traces
 
     def _test(self) -> Test:
         if self.present:
@@ -234,7 +234,7 @@ class _Alternatives:
             parts.append(_is_constant(self.constants))
         if self.numbers or self.number_texts:
             parts.append(_is_number_among(self.numbers, self.number_texts, self.dialect))
-        return parts + self.wildcards + self.tests
+        return parts + self.traced + self.tests
 
 
 def compile_leaf(matchers: Sequence[Any], path: str, dialect: Dialect) -> Leaf:
@@ -276,14 +276,18 @@ def _ignoring_case(alternatives: _Alternatives, operator: str, operand: Any) -> 
 
 def _equals_ignore_case(alternatives: _Alternatives, operand: Any) -> None:
     wanted = alternatives.text_operand("equals-ignore-case", operand)
-    alternatives.tests.append(strings.equals_ignoring_case(wanted))
+    if wanted.isascii():
+        alternatives.traced.append(strings.equals_ignoring_case(wanted))
+        alternatives.traces.add(("folded", wanted.lower()))
+    else:
+        alternatives.tests.append(strings.equals_ignoring_case(wanted))
 
 
 def _wildcard(alternatives: _Alternatives, operand: Any) -> None:
     stretches = _stretches(alternatives, operand)
-    alternatives.wildcards.append(strings.like(stretches))
+    alternatives.traced.append(strings.like(stretches))
     head, tail = stretches[0], stretches[-1]
-    alternatives.wildcard_traits.add(("suffix", tail) if tail and not head else ("prefix", head))
+    alternatives.traces.add(("suffix", tail) if tail and not head else ("prefix", head))
 
 
 def _stretches(alternatives: _Alternatives, operand: Any) -> list[str]:

@@ -39,6 +39,7 @@ class _PathIndex:
     def __init__(self) -> None:
         self.drawers: dict[_Kind, dict[Any, _Names]] = {
             "text": {},
+            "folded": {},
             "prefix": {},
             "suffix": {},
             "number": {},
@@ -74,16 +75,18 @@ class _PathIndex:
 
     def collector(self) -> _ValueCollector:
         """It stays true as patterns come and go."""
-        texts, prefixes, suffixes = (self.drawers[kind] for kind in ("text", "prefix", "suffix"))
+        texts, folded, prefixes, suffixes = (self.drawers[kind] for kind in ("text", "folded", "prefix", "suffix"))
         numbers, constants, present = (self.drawers[kind] for kind in ("number", "constant", "present"))
         prefix_lengths, suffix_lengths = self.affixes["prefix"], self.affixes["suffix"]
 
         def collect(value: Any, names: _Names) -> None:
             if present:
                 names |= present[None]
-            if type(value) is str or isinstance(value, str):
+            if isinstance(value, str):
                 if value in texts:
                     names |= texts[value]
+                if folded and (found := folded.get(value.lower())) is not None:
+                    names |= found
                 for length in prefix_lengths:
                     if (found := prefixes.get(value[:length])) is not None:
                         names |= found
@@ -228,43 +231,41 @@ def _collector(paths: Sequence[_Path]) -> tuple[_Collector, set[str]]:
     for steps, collect_value in paths:
         if len(steps) > 1:
             below.setdefault(steps[0], []).append((steps[1:], collect_value))
-    values = {steps[0]: collect_value for steps, collect_value in paths if len(steps) == 1 and collect_value}
     reached = {steps[0] for steps, _ in paths}
     # The keys that would stand for several steps.
     dotted: set[str] = set()
-    objects: dict[str, _Collector] = {}
+    collectors: dict[str, tuple[_ValueCollector | None, _Collector | None]] = {
+        steps[0]: (collect_value, None) for steps, collect_value in paths if len(steps) == 1 and collect_value
+    }
     for step, inner in below.items():
         collect_inner, inner_reached = _collector(inner)
         dotted.update(f"{step}.{path}" for path in inner_reached)
         if any(len(steps) > 1 or collect_value is not None for steps, collect_value in inner):
-            objects[step] = collect_inner
+            collectors[step] = (collectors[step][0] if step in collectors else None, collect_inner)
 
     def collect(fields: dict[str, Any], names: _Names) -> bool:
         if dotted and not fields.keys().isdisjoint(dotted):
             return False
-        for key in values if len(values) < len(fields) else fields:
-            if key not in values or key not in fields:
+        for key in collectors if len(collectors) < len(fields) else fields:
+            if key not in collectors or key not in fields:
                 continue
             value = fields[key]
+            collect_value, collect_inner = collectors[key]
             if type(value) in SCALARS:
-                values[key](value, names)
-            elif not _collect_scalars(value, values[key], names):
-                return False
-        for key in objects if len(objects) < len(fields) else fields:
-            inner = fields.get(key)
-            if type(inner) is dict:
-                if key in objects and not objects[key](inner, names):
+                if collect_value is not None:
+                    collect_value(value, names)
+            elif type(value) is dict:
+                if collect_inner is not None and not collect_inner(value, names):
                     return False
-            elif key in objects and type(inner) not in SCALARS:
+            elif collect_inner is not None or collect_value is None or not _collect_all(value, collect_value, names):
                 return False
         return True
 
     return collect, reached | dotted
 
 
-def _collect_scalars(value: Any, collect_value: _ValueCollector, names: _Names) -> bool:
-    if type(value) is dict:
-        return True
+def _collect_all(value: Any, collect_value: _ValueCollector, names: _Names) -> bool:
+    """The names that an array of scalars leads to; false where it is no such array."""
     if type(value) is not list:
         return False
     for element in value:
