@@ -39,7 +39,8 @@ def test(pattern: str, /, *events: Source, dialect: DialectName = "eventbridge",
     events
         Files of events: one as JSON, several as a JSON array or as JSON lines. `-` is standard input.
     dialect
-        The service whose language it is. What the service refuses is refused here.
+        The service whose language it is: eventbridge, lambda, pipes, sns-attributes or sns-body. What the service
+        refuses is refused here.
     json
         Print one JSON object an event.
     """
@@ -75,7 +76,8 @@ def explain(pattern: str, event: Source, /, *, dialect: DialectName = "eventbrid
     event
         The event: JSON text, the file that it is in, or `-` for standard input.
     dialect
-        The service whose language it is. What the service refuses is refused here.
+        The service whose language it is: eventbridge, lambda, pipes, sns-attributes or sns-body. What the service
+        refuses is refused here.
     json
         Print one JSON object.
     """
