@@ -239,6 +239,20 @@ def test_p8_wildcards_may_have_many_stars_before_different_characters(wildcard: 
     assert leaf([{"wildcard": wildcard}])(wildcard.replace("*", "x"))
 
 
+_TAKEN = (
+    '{"a": [{"numeric": ["=", 1E-320]}, {"numeric": [">=", -4e-8, "<", 3.3E-7]}]}',
+    '{"a": [{"anything-but": {"equals-ignore-case": ["x", ""]}}, {"anything-but": {"wildcard": ["x*y", ""]}}]}',
+    '{"a": [{"prefix": ""}, {"suffix": ""}, {"equals-ignore-case": ""}, {"wildcard": ""}, ""]}',
+    '{"a": [12345678901234567890, 1e400, -0.0, null]}',
+    '{"exists": {"prefix": ["x"]}, "": ["x"], "$and": [1]}',
+)
+
+
+@pytest.mark.parametrize("pattern", _TAKEN)
+def test_what_looks_odd_and_is_taken(pattern: str) -> None:
+    compile(pattern)
+
+
 _REFUSED: list[tuple[Any, str]] = [
     ("[]", "at the top: expected an object, found []"),
     ("{}", "at the top: expected an object with at least one field, found {}"),
@@ -265,6 +279,12 @@ _REFUSED: list[tuple[Any, str]] = [
     ({"a": [{"numeric": [["<"], 1]}]}, "numeric with one of"),
     ({"a": [{"numeric": [">", 1, "<", 1]}]}, "a range whose lower bound is below its upper bound"),
     ({"a": [{"numeric": ["<", 1, ">", 0]}]}, 'a range from ">" or ">=" to "<" or "<="'),
+    ('{"a": [{"numeric": ["=", 1E309]}]}', "a number that a double holds exactly"),
+    ('{"a": [{"numeric": ["<", 1E-325]}]}', "a number that a double holds exactly"),
+    ('{"a": [{"anything-but": 1E309}]}', "a number that a double holds exactly"),
+    ('{"a": [{"anything-but": {"prefix": "x", "a": 1}}]}', "anything-but with strings or numbers, or one of"),
+    ('{"a": [{"prefix": {"equals-ignore-case": ["x"]}}]}', "equals-ignore-case with a string"),
+    ({"a": [{"exactly": 33}]}, "exactly with a string"),
     ({"a": [{"numeric": ["=", 2**60]}]}, "a number that a double holds exactly"),
     ({"a": [{"anything-but": []}]}, "anything-but with strings only or with numbers only, found []"),
     ({"a": [{"anything-but": ["x", 1]}]}, "anything-but with strings only or with numbers only"),
