@@ -87,6 +87,8 @@ def compile_condition(matchers: Matchers, path: str) -> Callable[[Any], bool]:
     test, absent = compiled.test, compiled.absent
 
     def holds(value: Any) -> bool:
+        if isinstance(value, str):
+            return test(value)
         if value is ABSENT or isinstance(value, dict):
             return absent
         if isinstance(value, ARRAYS):
