@@ -7,13 +7,14 @@ import json
 import sys
 from collections.abc import Callable
 
-from bench import flows, latency, put
+from bench import flows, latency, patterns, put
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
     "put": put.measure,
     "latency": latency.measure,
     "flows": flows.measure,
+    "patterns": patterns.measure,
 }
 
 

@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING
 
 from afterwrite.app import App, Key
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE, Change
+from afterwrite.core.conditions import (
+    absent,
+    anything_but,
+    at_least,
+    at_most,
+    exists,
+    less_than,
+    more_than,
+    prefix,
+    suffix,
+)
 from afterwrite.core.effects import Effect
 from afterwrite.core.invocations import Check, Context, Delete, Message, Put, Update, between
-from afterwrite.core.routes import prefix
 from afterwrite.errors import (
     AfterwriteError,
     ConditionalCheckFailed,
@@ -38,9 +48,17 @@ __all__ = [
     "Put",
     "TransactionCanceled",
     "Update",
+    "absent",
+    "anything_but",
+    "at_least",
+    "at_most",
     "between",
+    "exists",
+    "less_than",
+    "more_than",
     "open_data",
     "prefix",
+    "suffix",
 ]
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, VIEW_TYPES
+from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.filter_policy import FilterPolicy
 from afterwrite.core.invocations import Context, Message
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.patterns import Pattern
 from afterwrite.core.patterns import compile as compile_pattern
-from afterwrite.core.routes import Guard, Handler, Matchers, Route, Router
+from afterwrite.core.routes import Guard, Handler, Route, Router
 from afterwrite.errors import DeclarationError
 
 KeyType: TypeAlias = Literal["S", "N", "B"]
@@ -66,8 +67,9 @@ class Table:
     ) -> Callable[[Handler], Handler]:
         """Declare the decorated pure function as a route, for the changes that meet every condition given.
 
-        Without event names, for all of them. Conditions are matchers of event patterns: `"META"`,
-        `prefix("TURN#")`, a list of alternatives. `changed` names attributes of which one must differ.
+        Without event names, for all of them. Conditions are on Python values, by the matchers of event patterns:
+        `"META"`, `prefix("TURN#")`, `less_than(10)`, `between(1, 5)` for numbers, a list of alternatives. `changed`
+        names attributes of which one must differ.
         """
         for name in event_names:
             if name not in EVENT_NAMES:

@@ -13,7 +13,17 @@ from afterwrite.cli import main
 from cli.conftest import Run
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
-COMMANDS = ["run", "status", "tail", "dead-letters", "replay", "audit verify", "demo"]
+COMMANDS = [
+    "run",
+    "status",
+    "tail",
+    "dead-letters",
+    "replay",
+    "audit verify",
+    "pattern test",
+    "pattern explain",
+    "demo",
+]
 
 
 def run_here(arguments: Sequence[str]) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE, Change
+from afterwrite.core.conditions import prefix
 from afterwrite.core.effects import Enqueue, StampedEffect
-from afterwrite.core.routes import Guard, Handler, Route, RouteFailed, Router, prefix
+from afterwrite.core.routes import Guard, Handler, Route, RouteFailed, Router
 from afterwrite.errors import DeclarationError
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App as CommandLine
 from cyclopts import CycloptsError
 
-from afterwrite.cli import audit, dead_letters, demo, replay, running, status, tail
+from afterwrite.cli import audit, dead_letters, demo, patterns, replay, running, status, tail
 from afterwrite.cli.help_text import PlainHelp
 from afterwrite.errors import AfterwriteError
 
@@ -29,6 +29,7 @@ command_line.command(tail.tail)
 command_line.command(dead_letters.dead_letters)
 command_line.command(replay.replay)
 command_line.command(audit.command_line)
+command_line.command(patterns.command_line)
 command_line.command(demo.demo)
 
 

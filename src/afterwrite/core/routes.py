@@ -7,33 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from afterwrite.core.changes import EVENT_NAMES, Change
+from afterwrite.core.conditions import Matchers, compile_condition
 from afterwrite.core.effects import EFFECT_TYPES, Effect, StampedEffect, stamp
 from afterwrite.core.outcomes import reason_of
-from afterwrite.core.patterns import ABSENT, leaf
+from afterwrite.core.patterns import ABSENT
 from afterwrite.errors import DeclarationError
 
 RouteResult: TypeAlias = Effect | Iterable[Effect] | None
 Handler: TypeAlias = Callable[[Change], RouteResult]
-Matchers: TypeAlias = str | int | bool | Mapping[str, Any] | Sequence[Any] | None
-
-
-def prefix(text: str) -> Mapping[str, str]:
-    """Matches text that starts with `text`."""
-    return {"prefix": text}
-
-
-def _condition(matchers: Matchers) -> Callable[[Any], bool]:
-    is_list = isinstance(matchers, Sequence) and not isinstance(matchers, str)
-    return leaf(matchers if is_list else [matchers])  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
 class Guard:
     """When a route runs: every condition given must hold.
 
-    `keys` conditions are on key attributes by name, `old` and `new` on attributes of the images; values are
-    the matchers of event patterns (`prefix("TURN#")`, `"META"`, a list of alternatives). `changed` names
-    attributes of which at least one must differ between the images.
+    `keys` conditions are on key attributes by name, `old` and `new` on attributes of the images as Python values
+    (`"META"`, `prefix("TURN#")`, `less_than(10)`, a list of alternatives). `changed` names attributes of which at
+    least one must differ between the images.
     """
 
     event_names: frozenset[str] = frozenset(EVENT_NAMES)
@@ -44,9 +34,7 @@ class Guard:
 
     def compile(self) -> Callable[[Change], bool]:
         """The guard as one predicate, its matchers compiled."""
-        keys = [(name, _condition(matchers)) for name, matchers in self.keys.items()]
-        old = [(name, _condition(matchers)) for name, matchers in self.old.items()]
-        new = [(name, _condition(matchers)) for name, matchers in self.new.items()]
+        keys, old, new = _compiled("keys", self.keys), _compiled("old", self.old), _compiled("new", self.new)
         event_names, changed = self.event_names, self.changed
 
         def admits(change: Change) -> bool:
@@ -63,6 +51,10 @@ class Guard:
             return all(holds((change.old or {}).get(name, ABSENT)) for name, holds in old)
 
         return admits
+
+
+def _compiled(image: str, conditions: Mapping[str, Matchers]) -> list[tuple[str, Callable[[Any], bool]]]:
+    return [(name, compile_condition(matchers, f"{image}.{name}")) for name, matchers in conditions.items()]
 
 
 @dataclass(frozen=True, slots=True)

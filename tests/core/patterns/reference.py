@@ -17,7 +17,27 @@ def slow_matches(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
 
 
 def slow_leaf(matchers: list[Any], value: Any) -> bool:
-    return any(_one(matcher, value) for matcher in matchers)
+    numeric = any(map(_compares_numbers, matchers))
+    by_address = [matcher for matcher in matchers if _compares_addresses(matcher)]
+    if numeric or not by_address or not isinstance(value, str) or _address(value) is None:
+        return any(_one(matcher, value) for matcher in matchers if not (numeric and matcher in by_address))
+    # Read as an address, the value is no text any more: it differs from every excluded one, and no affix sees it.
+    seen_by = [m for m in matchers if m in by_address or (isinstance(m, dict) and "exists" in m)]
+    excluding = any(isinstance(matcher, dict) and "anything-but" in matcher for matcher in matchers)
+    return excluding or any(_one(matcher, value) for matcher in seen_by)
+
+
+def _compares_numbers(matcher: Any) -> bool:
+    if not isinstance(matcher, dict):
+        return _is_number(matcher)
+    excluded = matcher.get("anything-but")
+    return "numeric" in matcher or any(map(_is_number, excluded if isinstance(excluded, list) else [excluded]))
+
+
+def _compares_addresses(matcher: Any) -> bool:
+    return (
+        "cidr" in matcher if isinstance(matcher, dict) else isinstance(matcher, str) and _address(matcher) is not None
+    )
 
 
 def _branches(pattern: Mapping[str, Any]) -> list[dict[str, list[Any]]]:

@@ -84,6 +84,9 @@ def test_compiling_is_quick_however_deep_wide_or_forked() -> None:
         forked = {f"x{number}": [1], "$or": [forked, {f"y{number}": [2]}, {f"z{number}": [3]}]}
     for pattern in (deep_and_wide, {**fields, **forked}):
         assert not compile(pattern).matches({"f0": 1})
+        together = PatternSet()
+        together.add("rule", pattern)
+        assert together.match({"f0": 1}) == frozenset()
 
 
 def test_independent_arrays_do_not_multiply() -> None:
@@ -122,3 +125,12 @@ def test_a_set_tries_few_of_its_many_patterns() -> None:
     event = {"kind": "order", "id": "k7", "path": "/00009/x"}
     for _ in range(5_000):
         assert together.match(event) == {"by-key-7", "by-prefix-9"}
+
+
+def test_a_set_looks_at_an_event_s_own_fields_only() -> None:
+    together = PatternSet()
+    for number in range(5_000):
+        together.add(str(number), {"detail": {f"f{number}": {"x": [number]}, f"g{number}": ["x"]}})
+    event = {"detail": {"f7": {"x": 7}, "g7": "x", "h": 1}}
+    for _ in range(5_000):
+        assert together.match(event) == {"7"}

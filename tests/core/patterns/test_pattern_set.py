@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ from afterwrite.core.patterns import LAMBDA, PatternSet, compile
 from afterwrite.errors import InvalidPattern
 
 
-@pytest.fixture(params=[0, 16], ids=["indexed", "scanned"])
-def together(request: pytest.FixtureRequest) -> PatternSet:
-    return PatternSet(request.param)
+@pytest.fixture
+def together() -> PatternSet:
+    return PatternSet()
 
 
 def test_a_name_is_given_to_the_pattern_added_last(together: PatternSet) -> None:
@@ -53,3 +54,36 @@ def test_what_is_unknown_or_invalid_changes_nothing(together: PatternSet) -> Non
     with pytest.raises(InvalidPattern):
         together.add("rule", {"detail": ["x"]}, LAMBDA)
     assert together.match({"eventName": "INSERT"}) == {"rule"}
+
+
+@pytest.mark.parametrize(
+    ("matcher", "value"),
+    [
+        ("x", "x"),
+        (5, 5.0),
+        (True, True),
+        (None, None),
+        ({"prefix": "ab"}, "abc"),
+        ({"suffix": "bc"}, "abc"),
+        ({"wildcard": "a*c"}, "abc"),
+        ({"equals-ignore-case": "aBC"}, "AbC"),
+        ({"equals-ignore-case": "É"}, "é"),
+        ({"wildcard": "*bc"}, "abc"),
+        ({"wildcard": "*b*"}, "abc"),
+        ({"numeric": [">", 1]}, 2),
+        ({"anything-but": "x"}, "y"),
+        ({"cidr": "10.0.0.0/8"}, "10.0.0.1"),
+        (10**20, 10**20),
+    ],
+)
+@pytest.mark.parametrize(
+    "wrap", [lambda value: value, lambda value: ["other", value], lambda value: [["other"], value]]
+)
+def test_a_pattern_is_found_by_whatever_its_value_is_like(
+    together: PatternSet, matcher: Any, value: Any, wrap: Callable[[Any], Any]
+) -> None:
+    together.add("rule", {"detail": {"id": [matcher]}})
+    together.add("other", {"detail": {"id": [{"prefix": "other than that"}]}})
+    assert together.match({"detail": {"id": wrap(value)}}) == {"rule"}
+    assert together.match({"detail.id": wrap(value)}) == {"rule"}
+    assert together.match({"detail": {"id": {"id": value}}}) == frozenset()

@@ -37,14 +37,13 @@ def test_a_leaf_agrees_with_the_semantics(wanted: list[Any], value: Any) -> None
 @given(
     st.lists(patterns, min_size=1, max_size=6),
     st.lists(events, min_size=1, max_size=3),
-    st.sampled_from((0, 3)),
     st.data(),
 )
 def test_a_set_agrees_with_its_patterns_through_additions_and_removals(
-    wanted: list[dict[str, Any]], seen: list[dict[str, Any]], scanned_max: int, data: st.DataObject
+    wanted: list[dict[str, Any]], seen: list[dict[str, Any]], data: st.DataObject
 ) -> None:
     held = {str(number): pattern for number, pattern in enumerate(wanted)}
-    together = PatternSet(scanned_max)
+    together = PatternSet()
     for name, pattern in held.items():
         together.add(name, pattern)
     for event in seen:

@@ -23,7 +23,8 @@ class Dialect:
     `operators` are the keys of match objects; `anything_but` those that may stand inside `anything-but`;
     `affixes_ignore_case` allows `{"prefix": {"equals-ignore-case": ...}}`; `nested` allows objects below the top
     level; `roots` are the allowed top-level fields (`None`: any); `number` makes a number comparable, or says
-    `None` where numeric operators cannot see it; `operand_magnitude_max` bounds the operands of `numeric`.
+    `None` where numeric operators cannot see it; `operand_magnitude_max` bounds the operands of `numeric`;
+    `reads_numbers_or_addresses` says that a field whose matchers compare numbers compares no addresses (P9).
     """
 
     name: str
@@ -32,15 +33,17 @@ class Dialect:
     affixes_ignore_case: bool = True
     nested: bool = True
     roots: frozenset[str] | None = None
-    number: Callable[[Any], float | None] = exact_double
+    number: Callable[[Any], Any] = exact_double
+    reads_numbers_or_addresses: bool = True
     operand_magnitude_max: float | None = None
     characters_max: int = 4096
-    # The service measures how many partial matches a wildcard can have at once; it refuses six wildcards where
-    # recorded, and the exact measure is not documented.
-    wildcards_max: int = 5
+    # The service refuses wildcards that keep too many partial matches open at once ("fewer wildcard characters or
+    # fewer repeating character sequences"). The number is not documented; 11 are refused where recorded.
+    partial_matches_max: int = 10
 
 
-EVENTBRIDGE = Dialect("EventBridge")
+# The reference knows `exactly`, too: a string that is no address, whatever it looks like.
+EVENTBRIDGE = Dialect("EventBridge", operators=OPERATORS | {"exactly"})
 
 # S17: the filter sees a DynamoDB stream record.
 LAMBDA = Dialect(

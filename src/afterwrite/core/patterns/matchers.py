@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from afterwrite.core.patterns import strings
 from afterwrite.core.patterns.dialects import EVENTBRIDGE, Dialect
-from afterwrite.core.patterns.numeric import text
+from afterwrite.core.patterns.numeric import exact_double, text
 from afterwrite.core.patterns.strings import Test
 from afterwrite.errors import InvalidPattern
 
@@ -41,18 +41,22 @@ class ObjectPairs(list[tuple[str, Any]]):
     """An object of a pattern's text as its pairs, so that repeated keys are seen (P7)."""
 
 
+TraitKind = Literal["text", "folded", "prefix", "suffix", "number", "constant"]
+Trait = tuple[TraitKind, Any]
+"""What a value is, what a text's lower case is, or how it begins or ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """What a pattern asks of the values at one path.
 
-    `test` is the predicate on a scalar that is present; `absent` says whether no value at all will do. `texts`
-    and `prefixes` are what every text that passes is equal to, or starts with; `None` where that is not so.
+    `test` is the predicate on a scalar that is present; `absent` says whether no value at all will do. A value that
+    passes has one of the `traits`; `None` where that cannot be said.
     """
 
     test: Test
     absent: bool
-    texts: frozenset[str] | None
-    prefixes: frozenset[str] | None
+    traits: frozenset[Trait] | None
     source: tuple[Any, ...]
 
 
@@ -130,12 +134,18 @@ class _Alternatives:
     dialect: Dialect
     texts: set[str] = field(default_factory=set)
     addresses: set[strings.Address] = field(default_factory=set)
+    blocks: list[strings.Block] = field(default_factory=list)
     prefixes: set[str] = field(default_factory=set)
     suffixes: set[str] = field(default_factory=set)
     constants: set[bool | None] = field(default_factory=set)
-    numbers: set[float] = field(default_factory=set)
+    numbers: set[Any] = field(default_factory=set)
     number_texts: set[str] = field(default_factory=set)
+    traced: list[Test] = field(default_factory=list)
+    traces: set[Trait] = field(default_factory=set)
     tests: list[Test] = field(default_factory=list)
+    # Whether numbers are compared, and whether some value is excluded.
+    numeric: bool = False
+    excluding: bool = False
     present: bool = False
     absent: bool = False
 
@@ -177,22 +187,42 @@ class _Alternatives:
         if number is None:
             self.number_texts.add(text(wanted))
         else:
+            self.numeric = True
             self.numbers.add(number)
 
     def leaf(self, source: Sequence[Any]) -> Leaf:
-        others = (self.addresses, self.suffixes, self.constants, self.numbers, self.number_texts, self.tests)
-        textual = not self.present and not any(others)
         return Leaf(
-            test=_either(self._parts()),
+            test=self._test(),
             absent=self.absent,
-            texts=frozenset(self.texts) if textual and not self.prefixes else None,
-            prefixes=frozenset(self.texts | self.prefixes) if textual else None,
+            traits=self._traits(),
             source=tuple(_plain(matcher) for matcher in source),
         )
 
-    def _parts(self) -> list[Test]:
+    def _traits(self) -> frozenset[Trait] | None:
+        numbered = self.numbers and self.dialect.number is not exact_double
+        if self.present or numbered or any((self.addresses, self.blocks, self.number_texts, self.tests)):
+            return None
+        kinds: dict[TraitKind, set[Any]] = {
+            "text": self.texts,
+            "prefix": self.prefixes,
+            "suffix": self.suffixes,
+            "number": self.numbers,
+            "constant": self.constants,
+        }
+        return frozenset((kind, value) for kind, values in kinds.items() for value in values) | self.traces
+
+    def _test(self) -> Test:
         if self.present:
-            return [_anything]
+            return _anything
+        test = _either(self._parts())
+        if not (self.addresses or self.blocks) or (self.numeric and self.dialect.reads_numbers_or_addresses):
+            # The services read a value as a number or as an address, and where a field's matchers ask for both,
+            # as a number: then no address matches (P9).
+            return test
+        # An address is then no text any more: no affix sees it, and it differs from every excluded text (P9).
+        return strings.by_address(self.addresses, self.blocks, test, otherwise=self.excluding)
+
+    def _parts(self) -> list[Test]:
         parts: list[Test] = []
         if self.texts:
             parts.append(frozenset(self.texts).__contains__)
@@ -204,9 +234,7 @@ class _Alternatives:
             parts.append(_is_constant(self.constants))
         if self.numbers or self.number_texts:
             parts.append(_is_number_among(self.numbers, self.number_texts, self.dialect))
-        if self.addresses:
-            parts.append(strings.is_one_of(self.addresses))
-        return parts + self.tests
+        return parts + self.traced + self.tests
 
 
 def compile_leaf(matchers: Sequence[Any], path: str, dialect: Dialect) -> Leaf:
@@ -248,23 +276,33 @@ def _ignoring_case(alternatives: _Alternatives, operator: str, operand: Any) -> 
 
 def _equals_ignore_case(alternatives: _Alternatives, operand: Any) -> None:
     wanted = alternatives.text_operand("equals-ignore-case", operand)
-    alternatives.tests.append(strings.equals_ignoring_case(wanted))
+    if wanted.isascii():
+        alternatives.traced.append(strings.equals_ignoring_case(wanted))
+        alternatives.traces.add(("folded", wanted.lower()))
+    else:
+        alternatives.tests.append(strings.equals_ignoring_case(wanted))
 
 
 def _wildcard(alternatives: _Alternatives, operand: Any) -> None:
-    alternatives.tests.append(_like(alternatives, operand))
+    stretches = _stretches(alternatives, operand)
+    alternatives.traced.append(strings.like(stretches))
+    head, tail = stretches[0], stretches[-1]
+    alternatives.traces.add(("suffix", tail) if tail and not head else ("prefix", head))
 
 
-def _like(alternatives: _Alternatives, operand: Any) -> Test:
+def _stretches(alternatives: _Alternatives, operand: Any) -> list[str]:
     pattern = alternatives.text_operand("wildcard", operand)
     try:
         stretches = strings.split_wildcard(pattern)
     except ValueError as error:
         alternatives.refuse(f"in a wildcard, {error}", pattern)
-    most = alternatives.dialect.wildcards_max
-    if len(stretches) - 1 > most:
-        alternatives.refuse(f"at most {most} stars in a wildcard", pattern)
-    return strings.like(stretches)
+    if strings.partial_matches(stretches) > alternatives.dialect.partial_matches_max:
+        alternatives.refuse("a wildcard with fewer stars, or fewer stars before one and the same character", pattern)
+    return stretches
+
+
+def _exactly(alternatives: _Alternatives, operand: Any) -> None:
+    alternatives.texts.add(alternatives.text_operand("exactly", operand))
 
 
 def _exists(alternatives: _Alternatives, operand: Any) -> None:
@@ -282,12 +320,13 @@ def _cidr(alternatives: _Alternatives, operand: Any) -> None:
         block = strings.network(literal)
     except ValueError as error:
         alternatives.refuse(f"in a cidr, {error}", literal)
-    alternatives.tests.append(strings.within(block))
+    alternatives.blocks.append(block)
 
 
 def _numeric(alternatives: _Alternatives, operand: Any) -> None:
     if not is_array(operand) or len(operand) not in (2, 4):
         alternatives.refuse("numeric with one comparison, or a lower and an upper bound", operand)
+    alternatives.numeric = True
     first, bound = operand[0], _bound(alternatives, operand[1])
     if len(operand) == 2:
         if first == "=":
@@ -306,7 +345,7 @@ def _numeric(alternatives: _Alternatives, operand: Any) -> None:
     alternatives.tests.append(_between(alternatives.dialect.number, bound, first == ">=", top, second == "<="))
 
 
-def _bound(alternatives: _Alternatives, operand: Any) -> float:
+def _bound(alternatives: _Alternatives, operand: Any) -> Any:
     if not _is_number(operand):
         alternatives.refuse("a number to compare with", operand)
     most = alternatives.dialect.operand_magnitude_max
@@ -318,8 +357,8 @@ def _bound(alternatives: _Alternatives, operand: Any) -> float:
     return number
 
 
-_Number = Callable[[Any], float | None]
-_COMPARISONS: dict[str, Callable[[_Number, float], Test]] = {
+_Number = Callable[[Any], Any]
+_COMPARISONS: dict[str, Callable[[_Number, Any], Test]] = {
     "<": lambda number, bound: lambda value: (n := number(value)) is not None and n < bound,
     "<=": lambda number, bound: lambda value: (n := number(value)) is not None and n <= bound,
     ">": lambda number, bound: lambda value: (n := number(value)) is not None and n > bound,
@@ -327,7 +366,7 @@ _COMPARISONS: dict[str, Callable[[_Number, float], Test]] = {
 }
 
 
-def _between(number: _Number, bottom: float, with_bottom: bool, top: float, with_top: bool) -> Test:
+def _between(number: _Number, bottom: Any, with_bottom: bool, top: Any, with_top: bool) -> Test:
     def matches(value: Any) -> bool:
         found = number(value)
         if found is None or not bottom <= found <= top:
@@ -340,13 +379,16 @@ def _between(number: _Number, bottom: float, with_bottom: bool, top: float, with
 def _anything_but(alternatives: _Alternatives, operand: Any) -> None:
     pairs = pairs_of(operand)
     if pairs is not None:
+        alternatives.excluding = True
         alternatives.tests.append(_anything_but_operator(alternatives, operand, pairs))
         return
     excluded = list(operand) if is_array(operand) else [operand]
     if excluded and all(isinstance(value, str) for value in excluded):
+        alternatives.excluding = True
         texts = frozenset(excluded)
         alternatives.tests.append(lambda value: value not in texts)
     elif excluded and all(_is_number(value) for value in excluded):
+        alternatives.numeric = alternatives.excluding = True
         numbers = frozenset(_bound(alternatives, value) for value in excluded)
         number = alternatives.dialect.number
         # No double is None, so what is no number passes.
@@ -373,7 +415,7 @@ def _anything_but_operator(alternatives: _Alternatives, operand: Any, pairs: Seq
     elif operator == "suffix":
         unwanted = strings.ends_with(texts)
     elif operator == "wildcard":
-        unwanted = _either([_like(alternatives, wanted) for wanted in texts])
+        unwanted = _either([strings.like(_stretches(alternatives, wanted)) for wanted in texts])
     else:
         unwanted = _either([strings.equals_ignoring_case(wanted) for wanted in texts])
     return lambda value: not unwanted(value)
@@ -383,6 +425,7 @@ _OPERATORS: dict[str, Callable[[_Alternatives, Any], None]] = {
     "anything-but": _anything_but,
     "cidr": _cidr,
     "equals-ignore-case": _equals_ignore_case,
+    "exactly": _exactly,
     "exists": _exists,
     "numeric": _numeric,
     "prefix": _prefix,
@@ -424,7 +467,7 @@ def _is_constant(wanted: set[bool | None]) -> Test:
     return lambda value: (value is True and true) or (value is False and false) or (value is None and null)
 
 
-def _is_number_among(numbers: set[float], texts: set[str], dialect: Dialect) -> Test:
+def _is_number_among(numbers: set[Any], texts: set[str], dialect: Dialect) -> Test:
     wanted, written, number = frozenset(numbers), frozenset(texts), dialect.number
     if not written:
         return lambda value: number(value) in wanted

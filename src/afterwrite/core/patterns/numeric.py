@@ -38,6 +38,15 @@ def _round_trip(value: int | Decimal) -> float | None:
     return double if Decimal(repr(double)) == value else None
 
 
+def exact_decimal(value: Any) -> Decimal | None:
+    """The value with all its digits, or `None` where it is no number; a float is what it is written as."""
+    if type(value) is float:
+        value = Decimal(repr(value))
+    elif type(value) is int:
+        return Decimal(value)
+    return value if type(value) is Decimal and value.is_finite() else None
+
+
 def five_decimals(value: Any) -> float | None:
     """SNS's comparison: within a thousand million either way, to five digits after the point (S32)."""
     if type(value) not in (int, float, Decimal):

@@ -17,74 +17,91 @@ from afterwrite.core.patterns.matchers import ABSENT, ARRAYS, SCALARS, Leaf
 from afterwrite.core.patterns.parsing import Branch, Condition, branches_of
 from afterwrite.core.patterns.strings import Test
 
-_Walk = Callable[[dict[str, Any]], bool | None]
+Walk = Callable[[dict[str, Any]], bool | None]
 """Walks the objects that conditions lie in: whether they hold, or `None` for unsure."""
+
+_Test = tuple[str, Test, bool]
+"""A key, the test of the value there, and whether no value will do."""
+
+_Below = tuple[Sequence[str], Leaf]
+"""The steps down to a condition, and what it asks."""
+
+_Step = tuple[str, frozenset[str]]
+"""A key to go down by, and the keys beside it that would stand for it and further steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """Why a field keeps an event from matching: the matchers it must meet, and the values found there."""
+    """Why a field keeps an event from matching: the matchers it must meet, and the values found there.
+
+    `apart` says that the field alone would do, but in another element of an array than the other fields (P5).
+    """
 
     path: str
     expected: tuple[Any, ...]
     found: tuple[Any, ...]
+    apart: bool = False
 
     def __str__(self) -> str:
         expected = f"{self.path}: expected {list(self.expected)!r}"
         if not self.found:
             return f"{expected}, found nothing"
-        return f"{expected}, found {', '.join(map(repr, self.found))}"
+        where = ", in different elements of an array" if self.apart else ""
+        return f"{expected}, found {', '.join(map(repr, self.found))}{where}"
 
 
 class Pattern:
     """A compiled pattern; immutable, and free to be used from several threads.
 
-    `branches` are its alternatives (more than one where it has `$or`), each a tuple of conditions.
+    `branches` are its alternatives (more than one where it has `$or`), each a tuple of conditions;
+    `paths` are the paths that it looks at.
     """
 
-    __slots__ = ("_alternatives", "_common", "_paths", "branches")
+    __slots__ = ("_tree", "_walk", "branches", "paths")
 
     def __init__(self, branches: tuple[Branch, ...]) -> None:
         self.branches = branches
-        self._paths = PathTree.of({condition.path for branch in branches for condition in branch})
-        shared = _shared(branches)
-        rest = [[c for c in branch if c.path not in shared] for branch in branches]
-        self._common = _walk_of([Condition(path, leaf) for path, leaf in shared.items()])
-        self._alternatives = tuple(_walk_of(conditions) for conditions in rest) if all(rest) else ()
+        self.paths = frozenset(condition.path for branch in branches for condition in branch)
+        self._tree = PathTree.of(self.paths)
+        self._walk = self.walk()
 
     def matches(self, event: Mapping[str, Any]) -> bool:
         """Whether `event`, as a JSON parser gives it, matches. Array consistency holds (P5)."""
-        fields = event if type(event) is dict else dict(event)
-        verdict = self._common(fields)
-        if verdict is False:
-            return False
-        if self._alternatives:
-            sure = verdict
-            verdict = False
-            for alternative in self._alternatives:
-                one = alternative(fields)
-                if one is True and sure is True:
-                    return True
-                if one is not False:
-                    verdict = None
-        return self._matches_with_arrays(fields) if verdict is None else verdict
+        verdict = self._walk(event if type(event) is dict else dict(event))
+        return self.matches_by_search(event) if verdict is None else verdict
 
-    def _matches_with_arrays(self, event: Mapping[str, Any]) -> bool:
-        fields = self._paths.fields(event)
+    def matches_by_search(self, event: Mapping[str, Any]) -> bool:
+        """The same for any event, without a first try that suits most of them."""
+        fields = self._tree.fields(event)
         return any(consistent(branch, fields) for branch in self.branches)
+
+    def walk(self, *, guarded: bool = True) -> Walk:
+        """That first try as a function. Without the guard it takes keys with dots for unknown ones (P7)."""
+        shared = _shared(self.branches)
+        common = _walk_of([Condition(path, leaf) for path, leaf in shared.items()], guarded)
+        rest = [[c for c in branch if c.path not in shared] for branch in self.branches]
+        if not all(rest):
+            return common
+        return _either(common, tuple(_walk_of(conditions, guarded) for conditions in rest))
 
     def explain(self, event: Mapping[str, Any]) -> tuple[Mismatch, ...]:
         """The fields that keep `event` from matching, in the alternative that is closest; empty if it matches.
 
-        Where each field alone would do, but only in different elements of an array, all of them are named.
+        Where each field alone would do, but only in different elements of an array, those in arrays are named.
         """
-        fields = self._paths.fields(event)
+        fields = self._tree.fields(event)
         closest: tuple[Mismatch, ...] = ()
         for branch in self.branches:
             if consistent(branch, fields):
                 return ()
             failing = [condition for condition in branch if not consistent((condition,), fields)]
-            mismatches = tuple(_mismatch(condition, fields) for condition in failing or branch)
+            if failing:
+                mismatches = tuple(_mismatch(condition, fields) for condition in failing)
+            else:
+                inside = [
+                    condition for condition in branch if any(chain for _, chain in fields.get(condition.path, ()))
+                ]
+                mismatches = tuple(_mismatch(condition, fields, apart=True) for condition in inside)
             if not closest or len(mismatches) < len(closest):
                 closest = mismatches
         return closest
@@ -108,36 +125,66 @@ def _shared(branches: tuple[Branch, ...]) -> dict[str, Leaf]:
     return shared
 
 
-def _mismatch(condition: Condition, fields: Fields) -> Mismatch:
+def _mismatch(condition: Condition, fields: Fields, *, apart: bool = False) -> Mismatch:
     found = tuple(value for value, _ in fields.get(condition.path, ()))
-    return Mismatch(condition.path, condition.leaf.source, found)
+    return Mismatch(condition.path, condition.leaf.source, found, apart)
 
 
-def _walk_of(conditions: Iterable[Condition]) -> _Walk:
-    walk, _ = _walk([(condition.path.split("."), condition.leaf) for condition in conditions])
+def _either(common: Walk, alternatives: Sequence[Walk]) -> Walk:
+    def walk(fields: dict[str, Any]) -> bool | None:
+        sure = common(fields)
+        if sure is False:
+            return False
+        verdict: bool | None = False
+        for alternative in alternatives:
+            one = alternative(fields)
+            if one is True and sure is True:
+                return True
+            if one is not False:
+                verdict = None
+        return verdict
+
     return walk
 
 
-def _walk(conditions: Sequence[tuple[Sequence[str], Leaf]]) -> tuple[_Walk, set[str]]:
-    """Conditions below one object, by their remaining steps, as a function that walks it; and all paths below."""
-    walks: list[_Walk] = []
-    below: dict[str, list[tuple[Sequence[str], Leaf]]] = {}
-    for (step, *steps), leaf in conditions:
-        if steps:
-            below.setdefault(step, []).append((steps, leaf))
-        else:
-            walks.append(_leaf_walk(step, leaf.test, leaf.absent))
-    paths = {steps[0] for steps, _ in conditions}
-    # The keys that would stand for several steps from here on.
-    dotted: set[str] = set()
-    for step, inner in below.items():
-        walk, inner_paths = _walk(inner)
-        walks.append(_object_walk(step, walk, all(leaf.absent for _, leaf in inner)))
-        dotted.update(f"{step}.{path}" for path in inner_paths)
-    return _guarded(walks[0] if len(walks) == 1 else _joined(walks), frozenset(dotted)), paths | dotted
+def _walk_of(conditions: Iterable[Condition], guarded: bool) -> Walk:
+    walk, _ = _walk([(condition.path.split("."), condition.leaf) for condition in conditions], guarded)
+    return walk
 
 
-def _leaf_walk(key: str, test: Test, absent: bool) -> _Walk:
+def _walk(conditions: Sequence[_Below], guarded: bool) -> tuple[Walk, set[str]]:
+    """Conditions below one object as a function that walks it, and all paths from there to or towards them."""
+    below: dict[str, list[_Below]] = {}
+    for steps, leaf in conditions:
+        if len(steps) > 1:
+            below.setdefault(steps[0], []).append((steps, leaf))
+    descents = [_descent(inner, guarded) for inner in below.values()]
+    tests = [(steps[0], leaf.test, leaf.absent) for steps, leaf in conditions if len(steps) == 1]
+    walks = [walk for walk, _ in descents]
+    paths = {key for key, _, _ in tests}.union(*(inner for _, inner in descents))
+    if len(tests) == 1 and not walks:
+        return _leaf_walk(*tests[0]), paths
+    if len(walks) == 1 and not tests:
+        return walks[0], paths
+    return _joined(tests, walks), paths
+
+
+def _descent(conditions: Sequence[_Below], guarded: bool) -> tuple[Walk, set[str]]:
+    """Conditions whose first step is the same, as a function that goes down to where they part, or to the last one."""
+    first, _ = conditions[0]
+    depth = 1
+    while all(len(steps) > depth + 1 and steps[depth] == first[depth] for steps, _ in conditions):
+        depth += 1
+    end, paths = _walk([(steps[depth:], leaf) for steps, leaf in conditions], guarded)
+    down: list[_Step] = []
+    for step in reversed(first[:depth]):
+        dotted = {f"{step}.{path}" for path in paths}
+        down.append((step, frozenset(dotted) if guarded else frozenset()))
+        paths = dotted | {step}
+    return _object_walk(tuple(reversed(down)), end, all(leaf.absent for _, leaf in conditions)), paths
+
+
+def _leaf_walk(key: str, test: Test, absent: bool) -> Walk:
     def walk(fields: dict[str, Any]) -> bool | None:
         value = fields.get(key, ABSENT)
         kind = type(value)
@@ -150,44 +197,48 @@ def _leaf_walk(key: str, test: Test, absent: bool) -> _Walk:
     return walk
 
 
-def _object_walk(key: str, inner: _Walk, absent: bool) -> _Walk:
+def _object_walk(steps: tuple[_Step, ...], end: Walk, absent: bool) -> Walk:
     def walk(fields: dict[str, Any]) -> bool | None:
-        child: Any = fields.get(key)
-        kind = type(child)
-        if kind is dict:
-            return inner(child)
-        return absent if kind in SCALARS else None
+        for key, dotted in steps:
+            if dotted and not fields.keys().isdisjoint(dotted):
+                return None
+            child: Any = fields.get(key)
+            if type(child) is not dict:
+                return absent if type(child) in SCALARS else None
+            fields = child
+        return end(fields)
 
     return walk
 
 
-def _joined(walks: Sequence[_Walk]) -> _Walk:
-    every = tuple(walks)
+def _joined(tests: Sequence[_Test], walks: Sequence[Walk]) -> Walk:
+    every_test, every_walk = tuple(tests), tuple(walks)
 
     def walk(fields: dict[str, Any]) -> bool | None:
         verdict: bool | None = True
-        for one in every:
+        for key, test, absent in every_test:
+            value = fields.get(key, ABSENT)
+            kind = type(value)
+            found: bool | None
+            if kind in SCALARS:
+                found = test(value)
+            elif value is ABSENT or kind is dict:
+                found = absent
+            else:
+                found = _unusual(value, test, absent)
+            if not found:
+                if found is not None:
+                    return False
+                verdict = None
+        for one in every_walk:
             found = one(fields)
-            if found is False:
-                return False
-            if found is None:
+            if not found:
+                if found is not None:
+                    return False
                 verdict = None
         return verdict
 
     return walk
-
-
-def _guarded(walk: _Walk, dotted: frozenset[str]) -> _Walk:
-    if not dotted:
-        return walk
-
-    def guarded(fields: dict[str, Any]) -> bool | None:
-        return walk(fields) if fields.keys().isdisjoint(dotted) else None
-
-    if len(dotted) > 1:
-        return guarded
-    (key,) = dotted
-    return lambda fields: None if key in fields else walk(fields)
 
 
 def _unusual(value: Any, test: Test, absent: bool) -> bool | None:

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 Test = Callable[[Any], bool]
 Address = tuple[int, int]
+Block = tuple[int, int, int]
 
-_ADDRESS_V4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
-_ADDRESS_V6 = re.compile(r"[0-9a-fA-F:]{2,39}")
+_ADDRESS_V4 = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
+_ADDRESS_V4_CHARACTERS_MAX = 15
+_ADDRESS_V6 = re.compile(r"[0-9a-fA-F:]+")
+_LEADING_ZEROS = re.compile(r"\b0+(?=[0-9a-fA-F])")
+_MASK_BITS_CHARACTERS_MAX = 100
+_MASK_BITS = re.compile(r"[+-]?[0-9]+")
+_BASIC_PLANE_MAX = 0xFFFF
 
 
 def starts_with(prefixes: Iterable[str]) -> Test:
@@ -58,6 +65,9 @@ def ends_with_ignoring_case(wanted: str) -> Test:
 
 
 def _cases(character: str) -> list[str]:
+    if ord(character) > _BASIC_PLANE_MAX:
+        # The reference folds UTF-16 units one by one, and half a surrogate pair is written as a question mark.
+        return ["??"]
     return sorted({character.lower(), character.upper()})
 
 
@@ -91,6 +101,15 @@ def split_wildcard(pattern: str) -> list[str]:
     return [*stretches, current]
 
 
+def partial_matches(stretches: Sequence[str]) -> int:
+    """How many beginnings of a wildcard pattern a text can be in the midst of at once, as EventBridge counts it.
+
+    Each star stays open, and beside it every stretch after a star that the text's last character begins.
+    """
+    beginnings = Counter(stretch[0] for stretch in stretches[1:] if stretch)
+    return len(stretches) - 1 + max(beginnings.values(), default=0)
+
+
 def like(stretches: Sequence[str]) -> Test:
     """Text made of these stretches, in order, with anything between them."""
     head, *middle = stretches
@@ -116,49 +135,55 @@ def like(stretches: Sequence[str]) -> Test:
 
 
 def address(value: Any) -> Address | None:
-    """An IP address literal as (4 or 6, number); an IPv4-mapped IPv6 literal is the IPv4 address."""
+    """An IP address literal as (4 or 6, number); an IPv4-mapped IPv6 literal is the IPv4 address.
+
+    Numbers may have leading zeros, and are decimal (IPv4) and hexadecimal (IPv6) all the same.
+    """
     if not isinstance(value, str):
         return None
     if _ADDRESS_V4.fullmatch(value):
+        if len(value) > _ADDRESS_V4_CHARACTERS_MAX:
+            return None
         parts = [int(part) for part in value.split(".")]
         return (4, int.from_bytes(bytes(parts), "big")) if max(parts) < 256 else None
     if ":" not in value or not _ADDRESS_V6.fullmatch(value):
         return None
     try:
-        parsed = ipaddress.IPv6Address(value)
+        parsed = ipaddress.IPv6Address(_LEADING_ZEROS.sub("", value))
     except ValueError:
         return None
     mapped = parsed.ipv4_mapped
     return (6, int(parsed)) if mapped is None else (4, int(mapped))
 
 
-def network(cidr: str) -> tuple[int, int, int]:
+def network(cidr: str) -> Block:
     """A CIDR block as (4 or 6, lowest address, highest address); `ValueError` says what is wrong with it."""
-    literal, slash, bits = cidr.partition("/")
+    literal, slash, bits = cidr.rstrip("/").partition("/")
     base = address(literal)
     if not slash or base is None:
         raise ValueError("an IP address, a slash and the number of mask bits")
     version, number = base
     width = 32 if version == 4 else 128
-    if not (bits.isascii() and bits.isdigit() and len(bits) <= 3 and int(bits) < width):
+    if not (_MASK_BITS.fullmatch(bits) and len(bits) <= _MASK_BITS_CHARACTERS_MAX and 0 <= int(bits) < width):
         raise ValueError(f"mask bits from 0 to {width - 1} for IPv{version}")
     span = (1 << (width - int(bits))) - 1
     lowest = number & ~span
     return version, lowest, lowest | span
 
 
-def is_one_of(addresses: Iterable[Address]) -> Test:
-    """Text that is one of these addresses, however it is written (P9)."""
-    wanted = frozenset(addresses)
-    return lambda value: address(value) in wanted
+def by_address(addresses: Iterable[Address], blocks: Iterable[Block], others: Test, *, otherwise: bool) -> Test:
+    """Text that is one of these addresses, however it is written, or lies in one of these blocks (P9).
 
-
-def within(block: tuple[int, int, int]) -> Test:
-    """Text that is an address of the block."""
-    version, lowest, highest = block
+    `others` decides on whatever is no address, and `otherwise` is the verdict on any other address.
+    """
+    wanted, networks = frozenset(addresses), tuple(blocks)
 
     def matches(value: Any) -> bool:
         found = address(value)
-        return found is not None and found[0] == version and lowest <= found[1] <= highest
+        if found is None:
+            return others(value)
+        if otherwise or found in wanted:
+            return True
+        return any(found[0] == version and low <= found[1] <= high for version, low, high in networks)
 
     return matches

@@ -1,0 +1,99 @@
+"""Conditions on an item's attributes as Python sees them: the matchers of event patterns, on exact numbers.
+
+A condition looks at a scalar, and at the scalars in a set or a list, of which one must do; a map counts as absent,
+as do empty sets and lists. Numbers are compared with all their digits, which the services cannot do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from afterwrite.core.patterns import ABSENT
+from afterwrite.core.patterns.dialects import Dialect
+from afterwrite.core.patterns.matchers import ARRAYS, compile_leaf
+from afterwrite.core.patterns.numeric import exact_decimal
+from afterwrite.core.ports import SortKeyRange
+
+Number: TypeAlias = int | float | Decimal
+Matcher: TypeAlias = str | Number | bool | Mapping[str, Any] | SortKeyRange | None
+Matchers: TypeAlias = Matcher | Sequence[Matcher]
+"""What a value must be: a value itself, what a function here returns, or a list of alternatives."""
+
+DECODED = Dialect("Route", number=exact_decimal, reads_numbers_or_addresses=False)
+
+
+def prefix(text: str) -> Mapping[str, Any]:
+    """Matches text that starts with `text`."""
+    return {"prefix": text}
+
+
+def suffix(text: str) -> Mapping[str, Any]:
+    """Matches text that ends with `text`."""
+    return {"suffix": text}
+
+
+def anything_but(*values: str | Number) -> Mapping[str, Any]:
+    """Matches every value but these, which are all texts or all numbers. The attribute must be there."""
+    return {"anything-but": list(values)}
+
+
+def exists() -> Mapping[str, Any]:
+    """Matches any value."""
+    return {"exists": True}
+
+
+def absent() -> Mapping[str, Any]:
+    """Matches where the attribute is absent, a map, or empty."""
+    return {"exists": False}
+
+
+def less_than(bound: Number) -> Mapping[str, Any]:
+    """Matches numbers below `bound`."""
+    return {"numeric": ["<", bound]}
+
+
+def at_most(bound: Number) -> Mapping[str, Any]:
+    """Matches numbers up to `bound`, and `bound` itself."""
+    return {"numeric": ["<=", bound]}
+
+
+def more_than(bound: Number) -> Mapping[str, Any]:
+    """Matches numbers above `bound`."""
+    return {"numeric": [">", bound]}
+
+
+def at_least(bound: Number) -> Mapping[str, Any]:
+    """Matches `bound` and the numbers above it."""
+    return {"numeric": [">=", bound]}
+
+
+def listed(matchers: Matchers) -> list[Any]:
+    """The alternatives, as an event pattern has them. A range becomes the numbers from its low to its high end."""
+    alternatives = matchers if isinstance(matchers, Sequence) and not isinstance(matchers, str | bytes) else [matchers]
+    return [
+        {"numeric": [">=", matcher.low, "<=", matcher.high]} if isinstance(matcher, SortKeyRange) else matcher
+        for matcher in alternatives
+    ]
+
+
+def compile_condition(matchers: Matchers, path: str) -> Callable[[Any], bool]:
+    """A predicate on an attribute's value, or on `ABSENT`; `path` names the attribute in errors.
+
+    Raises `InvalidPattern`.
+    """
+    compiled = compile_leaf(listed(matchers), path, DECODED)
+    test, absent = compiled.test, compiled.absent
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, str):
+            return test(value)
+        if value is ABSENT or isinstance(value, dict):
+            return absent
+        if isinstance(value, ARRAYS):
+            scalars = [element for element in value if not isinstance(element, (dict, *ARRAYS))]
+            return any(map(test, scalars)) if scalars else absent
+        return test(value)
+
+    return holds
