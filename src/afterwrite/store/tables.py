@@ -16,7 +16,7 @@ import orjson
 from afterwrite.core.changes import INSERT, MODIFY, NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE, REMOVE
 from afterwrite.core.values import Item
 from afterwrite.errors import ServiceError, TransactionCanceled
-from afterwrite.store import change_log
+from afterwrite.store import change_log, streams
 from afterwrite.store.change_log import Stream
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64
@@ -28,6 +28,8 @@ from afterwrite.table.writes import ItemWrite
 
 _ITEM: Final = struct.Struct(">IQ")
 _KEY_BYTES_MAX: Final = 511
+# Of an item's place in the store, the first two bytes of its partition key's digest: the change's hash key.
+_PARTITION: Final = slice(4, 6)
 # The service leaves items alone that expired more than five years ago.
 _EXPIRED_TOO_LONG_S: Final = 5 * 365 * 86_400
 _FAR_FUTURE_S: Final = 1 << 62
@@ -118,15 +120,30 @@ def create_table(
         number=number,
         schema=schema,
         created_at_ms=transaction.now_ms,
-        stream=_new_stream(transaction, name, view_type) if view_type else None,
+        stream=_new_stream(transaction, name, schema, view_type, retention_s) if view_type else None,
         retention_s=retention_s,
         declaration=declaration,
     )
     return _save(transaction, table)
 
 
-def _new_stream(transaction: WriteTransaction, table: str, view_type: str) -> Stream:
-    return Stream(transaction.advance("names"), table, str(transaction.now_us), view_type)
+def _new_stream(
+    transaction: WriteTransaction, table: str, schema: KeySchema, view_type: str, retention_s: int
+) -> Stream:
+    return streams.enable(transaction, table, schema.to_wire()["KeySchema"], view_type, retention_s)
+
+
+def enable_stream(transaction: WriteTransaction, table: Table, view_type: str) -> Table:
+    """Give a table without a stream a new one, with a label of its own (S18)."""
+    stream = _new_stream(transaction, table.name, table.schema, view_type, table.retention_s)
+    return _save(transaction, replace(table, stream=stream))
+
+
+def disable_stream(transaction: WriteTransaction, table: Table) -> Table:
+    """Add no more changes to the table's stream, which stays readable until it is trimmed (S18)."""
+    if table.stream is not None:
+        streams.disable(transaction, table.stream, table.retention_s)
+    return _save(transaction, replace(table, stream=None))
 
 
 def _save(transaction: WriteTransaction, table: Table) -> Table:
@@ -144,14 +161,17 @@ def delete_table(transaction: WriteTransaction, name: str) -> Table:
             transaction.delete(database, key)
     transaction.delete("catalog", name.encode())
     if table.stream is not None:
-        change_log.retire(transaction, table.stream, table.retention_s)
+        streams.disable(transaction, table.stream, table.retention_s)
     transaction.remember("catalog", {key: each for key, each in catalog(transaction).items() if key != name})
     return table
 
 
 def set_retention(transaction: WriteTransaction, name: str, retention_s: int) -> Table:
     """How long the table's changes are kept."""
-    return _save(transaction, replace(table_named(catalog(transaction), name), retention_s=retention_s))
+    table = table_named(catalog(transaction), name)
+    if table.stream is not None:
+        streams.keep_for(transaction, table.stream, retention_s)
+    return _save(transaction, replace(table, retention_s=retention_s))
 
 
 def set_ttl(transaction: WriteTransaction, name: str, attribute: str | None) -> Table:
@@ -312,6 +332,7 @@ def _store(transaction: WriteTransaction, planned: _Planned) -> None:
             transaction,
             table.stream,
             MODIFY if stored is not None else INSERT,
+            planned.stored_at,
             planned.key,
             text,
             old_text,
@@ -341,13 +362,14 @@ def _remove(
     if expires_at:
         transaction.delete("expirations", _expiration_key(table, expires_at, stored_at))
     if table.stream is not None:
-        _log(transaction, table.stream, REMOVE, key, None, stored[_ITEM.size :], size, by_ttl=by_ttl)
+        _log(transaction, table.stream, REMOVE, stored_at, key, None, stored[_ITEM.size :], size, by_ttl=by_ttl)
 
 
 def _log(
     transaction: WriteTransaction,
     stream: Stream,
     event_name: str,
+    stored_at: bytes,
     key: Item,
     new: bytes | None,
     old: bytes | None,
@@ -360,6 +382,7 @@ def _log(
         transaction,
         stream,
         event_name=event_name,
+        partition=stored_at[_PARTITION],
         keys=orjson.dumps(key),
         new=new if view in (NEW_IMAGE, NEW_AND_OLD_IMAGES) else None,
         old=old if view in (OLD_IMAGE, NEW_AND_OLD_IMAGES) else None,
