@@ -38,6 +38,7 @@ from afterwrite.server.dynamodb import DynamoDBService
 from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.eventbridge import EventBridgeService
 from afterwrite.server.http import HttpServer
+from afterwrite.server.kinesis import KinesisService
 from afterwrite.sources.embedded import EmbeddedSource
 from afterwrite.store import ledger, streams, tables, upkeep
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
@@ -194,6 +195,7 @@ class _ServerThread:
         self._services: list[Service] = [
             DynamoDBService(operations),
             DynamoDBStreamsService(identity, now_ms),
+            KinesisService(identity, now_ms),
             EventBridgeService(archives, identity),
             AdministrationService(),
         ]

@@ -8,8 +8,8 @@ sequence number of a shard is never below its first, and its children begin abov
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -151,15 +151,21 @@ def retained(lineage: Lineage, before_ms: int) -> Lineage:
     return tuple(shard for shard in lineage if shard.closed_at_ms is None or shard.closed_at_ms >= before_ms)
 
 
-def to_json(lineage: Lineage) -> list[list[Any]]:
-    """The lineage as values of JSON."""
-    return [[getattr(shard, name) for name in Shard.__slots__] for shard in lineage]
+def to_json(lineage: Lineage) -> list[dict[str, Any]]:
+    """The lineage as values of JSON; hash keys are text, because they may have 128 bits."""
+    return [{**asdict(shard), "low": str(shard.low), "high": str(shard.high)} for shard in lineage]
 
 
-def from_json(values: Sequence[Sequence[Any]]) -> Lineage:
+def from_json(values: Sequence[Mapping[str, Any]]) -> Lineage:
     """The lineage that `to_json` gave."""
-    shards = []
-    for value in values:
-        fields = dict(zip(Shard.__slots__, value, strict=True))
-        shards.append(Shard(**{**fields, "parents": tuple(fields["parents"])}))
-    return tuple(shards)
+    return tuple(
+        Shard(
+            **{
+                **fields,
+                "low": int(fields["low"]),
+                "high": int(fields["high"]),
+                "parents": tuple(fields["parents"]),
+            }
+        )
+        for fields in values
+    )

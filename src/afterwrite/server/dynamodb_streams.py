@@ -32,6 +32,8 @@ _ARN_CHARACTERS: Final = (37, 1024)
 _SHARD_ID_CHARACTERS: Final = (28, 65)
 _SEQUENCE_NUMBER_CHARACTERS: Final = (21, 40)
 _ITERATOR_CHARACTERS: Final = (1, 2048)
+# S22
+_ITERATOR_LIFETIME_MS: Final = 900_000
 _ITERATOR_TYPES: Final = ("AFTER_SEQUENCE_NUMBER", "LATEST", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON")
 _WITH_SEQUENCE_NUMBER: Final = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
 _STREAM_ARN: Final = re.compile(r"arn:aws[a-z-]*:dynamodb:[^:/]*:[^:/]*:table/([a-zA-Z0-9_.-]+)/stream/([^/]+)")
@@ -142,7 +144,7 @@ class DynamoDBStreamsService:
         return Read(partial(self._records, iterator, limit))
 
     def _records(self, iterator: ShardIterator, limit: int, transaction: ReadTransaction, _catalog: Catalog) -> bytes:
-        if iterator.expired(self._now_ms()):
+        if iterator.expired(self._now_ms(), _ITERATOR_LIFETIME_MS):
             raise ServiceError(
                 "ExpiredIteratorException",
                 "Iterator expired. The iterator was created at time "

@@ -15,7 +15,6 @@ from typing import Final
 _FIELDS: Final = struct.Struct(">BIIQQ")
 _VERSION: Final = 1
 _CHECK_BYTES: Final = 8
-LIFETIME_MS: Final = 900_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +43,9 @@ class ShardIterator:
             return None
         return cls(*_FIELDS.unpack(body)[1:])
 
-    def expired(self, now_ms: int) -> bool:
-        """Whether its 15 minutes are over (S22)."""
-        return now_ms > self.created_at_ms + LIFETIME_MS
+    def expired(self, now_ms: int, lifetime_ms: int) -> bool:
+        """Whether its time is over."""
+        return now_ms > self.created_at_ms + lifetime_ms
 
 
 def _check(body: bytes) -> bytes:

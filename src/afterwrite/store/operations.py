@@ -16,7 +16,7 @@ import orjson
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
-from afterwrite.store import ledger, tables
+from afterwrite.store import destination_operations, ledger, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.tables import Catalog, Table, table_named
 from afterwrite.table import batches, fields, reads, table_requests, writes
@@ -67,6 +67,10 @@ class Operations:
             "DeleteTable": self._delete_table,
             "ListTables": lambda body: Read(partial(_list_tables, body)),
             "UpdateTimeToLive": _update_time_to_live,
+            "EnableKinesisStreamingDestination": lambda body: Write(destination_operations.enable(body, identity)),
+            "DisableKinesisStreamingDestination": lambda body: Write(destination_operations.disable(body)),
+            "UpdateKinesisStreamingDestination": lambda body: Write(destination_operations.update(body)),
+            "DescribeKinesisStreamingDestination": lambda body: Read(destination_operations.describe(body)),
             "DescribeTimeToLive": lambda body: Read(partial(_describe_ttl, fields.table_name(body))),
         }
 

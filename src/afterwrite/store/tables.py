@@ -13,10 +13,10 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from afterwrite.core.changes import INSERT, MODIFY, NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE, REMOVE
+from afterwrite.core.changes import INSERT, MODIFY, REMOVE
 from afterwrite.core.values import Item
 from afterwrite.errors import ServiceError, TransactionCanceled
-from afterwrite.store import change_log, streams
+from afterwrite.store import change_capture, kinesis_destinations, streams
 from afterwrite.store.change_log import Stream
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64
@@ -28,8 +28,6 @@ from afterwrite.table.writes import ItemWrite
 
 _ITEM: Final = struct.Struct(">IQ")
 _KEY_BYTES_MAX: Final = 511
-# Of an item's place in the store, the first two bytes of its partition key's digest: the change's hash key.
-_PARTITION: Final = slice(4, 6)
 # The service leaves items alone that expired more than five years ago.
 _EXPIRED_TOO_LONG_S: Final = 5 * 365 * 86_400
 _FAR_FUTURE_S: Final = 1 << 62
@@ -162,6 +160,7 @@ def delete_table(transaction: WriteTransaction, name: str) -> Table:
     transaction.delete("catalog", name.encode())
     if table.stream is not None:
         streams.disable(transaction, table.stream, table.retention_s)
+    kinesis_destinations.forget(transaction, name)
     transaction.remember("catalog", {key: each for key, each in catalog(transaction).items() if key != name})
     return table
 
@@ -327,17 +326,17 @@ def _store(transaction: WriteTransaction, planned: _Planned) -> None:
     _count(transaction, table, 0 if stored is not None else 1, size - old_size)
     if expires_at != old_expires_at:
         _move_expiration(transaction, table, planned.stored_at, old_expires_at, expires_at)
-    if table.stream is not None:
-        _log(
-            transaction,
-            table.stream,
-            MODIFY if stored is not None else INSERT,
-            planned.stored_at,
-            planned.key,
-            text,
-            old_text,
-            size + old_size,
-        )
+    change_capture.capture(
+        transaction,
+        table.name,
+        table.stream,
+        event_name=MODIFY if stored is not None else INSERT,
+        stored_at=planned.stored_at,
+        key=planned.key,
+        new=text,
+        old=old_text,
+        images_bytes=size + old_size,
+    )
 
 
 def _move_expiration(transaction: WriteTransaction, table: Table, stored_at: bytes, was: int, becomes: int) -> None:
@@ -361,32 +360,16 @@ def _remove(
     _count(transaction, table, -1, -size)
     if expires_at:
         transaction.delete("expirations", _expiration_key(table, expires_at, stored_at))
-    if table.stream is not None:
-        _log(transaction, table.stream, REMOVE, stored_at, key, None, stored[_ITEM.size :], size, by_ttl=by_ttl)
-
-
-def _log(
-    transaction: WriteTransaction,
-    stream: Stream,
-    event_name: str,
-    stored_at: bytes,
-    key: Item,
-    new: bytes | None,
-    old: bytes | None,
-    images_bytes: int,
-    *,
-    by_ttl: bool = False,
-) -> None:
-    view = stream.view_type
-    change_log.append(
+    change_capture.capture(
         transaction,
-        stream,
-        event_name=event_name,
-        partition=stored_at[_PARTITION],
-        keys=orjson.dumps(key),
-        new=new if view in (NEW_IMAGE, NEW_AND_OLD_IMAGES) else None,
-        old=old if view in (OLD_IMAGE, NEW_AND_OLD_IMAGES) else None,
-        size_bytes=item_size(key) + images_bytes,
+        table.name,
+        table.stream,
+        event_name=REMOVE,
+        stored_at=stored_at,
+        key=key,
+        new=None,
+        old=stored[_ITEM.size :],
+        images_bytes=size,
         by_ttl=by_ttl,
     )
 

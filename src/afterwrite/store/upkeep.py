@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from afterwrite.store import ledger, streams, tables, timeline
+from afterwrite.store import kinesis, ledger, streams, tables, timeline
 from afterwrite.store.environment import Environment, WriteTransaction
 
 _EXPIRED_A_COMMIT = 200
@@ -36,9 +36,10 @@ def run(environment: Environment, consumers: Mapping[str, str]) -> UpkeepReport:
             if table.ttl_attribute is not None:
                 expired += tables.expire_items(transaction, table, _EXPIRED_A_COMMIT)
         done = streams.run_due(transaction, consumed_through, _DELETED_A_COMMIT)
+        records, more_records = kinesis.run_due(transaction, _DELETED_A_COMMIT)
         deleted = timeline.delete_due(transaction, _DELETED_A_COMMIT)
-        more = expired >= _EXPIRED_A_COMMIT or done.more or deleted >= _DELETED_A_COMMIT
-        return UpkeepReport(expired, done.trimmed, deleted, done.held_back, more)
+        more = expired >= _EXPIRED_A_COMMIT or done.more or more_records or deleted >= _DELETED_A_COMMIT
+        return UpkeepReport(expired, done.trimmed + records, deleted, done.held_back, more)
 
     environment.release_dead_readers()
     return environment.write(operation)
