@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -79,7 +79,7 @@ def test_a_stream_is_made_described_and_deleted(kinesis: Any) -> None:
     ranges = [shard["HashKeyRange"] for shard in description["Shards"]]
     bounds = [(int(each["StartingHashKey"]), int(each["EndingHashKey"])) for each in ranges]
     assert (bounds[0][0], bounds[-1][1]) == (0, (1 << 128) - 1)
-    assert all(first[1] + 1 == second[0] for first, second in zip(bounds, bounds[1:], strict=False))
+    assert all(first[1] + 1 == second[0] for first, second in pairwise(bounds))
     summary = kinesis.describe_stream_summary(StreamARN=description["StreamARN"])["StreamDescriptionSummary"]
     assert summary["OpenShardCount"] == 3
     with pytest.raises(kinesis.exceptions.ResourceInUseException):
