@@ -344,18 +344,19 @@ def test_trimmed_records_are_a_loss_that_is_said_s22(dynamo: Dynamo, streams: St
     clock.advance(s=10)
     dynamo.put(pk="p", sk="new")
     clock.advance(s=DAY_S - 9)
-    before = streams.iterator(arn, shard["ShardId"])
+    number = old["dynamodb"]["SequenceNumber"]
+    before = streams.iterator(arn, shard["ShardId"], "AT_SEQUENCE_NUMBER", number)
+    from_the_oldest = streams.iterator(arn, shard["ShardId"])
     shards_of_new_streams(dynamo.environment, 1, rollover_s=0)
     assert upkeep.run(dynamo.environment, {}).trimmed == 1
     assert code_of(streams, "GetRecords", ShardIterator=before) == "TrimmedDataAccessException"
-    number = old["dynamodb"]["SequenceNumber"]
     at = {"StreamArn": arn, "ShardId": shard["ShardId"], "SequenceNumber": number}
     assert (
         code_of(streams, "GetShardIterator", **at, ShardIteratorType="AT_SEQUENCE_NUMBER")
         == "TrimmedDataAccessException"
     )
     after = streams.iterator(arn, shard["ShardId"], "AFTER_SEQUENCE_NUMBER", number)
-    for iterator in (after, streams.iterator(arn, shard["ShardId"])):
+    for iterator in (after, from_the_oldest, streams.iterator(arn, shard["ShardId"])):
         assert [record["dynamodb"]["Keys"]["sk"]["S"] for record in streams.read(iterator)] == ["new"]
 
 

@@ -129,7 +129,7 @@ class DynamoDBStreamsService:
             state = self._found(transaction, place)
             shard = named_shard(state, name)
             after = _start(transaction, state, shard, kind, position)
-            return orjson.dumps({"ShardIterator": self._iterator(state, shard, after)})
+            return orjson.dumps({"ShardIterator": self._iterator(state, shard, after, kind == "TRIM_HORIZON")})
 
         return Read(run)
 
@@ -154,7 +154,7 @@ class DynamoDBStreamsService:
         shard = None if state is None else shards.shard_numbered(state.lineage, iterator.shard)
         if state is None or shard is None:
             raise ServiceError("ResourceNotFoundException", "Requested resource not found: Shard does not exist")
-        if iterator.after < state.trimmed_through and iterator.after != shard.through:
+        if iterator.after < state.trimmed_through and iterator.after != shard.through and not iterator.at_horizon:
             raise _trimmed()
         page = change_log.read_shard(
             transaction,
@@ -170,8 +170,8 @@ class DynamoDBStreamsService:
             return records + b"}"
         return records + b',"NextShardIterator":"' + self._iterator(state, shard, page.after).encode() + b'"}'
 
-    def _iterator(self, state: StreamState, shard: Shard, after: int) -> str:
-        iterator = ShardIterator(state.stream.number, shard.number, after, self._now_ms())
+    def _iterator(self, state: StreamState, shard: Shard, after: int, at_horizon: bool = False) -> str:
+        iterator = ShardIterator(state.stream.number, shard.number, after, self._now_ms(), at_horizon)
         return iterator.to_text(self._arn(state.stream.table, state.stream.label) + "|1|")
 
     def _found(self, transaction: ReadTransaction, place: tuple[str, str]) -> StreamState:

@@ -12,23 +12,27 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-_FIELDS: Final = struct.Struct(">BIIQQ")
+_FIELDS: Final = struct.Struct(">BIIQQ?")
 _VERSION: Final = 1
 _CHECK_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ShardIterator:
-    """Reads the shard with the number of the stream with the number, after a position."""
+    """Reads the shard with the number of the stream with the number, after a position.
+
+    `at_horizon` says that its reader asked for whatever is oldest, so that trimming takes nothing from it.
+    """
 
     stream: int
     shard: int
     after: int
     created_at_ms: int
+    at_horizon: bool = False
 
     def to_text(self, prefix: str = "") -> str:
         """The iterator as clients pass it on; `prefix` is for who looks at it."""
-        body = _FIELDS.pack(_VERSION, self.stream, self.shard, self.after, self.created_at_ms)
+        body = _FIELDS.pack(_VERSION, self.stream, self.shard, self.after, self.created_at_ms, self.at_horizon)
         return prefix + base64.b64encode(body + _check(body)).decode()
 
     @classmethod
