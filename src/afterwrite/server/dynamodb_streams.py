@@ -36,7 +36,9 @@ _ITERATOR_CHARACTERS: Final = (1, 2048)
 _ITERATOR_LIFETIME_MS: Final = 900_000
 _ITERATOR_TYPES: Final = ("AFTER_SEQUENCE_NUMBER", "LATEST", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON")
 _WITH_SEQUENCE_NUMBER: Final = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
-_STREAM_ARN: Final = re.compile(r"arn:aws[a-z-]*:dynamodb:[^:/]*:[^:/]*:table/([a-zA-Z0-9_.-]+)/stream/([^/]+)")
+_STREAM_ARN: Final = re.compile(
+    r"arn:aws[a-z-]*:dynamodb:[^:/]*:[^:/]*:table/([a-zA-Z0-9_.-]{3,255})/stream/([!-.0-~]{1,100})"
+)
 
 
 class DynamoDBStreamsService:
@@ -253,7 +255,7 @@ def _position(body: Body, kind: str) -> int:
         return 0
     if number is None:
         raise fields.invalid(f"SequenceNumber must be specified for the ShardIteratorType {kind}")
-    if not number.isdecimal():
+    if not number.isdecimal() or not number.isascii():
         raise fields.invalid(f"Invalid SequenceNumber: {number}")
     return position_of(number)
 

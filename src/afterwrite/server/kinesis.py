@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ _RECORDS_BYTES_MAX: Final = 10 * (1 << 20) * 4 // 3
 _PUT_RECORDS_MAX: Final = 500
 _PUT_BYTES_MAX: Final = 10 * (1 << 20) * 4 // 3
 _ITERATOR_LIFETIME_MS: Final = 300_000
+_SEQUENCE_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,128}")
 _ITERATOR_TYPES: Final = ("AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON")
 
 
@@ -105,8 +107,8 @@ class KinesisService:
     def _get_records(self, body: Body) -> Read:
         text = requests.required_text(body, "ShardIterator")
         limit = requests.bounded(body, "Limit", _RECORDS_MAX, 1, _RECORDS_MAX)
-        iterator = ShardIterator.from_text(text)
-        if iterator is None:
+        iterator, name = ShardIterator.from_text(text), text.rpartition("|")[0]
+        if iterator is None or not requests.NAME.fullmatch(name):
             raise invalid_argument("Invalid ShardIterator.")
 
         def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
@@ -118,7 +120,7 @@ class KinesisService:
                     f"it is {now_ms} ms which is further in the future than the tolerated delay of "
                     f"{_ITERATOR_LIFETIME_MS} milliseconds.",
                 )
-            stream = self._streams.found(transaction, text.rpartition("|")[0])
+            stream = self._streams.found(transaction, name)
             if stream.number != iterator.stream:
                 raise ServiceError("ResourceNotFoundException", f"The stream {stream.name} of the iterator is deleted.")
             return self._records(transaction, stream, iterator, limit, now_ms)
@@ -166,7 +168,7 @@ def _start(
         return shard.after
     if kind == "AT_TIMESTAMP":
         return kinesis.position_before(transaction, stream, shard, at_us)
-    position = position_of(number) if number is not None and number.isdecimal() else -1
+    position = position_of(number) if number is not None and _SEQUENCE_NUMBER.fullmatch(number) else -1
     if number is not None and not shard.after < position <= newest + (1 if shard.is_open else 0):
         raise invalid_argument(
             f"StartingSequenceNumber {number} used in GetShardIterator on shard {shard_id(shard)} in stream "

@@ -15,7 +15,7 @@ Body = dict[str, Any]
 
 NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _STREAM_ARN: Final = re.compile(r"arn:aws[a-z-]*:kinesis:[^:/]*:[^:/]*:stream/([a-zA-Z0-9_.-]{1,128})")
-_HASH_KEY: Final = re.compile(r"0|[1-9]\d{0,38}")
+_HASH_KEY: Final = re.compile(r"0|[1-9][0-9]{0,38}")
 _DATA_BYTES_MAX: Final = 1 << 20
 _PARTITION_KEY_CHARACTERS_MAX: Final = 256
 _TIME_S_MAX: Final = 1 << 40

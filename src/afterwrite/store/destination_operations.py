@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
@@ -21,6 +22,7 @@ Writing: TypeAlias = Callable[[WriteTransaction], Mapping[str, Any]]
 
 _PRECISION: Final = "ApproximateCreationDateTimePrecision"
 _PRECISIONS: Final = (MILLISECOND, MICROSECOND)
+_STREAM_ARN: Final = re.compile(r"arn:aws[a-z-]*:kinesis:[^:/]*:[^:/]*:stream/[a-zA-Z0-9_.-]{1,128}")
 _ARN_CHARACTERS: Final = (37, 1024)
 
 
@@ -112,7 +114,7 @@ def _place(body: Body) -> tuple[str, str]:
     if not shortest <= len(arn) <= longest:
         bound = f"greater than or equal to {shortest}" if len(arn) < shortest else f"less than or equal to {longest}"
         raise fields.constraint_error(arn, "StreamArn", f"Member must have length {bound}")
-    if ":kinesis:" not in arn or ":stream/" not in arn:
+    if not _STREAM_ARN.fullmatch(arn):
         raise fields.invalid(f"Invalid StreamArn: {arn}")
     return table, arn
 
