@@ -115,6 +115,7 @@ class Engine:
         self._loops = [Loop(work, self._telemetry) for work in self._works(identity)]
         self._server = _ServerThread(environment, operations, self._app, self._settings)
         self.address = self._server.start()
+        operations.listens_at(*self.address)
         self._lock.describe(
             {
                 "pid": os.getpid(),

@@ -93,7 +93,8 @@ def test_return_values_of_an_update(return_values: str, attributes: dict[str, An
 
 def test_an_update_creates_what_is_not_there() -> None:
     assert update(None).apply(SCHEMA, None) == KEY
-    assert update("REMOVE a").apply(SCHEMA, None) == KEY
+    assert update("REMOVE a").apply(SCHEMA, None) is None
+    assert update("DELETE a :a", {":a": {"SS": ["x"]}}).apply(SCHEMA, None) is None
     write = update("ADD n :n", {":n": {"N": "2"}}, ReturnValues="UPDATED_OLD")
     new = write.apply(SCHEMA, None)
     assert new == {**KEY, "n": {"N": "2"}}
@@ -149,8 +150,9 @@ CONSTRAINT = "1 validation error detected: Value {} failed to satisfy constraint
         ),
         ({"ReturnValues": "ALL_NEW"}, "ReturnValues can only be ALL_OLD or NONE"),
         (
-            {"Expected": {"a": {"Exists": False}}},
-            "The legacy parameter Expected is not supported: use ConditionExpression instead",
+            {"Expected": {"a": {"Exists": False}}, "ConditionExpression": "attribute_exists(pk)"},
+            "Can not use both expression and non-expression parameters in the same request: "
+            "Non-expression parameters: {Expected} Expression parameters: {ConditionExpression}",
         ),
     ],
 )
@@ -291,7 +293,12 @@ def test_a_page_holds_one_mebibyte() -> None:
             {"FilterExpression": "sk > :two", "values": {":two": {"N": "2"}}},
             "Filter Expression can only contain non-primary key attributes: Primary key attribute: sk",
         ),
-        ({"IndexName": "by-date"}, "The table does not have the specified index: by-date"),
+        (
+            {"IndexName": "a!"},
+            "2 validation errors detected: Value 'a!' at 'indexName' failed to satisfy constraint: Member must satisfy "
+            "regular expression pattern: [a-zA-Z0-9_.-]+; Value 'a!' at 'indexName' failed to satisfy constraint: "
+            "Member must have length greater than or equal to 3",
+        ),
         (
             {"KeyConditionExpression": None, "values": {}},
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
@@ -315,7 +322,6 @@ def test_batch_write() -> None:
         (writes.Delete, "def"),
     ]
     assert plan.writes[1].key(SCHEMA) == {"pk": {"S": "q"}, "sk": {"N": "1"}}
-    assert plan.answer() == {"UnprocessedItems": {}}
     plan.check_distinct([("abc", b"k"), ("def", b"k")])
     with pytest.raises(ServiceError, match="Provided list of item keys contains duplicates"):
         plan.check_distinct([("abc", b"k"), ("abc", b"k")])
@@ -447,8 +453,7 @@ def test_create_table() -> None:
         {**TABLE, "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}}
     )
     assert (plan.table_name, plan.schema, plan.stream_view_type) == ("abc", SCHEMA, "NEW_IMAGE")
-    wire = plan.schema.to_wire()
-    assert KeySchema.from_wire(wire["KeySchema"], wire["AttributeDefinitions"]) == SCHEMA
+    assert KeySchema.from_wire(plan.schema.to_wire(), {"pk": "S", "sk": "N"}) == SCHEMA
     assert table_requests.parse_create_table(TABLE).stream_view_type is None
 
 
@@ -503,7 +508,11 @@ INVALID = "One or more parameter values were invalid: "
         ),
         (
             {"GlobalSecondaryIndexes": [{"IndexName": "by-date"}]},
-            "GlobalSecondaryIndexes are not supported: create the table without secondary indexes",
+            "2 validation errors detected: "
+            "Value null at 'globalSecondaryIndexes.1.member.keySchema' failed to satisfy constraint: "
+            "Member must not be null; "
+            "Value null at 'globalSecondaryIndexes.1.member.projection' failed to satisfy constraint: "
+            "Member must not be null",
         ),
     ],
 )

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from afterwrite.errors import ServiceError
+from afterwrite.table.capacity import Capacity
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import consumed_capacity, item_size, read_units, write_units
+from afterwrite.table.sizes import item_size, read_units, write_units
 from afterwrite.table.writes import parse_put_item, parse_update_item
 
 SCHEMA = KeySchema("a", "S")
@@ -77,5 +78,7 @@ def test_capacity_units() -> None:
     assert [read_units(size) for size in (0, 4096, 4097)] == [0.5, 0.5, 1.0]
     assert read_units(4097, consistent=True) == 2
     assert read_units(1, transactional=True) == 2
-    assert consumed_capacity("abc", 2.0, "TOTAL") == {"TableName": "abc", "CapacityUnits": 2.0}
-    assert consumed_capacity("abc", 2.0, "INDEXES")["Table"] == {"CapacityUnits": 2.0}
+    capacity = Capacity("abc")
+    capacity.add(2.0)
+    assert capacity.to_wire("TOTAL") == {"TableName": "abc", "CapacityUnits": 2.0}
+    assert capacity.to_wire("INDEXES")["Table"] == {"CapacityUnits": 2.0}

@@ -44,6 +44,8 @@ DATABASES: Final = (
     "completions",
     "archive",
     "timeline",  # what the sweeper deletes, by the time it is due
+    "indexes",  # secondary indexes: an entry's key to its item's
+    "key_rests",  # what LMDB's keys cannot hold of long keys
     "streams",  # tables' streams: their state, and their numbers by table and label
     "kinesis",  # Kinesis streams by name
     "kinesis_records",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -16,18 +16,20 @@ import orjson
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE
 from afterwrite.core.values import Item
 from afterwrite.errors import ServiceError, TransactionCanceled
-from afterwrite.store import change_capture, kinesis_destinations, streams
+from afterwrite.store import change_capture, indexes, kinesis_destinations, long_keys, streams
 from afterwrite.store.change_log import Stream
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.names import U32, U64
+from afterwrite.store.indexes import Index
+from afterwrite.store.names import U32, U64, span
 from afterwrite.table.batches import cancellation_reason
+from afterwrite.table.index_keys import check_index_keys
 from afterwrite.table.keys import encode_key
-from afterwrite.table.schema import KeySchema
+from afterwrite.table.schema import IndexSchema, KeyAttribute, KeySchema
 from afterwrite.table.sizes import item_size
-from afterwrite.table.writes import ItemWrite
+from afterwrite.table.table_requests import TableOptions
+from afterwrite.table.writes import ItemWrite, Update
 
 _ITEM: Final = struct.Struct(">IQ")
-_KEY_BYTES_MAX: Final = 511
 # The service leaves items alone that expired more than five years ago.
 _EXPIRED_TOO_LONG_S: Final = 5 * 365 * 86_400
 _FAR_FUTURE_S: Final = 1 << 62
@@ -35,16 +37,29 @@ _FAR_FUTURE_S: Final = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the catalog."""
+    """A table of the catalog.
+
+    `stream_label` is that of its latest stream, which stays known after the stream was disabled; `tags` are its own.
+    """
 
     name: str
     number: int
     schema: KeySchema
     created_at_ms: int
     stream: Stream | None = None
+    stream_label: str | None = None
     ttl_attribute: str | None = None
     retention_s: int = 86_400
     declaration: Mapping[str, Any] | None = None
+    indexes: tuple[Index, ...] = ()
+    options: TableOptions = field(default_factory=TableOptions)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    on_demand_since_ms: int | None = None
+    class_changed_at_ms: int | None = None
+
+    def index_named(self, name: str) -> Index | None:
+        """The table's index `name`, None where there is none."""
+        return next((index for index in self.indexes if index.schema.name == name), None)
 
     def to_json(self) -> bytes:
         """The table as the catalog keeps it."""
@@ -59,9 +74,15 @@ class Table:
                 "schema": [getattr(self.schema, name) for name in KeySchema.__slots__],
                 "created_at_ms": self.created_at_ms,
                 "stream": stream,
+                "stream_label": self.stream_label,
                 "ttl_attribute": self.ttl_attribute,
                 "retention_s": self.retention_s,
                 "declaration": self.declaration,
+                "indexes": [asdict(index) for index in self.indexes],
+                "options": asdict(self.options),
+                "tags": self.tags,
+                "on_demand_since_ms": self.on_demand_since_ms,
+                "class_changed_at_ms": self.class_changed_at_ms,
             }
         )
 
@@ -74,8 +95,17 @@ class Table:
             name=name,
             schema=KeySchema(*fields.pop("schema")),
             stream=stream and Stream(table=name, **stream),
+            indexes=tuple(_index_from_json(each) for each in fields.pop("indexes")),
+            options=TableOptions.from_json(fields.pop("options")),
             **fields,
         )
+
+
+def _index_from_json(fields: Mapping[str, Any]) -> Index:
+    schema = dict(fields["schema"])
+    for name in ("partition_attributes", "sort_attributes"):
+        schema[name] = tuple(KeyAttribute(**each) for each in schema[name])
+    return Index(fields["number"], IndexSchema(**{**schema, "included": tuple(schema["included"])}))
 
 
 Catalog: TypeAlias = Mapping[str, Table]
@@ -108,43 +138,70 @@ def create_table(
     view_type: str | None,
     declaration: Mapping[str, Any] | None = None,
     retention_s: int = 86_400,
+    index_schemas: Sequence[IndexSchema] = (),
+    options: TableOptions | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> Table:
     """Create a table, with a stream where `view_type` is given. Raises ResourceInUseException."""
     if name in catalog(transaction):
         raise ServiceError("ResourceInUseException", f"Table already exists: {name}")
     number = transaction.advance("names")
+    stream = _new_stream(transaction, name, schema, view_type, retention_s) if view_type else None
     table = Table(
         name=name,
         number=number,
         schema=schema,
         created_at_ms=transaction.now_ms,
-        stream=_new_stream(transaction, name, schema, view_type, retention_s) if view_type else None,
+        stream=stream,
+        stream_label=None if stream is None else stream.label,
         retention_s=retention_s,
         declaration=declaration,
+        indexes=tuple(Index(transaction.advance("names"), each) for each in index_schemas),
+        options=options or TableOptions(),
+        tags=tags or {},
     )
-    return _save(transaction, table)
+    return save(transaction, table)
 
 
 def _new_stream(
     transaction: WriteTransaction, table: str, schema: KeySchema, view_type: str, retention_s: int
 ) -> Stream:
-    return streams.enable(transaction, table, schema.to_wire()["KeySchema"], view_type, retention_s)
+    return streams.enable(transaction, table, schema.to_wire(), view_type, retention_s)
 
 
 def enable_stream(transaction: WriteTransaction, table: Table, view_type: str) -> Table:
     """Give a table without a stream a new one, with a label of its own (S18)."""
     stream = _new_stream(transaction, table.name, table.schema, view_type, table.retention_s)
-    return _save(transaction, replace(table, stream=stream))
+    return save(transaction, replace(table, stream=stream, stream_label=stream.label))
 
 
 def disable_stream(transaction: WriteTransaction, table: Table) -> Table:
     """Add no more changes to the table's stream, which stays readable until it is trimmed (S18)."""
     if table.stream is not None:
         streams.disable(transaction, table.stream, table.retention_s)
-    return _save(transaction, replace(table, stream=None))
+    return save(transaction, replace(table, stream=None))
 
 
-def _save(transaction: WriteTransaction, table: Table) -> Table:
+def create_index(transaction: WriteTransaction, table: Table, schema: IndexSchema) -> Table:
+    """Add an index, filled from the items that are there."""
+    index = Index(transaction.advance("names"), schema)
+    stored = long_keys.scan(transaction, "items", *span(table.number))
+    items = ((key, orjson.loads(value[_ITEM.size :])) for key, value in stored)
+    indexes.fill(transaction, table.schema, index, items)
+    return save(transaction, replace(table, indexes=(*table.indexes, index)))
+
+
+def delete_index(transaction: WriteTransaction, table: Table, name: str) -> Table:
+    """Delete an index with its entries. Raises ResourceNotFoundException."""
+    index = table.index_named(name)
+    if index is None:
+        raise ServiceError("ResourceNotFoundException", "Requested resource not found")
+    indexes.drop(transaction, index)
+    return save(transaction, replace(table, indexes=tuple(each for each in table.indexes if each is not index)))
+
+
+def save(transaction: WriteTransaction, table: Table) -> Table:
+    """Put a table into the catalog in place of what it was."""
     transaction.put("catalog", table.name.encode(), table.to_json())
     transaction.remember("catalog", {**catalog(transaction), table.name: table})
     return table
@@ -153,10 +210,10 @@ def _save(transaction: WriteTransaction, table: Table) -> Table:
 def delete_table(transaction: WriteTransaction, name: str) -> Table:
     """Delete a table with its items; its stream stays readable until it is trimmed (S18)."""
     table = table_named(catalog(transaction), name)
-    low, high = U32.pack(table.number), U32.pack(table.number + 1)
     for database in ("items", "expirations"):
-        for key in [key for key, _ in transaction.scan(database, low, high)]:
-            transaction.delete(database, key)
+        long_keys.delete_range(transaction, database, *span(table.number))
+    for index in table.indexes:
+        indexes.drop(transaction, index)
     transaction.delete("catalog", name.encode())
     if table.stream is not None:
         streams.disable(transaction, table.stream, table.retention_s)
@@ -170,23 +227,24 @@ def set_retention(transaction: WriteTransaction, name: str, retention_s: int) ->
     table = table_named(catalog(transaction), name)
     if table.stream is not None:
         streams.keep_for(transaction, table.stream, retention_s)
-    return _save(transaction, replace(table, retention_s=retention_s))
+    return save(transaction, replace(table, retention_s=retention_s))
 
 
 def set_ttl(transaction: WriteTransaction, name: str, attribute: str | None) -> Table:
     """Expire items by the epoch seconds in `attribute`, or no longer; existing items are taken in."""
     table = replace(table_named(catalog(transaction), name), ttl_attribute=attribute)
-    low, high = U32.pack(table.number), U32.pack(table.number + 1)
-    for key in [key for key, _ in transaction.scan("expirations", low, high)]:
-        transaction.delete("expirations", key)
-    for key, value in list(transaction.scan("items", low, high)):
+    long_keys.delete_range(transaction, "expirations", *span(table.number))
+    for key in [key for key, _ in long_keys.scan(transaction, "items", *span(table.number))]:
+        value = long_keys.get(transaction, "items", key)
+        if value is None:
+            continue
         size, _ = _ITEM.unpack_from(value)
         text = value[_ITEM.size :]
         expires_at = _expires_at(table, orjson.loads(text))
-        transaction.put("items", key, _ITEM.pack(size, expires_at) + text)
+        long_keys.put(transaction, "items", key, _ITEM.pack(size, expires_at) + text)
         if expires_at:
             transaction.put("expirations", _expiration_key(table, expires_at, key), key)
-    return _save(transaction, table)
+    return save(transaction, table)
 
 
 def _expires_at(table: Table, item: Item) -> int:
@@ -206,24 +264,12 @@ def _expiration_key(table: Table, expires_at: int, key: bytes) -> bytes:
 
 def item_key(table: Table, key: Item) -> bytes:
     """Where the item with the key attributes `key` is stored."""
-    encoded = U32.pack(table.number) + encode_key(table.schema, key)
-    if len(encoded) > _KEY_BYTES_MAX:
-        raise ServiceError(
-            "ValidationException",
-            f"One or more parameter values were invalid: the sort key takes {len(encoded) - 20} bytes, "
-            f"this store holds at most {_KEY_BYTES_MAX - 20}",
-        )
-    return encoded
-
-
-def item_text(value: bytes) -> bytes:
-    """The JSON text of a stored item."""
-    return value[_ITEM.size :]
+    return U32.pack(table.number) + encode_key(table.schema, key)
 
 
 def get_item(transaction: ReadTransaction, table: Table, key: Item) -> bytes | None:
     """The JSON text of the item with the key attributes `key`."""
-    value = transaction.get("items", item_key(table, key))
+    value = long_keys.get(transaction, "items", item_key(table, key))
     return None if value is None else value[_ITEM.size :]
 
 
@@ -238,20 +284,18 @@ def scan_items(
     """The JSON texts of the items whose encoded keys are in [low, high), in the keys' order."""
     prefix = U32.pack(table.number)
     end = prefix + high if high is not None else U32.pack(table.number + 1)
-    for _, value in transaction.scan("items", prefix + low, end, reverse=reverse):
+    for _, value in long_keys.scan(transaction, "items", prefix + low, end, reverse=reverse):
         yield value[_ITEM.size :]
 
 
-def statistics(transaction: ReadTransaction, table: Table) -> tuple[int, int]:
-    """How many items the table has, and their size in bytes."""
-    return transaction.counter(f"items:{table.number}"), transaction.counter(f"item-bytes:{table.number}")
-
-
-def _count(transaction: WriteTransaction, table: Table, items: int, size: int) -> None:
-    if items:
-        transaction.advance(f"items:{table.number}", items)
-    if size:
-        transaction.advance(f"item-bytes:{table.number}", size)
+def scan_index(
+    transaction: ReadTransaction, index: Index, low: bytes, high: bytes, *, reverse: bool = False
+) -> Iterator[bytes]:
+    """The JSON texts of the whole items whose entries in the index are in [low, high), in the entries' order."""
+    for stored_at in indexes.scan(transaction, index, low, high, reverse=reverse):
+        value = long_keys.get(transaction, "items", stored_at)
+        if value is not None:
+            yield value[_ITEM.size :]
 
 
 @dataclass(slots=True)
@@ -268,25 +312,27 @@ def _plan(transaction: WriteTransaction, write: ItemWrite) -> _Planned:
     table = table_named(catalog(transaction), write.table_name)
     key = write.key(table.schema)
     stored_at = item_key(table, key)
-    stored = transaction.get("items", stored_at)
-    old = orjson.loads(stored[_ITEM.size :]) if stored is not None and write.needs_old else None
-    return _Planned(table, key, stored_at, stored, old, write.apply(table.schema, old))
+    stored = long_keys.get(transaction, "items", stored_at)
+    old = None
+    if stored is not None and (table.indexes or write.needs_old):
+        old = orjson.loads(stored[_ITEM.size :])
+    new = write.apply(table.schema, old)
+    if new is not None:
+        for index in table.indexes:
+            check_index_keys(index.schema, new, old if isinstance(write, Update) else None)
+    return _Planned(table, key, stored_at, stored, old, new)
 
 
-def write_item(transaction: WriteTransaction, write: ItemWrite) -> dict[str, Any]:
-    """Apply a write to its item, with its change record, and return the answer's body."""
+def write_item(transaction: WriteTransaction, write: ItemWrite) -> tuple[Table, Item | None, Item | None]:
+    """Apply a write to its item, with its change record; the table, and the item before and after."""
     planned = _plan(transaction, write)
     _store(transaction, planned)
-    return write.answer(planned.old, planned.new)
+    return planned.table, planned.old, planned.new
 
 
-def write_items(transaction: WriteTransaction, writes: Sequence[ItemWrite]) -> None:
-    """Apply writes one after the other (BatchWriteItem)."""
-    for write in writes:
-        _store(transaction, _plan(transaction, write))
-
-
-def transact(transaction: WriteTransaction, writes: Sequence[ItemWrite]) -> None:
+def transact(
+    transaction: WriteTransaction, writes: Sequence[ItemWrite]
+) -> list[tuple[Table, Item | None, Item | None]]:
     """Apply all of the writes or none. Raises TransactionCanceled with one reason a write."""
     planned: list[_Planned] = []
     failures: list[ServiceError | None] = []
@@ -303,6 +349,7 @@ def transact(transaction: WriteTransaction, writes: Sequence[ItemWrite]) -> None
         raise TransactionCanceled([cancellation_reason(failure) for failure in failures])
     for each in planned:
         _store(transaction, each)
+    return [(each.table, each.old, each.new) for each in planned]
 
 
 def _store(transaction: WriteTransaction, planned: _Planned) -> None:
@@ -310,7 +357,7 @@ def _store(transaction: WriteTransaction, planned: _Planned) -> None:
     table, stored, new = planned.table, planned.stored, planned.new
     if new is None:
         if stored is not None:
-            _remove(transaction, table, planned.key, planned.stored_at, stored)
+            _remove(transaction, table, planned.key, planned.stored_at, stored, planned.old)
         return
     text = orjson.dumps(new)
     size = item_size(new)
@@ -322,8 +369,10 @@ def _store(transaction: WriteTransaction, planned: _Planned) -> None:
         if size == old_size and (text == old_text or new == orjson.loads(old_text)):
             return
     expires_at = _expires_at(table, new)
-    transaction.put("items", planned.stored_at, _ITEM.pack(size, expires_at) + text)
-    _count(transaction, table, 0 if stored is not None else 1, size - old_size)
+    long_keys.put(transaction, "items", planned.stored_at, _ITEM.pack(size, expires_at) + text)
+    indexes.count(transaction, table.number, 0 if stored is not None else 1, size - old_size)
+    for index in table.indexes:
+        indexes.move(transaction, table.schema, index, planned.stored_at, planned.old, new)
     if expires_at != old_expires_at:
         _move_expiration(transaction, table, planned.stored_at, old_expires_at, expires_at)
     change_capture.capture(
@@ -352,12 +401,15 @@ def _remove(
     key: Item,
     stored_at: bytes,
     stored: bytes,
+    old: Item | None,
     *,
     by_ttl: bool = False,
 ) -> None:
     size, expires_at = _ITEM.unpack_from(stored)
-    transaction.delete("items", stored_at)
-    _count(transaction, table, -1, -size)
+    long_keys.delete(transaction, "items", stored_at)
+    indexes.count(transaction, table.number, -1, -size)
+    for index in table.indexes:
+        indexes.move(transaction, table.schema, index, stored_at, old, None)
     if expires_at:
         transaction.delete("expirations", _expiration_key(table, expires_at, stored_at))
     change_capture.capture(
@@ -385,9 +437,9 @@ def expire_items(transaction: WriteTransaction, table: Table, limit: int) -> int
             break
         due.append(stored_at)
     for stored_at in due:
-        stored = transaction.get("items", stored_at)
+        stored = long_keys.get(transaction, "items", stored_at)
         if stored is not None:
             item: Item = orjson.loads(stored[_ITEM.size :])
             key = {name: item[name] for name in table.schema.names}
-            _remove(transaction, table, key, stored_at, stored, by_ttl=True)
+            _remove(transaction, table, key, stored_at, stored, item, by_ttl=True)
     return len(due)

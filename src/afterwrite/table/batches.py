@@ -1,8 +1,8 @@
-"""The writes of several items: BatchWriteItem and TransactWriteItems."""
+"""The requests on several items: BatchGetItem, BatchWriteItem, TransactGetItems and TransactWriteItems."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -11,10 +11,15 @@ import orjson
 
 from afterwrite.errors import ConditionalCheckFailed, ServiceError
 from afterwrite.table import fields
+from afterwrite.table.attribute_values import checked_item
+from afterwrite.table.capacity import Reporting
 from afterwrite.table.fields import Body
-from afterwrite.table.sizes import consumed_capacity, item_size, write_units
-from afterwrite.table.writes import Delete, ItemWrite, Put, delete_of, parse_member, put_of
+from afterwrite.table.reads import GetPlan, get_of, projection_of
+from afterwrite.table.sizes import item_size
+from afterwrite.table.writes import Delete, ItemWrite, Put, delete_of, parse_member, put_of, reporting_of
 
+BATCH_GETS_MAX = 100
+BATCH_GET_BYTES_MAX = 16 * 1024 * 1024
 BATCH_WRITES_MAX = 25
 TRANSACTION_WRITES_MAX = 100
 TRANSACTION_BYTES_MAX = 4 * 1024 * 1024
@@ -28,19 +33,52 @@ class BatchWritePlan:
     """Puts and deletes that succeed or fail each for itself."""
 
     writes: tuple[Put | Delete, ...]
-    capacity_detail: str
+    reporting: Reporting
 
     def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Refuse two writes on one item; `keys` are the writes' table names and encoded keys."""
         if not _distinct(keys):
             raise fields.invalid("Provided list of item keys contains duplicates")
 
-    def answer(self) -> dict[str, Any]:
-        """The response's body for a batch of which everything was written."""
-        answer: dict[str, Any] = {"UnprocessedItems": {}}
-        if self.capacity_detail != "NONE":
-            answer["ConsumedCapacity"] = _capacities(self.writes, self.capacity_detail)
-        return answer
+
+@dataclass(frozen=True, slots=True)
+class BatchGetPlan:
+    """Reads that succeed each for itself; `requests` are the parts of the body they came in, by table."""
+
+    gets: tuple[GetPlan, ...]
+    requests: Mapping[str, Body]
+    capacity_detail: str
+
+    def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
+        """Refuse two reads of one item; `keys` are the reads' table names and encoded keys."""
+        if not _distinct(keys):
+            raise fields.invalid("Provided list of item keys contains duplicates")
+
+    def unprocessed(self, gets: Iterable[GetPlan]) -> dict[str, Any]:
+        """The `UnprocessedKeys` that ask for `gets` again."""
+        left: dict[str, Any] = {}
+        for get in gets:
+            request = left.setdefault(get.table_name, {**self.requests[get.table_name], "Keys": []})
+            request["Keys"].append(get.key_attributes)
+        return left
+
+
+@dataclass(frozen=True, slots=True)
+class TransactGetPlan:
+    """Reads of one moment."""
+
+    gets: tuple[GetPlan, ...]
+    capacity_detail: str
+
+    def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
+        """Refuse two reads of one item; `keys` are the reads' table names and encoded keys."""
+        if not _distinct(keys):
+            raise fields.invalid("Transaction request cannot include multiple operations on one item")
+
+    def check_size(self, size: int) -> None:
+        """Refuse to read more bytes than a transaction may."""
+        if size > TRANSACTION_BYTES_MAX:
+            raise fields.invalid("Transaction payload size cannot exceed 4 MB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +92,12 @@ class TransactWritePlan:
     writes: tuple[ItemWrite, ...]
     token: str | None
     fingerprint: bytes
-    capacity_detail: str
+    reporting: Reporting
 
     def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Refuse two writes on one item; `keys` are the writes' table names and encoded keys."""
         if not _distinct(keys):
             raise fields.invalid("Transaction request cannot include multiple operations on one item")
-
-    def answer(self) -> dict[str, Any]:
-        """The response's body for a transaction that happened."""
-        if self.capacity_detail == "NONE":
-            return {}
-        return {"ConsumedCapacity": _capacities(self.writes, self.capacity_detail, transactional=True)}
 
 
 def cancellation_reason(error: ServiceError | None) -> dict[str, Any]:
@@ -88,7 +120,7 @@ def parse_batch_write_item(body: Body) -> BatchWritePlan:
         raise fields.missing("RequestItems")
     if not tables:
         raise fields.constraint_error("{}", "RequestItems", "Member must have length greater than or equal to 1")
-    detail = fields.capacity_detail(body)
+    reporting = reporting_of(body)
     writes: list[Put | Delete] = []
     for table in tables:
         name = fields.checked_table_name(table)
@@ -102,21 +134,21 @@ def parse_batch_write_item(body: Body) -> BatchWritePlan:
                 "Member must have length greater than or equal to 1]",
             )
         writes.extend(
-            _batch_member(name, member, f"requestItems.{table}.member.{index}.member.")
+            _batch_member(name, member, f"requestItems.{table}.member.{index}.member.", reporting)
             for index, member in enumerate(members, 1)
         )
     if len(writes) > BATCH_WRITES_MAX:
         raise fields.invalid("Too many items requested for the BatchWriteItem call")
-    return BatchWritePlan(tuple(writes), detail)
+    return BatchWritePlan(tuple(writes), reporting)
 
 
-def _batch_member(name: str, member: Mapping[str, Any], place: str) -> Put | Delete:
+def _batch_member(name: str, member: Mapping[str, Any], place: str, reporting: Reporting) -> Put | Delete:
     put = fields.structure(member, "PutRequest", "PutRequest")
     delete = fields.structure(member, "DeleteRequest", "DeleteRequest")
     if put is not None and delete is None:
-        return put_of(name, {"Item": put.get("Item")}, place=f"{place}putRequest.")
+        return put_of(name, {"Item": put.get("Item")}, place=f"{place}putRequest.", reporting=reporting)
     if delete is not None and put is None:
-        return delete_of(name, {"Key": delete.get("Key")}, place=f"{place}deleteRequest.")
+        return delete_of(name, {"Key": delete.get("Key")}, place=f"{place}deleteRequest.", reporting=reporting)
     # DynamoDB's words, although it is requests that it speaks of.
     raise fields.invalid(
         "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
@@ -126,15 +158,8 @@ def _batch_member(name: str, member: Mapping[str, Any], place: str) -> Put | Del
 def parse_transact_write_items(body: Body) -> TransactWritePlan:
     """TransactWriteItems' body as a plan."""
     members = fields.structures(body, "TransactItems", "TransactWriteItem")
-    if members is None:
-        raise fields.missing("TransactItems")
-    if not members:
-        raise fields.constraint_error("[]", "TransactItems", "Member must have length greater than or equal to 1")
-    if len(members) > TRANSACTION_WRITES_MAX:
-        raise fields.invalid(
-            "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {TRANSACTION_WRITES_MAX}"
-        )
+    _check_transaction_length(members)
+    members = members or []
     token = fields.text(body, "ClientRequestToken")
     fingerprint = b""
     if token is not None:
@@ -142,14 +167,14 @@ def parse_transact_write_items(body: Body) -> TransactWritePlan:
             bound = f"less than or equal to {TOKEN_CHARACTERS_MAX}" if token else "greater than or equal to 1"
             raise fields.constraint_error(token, "ClientRequestToken", f"Member must have length {bound}")
         fingerprint = blake2b(orjson.dumps(members, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
-    detail = fields.capacity_detail(body)
-    writes = tuple(_transaction_member(member, index) for index, member in enumerate(members, 1))
+    reporting = reporting_of(body)
+    writes = tuple(_transaction_member(member, index, reporting) for index, member in enumerate(members, 1))
     if sum(_written_bytes(write) for write in writes) > TRANSACTION_BYTES_MAX:
-        raise fields.invalid("Transaction request size has exceeded the maximum allowed size of 4 MB")
-    return TransactWritePlan(writes, token, fingerprint, detail)
+        raise fields.invalid("Transaction payload size cannot exceed 4 MB")
+    return TransactWritePlan(writes, token, fingerprint, reporting)
 
 
-def _transaction_member(member: Mapping[str, Any], index: int) -> ItemWrite:
+def _transaction_member(member: Mapping[str, Any], index: int, reporting: Reporting) -> ItemWrite:
     kinds = [kind for kind in _MEMBER_KINDS if member.get(kind) is not None]
     if not kinds:
         raise fields.invalid("The action or operation requested is invalid. Verify that the action is typed correctly.")
@@ -157,7 +182,7 @@ def _transaction_member(member: Mapping[str, Any], index: int) -> ItemWrite:
         raise fields.invalid("TransactItems can only contain one of Check, Put, Update or Delete")
     kind = kinds[0]
     place = f"transactItems.{index}.member.{kind[0].lower()}{kind[1:]}."
-    return parse_member(kind, fields.structure(member, kind, kind) or {}, place)
+    return parse_member(kind, fields.structure(member, kind, kind) or {}, place, reporting)
 
 
 def _written_bytes(write: ItemWrite) -> int:
@@ -169,10 +194,58 @@ def _distinct(keys: Iterable[tuple[str, bytes]]) -> bool:
     return len(set(seen)) == len(seen)
 
 
-def _capacities(writes: Iterable[ItemWrite], detail: str, *, transactional: bool = False) -> list[dict[str, Any]]:
-    """The capacity of what the requests carry, a table at a time; old items are not looked at."""
-    units: dict[str, float] = {}
-    for write in writes:
-        cost = write_units(_written_bytes(write), transactional=transactional)
-        units[write.table_name] = units.get(write.table_name, 0.0) + cost
-    return [consumed_capacity(name, total, detail) for name, total in units.items()]
+def parse_batch_get_item(body: Body) -> BatchGetPlan:
+    """BatchGetItem's body as a plan."""
+    tables = fields.structure(body, "RequestItems", "KeysAndAttributes")
+    if tables is None:
+        raise fields.missing("RequestItems")
+    if not tables:
+        raise fields.constraint_error("{}", "RequestItems", "Member must have length greater than or equal to 1")
+    detail = fields.capacity_detail(body)
+    gets: list[GetPlan] = []
+    requests: dict[str, Body] = {}
+    for table in tables:
+        name = fields.checked_table_name(table)
+        request = fields.structure(tables, table, "KeysAndAttributes") or {}
+        keys = fields.structures(request, "Keys", "Key")
+        place = f"requestItems.{table}.member."
+        if keys is None:
+            raise fields.missing("Keys", place)
+        if not 1 <= len(keys) <= BATCH_GETS_MAX:
+            bound = f"less than or equal to {BATCH_GETS_MAX}" if keys else "greater than or equal to 1"
+            raise fields.constraint_error(f"[{len(keys)} keys]", f"{place}keys", f"Member must have length {bound}")
+        projection = projection_of(request)
+        consistent = fields.flag(request, "ConsistentRead", default=False)
+        requests[name] = request
+        gets.extend(GetPlan(name, checked_item(key), projection, consistent, detail) for key in keys)
+    if len(gets) > BATCH_GETS_MAX:
+        raise fields.invalid("Too many items requested for the BatchGetItem call")
+    return BatchGetPlan(tuple(gets), requests, detail)
+
+
+def parse_transact_get_items(body: Body) -> TransactGetPlan:
+    """TransactGetItems' body as a plan."""
+    members = fields.structures(body, "TransactItems", "TransactGetItem")
+    _check_transaction_length(members)
+    detail = fields.capacity_detail(body)
+    gets: list[GetPlan] = []
+    for index, member in enumerate(members or (), 1):
+        place = f"transactItems.{index}.member.get"
+        get = fields.structure(member, "Get", "Get")
+        if get is None:
+            raise fields.missing(place)
+        name = fields.table_name(get, f"{place}.")
+        gets.append(get_of(name, get, detail, f"{place}."))
+    return TransactGetPlan(tuple(gets), detail)
+
+
+def _check_transaction_length(members: Sequence[Any] | None) -> None:
+    if members is None:
+        raise fields.missing("TransactItems")
+    if not members:
+        raise fields.constraint_error("[]", "TransactItems", "Member must have length greater than or equal to 1")
+    if len(members) > TRANSACTION_WRITES_MAX:
+        raise fields.invalid(
+            "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {TRANSACTION_WRITES_MAX}"
+        )

@@ -111,9 +111,9 @@ class _Compiler:
     def comparison(self, node: tree.Comparison) -> Test:
         left, right = self.operand(node.left), self.operand(node.right)
         if node.operator == "=":
-            return lambda item, values: _equal(left(item, values), right(item, values))
+            return lambda item, values: equal(left(item, values), right(item, values))
         if node.operator == "<>":
-            return lambda item, values: not _equal(left(item, values), right(item, values))
+            return lambda item, values: not equal(left(item, values), right(item, values))
         self.require_types(node.operator, _ORDERED_TYPES, node.left, node.right)
         ordering = _ORDERINGS[node.operator]
         return lambda item, values: _ordered(ordering, left(item, values), right(item, values))
@@ -138,7 +138,7 @@ class _Compiler:
 
         def test(item: Mapping[str, AttributeValue], values: Values) -> bool:
             value = operand(item, values)
-            return any(_equal(value, choice(item, values)) for choice in choices)
+            return any(equal(value, choice(item, values)) for choice in choices)
 
         return test
 
@@ -160,8 +160,8 @@ class _Compiler:
             return lambda item, values: second(item, values)["S"] in (first(item, values) or ())
         if node.name == "begins_with":
             self.require_types("begins_with", ("S", "B"), *node.arguments)
-            return lambda item, values: _begins_with(first(item, values), second(item, values))
-        return lambda item, values: _contains(first(item, values), second(item, values))
+            return lambda item, values: begins_with(first(item, values), second(item, values))
+        return lambda item, values: contains(first(item, values), second(item, values))
 
     def operand(self, node: tree.Operand) -> Lookup:
         if isinstance(node, tree.ValuePlaceholder):
@@ -297,7 +297,7 @@ def _any_of(tests: list[Test]) -> Test:
     return test
 
 
-def _equal(left: Any, right: Any) -> bool:
+def equal(left: Any, right: Any) -> bool:
     """Equal values; a missing attribute equals nothing, not even another missing one."""
     return left is not None and left == right
 
@@ -318,7 +318,13 @@ def _ordered(ordering: Callable[[Any, Any], bool], left: Any, right: Any) -> boo
     return False
 
 
-def _begins_with(value: Any, prefix: Any) -> bool:
+def compare(ordering: str, left: AttributeValue | None, right: AttributeValue) -> bool:
+    """Whether `left` stands to `right` as `ordering` (`<`, `<=`, `>`, `>=`) says; False for different types."""
+    return _ordered(_ORDERINGS[ordering], left, right)
+
+
+def begins_with(value: Any, prefix: Any) -> bool:
+    """Whether a text or bytes start with another."""
     if value is None or prefix is None or value.keys() != prefix.keys():
         return False
     if "S" in value:
@@ -331,8 +337,8 @@ def _begins_with(value: Any, prefix: Any) -> bool:
 _SET_OF = {"S": "SS", "N": "NS", "B": "BS"}
 
 
-def _contains(container: Any, operand: Any) -> bool:
-    """Text within text, bytes within bytes, a member of a set, an element of a list."""
+def contains(container: Any, operand: Any) -> bool:
+    """Whether text is within text, bytes within bytes, a member in a set, an element in a list."""
     if container is None or operand is None:
         return False
     if "L" in container:

@@ -7,7 +7,7 @@ both with DynamoDB's words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -18,27 +18,25 @@ from afterwrite.table.attribute_values import checked_item, checked_value, seria
 from afterwrite.table.conditions import Test, Values, compile_condition
 from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
 from afterwrite.table.projections import Projection, compile_projection
+from afterwrite.table.sizes import check_name_size
 from afterwrite.table.updates import CompiledUpdate, compile_update
 
 Body: TypeAlias = Mapping[str, Any]
 
 _TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
 _TABLE_NAME_CHARACTERS = (3, 255)
+ATTRIBUTE_NAME_CHARACTERS_MAX = 255
 _NAME_PLACEHOLDER = re.compile(r"#[A-Za-z0-9_]+")
 _VALUE_PLACEHOLDER = re.compile(r":[A-Za-z0-9_]+")
 _STRUCTURE = "Start of structure or map found where not expected"
-_CAPACITY_DETAILS = ("INDEXES", "TOTAL", "NONE")
 
-# What took the place of DynamoDB's legacy parameters.
-_REPLACEMENTS = {
-    "Expected": "ConditionExpression",
-    "ConditionalOperator": "ConditionExpression or FilterExpression",
-    "AttributeUpdates": "UpdateExpression",
-    "AttributesToGet": "ProjectionExpression",
-    "KeyConditions": "KeyConditionExpression",
-    "QueryFilter": "FilterExpression",
-    "ScanFilter": "FilterExpression",
-}
+# The values that fields of several requests may have.
+CAPACITY_DETAILS = ("INDEXES", "TOTAL", "NONE")
+COLLECTION_DETAILS = ("SIZE", "NONE")
+RETURN_VALUES = ("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW")
+RETURN_VALUES_ON_FAILURE = ("ALL_OLD", "NONE")
+SELECTS = ("SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES")
+CONDITIONAL_OPERATORS = ("OR", "AND")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +56,11 @@ def invalid(message: str) -> ServiceError:
     return ServiceError("ValidationException", message)
 
 
+def limit_exceeded(message: str) -> ServiceError:
+    """A LimitExceededException."""
+    return ServiceError("LimitExceededException", message)
+
+
 def constraint_error(value: object, field: str, constraint: str) -> ServiceError:
     """The ValidationException of a value that breaks a constraint of the service's model."""
     shown = "null" if value is None else f"'{value}'"
@@ -65,6 +68,76 @@ def constraint_error(value: object, field: str, constraint: str) -> ServiceError
         f"1 validation error detected: Value {shown} at '{field[0].lower()}{field[1:]}' "
         f"failed to satisfy constraint: {constraint}"
     )
+
+
+class Violations:
+    """Collects every constraint of the service's model that a request breaks, to report them all at once."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def add(self, value: object, place: str, constraint: str) -> None:
+        """Note that `value` at `place` breaks `constraint`."""
+        shown = "null" if value is None else f"'{value}'"
+        self._found.append(f"Value {shown} at '{place}' failed to satisfy constraint: {constraint}")
+
+    def choice(self, body: Body, field: str, allowed: Sequence[str], place: str) -> None:
+        """Note a required field that has none of the allowed values."""
+        value = text(body, field)
+        if value is None:
+            self.add(None, place, "Member must not be null")
+        elif value not in allowed:
+            self.add(value, place, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+
+    def name(self, body: Body, field: str, place: str) -> None:
+        """Note a required attribute name that is empty or too long."""
+        value = text(body, field)
+        if value is None:
+            self.add(None, place, "Member must not be null")
+        elif not value:
+            self.add(value, place, "Member must have length greater than or equal to 1")
+        elif len(value) > ATTRIBUTE_NAME_CHARACTERS_MAX:
+            self.add(value, place, f"Member must have length less than or equal to {ATTRIBUTE_NAME_CHARACTERS_MAX}")
+
+    def index_name(self, body: Body, place: str) -> None:
+        """Note a required index name that DynamoDB does not allow."""
+        self.resource_name(body, "IndexName", place)
+
+    def resource_name(self, body: Body, field: str, place: str) -> None:
+        """Note a required name of a table or index that DynamoDB does not allow."""
+        value = text(body, field)
+        shortest, longest = _TABLE_NAME_CHARACTERS
+        if value is None:
+            self.add(None, place, "Member must not be null")
+            return
+        if not _TABLE_NAME.fullmatch(value):
+            self.add(value, place, f"Member must satisfy regular expression pattern: {_TABLE_NAME.pattern}")
+        if len(value) < shortest:
+            self.add(value, place, f"Member must have length greater than or equal to {shortest}")
+        if len(value) > longest:
+            self.add(value, place, f"Member must have length less than or equal to {longest}")
+
+    def units(self, throughput: Body, place: str) -> None:
+        """Note capacity units that are missing or below 1."""
+        for field in ("WriteCapacityUnits", "ReadCapacityUnits"):
+            units = integer(throughput, field)
+            if units is None:
+                self.add(None, f"{place}.{field[0].lower()}{field[1:]}", "Member must not be null")
+            elif units < 1:
+                self.add(
+                    units,
+                    f"{place}.{field[0].lower()}{field[1:]}",
+                    "Member must have value greater than or equal to 1",
+                )
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def check(self) -> None:
+        """Raise a ValidationException that lists what was noted, if anything was."""
+        if self._found:
+            count = len(self._found)
+            raise invalid(f"{count} validation error{'s' if count > 1 else ''} detected: {'; '.join(self._found)}")
 
 
 def text(body: Body, field: str) -> str | None:
@@ -146,6 +219,18 @@ def structures(body: Body, field: str, kind: str) -> list[dict[str, Any]] | None
     return value
 
 
+def texts(body: Body, field: str) -> list[str] | None:
+    """A field that is a list of texts."""
+    value = body.get(field)
+    if value is None:
+        return None
+    if type(value) is dict:
+        raise serialization_error(_STRUCTURE)
+    if type(value) is not list:
+        raise serialization_error("Unexpected field type")
+    return [str(text({field: member}, field)) for member in value]
+
+
 def item(body: Body, field: str, place: str = "") -> Item:
     """A required field that is an item or a key, in canonical form; `place` is where the body stands."""
     value = body.get(field)
@@ -178,6 +263,14 @@ def table_name_of_table_request(body: Body) -> str:
     return checked_table_name(name)
 
 
+def start_table_name(body: Body) -> str:
+    """The `ExclusiveStartTableName` of ListTables."""
+    violations = Violations()
+    violations.resource_name(body, "ExclusiveStartTableName", "exclusiveStartTableName")
+    violations.check()
+    return str(body["ExclusiveStartTableName"])
+
+
 @lru_cache(maxsize=1024)
 def checked_table_name(name: str) -> str:
     """`name`, if a table may have it; of a table's ARN, the name."""
@@ -195,16 +288,24 @@ def checked_table_name(name: str) -> str:
     return name
 
 
+def index_name(body: Body) -> str | None:
+    """The optional `IndexName`."""
+    name = text(body, "IndexName")
+    if name is not None:
+        violations = Violations()
+        violations.index_name(body, "indexName")
+        violations.check()
+    return name
+
+
+def collection_detail(body: Body) -> bool:
+    """`ReturnItemCollectionMetrics`: whether the answer has them."""
+    return choice(body, "ReturnItemCollectionMetrics", COLLECTION_DETAILS, "NONE") == "SIZE"
+
+
 def capacity_detail(body: Body) -> str:
     """`ReturnConsumedCapacity`: INDEXES, TOTAL or NONE."""
-    return choice(body, "ReturnConsumedCapacity", _CAPACITY_DETAILS, "NONE")
-
-
-def refuse_legacy(body: Body, fields: Iterable[str]) -> None:
-    """Refuse the legacy parameters among `fields`, naming what to use instead."""
-    for field in fields:
-        if body.get(field) is not None:
-            raise invalid(f"The legacy parameter {field} is not supported: use {_REPLACEMENTS[field]} instead")
+    return choice(body, "ReturnConsumedCapacity", CAPACITY_DETAILS, "NONE")
 
 
 class Expressions:
@@ -324,6 +425,7 @@ def _checked_names(names: Any) -> tuple[tuple[str, str], ...]:
             raise invalid(f'ExpressionAttributeNames contains invalid key: Syntax error; key: "{key}"')
         if not names[key]:
             raise invalid(f"ExpressionAttributeNames contains invalid value: null for key {key}")
+        check_name_size(names[key])
     return tuple(names.items())
 
 

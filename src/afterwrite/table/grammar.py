@@ -36,8 +36,9 @@ CONDITION_FUNCTIONS = frozenset(
 )
 UPDATE_FUNCTIONS = frozenset(("if_not_exists", "list_append"))
 OPERATORS_MAX = 300
-# Deep enough for any expression within the size limit that is not made of parentheses alone.
-PARSE_DEPTH_MAX = 100
+# As deep as half the operators that an expression may have, each in parentheses of its own; five calls of the parser
+# a level stay well within Python's own limit.
+PARSE_DEPTH_MAX = 150
 
 _CONDITION_KEYWORDS = frozenset(("AND", "OR", "NOT", "BETWEEN", "IN"))
 _SECTIONS = ("SET", "REMOVE", "ADD", "DELETE")
@@ -307,6 +308,9 @@ class UpdateGrammar(_Grammar):
         return (
             self.reserved_complaint(),
             self.function_complaint(),
+            f"The function is not allowed to be used this way in an expression; function: {self.misused_function}"
+            if self.misused_function
+            else "",
             f'The "{self.repeated_section}" section can only be used once in an update expression;'
             if self.repeated_section
             else "",
@@ -364,7 +368,10 @@ class UpdateGrammar(_Grammar):
         return left
 
     def check_nested(self, *operands: Operand) -> None:
-        """Update functions nest freely, `list_append(if_not_exists(a, :none), :more)`."""
+        """Note a list_append within another function; if_not_exists nests freely."""
+        for operand in operands:
+            if isinstance(operand, FunctionCall) and operand.name == "list_append" and self.misused_function is None:
+                self.misused_function = operand.name
 
 
 class ProjectionGrammar(_Grammar):

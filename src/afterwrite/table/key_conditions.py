@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
 from afterwrite.table import syntax_tree as tree
 from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, Values, parse_condition
+from afterwrite.table.index_keys import check_index_keys, entry_range
 from afterwrite.table.keys import KeyRange, check_key_sizes, partition_range, sort_range
 from afterwrite.table.lexer import invalid_expression
 from afterwrite.table.paths import Names, invalid
-from afterwrite.table.schema import KeySchema
+from afterwrite.table.schema import IndexSchema, KeySchema
 
 LABEL = "KeyConditionExpression"
 
 # A condition may be written with its sides exchanged: `:low < SK` means `SK > :low`.
 _MIRRORED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+
 _CONDITIONS_MAX = 2
 
 _Conjunct: TypeAlias = tree.Comparison | tree.Between | tree.In | tree.Not | tree.Or | tree.FunctionCall
 
 
 @dataclass(frozen=True, slots=True)
-class _Term:
+class Term:
     """A condition on one key attribute: an operator, and the placeholders of its operands."""
 
     attribute: str
@@ -36,39 +38,66 @@ class _Term:
 class CompiledKeyCondition:
     """A key condition whose names are resolved."""
 
-    terms: tuple[_Term, ...]
+    terms: tuple[Term, ...]
 
     def range(self, schema: KeySchema, values: Values) -> KeyRange:
         """The encoded keys that the condition selects from a table with this schema."""
-        partition, sort = self._roles(schema)
+        (partition,), sort = self._roles(schema, values)
         partition_value = values[partition.operands[0]]
-        _check_type(schema, partition, partition_value)
         check_key_sizes(schema, {schema.partition_key: partition_value})
-        if sort is None:
+        if not sort:
             return partition_range(partition_value)
-        operands = [values[name] for name in sort.operands]
-        for operand in operands:
-            _check_type(schema, sort, operand)
-            if sort.operator == "=":
-                check_key_sizes(schema, {sort.attribute: operand})
-        if sort.operator == "begins_with" and schema.sort_type == "N":
-            raise invalid_expression(
-                LABEL,
-                "Incorrect operand type for operator or function; operator or function: begins_with, operand type: N",
-            )
-        return sort_range(partition_value, sort.operator, *operands)
+        term = sort[0]
+        operands = [values[name] for name in term.operands]
+        if term.operator == "=":
+            check_key_sizes(schema, {term.attribute: operands[0]})
+        return sort_range(partition_value, term.operator, *operands)
 
-    def _roles(self, schema: KeySchema) -> tuple[_Term, _Term | None]:
-        partition = next((term for term in self.terms if term.attribute == schema.partition_key), None)
-        if partition is None:
-            raise invalid(f"Query condition missed key schema element: {schema.partition_key}")
-        if partition.operator != "=":
-            raise invalid("Query key condition not supported")
-        sort = next((term for term in self.terms if term is not partition), None)
-        if sort is not None and sort.attribute != schema.sort_key:
-            if schema.sort_key is None:
+    def entry_range(self, index: IndexSchema, values: Values) -> KeyRange:
+        """The entries that the condition selects from an index."""
+        partition, sort = self._roles(index, values)
+        partition_values = [values[term.operands[0]] for term in partition]
+        for term in (*partition, *sort):
+            if term.operator == "=":
+                check_index_keys(index, {term.attribute: values[term.operands[0]]})
+        if not sort:
+            return entry_range(partition_values)
+        *equal, last = sort
+        return entry_range(
+            partition_values,
+            [values[term.operands[0]] for term in equal],
+            last.operator,
+            *(values[name] for name in last.operands),
+        )
+
+    def _roles(self, schema: KeySchema | IndexSchema, values: Values) -> tuple[list[Term], list[Term]]:
+        """The terms of the partition key, and those of the sort key, in the schema's order."""
+        if len(self.terms) > max(_CONDITIONS_MAX, len(schema.names)):
+            raise invalid("Conditions can be of length 1 or 2 only")
+        by_attribute = {term.attribute: term for term in self.terms}
+        partition: list[Term] = []
+        for attribute in schema.partition_attributes:
+            term = by_attribute.pop(attribute.name, None)
+            if term is None:
+                raise invalid(f"Query condition missed key schema element: {attribute.name}")
+            if term.operator != "=":
                 raise invalid("Query key condition not supported")
-            raise invalid(f"Query condition missed key schema element: {schema.sort_key}")
+            partition.append(term)
+        sort: list[Term] = []
+        for attribute in schema.sort_attributes:
+            term = by_attribute.pop(attribute.name, None)
+            if term is None:
+                break
+            if sort and sort[-1].operator != "=":
+                raise invalid("Query key condition not supported")
+            sort.append(term)
+        if by_attribute:
+            if len(sort) == len(schema.sort_attributes):
+                raise invalid("Query key condition not supported")
+            missed = schema.sort_attributes[len(sort)].name
+            raise invalid(f"Query condition missed key schema element: {missed}")
+        for term in (*partition, *sort):
+            _check_operands(schema, term, [values[name] for name in term.operands])
         return partition, sort
 
 
@@ -82,8 +111,6 @@ def compile_key_condition(text: str, names: tuple[tuple[str, str], ...]) -> Comp
     terms = tuple(_term(node, resolver) for node in _conjuncts(parse_condition(LABEL, text)))
     if len({term.attribute for term in terms}) != len(terms):
         raise invalid("KeyConditionExpressions must only contain one condition per key")
-    if len(terms) > _CONDITIONS_MAX:
-        raise invalid("Conditions can be of length 1 or 2 only")
     return CompiledKeyCondition(terms)
 
 
@@ -93,7 +120,7 @@ def _conjuncts(node: tree.Condition) -> list[_Conjunct]:
     return [node]
 
 
-def _term(node: _Conjunct, names: Names) -> _Term:
+def _term(node: _Conjunct, names: Names) -> Term:
     if isinstance(node, tree.Or):
         raise invalid("Invalid operator used in KeyConditionExpression: OR")
     if isinstance(node, tree.Not):
@@ -102,20 +129,20 @@ def _term(node: _Conjunct, names: Names) -> _Term:
         raise invalid("Invalid operator used in KeyConditionExpression: IN")
     if isinstance(node, tree.Between):
         attribute = _attribute(node.operand, "BETWEEN", names)
-        return _Term(attribute, "BETWEEN", (_value(node.low), _value(node.high)))
+        return Term(attribute, "BETWEEN", (_value(node.low), _value(node.high)))
     if isinstance(node, tree.FunctionCall):
         if node.name != "begins_with":
             raise invalid(f"Invalid operator used in KeyConditionExpression: {node.name}")
         path, prefix = node.arguments
-        return _Term(_attribute(path, "begins_with", names), "begins_with", (_value(prefix),))
+        return Term(_attribute(path, "begins_with", names), "begins_with", (_value(prefix),))
     if node.operator not in _MIRRORED:
         raise invalid(f"Invalid operator used in KeyConditionExpression: {node.operator}")
     if isinstance(node.left, tree.ValuePlaceholder):
         if isinstance(node.right, tree.ValuePlaceholder):
             raise invalid("Invalid condition in KeyConditionExpression: No key attribute specified")
         operator = _MIRRORED[node.operator]
-        return _Term(_attribute(node.right, operator, names), operator, (node.left.name,))
-    return _Term(_attribute(node.left, node.operator, names), node.operator, (_value(node.right),))
+        return Term(_attribute(node.right, operator, names), operator, (node.left.name,))
+    return Term(_attribute(node.left, node.operator, names), node.operator, (_value(node.right),))
 
 
 def _attribute(node: tree.Operand, operator: str, names: Names) -> str:
@@ -140,6 +167,14 @@ def _value(node: tree.Operand) -> str:
     return node.name
 
 
-def _check_type(schema: KeySchema, term: _Term, value: Mapping[str, object]) -> None:
-    if schema.type_of(term.attribute) not in value:
-        raise invalid("One or more parameter values were invalid: Condition parameter type does not match schema type")
+def _check_operands(schema: KeySchema | IndexSchema, term: Term, operands: Sequence[Mapping[str, object]]) -> None:
+    if term.operator == "begins_with" and schema.type_of(term.attribute) == "N":
+        raise invalid_expression(
+            LABEL,
+            "Incorrect operand type for operator or function; operator or function: begins_with, operand type: N",
+        )
+    for operand in operands:
+        if schema.type_of(term.attribute) not in operand:
+            raise invalid(
+                "One or more parameter values were invalid: Condition parameter type does not match schema type"
+            )

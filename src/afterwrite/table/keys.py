@@ -90,10 +90,18 @@ def encode_number(text: str) -> bytes:
     return _POSITIVE + body
 
 
+def after_prefix(prefix: bytes) -> bytes:
+    """The smallest key greater than every key that starts with `prefix`."""
+    shortened = prefix.rstrip(b"\xff")
+    if not shortened:
+        return _ABOVE_ALL
+    return shortened[:-1] + bytes((shortened[-1] + 1,))
+
+
 def partition_range(partition: AttributeValue) -> KeyRange:
     """All keys of a partition."""
     digest = partition_digest(partition)
-    return KeyRange(digest, _after_prefix(digest))
+    return KeyRange(digest, after_prefix(digest))
 
 
 def sort_range(partition: AttributeValue, operator: str, *operands: AttributeValue) -> KeyRange:
@@ -116,7 +124,7 @@ def sort_range(partition: AttributeValue, operator: str, *operands: AttributeVal
     if operator == "BETWEEN":
         return KeyRange(first, after_key(whole.low + encode_sort_value(operands[1])))
     if operator == "begins_with":
-        return KeyRange(first, _after_prefix(first))
+        return KeyRange(first, after_prefix(first))
     raise ServiceError("ValidationException", "Query key condition not supported")
 
 
@@ -197,14 +205,6 @@ def _empty(name: str, kind: str) -> ServiceError:
 def after_key(encoded: bytes) -> bytes:
     """The smallest key greater than `encoded`."""
     return encoded + b"\x00"
-
-
-def _after_prefix(prefix: bytes) -> bytes:
-    """The smallest key greater than every key that starts with `prefix`."""
-    shortened = prefix.rstrip(b"\xff")
-    if not shortened:
-        return _ABOVE_ALL
-    return shortened[:-1] + bytes((shortened[-1] + 1,))
 
 
 def _missing(name: str) -> ServiceError:

@@ -30,6 +30,11 @@ class Projection:
         nested = any(self._branches.values())
         self._names = None if nested else tuple(str(name) for name in self._branches)
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The top-level attributes that the paths are in."""
+        return tuple(str(name) for name in self._branches)
+
     def of(self, item: Mapping[str, AttributeValue]) -> Item:
         """What the item has of the paths: nested values stand in the maps and lists that held them."""
         if self._names is not None:

@@ -8,9 +8,11 @@ from typing import Any
 
 from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import ServiceError
-from afterwrite.table import fields
+from afterwrite.table import fields, legacy
 from afterwrite.table.attribute_values import checked_item
+from afterwrite.table.capacity import Capacity
 from afterwrite.table.fields import Body, Condition, Expressions
+from afterwrite.table.index_keys import start_entry
 from afterwrite.table.key_conditions import CompiledKeyCondition
 from afterwrite.table.keys import (
     DIGEST_BYTES,
@@ -20,13 +22,20 @@ from afterwrite.table.keys import (
     encode_key,
 )
 from afterwrite.table.projections import Projection
-from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import consumed_capacity, item_size, read_units
+from afterwrite.table.schema import ALL, GLOBAL, IndexSchema, KeySchema
+from afterwrite.table.sizes import item_size, read_units
 
 PAGE_BYTES_MAX = 1024 * 1024
 
-_SELECTS = ("SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES")
-_WHOLE_TABLE = KeyRange(b"", b"\xff" * (DIGEST_BYTES + 1))
+SEGMENTS_MAX = 1_000_000
+
+_PARTITIONS = 1 << (8 * DIGEST_BYTES)
+_ABOVE_ALL = b"\xff" * (DIGEST_BYTES + 1)
+_INVALID = "One or more parameter values were invalid: "
+_QUERY_EXPRESSIONS = ("FilterExpression", "KeyConditionExpression", "ProjectionExpression")
+_QUERY_LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator")
+_SCAN_EXPRESSIONS = ("FilterExpression", "ProjectionExpression")
+_SCAN_LEGACY = ("AttributesToGet", "ScanFilter", "ConditionalOperator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +58,9 @@ class GetPlan:
         if item is not None:
             answer["Item"] = item if self.projection is None else self.projection.of(item)
         if self.capacity_detail != "NONE":
-            units = read_units(item_size(item or {}), consistent=self.consistent)
-            answer["ConsumedCapacity"] = consumed_capacity(self.table_name, units, self.capacity_detail)
+            capacity = Capacity(self.table_name)
+            capacity.add(read_units(item_size(item or {}), consistent=self.consistent))
+            answer["ConsumedCapacity"] = capacity.to_wire(self.capacity_detail)
         return answer
 
 
@@ -63,6 +73,7 @@ class QueryPlan:
     """
 
     table_name: str
+    index_name: str | None
     key_condition: CompiledKeyCondition | None
     values: Mapping[str, AttributeValue]
     filter: Condition | None
@@ -71,124 +82,248 @@ class QueryPlan:
     start_key: Item | None
     forward: bool = True
     limit: int | None = None
-    count_only: bool = False
+    select: str | None = None
     consistent: bool = False
     capacity_detail: str = "NONE"
+    segment: tuple[int, int] = (0, 1)
+    legacy: bool = False
 
-    def range(self, schema: KeySchema) -> KeyRange:
-        """The encoded keys to read. Raises ServiceError where the plan does not fit the table's schema."""
-        start = None if self.start_key is None else _encoded_start(schema, self.start_key)
-        if self.key_condition is None:
-            found = _WHOLE_TABLE
-        else:
-            found = self.key_condition.range(schema, self.values)
-            self._check_filter(schema)
-            if start is not None:
-                self._check_start(schema, found, start)
-        if start is None:
+    def range(self, schema: KeySchema, index: IndexSchema | None = None) -> KeyRange:
+        """The encoded keys to read, of the table or its index. Raises ServiceError where the plan does not fit."""
+        if index is not None:
+            self._check_index(index)
+        found = self._whole(schema, index)
+        if self.start_key is None:
             return found
+        key = self.start_key
+        start = _encoded_start(schema, key) if index is None else start_entry(schema, index, key)
+        self._check_start(schema if index is None else index, found, start)
         if self.forward:
             return KeyRange(max(found.low, after_key(start)), found.high)
         return KeyRange(found.low, min(found.high, start))
 
-    def _check_filter(self, schema: KeySchema) -> None:
-        for name in schema.names:
+    def _whole(self, schema: KeySchema, index: IndexSchema | None) -> KeyRange:
+        if self.key_condition is None:
+            return _segment(*self.segment)
+        if index is None:
+            found = self.key_condition.range(schema, self.values)
+        else:
+            if self.legacy and len(index.partition_attributes) > 1:
+                raise fields.invalid(f"{_INVALID}KeyConditions cannot query an index with a multi-attribute key")
+            found = self.key_condition.entry_range(index, self.values)
+        for name in (schema if index is None else index).names:
             if name in self.filter_attributes:
+                what = "QueryFilter" if self.legacy else "Filter Expression"
                 raise fields.invalid(
-                    f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}"
+                    f"{what} can only contain non-primary key attributes: Primary key attribute: {name}"
                 )
+        return found
 
-    def _check_start(self, schema: KeySchema, found: KeyRange, start: bytes) -> None:
-        """A start outside the partition is refused, one outside the sort key's range too."""
+    def _check_index(self, index: IndexSchema) -> None:
+        if index.scope != GLOBAL:
+            return
+        if self.consistent:
+            raise fields.invalid("Consistent reads are not supported on global secondary indexes")
+        if self.select == "ALL_ATTRIBUTES" and index.projection != ALL:
+            raise fields.invalid(
+                f"{_INVALID}Select type ALL_ATTRIBUTES is not supported for global secondary index {index.name} "
+                "because its projection type is not ALL"
+            )
+
+    def _check_start(self, schema: KeySchema | IndexSchema, found: KeyRange, start: bytes) -> None:
+        """A start outside the partition or segment is refused, one outside the sort key's range too."""
+        if self.key_condition is None:
+            if not found.low <= start < found.high:
+                raise fields.invalid(
+                    "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey "
+                    f"with correct Segment. TotalSegments: {self.segment[1]} Segment: {self.segment[0]}"
+                )
+            return
         if start[:DIGEST_BYTES] != found.low[:DIGEST_BYTES]:
             raise fields.invalid("The provided starting key is outside query boundaries based on provided conditions")
-        if schema.sort_key is not None and not found.low <= start < found.high:
+        if schema.sort_attributes and not found.low <= start < found.high:
             raise fields.invalid("The provided starting key does not match the range key predicate")
+
+    def shown(self, schema: KeySchema, index: IndexSchema | None) -> frozenset[str] | None:
+        """The attributes that there are to be seen of an item; None where it is all of them.
+
+        A local index fetches from the table what it does not project, where that is asked for.
+        """
+        if index is None:
+            return None
+        projected = index.projected_names(schema)
+        if projected is None or index.scope == GLOBAL:
+            self._check_projected(index, projected)
+            return projected
+        asked = self.select == "ALL_ATTRIBUTES" or self.projection is not None
+        return None if asked else projected
+
+    def _check_projected(self, index: IndexSchema, projected: frozenset[str] | None) -> None:
+        if projected is None or self.projection is None:
+            return
+        missing = [name for name in self.projection.attributes if name not in projected]
+        if missing:
+            raise fields.invalid(
+                f"{_INVALID}Global secondary index {index.name} does not project [{', '.join(missing)}]"
+            )
+
+
+def _segment(number: int, count: int) -> KeyRange:
+    """The part of all partitions that segment `number` of `count` reads."""
+    low = -(-_PARTITIONS * number // count)
+    high = -(-_PARTITIONS * (number + 1) // count)
+    end = _ABOVE_ALL if high == _PARTITIONS else high.to_bytes(DIGEST_BYTES, "big")
+    return KeyRange(low.to_bytes(DIGEST_BYTES, "big") if number else b"", end)
 
 
 class QueryPage:
     """One answer of a Query or Scan, filled item by item."""
 
-    def __init__(self, plan: QueryPlan, schema: KeySchema) -> None:
+    def __init__(self, plan: QueryPlan, schema: KeySchema, index: IndexSchema | None = None) -> None:
         self._plan = plan
-        self._schema = schema
+        self._index = index
+        self._shown = plan.shown(schema, index)
+        self._projected = None if index is None else index.projected_names(schema)
+        self._key_names = schema.names if index is None else (*index.names, *schema.names)
         self._items: list[Item] = []
         self._matched = 0
         self._scanned = 0
         self._bytes = 0
+        self._fetched_units = 0.0
         self._last: Item | None = None
 
     def add(self, item: Item) -> bool:
         """Take the next item; False means that the page is full, and that the next page starts behind it."""
         plan = self._plan
         self._scanned += 1
-        self._bytes += item_size(item)
-        if plan.filter is None or plan.filter.holds(item):
+        self._count_bytes(item)
+        seen = item
+        if self._shown is not None:
+            seen = {name: value for name, value in item.items() if name in self._shown}
+        if plan.filter is None or plan.filter.holds(seen):
             self._matched += 1
-            if not plan.count_only:
-                self._items.append(item if plan.projection is None else plan.projection.of(item))
+            if plan.select != "COUNT":
+                self._items.append(seen if plan.projection is None else plan.projection.of(seen))
         if self._scanned == plan.limit or self._bytes >= PAGE_BYTES_MAX:
             self._last = item
             return False
         return True
 
+    def _count_bytes(self, item: Item) -> None:
+        if self._projected is None:
+            self._bytes += item_size(item)
+            return
+        self._bytes += item_size({name: value for name, value in item.items() if name in self._projected})
+        if self._shown is None:
+            self._fetched_units += read_units(item_size(item), consistent=self._plan.consistent)
+
     def answer(self) -> dict[str, Any]:
         """The response's body. A page that was full has a `LastEvaluatedKey`, even if nothing follows it."""
         plan = self._plan
         answer: dict[str, Any] = {"Count": self._matched, "ScannedCount": self._scanned}
-        if not plan.count_only:
+        if plan.select != "COUNT":
             answer["Items"] = self._items
         if self._last is not None:
-            answer["LastEvaluatedKey"] = {name: self._last[name] for name in self._schema.names}
+            answer["LastEvaluatedKey"] = {name: self._last[name] for name in self._key_names}
         if plan.capacity_detail != "NONE":
-            units = read_units(self._bytes, consistent=plan.consistent)
-            answer["ConsumedCapacity"] = consumed_capacity(plan.table_name, units, plan.capacity_detail)
+            capacity = Capacity(plan.table_name)
+            capacity.add(read_units(self._bytes, consistent=plan.consistent), self._index)
+            capacity.add(self._fetched_units)
+            answer["ConsumedCapacity"] = capacity.to_wire(plan.capacity_detail)
         return answer
 
 
 def parse_get_item(body: Body) -> GetPlan:
     """GetItem's body as a plan."""
     name = fields.table_name(body)
-    fields.refuse_legacy(body, ("AttributesToGet",))
-    key = fields.item(body, "Key")
+    return get_of(name, body, fields.capacity_detail(body))
+
+
+def get_of(name: str, body: Body, detail: str, place: str = "") -> GetPlan:
+    """The read of one item that `body` holds, of table `name`."""
+    key = fields.item(body, "Key", place)
+    projection = projection_of(body)
+    return GetPlan(name, key, projection, fields.flag(body, "ConsistentRead", default=False), detail)
+
+
+def projection_of(body: Body) -> Projection | None:
+    """The ProjectionExpression or AttributesToGet of a request without other expressions."""
+    legacy.refuse_mixture(body, ("AttributesToGet",), ("ProjectionExpression",))
     expressions = Expressions(body, ("ProjectionExpression",))
     projection = expressions.projection()
     expressions.finish()
-    consistent = fields.flag(body, "ConsistentRead", default=False)
-    return GetPlan(name, key, projection, consistent, fields.capacity_detail(body))
+    return legacy.attributes_to_get(body) if projection is None else projection
 
 
 def parse_query(body: Body) -> QueryPlan:
     """Query's body as a plan."""
-    fields.refuse_legacy(body, ("KeyConditions", "QueryFilter", "AttributesToGet", "ConditionalOperator"))
-    if body.get("KeyConditionExpression") is None:
+    name = fields.table_name(body)
+    legacy.refuse_mixture(body, _QUERY_LEGACY, _QUERY_EXPRESSIONS)
+    # Unlike the other legacy parameters, KeyConditions may stand beside a filter or projection expression.
+    legacy.refuse_mixture(body, ("KeyConditions",), ("KeyConditionExpression",))
+    if body.get("KeyConditionExpression") is None and body.get("KeyConditions") is None:
         raise fields.invalid(
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
         )
     return _parse_page_request(
+        name,
         body,
-        ("FilterExpression", "KeyConditionExpression", "ProjectionExpression"),
+        _QUERY_EXPRESSIONS,
+        "QueryFilter",
         forward=fields.flag(body, "ScanIndexForward", default=True),
     )
 
 
 def parse_scan(body: Body) -> QueryPlan:
-    """Scan's body as a plan over the whole table."""
-    fields.refuse_legacy(body, ("ScanFilter", "AttributesToGet", "ConditionalOperator"))
-    if body.get("TotalSegments") is not None or body.get("Segment") is not None:
-        raise fields.invalid("Parallel scans (Segment, TotalSegments) are not supported: scan without them")
-    return _parse_page_request(body, ("FilterExpression", "ProjectionExpression"), forward=True)
-
-
-def _parse_page_request(body: Body, expression_fields: tuple[str, ...], *, forward: bool) -> QueryPlan:
+    """Scan's body as a plan over the whole table or index, or over a segment of it."""
     name = fields.table_name(body)
-    if body.get("IndexName") is not None:
-        index = fields.text(body, "IndexName")
-        raise fields.invalid(f"The table does not have the specified index: {index}")
+    segment = _parse_segment(body)
+    legacy.refuse_mixture(body, _SCAN_LEGACY, _SCAN_EXPRESSIONS)
+    return _parse_page_request(name, body, _SCAN_EXPRESSIONS, "ScanFilter", forward=True, segment=segment)
+
+
+def _parse_segment(body: Body) -> tuple[int, int]:
+    segment, count = fields.integer(body, "Segment"), fields.integer(body, "TotalSegments")
+    if segment is not None and not 0 <= segment < SEGMENTS_MAX:
+        bound = "greater than or equal to 0" if segment < 0 else f"less than or equal to {SEGMENTS_MAX - 1}"
+        raise fields.constraint_error(segment, "Segment", f"Member must have value {bound}")
+    if count is not None and not 1 <= count <= SEGMENTS_MAX:
+        bound = "greater than or equal to 1" if count < 1 else f"less than or equal to {SEGMENTS_MAX}"
+        raise fields.constraint_error(count, "TotalSegments", f"Member must have value {bound}")
+    if segment is None and count is None:
+        return 0, 1
+    if count is None:
+        raise fields.invalid(
+            "The TotalSegments parameter is required but was not present in the request when Segment parameter "
+            "is present"
+        )
+    if segment is None:
+        raise fields.invalid(
+            "The Segment parameter is required but was not present in the request when parameter TotalSegments "
+            "is present"
+        )
+    if segment >= count:
+        raise fields.invalid(
+            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+            f"Segment: {segment} is not less than TotalSegments: {count}"
+        )
+    return segment, count
+
+
+def _parse_page_request(
+    name: str,
+    body: Body,
+    expression_fields: tuple[str, ...],
+    filter_field: str,
+    *,
+    forward: bool,
+    segment: tuple[int, int] = (0, 1),
+) -> QueryPlan:
+    index_name = None if body.get("IndexName") is None else fields.index_name(body)
     limit = fields.integer(body, "Limit")
     if limit is not None and limit < 1:
         raise fields.constraint_error(limit, "Limit", "Member must have value greater than or equal to 1")
-    select = fields.choice(body, "Select", _SELECTS, "ALL_ATTRIBUTES")
+    select = fields.choice(body, "Select", fields.SELECTS, "") or None
     _check_select(body, select)
     detail = fields.capacity_detail(body)
     start_key = body.get("ExclusiveStartKey")
@@ -198,43 +333,47 @@ def _parse_page_request(body: Body, expression_fields: tuple[str, ...], *, forwa
     expressions.condition("KeyConditionExpression")
     condition = expressions.condition("FilterExpression")
     filter_attributes = expressions.condition_attributes("FilterExpression")
-    projection = expressions.projection()
+    projection = expressions.projection() or legacy.attributes_to_get(body)
     expressions.finish()
-    key_condition = expressions.key_condition()
+    key_condition, values = expressions.key_condition(), expressions.values
+    filtered = legacy.condition(body, filter_field)
+    if filtered is not None:
+        condition, filter_attributes = filtered
+    keyed = legacy.key_condition(body) if key_condition is None else None
+    if keyed is not None:
+        key_condition, values = keyed
     return QueryPlan(
         name,
+        index_name,
         key_condition,
-        expressions.values,
+        values,
         condition,
         filter_attributes,
         projection,
         start_key,
         forward,
         limit,
-        select == "COUNT",
+        select,
         fields.flag(body, "ConsistentRead", default=False),
         detail,
+        segment,
+        keyed is not None,
     )
 
 
-def _check_select(body: Body, select: str) -> None:
-    projected = body.get("ProjectionExpression") is not None
-    if select == "ALL_PROJECTED_ATTRIBUTES":
-        raise fields.invalid(
-            "One or more parameter values were invalid: ALL_PROJECTED_ATTRIBUTES can be used only when Querying "
-            "using an IndexName"
-        )
+def _check_select(body: Body, select: str | None) -> None:
+    field = "ProjectionExpression" if body.get("ProjectionExpression") is not None else "AttributesToGet"
+    projected = body.get(field) is not None
+    if select == "ALL_PROJECTED_ATTRIBUTES" and body.get("IndexName") is None:
+        raise fields.invalid(f"{_INVALID}ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
     if select == "SPECIFIC_ATTRIBUTES" and not projected:
         raise fields.invalid(
-            "One or more parameter values were invalid: Must specify the AttributesToGet or ProjectionExpression "
-            "when choosing to get SPECIFIC_ATTRIBUTES"
+            f"{_INVALID}Must specify the AttributesToGet or ProjectionExpression when choosing to get "
+            "SPECIFIC_ATTRIBUTES"
         )
-    if body.get("Select") is not None and projected and select != "SPECIFIC_ATTRIBUTES":
+    if select is not None and projected and select != "SPECIFIC_ATTRIBUTES":
         wanted = "only the Count" if select == "COUNT" else select
-        raise fields.invalid(
-            "One or more parameter values were invalid: Cannot specify the ProjectionExpression when choosing "
-            f"to get {wanted}"
-        )
+        raise fields.invalid(f"{_INVALID}Cannot specify the {field} when choosing to get {wanted}")
 
 
 def _checked_start_key(value: Any) -> Item:

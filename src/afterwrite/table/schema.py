@@ -1,4 +1,4 @@
-"""A table's key schema, and the CreateTable fields that declare it."""
+"""The key schemas of tables and of their secondary indexes, and the CreateTable fields that declare a table's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import ServiceError
+
+GLOBAL, LOCAL = "global", "local"
+ALL, KEYS_ONLY, INCLUDE = "ALL", "KEYS_ONLY", "INCLUDE"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAttribute:
+    """A key attribute: its name, and its type `S`, `N` or `B`."""
+
+    name: str
+    type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,18 @@ class KeySchema:
             return (self.partition_key,)
         return (self.partition_key, self.sort_key)
 
+    @property
+    def partition_attributes(self) -> tuple[KeyAttribute, ...]:
+        """The one attribute of the partition key."""
+        return (KeyAttribute(self.partition_key, self.partition_type),)
+
+    @property
+    def sort_attributes(self) -> tuple[KeyAttribute, ...]:
+        """The attribute of the sort key, if there is one."""
+        if self.sort_key is None or self.sort_type is None:
+            return ()
+        return (KeyAttribute(self.sort_key, self.sort_type),)
+
     def type_of(self, name: str) -> str | None:
         """The type of the key attribute `name`, None where it is no key attribute."""
         if name == self.partition_key:
@@ -33,40 +57,102 @@ class KeySchema:
             return self.sort_type
         return None
 
-    def to_wire(self) -> dict[str, list[dict[str, str]]]:
-        """The `KeySchema` and `AttributeDefinitions` of a table description."""
-        elements = [{"AttributeName": self.partition_key, "KeyType": "HASH"}]
-        definitions = [{"AttributeName": self.partition_key, "AttributeType": self.partition_type}]
-        if self.sort_key is not None and self.sort_type is not None:
-            elements.append({"AttributeName": self.sort_key, "KeyType": "RANGE"})
-            definitions.append({"AttributeName": self.sort_key, "AttributeType": self.sort_type})
-        return {"KeySchema": elements, "AttributeDefinitions": definitions}
+    def to_wire(self) -> list[dict[str, str]]:
+        """The `KeySchema` of a table description."""
+        return _elements(self.partition_attributes, self.sort_attributes)
 
     @classmethod
-    def from_wire(cls, elements: Sequence[Mapping[str, Any]], definitions: Sequence[Mapping[str, Any]]) -> KeySchema:
-        """Read CreateTable's `KeySchema` and `AttributeDefinitions`.
+    def from_wire(cls, elements: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> KeySchema:
+        """Read CreateTable's `KeySchema`; `types` are those of its `AttributeDefinitions`.
 
         Raises ServiceError (ValidationException) for a schema DynamoDB would refuse.
         """
-        types = {str(each["AttributeName"]): str(each["AttributeType"]) for each in definitions}
-        names = [str(each["AttributeName"]) for each in elements]
-        if len(names) > len(definitions):
-            raise _invalid("Invalid KeySchema: Some index key attribute have no definition")
-        missing = [name for name in names if name not in types]
-        if missing:
-            raise _invalid(
-                "One or more parameter values were invalid: Some index key attributes are not defined in "
-                f"AttributeDefinitions. Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(types)}]"
-            )
+        _check_defined(elements, types)
         _check_elements(elements)
-        if len(types) != len(names) or len(definitions) != len(types):
-            raise _invalid(
-                "One or more parameter values were invalid: Number of attributes in KeySchema does not exactly "
-                "match number of attributes defined in AttributeDefinitions"
-            )
+        names = [str(each["AttributeName"]) for each in elements]
         if len(names) == 1:
             return cls(names[0], types[names[0]])
         return cls(names[0], types[names[0]], names[1], types[names[1]])
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSchema:
+    """A secondary index: its keys of one to four attributes each, and what it projects.
+
+    `scope` is GLOBAL or LOCAL, `projection` ALL, KEYS_ONLY or INCLUDE, `included` the further attributes of INCLUDE.
+    """
+
+    name: str
+    scope: str
+    partition_attributes: tuple[KeyAttribute, ...]
+    sort_attributes: tuple[KeyAttribute, ...]
+    projection: str = ALL
+    included: tuple[str, ...] = ()
+
+    @property
+    def attributes(self) -> tuple[KeyAttribute, ...]:
+        """All key attributes, the partition key's first."""
+        return self.partition_attributes + self.sort_attributes
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all key attributes, the partition key's first."""
+        return tuple(each.name for each in self.attributes)
+
+    def type_of(self, name: str) -> str | None:
+        """The type of the key attribute `name`, None where it is no key attribute of the index."""
+        return next((each.type for each in self.attributes if each.name == name), None)
+
+    def projected_names(self, table: KeySchema) -> frozenset[str] | None:
+        """The attributes that an item of the index has; None where it has all."""
+        if self.projection == ALL:
+            return None
+        return frozenset((*table.names, *self.names, *self.included))
+
+    def project(self, table: KeySchema, item: Mapping[str, AttributeValue]) -> Item:
+        """What the index shows of an item of the table."""
+        names = self.projected_names(table)
+        if names is None:
+            return dict(item)
+        return {name: value for name, value in item.items() if name in names}
+
+    def to_wire(self) -> list[dict[str, str]]:
+        """The `KeySchema` of an index description."""
+        return _elements(self.partition_attributes, self.sort_attributes)
+
+    def projection_to_wire(self) -> dict[str, Any]:
+        """The `Projection` of an index description."""
+        if self.projection != INCLUDE:
+            return {"ProjectionType": self.projection}
+        return {"ProjectionType": INCLUDE, "NonKeyAttributes": list(self.included)}
+
+
+def definitions_to_wire(table: KeySchema, indexes: Sequence[IndexSchema]) -> list[dict[str, str]]:
+    """The `AttributeDefinitions` of a table description: every key attribute once."""
+    attributes = [*table.partition_attributes, *table.sort_attributes]
+    attributes += [each for index in indexes for each in index.attributes]
+    types = {each.name: each.type for each in attributes}
+    return [{"AttributeName": name, "AttributeType": types[name]} for name in types]
+
+
+def _elements(
+    partition_attributes: Sequence[KeyAttribute], sort_attributes: Sequence[KeyAttribute]
+) -> list[dict[str, str]]:
+    return [
+        *({"AttributeName": each.name, "KeyType": "HASH"} for each in partition_attributes),
+        *({"AttributeName": each.name, "KeyType": "RANGE"} for each in sort_attributes),
+    ]
+
+
+def _check_defined(elements: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> None:
+    names = [str(each["AttributeName"]) for each in elements]
+    if len(names) > len(types):
+        raise _invalid("Invalid KeySchema: Some index key attribute have no definition")
+    if any(name not in types for name in names):
+        raise _invalid(
+            "One or more parameter values were invalid: Some index key attributes are not defined in "
+            f"AttributeDefinitions. Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(types)}]"
+        )
 
 
 def _check_elements(elements: Sequence[Mapping[str, Any]]) -> None:

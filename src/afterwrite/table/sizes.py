@@ -9,6 +9,7 @@ from afterwrite.core.values import AttributeValue
 from afterwrite.errors import ServiceError
 
 ITEM_BYTES_MAX = 400 * 1024
+NAME_BYTES_MAX = 65_535
 WRITE_UNIT_BYTES = 1024
 READ_UNIT_BYTES = 4096
 
@@ -71,9 +72,23 @@ def binary_size(text: str) -> int:
 
 
 def check_put_size(item: Mapping[str, AttributeValue]) -> None:
-    """Refuse an item too large to put."""
-    if item_size(item) > ITEM_BYTES_MAX:
+    """Refuse an item too large to put, or an attribute name too long."""
+    size = item_size(item)
+    if size > NAME_BYTES_MAX:
+        for name in item:
+            check_name_size(name)
+    if size > ITEM_BYTES_MAX:
         raise ServiceError("ValidationException", "Item size has exceeded the maximum allowed size")
+
+
+def check_name_size(name: str) -> None:
+    """Refuse an attribute name that is too long."""
+    if len(name.encode()) > NAME_BYTES_MAX:
+        raise ServiceError(
+            "ValidationException",
+            "One or more parameter values were invalid: Attribute name is too large, must be less than "
+            f"{NAME_BYTES_MAX + 1} bytes",
+        )
 
 
 def check_update_size(item: Mapping[str, AttributeValue]) -> None:
@@ -94,11 +109,3 @@ def read_units(size: int, *, consistent: bool = False, transactional: bool = Fal
     if transactional:
         return units * 2.0
     return units * (1.0 if consistent else 0.5)
-
-
-def consumed_capacity(table_name: str, units: float, detail: str) -> dict[str, Any]:
-    """An answer's `ConsumedCapacity` for the request's `ReturnConsumedCapacity` of TOTAL or INDEXES."""
-    answer: dict[str, Any] = {"TableName": table_name, "CapacityUnits": units}
-    if detail == "INDEXES":
-        answer["Table"] = {"CapacityUnits": units}
-    return answer

@@ -1,20 +1,74 @@
-"""The requests on tables themselves: CreateTable and UpdateTimeToLive."""
+"""The requests on tables themselves: CreateTable, UpdateTable and UpdateTimeToLive."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from afterwrite.table import fields
-from afterwrite.table.fields import Body
-from afterwrite.table.schema import KeySchema
+from afterwrite.table import fields, index_requests, tags
+from afterwrite.table.fields import Body, Violations
+from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
 
-_BILLING_MODES = ("PROVISIONED", "PAY_PER_REQUEST")
+PROVISIONED, PAY_PER_REQUEST = "PROVISIONED", "PAY_PER_REQUEST"
+STANDARD = "STANDARD"
+
+_BILLING_MODES = (PROVISIONED, PAY_PER_REQUEST)
 _VIEW_TYPES = ("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")
-_INDEX_FIELDS = ("GlobalSecondaryIndexes", "LocalSecondaryIndexes")
+_TABLE_CLASSES = (STANDARD, "STANDARD_INFREQUENT_ACCESS")
+_ON_DEMAND_UNITS = (12_000, 4_000)
+_INDEX_ACTIONS = ("Create", "Update", "Delete")
 _KEY_ATTRIBUTES_MAX = 2
-_ATTRIBUTE_NAME_CHARACTERS_MAX = 255
+_INVALID = "One or more parameter values were invalid: "
+_UPDATED_FIELDS = (
+    "ProvisionedThroughput",
+    "BillingMode",
+    "StreamSpecification",
+    "GlobalSecondaryIndexUpdates",
+    "SSESpecification",
+    "DeletionProtectionEnabled",
+    "OnDemandThroughput",
+    "WarmThroughput",
+    "TableClass",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TableOptions:
+    """What a table is set to, without bearing on its items.
+
+    Throughputs are read and write capacity units, 0 where requests are paid for one by one; `index_units` are those
+    of indexes by name.
+    """
+
+    billing_mode: str = PAY_PER_REQUEST
+    units: tuple[int, int] = (0, 0)
+    index_units: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    table_class: str | None = None
+    deletion_protection: bool = False
+    point_in_time_recovery: bool = False
+    warm_units: tuple[int, int] | None = None
+
+    @classmethod
+    def from_json(cls, parsed: Mapping[str, Any]) -> TableOptions:
+        """Read options of the catalog, as `dataclasses.asdict` made them."""
+        units = {name: tuple(each) for name, each in parsed["index_units"].items()}
+        warm = parsed["warm_units"]
+        return cls(
+            **{
+                **parsed,
+                "units": tuple(parsed["units"]),
+                "index_units": units,
+                "warm_units": None if warm is None else tuple(warm),
+            }
+        )
+
+    @property
+    def warm_throughput(self) -> tuple[int, int]:
+        """The read and write units a second that the service holds ready, as it would tell."""
+        if self.warm_units is not None:
+            return self.warm_units
+        return _ON_DEMAND_UNITS if self.billing_mode == PAY_PER_REQUEST else self.units
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +77,86 @@ class CreateTablePlan:
 
     table_name: str
     schema: KeySchema
-    billing_mode: str
+    indexes: tuple[IndexSchema, ...]
+    options: TableOptions
     stream_view_type: str | None
-    read_units: int
-    write_units: int
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateTablePlan:
+    """What is to change of a table; what is None stays.
+
+    `stream_enabled` True comes with a view type. An index to create is read against the table as it is, by
+    `created_index`.
+    """
+
+    table_name: str
+    billing_mode: str | None = None
+    units: tuple[int, int] | None = None
+    stream_enabled: bool | None = None
+    stream_view_type: str | None = None
+    table_class: str | None = None
+    deletion_protection: bool | None = None
+    create: Body | None = None
+    delete: str | None = None
+    warm_throughput: Body | None = None
+    update: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    types: Mapping[str, str] = field(default_factory=dict)
+
+    def created_index(self, table: KeySchema, existing: Sequence[IndexSchema]) -> IndexSchema | None:
+        """The index to create, if there is one. Raises ServiceError (ValidationException)."""
+        if self.create is None:
+            return None
+        index = index_requests.parse_index(self.create, GLOBAL, table, self.types)
+        if any(each.name == index.name for each in existing):
+            raise fields.invalid(f"{_INVALID}Attempting to create an index which already exists")
+        for attribute in index.attributes:
+            for known in (table.type_of(attribute.name), *(each.type_of(attribute.name) for each in existing)):
+                if known is not None and known != attribute.type:
+                    raise fields.invalid(
+                        f"{_INVALID}Attributes cannot be redefined. Please check that your attribute has the same "
+                        f"type as previously defined. Existing schema: {attribute.name}:{known} "
+                        f"New schema: {attribute.name}:{attribute.type}"
+                    )
+        if sum(each.scope == GLOBAL for each in existing) >= index_requests.GLOBAL_INDEXES_MAX:
+            raise fields.limit_exceeded(
+                "Subscriber limit exceeded: Number of global secondary indexes exceeds the per-table limit of "
+                f"{index_requests.GLOBAL_INDEXES_MAX}"
+            )
+        return index
+
+    def options(self, current: TableOptions) -> TableOptions:
+        """The options as they become."""
+        new = current
+        if self.billing_mode is not None:
+            new = replace(new, billing_mode=self.billing_mode)
+        if new.billing_mode == PAY_PER_REQUEST:
+            if self.units is not None:
+                raise fields.invalid(
+                    f"{_INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode "
+                    "is PAY_PER_REQUEST"
+                )
+            new = replace(new, units=(0, 0), index_units={})
+        elif self.units is not None:
+            if self.units == current.units and current.billing_mode == PROVISIONED and not self._changes_more():
+                raise fields.invalid(_unchanged_units(self.units))
+            new = replace(new, units=self.units)
+        elif current.billing_mode != PROVISIONED:
+            raise fields.invalid(f"{_INVALID}ProvisionedThroughput must be specified when BillingMode is PROVISIONED")
+        new = replace(new, index_units={**new.index_units, **self.update})
+        if self.table_class is not None:
+            new = replace(new, table_class=self.table_class)
+        if self.deletion_protection is not None:
+            new = replace(new, deletion_protection=self.deletion_protection)
+        if self.warm_throughput is not None:
+            message = "current WarmThroughput, decreasing WarmThroughput is not supported"
+            new = replace(new, warm_units=_warm_units(self.warm_throughput, current.warm_throughput, message))
+        return new
+
+    def _changes_more(self) -> bool:
+        rest = (self.stream_enabled, self.table_class, self.deletion_protection, self.create, self.delete)
+        return bool(self.update) or any(each is not None for each in rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,121 +167,312 @@ class TimeToLivePlan:
     attribute_name: str
     enabled: bool
 
+    def check(self, current: str | None) -> None:
+        """Refuse to switch on what is on, or off what is off; `current` is the attribute in use."""
+        if self.enabled and current is not None:
+            if current == self.attribute_name:
+                raise fields.invalid("TimeToLive is already enabled")
+            raise fields.invalid(
+                f"TimeToLive is active on a different AttributeName: current AttributeName is {current}"
+            )
+        if not self.enabled and current is None:
+            raise fields.invalid("TimeToLive is already disabled")
+        if not self.enabled and current != self.attribute_name:
+            raise fields.invalid(
+                f"TimeToLive is active on a different AttributeName: current AttributeName is {current}"
+            )
+
     def answer(self) -> dict[str, Any]:
         """The response's body."""
         return {"TimeToLiveSpecification": {"Enabled": self.enabled, "AttributeName": self.attribute_name}}
 
 
 def parse_create_table(body: Body) -> CreateTablePlan:
-    """CreateTable's body as a plan. Secondary indexes are refused."""
+    """CreateTable's body as a plan."""
     name = fields.table_name_of_table_request(body)
-    definitions = _required_structures(body, "AttributeDefinitions", "AttributeDefinition")
-    elements = _required_structures(body, "KeySchema", "KeySchemaElement")
-    if not 1 <= len(elements) <= _KEY_ATTRIBUTES_MAX:
-        bound = "less than or equal to 2" if elements else "greater than or equal to 1"
-        raise fields.constraint_error(
-            [dict(element) for element in elements], "KeySchema", f"Member must have length {bound}"
+    _check_constraints(body)
+    definitions = fields.structures(body, "AttributeDefinitions", "AttributeDefinition") or []
+    elements = body["KeySchema"]
+    billing_mode = fields.choice(body, "BillingMode", _BILLING_MODES, PROVISIONED)
+    units = _units(body, billing_mode)
+    types = _types(definitions)
+    schema = KeySchema.from_wire(elements, types)
+    indexes = index_requests.parse_indexes(body, schema, types)
+    index_requests.check_definitions_used(types, schema, indexes)
+    options = TableOptions(
+        billing_mode,
+        units,
+        _index_units(body, billing_mode),
+        _table_class(body),
+        fields.flag(body, "DeletionProtectionEnabled", default=False),
+    )
+    warm = fields.structure(body, "WarmThroughput", "WarmThroughput")
+    if warm is not None:
+        message = "initial throughput for OnDemand" if units == (0, 0) else "ProvisionedThroughput"
+        options = replace(options, warm_units=_warm_units(warm, options.warm_throughput, message))
+    _check_encryption(body)
+    return CreateTablePlan(name, schema, indexes, options, _created_view_type(body), tags.parse_tags(body))
+
+
+def _check_constraints(body: Body) -> None:
+    violations = Violations()
+    definitions = fields.structures(body, "AttributeDefinitions", "AttributeDefinition")
+    elements = fields.structures(body, "KeySchema", "KeySchemaElement")
+    throughput = fields.structure(body, "ProvisionedThroughput", "ProvisionedThroughput")
+    if throughput is not None:
+        violations.units(throughput, "provisionedThroughput")
+    index_requests.check_elements(violations, elements, "keySchema")
+    if elements is not None and len(elements) > _KEY_ATTRIBUTES_MAX:
+        violations.add(
+            [dict(each) for each in elements],
+            "keySchema",
+            f"Member must have length less than or equal to {_KEY_ATTRIBUTES_MAX}",
         )
-    for index, definition in enumerate(definitions, 1):
-        _check_name(definition, f"attributeDefinitions.{index}.member.attributeName")
-        _check_member(
-            definition, "AttributeType", ("B", "N", "S"), f"attributeDefinitions.{index}.member.attributeType"
+    if definitions is None:
+        violations.add(None, "attributeDefinitions", "Member must not be null")
+    index_requests.check_definitions(violations, definitions or ())
+    if body.get("BillingMode") is not None:
+        violations.choice(body, "BillingMode", _BILLING_MODES, "billingMode")
+    index_requests.check_indexes(violations, body)
+    for number, index in enumerate(fields.structures(body, "GlobalSecondaryIndexes", "GlobalSecondaryIndex") or (), 1):
+        units = fields.structure(index, "ProvisionedThroughput", "ProvisionedThroughput")
+        if units is not None:
+            violations.units(units, f"globalSecondaryIndexes.{number}.member.provisionedThroughput")
+    violations.check()
+
+
+def parse_update_table(body: Body) -> UpdateTablePlan:
+    """UpdateTable's body as a plan."""
+    name = fields.table_name_of_table_request(body)
+    violations = Violations()
+    definitions = fields.structures(body, "AttributeDefinitions", "AttributeDefinition") or ()
+    index_requests.check_definitions(violations, definitions)
+    if body.get("BillingMode") is not None:
+        violations.choice(body, "BillingMode", _BILLING_MODES, "billingMode")
+    throughput = fields.structure(body, "ProvisionedThroughput", "ProvisionedThroughput")
+    if throughput is not None:
+        violations.units(throughput, "provisionedThroughput")
+    updates = fields.structures(body, "GlobalSecondaryIndexUpdates", "GlobalSecondaryIndexUpdate")
+    for number, update in enumerate(updates or (), 1):
+        _check_index_update(violations, update, f"globalSecondaryIndexUpdates.{number}.member")
+    violations.check()
+    if body.get("ReplicaUpdates") is not None:
+        raise fields.invalid(f"{_INVALID}Replicas are not offered: a table lives in one data directory")
+    if not any(body.get(each) not in (None, []) for each in _UPDATED_FIELDS):
+        raise fields.invalid(
+            "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, "
+            "SSESpecification, ReplicaUpdates, DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput or "
+            "TableClass is required"
         )
-    for index, element in enumerate(elements, 1):
-        _check_name(element, f"keySchema.{index}.member.attributeName")
-        _check_member(element, "KeyType", ("HASH", "RANGE"), f"keySchema.{index}.member.keyType")
-    billing_mode = fields.choice(body, "BillingMode", _BILLING_MODES, "PROVISIONED")
-    read_units, write_units = _throughput(body, billing_mode)
-    for field in _INDEX_FIELDS:
-        if body.get(field):
-            raise fields.invalid(f"{field} are not supported: create the table without secondary indexes")
-    schema = KeySchema.from_wire(elements, definitions)
-    return CreateTablePlan(name, schema, billing_mode, _view_type(body), read_units, write_units)
+    billing_mode = body.get("BillingMode")
+    units = None
+    if throughput is not None:
+        units = (int(throughput["ReadCapacityUnits"]), int(throughput["WriteCapacityUnits"]))
+    stream_enabled, view_type = _updated_stream(body)
+    types = _types(definitions)
+    actions = [_index_action(update) for update in updates or ()]
+    _check_actions(actions, types)
+    created = [index for kind, index in actions if kind == "Create"]
+    deleted = [str(index["IndexName"]) for kind, index in actions if kind == "Delete"]
+    return UpdateTablePlan(
+        name,
+        billing_mode,
+        units,
+        stream_enabled,
+        view_type,
+        _table_class(body),
+        _optional_flag(body, "DeletionProtectionEnabled"),
+        created[0] if created else None,
+        deleted[0] if deleted else None,
+        fields.structure(body, "WarmThroughput", "WarmThroughput"),
+        {str(index["IndexName"]): _index_throughput(index) for kind, index in actions if kind == "Update"},
+        types,
+    )
+
+
+def _optional_flag(body: Body, field: str) -> bool | None:
+    return None if body.get(field) is None else fields.flag(body, field, default=False)
+
+
+def _check_index_update(violations: Violations, update: Body, place: str) -> None:
+    for kind in _INDEX_ACTIONS:
+        action = fields.structure(update, kind, f"{kind}GlobalSecondaryIndexAction")
+        if action is None:
+            continue
+        member = f"{place}.{kind.lower()}"
+        if kind == "Create":
+            index_requests.check_index(violations, action, member)
+        else:
+            violations.index_name(action, f"{member}.indexName")
+        throughput = fields.structure(action, "ProvisionedThroughput", "ProvisionedThroughput")
+        if throughput is not None:
+            violations.units(throughput, f"{member}.provisionedThroughput")
+
+
+def _index_action(update: Body) -> tuple[str, Body]:
+    kinds = [kind for kind in _INDEX_ACTIONS if update.get(kind) is not None]
+    if not kinds:
+        raise fields.invalid(
+            f"{_INVALID}One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, "
+            "GlobalSecondaryIndexUpdate.Delete must not be null"
+        )
+    if len(kinds) > 1:
+        raise fields.invalid(
+            f"{_INVALID}Only one global secondary index action is allowed per GlobalSecondaryIndexUpdate object"
+        )
+    return kinds[0], update[kinds[0]]
+
+
+def _check_actions(actions: Sequence[tuple[str, Body]], types: Mapping[str, str]) -> None:
+    names = [str(index["IndexName"]) for _, index in actions]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise fields.invalid(
+                f"{_INVALID}Only one global secondary index update per index is allowed simultaneously. Index: {name}"
+            )
+    if sum(kind != "Update" for kind, _ in actions) > 1:
+        raise fields.limit_exceeded(
+            "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
+        )
+    for kind, index in actions:
+        if kind == "Create" and not types:
+            raise fields.invalid(f"{_INVALID}AttributeDefinitions is not specified for index: {index['IndexName']}")
+
+
+def _updated_stream(body: Body) -> tuple[bool | None, str | None]:
+    specification = fields.structure(body, "StreamSpecification", "StreamSpecification")
+    if specification is None:
+        return None, None
+    if specification.get("StreamEnabled") is None:
+        raise fields.missing("streamSpecification.streamEnabled")
+    enabled = fields.flag(specification, "StreamEnabled", default=False)
+    view_type = fields.choice(specification, "StreamViewType", _VIEW_TYPES, "") or None
+    if enabled and view_type is None:
+        raise fields.invalid(f"{_INVALID}If stream is being enabled then UpdateViewType is required")
+    if not enabled and view_type is not None:
+        raise fields.invalid(f"{_INVALID}If stream is being disabled, then UpdateViewType must not be specified")
+    return enabled, view_type
 
 
 def parse_update_time_to_live(body: Body) -> TimeToLivePlan:
     """UpdateTimeToLive's body as a plan."""
     name = fields.table_name_of_table_request(body)
     specification = fields.structure(body, "TimeToLiveSpecification", "TimeToLiveSpecification")
+    violations = Violations()
     if specification is None:
+        violations.add(None, "timeToLiveSpecification", "Member must not be null")
+        violations.check()
         raise fields.missing("TimeToLiveSpecification")
     attribute = fields.text(specification, "AttributeName")
     if attribute is None:
-        raise fields.missing("timeToLiveSpecification.attributeName")
-    if not attribute:
-        raise fields.invalid("TimeToLiveSpecification.AttributeName must be non empty")
-    if len(attribute) > _ATTRIBUTE_NAME_CHARACTERS_MAX:
-        raise fields.constraint_error(
-            attribute,
-            "timeToLiveSpecification.attributeName",
-            f"Member must have length less than or equal to {_ATTRIBUTE_NAME_CHARACTERS_MAX}",
-        )
+        violations.add(None, "timeToLiveSpecification.attributeName", "Member must not be null")
+    else:
+        violations.name(specification, "AttributeName", "timeToLiveSpecification.attributeName")
     if specification.get("Enabled") is None:
-        raise fields.missing("timeToLiveSpecification.enabled")
-    return TimeToLivePlan(name, attribute, fields.flag(specification, "Enabled", default=False))
+        violations.add(None, "timeToLiveSpecification.enabled", "Member must not be null")
+    violations.check()
+    return TimeToLivePlan(name, str(attribute), fields.flag(specification, "Enabled", default=False))
 
 
-def _required_structures(body: Body, field: str, kind: str) -> list[dict[str, Any]]:
-    members = fields.structures(body, field, kind)
-    if members is None:
-        raise fields.missing(field)
-    return members
+def _types(definitions: Sequence[Body]) -> dict[str, str]:
+    types: dict[str, str] = {}
+    for each in definitions:
+        name, kind = str(each["AttributeName"]), str(each["AttributeType"])
+        if name in types:
+            raise fields.invalid(f"Attribute Name is duplicated: {name}")
+        types[name] = kind
+    return types
 
 
-def _check_name(member: Mapping[str, Any], place: str) -> None:
-    name = fields.text(member, "AttributeName")
-    if name is None:
-        raise fields.missing(place)
-    if not 1 <= len(name) <= _ATTRIBUTE_NAME_CHARACTERS_MAX:
-        bound = "less than or equal to 255" if name else "greater than or equal to 1"
-        raise fields.constraint_error(name, place, f"Member must have length {bound}")
-
-
-def _check_member(member: Mapping[str, Any], field: str, allowed: tuple[str, ...], place: str) -> None:
-    value = fields.text(member, field)
-    if value is None:
-        raise fields.missing(place)
-    if value not in allowed:
-        raise fields.constraint_error(value, place, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
-
-
-def _throughput(body: Body, billing_mode: str) -> tuple[int, int]:
-    throughput = fields.structure(body, "ProvisionedThroughput", "ProvisionedThroughput")
-    if billing_mode == "PAY_PER_REQUEST":
+def _units(body: Body, billing_mode: str) -> tuple[int, int]:
+    throughput = body.get("ProvisionedThroughput")
+    if billing_mode == PAY_PER_REQUEST:
         if throughput:
             raise fields.invalid(
-                "One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits "
-                "can be specified when BillingMode is PAY_PER_REQUEST"
+                f"{_INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is "
+                "PAY_PER_REQUEST"
             )
         return 0, 0
-    read_units = fields.integer(throughput or {}, "ReadCapacityUnits")
-    write_units = fields.integer(throughput or {}, "WriteCapacityUnits")
-    if read_units is None or write_units is None:
+    if not throughput:
         raise fields.invalid(
-            "One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both be "
-            "specified when BillingMode is PROVISIONED"
+            f"{_INVALID}ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
         )
-    for field, units in (("readCapacityUnits", read_units), ("writeCapacityUnits", write_units)):
-        if units < 1:
-            raise fields.constraint_error(
-                units, f"provisionedThroughput.{field}", "Member must have value greater than or equal to 1"
+    return int(throughput["ReadCapacityUnits"]), int(throughput["WriteCapacityUnits"])
+
+
+def _index_units(body: Body, billing_mode: str) -> dict[str, tuple[int, int]]:
+    units: dict[str, tuple[int, int]] = {}
+    for index in body.get("GlobalSecondaryIndexes") or ():
+        if billing_mode == PROVISIONED:
+            if index.get("ProvisionedThroughput") is None:
+                raise fields.invalid(
+                    f"{_INVALID}ProvisionedThroughput is not specified for index: {index['IndexName']}"
+                )
+            units[index["IndexName"]] = _index_throughput(index)
+        elif index.get("ProvisionedThroughput"):
+            raise fields.invalid(
+                f"{_INVALID}ProvisionedThroughput should not be specified for index: {index['IndexName']} when "
+                "BillingMode is PAY_PER_REQUEST"
             )
-    return read_units, write_units
+    return units
 
 
-def _view_type(body: Body) -> str | None:
+def _index_throughput(index: Body) -> tuple[int, int]:
+    throughput = index.get("ProvisionedThroughput")
+    if not throughput:
+        return 0, 0
+    return int(throughput["ReadCapacityUnits"]), int(throughput["WriteCapacityUnits"])
+
+
+def _unchanged_units(units: tuple[int, int]) -> str:
+    read, write = units
+    return (
+        "The provisioned throughput for the table will not change. The requested value equals the current value. "
+        f"Current ReadCapacityUnits provisioned for the table: {read}. Requested ReadCapacityUnits: {read}. "
+        f"Current WriteCapacityUnits provisioned for the table: {write}. Requested WriteCapacityUnits: {write}. "
+        "Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
+    )
+
+
+def _warm_units(wanted: Body, least: tuple[int, int], bound: str) -> tuple[int, int]:
+    units: list[int] = []
+    for field_name, floor in zip(("ReadUnitsPerSecond", "WriteUnitsPerSecond"), least, strict=True):
+        value = fields.integer(wanted, field_name)
+        if value is not None and value < floor:
+            raise fields.invalid(f"{_INVALID}Requested {field_name} for WarmThroughput for table is lower than {bound}")
+        units.append(floor if value is None else value)
+    return units[0], units[1]
+
+
+def _table_class(body: Body) -> str | None:
+    value = fields.text(body, "TableClass")
+    if value is not None and value not in _TABLE_CLASSES:
+        raise fields.invalid(
+            "Invalid table-class parameter provided. Please try again with a valid table-class value: "
+            f"[{', '.join(_TABLE_CLASSES)}]."
+        )
+    return value
+
+
+def _check_encryption(body: Body) -> None:
+    specification = fields.structure(body, "SSESpecification", "SSESpecification")
+    if specification is None or fields.flag(specification, "Enabled", default=False):
+        return
+    for name in ("SSEType", "KMSMasterKeyId"):
+        if specification.get(name) is not None:
+            raise fields.invalid(f"{_INVALID}{name} can not be specified if Enabled is false")
+
+
+def _created_view_type(body: Body) -> str | None:
     specification = fields.structure(body, "StreamSpecification", "StreamSpecification")
     if specification is None:
         return None
     enabled = fields.flag(specification, "StreamEnabled", default=False)
     view_type = fields.choice(specification, "StreamViewType", _VIEW_TYPES, "")
     if enabled and not view_type:
-        raise fields.invalid(
-            "One or more parameter values were invalid: StreamViewType is required when StreamEnabled is true"
-        )
+        raise fields.invalid(f"{_INVALID}Table is being created with a stream enabled, UpdateViewType is required")
     if view_type and not enabled:
         raise fields.invalid(
-            "One or more parameter values were invalid: Table is being created with stream disabled, "
-            "but StreamViewType is specified"
+            f"{_INVALID}Table is being created with a stream disabled, UpdateViewType should not be specified"
         )
     return view_type or None

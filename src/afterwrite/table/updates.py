@@ -6,7 +6,7 @@ with it whatever the update did not reach.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import lru_cache
@@ -33,6 +33,7 @@ from afterwrite.table.projections import Projection
 
 _LABEL = "UpdateExpression"
 _WRONG_TYPE = "An operand in the update expression has an incorrect data type"
+_OVERFLOW = "Number overflow. Attempting to store a number with magnitude larger than supported range"
 _SET_TYPES = ("SS", "NS", "BS")
 _LONG_TYPE_NAMES = {
     "S": "STRING",
@@ -49,24 +50,42 @@ _EXACT = Context(prec=300)
 # Integers this short are added as ints, which is several times as fast as decimals.
 _SHORT_INTEGER_TEXT = 30
 
-_Change: TypeAlias = Callable[[Any, AttributeValue], AttributeValue | None]
+Change: TypeAlias = Callable[[Any, AttributeValue], AttributeValue | None]
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledUpdate:
     """An update expression whose names are resolved.
 
-    `attributes` are the top-level attributes it writes, `written` selects the paths it writes (UPDATED_NEW).
+    `attributes` are the top-level attributes it writes, `written` selects the paths it writes (UPDATED_NEW), `creates`
+    tells whether it makes an item where there is none: an update that only removes does not.
     """
 
     sets: tuple[tuple[ResolvedPath, Lookup], ...]
-    changes: tuple[tuple[ResolvedPath, str, _Change], ...]
+    changes: tuple[tuple[ResolvedPath, str, Change], ...]
     removals: tuple[ResolvedPath, ...]
     checks: tuple[ValueCheck, ...]
     names_used: frozenset[str]
     values_used: frozenset[str]
     attributes: frozenset[str]
     written: Projection
+    creates: bool
+
+    @classmethod
+    def of_attributes(
+        cls,
+        sets: Sequence[tuple[ResolvedPath, Lookup]],
+        changes: Sequence[tuple[ResolvedPath, str, Change]],
+        removals: Sequence[ResolvedPath],
+        *,
+        creates: bool,
+    ) -> CompiledUpdate:
+        """An update of whole attributes that came without an expression."""
+        paths = [*(path for path, _ in sets), *(path for path, _, _ in changes), *removals]
+        attributes = frozenset(str(path[0]) for path in paths)
+        nothing: frozenset[str] = frozenset()
+        written = Projection(paths)
+        return cls(tuple(sets), tuple(changes), tuple(removals), (), nothing, nothing, attributes, written, creates)
 
     def check(self, values: Values) -> None:
         """Raise for values that DynamoDB refuses before it looks at an item."""
@@ -165,7 +184,7 @@ class _Compiler:
     def update(self, actions: tuple[tree.Action, ...]) -> CompiledUpdate:
         paths = [self.names.resolve(action.path) for action in actions]
         sets: list[tuple[ResolvedPath, Lookup]] = []
-        changes: list[tuple[ResolvedPath, str, _Change]] = []
+        changes: list[tuple[ResolvedPath, str, Change]] = []
         removals: list[ResolvedPath] = []
         for path, action in zip(paths, actions, strict=True):
             if isinstance(action, tree.SetAction):
@@ -173,9 +192,9 @@ class _Compiler:
             elif isinstance(action, tree.RemoveAction):
                 removals.append(path)
             elif isinstance(action, tree.AddAction):
-                changes.append((path, self.placeholder("ADD", action.value, ("N", *_SET_TYPES)), _added))
+                changes.append((path, self.placeholder("ADD", action.value, ("N", *_SET_TYPES)), added))
             else:
-                changes.append((path, self.placeholder("DELETE", action.value, _SET_TYPES), _deleted))
+                changes.append((path, self.placeholder("DELETE", action.value, _SET_TYPES), deleted))
         problem = interference(paths)
         if problem:
             self.section_checks.insert(0, _refusing(problem))
@@ -190,6 +209,7 @@ class _Compiler:
             frozenset(self.values_used),
             frozenset(str(path[0]) for path in paths),
             Projection(paths),
+            any(isinstance(action, tree.SetAction | tree.AddAction) for action in actions),
         )
 
     def operand(self, node: tree.Operand) -> Lookup:
@@ -212,7 +232,11 @@ class _Compiler:
             one, two = _present(left(item, values)), _present(right(item, values))
             if "N" not in one or "N" not in two:
                 raise invalid(_WRONG_TYPE)
-            return {"N": compute(one["N"], two["N"])}
+            try:
+                return {"N": compute(one["N"], two["N"])}
+            except InvalidValue as error:
+                # A result of too many digits is reported as if it were too large; ADD reports it as what it is.
+                raise invalid(str(error) if "significant" not in str(error) else _OVERFLOW) from None
 
         return result
 
@@ -298,7 +322,13 @@ def _present(value: Any) -> AttributeValue:
     return value  # type: ignore[no-any-return]
 
 
-def _added(existing: Any, operand: AttributeValue) -> AttributeValue:
+def constant(value: AttributeValue) -> Lookup:
+    """An operand that is the same for every item."""
+    return lambda _item, _values: value
+
+
+def added(existing: Any, operand: AttributeValue) -> AttributeValue:
+    """What ADD makes of a value: a sum of numbers, a union of sets."""
     if existing is None:
         return operand
     for kind, content in operand.items():
@@ -306,13 +336,16 @@ def _added(existing: Any, operand: AttributeValue) -> AttributeValue:
         if present is None:
             raise invalid(_WRONG_TYPE)
         if kind == "N":
-            return {"N": _sum(present, content)}
+            try:
+                return {"N": _sum(present, content)}
+            except InvalidValue as error:
+                raise invalid(str(error)) from None
         return {kind: _in_order(kind, set(present).union(content))}
     raise invalid(_WRONG_TYPE)
 
 
-def _deleted(existing: Any, operand: AttributeValue) -> AttributeValue | None:
-    """None where nothing is left: DynamoDB has no empty set, the attribute goes."""
+def deleted(existing: Any, operand: AttributeValue) -> AttributeValue | None:
+    """What DELETE leaves of a set; None where nothing is left: DynamoDB has no empty set, the attribute goes."""
     if existing is None:
         return None
     for kind, content in operand.items():
@@ -331,21 +364,14 @@ def _in_order(kind: str, members: set[str]) -> list[str]:
 def _sum(left: str, right: str) -> str:
     if _both_short_integers(left, right):
         return str(int(left) + int(right))
-    return _canonical(_EXACT.add(Decimal(left), Decimal(right)))
+    return normalize_number(str(_EXACT.add(Decimal(left), Decimal(right))))
 
 
 def _difference(left: str, right: str) -> str:
     if _both_short_integers(left, right):
         return str(int(left) - int(right))
-    return _canonical(_EXACT.subtract(Decimal(left), Decimal(right)))
+    return normalize_number(str(_EXACT.subtract(Decimal(left), Decimal(right))))
 
 
 def _both_short_integers(left: str, right: str) -> bool:
     return len(left) < _SHORT_INTEGER_TEXT and len(right) < _SHORT_INTEGER_TEXT and "." not in left and "." not in right
-
-
-def _canonical(number: Decimal) -> str:
-    try:
-        return normalize_number(str(number))
-    except InvalidValue as error:
-        raise invalid(str(error)) from None

@@ -6,25 +6,25 @@ the new one, and changes nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from afterwrite.core.values import AttributeValue, Item
+from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed
-from afterwrite.table import fields
+from afterwrite.table import fields, legacy
+from afterwrite.table.capacity import SILENT, Reporting
 from afterwrite.table.conditions import Values
 from afterwrite.table.fields import Body, Condition, Expressions
 from afterwrite.table.keys import checked_key, key_of
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import check_put_size, check_update_size, consumed_capacity, item_size, write_units
+from afterwrite.table.sizes import check_put_size, check_update_size
 from afterwrite.table.updates import CompiledUpdate
 
-_RETURN_VALUES = ("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW")
-_ON_FAILURE = ("ALL_OLD", "NONE")
 _CONDITION_FIELDS = ("ConditionExpression",)
 _EXPRESSION_FIELDS = frozenset(("ConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"))
 _UPDATE_FIELDS = ("UpdateExpression", "ConditionExpression")
+_CONDITION_LEGACY = ("Expected", "ConditionalOperator")
+_UPDATE_LEGACY = ("AttributeUpdates", "Expected", "ConditionalOperator")
 
 
 class ItemWrite(Protocol):
@@ -41,6 +41,10 @@ class ItemWrite(Protocol):
     @property
     def needs_old(self) -> bool:
         """Whether `apply` or `answer` looks at the old item."""
+
+    @property
+    def reporting(self) -> Reporting:
+        """What the answer reports besides its result."""
 
     def key(self, schema: KeySchema) -> Item:
         """The item's key attributes, validated against the table's schema."""
@@ -61,12 +65,12 @@ class Put:
     condition: Condition | None = None
     return_old: bool = False
     return_old_on_failure: bool = False
-    capacity_detail: str = "NONE"
+    reporting: Reporting = SILENT
 
     @property
     def needs_old(self) -> bool:
         """Whether condition or answer look at the old item."""
-        return self.condition is not None or self.return_old or self.capacity_detail != "NONE"
+        return self.condition is not None or self.return_old or not self.reporting.silent
 
     def key(self, schema: KeySchema) -> Item:
         """The item's key attributes, validated against the table's schema."""
@@ -77,9 +81,9 @@ class Put:
         _require(self.condition, old, self.return_old_on_failure)
         return self.item
 
-    def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
+    def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:  # noqa: ARG002 - ItemWrite
         """The response's body."""
-        return _answer(self.table_name, old if self.return_old else None, self.capacity_detail, old, new)
+        return {"Attributes": old} if old and self.return_old else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +95,12 @@ class Delete:
     condition: Condition | None = None
     return_old: bool = False
     return_old_on_failure: bool = False
-    capacity_detail: str = "NONE"
+    reporting: Reporting = SILENT
 
     @property
     def needs_old(self) -> bool:
         """Whether condition or answer look at the old item."""
-        return self.condition is not None or self.return_old or self.capacity_detail != "NONE"
+        return self.condition is not None or self.return_old or not self.reporting.silent
 
     def key(self, schema: KeySchema) -> Item:
         """The key, validated against the table's schema."""
@@ -107,9 +111,9 @@ class Delete:
         _require(self.condition, old, self.return_old_on_failure)
         return None
 
-    def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
+    def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:  # noqa: ARG002 - ItemWrite
         """The response's body."""
-        return _answer(self.table_name, old if self.return_old else None, self.capacity_detail, old, new)
+        return {"Attributes": old} if old and self.return_old else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ class Update:
     condition: Condition | None = None
     return_values: str = "NONE"
     return_old_on_failure: bool = False
-    capacity_detail: str = "NONE"
+    reporting: Reporting = SILENT
 
     @property
     def needs_old(self) -> bool:
@@ -148,6 +152,9 @@ class Update:
         base = self.key_attributes if old is None else old
         if self.update is None:
             return base
+        if old is None and not self.update.creates:
+            # There is nothing to remove, and nothing that would make an item.
+            return None
         new = self.update.apply(base, self.values)
         check_update_size(new)
         return new
@@ -163,7 +170,7 @@ class Update:
             returned = self.update.written.of(new)
         elif self.update is not None and self.return_values == "UPDATED_OLD" and old is not None:
             returned = self.update.written.of(old)
-        return _answer(self.table_name, returned, self.capacity_detail, old, new)
+        return {"Attributes": returned} if returned else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +181,7 @@ class ConditionCheck:
     key_attributes: Item
     condition: Condition
     return_old_on_failure: bool = False
+    reporting: Reporting = SILENT
 
     @property
     def needs_old(self) -> bool:
@@ -197,106 +205,105 @@ class ConditionCheck:
 def parse_put_item(body: Body) -> Put:
     """PutItem's body as a write."""
     name = fields.table_name(body)
-    fields.refuse_legacy(body, ("Expected", "ConditionalOperator"))
-    return_old = _returns_old(body)
-    detail = fields.capacity_detail(body)
-    return put_of(name, body, return_old=return_old, detail=detail)
+    return put_of(name, body, return_old=_returns_old(body), reporting=reporting_of(body))
 
 
 def parse_delete_item(body: Body) -> Delete:
     """DeleteItem's body as a write."""
     name = fields.table_name(body)
-    fields.refuse_legacy(body, ("Expected", "ConditionalOperator"))
-    return_old = _returns_old(body)
-    detail = fields.capacity_detail(body)
-    return delete_of(name, body, return_old=return_old, detail=detail)
+    return delete_of(name, body, return_old=_returns_old(body), reporting=reporting_of(body))
 
 
 def parse_update_item(body: Body) -> Update:
     """UpdateItem's body as a write."""
     name = fields.table_name(body)
-    fields.refuse_legacy(body, ("AttributeUpdates", "Expected", "ConditionalOperator"))
-    return_values = fields.choice(body, "ReturnValues", _RETURN_VALUES, "NONE")
+    return_values = fields.choice(body, "ReturnValues", fields.RETURN_VALUES, "NONE")
+    return _update(name, body, return_values=return_values, reporting=reporting_of(body))
+
+
+def reporting_of(body: Body) -> Reporting:
+    """What a write's answer is to report."""
     detail = fields.capacity_detail(body)
-    return _update(name, body, return_values=return_values, detail=detail)
+    collections = fields.collection_detail(body)
+    return SILENT if detail == "NONE" and not collections else Reporting(detail, collections)
 
 
-def parse_member(kind: str, body: Body, place: str) -> ItemWrite:
+def parse_member(kind: str, body: Body, place: str, reporting: Reporting = SILENT) -> ItemWrite:
     """A transaction's member; `kind` is Put, Update, Delete or ConditionCheck, `place` where it stands."""
     name = fields.table_name(body, place)
     if kind == "Put":
-        return put_of(name, body, place=place)
+        return put_of(name, body, place=place, reporting=reporting)
     if kind == "Delete":
-        return delete_of(name, body, place=place)
+        return delete_of(name, body, place=place, reporting=reporting)
     if kind == "Update":
         if body.get("UpdateExpression") is None:
             raise fields.missing("UpdateExpression", place)
-        return _update(name, body, place=place)
+        return _update(name, body, place=place, reporting=reporting)
     key = fields.item(body, "Key", place)
     condition = _condition(body)
     if condition is None:
         raise fields.missing("ConditionExpression", place)
-    return ConditionCheck(name, key, condition, _old_on_failure(body))
+    return ConditionCheck(name, key, condition, _old_on_failure(body), reporting)
 
 
-def put_of(name: str, body: Body, *, return_old: bool = False, detail: str = "NONE", place: str = "") -> Put:
+def put_of(name: str, body: Body, *, return_old: bool = False, reporting: Reporting = SILENT, place: str = "") -> Put:
     """The put that `body` holds, of an item of table `name`."""
     item = fields.item(body, "Item", place)
     condition = _condition(body)
     check_put_size(item)
-    return Put(name, item, condition, return_old, _old_on_failure(body), detail)
+    return Put(name, item, condition, return_old, _old_on_failure(body), reporting)
 
 
-def delete_of(name: str, body: Body, *, return_old: bool = False, detail: str = "NONE", place: str = "") -> Delete:
+def delete_of(
+    name: str, body: Body, *, return_old: bool = False, reporting: Reporting = SILENT, place: str = ""
+) -> Delete:
     """The delete that `body` holds, of an item of table `name`."""
     key = fields.item(body, "Key", place)
-    return Delete(name, key, _condition(body), return_old, _old_on_failure(body), detail)
+    return Delete(name, key, _condition(body), return_old, _old_on_failure(body), reporting)
 
 
-def _update(name: str, body: Body, *, return_values: str = "NONE", detail: str = "NONE", place: str = "") -> Update:
+def _update(
+    name: str, body: Body, *, return_values: str = "NONE", reporting: Reporting = SILENT, place: str = ""
+) -> Update:
     key = fields.item(body, "Key", place)
+    legacy.refuse_mixture(body, _UPDATE_LEGACY, _UPDATE_FIELDS)
     expressions = Expressions(body, _UPDATE_FIELDS)
-    update, values = expressions.update() or (None, {})
-    condition = expressions.condition("ConditionExpression")
+    update, values = expressions.update() or legacy.update(body) or (None, {})
+    condition = expressions.condition("ConditionExpression") or _legacy_condition(body)
     expressions.finish()
-    return Update(name, key, update, values, condition, return_values, _old_on_failure(body), detail)
+    return Update(name, key, update, values, condition, return_values, _old_on_failure(body), reporting)
 
 
 def _condition(body: Body) -> Condition | None:
     if _EXPRESSION_FIELDS.isdisjoint(body):
-        return None
+        return _legacy_condition(body)
+    legacy.refuse_mixture(body, _CONDITION_LEGACY, _CONDITION_FIELDS)
     expressions = Expressions(body, _CONDITION_FIELDS)
-    condition = expressions.condition("ConditionExpression")
+    condition = expressions.condition("ConditionExpression") or _legacy_condition(body)
     expressions.finish()
     return condition
 
 
+def _legacy_condition(body: Body) -> Condition | None:
+    if "Expected" not in body and "ConditionalOperator" not in body:
+        return None
+    found = legacy.condition(body, "Expected")
+    return None if found is None else found[0]
+
+
 def _returns_old(body: Body) -> bool:
-    returned = fields.choice(body, "ReturnValues", _RETURN_VALUES, "NONE")
+    returned = fields.choice(body, "ReturnValues", fields.RETURN_VALUES, "NONE")
     if returned not in ("NONE", "ALL_OLD"):
         raise fields.invalid("ReturnValues can only be ALL_OLD or NONE")
     return returned == "ALL_OLD"
 
 
 def _old_on_failure(body: Body) -> bool:
-    return fields.choice(body, "ReturnValuesOnConditionCheckFailure", _ON_FAILURE, "NONE") == "ALL_OLD"
+    return (
+        fields.choice(body, "ReturnValuesOnConditionCheckFailure", fields.RETURN_VALUES_ON_FAILURE, "NONE") == "ALL_OLD"
+    )
 
 
 def _require(condition: Condition | None, old: Item | None, return_old: bool) -> None:
     if condition is not None and not condition.holds(old):
         raise ConditionalCheckFailed(old if return_old else None)
-
-
-def _answer(
-    table_name: str,
-    returned: Mapping[str, AttributeValue] | None,
-    capacity_detail: str,
-    old: Item | None,
-    new: Item | None,
-) -> dict[str, Any]:
-    answer: dict[str, Any] = {"Attributes": returned} if returned else {}
-    if capacity_detail != "NONE":
-        # The larger of the two images is what a write costs.
-        size = max(item_size(old or {}), item_size(new or {}))
-        answer["ConsumedCapacity"] = consumed_capacity(table_name, write_units(size), capacity_detail)
-    return answer

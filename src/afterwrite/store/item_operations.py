@@ -1,0 +1,232 @@
+"""DynamoDB's operations on items.
+
+Items leave the store as the JSON text they are kept in, and are decoded only where something looks into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.core.values import Item
+from afterwrite.errors import ServiceError, TransactionCanceled
+from afterwrite.store import ledger, tables
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+from afterwrite.store.prepared import Body, Prepared, Read, Write
+from afterwrite.store.tables import Catalog, Table, table_named
+from afterwrite.table import batches, fields, reads, writes
+from afterwrite.table.batches import BatchGetPlan, TransactGetPlan, TransactWritePlan
+from afterwrite.table.capacity import Capacity, Reporting, collection_metrics
+from afterwrite.table.keys import encode_key
+from afterwrite.table.reads import GetPlan, QueryPage, QueryPlan
+from afterwrite.table.sizes import item_size, read_units
+from afterwrite.table.writes import ItemWrite
+
+_TOKEN_KEPT_MS: Final = 600_000
+
+_Written = tuple[Table, Item | None, Item | None]
+
+
+def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
+    """The operations by their names."""
+    return {
+        "PutItem": lambda body: _item_write(writes.parse_put_item(body)),
+        "UpdateItem": lambda body: _item_write(writes.parse_update_item(body)),
+        "DeleteItem": lambda body: _item_write(writes.parse_delete_item(body)),
+        "GetItem": lambda body: Read(partial(_get_item, reads.parse_get_item(body))),
+        "Query": lambda body: Read(partial(_query, reads.parse_query(body))),
+        "Scan": lambda body: Read(partial(_query, reads.parse_scan(body))),
+        "BatchGetItem": lambda body: Read(partial(_batch_get, batches.parse_batch_get_item(body))),
+        "BatchWriteItem": _batch_write,
+        "TransactGetItems": lambda body: Read(partial(_transact_get, batches.parse_transact_get_items(body))),
+        "TransactWriteItems": lambda body: Write(partial(_transact, batches.parse_transact_write_items(body))),
+    }
+
+
+def _item_write(write: ItemWrite) -> Write:
+    return Write(partial(_apply, write))
+
+
+def _apply(write: ItemWrite, transaction: WriteTransaction) -> Mapping[str, Any]:
+    table, old, new = tables.write_item(transaction, write)
+    answer = write.answer(old, new)
+    reporting = write.reporting
+    if reporting.silent:
+        return answer
+    schemas = [index.schema for index in table.indexes]
+    if reporting.capacity != "NONE":
+        capacity = Capacity(table.name)
+        capacity.add_write(table.schema, schemas, old, new)
+        answer["ConsumedCapacity"] = capacity.to_wire(reporting.capacity)
+    if reporting.collections:
+        metrics = collection_metrics(table.schema, schemas, write.key(table.schema))
+        if metrics is not None:
+            answer["ItemCollectionMetrics"] = metrics
+    return answer
+
+
+def _batch_write(body: Body) -> Write:
+    plan = batches.parse_batch_write_item(body)
+
+    def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+        plan.check_distinct(_places(tables.catalog(transaction), plan.writes))
+        written = [tables.write_item(transaction, write) for write in plan.writes]
+        return {"UnprocessedItems": {}, **_report(plan.reporting, plan.writes, written)}
+
+    return Write(run)
+
+
+def _transact(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
+    note = f"token/{plan.token}"
+    if plan.token is not None:
+        known = ledger.note(transaction, note)
+        if known == plan.fingerprint.hex():
+            return _repeated(plan, transaction)
+        if known is not None:
+            raise ServiceError(
+                "IdempotentParameterMismatchException",
+                "The request uses the same client token as a previous, but non-identical request.",
+            )
+    plan.check_distinct(_transaction_places(tables.catalog(transaction), plan.writes))
+    written = tables.transact(transaction, plan.writes)
+    if plan.token is not None:
+        until_ms = transaction.now_ms + _TOKEN_KEPT_MS
+        ledger.keep_note(transaction, note, plan.fingerprint.hex(), until_ms=until_ms)
+    return _report(plan.reporting, plan.writes, written, transactional=True)
+
+
+def _repeated(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
+    """The answer to a request that has been carried out before: it costs what reading its items costs."""
+    detail = plan.reporting.capacity
+    if detail == "NONE":
+        return {}
+    capacities: dict[str, Capacity] = {}
+    for write in plan.writes:
+        table = table_named(tables.catalog(transaction), write.table_name)
+        text = tables.get_item(transaction, table, write.key(table.schema))
+        item = {} if text is None else orjson.loads(text)
+        capacity = capacities.setdefault(table.name, Capacity(table.name, kind="Read"))
+        capacity.add(read_units(item_size(item), transactional=True))
+    return {"ConsumedCapacity": [capacity.to_wire(detail) for capacity in capacities.values()]}
+
+
+def _report(
+    reporting: Reporting, requests: Sequence[ItemWrite], written: Sequence[_Written], *, transactional: bool = False
+) -> dict[str, Any]:
+    if reporting.silent:
+        return {}
+    capacities: dict[str, Capacity] = {}
+    collections: dict[str, list[dict[str, Any]]] = {}
+    for write, (table, old, new) in zip(requests, written, strict=True):
+        schemas = [index.schema for index in table.indexes]
+        kind = "Write" if transactional else None
+        capacity = capacities.setdefault(table.name, Capacity(table.name, kind=kind))
+        capacity.add_write(table.schema, schemas, old, new, transactional=transactional)
+        metrics = collection_metrics(table.schema, schemas, write.key(table.schema))
+        if metrics is not None and metrics not in collections.setdefault(table.name, []):
+            collections[table.name].append(metrics)
+    report: dict[str, Any] = {}
+    if reporting.capacity != "NONE":
+        report["ConsumedCapacity"] = [capacity.to_wire(reporting.capacity) for capacity in capacities.values()]
+    if reporting.collections and collections:
+        report["ItemCollectionMetrics"] = collections
+    return report
+
+
+def _places(catalog: Catalog, requests: Iterable[ItemWrite | GetPlan]) -> Iterator[tuple[str, bytes]]:
+    for request in requests:
+        schema = table_named(catalog, request.table_name).schema
+        yield request.table_name, encode_key(schema, request.key(schema))
+
+
+def _transaction_places(catalog: Catalog, requests: Sequence[ItemWrite | GetPlan]) -> list[tuple[str, bytes]]:
+    """As `_places`; the first key that does not fit its table cancels the transaction."""
+    places: list[tuple[str, bytes]] = []
+    for number, request in enumerate(requests):
+        try:
+            places.extend(_places(catalog, (request,)))
+        except ServiceError as error:
+            if error.code != "ValidationException":
+                raise
+            reasons = [batches.cancellation_reason(None)] * len(requests)
+            reasons[number] = batches.cancellation_reason(error)
+            raise TransactionCanceled(reasons) from None
+    return places
+
+
+def _get_item(plan: GetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
+    table = table_named(catalog, plan.table_name)
+    text = tables.get_item(transaction, table, plan.key(table.schema))
+    if plan.projection is None and plan.capacity_detail == "NONE":
+        return b"{}" if text is None else b'{"Item":' + text + b"}"
+    return orjson.dumps(plan.answer(None if text is None else orjson.loads(text)))
+
+
+def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
+    table = table_named(catalog, plan.table_name)
+    if plan.index_name is None:
+        keys = plan.range(table.schema)
+        page = QueryPage(plan, table.schema)
+        texts = tables.scan_items(transaction, table, keys.low, keys.high, reverse=not plan.forward)
+    else:
+        index = table.index_named(plan.index_name)
+        if index is None:
+            raise fields.invalid(f"The table does not have the specified index: {plan.index_name}")
+        keys = plan.range(table.schema, index.schema)
+        page = QueryPage(plan, table.schema, index.schema)
+        texts = tables.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)
+    for text in texts:
+        if not page.add(orjson.loads(text)):
+            break
+    return orjson.dumps(page.answer())
+
+
+def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
+    plan.check_distinct(_places(catalog, plan.gets))
+    responses: dict[str, list[Any]] = {get.table_name: [] for get in plan.gets}
+    capacities = {name: Capacity(name) for name in responses}
+    read_bytes = 0
+    left: list[GetPlan] = []
+    for number, get in enumerate(plan.gets):
+        table = catalog[get.table_name]
+        text = tables.get_item(transaction, table, get.key(table.schema))
+        item = None if text is None else orjson.loads(text)
+        size = 0 if item is None else item_size(item)
+        if number and read_bytes + size > batches.BATCH_GET_BYTES_MAX:
+            left = list(plan.gets[number:])
+            break
+        read_bytes += size
+        capacities[get.table_name].add(read_units(size, consistent=get.consistent))
+        if item is not None:
+            responses[get.table_name].append(item if get.projection is None else get.projection.of(item))
+    answer: dict[str, Any] = {"Responses": responses, "UnprocessedKeys": plan.unprocessed(left)}
+    if plan.capacity_detail != "NONE":
+        answer["ConsumedCapacity"] = [capacity.to_wire(plan.capacity_detail) for capacity in capacities.values()]
+    return orjson.dumps(answer)
+
+
+def _transact_get(plan: TransactGetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
+    plan.check_distinct(_transaction_places(catalog, plan.gets))
+    responses: list[dict[str, Any]] = []
+    capacities: dict[str, Capacity] = {}
+    read_bytes = 0
+    for get in plan.gets:
+        table = catalog[get.table_name]
+        text = tables.get_item(transaction, table, get.key(table.schema))
+        item = None if text is None else orjson.loads(text)
+        size = 0 if item is None else item_size(item)
+        read_bytes += size
+        capacity = capacities.setdefault(table.name, Capacity(table.name, kind="Read"))
+        capacity.add(read_units(size, transactional=True))
+        if item is None:
+            responses.append({})
+        else:
+            responses.append({"Item": item if get.projection is None else get.projection.of(item)})
+    plan.check_size(read_bytes)
+    answer: dict[str, Any] = {"Responses": responses}
+    if plan.capacity_detail != "NONE":
+        answer["ConsumedCapacity"] = [capacity.to_wire(plan.capacity_detail) for capacity in capacities.values()]
+    return orjson.dumps(answer)

@@ -1,0 +1,390 @@
+"""DynamoDB's operations on tables: their making, changing and describing, their tags, backups and time to live."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.config import Identity
+from afterwrite.errors import ServiceError
+from afterwrite.store import indexes, tables
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+from afterwrite.store.indexes import Index
+from afterwrite.store.prepared import Body, Prepared, Read, Write
+from afterwrite.store.tables import Catalog, Table
+from afterwrite.table import fields, table_requests, tags
+from afterwrite.table.schema import GLOBAL, definitions_to_wire
+from afterwrite.table.table_requests import PAY_PER_REQUEST, UpdateTablePlan
+
+_LISTED_MAX: Final = 100
+_ENDPOINT_CACHED_MIN: Final = 1440
+_ACCOUNT_UNITS_MAX: Final = 80_000
+_TABLE_UNITS_MAX: Final = 40_000
+# What DeleteTable's answer does not tell of the table.
+_NOT_OF_DELETED: Final = (
+    "AttributeDefinitions",
+    "KeySchema",
+    "CreationDateTime",
+    "GlobalSecondaryIndexes",
+    "LocalSecondaryIndexes",
+)
+_INVALID: Final = "One or more parameter values were invalid: "
+
+
+class TableOperations:
+    """The operations on tables. Those named in `protected` belong to the app: they stay, and keep their streams."""
+
+    def __init__(self, identity: Identity, protected: frozenset[str]) -> None:
+        self._identity = identity
+        self._protected = protected
+        self.endpoint = "localhost"
+
+    def by_name(self) -> Mapping[str, Callable[[Body], Prepared]]:
+        """The operations by their names."""
+        return {
+            "CreateTable": self._create_table,
+            "UpdateTable": self._update_table,
+            "DescribeTable": lambda body: Read(partial(self._describe_table, fields.table_name_of_table_request(body))),
+            "DeleteTable": self._delete_table,
+            "ListTables": lambda body: Read(partial(_list_tables, *_listing(body))),
+            "UpdateTimeToLive": self._update_time_to_live,
+            "DescribeTimeToLive": lambda body: Read(partial(_describe_ttl, fields.table_name_of_table_request(body))),
+            "TagResource": self._tag_resource,
+            "UntagResource": self._untag_resource,
+            "ListTagsOfResource": lambda body: Read(partial(self._list_tags, _resource_arn(body))),
+            "DescribeContinuousBackups": lambda body: Read(
+                partial(_describe_backups, fields.table_name_of_table_request(body))
+            ),
+            "UpdateContinuousBackups": _update_backups,
+            "DescribeLimits": lambda _body: Read(_describe_limits),
+            "DescribeEndpoints": lambda _body: Read(self._describe_endpoints),
+        }
+
+    def _create_table(self, body: Body) -> Write:
+        plan = table_requests.parse_create_table(body)
+
+        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            table = tables.create_table(
+                transaction,
+                plan.table_name,
+                plan.schema,
+                view_type=plan.stream_view_type,
+                index_schemas=plan.indexes,
+                options=plan.options,
+                tags=plan.tags,
+            )
+            return {"TableDescription": self._description(transaction, table, "CREATING")}
+
+        return Write(run)
+
+    def _update_table(self, body: Body) -> Write:
+        plan = table_requests.parse_update_table(body)
+        return Write(partial(self._update, plan))
+
+    def _update(self, plan: UpdateTablePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
+        table = _described_table(tables.catalog(transaction), plan.table_name)
+        if plan.deletion_protection is False and table.name in self._protected:
+            raise fields.invalid(f"{_INVALID}The app that runs here declares the table: its deletion protection stays")
+        schemas = [index.schema for index in table.indexes]
+        created = plan.created_index(table.schema, schemas)
+        _check_index_names(table, [name for name in (plan.delete, *plan.update) if name is not None])
+        options = plan.options(table.options)
+        on_demand_since_ms = table.on_demand_since_ms
+        if options.billing_mode == PAY_PER_REQUEST and table.options.billing_mode != PAY_PER_REQUEST:
+            on_demand_since_ms = transaction.now_ms
+        table = self._update_stream(transaction, plan, table)
+        class_changed_at_ms = table.class_changed_at_ms if plan.table_class is None else transaction.now_ms
+        table = tables.save(
+            transaction,
+            replace(
+                table,
+                options=options,
+                on_demand_since_ms=on_demand_since_ms,
+                class_changed_at_ms=class_changed_at_ms,
+            ),
+        )
+        if created is not None:
+            table = tables.create_index(transaction, table, created)
+        if plan.delete is not None:
+            table = tables.delete_index(transaction, table, plan.delete)
+        return {"TableDescription": self._description(transaction, table, "UPDATING")}
+
+    def _update_stream(self, transaction: WriteTransaction, plan: UpdateTablePlan, table: Table) -> Table:
+        if plan.stream_enabled is None:
+            return table
+        if plan.stream_enabled and plan.stream_view_type is not None:
+            if table.stream is not None:
+                raise fields.invalid(f"Table already has an enabled stream: TableName: {table.name}")
+            return tables.enable_stream(transaction, table, plan.stream_view_type)
+        if table.stream is None:
+            raise fields.invalid(f"Table has no stream to disable: TableName: {table.name}")
+        if table.name in self._protected:
+            raise fields.invalid(f"{_INVALID}The app that runs here reads the table's stream: it stays enabled")
+        return tables.disable_stream(transaction, table)
+
+    def _delete_table(self, body: Body) -> Write:
+        name = fields.table_name_of_table_request(body)
+
+        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            table = _described_table(tables.catalog(transaction), name)
+            if name in self._protected or table.options.deletion_protection:
+                raise fields.invalid(
+                    "Resource cannot be deleted as it is currently protected against deletion. "
+                    "Disable deletion protection first."
+                )
+            description = self._deleted_description(transaction, table)
+            tables.delete_table(transaction, name)
+            return {"TableDescription": description}
+
+        return Write(run)
+
+    def _describe_table(self, name: str, transaction: ReadTransaction, catalog: Catalog) -> bytes:
+        return orjson.dumps({"Table": self._description(transaction, _described_table(catalog, name), "ACTIVE")})
+
+    def _arn(self, table: Table) -> str:
+        return f"arn:aws:dynamodb:{self._identity.region}:{self._identity.account_id}:table/{table.name}"
+
+    def _description(self, transaction: ReadTransaction, table: Table, status: str) -> dict[str, Any]:
+        arn = self._arn(table)
+        count, size = indexes.statistics(transaction, table.number)
+        options = table.options
+        description: dict[str, Any] = {
+            "AttributeDefinitions": definitions_to_wire(table.schema, [index.schema for index in table.indexes]),
+            "TableName": table.name,
+            "KeySchema": table.schema.to_wire(),
+            "TableStatus": status,
+            "CreationDateTime": table.created_at_ms / 1000,
+            "ProvisionedThroughput": _throughput(*options.units),
+            "TableSizeBytes": size,
+            "ItemCount": count,
+            "TableArn": arn,
+            "TableId": _table_id(table),
+            "WarmThroughput": _warm_throughput(*options.warm_throughput),
+            "DeletionProtectionEnabled": options.deletion_protection or table.name in self._protected,
+        }
+        if options.billing_mode == PAY_PER_REQUEST:
+            since_ms = table.created_at_ms if table.on_demand_since_ms is None else table.on_demand_since_ms
+            description["BillingModeSummary"] = {
+                "BillingMode": PAY_PER_REQUEST,
+                "LastUpdateToPayPerRequestDateTime": since_ms / 1000,
+            }
+        if options.table_class is not None:
+            description["TableClassSummary"] = {"TableClass": options.table_class}
+            if table.class_changed_at_ms is not None:
+                description["TableClassSummary"]["LastUpdateDateTime"] = table.class_changed_at_ms / 1000
+        if table.stream is not None:
+            description["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream.view_type}
+        if table.stream_label is not None:
+            description["LatestStreamLabel"] = table.stream_label
+            description["LatestStreamArn"] = f"{arn}/stream/{table.stream_label}"
+        for index in table.indexes:
+            field = "GlobalSecondaryIndexes" if index.schema.scope == GLOBAL else "LocalSecondaryIndexes"
+            described = _index_description(transaction, table, index, f"{arn}/index/{index.schema.name}")
+            description.setdefault(field, []).append(described)
+        return description
+
+    def _deleted_description(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
+        description = self._description(transaction, table, "DELETING")
+        for field in _NOT_OF_DELETED:
+            description.pop(field, None)
+        return description
+
+    def _update_time_to_live(self, body: Body) -> Write:
+        plan = table_requests.parse_update_time_to_live(body)
+
+        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            table = _described_table(tables.catalog(transaction), plan.table_name)
+            plan.check(table.ttl_attribute)
+            tables.set_ttl(transaction, plan.table_name, plan.attribute_name if plan.enabled else None)
+            return plan.answer()
+
+        return Write(run)
+
+    def _tag_resource(self, body: Body) -> Write:
+        arn = _resource_arn(body)
+        if body.get("Tags") is None:
+            raise fields.missing("Tags")
+        added = tags.parse_tags(body)
+        if not added:
+            raise fields.invalid("Atleast one Tag needs to be provided as Input.")
+
+        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            table = self._tagged_table(tables.catalog(transaction), arn)
+            merged = {**table.tags, **added}
+            tags.check_tag_count(merged)
+            tables.save(transaction, replace(table, tags=merged))
+            return {}
+
+        return Write(run)
+
+    def _untag_resource(self, body: Body) -> Write:
+        arn = _resource_arn(body)
+        keys = fields.texts(body, "TagKeys")
+        if keys is None:
+            raise fields.missing("TagKeys")
+        if not keys:
+            raise fields.invalid("Atleast one Tag Key needs to be provided as Input.")
+
+        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            table = self._tagged_table(tables.catalog(transaction), arn)
+            left = {key: value for key, value in table.tags.items() if key not in keys}
+            tables.save(transaction, replace(table, tags=left))
+            return {}
+
+        return Write(run)
+
+    def _list_tags(self, arn: str, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
+        table = self._tagged_table(catalog, arn)
+        return orjson.dumps({"Tags": [{"Key": key, "Value": value} for key, value in table.tags.items()]})
+
+    def _tagged_table(self, catalog: Catalog, arn: str) -> Table:
+        _, separator, name = arn.partition(":table/")
+        if "/" in name:
+            raise fields.invalid(
+                f"{_INVALID}Invalid resource arn provided, only table or stream is accepted. "
+                f"Provided resource arn: {arn}"
+            )
+        table = catalog.get(name)
+        if not separator or table is None or self._arn(table) != arn:
+            raise ServiceError(
+                "ResourceNotFoundException", f"Requested resource not found: ResourcArn: {arn} not found"
+            )
+        return table
+
+    def _describe_endpoints(self, _transaction: ReadTransaction, _catalog: Catalog) -> bytes:
+        return orjson.dumps({"Endpoints": [{"Address": self.endpoint, "CachePeriodInMinutes": _ENDPOINT_CACHED_MIN}]})
+
+
+def _described_table(catalog: Catalog, name: str) -> Table:
+    table = catalog.get(name)
+    if table is None:
+        raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
+    return table
+
+
+def _check_index_names(table: Table, names: list[str]) -> None:
+    for name in names:
+        index = table.index_named(name)
+        if index is None:
+            raise ServiceError("ResourceNotFoundException", "Requested resource not found")
+        if index.schema.scope != GLOBAL:
+            raise fields.invalid(f"Cannot delete an index that is not a GlobalSecondaryIndex: {name}")
+
+
+def _index_description(transaction: ReadTransaction, table: Table, index: Index, arn: str) -> dict[str, Any]:
+    count, size = indexes.statistics(transaction, index.number)
+    description: dict[str, Any] = {
+        "IndexName": index.schema.name,
+        "KeySchema": index.schema.to_wire(),
+        "Projection": index.schema.projection_to_wire(),
+        "IndexSizeBytes": size,
+        "ItemCount": count,
+        "IndexArn": arn,
+    }
+    if index.schema.scope == GLOBAL:
+        description["IndexStatus"] = "ACTIVE"
+        description["ProvisionedThroughput"] = _throughput(*table.options.index_units.get(index.schema.name, (0, 0)))
+    return description
+
+
+def _throughput(read_units: int, write_units: int) -> dict[str, int]:
+    return {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": read_units, "WriteCapacityUnits": write_units}
+
+
+def _warm_throughput(read_units: int, write_units: int) -> dict[str, Any]:
+    return {"ReadUnitsPerSecond": read_units, "WriteUnitsPerSecond": write_units, "Status": "ACTIVE"}
+
+
+def _table_id(table: Table) -> str:
+    text = hashlib.blake2b(f"{table.name}/{table.number}".encode(), digest_size=16).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _listing(body: Body) -> tuple[str, int]:
+    start = "" if body.get("ExclusiveStartTableName") is None else fields.start_table_name(body)
+    limit = fields.integer(body, "Limit")
+    limit = _LISTED_MAX if limit is None else limit
+    if not 1 <= limit <= _LISTED_MAX:
+        bound = f"less than or equal to {_LISTED_MAX}" if limit > 1 else "greater than or equal to 1"
+        raise fields.constraint_error(limit, "Limit", f"Member must have value {bound}")
+    return start, limit
+
+
+def _list_tables(start: str, limit: int, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
+    names = sorted(name for name in catalog if name > start)
+    answer: dict[str, Any] = {"TableNames": names[:limit]}
+    if len(names) > limit:
+        answer["LastEvaluatedTableName"] = names[limit - 1]
+    return orjson.dumps(answer)
+
+
+def _describe_ttl(name: str, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
+    table = _described_table(catalog, name)
+    if table.ttl_attribute is None:
+        return orjson.dumps({"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}})
+    return orjson.dumps(
+        {"TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": table.ttl_attribute}}
+    )
+
+
+def _resource_arn(body: Body) -> str:
+    arn = fields.text(body, "ResourceArn")
+    if arn is None:
+        raise fields.missing("ResourceArn")
+    if not arn.startswith("arn:"):
+        raise fields.invalid(f"{_INVALID}ARNs must start with 'arn:': {arn}")
+    return arn
+
+
+def _update_backups(body: Body) -> Write:
+    name = fields.table_name_of_table_request(body)
+    specification = fields.structure(body, "PointInTimeRecoverySpecification", "PointInTimeRecoverySpecification")
+    if specification is None:
+        raise fields.missing("PointInTimeRecoverySpecification")
+    if specification.get("PointInTimeRecoveryEnabled") is None:
+        raise fields.missing("pointInTimeRecoverySpecification.pointInTimeRecoveryEnabled")
+    enabled = fields.flag(specification, "PointInTimeRecoveryEnabled", default=False)
+
+    def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+        table = _backed_up_table(tables.catalog(transaction), name)
+        options = replace(table.options, point_in_time_recovery=enabled)
+        return _backups(tables.save(transaction, replace(table, options=options)))
+
+    return Write(run)
+
+
+def _describe_backups(name: str, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
+    return orjson.dumps(_backups(_backed_up_table(catalog, name)))
+
+
+def _backed_up_table(catalog: Catalog, name: str) -> Table:
+    table = catalog.get(name)
+    if table is None:
+        raise ServiceError("TableNotFoundException", f"Table not found: {name}")
+    return table
+
+
+def _backups(table: Table) -> dict[str, Any]:
+    status = "ENABLED" if table.options.point_in_time_recovery else "DISABLED"
+    return {
+        "ContinuousBackupsDescription": {
+            "ContinuousBackupsStatus": status,
+            "PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": status},
+        }
+    }
+
+
+def _describe_limits(_transaction: ReadTransaction, _catalog: Catalog) -> bytes:
+    return orjson.dumps(
+        {
+            "AccountMaxReadCapacityUnits": _ACCOUNT_UNITS_MAX,
+            "AccountMaxWriteCapacityUnits": _ACCOUNT_UNITS_MAX,
+            "TableMaxReadCapacityUnits": _TABLE_UNITS_MAX,
+            "TableMaxWriteCapacityUnits": _TABLE_UNITS_MAX,
+        }
+    )

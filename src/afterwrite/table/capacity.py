@@ -1,0 +1,108 @@
+"""Consumed capacity: what a request's reads and writes cost its table and the table's indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from afterwrite.core.values import Item
+from afterwrite.table.index_keys import entry_key
+from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
+from afterwrite.table.sizes import item_size, write_units
+
+_NONE = "NONE"
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """What a write's answer reports besides its result: `ReturnConsumedCapacity`, `ReturnItemCollectionMetrics`."""
+
+    capacity: str = _NONE
+    collections: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether there is nothing to report."""
+        return self.capacity == _NONE and not self.collections
+
+
+SILENT = Reporting()
+
+
+class Capacity:
+    """Units of one table, added up over a request."""
+
+    def __init__(self, table_name: str, *, kind: str | None = None) -> None:
+        """`kind` is `Read` or `Write` where the answer tells them apart, as a transaction's does."""
+        self._table_name = table_name
+        self._kind = kind
+        self._table = 0.0
+        self._indexes: dict[IndexSchema, float] = {}
+
+    def add(self, units: float, index: IndexSchema | None = None) -> None:
+        """Add units of the table, or of one of its indexes."""
+        if index is None:
+            self._table += units
+        else:
+            self._indexes[index] = self._indexes.get(index, 0.0) + units
+
+    def add_write(
+        self,
+        schema: KeySchema,
+        indexes: Iterable[IndexSchema],
+        old: Item | None,
+        new: Item | None,
+        *,
+        transactional: bool = False,
+    ) -> None:
+        """Add the write of an item: the larger of its two images, and what follows in the indexes."""
+        size = max(item_size(old or {}), item_size(new or {}))
+        self.add(write_units(size, transactional=transactional))
+        for index in indexes:
+            units = _index_units(schema, index, old, new)
+            if units:
+                self.add(units * 2 if transactional else units, index)
+
+    def to_wire(self, detail: str) -> dict[str, Any]:
+        """The answer's `ConsumedCapacity` for a `ReturnConsumedCapacity` of TOTAL or INDEXES."""
+        answer: dict[str, Any] = {
+            "TableName": self._table_name,
+            **self._units(self._table + sum(self._indexes.values())),
+        }
+        if detail == "INDEXES":
+            answer["Table"] = self._units(self._table)
+            for index, units in self._indexes.items():
+                field = "GlobalSecondaryIndexes" if index.scope == GLOBAL else "LocalSecondaryIndexes"
+                answer.setdefault(field, {})[index.name] = self._units(units)
+        return answer
+
+    def _units(self, units: float) -> dict[str, float]:
+        if self._kind is None:
+            return {"CapacityUnits": units}
+        return {"CapacityUnits": units, f"{self._kind}CapacityUnits": units}
+
+
+def _index_units(schema: KeySchema, index: IndexSchema, old: Item | None, new: Item | None) -> float:
+    """A changed index key costs a delete and a put; what the index does not show changes at no cost."""
+    was = None if old is None else entry_key(schema, index, old)
+    becomes = None if new is None else entry_key(schema, index, new)
+    before = index.project(schema, old) if was is not None and old is not None else None
+    after = index.project(schema, new) if becomes is not None and new is not None else None
+    if before == after:
+        return 0.0
+    sizes = [item_size(image) for image in (before, after) if image is not None]
+    if was == becomes:
+        return write_units(max(sizes))
+    return sum(write_units(size) for size in sizes)
+
+
+def collection_metrics(
+    schema: KeySchema, indexes: Sequence[IndexSchema], key: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """An answer's `ItemCollectionMetrics`: only tables with local indexes have item collections of limited size."""
+    if all(index.scope == GLOBAL for index in indexes):
+        return None
+    partition = {schema.partition_key: key[schema.partition_key]}
+    # The estimate is a range of one gigabyte; every collection of this store is in the first that has its size.
+    return {"ItemCollectionKey": partition, "SizeEstimateRangeGB": [0.0, 1.0]}

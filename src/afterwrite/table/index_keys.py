@@ -1,0 +1,143 @@
+"""Keys of secondary indexes: which entry an item has in an index, and which entries a condition selects.
+
+An entry's key is the digest of the index's partition key, the encodings of its sort attributes one after the other,
+and the digest of the item's own key, which keeps apart items that agree in the index's key. Every sort attribute is
+closed by a terminator, so that byte order is the order of the first attribute, then of the second, and so on.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+from afterwrite.core.values import AttributeValue, Item
+from afterwrite.errors import ServiceError
+from afterwrite.table.keys import (
+    DIGEST_BYTES,
+    PARTITION_KEY_BYTES_MAX,
+    SORT_KEY_BYTES_MAX,
+    KeyRange,
+    after_prefix,
+    checked_key,
+    encode_key,
+    encode_sort_value,
+    partition_digest,
+)
+from afterwrite.table.schema import IndexSchema, KeySchema
+
+_TERMINATOR = b"\x00\x00"
+_ESCAPED_ZERO = b"\x00\xff"
+
+
+def entry_key(schema: KeySchema, index: IndexSchema, item: Mapping[str, AttributeValue]) -> bytes | None:
+    """The key of the item's entry; None where it lacks a key attribute of the index, or has it in another type."""
+    for each in index.attributes:
+        value = item.get(each.name)
+        if value is None or each.type not in value:
+            return None
+    prefix = _partition_prefix([item[each.name] for each in index.partition_attributes])
+    sort = b"".join([_closed(item[each.name]) for each in index.sort_attributes])
+    own = blake2b(encode_key(schema, item), digest_size=DIGEST_BYTES).digest()
+    return prefix + sort + own
+
+
+def start_entry(schema: KeySchema, index: IndexSchema, start_key: Item) -> bytes:
+    """The key of the entry that an ExclusiveStartKey names. Raises ServiceError for one that names none."""
+    if start_key.keys() != {*schema.names, *index.names}:
+        raise _invalid("The provided starting key is invalid")
+    checked_key(schema, {name: start_key[name] for name in schema.names})
+    entry = entry_key(schema, index, start_key)
+    if entry is None:
+        raise _invalid("The provided starting key is invalid: The provided key element does not match the schema")
+    return entry
+
+
+def entry_range(
+    partition: Sequence[AttributeValue],
+    equal: Sequence[AttributeValue] = (),
+    operator: str | None = None,
+    *operands: AttributeValue,
+) -> KeyRange:
+    """The entries of a partition whose first sort attributes are `equal`, and whose next one meets a condition."""
+    prefix = _partition_prefix(partition) + b"".join(_closed(value) for value in equal)
+    low, high = prefix, after_prefix(prefix)
+    if operator is None:
+        return KeyRange(low, high)
+    if operator == "begins_with":
+        first = prefix + _escaped(operands[0])
+        return KeyRange(first, after_prefix(first))
+    first = prefix + _closed(operands[0])
+    if operator == "=":
+        return KeyRange(first, after_prefix(first))
+    if operator == "<":
+        return KeyRange(low, first)
+    if operator == "<=":
+        return KeyRange(low, after_prefix(first))
+    if operator == ">":
+        return KeyRange(after_prefix(first), high)
+    if operator == ">=":
+        return KeyRange(first, high)
+    if operator == "BETWEEN":
+        return KeyRange(first, after_prefix(prefix + _closed(operands[1])))
+    raise _invalid("Query key condition not supported")
+
+
+def check_index_keys(
+    index: IndexSchema, item: Mapping[str, AttributeValue], old: Mapping[str, AttributeValue] | None = None
+) -> None:
+    """Refuse an item whose attribute cannot be a key of the index; one that lacks it is only not in the index.
+
+    What an update leaves as it was in `old` is not looked at: it may be older than the index.
+    """
+    for each in index.attributes:
+        value = item.get(each.name)
+        if value is None or (old is not None and old.get(each.name) == value):
+            continue
+        if each.type not in value:
+            raise _invalid(
+                "One or more parameter values were invalid: Type mismatch for Index Key "
+                f"{each.name} Expected: {each.type} Actual: {next(iter(value))} IndexName: {index.name}"
+            )
+        if each.type != "N":
+            _check_size(index, each.name, each.type, value[each.type])
+
+
+def _check_size(index: IndexSchema, name: str, kind: str, content: str) -> None:
+    if not content:
+        raise _invalid(
+            "One or more parameter values are not valid. A value specified for a secondary index key is not "
+            f"supported. The AttributeValue for a key attribute cannot contain an empty "
+            f"{'string' if kind == 'S' else 'binary'} value. IndexName: {index.name}, IndexKey: {name}"
+        )
+    size = len(binascii.a2b_base64(content)) if kind == "B" else len(content.encode())
+    if any(each.name == name for each in index.partition_attributes):
+        if size > PARTITION_KEY_BYTES_MAX:
+            raise _invalid(
+                "One or more parameter values were invalid: Size of hashkey has exceeded the maximum size "
+                f"limit of{PARTITION_KEY_BYTES_MAX} bytes"
+            )
+    elif size > SORT_KEY_BYTES_MAX:
+        raise _invalid(
+            "One or more parameter values were invalid: Aggregated size of all range keys has exceeded "
+            f"the size limit of {SORT_KEY_BYTES_MAX} bytes"
+        )
+
+
+def _partition_prefix(values: Sequence[AttributeValue]) -> bytes:
+    digests = [partition_digest(value) for value in values]
+    if len(digests) == 1:
+        return digests[0]
+    return blake2b(b"".join(digests), digest_size=DIGEST_BYTES).digest()
+
+
+def _escaped(value: AttributeValue) -> bytes:
+    return encode_sort_value(value).replace(b"\x00", _ESCAPED_ZERO)
+
+
+def _closed(value: AttributeValue) -> bytes:
+    return _escaped(value) + _TERMINATOR
+
+
+def _invalid(message: str) -> ServiceError:
+    return ServiceError("ValidationException", message)

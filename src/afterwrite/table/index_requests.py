@@ -1,0 +1,199 @@
+"""Secondary indexes as CreateTable and UpdateTable declare them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from afterwrite.table import fields
+from afterwrite.table.fields import Body, Violations
+from afterwrite.table.schema import ALL, GLOBAL, INCLUDE, KEYS_ONLY, LOCAL, IndexSchema, KeyAttribute, KeySchema
+
+GLOBAL_INDEXES_MAX = 20
+LOCAL_INDEXES_MAX = 5
+INCLUDED_ATTRIBUTES_MAX = 100
+_KEY_ATTRIBUTES_MAX = 4
+_PROJECTIONS = (ALL, INCLUDE, KEYS_ONLY)
+_KEY_TYPES = ("HASH", "RANGE")
+_ATTRIBUTE_TYPES = ("B", "N", "S")
+_FIELDS = {GLOBAL: "GlobalSecondaryIndexes", LOCAL: "LocalSecondaryIndexes"}
+_INVALID = "One or more parameter values were invalid: "
+
+
+def check_elements(violations: Violations, elements: Sequence[Body] | None, place: str) -> None:
+    """Note what is wrong with the members of a `KeySchema`, each by itself."""
+    if elements is None:
+        violations.add(None, place, "Member must not be null")
+        return
+    if not elements:
+        violations.add("[]", place, "Member must have length greater than or equal to 1")
+    for index, element in enumerate(elements, 1):
+        violations.name(element, "AttributeName", f"{place}.{index}.member.attributeName")
+        violations.choice(element, "KeyType", _KEY_TYPES, f"{place}.{index}.member.keyType")
+
+
+def check_definitions(violations: Violations, definitions: Sequence[Body], place: str = "attributeDefinitions") -> None:
+    """Note what is wrong with the members of `AttributeDefinitions`, each by itself."""
+    for index, definition in enumerate(definitions, 1):
+        violations.name(definition, "AttributeName", f"{place}.{index}.member.attributeName")
+        violations.choice(definition, "AttributeType", _ATTRIBUTE_TYPES, f"{place}.{index}.member.attributeType")
+
+
+def check_index(violations: Violations, index: Body, place: str) -> None:
+    """Note what is wrong with an index's fields, each by itself."""
+    violations.index_name(index, f"{place}.indexName")
+    elements = fields.structures(index, "KeySchema", "KeySchemaElement")
+    check_elements(violations, elements, f"{place}.keySchema")
+    projection = fields.structure(index, "Projection", "Projection")
+    if projection is None:
+        violations.add(None, f"{place}.projection", "Member must not be null")
+        return
+    if projection.get("ProjectionType") is not None:
+        violations.choice(projection, "ProjectionType", _PROJECTIONS, f"{place}.projection.projectionType")
+    included = fields.texts(projection, "NonKeyAttributes")
+    if included is None:
+        return
+    if not included:
+        violations.add(
+            "[]", f"{place}.projection.nonKeyAttributes", "Member must have length greater than or equal to 1"
+        )
+    for number, name in enumerate(included, 1):
+        violations.name({"Name": name}, "Name", f"{place}.projection.nonKeyAttributes.{number}.member")
+
+
+def check_indexes(violations: Violations, body: Body) -> None:
+    """Note what is wrong with the fields of all indexes of a CreateTable."""
+    for field in _FIELDS.values():
+        place = f"{field[0].lower()}{field[1:]}"
+        for number, index in enumerate(fields.structures(body, field, field.removesuffix("es")) or (), 1):
+            check_index(violations, index, f"{place}.{number}.member")
+
+
+def parse_indexes(body: Body, table: KeySchema, types: Mapping[str, str]) -> tuple[IndexSchema, ...]:
+    """The indexes that a CreateTable declares, the local ones first. Raises ServiceError (ValidationException)."""
+    local = _listed(body, LOCAL)
+    global_ = _listed(body, GLOBAL)
+    if local and table.sort_key is None:
+        raise fields.invalid(
+            f"{_INVALID}Table KeySchema does not have a range key, which is required when specifying a "
+            "LocalSecondaryIndex"
+        )
+    parsed = tuple(
+        parse_index(index, scope, table, types)
+        for scope, listed in ((LOCAL, local), (GLOBAL, global_))
+        for index in listed
+    )
+    seen: set[str] = set()
+    for index in parsed:
+        if index.name in seen:
+            raise fields.invalid(f"{_INVALID}Duplicate index name: {index.name}")
+        seen.add(index.name)
+    if len(local) > LOCAL_INDEXES_MAX:
+        raise fields.invalid(
+            f"{_INVALID}Number of LocalSecondaryIndexes exceeds per-table limit of {LOCAL_INDEXES_MAX}"
+        )
+    if len(global_) > GLOBAL_INDEXES_MAX:
+        raise fields.invalid(
+            f"{_INVALID}GlobalSecondaryIndex count exceeds the per-table limit of {GLOBAL_INDEXES_MAX}"
+        )
+    if sum(len(index.included) for index in parsed) > INCLUDED_ATTRIBUTES_MAX:
+        raise fields.invalid(
+            f"{_INVALID}Total number of NonKeyAttributes in all indexes exceeds the limit of {INCLUDED_ATTRIBUTES_MAX}"
+        )
+    return parsed
+
+
+def _listed(body: Body, scope: str) -> Sequence[Body]:
+    listed = fields.structures(body, _FIELDS[scope], _FIELDS[scope].removesuffix("es"))
+    if listed is not None and not listed:
+        raise fields.invalid(f"{_INVALID}List of {_FIELDS[scope]} is empty")
+    return listed or ()
+
+
+def parse_index(index: Body, scope: str, table: KeySchema, types: Mapping[str, str]) -> IndexSchema:
+    """One index; `types` are those of the attributes that the request defines."""
+    name = str(index["IndexName"])
+    elements = index["KeySchema"]
+    names = [str(each["AttributeName"]) for each in elements]
+    if any(each not in types for each in names):
+        raise fields.invalid(
+            f"{_INVALID}Some index key attributes are not defined in AttributeDefinitions. "
+            f"Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(types)}]"
+        )
+    _check_order(elements, names)
+    attributes = {
+        key_type: tuple(
+            KeyAttribute(each["AttributeName"], types[each["AttributeName"]])
+            for each in elements
+            if each["KeyType"] == key_type
+        )
+        for key_type in _KEY_TYPES
+    }
+    if scope == LOCAL:
+        _check_local(name, table, names, attributes)
+    for key_type, found in attributes.items():
+        if len(found) > _KEY_ATTRIBUTES_MAX:
+            raise fields.invalid(
+                f"{_INVALID}The KeySchema exceeds the maximum allowed number of {key_type} key attributes"
+            )
+    projection, included = _projection(index["Projection"])
+    return IndexSchema(name, scope, attributes["HASH"], attributes["RANGE"], projection, included)
+
+
+def _check_order(elements: Sequence[Body], names: Sequence[str]) -> None:
+    if elements[0]["KeyType"] != "HASH":
+        raise fields.invalid("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+    if len(set(names)) != len(names):
+        if [each["KeyType"] for each in elements] == ["HASH", "RANGE"]:
+            raise fields.invalid("Both the Hash Key and the Range Key element in the KeySchema have the same name")
+        raise fields.invalid(
+            "Invalid KeySchema: The KeySchema contains multiple key attributes with the same name (duplicate)"
+        )
+    kinds = [each["KeyType"] for each in elements]
+    if kinds != sorted(kinds):
+        raise fields.invalid(f"{_INVALID}All HASH key attributes must precede RANGE key attributes in the KeySchema")
+
+
+def _check_local(
+    name: str, table: KeySchema, names: Sequence[str], attributes: Mapping[str, tuple[KeyAttribute, ...]]
+) -> None:
+    if not attributes["RANGE"]:
+        raise fields.invalid(f"{_INVALID}Index KeySchema does not have a range key for index: {name}")
+    if names[0] != table.partition_key:
+        raise fields.invalid(
+            f"{_INVALID}Index KeySchema does not have the same leading hash key as table KeySchema for index: "
+            f"{name}. index hash key: {names[0]}, table hash key: {table.partition_key}"
+        )
+    if len(names) > 2:
+        raise fields.invalid(f"{_INVALID}A local secondary index has one HASH and one RANGE key attribute: {name}")
+
+
+def _projection(projection: Body) -> tuple[str, tuple[str, ...]]:
+    kind = projection.get("ProjectionType")
+    included = projection.get("NonKeyAttributes")
+    if kind is None:
+        raise fields.invalid(f"{_INVALID}Unknown ProjectionType: null")
+    if kind == INCLUDE and included is None:
+        raise fields.invalid(f"{_INVALID}ProjectionType is INCLUDE, but NonKeyAttributes is not specified")
+    if kind != INCLUDE and included is not None:
+        raise fields.invalid(f"{_INVALID}ProjectionType is {kind}, but NonKeyAttributes is specified")
+    names = tuple(included or ())
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise fields.invalid(f"{_INVALID}Duplicate element in NonKeyAttributes: {name}")
+    return kind, names
+
+
+def check_definitions_used(definitions: Mapping[str, str], table: KeySchema, indexes: Sequence[IndexSchema]) -> None:
+    """Refuse definitions of attributes that are in no key."""
+    used = {*table.names, *(name for index in indexes for name in index.names)}
+    if len(definitions) == len(used):
+        return
+    if not indexes:
+        raise fields.invalid(
+            f"{_INVALID}Number of attributes in KeySchema does not exactly match number of attributes defined in "
+            "AttributeDefinitions"
+        )
+    raise fields.invalid(
+        f"{_INVALID}Some AttributeDefinitions are not used. "
+        f"AttributeDefinitions: [{', '.join(sorted(definitions))}], keys used: [{', '.join(sorted(used))}]"
+    )

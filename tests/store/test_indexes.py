@@ -1,0 +1,268 @@
+"""Secondary indexes: always what their table says, in order, page by page, and only what they project."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from afterwrite.core.values import decode_item, encode_item, from_python
+from afterwrite.errors import ServiceError
+from embedded import Dynamo
+
+Item = dict[str, Any]
+
+
+def key(**kinds: str) -> list[dict[str, str]]:
+    return [{"AttributeName": name, "KeyType": "HASH" if kind == "H" else "RANGE"} for name, kind in kinds.items()]
+
+
+def index(name: str, projection: str = "ALL", included: list[str] | None = None, **kinds: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {"ProjectionType": projection}
+    if included is not None:
+        fields["NonKeyAttributes"] = included
+    return {"IndexName": name, "KeySchema": key(**kinds), "Projection": fields}
+
+
+BY_STATUS = index("by-status", status="H", at="R")
+BY_PLACE = index("by-place", "KEYS_ONLY", country="H", city="H", at="R", status="R")
+BY_TIME = index("by-time", "INCLUDE", ["note"], pk="H", at="R")
+TYPES = {"pk": "S", "sk": "S", "status": "S", "at": "N", "country": "S", "city": "S"}
+
+
+@pytest.fixture
+def indexed(dynamo: Dynamo) -> Dynamo:
+    dynamo(
+        "CreateTable",
+        TableName="things",
+        KeySchema=key(pk="H", sk="R"),
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": kind} for name, kind in TYPES.items()],
+        BillingMode="PAY_PER_REQUEST",
+        GlobalSecondaryIndexes=[BY_STATUS, BY_PLACE],
+        LocalSecondaryIndexes=[BY_TIME],
+    )
+    return dynamo
+
+
+def query(dynamo: Dynamo, name: str, condition: str, /, page: int | None = None, **fields: Any) -> list[Item]:
+    """Every item that a condition like `status = open AND at > 3` finds, page after page."""
+    values: dict[str, Any] = {}
+    words = condition.split()
+    for number, word in enumerate(words):
+        if (number and words[number - 1] in ("=", "<", ">", "<=", ">=", "BETWEEN")) or word.isdigit():
+            values[f":v{number}"] = from_python(Decimal(word) if word.isdigit() else word)
+            words[number] = f":v{number}"
+        elif word in TYPES:
+            words[number] = f"#{word}"
+    body: dict[str, Any] = {
+        "TableName": "things",
+        "IndexName": name,
+        "KeyConditionExpression": " ".join(words),
+        "ExpressionAttributeNames": {word: word[1:] for word in words if word[0] == "#"},
+        "ExpressionAttributeValues": values,
+        **fields,
+    }
+    return pages(dynamo, "Query", body, page)
+
+
+def pages(dynamo: Dynamo, operation: str, body: dict[str, Any], page: int | None) -> list[Item]:
+    found: list[Item] = []
+    while True:
+        answer = dynamo(operation, **body, **({} if page is None else {"Limit": page}))
+        found += [decode_item(item) for item in answer["Items"]]
+        if "LastEvaluatedKey" not in answer:
+            return found
+        body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+ITEMS = st.fixed_dictionaries(
+    {"pk": st.sampled_from("ab"), "sk": st.sampled_from(["1", "2", "3"])},
+    optional={
+        "status": st.sampled_from(["open", "opened", "op\x00"]),
+        "at": st.sampled_from([Decimal(-3), Decimal(0), Decimal("0.5"), Decimal(7), Decimal("7.0001")]),
+        "country": st.sampled_from(["x", "xy"]),
+        "city": st.sampled_from(["y", "z"]),
+        "note": st.text(max_size=3),
+    },
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(writes=st.lists(st.tuples(st.sampled_from(["put", "delete", "update"]), ITEMS), min_size=1, max_size=25))
+def test_indexes_agree_with_their_table(indexed: Dynamo, writes: list[tuple[str, Item]]) -> None:
+    for kind, item in writes:
+        if kind == "put":
+            indexed.put(**item)
+        elif kind == "delete":
+            indexed.delete(pk=item["pk"], sk=item["sk"])
+        else:
+            rest = {name: value for name, value in item.items() if name not in ("pk", "sk")}
+            updates = {
+                name: {"Action": "PUT", "Value": from_python(rest[name])} if name in rest else {"Action": "DELETE"}
+                for name in ("status", "at", "country", "city")
+            }
+            indexed(
+                "UpdateItem",
+                TableName="things",
+                Key=encode_item({"pk": item["pk"], "sk": item["sk"]}),
+                AttributeUpdates=updates,
+            )
+    items = [decode_item(item) for item in indexed.items()]
+    for declared, sorts in ((BY_STATUS, ("at",)), (BY_PLACE, ("at", "status")), (BY_TIME, ("at",))):
+        name, names = declared["IndexName"], [each["AttributeName"] for each in declared["KeySchema"]]
+        shown = (
+            None if name == "by-status" else {"pk", "sk", *names, *declared["Projection"].get("NonKeyAttributes", [])}
+        )
+        expected = [
+            {key: value for key, value in item.items() if shown is None or key in shown}
+            for item in items
+            if all(each in item for each in names)
+        ]
+        for page in (None, 1):
+            found = pages(indexed, "Scan", {"TableName": "things", "IndexName": name}, page)
+            assert sorted(found, key=repr) == sorted(expected, key=repr)
+        partitions: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+        for item in found:
+            partition = tuple(item[each] for each in names if each not in sorts)
+            partitions.setdefault(partition, []).append(tuple(item[each] for each in sorts))
+        for keys in partitions.values():
+            assert keys == sorted(keys)
+    described = indexed("DescribeTable", TableName="things")["Table"]
+    counts = {each["IndexName"]: each["ItemCount"] for each in described["GlobalSecondaryIndexes"]}
+    assert counts["by-status"] == sum("status" in item and "at" in item for item in items)
+    assert all(each["IndexSizeBytes"] >= 0 for each in described["GlobalSecondaryIndexes"])
+    for item in items:
+        indexed.delete(pk=item["pk"], sk=item["sk"])
+    described = indexed("DescribeTable", TableName="things")["Table"]
+    for each in [*described["GlobalSecondaryIndexes"], *described["LocalSecondaryIndexes"]]:
+        assert (each["ItemCount"], each["IndexSizeBytes"]) == (0, 0)
+
+
+def test_conditions_on_sort_attributes_go_from_left_to_right(indexed: Dynamo) -> None:
+    for number, (at, status) in enumerate([(1, "a"), (1, "b"), (1, "bc"), (2, "a"), (10, "a")]):
+        indexed.put(pk="p", sk=str(number), country="x", city="y", at=at, status=status)
+    place = "country = x AND city = y"
+
+    def found(condition: str) -> list[tuple[int, str]]:
+        return [(int(item["at"]), item["status"]) for item in query(indexed, "by-place", f"{place}{condition}")]
+
+    assert found("") == [(1, "a"), (1, "b"), (1, "bc"), (2, "a"), (10, "a")]
+    assert found(" AND at > 1") == [(2, "a"), (10, "a")]
+    assert found(" AND at BETWEEN 1 AND 2") == [(1, "a"), (1, "b"), (1, "bc"), (2, "a")]
+    assert found(" AND at = 1 AND status > a") == [(1, "b"), (1, "bc")]
+    assert found(" AND status <= b AND at = 1") == [(1, "a"), (1, "b")]
+    for refused, missed in ((" AND status = a", "at"), ("", None)):
+        if missed is None:
+            continue
+        with pytest.raises(ServiceError, match=f"missed key schema element: {missed}"):
+            found(refused)
+    with pytest.raises(ServiceError, match="not supported"):
+        found(" AND at > 1 AND status = a")
+    with pytest.raises(ServiceError, match="missed key schema element: city"):
+        query(indexed, "by-place", "country = x")
+    assert query(indexed, "by-place", place, ScanIndexForward=False, page=2)[0]["at"] == 10
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"ConsistentRead": True}, "Consistent reads are not supported on global secondary indexes"),
+        ({"Select": "ALL_ATTRIBUTES"}, "Select type ALL_ATTRIBUTES is not supported"),
+        ({"ProjectionExpression": "note"}, "does not project"),
+        ({"IndexName": "by-nothing"}, "The table does not have the specified index: by-nothing"),
+        ({"ExclusiveStartKey": {"pk": {"S": "p"}, "sk": {"S": "1"}}}, "The provided starting key is invalid"),
+    ],
+)
+def test_what_an_index_refuses(indexed: Dynamo, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ServiceError, match=message):
+        query(indexed, "by-place", "country = x AND city = y", **fields)
+
+
+def test_a_local_index_reads_through_to_its_table(indexed: Dynamo) -> None:
+    indexed.put(pk="p", sk="1", at=1, note="n", extra="e")
+    assert query(indexed, "by-time", "pk = p") == [{"pk": "p", "sk": "1", "at": 1, "note": "n"}]
+    assert query(indexed, "by-time", "pk = p", Select="ALL_ATTRIBUTES", ConsistentRead=True)[0]["extra"] == "e"
+    assert query(indexed, "by-time", "pk = p", ProjectionExpression="extra") == [{"extra": "e"}]
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"status": 1}, "Type mismatch for Index Key status Expected: S Actual: N IndexName: by-status"),
+        ({"city": ""}, "cannot contain an empty string value. IndexName: by-place, IndexKey: city"),
+        ({"status": "x" * 2049}, "Size of hashkey has exceeded"),
+    ],
+)
+def test_an_item_that_an_index_cannot_hold_is_refused(indexed: Dynamo, item: Item, message: str) -> None:
+    with pytest.raises(ServiceError, match=message):
+        indexed.put(pk="p", sk="1", **item)
+    assert indexed.items() == []
+
+
+def test_an_index_made_later_holds_what_it_can_of_what_was_there(dynamo: Dynamo) -> None:
+    dynamo.create()
+    for sk, status in (("1", "open"), ("2", 5), ("3", ""), ("4", "x" * 3000), ("5", None)):
+        dynamo.put(pk="p", sk=sk, **({} if status is None else {"status": status}), at=1)
+    answer = dynamo(
+        "UpdateTable",
+        TableName="things",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": TYPES[name]} for name in ("status", "at")],
+        GlobalSecondaryIndexUpdates=[{"Create": BY_STATUS}],
+    )
+    assert [each["IndexName"] for each in answer["TableDescription"]["GlobalSecondaryIndexes"]] == ["by-status"]
+    scan = {"TableName": "things", "IndexName": "by-status"}
+    assert [item["sk"] for item in pages(dynamo, "Scan", scan, None)] == ["1"]
+    # What is older than the index may stay as it is, and other attributes of it may change.
+    update = {"Action": "PUT", "Value": {"S": "new"}}
+    dynamo("UpdateItem", TableName="things", Key=encode_item({"pk": "p", "sk": "2"}), AttributeUpdates={"note": update})
+    with pytest.raises(ServiceError, match="Type mismatch"):
+        dynamo.put(pk="p", sk="6", status=1)
+    dynamo("UpdateTable", TableName="things", GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by-status"}}])
+    dynamo.put(pk="p", sk="6", status=1)
+    with pytest.raises(ServiceError, match="does not have the specified index"):
+        dynamo("Scan", **scan)
+    with dynamo.environment.read() as transaction:
+        assert list(transaction.scan("indexes", b"")) == []
+
+
+def test_what_writes_cost_their_indexes(indexed: Dynamo) -> None:
+    def cost(**item: Any) -> dict[str, Any]:
+        body = {"TableName": "things", "Item": encode_item({"pk": "p", "sk": "1", **item})}
+        consumed: dict[str, Any] = indexed("PutItem", **body, ReturnConsumedCapacity="INDEXES")["ConsumedCapacity"]
+        return consumed
+
+    assert cost(note="n")["CapacityUnits"] == 1
+    entered = cost(status="open", at=1)
+    assert (entered["CapacityUnits"], entered["Table"]) == (3, {"CapacityUnits": 1})
+    assert entered["GlobalSecondaryIndexes"] == {"by-status": {"CapacityUnits": 1}}
+    assert entered["LocalSecondaryIndexes"] == {"by-time": {"CapacityUnits": 1}}
+    moved = cost(status="done", at=1)
+    assert moved["GlobalSecondaryIndexes"] == {"by-status": {"CapacityUnits": 2}}
+    assert "LocalSecondaryIndexes" not in moved
+
+
+def test_collection_metrics_are_of_tables_with_local_indexes(indexed: Dynamo) -> None:
+    answer = indexed(
+        "PutItem",
+        TableName="things",
+        Item=encode_item({"pk": "p", "sk": "1"}),
+        ReturnItemCollectionMetrics="SIZE",
+    )
+    assert answer["ItemCollectionMetrics"]["ItemCollectionKey"] == {"pk": {"S": "p"}}
+
+
+def test_segments_are_the_whole_and_disjoint(indexed: Dynamo) -> None:
+    for number in range(40):
+        indexed.put(pk=f"p{number}", sk="1", status=f"s{number % 7}", at=number)
+    for fields in ({}, {"IndexName": "by-status"}):
+        found = [
+            item["pk"]
+            for segment in range(5)
+            for item in pages(
+                indexed, "Scan", {"TableName": "things", "Segment": segment, "TotalSegments": 5, **fields}, 3
+            )
+        ]
+        assert sorted(found) == sorted(f"p{number}" for number in range(40))

@@ -1,0 +1,266 @@
+"""The operations on tables, and the reads of several items, on a real store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterwrite.config import Identity
+from afterwrite.core.values import encode_item
+from afterwrite.errors import ServiceError, TransactionCanceled
+from afterwrite.store.environment import Environment
+from embedded import Clock, Dynamo, open_store
+
+HASH = {"AttributeName": "pk", "KeyType": "HASH"}
+TEXT = {"AttributeName": "pk", "AttributeType": "S"}
+ON = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+OFF = {"StreamEnabled": False}
+
+
+def create(dynamo: Dynamo, **fields: Any) -> dict[str, Any]:
+    body = {"KeySchema": [HASH], "AttributeDefinitions": [TEXT], "BillingMode": "PAY_PER_REQUEST", **fields}
+    described: dict[str, Any] = dynamo("CreateTable", TableName="things", **body)["TableDescription"]
+    return described
+
+
+def describe(dynamo: Dynamo) -> dict[str, Any]:
+    described: dict[str, Any] = dynamo("DescribeTable", TableName="things")["Table"]
+    return described
+
+
+def update(dynamo: Dynamo, **fields: Any) -> dict[str, Any]:
+    described: dict[str, Any] = dynamo("UpdateTable", TableName="things", **fields)["TableDescription"]
+    return described
+
+
+def test_a_stream_that_is_enabled_again_is_another_stream_s18(dynamo: Dynamo) -> None:
+    first = create(dynamo, StreamSpecification=ON)
+    dynamo.put(pk="1")
+    (change,) = dynamo.changes()
+    off = update(dynamo, StreamSpecification=OFF)
+    assert "StreamSpecification" not in off
+    assert off["LatestStreamArn"] == first["LatestStreamArn"]
+    dynamo.put(pk="2")
+    second = update(dynamo, StreamSpecification=ON)
+    assert second["LatestStreamLabel"] > first["LatestStreamLabel"]
+    assert second["LatestStreamArn"].endswith(second["LatestStreamLabel"])
+    dynamo.put(pk="3")
+    assert [each.keys["pk"] for each in dynamo.changes()] == ["3"]
+    assert change.keys == {"pk": "1"}
+
+
+@pytest.mark.parametrize(
+    ("before", "fields", "message"),
+    [
+        ({}, {}, "At least one of ProvisionedThroughput, BillingMode"),
+        ({"StreamSpecification": ON}, {"StreamSpecification": ON}, "Table already has an enabled stream"),
+        ({}, {"StreamSpecification": OFF}, "Table has no stream to disable"),
+        ({}, {"StreamSpecification": {"StreamEnabled": True}}, "UpdateViewType is required"),
+        ({}, {"BillingMode": "PROVISIONED"}, "ProvisionedThroughput must be specified when BillingMode is PROVISIONED"),
+        ({}, {"TableClass": "COLD"}, "Invalid table-class parameter provided"),
+        ({}, {"GlobalSecondaryIndexUpdates": [{}]}, "must not be null"),
+        ({}, {"GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "nope"}}]}, "Requested resource not found"),
+        ({}, {"WarmThroughput": {"ReadUnitsPerSecond": 1}}, "lower than current WarmThroughput"),
+    ],
+)
+def test_update_table_refuses(dynamo: Dynamo, before: Any, fields: Any, message: str) -> None:
+    create(dynamo, **before)
+    with pytest.raises(ServiceError, match=message):
+        update(dynamo, **fields)
+
+
+def test_what_a_table_is_set_to(dynamo: Dynamo, environment: Environment) -> None:
+    created = create(dynamo, DeletionProtectionEnabled=True, TableClass="STANDARD")
+    assert (created["TableStatus"], describe(dynamo)["TableStatus"]) == ("CREATING", "ACTIVE")
+    assert created["BillingModeSummary"]["LastUpdateToPayPerRequestDateTime"] == created["CreationDateTime"]
+    with pytest.raises(ServiceError, match="protected against deletion"):
+        dynamo("DeleteTable", TableName="things")
+    units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
+    provisioned = update(dynamo, BillingMode="PROVISIONED", ProvisionedThroughput=units)
+    assert provisioned["ProvisionedThroughput"] == {"NumberOfDecreasesToday": 0, **units}
+    assert "BillingModeSummary" not in provisioned
+    with pytest.raises(ServiceError, match="The provisioned throughput for the table will not change"):
+        update(dynamo, ProvisionedThroughput=units)
+    assert update(dynamo, TableClass="STANDARD_INFREQUENT_ACCESS")["TableClassSummary"]["LastUpdateDateTime"]
+    update(dynamo, DeletionProtectionEnabled=False)
+    deleted = dynamo("DeleteTable", TableName="things")["TableDescription"]
+    assert deleted["TableStatus"] == "DELETING"
+    assert not {"KeySchema", "AttributeDefinitions", "CreationDateTime"} & deleted.keys()
+    with pytest.raises(ServiceError, match="Requested resource not found: Table: things not found"):
+        describe(dynamo)
+
+
+def test_a_table_is_the_same_after_a_restart(dynamo: Dynamo, environment: Environment, clock: Clock) -> None:
+    create(
+        dynamo,
+        AttributeDefinitions=[TEXT, {"AttributeName": "a", "AttributeType": "N"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by-a",
+                "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["b"]},
+            }
+        ],
+        Tags=[{"Key": "k", "Value": "v"}],
+        WarmThroughput={"ReadUnitsPerSecond": 13_000},
+    )
+    dynamo.put(pk="1", a=1, b="b", c="c")
+    before = describe(dynamo)
+    path = environment.lmdb.path()
+    environment.close()
+    again = open_store(Path(path), clock)
+    try:
+        reopened = Dynamo(again)
+        assert describe(reopened) == before
+        found = reopened("Scan", TableName="things", IndexName="by-a")["Items"]
+        assert found == [encode_item({"pk": "1", "a": 1, "b": "b"})]
+    finally:
+        again.close()
+
+
+def arn(dynamo: Dynamo) -> str:
+    return str(describe(dynamo)["TableArn"])
+
+
+def test_tags(dynamo: Dynamo) -> None:
+    create(dynamo, Tags=[{"Key": "a", "Value": "1"}])
+    resource = arn(dynamo)
+    assert resource == f"arn:aws:dynamodb:{Identity().region}:{Identity().account_id}:table/things"
+    dynamo("TagResource", ResourceArn=resource, Tags=[{"Key": "b", "Value": ""}, {"Key": "a", "Value": "2"}])
+    dynamo("UntagResource", ResourceArn=resource, TagKeys=["b", "z"])
+    assert dynamo("ListTagsOfResource", ResourceArn=resource)["Tags"] == [{"Key": "a", "Value": "2"}]
+    for tags, message in (
+        ([], "Atleast one Tag needs to be provided"),
+        ([{"Key": "", "Value": "x"}], "The Tag Key provided is invalid"),
+        ([{"Key": "x", "Value": "d%g"}], "The Tag Value provided is invalid"),
+        ([{"Key": "aws:x", "Value": "x"}], "cannot be prefixed with aws:"),
+        ([{"Key": str(number), "Value": ""} for number in range(50)], "Number of Tags exceed the current limit"),
+    ):
+        with pytest.raises(ServiceError, match=message):
+            dynamo("TagResource", ResourceArn=resource, Tags=tags)
+    for wrong, message in (
+        ("things", "ARNs must start with 'arn:'"),
+        (f"{resource}x", "Requested resource not found"),
+        (f"{resource}/index/a", "only table or stream is accepted"),
+    ):
+        with pytest.raises(ServiceError, match=message):
+            dynamo("ListTagsOfResource", ResourceArn=wrong)
+
+
+def test_time_to_live_rules(dynamo: Dynamo) -> None:
+    create(dynamo)
+
+    def switch(attribute: str, *, enabled: bool) -> None:
+        specification = {"AttributeName": attribute, "Enabled": enabled}
+        dynamo("UpdateTimeToLive", TableName="things", TimeToLiveSpecification=specification)
+
+    with pytest.raises(ServiceError, match="TimeToLive is already disabled"):
+        switch("ttl", enabled=False)
+    switch("ttl", enabled=True)
+    with pytest.raises(ServiceError, match="TimeToLive is already enabled"):
+        switch("ttl", enabled=True)
+    with pytest.raises(ServiceError, match="active on a different AttributeName: current AttributeName is ttl"):
+        switch("other", enabled=False)
+    switch("ttl", enabled=False)
+    answer = dynamo("DescribeTimeToLive", TableName="things")
+    assert answer == {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+
+
+def test_backups_limits_and_endpoints(dynamo: Dynamo) -> None:
+    create(dynamo)
+    described = dynamo("DescribeContinuousBackups", TableName="things")["ContinuousBackupsDescription"]
+    assert described["PointInTimeRecoveryDescription"] == {"PointInTimeRecoveryStatus": "DISABLED"}
+    enabled = {"PointInTimeRecoveryEnabled": True}
+    answer = dynamo("UpdateContinuousBackups", TableName="things", PointInTimeRecoverySpecification=enabled)
+    recovery = answer["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+    assert recovery == {"PointInTimeRecoveryStatus": "ENABLED"}
+    with pytest.raises(ServiceError, match="Table not found: nope"):
+        dynamo("DescribeContinuousBackups", TableName="nope")
+    assert dynamo("DescribeLimits")["TableMaxReadCapacityUnits"] == 40_000
+    (endpoint,) = dynamo("DescribeEndpoints")["Endpoints"]
+    assert endpoint["CachePeriodInMinutes"] > 0
+
+
+def test_keys_as_long_as_dynamodb_allows(dynamo: Dynamo) -> None:
+    dynamo.create()
+    keys = ["x" * length for length in (400, 490, 491, 492, 1023, 1024)]
+    for key in keys:
+        dynamo.put(pk="p" * 2048, sk=key, n=len(key))
+    for key in keys:
+        item = dynamo("GetItem", TableName="things", Key=encode_item({"pk": "p" * 2048, "sk": key}))["Item"]
+        assert item["n"] == {"N": str(len(key))}
+    query = {
+        "TableName": "things",
+        "KeyConditionExpression": "pk = :p AND sk > :low",
+        "ExpressionAttributeValues": encode_item({":p": "p" * 2048, ":low": "x" * 491}),
+    }
+    assert [item["sk"]["S"] for item in dynamo("Query", **query)["Items"]] == keys[3:]
+    page = dynamo("Query", **query, Limit=2, ScanIndexForward=False)
+    assert [item["sk"]["S"] for item in page["Items"]] == keys[:3:-1]
+    rest = dynamo("Query", **query, ScanIndexForward=False, ExclusiveStartKey=page["LastEvaluatedKey"])
+    assert [item["sk"]["S"] for item in rest["Items"]] == [keys[3]]
+    for key in keys:
+        dynamo.delete(pk="p" * 2048, sk=key)
+    assert dynamo.items() == []
+    with pytest.raises(ServiceError, match="exceeded the size limit of 1024 bytes"):
+        dynamo.put(pk="p", sk="x" * 1025)
+
+
+def test_batch_get_answers_16_mb_and_names_the_rest(dynamo: Dynamo) -> None:
+    create(dynamo)
+    for number in range(50):
+        dynamo.put(pk=str(number), text="x" * 390_000)
+    keys = [{"pk": {"S": str(number)}} for number in [*range(50), 99]]
+    request = {"things": {"Keys": keys, "ConsistentRead": True, "ProjectionExpression": "pk"}}
+    answer = dynamo("BatchGetItem", RequestItems=request, ReturnConsumedCapacity="TOTAL")
+    got = answer["Responses"]["things"]
+    left = answer["UnprocessedKeys"]["things"]
+    assert [*got, *left["Keys"]] == keys
+    assert len(got) == 43
+    assert (left["ConsistentRead"], left["ProjectionExpression"]) == (True, "pk")
+    assert answer["ConsumedCapacity"] == [{"TableName": "things", "CapacityUnits": 43 * 96.0}]
+    rest = dynamo("BatchGetItem", RequestItems=answer["UnprocessedKeys"])
+    assert rest["UnprocessedKeys"] == {}
+    assert len(rest["Responses"]["things"]) == 7
+
+
+def test_transact_get(dynamo: Dynamo) -> None:
+    create(dynamo)
+    dynamo.put(pk="1", a=1, b=2)
+
+    def get(key: Any, **fields: Any) -> dict[str, Any]:
+        return {"Get": {"TableName": "things", "Key": encode_item({"pk": key}), **fields}}
+
+    answer = dynamo(
+        "TransactGetItems",
+        TransactItems=[get("1", ProjectionExpression="a"), get("2")],
+        ReturnConsumedCapacity="TOTAL",
+    )
+    assert answer["Responses"] == [{"Item": {"a": {"N": "1"}}}, {}]
+    capacity = {"TableName": "things", "CapacityUnits": 4.0, "ReadCapacityUnits": 4.0}
+    assert answer["ConsumedCapacity"] == [capacity]
+    with pytest.raises(ServiceError, match="multiple operations on one item"):
+        dynamo("TransactGetItems", TransactItems=[get("1"), get("1")])
+    with pytest.raises(TransactionCanceled) as canceled:
+        dynamo("TransactGetItems", TransactItems=[get("1"), get(7), get(8)])
+    assert [reason["Code"] for reason in canceled.value.reasons] == ["None", "ValidationError", "None"]
+
+
+def test_the_first_key_that_does_not_fit_cancels_a_transaction(dynamo: Dynamo) -> None:
+    create(dynamo)
+    puts = [{"Put": {"TableName": "things", "Item": encode_item({"pk": key})}} for key in ("1", 7, 8)]
+    with pytest.raises(TransactionCanceled) as canceled:
+        dynamo("TransactWriteItems", TransactItems=puts)
+    assert [reason["Code"] for reason in canceled.value.reasons] == ["None", "ValidationError", "None"]
+    assert dynamo.items() == []
+
+
+def test_deep_expressions_parse(dynamo: Dynamo) -> None:
+    create(dynamo)
+    depth = 149
+    expression = "a < b " + "or (a < b " * depth + ")" * depth
+    dynamo.put(pk="1", a=1, b=2)
+    found = dynamo("Scan", TableName="things", FilterExpression=expression)
+    assert found["Count"] == 1
