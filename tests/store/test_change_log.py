@@ -103,9 +103,9 @@ def test_trimming_is_bounded_and_says_that_there_is_more(
 
     def trim(limit: int) -> int:
         return environment.write(
-            lambda transaction: change_log.trim(
-                transaction, stream, before_us=transaction.now_us, through=1 << 62, limit=limit
-            ).count
+            lambda transaction: (
+                change_log.trim(transaction, stream, before_us=transaction.now_us, through=1 << 62, limit=limit).count
+            )
         )
 
     assert trim(4) == 4
