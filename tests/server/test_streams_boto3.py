@@ -149,3 +149,33 @@ def test_a_reader_that_drains_parents_first_sees_each_item_in_order_s19(engine: 
             iterator = page.get("NextShardIterator") if page["Records"] else None
         drained.add(name)
     assert seen == {f"item-{item}": list(range(item, 60, 7)) for item in range(7)}
+
+
+def test_a_stream_is_switched_off_and_on_again_s18(engine: Engine) -> None:
+    first = create(engine)
+    dynamodb, streams = client(engine, "dynamodb"), client(engine, "dynamodbstreams")
+    latest = [iterator_of(streams, first, shard["ShardId"], "LATEST") for shard in shards_of(streams, first)]
+    put(engine, "p", "1")
+    specification = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+    with pytest.raises(ClientError, match=r"ValidationException.*already.*enabled"):
+        dynamodb.update_table(TableName="things", StreamSpecification=specification)
+    dynamodb.update_table(TableName="things", StreamSpecification={"StreamEnabled": False})
+    put(engine, "p", "unseen")
+    description = streams.describe_stream(StreamArn=first)["StreamDescription"]
+    assert description["StreamStatus"] == "DISABLED"
+    assert all("EndingSequenceNumber" in shard["SequenceNumberRange"] for shard in description["Shards"])
+    pages = [streams.get_records(ShardIterator=iterator) for iterator in latest]
+    assert sum(len(page["Records"]) for page in pages) == 1
+    assert not any("NextShardIterator" in page for page in pages)
+    dynamodb.update_table(TableName="things", StreamSpecification=specification)
+    listed = [each["StreamArn"] for each in streams.list_streams(TableName="things")["Streams"]]
+    assert (len(listed), listed[0]) == (2, first)
+    put(engine, "p", "2")
+    read = [
+        record["dynamodb"]["Keys"]["c"]["S"]
+        for shard in shards_of(streams, listed[1])
+        for record in streams.get_records(
+            ShardIterator=iterator_of(streams, listed[1], shard["ShardId"], "TRIM_HORIZON")
+        )["Records"]
+    ]
+    assert read == ["2"]
