@@ -33,3 +33,17 @@ def test_an_address_that_is_none_is_refused(listen: str) -> None:
 def test_listening_beyond_the_machine_is_refused(listen: str) -> None:
     with pytest.raises(DeclarationError, match="loopback"):
         config.load(listen=listen, environ={})
+
+
+def test_how_streams_are_sharded_comes_from_the_environment() -> None:
+    environ = {"AFTERWRITE_STREAM_SHARDS": "4", "AFTERWRITE_SHARD_ROLLOVER_S": "0"}
+    settings = config.load(environ=environ)
+    assert (settings.stream_shards, settings.shard_rollover_s) == (4, 0)
+    defaults = config.load(environ={})
+    assert (defaults.stream_shards, defaults.shard_rollover_s) == (1, 14_400)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many", "1001", "1.5"])
+def test_a_number_of_shards_that_cannot_be_is_refused(count: str) -> None:
+    with pytest.raises(DeclarationError, match="AFTERWRITE_STREAM_SHARDS"):
+        config.load(environ={"AFTERWRITE_STREAM_SHARDS": count})

@@ -15,6 +15,9 @@ DEFAULT_LISTEN: Final = "127.0.0.1:4566"
 DEFAULT_DATA: Final = "data"
 DEFAULT_REGION: Final = "us-east-1"
 DEFAULT_ACCOUNT_ID: Final = "000000000000"
+DEFAULT_STREAM_SHARDS: Final = 1
+STREAM_SHARDS_MAX: Final = 1_000
+DEFAULT_SHARD_ROLLOVER_S: Final = 14_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,17 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an engine is started with. `port` 0 takes a free one."""
+    """What an engine is started with. `port` 0 takes a free one.
+
+    A new table's stream has `stream_shards` shards; a shard closes after `shard_rollover_s`, 0 for never.
+    """
 
     data: Path
     host: str = "127.0.0.1"
     port: int = 0
     identity: Identity = Identity()
+    stream_shards: int = DEFAULT_STREAM_SHARDS
+    shard_rollover_s: int = DEFAULT_SHARD_ROLLOVER_S
 
 
 def load(*, data: Path | None = None, listen: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -47,7 +55,18 @@ def load(*, data: Path | None = None, listen: str | None = None, environ: Mappin
             region=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION,
             account_id=environ.get("AFTERWRITE_ACCOUNT_ID") or DEFAULT_ACCOUNT_ID,
         ),
+        stream_shards=_count(environ, "AFTERWRITE_STREAM_SHARDS", 1, STREAM_SHARDS_MAX, DEFAULT_STREAM_SHARDS),
+        shard_rollover_s=_count(environ, "AFTERWRITE_SHARD_ROLLOVER_S", 0, 86_400, DEFAULT_SHARD_ROLLOVER_S),
     )
+
+
+def _count(environ: Mapping[str, str], name: str, least: int, most: int, default: int) -> int:
+    text = environ.get(name)
+    if not text:
+        return default
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise DeclarationError(f"expected a number from {least} to {most} in {name}, got {text!r}")
+    return int(text)
 
 
 def _address(listen: str) -> tuple[str, int]:

@@ -32,15 +32,19 @@ from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.replays import ReplayWork
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.local.work_queues import FunctionQueue
+from afterwrite.server.administration import AdministrationService
 from afterwrite.server.aws_json import AwsJson, Service
 from afterwrite.server.dynamodb import DynamoDBService
+from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.eventbridge import EventBridgeService
 from afterwrite.server.http import HttpServer
+from afterwrite.server.kinesis import KinesisService
 from afterwrite.sources.embedded import EmbeddedSource
-from afterwrite.store import ledger, tables, upkeep
+from afterwrite.store import ledger, streams, tables, upkeep
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations
+from afterwrite.store.streams import StreamSettings
 from afterwrite.table.schema import KeySchema
 
 # The writer, the event loop and the pipeline take turns on one interpreter: the default of 5 ms would be most of a
@@ -98,6 +102,9 @@ class Engine:
 
     def _start(self) -> None:
         environment, identity = self._environment, self._settings.identity
+        streams.configure(
+            environment.state, StreamSettings(self._settings.stream_shards, self._settings.shard_rollover_s)
+        )
         with environment.read() as transaction:
             environment.state["catalog"] = tables.load_catalog(transaction)
         environment.write(lambda transaction: _declare_tables(transaction, self._app))
@@ -185,7 +192,14 @@ class _ServerThread:
     def __init__(self, environment: Environment, operations: Operations, app: App, settings: Settings) -> None:
         self._environment = environment
         archives = {bus.name for bus in app.buses if bus.archive_days is not None}
-        self._services: list[Service] = [DynamoDBService(operations), EventBridgeService(archives, settings.identity)]
+        identity = settings.identity
+        self._services: list[Service] = [
+            DynamoDBService(operations),
+            DynamoDBStreamsService(identity, now_ms),
+            KinesisService(identity, now_ms),
+            EventBridgeService(archives, identity),
+            AdministrationService(),
+        ]
         self._settings = settings
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)

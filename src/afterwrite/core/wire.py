@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
 from afterwrite.errors import InvalidValue
+
+
+class StoredChange(NamedTuple):
+    """A change as it is stored: images as JSON texts in the wire form, None where there is none to show."""
+
+    event_name: str
+    keys: bytes
+    new_image: bytes | None
+    old_image: bytes | None
+    created_at_us: int
+    size_bytes: int
+    by_ttl: bool = False
 
 
 def to_streams_record(change: Change, *, region: str, stream_arn: str | None = None) -> dict[str, Any]:
@@ -92,6 +104,52 @@ def from_kinesis_data(data: Mapping[str, Any]) -> Change:
         size_bytes=int(dynamodb.get("SizeBytes", 0)),
         user_identity=_user_identity(data),
     )
+
+
+def streams_record_text(stored: StoredChange, *, id: str, sequence_number: str, region: str, view_type: str) -> bytes:
+    """The JSON text of a record as the Streams API gives it (S24, S25), its images spliced in without being decoded."""
+    parts = [
+        b'{"eventID":"%s","eventName":"%s","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"%s",'
+        b'"dynamodb":{"ApproximateCreationDateTime":%d,"Keys":'
+        % (id.encode(), stored.event_name.encode(), region.encode(), stored.created_at_us // 1_000_000),
+        *_spliced(stored),
+        b',"SequenceNumber":"%s","SizeBytes":%d,"StreamViewType":"%s"}'
+        % (sequence_number.encode(), stored.size_bytes, view_type.encode()),
+        b',"userIdentity":{"PrincipalId":"dynamodb.amazonaws.com","Type":"Service"}}' if stored.by_ttl else b"}",
+    ]
+    return b"".join(parts)
+
+
+def kinesis_data_text(stored: StoredChange, *, id: str, table: str, region: str, microseconds: bool) -> bytes:
+    """The JSON text of a Kinesis record's data for the change (S26), its images spliced in."""
+    created, precision = stored.created_at_us, b"MICROSECOND"
+    if not microseconds:
+        created, precision = created // 1000, b"MILLISECOND"
+    parts = [
+        b'{"awsRegion":"%s","eventID":"%s","eventName":"%s","userIdentity":%s,"recordFormat":"application/json",'
+        b'"tableName":"%s","dynamodb":{"ApproximateCreationDateTime":%d,"Keys":'
+        % (
+            region.encode(),
+            _as_uuid(id).encode(),
+            stored.event_name.encode(),
+            b'{"type":"Service","principalId":"dynamodb.amazonaws.com"}' if stored.by_ttl else b"null",
+            table.encode(),
+            created,
+        ),
+        *_spliced(stored),
+        b',"SizeBytes":%d,"ApproximateCreationDateTimePrecision":"%s"},"eventSource":"aws:dynamodb"}'
+        % (stored.size_bytes, precision),
+    ]
+    return b"".join(parts)
+
+
+def _spliced(stored: StoredChange) -> list[bytes]:
+    parts = [stored.keys]
+    if stored.new_image is not None:
+        parts += (b',"NewImage":', stored.new_image)
+    if stored.old_image is not None:
+        parts += (b',"OldImage":', stored.old_image)
+    return parts
 
 
 def _images(change: Change) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The change log: every change of a table, in the order of the commits, in the same transaction as the items.
 
-Key: stream number, log position. Value: a header (time, size, what happened, by whom, the lengths that follow)
-and the keys, the new and the old image as JSON text, so that a reader decodes no more than it looks at.
+Key: stream number, log position, two bytes of the partition key's digest (its hash key, which says whose shard the
+change is in). Value: a header (time, size, what happened, by whom, the lengths that follow) and the keys, the new and
+the old image as JSON text, so that a reader decodes no more than it looks at. A shard is a filtered view of the log.
 A position is a count over all streams; its sequence number is the position on top of `SEQUENCE_NUMBER_BASE`,
 21 digits long.
 """
@@ -14,16 +15,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
-
 from afterwrite.core.changes import EVENT_NAMES, TTL_IDENTITY, Change
+from afterwrite.core.shards import Shard
+from afterwrite.core.wire import StoredChange, streams_record_text
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, span
 
 SEQUENCE_NUMBER_BASE: Final = 10**20
 _HEADER: Final = struct.Struct(">QIBBIII")
 _BY_TTL: Final = 1
-_RETIRED: Final = b"retired-stream\0"
+_HASH_KEY: Final = struct.Struct(">H")
+_HASH_KEY_AT: Final = 12
+HASH_KEYS: Final = 1 << 16
+# What one request for a shard's records may pass over of other shards' records.
+_PASSED_OVER_MAX: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +61,17 @@ def append(
     stream: Stream,
     *,
     event_name: str,
+    partition: bytes,
     keys: bytes,
     new: bytes | None,
     old: bytes | None,
     size_bytes: int,
     by_ttl: bool = False,
 ) -> int:
-    """Append a change and return its position. Images are JSON text in the wire form."""
+    """Append a change and return its position. Images are JSON text in the wire form.
+
+    `partition` is the hash key, two bytes: changes of one partition key have the same.
+    """
     position = transaction.advance("position")
     header = _HEADER.pack(
         transaction.now_us,
@@ -74,28 +83,46 @@ def append(
         0 if old is None else len(old),
     )
     value = b"".join((header, keys, new or b"", old or b""))
-    transaction.put("changes", U32.pack(stream.number) + U64.pack(position), value)
+    transaction.put("changes", U32.pack(stream.number) + U64.pack(position) + partition, value)
     transaction.touch(stream.signal)
     return position
 
 
-def decode(stream: Stream, position: int, value: bytes) -> Change:
-    """The change stored as `value` at `position`."""
+def change_id(stream: Stream, number: str) -> str:
+    """The id of the change with the sequence number: the same whoever reads it."""
+    return hashlib.blake2b(f"{stream.table}/{stream.label}/{number}".encode(), digest_size=16).hexdigest()
+
+
+def _stored(value: bytes) -> StoredChange:
     created_at_us, size_bytes, event, flags, keys_size, new_size, old_size = _HEADER.unpack_from(value)
     keys_end = _HEADER.size + keys_size
     new_end = keys_end + new_size
+    return StoredChange(
+        EVENT_NAMES[event],
+        value[_HEADER.size : keys_end],
+        value[keys_end:new_end] if new_size else None,
+        value[new_end : new_end + old_size] if old_size else None,
+        created_at_us,
+        size_bytes,
+        bool(flags & _BY_TTL),
+    )
+
+
+def decode(stream: Stream, position: int, value: bytes) -> Change:
+    """The change stored as `value` at `position`."""
+    stored = _stored(value)
     number = sequence_number(position)
     return Change(
-        id=hashlib.blake2b(f"{stream.table}/{stream.label}/{number}".encode(), digest_size=16).hexdigest(),
+        id=change_id(stream, number),
         table=stream.table,
-        event_name=EVENT_NAMES[event],
-        keys=value[_HEADER.size : keys_end],
-        new_image=value[keys_end:new_end] if new_size else None,
-        old_image=value[new_end : new_end + old_size] if old_size else None,
+        event_name=stored.event_name,
+        keys=stored.keys,
+        new_image=stored.new_image,
+        old_image=stored.old_image,
         sequence_number=number,
-        created_at_us=created_at_us,
-        size_bytes=size_bytes,
-        user_identity=TTL_IDENTITY if flags & _BY_TTL else None,
+        created_at_us=stored.created_at_us,
+        size_bytes=stored.size_bytes,
+        user_identity=TTL_IDENTITY if stored.by_ttl else None,
         view_type=stream.view_type,
     )
 
@@ -110,6 +137,51 @@ def read(
             return
         position = U64.unpack_from(key, 4)[0]
         yield position, decode(stream, position, value)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPage:
+    """Records of a shard as JSON texts; `after` is where the next page begins, None at a closed shard's end."""
+
+    records: list[bytes]
+    after: int | None
+
+
+def read_shard(
+    transaction: ReadTransaction, stream: Stream, shard: Shard, after: int, *, region: str, limit: int, bytes_max: int
+) -> ShardPage:
+    """A shard's records after a position: at most `limit`, of `bytes_max` bytes in all (one is always given).
+
+    It may be empty although more follows: what is passed over of other shards is bounded.
+    """
+    through = transaction.counter("position") if shard.through is None else shard.through
+    first, last = _HASH_KEY.pack(shard.low), _HASH_KEY.pack(shard.high)
+    low = U32.pack(stream.number) + U64.pack(max(after, shard.after) + 1)
+    high = U32.pack(stream.number) + U64.pack(through + 1)
+    records: list[bytes] = []
+    taken_bytes = passed_over = 0
+    for key, value in transaction.scan_wanted("changes", low, high, lambda key: first <= key[_HASH_KEY_AT:] <= last):
+        position: int = U64.unpack_from(key, 4)[0]
+        if value is None:
+            passed_over += 1
+            if passed_over == _PASSED_OVER_MAX:
+                return ShardPage(records, position)
+            continue
+        stored = _stored(value)
+        taken_bytes += stored.size_bytes
+        if len(records) == limit or (records and taken_bytes > bytes_max):
+            return ShardPage(records, position - 1)
+        number = sequence_number(position)
+        records.append(
+            streams_record_text(
+                stored,
+                id=change_id(stream, number),
+                sequence_number=number,
+                region=region,
+                view_type=stream.view_type,
+            )
+        )
+    return ShardPage(records, None if shard.through is not None else max(through, after))
 
 
 def last_position(transaction: ReadTransaction, stream: Stream) -> int:
@@ -134,42 +206,26 @@ def count_after(transaction: ReadTransaction, stream: Stream, after: int) -> int
     return sum(1 for _ in transaction.scan("changes", low, span(stream.number)[1]))
 
 
-def retire(transaction: WriteTransaction, stream: Stream, retention_s: int) -> None:
-    """The stream's table is deleted: no change is added any more, and what is there stays until it is trimmed (S18)."""
-    fields = {"table": stream.table, "label": stream.label, "view_type": stream.view_type}
-    key = _RETIRED + U32.pack(stream.number)
-    transaction.put("ledger", key, orjson.dumps({**fields, "retention_s": retention_s}))
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """What a trimming did: how many changes went, the last one's position, and whether unread ones are held back."""
+
+    count: int
+    through: int
+    held_back: bool
 
 
-def retired(transaction: ReadTransaction) -> list[tuple[Stream, int]]:
-    """The streams of deleted tables, each with its retention in seconds."""
-    found: list[tuple[Stream, int]] = []
-    for key, value in transaction.scan("ledger", _RETIRED, _RETIRED + b"\xff" * 5):
-        fields = orjson.loads(value)
-        retention_s = fields.pop("retention_s")
-        found.append((Stream(U32.unpack_from(key, len(_RETIRED))[0], **fields), retention_s))
-    return found
-
-
-def forget(transaction: WriteTransaction, stream: Stream) -> None:
-    """Forget a deleted table's stream of which everything is trimmed."""
-    transaction.delete("ledger", _RETIRED + U32.pack(stream.number))
-
-
-def trim(transaction: WriteTransaction, stream: Stream, *, before_us: int, through: int, limit: int) -> tuple[int, int]:
-    """Delete at most `limit` changes made before `before_us`, none of them after the position `through`.
-
-    Returns how many were deleted, and how many of those looked at were held back because they are unread.
-    """
+def trim(transaction: WriteTransaction, stream: Stream, *, before_us: int, through: int, limit: int) -> Trimmed:
+    """Delete at most `limit` changes made before `before_us`, none of them after the position `through`."""
     doomed: list[bytes] = []
-    held_back = 0
+    held_back = False
     for key, value in transaction.scan("changes", *span(stream.number)):
         if len(doomed) == limit or _HEADER.unpack_from(value)[0] >= before_us:
             break
         if U64.unpack_from(key, 4)[0] > through:
-            held_back = 1
+            held_back = True
             break
         doomed.append(key)
     for key in doomed:
         transaction.delete("changes", key)
-    return len(doomed), held_back
+    return Trimmed(len(doomed), U64.unpack_from(doomed[-1], 4)[0] if doomed else 0, held_back)

@@ -46,8 +46,11 @@ DATABASES: Final = (
     "timeline",  # what the sweeper deletes, by the time it is due
     "indexes",  # secondary indexes: an entry's key to its item's
     "key_rests",  # what LMDB's keys cannot hold of long keys
+    "streams",  # tables' streams: their state, and their numbers by table and label
+    "kinesis",  # Kinesis streams by name
+    "kinesis_records",
 )
-_FORMAT: Final = b"afterwrite 1"
+_FORMAT: Final = b"afterwrite 2"
 _U64: Final = struct.Struct(">Q")
 _BATCH_MAX: Final = 2048
 # LMDB gives the system's words only. A write that found room for its first half is an I/O error to it.
@@ -85,6 +88,17 @@ class ReadTransaction:
                     if key < low:
                         return
                     yield key, value
+
+    def scan_wanted(
+        self, database: str, low: bytes, high: bytes, wanted: Callable[[bytes], bool]
+    ) -> Iterator[tuple[bytes, bytes | None]]:
+        """Like `scan`, but the values of keys that are not `wanted` are not read and are given as None."""
+        with self.lmdb.cursor(self._environment.handles[database]) as cursor:
+            if cursor.set_range(low):
+                for key in cursor.iternext(values=False):
+                    if key >= high:
+                        return
+                    yield key, cursor.value() if wanted(key) else None
 
     def first(self, database: str, low: bytes, high: bytes) -> tuple[bytes, bytes] | None:
         """The first entry with `low` <= key < `high`."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
-from afterwrite.store import item_operations
+from afterwrite.store import destination_operations, item_operations
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.table_operations import TableOperations
 from afterwrite.table.constraints import all_broken
@@ -29,6 +29,10 @@ class Operations:
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             **item_operations.by_name(),
             **self._tables.by_name(),
+            "EnableKinesisStreamingDestination": lambda body: Write(destination_operations.enable(body, identity)),
+            "DisableKinesisStreamingDestination": lambda body: Write(destination_operations.disable(body)),
+            "UpdateKinesisStreamingDestination": lambda body: Write(destination_operations.update(body)),
+            "DescribeKinesisStreamingDestination": lambda body: Read(destination_operations.describe(body)),
         }
 
     def listens_at(self, host: str, port: int) -> None:

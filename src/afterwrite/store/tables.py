@@ -9,15 +9,14 @@ import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 import orjson
 
-from afterwrite.core.changes import INSERT, MODIFY, NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE, REMOVE
+from afterwrite.core.changes import INSERT, MODIFY, REMOVE
 from afterwrite.core.values import Item
 from afterwrite.errors import ServiceError, TransactionCanceled
-from afterwrite.store import change_log, indexes, long_keys
+from afterwrite.store import change_capture, indexes, kinesis_destinations, long_keys, streams
 from afterwrite.store.change_log import Stream
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.indexes import Index
@@ -147,7 +146,7 @@ def create_table(
     if name in catalog(transaction):
         raise ServiceError("ResourceInUseException", f"Table already exists: {name}")
     number = transaction.advance("names")
-    stream = _new_stream(transaction, name, view_type, None) if view_type else None
+    stream = _new_stream(transaction, name, schema, view_type, retention_s) if view_type else None
     table = Table(
         name=name,
         number=number,
@@ -164,28 +163,22 @@ def create_table(
     return save(transaction, table)
 
 
-def _new_stream(transaction: WriteTransaction, table: str, view_type: str, last_label: str | None) -> Stream:
-    label = _label(transaction.now_ms)
-    if last_label is not None and label <= last_label:
-        last = datetime.fromisoformat(last_label).replace(tzinfo=UTC)
-        label = _label(round(last.timestamp() * 1000) + 1)
-    return Stream(transaction.advance("names"), table, label, view_type)
-
-
-def _label(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at_ms % 1000:03}"
+def _new_stream(
+    transaction: WriteTransaction, table: str, schema: KeySchema, view_type: str, retention_s: int
+) -> Stream:
+    return streams.enable(transaction, table, schema.to_wire(), view_type, retention_s)
 
 
 def enable_stream(transaction: WriteTransaction, table: Table, view_type: str) -> Table:
     """Give a table without a stream a new one, with a label of its own (S18)."""
-    stream = _new_stream(transaction, table.name, view_type, table.stream_label)
+    stream = _new_stream(transaction, table.name, table.schema, view_type, table.retention_s)
     return save(transaction, replace(table, stream=stream, stream_label=stream.label))
 
 
 def disable_stream(transaction: WriteTransaction, table: Table) -> Table:
     """Add no more changes to the table's stream, which stays readable until it is trimmed (S18)."""
     if table.stream is not None:
-        change_log.retire(transaction, table.stream, table.retention_s)
+        streams.disable(transaction, table.stream, table.retention_s)
     return save(transaction, replace(table, stream=None))
 
 
@@ -223,14 +216,18 @@ def delete_table(transaction: WriteTransaction, name: str) -> Table:
         indexes.drop(transaction, index)
     transaction.delete("catalog", name.encode())
     if table.stream is not None:
-        change_log.retire(transaction, table.stream, table.retention_s)
+        streams.disable(transaction, table.stream, table.retention_s)
+    kinesis_destinations.forget(transaction, name)
     transaction.remember("catalog", {key: each for key, each in catalog(transaction).items() if key != name})
     return table
 
 
 def set_retention(transaction: WriteTransaction, name: str, retention_s: int) -> Table:
     """How long the table's changes are kept."""
-    return save(transaction, replace(table_named(catalog(transaction), name), retention_s=retention_s))
+    table = table_named(catalog(transaction), name)
+    if table.stream is not None:
+        streams.keep_for(transaction, table.stream, retention_s)
+    return save(transaction, replace(table, retention_s=retention_s))
 
 
 def set_ttl(transaction: WriteTransaction, name: str, attribute: str | None) -> Table:
@@ -389,16 +386,17 @@ def _store(transaction: WriteTransaction, planned: _Planned) -> None:
         indexes.move(transaction, table.schema, index, planned.stored_at, planned.old, new)
     if expires_at != old_expires_at:
         _move_expiration(transaction, table, planned.stored_at, old_expires_at, expires_at)
-    if table.stream is not None:
-        _log(
-            transaction,
-            table.stream,
-            MODIFY if stored is not None else INSERT,
-            planned.key,
-            text,
-            old_text,
-            size + old_size,
-        )
+    change_capture.capture(
+        transaction,
+        table.name,
+        table.stream,
+        event_name=MODIFY if stored is not None else INSERT,
+        stored_at=planned.stored_at,
+        key=planned.key,
+        new=text,
+        old=old_text,
+        images_bytes=size + old_size,
+    )
 
 
 def _move_expiration(transaction: WriteTransaction, table: Table, stored_at: bytes, was: int, becomes: int) -> None:
@@ -425,30 +423,16 @@ def _remove(
         indexes.move(transaction, table.schema, index, stored_at, old, None)
     if expires_at:
         transaction.delete("expirations", _expiration_key(table, expires_at, stored_at))
-    if table.stream is not None:
-        _log(transaction, table.stream, REMOVE, key, None, stored[_ITEM.size :], size, by_ttl=by_ttl)
-
-
-def _log(
-    transaction: WriteTransaction,
-    stream: Stream,
-    event_name: str,
-    key: Item,
-    new: bytes | None,
-    old: bytes | None,
-    images_bytes: int,
-    *,
-    by_ttl: bool = False,
-) -> None:
-    view = stream.view_type
-    change_log.append(
+    change_capture.capture(
         transaction,
-        stream,
-        event_name=event_name,
-        keys=orjson.dumps(key),
-        new=new if view in (NEW_IMAGE, NEW_AND_OLD_IMAGES) else None,
-        old=old if view in (OLD_IMAGE, NEW_AND_OLD_IMAGES) else None,
-        size_bytes=item_size(key) + images_bytes,
+        table.name,
+        table.stream,
+        event_name=REMOVE,
+        stored_at=stored_at,
+        key=key,
+        new=None,
+        old=stored[_ITEM.size :],
+        images_bytes=size,
         by_ttl=by_ttl,
     )
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from afterwrite.store import change_log, ledger, tables, timeline
-from afterwrite.store.change_log import Stream
+from afterwrite.store import kinesis, ledger, streams, tables, timeline
 from afterwrite.store.environment import Environment, WriteTransaction
 
 _EXPIRED_A_COMMIT = 200
 _DELETED_A_COMMIT = 2_000
-_EVERYTHING = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +27,19 @@ def run(environment: Environment, consumers: Mapping[str, str]) -> UpkeepReport:
     """One bounded round. `consumers` names the consumer of each table that has one."""
 
     def operation(transaction: WriteTransaction) -> UpkeepReport:
-        expired = trimmed = 0
-        held_back: list[str] = []
+        def consumed_through(table: str) -> int | None:
+            consumer = consumers.get(table)
+            return None if consumer is None else ledger.position(transaction, consumer)
+
+        expired = 0
         for table in tables.catalog(transaction).values():
             if table.ttl_attribute is not None:
                 expired += tables.expire_items(transaction, table, _EXPIRED_A_COMMIT)
-            if table.stream is None:
-                continue
-            consumer = consumers.get(table.name)
-            through = _EVERYTHING if consumer is None else ledger.position(transaction, consumer)
-            count, unread = _trim(transaction, table.stream, table.retention_s, through)
-            trimmed += count
-            if unread:
-                held_back.append(table.name)
-        for stream, retention_s in change_log.retired(transaction):
-            trimmed += _trim(transaction, stream, retention_s, _EVERYTHING)[0]
-            if change_log.last_position(transaction, stream) == 0:
-                change_log.forget(transaction, stream)
+        done = streams.run_due(transaction, consumed_through, _DELETED_A_COMMIT)
+        records, more_records = kinesis.run_due(transaction, _DELETED_A_COMMIT)
         deleted = timeline.delete_due(transaction, _DELETED_A_COMMIT)
-        more = expired >= _EXPIRED_A_COMMIT or trimmed >= _DELETED_A_COMMIT or deleted >= _DELETED_A_COMMIT
-        return UpkeepReport(expired, trimmed, deleted, held_back, more)
+        more = expired >= _EXPIRED_A_COMMIT or done.more or more_records or deleted >= _DELETED_A_COMMIT
+        return UpkeepReport(expired, done.trimmed + records, deleted, done.held_back, more)
 
     environment.release_dead_readers()
     return environment.write(operation)
-
-
-def _trim(transaction: WriteTransaction, stream: Stream, retention_s: int, through: int) -> tuple[int, int]:
-    before_us = transaction.now_us - retention_s * 1_000_000
-    return change_log.trim(transaction, stream, before_us=before_us, through=through, limit=_DELETED_A_COMMIT)

@@ -1,0 +1,294 @@
+"""DynamoDB Streams on the wire: tables' streams, their shards, their records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.config import Identity
+from afterwrite.core import shards
+from afterwrite.core.shards import Shard
+from afterwrite.errors import ServiceError
+from afterwrite.server.shard_iterators import ShardIterator
+from afterwrite.store import change_log, streams
+from afterwrite.store.change_log import position_of, sequence_number
+from afterwrite.store.environment import ReadTransaction
+from afterwrite.store.operations import Prepared, Read
+from afterwrite.store.streams import StreamState
+from afterwrite.store.tables import Catalog
+from afterwrite.table import fields
+
+Body = dict[str, Any]
+
+_LISTED_MAX: Final = 100
+_RECORDS_MAX: Final = 1_000
+_RECORDS_BYTES_MAX: Final = 1 << 20
+_ARN_CHARACTERS: Final = (37, 1024)
+_SHARD_ID_CHARACTERS: Final = (28, 65)
+_SEQUENCE_NUMBER_CHARACTERS: Final = (21, 40)
+_ITERATOR_CHARACTERS: Final = (1, 2048)
+# S22
+_ITERATOR_LIFETIME_MS: Final = 900_000
+_ITERATOR_TYPES: Final = ("AFTER_SEQUENCE_NUMBER", "LATEST", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON")
+_WITH_SEQUENCE_NUMBER: Final = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
+_STREAM_ARN: Final = re.compile(
+    r"arn:aws[a-z-]*:dynamodb:[^:/]*:[^:/]*:table/([a-zA-Z0-9_.-]{3,255})/stream/([!-.0-~]{1,100})"
+)
+
+
+class DynamoDBStreamsService:
+    """DynamoDBStreams_20120810. `now_ms` tells the time by which iterators expire."""
+
+    target = "DynamoDBStreams_20120810"
+    error_prefix = "com.amazonaws.dynamodb.v20120810#"
+    content_type = "application/x-amz-json-1.0"
+
+    def __init__(self, identity: Identity, now_ms: Callable[[], int]) -> None:
+        self._region = identity.region
+        self._tables_arn = f"arn:aws:dynamodb:{identity.region}:{identity.account_id}:table"
+        self._now_ms = now_ms
+        self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
+            "ListStreams": self._list_streams,
+            "DescribeStream": self._describe_stream,
+            "GetShardIterator": self._get_shard_iterator,
+            "GetRecords": self._get_records,
+        }
+
+    def prepare(self, name: str, body: Body) -> Prepared:
+        """The operation `name` with its body, validated. Raises ServiceError."""
+        operation = self._by_name.get(name)
+        if operation is None:
+            raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
+        return operation(body)
+
+    def _arn(self, table: str, label: str) -> str:
+        return f"{self._tables_arn}/{table}/stream/{label}"
+
+    def _list_streams(self, body: Body) -> Read:
+        table = fields.table_name(body) if fields.text(body, "TableName") is not None else None
+        limit = _limit(body, _LISTED_MAX)
+        start = None
+        if fields.text(body, "ExclusiveStartStreamArn") is not None:
+            start = parse_stream_arn(body, "ExclusiveStartStreamArn")
+
+        def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
+            found = list(islice(streams.listed(transaction, table=table, after=start), limit + 1))
+            listed = [
+                {"StreamArn": self._arn(name, label), "TableName": name, "StreamLabel": label}
+                for name, label in found[:limit]
+            ]
+            answer: dict[str, Any] = {"Streams": listed}
+            if len(found) > limit:
+                answer["LastEvaluatedStreamArn"] = listed[-1]["StreamArn"]
+            return orjson.dumps(answer)
+
+        return Read(run)
+
+    def _describe_stream(self, body: Body) -> Read:
+        place = parse_stream_arn(body, "StreamArn")
+        limit = _limit(body, _LISTED_MAX)
+        start = _sized_text(body, "ExclusiveStartShardId", _SHARD_ID_CHARACTERS) or ""
+        parent = _child_filter(body)
+
+        def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
+            state = self._found(transaction, place)
+            found = state.lineage
+            if parent is not None:
+                found = shards.children(found, named_shard(state, parent).number)
+            found = tuple(shard for shard in found if shard_id(shard) > start)
+            description: dict[str, Any] = {
+                "StreamArn": self._arn(*place),
+                "StreamLabel": state.stream.label,
+                "StreamStatus": "ENABLED" if state.disabled_at_ms is None else "DISABLED",
+                "StreamViewType": state.stream.view_type,
+                "CreationRequestDateTime": state.created_at_ms / 1000,
+                "TableName": state.stream.table,
+                "KeySchema": state.key_schema,
+                "Shards": [_shard_description(state, shard) for shard in found[:limit]],
+            }
+            if len(found) > limit:
+                description["LastEvaluatedShardId"] = shard_id(found[limit - 1])
+            return orjson.dumps({"StreamDescription": description})
+
+        return Read(run)
+
+    def _get_shard_iterator(self, body: Body) -> Read:
+        place = parse_stream_arn(body, "StreamArn")
+        name = _sized_text(body, "ShardId", _SHARD_ID_CHARACTERS)
+        if name is None:
+            raise fields.missing("ShardId")
+        kind = fields.choice(body, "ShardIteratorType", _ITERATOR_TYPES, "")
+        if not kind:
+            raise fields.missing("ShardIteratorType")
+        position = _position(body, kind)
+
+        def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
+            state = self._found(transaction, place)
+            shard = named_shard(state, name)
+            after = _start(transaction, state, shard, kind, position)
+            return orjson.dumps({"ShardIterator": self._iterator(state, shard, after, kind == "TRIM_HORIZON")})
+
+        return Read(run)
+
+    def _get_records(self, body: Body) -> Read:
+        text = _sized_text(body, "ShardIterator", _ITERATOR_CHARACTERS)
+        if text is None:
+            raise fields.missing("ShardIterator")
+        limit = _limit(body, _RECORDS_MAX)
+        iterator = ShardIterator.from_text(text)
+        if iterator is None:
+            raise fields.invalid("Invalid ShardIterator")
+        return Read(partial(self._records, iterator, limit))
+
+    def _records(self, iterator: ShardIterator, limit: int, transaction: ReadTransaction, _catalog: Catalog) -> bytes:
+        if iterator.expired(self._now_ms(), _ITERATOR_LIFETIME_MS):
+            raise ServiceError(
+                "ExpiredIteratorException",
+                "Iterator expired. The iterator was created at time "
+                f"{iterator.created_at_ms} ms, and an iterator lives for 15 minutes",
+            )
+        state = streams.state_of(transaction, iterator.stream)
+        shard = None if state is None else shards.shard_numbered(state.lineage, iterator.shard)
+        if state is None or shard is None:
+            raise ServiceError("ResourceNotFoundException", "Requested resource not found: Shard does not exist")
+        if iterator.after < state.trimmed_through and iterator.after != shard.through and not iterator.at_horizon:
+            raise _trimmed()
+        page = change_log.read_shard(
+            transaction,
+            state.stream,
+            shard,
+            iterator.after,
+            region=self._region,
+            limit=limit,
+            bytes_max=_RECORDS_BYTES_MAX,
+        )
+        records = b'{"Records":[' + b",".join(page.records) + b"]"
+        if page.after is None:
+            return records + b"}"
+        return records + b',"NextShardIterator":"' + self._iterator(state, shard, page.after).encode() + b'"}'
+
+    def _iterator(self, state: StreamState, shard: Shard, after: int, at_horizon: bool = False) -> str:
+        iterator = ShardIterator(state.stream.number, shard.number, after, self._now_ms(), at_horizon)
+        return iterator.to_text(self._arn(state.stream.table, state.stream.label) + "|1|")
+
+    def _found(self, transaction: ReadTransaction, place: tuple[str, str]) -> StreamState:
+        state = streams.labelled(transaction, *place)
+        if state is None:
+            raise ServiceError(
+                "ResourceNotFoundException", f"Requested resource not found: Stream: {self._arn(*place)} not found"
+            )
+        return state
+
+
+def shard_id(shard: Shard) -> str:
+    """The shard's id: ids sort as the shards were opened."""
+    return f"shardId-{shard.opened_at_ms:020}-{shard.number:08x}"
+
+
+def parse_stream_arn(body: Body, field: str) -> tuple[str, str]:
+    """The table and the label in a required field that is a stream's ARN. Raises ServiceError."""
+    arn = _sized_text(body, field, _ARN_CHARACTERS)
+    if arn is None:
+        raise fields.missing(field)
+    match = _STREAM_ARN.fullmatch(arn)
+    if match is None:
+        raise fields.invalid(f"Invalid StreamArn: {arn}")
+    return match[1], match[2]
+
+
+def named_shard(state: StreamState, name: str) -> Shard:
+    """The stream's shard with the id. Raises ResourceNotFoundException."""
+    for shard in state.lineage:
+        if shard_id(shard) == name:
+            return shard
+    raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Shard: {name} not found")
+
+
+def _shard_description(state: StreamState, shard: Shard) -> Mapping[str, Any]:
+    positions = {"StartingSequenceNumber": sequence_number(shard.after + 1)}
+    if shard.through is not None:
+        positions["EndingSequenceNumber"] = sequence_number(shard.through)
+    description: dict[str, Any] = {"ShardId": shard_id(shard), "SequenceNumberRange": positions}
+    if shard.parents:
+        parent = shards.shard_numbered(state.lineage, shard.parents[0])
+        # A parent that is gone is named no more: nobody can wait for it.
+        if parent is not None:
+            description["ParentShardId"] = shard_id(parent)
+    return description
+
+
+def _start(transaction: ReadTransaction, state: StreamState, shard: Shard, kind: str, position: int) -> int:
+    """The position after which an iterator of the kind begins to read."""
+    newest = transaction.counter("position") if shard.through is None else shard.through
+    if kind == "LATEST":
+        return newest
+    if kind == "TRIM_HORIZON":
+        return min(newest, max(shard.after, state.trimmed_through))
+    if not shard.after < position <= newest + (1 if shard.is_open else 0):
+        raise fields.invalid(
+            f"Invalid SequenceNumber: {sequence_number(position)} is not in the range of the shard {shard_id(shard)}"
+        )
+    after = position - 1 if kind == "AT_SEQUENCE_NUMBER" else position
+    if after < state.trimmed_through:
+        raise _trimmed()
+    return after
+
+
+def _trimmed() -> ServiceError:
+    return ServiceError(
+        "TrimmedDataAccessException",
+        "The operation attempted to read past the oldest stream record in a shard: the records are trimmed",
+    )
+
+
+def _position(body: Body, kind: str) -> int:
+    """The position of the SequenceNumber that the iterator type asks for; 0 where it asks for none."""
+    number = _sized_text(body, "SequenceNumber", _SEQUENCE_NUMBER_CHARACTERS)
+    if kind not in _WITH_SEQUENCE_NUMBER:
+        if number is not None:
+            raise fields.invalid(f"SequenceNumber cannot be specified for the ShardIteratorType {kind}")
+        return 0
+    if number is None:
+        raise fields.invalid(f"SequenceNumber must be specified for the ShardIteratorType {kind}")
+    if not number.isdecimal() or not number.isascii():
+        raise fields.invalid(f"Invalid SequenceNumber: {number}")
+    return position_of(number)
+
+
+def _child_filter(body: Body) -> str | None:
+    """The shard whose children are asked for."""
+    asked = fields.structure(body, "ShardFilter", "ShardFilter")
+    if asked is None:
+        return None
+    if not fields.choice(asked, "Type", ("CHILD_SHARDS",), ""):
+        raise fields.missing("Type", "shardFilter.")
+    name = _sized_text(asked, "ShardId", _SHARD_ID_CHARACTERS)
+    if name is None:
+        raise fields.missing("ShardId", "shardFilter.")
+    return name
+
+
+def _limit(body: Body, longest: int) -> int:
+    limit = fields.integer(body, "Limit")
+    if limit is None:
+        return longest
+    if not 1 <= limit <= longest:
+        bound = "greater than or equal to 1" if limit < 1 else f"less than or equal to {longest}"
+        raise fields.constraint_error(limit, "Limit", f"Member must have value {bound}")
+    return limit
+
+
+def _sized_text(body: Body, field: str, characters: tuple[int, int]) -> str | None:
+    value = fields.text(body, field)
+    if value is None:
+        return None
+    shortest, longest = characters
+    if not shortest <= len(value) <= longest:
+        bound = f"greater than or equal to {shortest}" if len(value) < shortest else f"less than or equal to {longest}"
+        raise fields.constraint_error(value, field, f"Member must have length {bound}")
+    return value

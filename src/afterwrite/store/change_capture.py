@@ -1,0 +1,58 @@
+"""Change capture: a change goes where its table's changes go, in its own transaction."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import orjson
+
+from afterwrite.core.changes import NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE
+from afterwrite.core.values import Item
+from afterwrite.core.wire import StoredChange
+from afterwrite.store import change_log, kinesis_destinations
+from afterwrite.store.change_log import Stream
+from afterwrite.store.environment import WriteTransaction
+from afterwrite.table.sizes import item_size
+
+# Of an item's place in the store: its partition key's digest, whose first two bytes are the change's hash key.
+_PARTITION: Final = slice(4, 20)
+_HASH_KEY: Final = slice(4, 6)
+
+
+def capture(
+    transaction: WriteTransaction,
+    table: str,
+    stream: Stream | None,
+    *,
+    event_name: str,
+    stored_at: bytes,
+    key: Item,
+    new: bytes | None,
+    old: bytes | None,
+    images_bytes: int,
+    by_ttl: bool = False,
+) -> None:
+    """Add a change of the table to its stream and to its Kinesis destination, where it has them.
+
+    `new` and `old` are the images' JSON texts, `images_bytes` their size as items, `stored_at` the item's place.
+    """
+    destination = kinesis_destinations.active_destination(transaction, table)
+    if stream is None and destination is None:
+        return
+    keys, size_bytes = orjson.dumps(key), item_size(key) + images_bytes
+    if stream is not None:
+        view = stream.view_type
+        change_log.append(
+            transaction,
+            stream,
+            event_name=event_name,
+            partition=stored_at[_HASH_KEY],
+            keys=keys,
+            new=new if view in (NEW_IMAGE, NEW_AND_OLD_IMAGES) else None,
+            old=old if view in (OLD_IMAGE, NEW_AND_OLD_IMAGES) else None,
+            size_bytes=size_bytes,
+            by_ttl=by_ttl,
+        )
+    if destination is not None:
+        change = StoredChange(event_name, keys, new, old, transaction.now_us, size_bytes, by_ttl)
+        kinesis_destinations.put_change(transaction, destination, table, stored_at[_PARTITION], change)

@@ -1,0 +1,143 @@
+"""DynamoDB's operations on a table's Kinesis destination: a request's body becomes what is to be read or written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from afterwrite.config import Identity
+from afterwrite.errors import ServiceError
+from afterwrite.store import kinesis, kinesis_destinations, tables
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+from afterwrite.store.kinesis_destinations import ACTIVE, DISABLED, MICROSECOND, MILLISECOND, Destination
+from afterwrite.store.tables import Catalog
+from afterwrite.table import fields
+from afterwrite.table.fields import Body
+
+Writing: TypeAlias = Callable[[WriteTransaction], Mapping[str, Any]]
+
+_PRECISION: Final = "ApproximateCreationDateTimePrecision"
+_PRECISIONS: Final = (MILLISECOND, MICROSECOND)
+_STREAM_ARN: Final = re.compile(r"arn:aws[a-z-]*:kinesis:[^:/]*:[^:/]*:stream/[a-zA-Z0-9_.-]{1,128}")
+_ARN_CHARACTERS: Final = (37, 1024)
+
+
+def enable(body: Body, identity: Identity) -> Writing:
+    """EnableKinesisStreamingDestination: from the next commit on, changes become records of the stream."""
+    table, arn = _place(body)
+    asked = _configuration(body, "EnableKinesisStreamingConfiguration")
+    precision = fields.choice(asked or {}, _PRECISION, _PRECISIONS, MILLISECOND)
+
+    def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+        _check_table(tables.catalog(transaction), table)
+        destination = Destination(arn, identity.region, precision)
+        if kinesis.find(transaction, destination.stream_name) is None:
+            raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Kinesis stream: {arn}")
+        if kinesis_destinations.active_destination(transaction, table) is not None:
+            raise fields.invalid(
+                "Table is not in a valid state to enable Kinesis Streaming Destination: "
+                "KinesisStreamingDestination must be DISABLED or ENABLE_FAILED to perform ENABLE operation."
+            )
+        kinesis_destinations.keep(transaction, table, destination)
+        return {
+            **_answer(table, destination, "ENABLING"),
+            "EnableKinesisStreamingConfiguration": {_PRECISION: precision},
+        }
+
+    return run
+
+
+def disable(body: Body) -> Writing:
+    """DisableKinesisStreamingDestination."""
+    table, arn = _place(body)
+
+    def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+        destination = _active(transaction, table, arn, "disable", "DISABLE")
+        kinesis_destinations.keep(transaction, table, replace(destination, status=DISABLED))
+        return _answer(table, destination, "DISABLING")
+
+    return run
+
+
+def update(body: Body) -> Writing:
+    """UpdateKinesisStreamingDestination: records have another precision from the next commit on."""
+    table, arn = _place(body)
+    asked = _configuration(body, "UpdateKinesisStreamingConfiguration")
+    precision = fields.choice(asked or {}, _PRECISION, _PRECISIONS, "")
+    if not precision:
+        raise fields.invalid(
+            "Streaming destination cannot be updated with given parameters: "
+            "UpdateKinesisStreamingConfiguration cannot be null or contain only null values"
+        )
+
+    def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+        destination = _active(transaction, table, arn, "update", "UPDATE")
+        if destination.precision == precision:
+            raise fields.invalid(
+                f"Invalid Request: Precision is already set to the desired value of {precision} for tableId: {table}, "
+                f"kdsArn: {arn}"
+            )
+        kinesis_destinations.keep(transaction, table, replace(destination, precision=precision))
+        return {
+            **_answer(table, destination, "UPDATING"),
+            "UpdateKinesisStreamingConfiguration": {_PRECISION: precision},
+        }
+
+    return run
+
+
+def describe(body: Body) -> Callable[[ReadTransaction, Catalog], bytes]:
+    """DescribeKinesisStreamingDestination: the active one, and those that were."""
+    table = fields.table_name(body)
+
+    def run(transaction: ReadTransaction, catalog: Catalog) -> bytes:
+        _check_table(catalog, table)
+        found = [
+            {"StreamArn": each.stream_arn, "DestinationStatus": each.status, _PRECISION: each.precision}
+            for each in kinesis_destinations.destinations(transaction, table)
+        ]
+        return orjson.dumps({"TableName": table, "KinesisDataStreamDestinations": found})
+
+    return run
+
+
+def _place(body: Body) -> tuple[str, str]:
+    table = fields.table_name(body)
+    arn = fields.text(body, "StreamArn")
+    if arn is None:
+        raise fields.missing("StreamArn")
+    shortest, longest = _ARN_CHARACTERS
+    if not shortest <= len(arn) <= longest:
+        bound = f"greater than or equal to {shortest}" if len(arn) < shortest else f"less than or equal to {longest}"
+        raise fields.constraint_error(arn, "StreamArn", f"Member must have length {bound}")
+    if not _STREAM_ARN.fullmatch(arn):
+        raise fields.invalid(f"Invalid StreamArn: {arn}")
+    return table, arn
+
+
+def _configuration(body: Body, field: str) -> Body | None:
+    return fields.structure(body, field, field)
+
+
+def _check_table(catalog: Catalog, table: str) -> None:
+    if table not in catalog:
+        raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Table: {table} not found")
+
+
+def _active(transaction: WriteTransaction, table: str, arn: str, verb: str, operation: str) -> Destination:
+    _check_table(tables.catalog(transaction), table)
+    destination = kinesis_destinations.active_destination(transaction, table)
+    if destination is None or destination.stream_arn != arn:
+        raise fields.invalid(
+            f"Table is not in a valid state to {verb} Kinesis Streaming Destination: "
+            f"KinesisStreamingDestination must be {ACTIVE} to perform {operation} operation."
+        )
+    return destination
+
+
+def _answer(table: str, destination: Destination, status: str) -> dict[str, Any]:
+    return {"TableName": table, "StreamArn": destination.stream_arn, "DestinationStatus": status}

@@ -1,0 +1,280 @@
+"""Kinesis streams: shards by the MD5 hash of the partition key, and their records.
+
+A record's key is its stream's number, its shard's number and its position, a count over all streams whose sequence
+number is the position on top of `SEQUENCE_NUMBER_BASE`. Its value is the time of its arrival (µs), the length of its
+partition key, the partition key, and its data as base64 text, as it came.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import md5
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.core import shards
+from afterwrite.core.shards import Lineage, Shard
+from afterwrite.errors import ServiceError
+from afterwrite.store import due
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+from afterwrite.store.names import U32, U64, span
+
+HASH_KEYS: Final = 1 << 128
+# 56 digits, and as many bits as the service's own, which readers check.
+SEQUENCE_NUMBER_BASE: Final = 4959 * 10**52
+RETENTION_HOURS: Final = (24, 8_760)
+_COUNTER: Final = "kinesis"
+_KIND: Final = "kinesis"
+_DELETED: Final = "kinesis-deleted"
+_CACHE: Final = "kinesis_streams"
+_RECORD: Final = struct.Struct(">QH")
+_HOUR_MS: Final = 3_600_000
+_VISITS_A_ROUND: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class KinesisStream:
+    """A stream: its number in the store, its shards, how long records are kept, its mode and tags."""
+
+    name: str
+    number: int
+    created_at_ms: int
+    lineage: Lineage
+    mode: str = "PROVISIONED"
+    retention_hours: int = RETENTION_HOURS[0]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """The stream as the store keeps it."""
+        fields = {name: getattr(self, name) for name in KinesisStream.__slots__ if name != "lineage"}
+        return orjson.dumps({**fields, "lineage": shards.to_json(self.lineage)})
+
+    @classmethod
+    def from_json(cls, text: bytes) -> KinesisStream:
+        """Read a stream of the store."""
+        fields: dict[str, Any] = orjson.loads(text)
+        return cls(lineage=shards.from_json(fields.pop("lineage")), **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class KinesisRecord:
+    """A record as it is read; `data` is base64 text."""
+
+    position: int
+    arrived_at_us: int
+    partition_key: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KinesisPage:
+    """Records of a shard; `after` is where the next page begins, None at a closed shard's end.
+
+    `more` says that records follow which are there already.
+    """
+
+    records: list[KinesisRecord]
+    after: int | None
+    more: bool
+
+
+def sequence_number(position: int) -> str:
+    """The sequence number of a position."""
+    return str(SEQUENCE_NUMBER_BASE + position)
+
+
+def position_of(number: str) -> int:
+    """The position of a sequence number."""
+    return int(number) - SEQUENCE_NUMBER_BASE
+
+
+def hash_key(partition_key: str) -> int:
+    """The hash key of a partition key."""
+    return int.from_bytes(md5(partition_key.encode(), usedforsecurity=False).digest(), "big")
+
+
+def find(transaction: ReadTransaction, name: str) -> KinesisStream | None:
+    """The stream `name`, None where there is none."""
+    if isinstance(transaction, WriteTransaction):
+        known: Mapping[str, KinesisStream] = transaction.state.get(_CACHE, {})
+        if name in known:
+            return known[name]
+    text = transaction.get("kinesis", name.encode())
+    if text is None:
+        return None
+    stream = KinesisStream.from_json(text)
+    if isinstance(transaction, WriteTransaction):
+        transaction.state[_CACHE] = {**transaction.state.get(_CACHE, {}), name: stream}
+    return stream
+
+
+def names(transaction: ReadTransaction, after: str = "") -> Iterator[str]:
+    """The names of the streams after a name, in order."""
+    for key, _ in transaction.scan("kinesis", after.encode() + b"\0"):
+        yield key.decode()
+
+
+def create(
+    transaction: WriteTransaction, name: str, shard_count: int, *, mode: str, tags: Mapping[str, str]
+) -> KinesisStream:
+    """Create a stream. Raises ResourceInUseException."""
+    if find(transaction, name) is not None:
+        raise ServiceError("ResourceInUseException", f"Stream {name} already exists.")
+    lineage = shards.new_lineage(
+        shard_count, hash_keys=HASH_KEYS, after=transaction.counter(_COUNTER), now_ms=transaction.now_ms
+    )
+    number = transaction.advance("names")
+    stream = save(transaction, KinesisStream(name, number, transaction.now_ms, lineage, mode, tags=tags))
+    due.schedule(transaction, _KIND, number, transaction.now_ms)
+    return stream
+
+
+def save(transaction: WriteTransaction, stream: KinesisStream) -> KinesisStream:
+    """Keep a stream in place of what it was."""
+    transaction.put("kinesis", stream.name.encode(), stream.to_json())
+    transaction.put("ledger", _number_key(stream.number), stream.name.encode())
+    transaction.remember(_CACHE, {**transaction.state.get(_CACHE, {}), stream.name: stream})
+    return stream
+
+
+def delete(transaction: WriteTransaction, stream: KinesisStream) -> None:
+    """Delete a stream; its records go in upkeep's rounds."""
+    transaction.delete("kinesis", stream.name.encode())
+    transaction.delete("ledger", _number_key(stream.number))
+    known = transaction.state.get(_CACHE, {})
+    transaction.remember(_CACHE, {name: each for name, each in known.items() if name != stream.name})
+    due.cancel(transaction, _KIND, stream.number)
+    due.schedule(transaction, _DELETED, stream.number, transaction.now_ms)
+
+
+def keep_for(transaction: WriteTransaction, stream: KinesisStream, hours: int) -> KinesisStream:
+    """How long the stream's records are kept."""
+    due.schedule(transaction, _KIND, stream.number, transaction.now_ms)
+    return save(transaction, replace(stream, retention_hours=hours))
+
+
+def next_position(transaction: WriteTransaction) -> int:
+    """A position that no record has: a closing of shards takes one."""
+    return transaction.advance(_COUNTER)
+
+
+def newest_position(transaction: ReadTransaction) -> int:
+    """The position last given out, over all streams."""
+    return transaction.counter(_COUNTER)
+
+
+def put(
+    transaction: WriteTransaction, stream: KinesisStream, partition_key: str, data: bytes, hashed: int | None = None
+) -> tuple[Shard, int]:
+    """Append a record, `data` being base64 text; its shard and its position. `hashed` overrides the hash key."""
+    shard = shards.holder(stream.lineage, hash_key(partition_key) if hashed is None else hashed)
+    if shard is None:
+        raise ServiceError("ResourceInUseException", f"Stream {stream.name} has no open shard")
+    position = transaction.advance(_COUNTER)
+    encoded = partition_key.encode()
+    value = b"".join((_RECORD.pack(transaction.now_us, len(encoded)), encoded, data))
+    transaction.put("kinesis_records", _shard_key(stream, shard) + U64.pack(position), value)
+    return shard, position
+
+
+def read(
+    transaction: ReadTransaction, stream: KinesisStream, shard: Shard, after: int, *, limit: int, bytes_max: int
+) -> KinesisPage:
+    """A shard's records after a position: at most `limit`, of `bytes_max` bytes in all (one is always given)."""
+    records: list[KinesisRecord] = []
+    taken_bytes = 0
+    prefix = _shard_key(stream, shard)
+    for key, value in transaction.scan("kinesis_records", prefix + U64.pack(after + 1), _after(prefix)):
+        taken_bytes += len(value)
+        if len(records) == limit or (records and taken_bytes > bytes_max):
+            return KinesisPage(records, records[-1].position, True)
+        arrived_at_us, size = _RECORD.unpack_from(value)
+        data = _RECORD.size + size
+        partition_key = value[_RECORD.size : data].decode()
+        records.append(KinesisRecord(U64.unpack_from(key, 8)[0], arrived_at_us, partition_key, value[data:]))
+    if shard.through is not None:
+        return KinesisPage(records, None, False)
+    return KinesisPage(records, max(after, newest_position(transaction)), False)
+
+
+def position_before(transaction: ReadTransaction, stream: KinesisStream, shard: Shard, at_us: int) -> int:
+    """The position after which the shard's records arrived at a time or later. Costs the logarithm of the records."""
+    prefix = _shard_key(stream, shard)
+    low, high = shard.after, newest_position(transaction) if shard.through is None else shard.through
+    while low < high:
+        middle = (low + high) // 2
+        found = transaction.first("kinesis_records", prefix + U64.pack(middle + 1), _after(prefix))
+        if found is None or _RECORD.unpack_from(found[1])[0] >= at_us:
+            high = middle
+        else:
+            low = U64.unpack_from(found[0], 8)[0]
+    return low
+
+
+def run_due(transaction: WriteTransaction, deleted_max: int) -> tuple[int, bool]:
+    """One bounded round: delete records past their retention and those of deleted streams; how many, and if more."""
+    count = 0
+    deleted = due.due(transaction, _DELETED, transaction.now_ms, _VISITS_A_ROUND)
+    for number in deleted:
+        gone = _delete_oldest(transaction, *span(number), lambda _: True, deleted_max - count)
+        count += gone
+        if gone == 0:
+            due.cancel(transaction, _DELETED, number)
+    visits = due.due(transaction, _KIND, transaction.now_ms, _VISITS_A_ROUND)
+    for number in visits:
+        name = transaction.get("ledger", _number_key(number))
+        stream = None if name is None else find(transaction, name.decode())
+        if stream is None:
+            due.cancel(transaction, _KIND, number)
+        else:
+            count += _trim(transaction, stream, deleted_max - count)
+        if count >= deleted_max:
+            return count, True
+    return count, len(visits) == _VISITS_A_ROUND or bool(deleted)
+
+
+def _trim(transaction: WriteTransaction, stream: KinesisStream, limit: int) -> int:
+    now_ms, retention_ms = transaction.now_ms, stream.retention_hours * _HOUR_MS
+    before_us = transaction.now_us - retention_ms * 1000
+    count, next_ms = 0, now_ms + retention_ms
+    for shard in stream.lineage:
+        low = _shard_key(stream, shard)
+        count += _delete_oldest(transaction, low, _after(low), lambda arrived_us: arrived_us < before_us, limit - count)
+        oldest = transaction.first("kinesis_records", low, _after(low))
+        if oldest is not None:
+            next_ms = min(next_ms, _RECORD.unpack_from(oldest[1])[0] // 1000 + retention_ms + 1)
+        elif shard.closed_at_ms is not None:
+            next_ms = min(next_ms, shard.closed_at_ms + retention_ms + 1)
+    kept = shards.retained(stream.lineage, now_ms - retention_ms)
+    if kept != stream.lineage and count < limit:
+        save(transaction, replace(stream, lineage=kept))
+    due.schedule(transaction, _KIND, stream.number, max(now_ms, next_ms))
+    return count
+
+
+def _delete_oldest(
+    transaction: WriteTransaction, low: bytes, high: bytes, old: Callable[[int], bool], limit: int
+) -> int:
+    doomed: list[bytes] = []
+    for key, value in transaction.scan("kinesis_records", low, high):
+        if len(doomed) >= limit or not old(_RECORD.unpack_from(value)[0]):
+            break
+        doomed.append(key)
+    for key in doomed:
+        transaction.delete("kinesis_records", key)
+    return len(doomed)
+
+
+def _shard_key(stream: KinesisStream, shard: Shard) -> bytes:
+    return U32.pack(stream.number) + U32.pack(shard.number)
+
+
+def _after(prefix: bytes) -> bytes:
+    return prefix + b"\xff" * 9
+
+
+def _number_key(number: int) -> bytes:
+    return b"kinesis-stream\0" + U32.pack(number)
