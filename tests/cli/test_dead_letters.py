@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from cli.conftest import Run
 from engine_process import EngineProcess
@@ -11,7 +12,7 @@ def test_payload_reason_and_receives_are_listed(written: EngineProcess, cli: Run
     assert (done.returncode, done.stderr) == (0, "")
     (letter,) = map(json.loads, done.stdout.splitlines())
     assert letter["payload"] == {"key": "bad\x1b[1m", "card": "4111"}
-    assert letter["reason"] == "ValueError: no \x1b[31mluck"
+    assert re.fullmatch(r"ValueError: no \x1b\[31mluck \(at watched_app\.py:\d+\)", letter["reason"])
     assert (letter["queue"], letter["function"], letter["receive_count"]) == ("function-fail", "fail", 2)
     assert letter["id"].endswith("/bad/0")
 

@@ -30,12 +30,13 @@ class Shop:
         self.bus = self.app.bus("events", archive_days=1)
         self.facts = self.app.delivery_stream("facts")
         self.routed: list[str] = []
+        self.mended: set[str] = set()
 
         @self.things.on()
         def route(change: Change) -> Any:
             item = change.new or {}
             self.routed.append(f"{change.keys['pk']}{change.keys['sk']}")
-            match item.get("do"):
+            match None if change.keys["sk"] in self.mended else item.get("do"):
                 case "raise":
                     raise ValueError("as told")
                 case "exit":
@@ -111,7 +112,8 @@ class Crashing:
         self._steps = steps
         self._after_commit = after_commit
         self._crashed = False
-        self.place, self.position, self.parked_lanes = steps.place, steps.position, steps.parked_lanes
+        self.place, self.position = steps.place, steps.position
+        self.parked_lanes, self.parked = steps.parked_lanes, steps.parked
 
     def commit(self, step: Step) -> None:
         if self._crashed:
@@ -188,6 +190,49 @@ def test_a_parked_lane_stays_parked_over_a_restart(shop: Shop, parts: Parts) -> 
     parts.run(shop.things)
     assert parts.queue("out") == ["3"]
     assert [(each.position, each.error is None) for each in parked(parts)] == [(1, False), (2, True)]
+
+
+def test_a_mended_route_lets_its_lane_go_on_in_order_at_the_start(shop: Shop, parts: Parts) -> None:
+    parts.dynamo.put(pk="a", sk="1", do="raise")
+    parts.dynamo.put(pk="a", sk="2")
+    parts.dynamo.put(pk="a", sk="3")
+    parts.run(shop.things)
+    assert parts.queue("out") == []
+    parts.dynamo.put(pk="a", sk="4")
+    shop.mended = {"1"}
+    parts.run(shop.things)
+    assert effects(parts)[:2] == (["1", "2", "3", "4"], ["1", "2", "3", "4"])
+    assert parked(parts) == []
+    parts.run(shop.things)
+    assert parts.queue("out") == ["1", "2", "3", "4"]
+
+
+def test_a_lane_that_fails_again_stays_parked_from_there(shop: Shop, parts: Parts) -> None:
+    parts.dynamo.put(pk="a", sk="1", do="raise")
+    parts.dynamo.put(pk="a", sk="2")
+    parts.dynamo.put(pk="a", sk="3", do="unknown")
+    parts.dynamo.put(pk="a", sk="4")
+    parts.run(shop.things)
+    shop.mended = {"1"}
+    parts.dynamo.put(pk="a", sk="5")
+    parts.run(shop.things)
+    assert parts.queue("out") == ["1", "2"]
+    assert [(each.position, each.error is None) for each in parked(parts)] == [(3, False), (4, True), (5, True)]
+    assert "nowhere" in (parked(parts)[0].error or "")
+
+
+@pytest.mark.parametrize("after_commit", [False, True], ids=["before-the-commit", "after-the-commit"])
+def test_a_lane_runs_again_once_through_a_crash(shop: Shop, parts: Parts, after_commit: bool) -> None:
+    parts.dynamo.put(pk="a", sk="1", do="raise")
+    parts.dynamo.put(pk="a", sk="2")
+    parts.run(shop.things)
+    shop.mended = {"1"}
+    sink = Crashing(parts.steps, after_commit=after_commit)
+    with pytest.raises(Crash):
+        parts.pipeline(shop.things, sink=sink).run_once()
+    parts.run(shop.things)
+    assert parts.queue("out") == ["1", "2"]
+    assert parked(parts) == []
 
 
 def test_changes_without_effects_move_the_position(shop: Shop, parts: Parts) -> None:

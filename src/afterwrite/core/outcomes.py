@@ -75,9 +75,7 @@ def reason_of(failure: BaseException) -> str:
 
 
 def _place_of(failure: BaseException) -> str | None:
-    """The file and line where the first failure behind this one was raised; the file's name without its folders."""
-    while failure.__cause__ is not None:
-        failure = failure.__cause__
+    """The file (without its folders) and the line where `failure` was raised."""
     traceback = failure.__traceback__
     if traceback is None:
         return None

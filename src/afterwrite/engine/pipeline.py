@@ -10,7 +10,7 @@ from afterwrite.core.changes import Change
 from afterwrite.core.outcomes import Park, reason_of
 from afterwrite.core.placements import Placement
 from afterwrite.core.ports import ChangeSource, ParkedChange, ReadChange, Step, StepSink
-from afterwrite.core.routes import Router
+from afterwrite.core.routes import RouteFailed, Router
 from afterwrite.engine.telemetry import Telemetry
 
 BATCH_CHANGES_MAX = 500
@@ -105,6 +105,13 @@ class Pipeline:
     def _place(self, lane: str, change: Change) -> list[Placement] | Park:
         try:
             effects = self._router.plan(change, lane)
-            return [placement for effect in effects for placement in self._sink.place(effect)]
-        except BaseException as error:  # noqa: BLE001 - a fault of the app's code parks its lane, whatever it is
-            return Park(reason_of(error))
+        except RouteFailed as failed:
+            return Park(f"RouteFailed: {failed}")
+        placements: list[Placement] = []
+        for effect in effects:
+            try:
+                placements.extend(self._sink.place(effect))
+            except BaseException as error:  # noqa: BLE001 - an effect that cannot be placed parks its change's lane
+                _, route, ordinal = effect.id.rsplit("/", 2)
+                return Park(f"RouteFailed: route {route}, effect {ordinal}: {reason_of(error)}")
+        return placements
