@@ -1,4 +1,4 @@
-"""`afterwrite run` as a process of its own, for tests: started, asked over its wire protocol, killed, started again."""
+"""`afterwrite run` or `serve` as a process of its own, for tests: started, asked, killed, started again."""
 
 from __future__ import annotations
 
@@ -20,18 +20,24 @@ POLL_S = 0.02
 
 
 class EngineProcess:
-    """An engine that runs `app` on the data directory `data`; it is killed at the end of a `with` block.
+    """An engine that runs `app` (None: serves tables) on the directory `data`; killed at the end of a `with` block.
 
     The first start takes a free port, later ones the same again. What it logs goes to `data` with the suffix `.log`.
     """
 
-    def __init__(self, app: Path, data: Path, *, environment: Mapping[str, str] | None = None) -> None:
-        self.app = app
+    def __init__(self, app: Path | None, data: Path, *, environment: Mapping[str, str] | None = None) -> None:
+        self._app = app
         self.data = data
         self.log = data.with_name(f"{data.name}.log")
         self.address = "127.0.0.1:0"
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def app(self) -> Path:
+        """The app it runs."""
+        assert self._app is not None, "it serves tables and runs no app"
+        return self._app
 
     @property
     def url(self) -> str:
@@ -45,7 +51,8 @@ class EngineProcess:
 
     def start(self) -> EngineProcess:
         """Start it and wait until it listens."""
-        command = [sys.executable, "-m", "afterwrite", "run", str(self.app), "--data", str(self.data)]
+        what = ["serve"] if self._app is None else ["run", str(self._app)]
+        command = [sys.executable, "-m", "afterwrite", *what, "--data", str(self.data)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, "--listen", self.address, "--json"],

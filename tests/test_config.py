@@ -47,3 +47,46 @@ def test_how_streams_are_sharded_comes_from_the_environment() -> None:
 def test_a_number_of_shards_that_cannot_be_is_refused(count: str) -> None:
     with pytest.raises(DeclarationError, match="AFTERWRITE_STREAM_SHARDS"):
         config.load(environ={"AFTERWRITE_STREAM_SHARDS": count})
+
+
+def test_with_credentials_it_may_listen_beyond_the_machine(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text('{"AKID": "secret"}')
+    settings = config.load(listen="0.0.0.0:80", credentials=file, environ={})
+    assert (settings.host, settings.credentials) == ("0.0.0.0", {"AKID": "secret"})
+    assert "secret" not in repr(settings)
+    assert config.load(environ={"AFTERWRITE_CREDENTIALS": str(file)}).credentials == {"AKID": "secret"}
+
+
+def test_credentials_may_be_profiles(tmp_path: Path) -> None:
+    file = tmp_path / "credentials"
+    file.write_text(
+        "[default]\naws_access_key_id = A1\naws_secret_access_key = s/+%(x)1\n"
+        "[other]\naws_access_key_id=A2\naws_secret_access_key=s2\naws_session_token=t\n[empty]\nregion=x\n"
+    )
+    assert config.read_credentials(file) == {"A1": "s/+%(x)1", "A2": "s2"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "{}", '{"AKID": 1}', '{"AKID": ""}', "no profile", "[default]\naws_access_key_id = A1\n", "\xff"],
+)
+def test_a_file_without_credentials_is_refused_and_not_quoted(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(text, "latin-1")
+    with pytest.raises(DeclarationError, match="credentials") as refused:
+        config.read_credentials(file)
+    assert "A1" not in str(refused.value)
+
+
+def test_two_secrets_of_one_key_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "credentials"
+    profile = "[{0}]\naws_access_key_id = A1\naws_secret_access_key = {0}\n"
+    file.write_text(profile.format("one") + profile.format("two"))
+    with pytest.raises(DeclarationError, match="two secrets"):
+        config.read_credentials(file)
+
+
+def test_credentials_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="nowhere"):
+        config.load(credentials=tmp_path / "nowhere", environ={})

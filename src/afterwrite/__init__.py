@@ -29,6 +29,7 @@ from afterwrite.errors import (
 
 if TYPE_CHECKING:
     from afterwrite.inspection import open_data
+    from afterwrite.wiring import Engine, open_engine
 
 __all__ = [
     "INSERT",
@@ -43,6 +44,7 @@ __all__ = [
     "DeclarationError",
     "Delete",
     "Effect",
+    "Engine",
     "Key",
     "Message",
     "Put",
@@ -57,15 +59,23 @@ __all__ = [
     "less_than",
     "more_than",
     "open_data",
+    "open_engine",
     "prefix",
     "suffix",
 ]
 
 
-def __getattr__(name: str) -> object:
-    """`open_data` is imported when it is used: it brings the store, which an import on Lambda must not."""
-    if name == "open_data":
-        from afterwrite.inspection import open_data
+_IMPORTED_WHEN_USED = {
+    "Engine": "afterwrite.wiring",
+    "open_data": "afterwrite.inspection",
+    "open_engine": "afterwrite.wiring",
+}
 
-        return open_data
+
+def __getattr__(name: str) -> object:
+    """These bring the store and the server, which an import on Lambda must not."""
+    if name in _IMPORTED_WHEN_USED:
+        from importlib import import_module
+
+        return getattr(import_module(_IMPORTED_WHEN_USED[name]), name)
     raise AttributeError(f"module 'afterwrite' has no attribute {name!r}")

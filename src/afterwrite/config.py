@@ -1,15 +1,23 @@
-"""Settings: from the environment and the command line to frozen values. The only reader of os.environ."""
+"""Settings: from the environment, the command line and the credentials file to frozen values.
+
+The only reader of os.environ.
+"""
 
 from __future__ import annotations
 
+import configparser
 import ipaddress
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
+
+import orjson
 
 from afterwrite.errors import DeclarationError
+
+Durability: TypeAlias = Literal["fsync", "relaxed"]
 
 DEFAULT_LISTEN: Final = "127.0.0.1:4566"
 DEFAULT_DATA: Final = "data"
@@ -30,23 +38,40 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What an engine is started with. `port` 0 takes a free one.
+    """What an engine is started with.
+
+    `port` 0 takes a free one, None listens on no socket. `credentials` are secret access keys by access key id;
+    None checks no request's signature. `durability` "fsync" answers a write once it is on disk, "relaxed" before,
+    and puts it there within a second.
 
     A new table's stream has `stream_shards` shards; a shard closes after `shard_rollover_s`, 0 for never.
     """
 
     data: Path
     host: str = "127.0.0.1"
-    port: int = 0
+    port: int | None = 0
     identity: Identity = Identity()
     stream_shards: int = DEFAULT_STREAM_SHARDS
     shard_rollover_s: int = DEFAULT_SHARD_ROLLOVER_S
+    credentials: Mapping[str, str] | None = field(default=None, repr=False)
+    durability: Durability = "fsync"
 
 
-def load(*, data: Path | None = None, listen: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings: what is given, else `AFTERWRITE_DATA` and `AFTERWRITE_LISTEN`, else the defaults."""
+def load(
+    *,
+    data: Path | None = None,
+    listen: str | None = None,
+    credentials: Path | None = None,
+    durability: Durability = "fsync",
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """The settings: what is given, else the environment's (`AFTERWRITE_DATA`, …), else the defaults.
+
+    Raises DeclarationError.
+    """
     environ = os.environ if environ is None else environ
-    host, port = _address(listen or environ.get("AFTERWRITE_LISTEN") or DEFAULT_LISTEN)
+    file = credentials or (Path(given) if (given := environ.get("AFTERWRITE_CREDENTIALS")) else None)
+    host, port = _address(listen or environ.get("AFTERWRITE_LISTEN") or DEFAULT_LISTEN, signed=file is not None)
     return Settings(
         data=data or Path(environ.get("AFTERWRITE_DATA") or DEFAULT_DATA),
         host=host,
@@ -57,6 +82,8 @@ def load(*, data: Path | None = None, listen: str | None = None, environ: Mappin
         ),
         stream_shards=_count(environ, "AFTERWRITE_STREAM_SHARDS", 1, STREAM_SHARDS_MAX, DEFAULT_STREAM_SHARDS),
         shard_rollover_s=_count(environ, "AFTERWRITE_SHARD_ROLLOVER_S", 0, 86_400, DEFAULT_SHARD_ROLLOVER_S),
+        credentials=None if file is None else read_credentials(file),
+        durability=durability,
     )
 
 
@@ -69,17 +96,18 @@ def _count(environ: Mapping[str, str], name: str, least: int, most: int, default
     return int(text)
 
 
-def _address(listen: str) -> tuple[str, int]:
+def _address(listen: str, *, signed: bool) -> tuple[str, int]:
     host, separator, port = listen.rpartition(":")
     if not separator or not port.isdecimal() or int(port) > 65_535:
         raise DeclarationError(
             f"expected an address to listen on as HOST:PORT, such as {DEFAULT_LISTEN}, got {listen!r}"
         )
     host = host.strip("[]") or "127.0.0.1"
-    if not _is_loopback(host):
+    if not signed and not _is_loopback(host):
         raise DeclarationError(
-            f"expected a loopback address to listen on, such as {DEFAULT_LISTEN}, got {listen!r}: requests' signatures "
-            "are not checked, so whoever reached the port could read and write everything"
+            f"expected a loopback address to listen on, such as {DEFAULT_LISTEN}, got {listen!r}: without "
+            "--credentials requests' signatures are not checked, so whoever reached the port could read and write "
+            "everything"
         )
     return host, int(port)
 
@@ -91,3 +119,52 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def read_credentials(path: Path) -> Mapping[str, str]:
+    """Secret access keys by access key id, from a JSON object of them or from the form of ~/.aws/credentials.
+
+    Raises DeclarationError for a file that cannot be read, holds none, or gives one id two secrets. No message
+    quotes the file.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise DeclarationError(f"cannot read the credentials in {path} ({reason}): check --credentials") from None
+    pairs = _json_pairs(text) if text.lstrip().startswith("{") else _profile_pairs(text)
+    found: dict[str, str] = {}
+    for key_id, secret in pairs or ():
+        if found.setdefault(key_id, secret) != secret:
+            raise DeclarationError(f"{path} gives the access key id {key_id} two secrets: leave one")
+    if not found:
+        raise DeclarationError(
+            f'expected credentials in {path}, as {{"ACCESS KEY ID": "SECRET ACCESS KEY"}} or as profiles with '
+            "aws_access_key_id and aws_secret_access_key, found none that is whole"
+        )
+    return found
+
+
+def _json_pairs(text: str) -> list[tuple[str, str]] | None:
+    try:
+        parsed = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    pairs = list(parsed.items())
+    return pairs if all(isinstance(secret, str) and key_id and secret for key_id, secret in pairs) else None
+
+
+def _profile_pairs(text: str) -> list[tuple[str, str]] | None:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(text)
+    except configparser.Error:
+        return None
+    pairs = [
+        (
+            parser.get(profile, "aws_access_key_id", fallback=""),
+            parser.get(profile, "aws_secret_access_key", fallback=""),
+        )
+        for profile in parser.sections()
+    ]
+    return [(key_id, secret) for key_id, secret in pairs if key_id and secret]

@@ -9,14 +9,18 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
+from afterwrite import backups, config
 from afterwrite.app import App, Function, Table
-from afterwrite.config import Identity, Settings
+from afterwrite.backups import Backup
+from afterwrite.config import Durability, Identity, Settings
 from afterwrite.engine.delivery import Dispatcher, Invocable
 from afterwrite.engine.flushing import Flushing
 from afterwrite.engine.loops import Loop, Work
@@ -32,6 +36,7 @@ from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.replays import ReplayWork
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.local.work_queues import FunctionQueue
+from afterwrite.server import in_process
 from afterwrite.server.administration import AdministrationService
 from afterwrite.server.aws_json import AwsJson, Service
 from afterwrite.server.dynamodb import DynamoDBService
@@ -47,6 +52,9 @@ from afterwrite.store.operations import Operations
 from afterwrite.store.streams import StreamSettings
 from afterwrite.table.schema import KeySchema
 
+if TYPE_CHECKING:
+    from boto3 import Session
+
 # The writer, the event loop and the pipeline take turns on one interpreter: the default of 5 ms would be most of a
 # write's latency.
 _SWITCH_INTERVAL_S = 0.0005
@@ -56,6 +64,8 @@ _GC_ALLOCATIONS = 50_000
 _START_TIMEOUT_S = 30.0
 # Functions that run when the engine stops may take this long to end; else they run again at the next start.
 _FINISH_S_MAX = 10.0
+_NO_APP = "tables"
+_RELAXED_SYNC_INTERVAL_S = 1.0
 
 
 def now_ms() -> int:
@@ -72,25 +82,40 @@ def _tune_interpreter() -> None:
 class Engine:
     """The embedded engine: one process, one data directory.
 
-    `start` returns when requests are answered; `stop` finishes what is being done and lets the directory go.
+    Without an `app` it serves the directory's tables and runs no routes; where an app's routes ran before, their
+    changes are kept until it runs again. `start` returns when requests are answered; `stop` finishes what is being
+    done and lets the directory go.
     Raises DataDirectoryInUse, StorageError, DeclarationError, and OSError where the address cannot be had.
     """
 
-    def __init__(self, app: App, settings: Settings) -> None:
-        self._app = app
+    def __init__(self, app: App | None, settings: Settings) -> None:
+        self._app = App(_NO_APP) if app is None else app
+        self._runs_app = app is not None
         self._settings = settings
         self._directory = DataDirectory(settings.data)
         self._telemetry = Telemetry()
         self._loops: list[Loop] = []
         self._dispatchers: list[Dispatcher] = []
-        self.address: tuple[str, int] = (settings.host, settings.port)
+        self._server: _ServerThread | None = None
+        self._address: tuple[str, int] | None = None
+        self._running = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port it listens on. Raises AfterwriteError where it listens on none."""
+        if self._address is None:
+            raise AfterwriteError("this engine listens on no socket: start it with an address to listen on")
+        return self._address
 
     def start(self) -> None:
         """Open the data directory, listen, and run the app's flows."""
         _tune_interpreter()
         self._lock = DirectoryLock(self._directory)
         try:
-            self._environment = Environment(self._directory.store)
+            relaxed = self._settings.durability == "relaxed"
+            self._environment = Environment(
+                self._directory.store, sync_interval_s=_RELAXED_SYNC_INTERVAL_S if relaxed else None
+            )
             try:
                 self._start()
             except BaseException:
@@ -108,24 +133,36 @@ class Engine:
         with environment.read() as transaction:
             environment.state["catalog"] = tables.load_catalog(transaction)
         environment.write(lambda transaction: _declare_tables(transaction, self._app))
-        environment.write(lambda transaction: _keep_topology(transaction, self._app))
+        if self._runs_app:
+            environment.write(lambda transaction: _keep_topology(transaction, self._app))
+        with environment.read() as transaction:
+            consumed = (ledger.note(transaction, "topology") or {}).get("tables", [])
         # A table that was deleted and made anew would be another stream, and its routes would not run.
-        operations = Operations(identity, protected=[table.name for table in self._app.tables])
+        operations = Operations(identity, protected=[*consumed, *(table.name for table in self._app.tables)])
         self.services = NativeServices(environment, operations, self._directory.files)
-        self._loops = [Loop(work, self._telemetry) for work in self._works(identity)]
-        self._server = _ServerThread(environment, operations, self._app, self._settings)
-        self.address = self._server.start()
-        operations.listens_at(*self.address)
-        self._lock.describe(
-            {
-                "pid": os.getpid(),
-                "listening": f"{self.address[0]}:{self.address[1]}",
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-                "app": self._app.name,
-            }
-        )
+        consumers = {name: name for name in consumed}
+        self._wire_services = self._services(operations)
+        works = [*self._works(identity), Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry)]
+        self._loops = [Loop(work, self._telemetry) for work in works]
+        if self._settings.port is not None:
+            self._server = _ServerThread(environment, self._wire_services, self._settings)
+            self._address = self._server.start()
+            operations.listens_at(*self._address)
+        self._lock.describe(self._description())
         for loop in self._loops:
             loop.start()
+        self._running = True
+
+    def _services(self, operations: Operations) -> list[Service]:
+        archives = {bus.name for bus in self._app.buses if bus.archive_days is not None}
+        identity = self._settings.identity
+        return [
+            DynamoDBService(operations),
+            DynamoDBStreamsService(identity, now_ms),
+            KinesisService(identity, now_ms),
+            EventBridgeService(archives, identity),
+            AdministrationService(),
+        ]
 
     def _works(self, identity: Identity) -> list[Work]:
         app, environment = self._app, self._environment
@@ -145,9 +182,16 @@ class Engine:
             sink = AuditSink(environment, log, self._directory.audit / log.name)
             works.append(Flushing(f"audit-{log.name}", sink, now_ms))
         works.append(ReplayWork(environment, fan_out))
-        consumers = {table.name: table.name for table in _routed(app)}
-        works.append(Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry))
         return works
+
+    def _description(self) -> Mapping[str, Any]:
+        """What `afterwrite status` says of this engine."""
+        description: dict[str, Any] = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        if self._address is not None:
+            description["listening"] = f"{self._address[0]}:{self._address[1]}"
+        if self._runs_app:
+            description["app"] = self._app.name
+        return description
 
     def _dispatcher(self, function: Function) -> Dispatcher:
         return Dispatcher(
@@ -159,17 +203,31 @@ class Engine:
             jitter=random.random,
         )
 
-    def table(self, table: Table) -> NativeTable:
-        """A table of the app, to read and write in this process."""
-        return self.services.table(table.name)
+    def table(self, table: Table | str) -> NativeTable:
+        """A table, declared by the app or named, to read and write in this process."""
+        return self.services.table(table if isinstance(table, str) else table.name)
+
+    def boto3_session(self) -> Session:
+        """A boto3 session whose clients and resources are answered by this engine, without a socket.
+
+        Nothing that it sends leaves the process. Raises ImportError without boto3.
+        """
+        handler = AwsJson(self._environment, self._wire_services, lambda respond_all: respond_all())
+        return in_process.boto3_session(handler, self._settings.identity.region)
 
     def reader(self) -> DataReader:
         """The data directory, to look at; it closes with the engine."""
         return DataReader(self._directory, self._environment, shared=True)
 
+    def back_up(self, out: Path) -> Backup:
+        """Copy the data directory as of one commit to `out`, while everything goes on, as `afterwrite backup` does."""
+        return backups.back_up(self._directory.path, out, self._environment)
+
     def stop(self) -> None:
         """Finish what is being done, write what waits in buffers' files later, and let the directory go."""
-        self._server.stop()
+        self._running = False
+        if self._server is not None:
+            self._server.stop()
         for loop in self._loops:
             loop.stop()
         deadline_s = time.monotonic() + _FINISH_S_MAX
@@ -179,33 +237,47 @@ class Engine:
         self._lock.release()
 
     def __enter__(self) -> Engine:
-        self.start()
+        if not self._running:
+            self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
 
 
+def open_engine(
+    data: str | Path,
+    app: App | None = None,
+    *,
+    listen: str | None = None,
+    credentials: Path | None = None,
+    durability: Durability = "fsync",
+) -> Engine:
+    """Start the embedded engine in this process, on the data directory `data`; stop it with `stop` or a `with` block.
+
+    It runs the `app`'s routes where one is given. It listens on a socket only where `listen` (HOST:PORT) says so.
+    Raises DataDirectoryInUse, StorageError, DeclarationError, and OSError where the address cannot be had.
+    """
+    settings = config.load(data=Path(data), listen=listen, credentials=credentials, durability=durability)
+    if listen is None:
+        settings = replace(settings, port=None)
+    engine = Engine(app, settings)
+    engine.start()
+    return engine
+
+
 class _ServerThread:
     """The HTTP server on an event loop in a thread of its own."""
 
-    def __init__(self, environment: Environment, operations: Operations, app: App, settings: Settings) -> None:
+    def __init__(self, environment: Environment, services: list[Service], settings: Settings) -> None:
         self._environment = environment
-        archives = {bus.name for bus in app.buses if bus.archive_days is not None}
-        identity = settings.identity
-        self._services: list[Service] = [
-            DynamoDBService(operations),
-            DynamoDBStreamsService(identity, now_ms),
-            KinesisService(identity, now_ms),
-            EventBridgeService(archives, identity),
-            AdministrationService(),
-        ]
+        self._services = services
         self._settings = settings
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
         self._started = threading.Event()
         self._failure: BaseException | None = None
-        self._address = (settings.host, settings.port)
+        self._address = (settings.host, settings.port or 0)
 
     def start(self) -> tuple[str, int]:
         self._thread.start()
@@ -224,10 +296,14 @@ class _ServerThread:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
 
+    def _run_soon(self, action: Callable[[], None]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(action)
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        handler = AwsJson(self._environment, self._services, self._loop)
-        self._server = HttpServer(handler.handle, host=self._settings.host, port=self._settings.port)
+        handler = AwsJson(self._environment, self._services, self._run_soon, credentials=self._settings.credentials)
+        self._server = HttpServer(handler.handle, host=self._settings.host, port=self._settings.port or 0)
         try:
             self._address = self._loop.run_until_complete(self._server.start())
         except BaseException as error:  # noqa: BLE001 - handed to the starting thread

@@ -15,13 +15,19 @@ from cli.conftest import Run
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 COMMANDS = [
     "run",
+    "serve",
     "status",
+    "check",
     "tail",
     "dead-letters",
     "replay",
     "audit verify",
     "pattern test",
     "pattern explain",
+    "backup",
+    "restore",
+    "export",
+    "import",
     "demo",
 ]
 

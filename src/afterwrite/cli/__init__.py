@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App as CommandLine
 from cyclopts import CycloptsError
 
-from afterwrite.cli import audit, dead_letters, demo, patterns, replay, running, status, tail
+from afterwrite.cli import audit, backup, check, dead_letters, demo, patterns, replay, running, status, tail, transfer
 from afterwrite.cli.help_text import PlainHelp
 from afterwrite.errors import AfterwriteError
 
@@ -24,12 +24,18 @@ command_line = CommandLine(
     suppress_keyboard_interrupt=False,
 )
 command_line.command(running.run)
+command_line.command(running.serve)
 command_line.command(status.status)
+command_line.command(check.check)
 command_line.command(tail.tail)
 command_line.command(dead_letters.dead_letters)
 command_line.command(replay.replay)
 command_line.command(audit.command_line)
 command_line.command(patterns.command_line)
+command_line.command(backup.backup)
+command_line.command(backup.restore)
+command_line.command(transfer.export)
+command_line.command(transfer.import_, name="import")
 command_line.command(demo.demo)
 
 

@@ -1,4 +1,4 @@
-"""`afterwrite run`: an app on the embedded engine."""
+"""`afterwrite run` and `afterwrite serve`: the embedded engine, with an app or without one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ import orjson
 from afterwrite import config
 from afterwrite.cli.loading import load_app
 from afterwrite.cli.parameters import Flag
+from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
+
+_RELAXED_WARNING = (
+    "durability is relaxed: writes are answered before they are on disk, where they are within a second; a power cut "
+    "may lose that second's writes or damage the store"
+)
 
 
 def run(
@@ -23,6 +29,8 @@ def run(
     *,
     data: Path | None = None,
     listen: str | None = None,
+    credentials: Path | None = None,
+    durability: Durability = "fsync",
     json: Flag = False,
 ) -> None:
     """Run an app on the embedded engine until SIGINT or SIGTERM.
@@ -39,21 +47,75 @@ def run(
         The data directory, made where it is missing. Default: AFTERWRITE_DATA, else ./data
     listen
         HOST:PORT to listen on, port 0 for a free one. Default: AFTERWRITE_LISTEN, else 127.0.0.1:4566
+    credentials
+        A file with the access keys that may sign requests: a JSON object {"ACCESS KEY ID": "SECRET ACCESS KEY"}, or
+        profiles as in ~/.aws/credentials. Without it signatures are not checked, and the engine listens on loopback
+        addresses only. Default: AFTERWRITE_CREDENTIALS
+    durability
+        fsync: a write is answered once it is on disk. relaxed: before, and it is on disk within a second; a killed
+        process loses nothing, a power cut may lose that second's writes or damage the store.
     json
         Print one JSON line when ready, and log as JSON lines.
     """
+    settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
+    _run(Engine(load_app(app), settings), settings, json=json)
+
+
+def serve(
+    *,
+    data: Path | None = None,
+    listen: str | None = None,
+    credentials: Path | None = None,
+    durability: Durability = "fsync",
+    json: Flag = False,
+) -> None:
+    """Serve tables without an app until SIGINT or SIGTERM.
+
+    The same durable engine as `afterwrite run`, with no routes: tables are made with CreateTable. On the data
+    directory of an app, the app's changes are kept until it runs again.
+
+    Parameters
+    ----------
+    data
+        The data directory, made where it is missing. Default: AFTERWRITE_DATA, else ./data
+    listen
+        HOST:PORT to listen on, port 0 for a free one. Default: AFTERWRITE_LISTEN, else 127.0.0.1:4566
+    credentials
+        A file with the access keys that may sign requests: a JSON object {"ACCESS KEY ID": "SECRET ACCESS KEY"}, or
+        profiles as in ~/.aws/credentials. Without it signatures are not checked, and the engine listens on loopback
+        addresses only. Default: AFTERWRITE_CREDENTIALS
+    durability
+        fsync: a write is answered once it is on disk. relaxed: before, and it is on disk within a second; a killed
+        process loses nothing, a power cut may lose that second's writes or damage the store.
+    json
+        Print one JSON line when ready, and log as JSON lines.
+    """
+    settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
+    _run(Engine(None, settings), settings, json=json)
+
+
+def _run(engine: Engine, settings: Settings, *, json: bool) -> None:
     _log_to_stderr(as_json=json)
-    settings = config.load(data=data, listen=listen)
-    engine = Engine(load_app(app), settings)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     engine.start()
     address = f"{engine.address[0]}:{engine.address[1]}"
+    signed = settings.credentials is not None
     if json:
-        print(orjson.dumps({"listening": address, "data": str(settings.data)}).decode(), flush=True)
+        ready = {
+            "listening": address,
+            "data": str(settings.data),
+            "durability": settings.durability,
+            "signatures_checked": signed,
+        }
+        print(orjson.dumps(ready).decode(), flush=True)
     else:
         print(f"listening on http://{address}, data in {settings.data} (stop with Ctrl-C)", flush=True)
+        if signed:
+            print(f"requests must be signed by one of {len(settings.credentials or ())} access keys", flush=True)
+        if settings.durability == "relaxed":
+            print(_RELAXED_WARNING, flush=True)
     stop.wait()
     engine.stop()
 

@@ -146,7 +146,6 @@ def _engine(engine: Mapping[str, Any] | None) -> Sequence[str | tuple[str, str]]
         return [("stopped", "yellow")]
     if "pid" not in engine:
         return [("starting", "yellow")]
-    return [
-        ("running", "green"),
-        f", process {engine['pid']}, listening on {engine['listening']} since {engine['since']}, app {engine['app']}",
-    ]
+    listening = f"listening on {engine['listening']}" if "listening" in engine else "on no socket"
+    app = f"app {engine['app']}" if "app" in engine else "no app"
+    return [("running", "green"), f", process {engine['pid']}, {listening} since {engine['since']}, {app}"]

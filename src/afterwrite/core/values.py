@@ -21,6 +21,7 @@ Item: TypeAlias = dict[str, AttributeValue]
 NUMBER_DIGITS_MAX = 38
 NUMBER_MAGNITUDE_MAX = 125
 NUMBER_MAGNITUDE_MIN = -130
+_PLAIN_BELOW = 10**NUMBER_DIGITS_MAX
 
 _PLAIN_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,37})")
 _NUMBER = re.compile(r"([+-]?)(?:([0-9]+)\.?([0-9]*)|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
@@ -132,9 +133,16 @@ def encode_item(mapping: Mapping[str, Any]) -> Item:
     """A mapping of Python values as a wire item. Raises InvalidValue as `from_python` does."""
     item: Item = {}
     for name, value in mapping.items():
+        # Text and plain integers are most of what there is; they are settled here, without a call.
+        if type(value) is str:
+            item[name] = {"S": value}
+        elif type(value) is int and -_PLAIN_BELOW < value < _PLAIN_BELOW:
+            item[name] = {"N": str(value)}
+        else:
+            item[name] = from_python(value)
+    for name in item:
         if not isinstance(name, str):
             raise InvalidValue(f"expected attribute names of type str; got {name!r}")
-        item[name] = from_python(value)
     return item
 
 

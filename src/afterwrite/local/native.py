@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 
@@ -12,9 +13,16 @@ from afterwrite.core.invocations import placeholders
 from afterwrite.core.ports import SortKeyRange
 from afterwrite.core.values import Item, decode_item, encode_item, from_python
 from afterwrite.errors import DeclarationError
-from afterwrite.store.environment import Environment
+from afterwrite.store import tables
+from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations, Read
+from afterwrite.table.attribute_values import checked_item
 from afterwrite.table.schema import KeySchema
+from afterwrite.table.sizes import check_put_size
+from afterwrite.table.writes import ItemWrite, Put
+
+_COMMIT_ITEMS: Final = 1000
+_COMMIT_BYTES: Final = 4 << 20
 
 
 class NativeServices:
@@ -31,6 +39,10 @@ class NativeServices:
         if table is None:
             raise DeclarationError(f"expected a table of this engine, got {name!r}: declare it in the app")
         return NativeTable(self, name, table.schema)
+
+    def has_table(self, name: str) -> bool:
+        """Whether there is a table `name`."""
+        return name in self._environment.state["catalog"]
 
     def transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
         """Apply all writes or none, each in the form of TransactWriteItems. Raises TransactionCanceled."""
@@ -52,6 +64,52 @@ class NativeServices:
                 text = prepared.run(transaction, self._environment.state["catalog"])
             return cast(dict[str, Any], orjson.loads(text))
         return dict(self._environment.write(prepared.run))
+
+    def put_items(self, table_name: str, items: Iterable[Item]) -> int:
+        """Put items in the wire form, in order, many in one commit; how many they were, all of them durable."""
+        count = 0
+        pending: Future[None] | None = None
+        try:
+            for batch in _batches(table_name, items):
+                # While one batch is on its way to the disk the next is encoded.
+                if pending is not None:
+                    pending.result()
+                pending = self._submit(batch)
+                count += len(batch)
+        finally:
+            if pending is not None:
+                pending.result()
+        return count
+
+    def _submit(self, batch: Sequence[ItemWrite]) -> Future[None]:
+        future: Future[None] = Future()
+
+        def on_done(_: None, error: BaseException | None) -> None:
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+        def run(transaction: WriteTransaction) -> None:
+            for write in batch:
+                tables.write_item(transaction, write)
+
+        self._environment.submit(run, on_done)
+        return future
+
+
+def _batches(table_name: str, items: Iterable[Item]) -> Iterator[list[ItemWrite]]:
+    """The puts of `items`, as many together as one commit is to hold."""
+    batch: list[ItemWrite] = []
+    batch_bytes = 0
+    for item in items:
+        batch_bytes += check_put_size(checked_item(item))
+        batch.append(Put(table_name, item))
+        if len(batch) == _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:
+            yield batch
+            batch, batch_bytes = [], 0
+    if batch:
+        yield batch
 
 
 class NativeTable:
@@ -120,6 +178,13 @@ class NativeTable:
         """Put an item. Raises ConditionalCheckFailed."""
         body = {"Item": encode_item(item), **self._expressions(condition, names, values)}
         self._services.execute("PutItem", body)
+
+    def put_many(self, items: Iterable[Mapping[str, Any]]) -> int:
+        """Put items without conditions, in order, many in one commit; how many they were, all of them durable.
+
+        Raises what `put` raises. A batch (of at most 1,000) with a bad item is not put; what came before it stays.
+        """
+        return self._services.put_items(self._name, map(encode_item, items))
 
     def update(
         self,

@@ -6,17 +6,18 @@ the event loop is woken once a commit.
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
 import orjson
 
 from afterwrite.core import json_text
-from afterwrite.errors import ServiceError, StorageError
+from afterwrite.errors import CorruptData, ServiceError, StorageError
+from afterwrite.server import sigv4
 from afterwrite.server.http import Request, Respond, Response
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import Prepared, Read
@@ -24,7 +25,16 @@ from afterwrite.store.operations import Prepared, Read
 _LOG = logging.getLogger("afterwrite")
 
 _CORAL: Final = "com.amazon.coral.service#"
-_CORAL_ERRORS: Final = frozenset({"UnknownOperationException", "SerializationException"})
+_CORAL_ERRORS: Final = frozenset(
+    {
+        "UnknownOperationException",
+        "SerializationException",
+        "MissingAuthenticationTokenException",
+        "IncompleteSignatureException",
+        "UnrecognizedClientException",
+        "InvalidSignatureException",
+    }
+)
 _VALIDATION: Final = "com.amazon.coral.validate#ValidationException"
 
 
@@ -52,12 +62,26 @@ class Service(Protocol):
 
 
 class AwsJson:
-    """The handler of the HTTP server: requests to services' operations, operations to answers."""
+    """The handler of a server: requests to services' operations, operations to answers.
 
-    def __init__(self, environment: Environment, services: list[Service], loop: asyncio.AbstractEventLoop) -> None:
+    `run_soon` runs what it is given where answers may be given: on the HTTP server's event loop. With
+    `credentials` (secret access keys by id) a request must be signed by one of them.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        services: Sequence[Service],
+        run_soon: Callable[[Callable[[], None]], None],
+        *,
+        credentials: Mapping[str, str] | None = None,
+        clock_s: Callable[[], float] = time.time,
+    ) -> None:
         self._environment = environment
         self._services: Mapping[str, Service] = {service.target: service for service in services}
-        self._loop = loop
+        self._run_soon = run_soon
+        self._credentials = credentials
+        self._clock_s = clock_s
         self._answered: deque[tuple[Respond, Response]] = deque()
         environment.after_commit(self._hand_over)
 
@@ -73,13 +97,15 @@ class AwsJson:
             respond(_unknown_target(target))
             return
         try:
+            if self._credentials is not None:
+                sigv4.verify(request, self._credentials, self._clock_s())
             prepared = service.prepare(operation, _parse(request.body))
             if isinstance(prepared, Read):
                 with self._environment.read() as transaction:
                     body = prepared.run(transaction, self._environment.state["catalog"])
                 respond(Response(200, body, service.content_type))
                 return
-        except ServiceError as error:
+        except (ServiceError, StorageError) as error:
             respond(_failure(service, error))
             return
         self._environment.submit(prepared.run, partial(self._on_done, service, respond))
@@ -94,8 +120,8 @@ class AwsJson:
             self._answered.append((respond, _failure(service, error)))
 
     def _hand_over(self) -> None:
-        if self._answered and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._respond_all)
+        if self._answered:
+            self._run_soon(self._respond_all)
 
     def _respond_all(self) -> None:
         answered = self._answered
@@ -121,7 +147,9 @@ def _failure(service: Service, error: BaseException) -> Response:
             fields["Message"] = fields.pop("message")
         return Response(error.status, json_text.dumps(fields), service.content_type)
     message = str(error)
-    if not isinstance(error, StorageError):
+    if isinstance(error, CorruptData):
+        _LOG.error("the store is damaged", exc_info=error)
+    elif not isinstance(error, StorageError):
         _LOG.error("an operation failed inside the engine", exc_info=error)
         message = "The request failed inside the engine"
     fields = {"__type": f"{service.error_prefix}InternalServerError", "message": message}

@@ -26,6 +26,7 @@ from afterwrite.server.http_messages import (
     Renderer,
     Request,
     Response,
+    accepts_gzip,
     body_too_large,
     decode_body,
     error_body,
@@ -140,12 +141,15 @@ class HttpServer:
 class _Exchange:
     """One request's place in the order of its connection, and its answer once there is one."""
 
-    __slots__ = ("_connection", "connection_header", "payload", "with_body")
+    __slots__ = ("_connection", "connection_header", "payload", "with_body", "with_gzip")
 
-    def __init__(self, connection: _Connection, connection_header: bytes, with_body: bool) -> None:
+    def __init__(
+        self, connection: _Connection, connection_header: bytes, with_body: bool, with_gzip: bool = False
+    ) -> None:
         self._connection = connection
         self.connection_header = connection_header
         self.with_body = with_body
+        self.with_gzip = with_gzip
         self.payload: bytes | None = None
 
     def respond(self, response: Response) -> None:
@@ -293,9 +297,10 @@ class _Connection(asyncio.Protocol):
             self._deaf = True
         else:
             connection_header = _KEEP_ALIVE if b"connection" in headers else b""
-        exchange = _Exchange(self, connection_header, method != b"HEAD")
+        with_gzip = b"accept-encoding" in headers and accepts_gzip(headers[b"accept-encoding"])
+        exchange = _Exchange(self, connection_header, method != b"HEAD", with_gzip)
         self._unanswered.append(exchange)
-        body = self._body if isinstance(self._body, bytes) else bytes(self._body)
+        sent_body = body = self._body if isinstance(self._body, bytes) else bytes(self._body)
         self._body = b""
         if b"content-encoding" in headers:
             decoded = decode_body(body, headers[b"content-encoding"], self._server.body_bytes_max)
@@ -304,7 +309,7 @@ class _Connection(asyncio.Protocol):
                 return
             body = decoded
         try:
-            self._handler(Request(method, self._path, headers, body), exchange.respond)
+            self._handler(Request(method, self._path, headers, body, sent_body), exchange.respond)
         except Exception:
             logger.exception("the handler of a request failed; it is answered as InternalServerError")
             if exchange.payload is None:
@@ -319,7 +324,9 @@ class _Connection(asyncio.Protocol):
             return
         header = _CLOSE if self._server.stopping else exchange.connection_header
         render = self._server.renderer.render
-        exchange.payload = render(response, connection_header=header, with_body=exchange.with_body)
+        exchange.payload = render(
+            response, connection_header=header, with_body=exchange.with_body, with_gzip=exchange.with_gzip
+        )
         if not self._feeding and self._unanswered[0] is exchange:
             self._flush()
 

@@ -126,6 +126,15 @@ def read(
             yield record
 
 
+def first_waiting(transaction: ReadTransaction, buffer: str) -> int:
+    """The sequence of the first record that waits, or that the next one will have."""
+    number = number_of(transaction, "buffer", buffer)
+    if number is None:
+        return 1
+    found = transaction.first("buffers", *span(number))
+    return transaction.counter(f"sequence:{number}") + 1 if found is None else U64.unpack_from(found[0], 4)[0]
+
+
 def read_range(transaction: ReadTransaction, buffer: str, first: int, last: int) -> list[Buffered]:
     """The records of a planned range."""
     return [each for each in read(transaction, buffer, records_max=last - first + 1) if first <= each.sequence <= last]

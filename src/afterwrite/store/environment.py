@@ -17,12 +17,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import lmdb
 
 from afterwrite.errors import CorruptData, StorageError, StorageFull
+from afterwrite.store.checksums import database_seed, seal, unseal
 from afterwrite.store.data_directory import make_directory, sync_directory
+from afterwrite.store.file_size import check_file_size, refuse_empty_file
 from afterwrite.store.signals import Signals
 
 T = TypeVar("T")
@@ -62,32 +64,49 @@ class ReadTransaction:
 
     __slots__ = ("_environment", "lmdb")
 
+    # What is not found is looked for once more among its neighbours, in case only its key is damaged. A writing
+    # transaction is spared that: it is where every microsecond counts.
+    _checks_absence: ClassVar = True
+
     def __init__(self, environment: Environment, transaction: Any) -> None:
         self._environment = environment
         self.lmdb = transaction
 
     def get(self, database: str, key: bytes) -> bytes | None:
-        """The value at `key`."""
-        return self.lmdb.get(key, db=self._environment.handles[database])  # type: ignore[no-any-return]
+        """The value at `key`. Raises CorruptData."""
+        handle, seed = self._environment.handles[database]
+        sealed = self.lmdb.get(key, db=handle)
+        if sealed is not None:
+            return unseal(seed, key, sealed)
+        if self._checks_absence:
+            with self.lmdb.cursor(handle) as cursor:
+                _check_around(cursor, key, seed)
+        return None
 
     def scan(
         self, database: str, low: bytes, high: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """The entries with `low` <= key < `high` in order of their keys, or in the reverse order."""
-        with self.lmdb.cursor(self._environment.handles[database]) as cursor:
+        """The entries with `low` <= key < `high` in order of their keys, or in the reverse. Raises CorruptData."""
+        handle, seed = self._environment.handles[database]
+        with self.lmdb.cursor(handle) as cursor:
+            if self._checks_absence:
+                # An entry whose key is damaged stands where it stood: at an end of the range it would be left out.
+                _check_around(cursor, low, seed)
+                if high is not None:
+                    _check_around(cursor, high, seed)
             if not reverse:
                 if cursor.set_range(low):
-                    for key, value in cursor.iternext():
+                    for key, sealed in cursor.iternext():
                         if high is not None and key >= high:
                             return
-                        yield key, value
+                        yield key, unseal(seed, key, sealed)
                 return
             found = cursor.last() if high is None or not cursor.set_range(high) else cursor.prev()
             if found:
-                for key, value in cursor.iterprev():
+                for key, sealed in cursor.iterprev():
                     if key < low:
                         return
-                    yield key, value
+                    yield key, unseal(seed, key, sealed)
 
     def scan_wanted(
         self, database: str, low: bytes, high: bytes, wanted: Callable[[bytes], bool]
@@ -101,12 +120,13 @@ class ReadTransaction:
                     yield key, cursor.value() if wanted(key) else None
 
     def first(self, database: str, low: bytes, high: bytes) -> tuple[bytes, bytes] | None:
-        """The first entry with `low` <= key < `high`."""
-        with self.lmdb.cursor(self._environment.handles[database]) as cursor:
+        """The first entry with `low` <= key < `high`. Raises CorruptData."""
+        handle, seed = self._environment.handles[database]
+        with self.lmdb.cursor(handle) as cursor:
             if cursor.set_range(low):
                 key = cursor.key()
                 if key < high:
-                    return key, cursor.value()
+                    return key, unseal(seed, key, cursor.value())
         return None
 
     def counter(self, name: str) -> int:
@@ -115,10 +135,23 @@ class ReadTransaction:
         return _U64.unpack(raw)[0] if raw else 0
 
 
+def _check_around(cursor: Any, key: bytes, seed: int) -> None:
+    """Check the entries between which `key` would stand. Raises CorruptData."""
+    if cursor.set_range(key):
+        unseal(seed, cursor.key(), cursor.value())
+        found = cursor.prev()
+    else:
+        found = cursor.last()
+    if found:
+        unseal(seed, cursor.key(), cursor.value())
+
+
 class WriteTransaction(ReadTransaction):
     """The one writing transaction. `now_us` is the time of the commit, and never runs backwards."""
 
     __slots__ = ("_counters", "dirty", "now_us", "state", "touched")
+
+    _checks_absence: ClassVar = False
 
     def __init__(self, environment: Environment, transaction: Any, now_us: int) -> None:
         super().__init__(environment, transaction)
@@ -136,12 +169,13 @@ class WriteTransaction(ReadTransaction):
     def put(self, database: str, key: bytes, value: bytes) -> None:
         """Set the value at `key`."""
         self.dirty = True
-        self.lmdb.put(key, value, db=self._environment.handles[database])
+        handle, seed = self._environment.handles[database]
+        self.lmdb.put(key, seal(seed, key, value), db=handle)
 
     def delete(self, database: str, key: bytes) -> bool:
         """Delete the entry at `key`; whether there was one."""
         self.dirty = True
-        return self.lmdb.delete(key, db=self._environment.handles[database])  # type: ignore[no-any-return]
+        return self.lmdb.delete(key, db=self._environment.handles[database][0])  # type: ignore[no-any-return]
 
     def counter(self, name: str) -> int:
         """The durable counter `name`, as this transaction has it."""
@@ -151,7 +185,12 @@ class WriteTransaction(ReadTransaction):
     def advance(self, name: str, by: int = 1) -> int:
         """Add to the durable counter `name` and return its new value. Counters reach the file at commit."""
         self.dirty = True
-        value = self._counters[name] = self.counter(name) + by
+        counters = self._counters
+        value = counters.get(name)
+        if value is None:
+            value = super().counter(name)
+        value += by
+        counters[name] = value
         return value
 
     def remember(self, name: str, value: Any) -> None:
@@ -165,9 +204,8 @@ class WriteTransaction(ReadTransaction):
 
     def write_counters(self) -> None:
         """Put the counters that changed into the file."""
-        handle = self._environment.handles["meta"]
         for name, value in self._counters.items():
-            self.lmdb.put(name.encode(), _U64.pack(value), db=handle)
+            self.put("meta", name.encode(), _U64.pack(value))
 
 
 class _Job(Generic[T]):
@@ -188,7 +226,9 @@ class Environment:
     """The store's file, its writer thread, and the in-memory state that follows the commits.
 
     `map_bytes_max` bounds the file; it is address space, not disk, until it is used. Opening for reading only
-    works beside a running engine.
+    works beside a running engine. With `sync_interval_s` a commit is answered before it is on disk, where it is
+    within that time: a killed process loses nothing, a power cut loses what was not there yet, and may damage the
+    file, because the system writes its pages in any order.
     """
 
     def __init__(
@@ -197,6 +237,7 @@ class Environment:
         *,
         readonly: bool = False,
         map_bytes_max: int = 1 << 40,
+        sync_interval_s: float | None = None,
         clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self.signals = Signals()
@@ -206,9 +247,12 @@ class Environment:
         self._jobs: deque[_Job[Any]] = deque()
         self._waiting = threading.Condition(threading.Lock())
         self._closed = False
+        self._sync_interval_s = sync_interval_s
+        self._sync_at_s: float | None = None  # when commits that are not on disk yet are to be put there
         self._after_commit: list[Callable[[], None]] = []
         if not readonly:
             make_directory(directory)
+        refuse_empty_file(directory)
         try:
             self.lmdb = lmdb.open(
                 str(directory),
@@ -217,28 +261,33 @@ class Environment:
                 max_readers=512,
                 readonly=readonly,
                 create=not readonly,
+                sync=sync_interval_s is None,
                 max_spare_txns=16,
                 readahead=False,
             )
-            self.handles: dict[str, Any] = {
-                name: self.lmdb.open_db(name.encode(), create=not readonly) for name in DATABASES
+            check_file_size(self.lmdb, directory)
+            self.handles: dict[str, tuple[Any, int]] = {
+                name: (self.lmdb.open_db(name.encode(), create=not readonly), database_seed(name)) for name in DATABASES
             }
         except lmdb.Error as error:
             raise storage_error(error, directory) from error
         self._writer: threading.Thread | None = None
+        self._check_format(directory, readonly=readonly)
         if not readonly:
-            self._check_format(directory)
             sync_directory(directory)
             sync_directory(directory.parent)
             self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
             self._writer.start()
 
-    def _check_format(self, directory: Path) -> None:
-        with self.lmdb.begin(write=True) as transaction:
-            found = transaction.get(b"format", db=self.handles["meta"])
-            if found is None:
-                transaction.put(b"format", _FORMAT, db=self.handles["meta"])
-            elif found != _FORMAT:
+    def _check_format(self, directory: Path, *, readonly: bool) -> None:
+        meta, seed = self.handles["meta"]
+        expected = seal(seed, b"format", _FORMAT)
+        with self.lmdb.begin(write=not readonly) as transaction:
+            found = transaction.get(b"format", db=meta)
+            if found is None and not readonly:
+                transaction.put(b"format", expected, db=meta)
+            elif found != expected:
+                self.lmdb.close()
                 raise CorruptData(
                     f"expected a store of the format {_FORMAT.decode()!r} in {directory}, found {found!r}: "
                     "use the version of afterwrite that wrote it"
@@ -246,9 +295,14 @@ class Environment:
 
     @contextmanager
     def read(self) -> Iterator[ReadTransaction]:
-        """A consistent view of what is committed."""
-        with self.lmdb.begin() as transaction:
-            yield ReadTransaction(self, transaction)
+        """A consistent view of what is committed. Raises StorageError where LMDB cannot read it."""
+        try:
+            with self.lmdb.begin() as transaction:
+                yield ReadTransaction(self, transaction)
+        except lmdb.BadValsizeError:
+            raise  # the caller's key, not the file's failure
+        except lmdb.Error as error:
+            raise storage_error(error, Path(self.lmdb.path())) from error
 
     def submit(
         self,
@@ -290,6 +344,13 @@ class Environment:
         """Forget the readers whose processes died reading; they would keep old pages for ever. How many there were."""
         return int(self.lmdb.reader_check())
 
+    def copy(self, directory: Path) -> None:
+        """Copy the store as of one commit, without free pages, while writes go on. Raises StorageError."""
+        try:
+            self.lmdb.copy(str(directory), compact=True)
+        except lmdb.Error as error:
+            raise storage_error(error, directory) from error
+
     def close(self) -> None:
         """Commit what waits, stop the writer and close the file."""
         with self._waiting:
@@ -302,16 +363,32 @@ class Environment:
         self.lmdb.close()
 
     def _write_loop(self) -> None:
-        while True:
-            with self._waiting:
-                while not self._jobs:
-                    if self._closed:
-                        return
-                    self._waiting.wait()
-                batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), _BATCH_MAX))]
+        while batch := self._next_batch():
             self._commit(batch)
             for listener in self._after_commit:
                 _call(listener)
+            if self._sync_interval_s is not None:
+                self._sync_when_due(self._sync_interval_s)
+        if self._sync_at_s is not None:
+            _call(self.lmdb.sync, True)
+
+    def _next_batch(self) -> list[_Job[Any]]:
+        """The jobs that wait, at least one; none once the store is closed."""
+        while True:
+            with self._waiting:
+                timeout_s = None if self._sync_at_s is None else max(0.0, self._sync_at_s - time.monotonic())
+                self._waiting.wait_for(lambda: self._jobs or self._closed, timeout_s)
+                if self._jobs or self._closed:
+                    return [self._jobs.popleft() for _ in range(min(len(self._jobs), _BATCH_MAX))]
+            self._sync_when_due(0.0)
+
+    def _sync_when_due(self, interval_s: float) -> None:
+        now_s = time.monotonic()
+        if self._sync_at_s is None:
+            self._sync_at_s = now_s + interval_s
+        elif now_s >= self._sync_at_s:
+            _call(self.lmdb.sync, True)
+            self._sync_at_s = None
 
     def _commit(self, batch: list[_Job[Any]]) -> None:
         touched: set[str] = set()

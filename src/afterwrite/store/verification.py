@@ -1,0 +1,119 @@
+"""Reading the whole store: every entry's checksum, its way from the root, and the counts that are kept of it.
+
+Damage in the pages between the entries can kill the process that reads them, so `verify` reads in one of its own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.errors import CorruptData, StorageError
+from afterwrite.store import tables
+from afterwrite.store.checksums import unseal
+from afterwrite.store.environment import Environment, ReadTransaction
+
+_DAMAGES_NAMED_MAX: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What reading everything found: entries read, and what is wrong, in words; `damage` is empty for a whole store."""
+
+    entries: int
+    damage: list[str]
+
+
+def verify(directory: Path) -> Verification:
+    """Read the whole store in `directory`, as of one commit, beside a running engine or without one.
+
+    Raises StorageError where the process that reads cannot be started.
+    """
+    command = [sys.executable, "-m", "afterwrite.store.verification", str(directory)]
+    try:
+        reader = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - this interpreter
+    except OSError as error:
+        raise StorageError(f"cannot start a process to read the store in {directory} ({error})") from error
+    if reader.returncode == 0:
+        return Verification(**orjson.loads(reader.stdout))
+    if reader.returncode > 0:
+        raise StorageError(f"reading the store in {directory} failed: {reader.stderr.decode().strip()[-2000:]}")
+    return Verification(0, [f"the pages between the entries: the reading process died of signal {-reader.returncode}"])
+
+
+def read_everything(directory: Path) -> Verification:
+    """The same in this process, which damage may kill."""
+    entries = 0
+    damage: list[str] = []
+    try:
+        environment = Environment(directory, readonly=True)
+    except CorruptData as error:
+        return Verification(0, [str(error)])
+    try:
+        with environment.read() as transaction:
+            for database in environment.handles:
+                for found in _database(environment, transaction, database):
+                    if found is None:
+                        entries += 1
+                    else:
+                        damage.append(found)
+            if not damage:
+                damage.extend(_counts(transaction))
+    except StorageError as error:
+        damage.append(str(error))
+    finally:
+        environment.close()
+    if len(damage) > _DAMAGES_NAMED_MAX:
+        damage[_DAMAGES_NAMED_MAX:] = [f"and {len(damage) - _DAMAGES_NAMED_MAX} more"]
+    return Verification(entries, damage)
+
+
+def _database(environment: Environment, transaction: ReadTransaction, database: str) -> Iterator[str | None]:
+    """None for each good entry of a database, words for each damage."""
+    handle, seed = environment.handles[database]
+    raw: Any = transaction.lmdb
+    previous: bytes | None = None
+    count = 0
+    with raw.cursor(handle) as cursor:
+        for key, stored in cursor:
+            count += 1
+            try:
+                unseal(seed, key, stored)
+            except CorruptData:
+                yield f"{database}: the entry {count} with the key {key[:64].hex()} is not what was written"
+                previous = None
+                continue
+            if previous is not None and key <= previous:
+                yield f"{database}: the entry {count} with the key {key[:64].hex()} is out of order"
+            # A damaged key in the pages above would be found by no look-up.
+            elif raw.get(key, db=handle) != stored:
+                yield f"{database}: the entry with the key {key[:64].hex()} cannot be looked up"
+            else:
+                yield None
+            previous = key
+    expected = raw.stat(handle)["entries"]
+    if count != expected:
+        yield f"{database}: expected {expected} entries, found {count}"
+
+
+def _counts(transaction: ReadTransaction) -> Iterator[str]:
+    """What does not agree with the counts that every write keeps."""
+    for table in tables.load_catalog(transaction).values():
+        kept = tables.statistics(transaction, table)
+        count = size = 0
+        for item_bytes in tables.item_sizes(transaction, table):
+            count += 1
+            size += item_bytes
+        if (count, size) != kept:
+            yield f"table {table.name}: expected {kept[0]} items of {kept[1]} bytes, found {count} of {size} bytes"
+
+
+if __name__ == "__main__":
+    found = read_everything(Path(sys.argv[1]))
+    sys.stdout.buffer.write(orjson.dumps({"entries": found.entries, "damage": found.damage}))

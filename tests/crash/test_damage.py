@@ -1,0 +1,240 @@
+"""What was written and is damaged since is an error that says so, and never data."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from afterwrite.config import Settings
+from afterwrite.errors import CorruptData, StorageError
+from afterwrite.store.environment import Environment
+from afterwrite.store.verification import verify
+from afterwrite.wiring import Engine
+from embedded import Clock, Dynamo, open_store
+
+ITEMS = 300
+MARK = "marked"
+
+
+def filled(path: Path, clock: Clock) -> Path:
+    """A store of items, one of which holds a text that stands nowhere else."""
+    environment = open_store(path, clock)
+    dynamo = Dynamo(environment)
+    dynamo.create(view_type=None)
+    for number in range(ITEMS):
+        dynamo.put(pk="p", sk=f"key-{number:04d}", text=f"{MARK}-{number:04d}-" + "x" * 200)
+    environment.close()
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Path:
+    return filled(tmp_path / "store", clock)
+
+
+def flip(store: Path, text: bytes, offset: int = 0) -> None:
+    """Change a byte in every place of the file where `text` stands: pages that are not in use any more hold it too."""
+    file = store / "data.mdb"
+    content = bytearray(file.read_bytes())
+    at = content.find(text)
+    assert at >= 0
+    while at >= 0:
+        content[at + offset] ^= 0x01
+        at = content.find(text, at + 1)
+    file.write_bytes(content)
+
+
+@contextlib.contextmanager
+def opened(store: Path, clock: Clock) -> Iterator[Dynamo]:
+    environment = open_store(store, clock)
+    try:
+        yield Dynamo(environment)
+    finally:
+        environment.close()
+
+
+def get(dynamo: Dynamo, number: int) -> object:
+    key = {"pk": {"S": "p"}, "sk": {"S": f"key-{number:04d}"}}
+    return dynamo("GetItem", TableName="things", Key=key).get("Item")
+
+
+def test_a_whole_store_is_found_whole(store: Path) -> None:
+    found = verify(store)
+    assert found.damage == []
+    assert found.entries >= ITEMS
+
+
+def test_a_flipped_byte_in_an_item_is_an_error_and_the_others_are_served(store: Path, clock: Clock) -> None:
+    flip(store, f"{MARK}-0123-".encode())
+    with opened(store, clock) as dynamo:
+        with pytest.raises(CorruptData, match="afterwrite check"):
+            get(dynamo, 123)
+        assert get(dynamo, 124) is not None
+        with pytest.raises(CorruptData):
+            dynamo("Scan", TableName="things")
+    damage = verify(store).damage
+    assert len(damage) == 1
+    assert damage[0].startswith("items: ")
+
+
+@pytest.mark.parametrize("number", [0, 123, ITEMS - 1])
+@pytest.mark.parametrize("bit", [0x01, 0x80])
+def test_a_flipped_byte_in_a_key_is_no_absence(store: Path, clock: Clock, number: int, bit: int) -> None:
+    """The entry is not found under its key; it is still known that something stood there."""
+    file = store / "data.mdb"
+    content = file.read_bytes()
+    stored_key = f"key-{number:04d}".encode()
+    # In a leaf the item's size and JSON text follow the key.
+    changed = content.replace(stored_key + b"\x00\x00", bytes((stored_key[0] ^ bit,)) + stored_key[1:] + b"\x00\x00")
+    assert changed != content
+    file.write_bytes(changed)
+    with opened(store, clock) as dynamo:
+        with pytest.raises(CorruptData):
+            get(dynamo, number)
+        with pytest.raises(CorruptData):
+            dynamo(
+                "Query",
+                TableName="things",
+                KeyConditionExpression="pk = :p",
+                ExpressionAttributeValues={":p": {"S": "p"}},
+            )
+    assert verify(store).damage
+
+
+def test_a_damaged_item_is_not_overwritten_by_a_write_that_reads_it(store: Path, clock: Clock) -> None:
+    flip(store, f"{MARK}-0123-".encode())
+    with opened(store, clock) as dynamo:
+        with pytest.raises(CorruptData):
+            dynamo.put(pk="p", sk="key-0123", text="new")
+        dynamo.put(pk="p", sk="key-0124", text="new")
+
+
+def test_flipped_bytes_anywhere_are_never_served_as_data(tmp_path: Path, clock: Clock) -> None:
+    """Each run in a process of its own: a damaged page may end it, which is no answer either."""
+    seed = 20_240_601
+    whole = filled(tmp_path / "whole", clock)
+    content = (whole / "data.mdb").read_bytes()
+    places = random.Random(seed)
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path\n"
+        "from crash.test_damage import read_all\n"
+        "read_all(Path(sys.argv[1]))\n"
+    )
+    tests = str(Path(__file__).resolve().parents[1])
+    reported = 0
+    for number in range(8):
+        store = tmp_path / f"damaged{number}"
+        store.mkdir()
+        damaged = bytearray(content)
+        for _ in range(40):
+            damaged[places.randrange(8192, len(damaged))] ^= 1 << places.randrange(8)
+        (store / "data.mdb").write_bytes(damaged)
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(store), tests], capture_output=True, check=False, timeout=60
+        )
+        assert done.returncode != 3, f"seed {seed}, run {number}: {done.stdout.decode()}"
+        reported += done.returncode != 0
+        assert verify(store).damage or done.returncode == 0
+    assert reported, "no run met any damage"
+
+
+def read_all(store: Path) -> None:
+    """Read every item; exit with 3 if one is not what was written, with 1 if damage was reported."""
+    status = 0
+    try:
+        environment = open_store(store, Clock(), readonly=True)
+        dynamo = Dynamo(environment)
+        for number in range(ITEMS):
+            try:
+                item = get(dynamo, number)
+            except StorageError:
+                status = 1
+                continue
+            expected = {"S": f"{MARK}-{number:04d}-" + "x" * 200}
+            if not isinstance(item, dict) or item.get("text") != expected:
+                print(number, item)
+                os._exit(3)
+    except Exception:  # noqa: BLE001 - whatever it is, it is no data
+        status = 1
+    os._exit(status)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.7])
+def test_a_file_that_was_cut_off_is_refused(store: Path, kept: float) -> None:
+    file = store / "data.mdb"
+    os.truncate(file, int(file.stat().st_size * kept) // 4096 * 4096)
+    with pytest.raises(CorruptData, match="cut off"):
+        Environment(store)
+    assert "cut off" in verify(store).damage[0]
+
+
+def test_an_empty_file_is_no_new_store(store: Path) -> None:
+    os.truncate(store / "data.mdb", 0)
+    with pytest.raises(CorruptData, match="empty"):
+        Environment(store)
+
+
+def test_a_file_that_is_none_is_refused(store: Path) -> None:
+    (store / "data.mdb").write_bytes(b"not a store" * 1000)
+    with pytest.raises(CorruptData):
+        Environment(store)
+
+
+def test_pages_that_were_freed_before_they_were_written_may_be_missing(tmp_path: Path, clock: Clock) -> None:
+    """The file ends before the last page that was ever given out; nothing that is in use is missing."""
+    environment = open_store(tmp_path / "store", clock)
+
+    def put_and_take_back(transaction: object) -> None:
+        transaction.put("ledger", b"large", b"x" * 1_000_000)  # type: ignore[attr-defined]
+        transaction.delete("ledger", b"large")  # type: ignore[attr-defined]
+        transaction.put("ledger", b"small", b"y")  # type: ignore[attr-defined]
+
+    environment.write(put_and_take_back)
+    needed = (environment.lmdb.info()["last_pgno"] + 1) * environment.lmdb.stat()["psize"]
+    environment.close()
+    assert (tmp_path / "store" / "data.mdb").stat().st_size < needed
+    again = open_store(tmp_path / "store", clock)
+    with again.read() as transaction:
+        assert transaction.get("ledger", b"small") == b"y"
+    again.close()
+
+
+def serve(data: Path) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "afterwrite", "serve", "--data", str(data), "--listen", "127.0.0.1:0"]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60)
+
+
+def test_a_damaged_store_is_refused_at_the_start_in_one_line(store: Path) -> None:
+    data = store.parent
+    os.truncate(store / "data.mdb", 20 * 4096)
+    done = serve(data)
+    assert done.returncode == 2
+    assert b"cut off; restore it from a backup" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+    check = subprocess.run(
+        [sys.executable, "-m", "afterwrite", "check", "--data", str(data), "--json"], capture_output=True, check=False
+    )
+    assert check.returncode == 1
+    assert "cut off" in orjson.loads(check.stdout)["damage"][0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up privileges for a while needs root")
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "read-only"
+    data.mkdir(mode=0o555)
+    engine = Engine(None, Settings(data))
+    os.seteuid(65534)
+    try:
+        with pytest.raises(StorageError, match=r"choose one that can be written to"):
+            engine.start()
+    finally:
+        os.seteuid(0)

@@ -1,0 +1,148 @@
+"""Tables out to files in the form of DynamoDB's exports to S3, and back."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterwrite import open_engine
+from afterwrite.cli.transfer import export, import_
+from afterwrite.errors import CommandError, CorruptData, DataDirectoryInUse, ServiceError
+from tables_engine import KEYS
+
+ITEMS: list[dict[str, Any]] = [
+    {"pk": {"S": "ä"}, "sk": {"S": "1"}, "n": {"N": "12345678901234567890.123456789"}, "b": {"B": "AP8="}},
+    {"pk": {"S": "b"}, "sk": {"S": "2"}, "set": {"SS": ["x", "y"]}, "numbers": {"NS": ["1", "2.5"]}, "t": {"N": "1"}},
+    {"pk": {"S": "b"}, "sk": {"S": "3"}, "m": {"M": {"l": {"L": [{"NULL": True}, {"BOOL": False}]}}}},
+]
+
+
+def fill(data: Path, count: int = 0) -> None:
+    with open_engine(data) as engine:
+        stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+        engine.services.execute("CreateTable", {"TableName": "things", "StreamSpecification": stream, **KEYS})
+        specification = {"Enabled": True, "AttributeName": "ttl"}
+        engine.services.execute("UpdateTimeToLive", {"TableName": "things", "TimeToLiveSpecification": specification})
+        engine.services.put_items("things", json.loads(json.dumps(ITEMS)))
+        engine.table("things").put_many(
+            {"pk": "many", "sk": f"{number:05d}", "x": "x" * 500} for number in range(count)
+        )
+
+
+def scanned(data: Path, table: str = "things") -> list[dict[str, Any]]:
+    with open_engine(data) as engine:
+        items: list[dict[str, Any]] = engine.services.execute("Scan", {"TableName": table})["Items"]
+        return items
+
+
+def only_export(out: Path) -> Path:
+    (found,) = (out / "AWSDynamoDB").iterdir()
+    return found
+
+
+def test_a_table_goes_out_and_comes_back_the_same(tmp_path: Path) -> None:
+    fill(tmp_path / "a", 1_200)
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    import_(tmp_path / "out", "things", data=tmp_path / "b")
+    assert scanned(tmp_path / "a") == scanned(tmp_path / "b")
+    with open_engine(tmp_path / "b") as engine:
+        table = engine.services.execute("DescribeTable", {"TableName": "things"})["Table"]
+        assert table["StreamSpecification"]["StreamViewType"] == "NEW_IMAGE"
+        assert engine.services.execute("DescribeTimeToLive", {"TableName": "things"})["TimeToLiveDescription"] == {
+            "TimeToLiveStatus": "ENABLED",
+            "AttributeName": "ttl",
+        }
+        assert sum(1 for _ in engine.reader().changes("things")) == len(ITEMS) + 1_200
+
+
+def test_the_files_are_those_of_dynamodbs_exports(tmp_path: Path) -> None:
+    """The names, members and checksums that the developer guide gives for the export output format."""
+    fill(tmp_path / "a")
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    directory = only_export(tmp_path / "out")
+    summary = json.loads((directory / "manifest-summary.json").read_bytes())
+    assert summary["outputFormat"] == "DYNAMODB_JSON"
+    assert summary["itemCount"] == len(ITEMS)
+    assert summary["manifestFilesS3Key"] == f"AWSDynamoDB/{directory.name}/manifest-files.json"
+    assert summary["exportArn"] == f"{summary['tableArn']}/export/{directory.name}"
+    for name in ("manifest-summary", "manifest-files"):
+        digest = hashlib.md5((directory / f"{name}.json").read_bytes()).digest()
+        assert base64.b64decode((directory / f"{name}.md5").read_bytes()) == digest
+    (file,) = [json.loads(line) for line in (directory / "manifest-files.json").read_text().splitlines()]
+    content = (tmp_path / "out" / file["dataFileS3Key"]).read_bytes()
+    assert file["itemCount"] == len(ITEMS)
+    assert base64.b64decode(file["md5Checksum"]) == hashlib.md5(content).digest()
+    lines = [json.loads(line) for line in gzip.decompress(content).decode().splitlines()]
+    assert sorted(line["Item"]["sk"]["S"] for line in lines) == ["1", "2", "3"]
+
+
+def test_an_export_of_aws_is_imported_with_the_keys_given(tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    (only_export(tmp_path / "out") / "table.json").unlink()
+    with pytest.raises(CommandError, match="--partition-key"):
+        import_(tmp_path / "out", "copy", data=tmp_path / "b")
+    import_(only_export(tmp_path / "out"), "copy", partition_key="pk", sort_key="sk:S", data=tmp_path / "b")
+    assert scanned(tmp_path / "b", "copy") == scanned(tmp_path / "a")
+
+
+def test_a_table_that_is_there_takes_the_items_in(tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    with open_engine(tmp_path / "a") as engine:
+        engine.table("things").put({"pk": "own", "sk": "1"})
+        engine.table("things").delete({"pk": "ä", "sk": "1"})
+    import_(tmp_path / "out", "things", data=tmp_path / "a")
+    assert len(scanned(tmp_path / "a")) == len(ITEMS) + 1
+
+
+def test_a_damaged_or_missing_data_file_is_found_before_anything_is_put(tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    (path,) = (only_export(tmp_path / "out") / "data").iterdir()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptData, match="MD5"):
+        import_(tmp_path / "out", "things", data=tmp_path / "b")
+    path.unlink()
+    with pytest.raises(CorruptData, match="not there"):
+        import_(tmp_path / "out", "things", data=tmp_path / "b")
+    with open_engine(tmp_path / "b") as engine:
+        assert not engine.services.has_table("things")
+
+
+def test_a_running_engines_table_may_be_exported_but_not_imported_beside_it(tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    with open_engine(tmp_path / "a"):
+        command = [sys.executable, "-m", "afterwrite", "export", "things", str(tmp_path / "out"), "--data"]
+        subprocess.run([*command, str(tmp_path / "a")], check=True, timeout=60)
+        with pytest.raises(DataDirectoryInUse):
+            import_(tmp_path / "out", "things", data=tmp_path / "a")
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    with pytest.raises(ServiceError, match="nothing"):
+        export("nothing", tmp_path / "out", data=tmp_path / "a")
+    with pytest.raises(CommandError, match="manifest-files"):
+        import_(tmp_path / "a", "things", data=tmp_path / "a")
+    with pytest.raises(CommandError, match="type S, N or B"):
+        import_(tmp_path / "a", "things", partition_key="pk:X", data=tmp_path / "a")
+
+
+def test_tables_of_several_files_come_back_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afterwrite.exports._FILE_BYTES", 100_000)
+    fill(tmp_path / "a", 1_000)
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    assert len(list((only_export(tmp_path / "out") / "data").iterdir())) > 3
+    import_(tmp_path / "out", "things", data=tmp_path / "b")
+    assert scanned(tmp_path / "a") == scanned(tmp_path / "b")
