@@ -112,12 +112,13 @@ class ReadTransaction:
         self, database: str, low: bytes, high: bytes, wanted: Callable[[bytes], bool]
     ) -> Iterator[tuple[bytes, bytes | None]]:
         """Like `scan`, but the values of keys that are not `wanted` are not read and are given as None."""
-        with self.lmdb.cursor(self._environment.handles[database]) as cursor:
+        handle, seed = self._environment.handles[database]
+        with self.lmdb.cursor(handle) as cursor:
             if cursor.set_range(low):
                 for key in cursor.iternext(values=False):
                     if key >= high:
                         return
-                    yield key, cursor.value() if wanted(key) else None
+                    yield key, unseal(seed, key, cursor.value()) if wanted(key) else None
 
     def first(self, database: str, low: bytes, high: bytes) -> tuple[bytes, bytes] | None:
         """The first entry with `low` <= key < `high`. Raises CorruptData."""
