@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from afterwrite.config import Identity
 from afterwrite.server.administration import AdministrationService
 from afterwrite.server.aws_json import Service
@@ -32,9 +30,7 @@ class Streams:
         if not isinstance(prepared, Read):
             return dict(self.environment.write(prepared.run))
         with self.environment.read() as transaction:
-            answer = prepared.run(transaction, self.environment.state["catalog"])
-        parsed: dict[str, Any] = orjson.loads(answer)
-        return parsed
+            return dict(prepared.body(transaction, self.environment.state["catalog"]))
 
     def arn(self, table: str = "things") -> str:
         """The ARN of the table's newest stream."""

@@ -65,7 +65,7 @@ def export_table(environment: Environment, identity: Identity, name: str, out: P
             prepared = operations.prepare(operation, {"TableName": name})
             if not isinstance(prepared, Read):
                 raise TypeError(f"expected {operation} to be a read")
-            return orjson.loads(prepared.run(transaction, catalog))  # type: ignore[no-any-return]
+            return prepared.body(transaction, catalog)
 
         description = asked("DescribeTable")["Table"]
         time_to_live = asked("DescribeTimeToLive")["TimeToLiveDescription"]

@@ -66,10 +66,12 @@ def test_an_update_cannot_pass_the_limit() -> None:
         }
     )
     old = {"a": {"S": "k"}, "b": {"S": "x" * (LIMIT - 5)}}
-    assert update.apply(SCHEMA, old) == {**old, "c": {"S": "x"}}
-    old["b"]["S"] += "x"
+    new = update.apply(SCHEMA, old)
+    assert new == {**old, "c": {"S": "x"}}
+    assert update.size(new) == LIMIT
+    new["b"]["S"] += "x"
     with pytest.raises(ServiceError, match="Item size to update has exceeded the maximum allowed size"):
-        update.apply(SCHEMA, old)
+        update.size(new)
 
 
 def test_capacity_units() -> None:

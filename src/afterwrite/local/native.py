@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, cast
-
-import orjson
+from typing import Any, Final
 
 from afterwrite.core.invocations import placeholders
 from afterwrite.core.ports import SortKeyRange
@@ -61,8 +59,7 @@ class NativeServices:
         prepared = self._operations.prepare(operation, body)
         if isinstance(prepared, Read):
             with self._environment.read() as transaction:
-                text = prepared.run(transaction, self._environment.state["catalog"])
-            return cast(dict[str, Any], orjson.loads(text))
+                return dict(prepared.body(transaction, self._environment.state["catalog"]))
         return dict(self._environment.write(prepared.run))
 
     def put_items(self, table_name: str, items: Iterable[Item]) -> int:

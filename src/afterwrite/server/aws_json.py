@@ -102,7 +102,8 @@ class AwsJson:
             prepared = service.prepare(operation, _parse(request.body))
             if isinstance(prepared, Read):
                 with self._environment.read() as transaction:
-                    body = prepared.run(transaction, self._environment.state["catalog"])
+                    found = prepared.run(transaction, self._environment.state["catalog"])
+                body = found if isinstance(found, bytes) else orjson.dumps(found)
                 respond(Response(200, body, service.content_type))
                 return
         except (ServiceError, StorageError) as error:

@@ -90,8 +90,9 @@ def _transact(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping
                 "IdempotentParameterMismatchException",
                 "The request uses the same client token as a previous, but non-identical request.",
             )
-    plan.check_distinct(_transaction_places(tables.catalog(transaction), plan.writes))
-    written = tables.transact(transaction, plan.writes)
+    places = _transaction_places(tables.catalog(transaction), plan.writes)
+    plan.check_distinct(places)
+    written = tables.transact(transaction, plan.writes, [encoded_key for _, encoded_key in places])
     if plan.token is not None:
         until_ms = transaction.now_ms + _TOKEN_KEPT_MS
         ledger.keep_note(transaction, note, plan.fingerprint.hex(), until_ms=until_ms)
@@ -165,7 +166,7 @@ def _get_item(plan: GetPlan, transaction: ReadTransaction, catalog: Catalog) -> 
     return orjson.dumps(plan.answer(None if text is None else orjson.loads(text)))
 
 
-def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
+def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> Mapping[str, Any]:
     table = table_named(catalog, plan.table_name)
     if plan.index_name is None:
         keys = plan.range(table.schema)
@@ -181,7 +182,7 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> b
     for text in texts:
         if not page.add(orjson.loads(text)):
             break
-    return orjson.dumps(page.answer())
+    return page.answer()
 
 
 def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:

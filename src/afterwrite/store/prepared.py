@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import orjson
+
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.tables import Catalog
 
@@ -14,9 +16,14 @@ Body: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Runs on a consistent view; answers the body's JSON text."""
+    """Runs on a consistent view; answers the body, or its JSON text where that is at hand."""
 
-    run: Callable[[ReadTransaction, Catalog], bytes]
+    run: Callable[[ReadTransaction, Catalog], bytes | Mapping[str, Any]]
+
+    def body(self, transaction: ReadTransaction, catalog: Catalog) -> Mapping[str, Any]:
+        """The body of the answer."""
+        found = self.run(transaction, catalog)
+        return orjson.loads(found) if isinstance(found, bytes) else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from afterwrite.table.batches import cancellation_reason
 from afterwrite.table.index_keys import check_index_keys
 from afterwrite.table.keys import encode_key
 from afterwrite.table.schema import IndexSchema, KeyAttribute, KeySchema
-from afterwrite.table.sizes import item_size
 from afterwrite.table.table_requests import TableOptions
 from afterwrite.table.writes import ItemWrite, Update
 
@@ -317,12 +316,13 @@ class _Planned:
     stored: bytes | None
     old: Item | None
     new: Item | None
+    new_bytes: int
 
 
-def _plan(transaction: WriteTransaction, write: ItemWrite) -> _Planned:
+def _plan(transaction: WriteTransaction, write: ItemWrite, encoded_key: bytes | None = None) -> _Planned:
     table = table_named(catalog(transaction), write.table_name)
     key = write.key(table.schema)
-    stored_at = item_key(table, key)
+    stored_at = item_key(table, key) if encoded_key is None else U32.pack(table.number) + encoded_key
     stored = long_keys.get(transaction, "items", stored_at)
     old = None
     if stored is not None and (table.indexes or write.needs_old):
@@ -331,7 +331,7 @@ def _plan(transaction: WriteTransaction, write: ItemWrite) -> _Planned:
     if new is not None:
         for index in table.indexes:
             check_index_keys(index.schema, new, old if isinstance(write, Update) else None)
-    return _Planned(table, key, stored_at, stored, old, new)
+    return _Planned(table, key, stored_at, stored, old, new, 0 if new is None else write.size(new))
 
 
 def write_item(transaction: WriteTransaction, write: ItemWrite) -> tuple[Table, Item | None, Item | None]:
@@ -342,15 +342,18 @@ def write_item(transaction: WriteTransaction, write: ItemWrite) -> tuple[Table, 
 
 
 def transact(
-    transaction: WriteTransaction, writes: Sequence[ItemWrite]
+    transaction: WriteTransaction, writes: Sequence[ItemWrite], encoded_keys: Sequence[bytes]
 ) -> list[tuple[Table, Item | None, Item | None]]:
-    """Apply all of the writes or none. Raises TransactionCanceled with one reason a write."""
+    """Apply all of the writes, each with its key as `encode_key` has it, or none.
+
+    Raises TransactionCanceled with one reason a write.
+    """
     planned: list[_Planned] = []
     failures: list[ServiceError | None] = []
-    for write in writes:
+    for write, encoded_key in zip(writes, encoded_keys, strict=True):
         failure: ServiceError | None = None
         try:
-            planned.append(_plan(transaction, write))
+            planned.append(_plan(transaction, write, encoded_key))
         except ServiceError as error:
             if error.code not in ("ConditionalCheckFailedException", "ValidationException"):
                 raise
@@ -371,7 +374,7 @@ def _store(transaction: WriteTransaction, planned: _Planned) -> None:
             _remove(transaction, table, planned.key, planned.stored_at, stored, planned.old)
         return
     text = orjson.dumps(new)
-    size = item_size(new)
+    size = planned.new_bytes
     old_text: bytes | None = None
     old_size = old_expires_at = 0
     if stored is not None:

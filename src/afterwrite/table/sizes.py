@@ -92,10 +92,12 @@ def check_name_size(name: str) -> None:
         )
 
 
-def check_update_size(item: Mapping[str, AttributeValue]) -> None:
-    """Refuse an update whose result is too large."""
-    if item_size(item) > ITEM_BYTES_MAX:
+def check_update_size(item: Mapping[str, AttributeValue]) -> int:
+    """The size of an update's result. Refuses one that is too large."""
+    size = item_size(item)
+    if size > ITEM_BYTES_MAX:
         raise ServiceError("ValidationException", "Item size to update has exceeded the maximum allowed size")
+    return size
 
 
 def write_units(size: int, *, transactional: bool = False) -> float:

@@ -17,7 +17,7 @@ from afterwrite.table.conditions import Values
 from afterwrite.table.fields import Body, Condition, Expressions
 from afterwrite.table.keys import checked_key, key_of
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import check_put_size, check_update_size
+from afterwrite.table.sizes import check_put_size, check_update_size, item_size
 from afterwrite.table.updates import CompiledUpdate
 
 _CONDITION_FIELDS = ("ConditionExpression",)
@@ -52,6 +52,9 @@ class ItemWrite(Protocol):
     def apply(self, schema: KeySchema, old: Item | None) -> Item | None:
         """The item after the write, None where there is none. Raises ConditionalCheckFailed."""
 
+    def size(self, new: Item) -> int:
+        """The size of the item after the write, in bytes. Raises ServiceError where it is too large."""
+
     def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
         """The response's body, for the item before and after the write."""
 
@@ -66,6 +69,7 @@ class Put:
     return_old: bool = False
     return_old_on_failure: bool = False
     reporting: Reporting = SILENT
+    item_bytes: int = 0
 
     @property
     def needs_old(self) -> bool:
@@ -80,6 +84,10 @@ class Put:
         """The item put. Raises ConditionalCheckFailed."""
         _require(self.condition, old, self.return_old_on_failure)
         return self.item
+
+    def size(self, new: Item) -> int:
+        """The size of the item put, in bytes; it was checked when the request was read."""
+        return self.item_bytes or item_size(new)
 
     def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:  # noqa: ARG002 - ItemWrite
         """The response's body."""
@@ -110,6 +118,10 @@ class Delete:
         """None: the item is gone. Raises ConditionalCheckFailed."""
         _require(self.condition, old, self.return_old_on_failure)
         return None
+
+    def size(self, new: Item) -> int:
+        """A delete leaves no item."""
+        return item_size(new)
 
     def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:  # noqa: ARG002 - ItemWrite
         """The response's body."""
@@ -155,9 +167,11 @@ class Update:
         if old is None and not self.update.creates:
             # There is nothing to remove, and nothing that would make an item.
             return None
-        new = self.update.apply(base, self.values)
-        check_update_size(new)
-        return new
+        return self.update.apply(base, self.values)
+
+    def size(self, new: Item) -> int:
+        """The size of the item updated, in bytes. Raises ValidationException where it is too large."""
+        return check_update_size(new)
 
     def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
         """The response's body."""
@@ -196,6 +210,10 @@ class ConditionCheck:
         """The item as it is. Raises ConditionalCheckFailed."""
         _require(self.condition, old, self.return_old_on_failure)
         return old
+
+    def size(self, new: Item) -> int:
+        """The size of the item looked at, in bytes."""
+        return item_size(new)
 
     def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:  # noqa: ARG002 - ItemWrite
         """A check answers nothing."""
@@ -250,8 +268,8 @@ def put_of(name: str, body: Body, *, return_old: bool = False, reporting: Report
     """The put that `body` holds, of an item of table `name`."""
     item = fields.item(body, "Item", place)
     condition = _condition(body)
-    check_put_size(item)
-    return Put(name, item, condition, return_old, _old_on_failure(body), reporting)
+    item_bytes = check_put_size(item)
+    return Put(name, item, condition, return_old, _old_on_failure(body), reporting, item_bytes)
 
 
 def delete_of(
