@@ -265,15 +265,11 @@ def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> Consum
     return ConsumerStatus(table.name, position, last, lag, age_ms, len(set(parked)), len(parked))
 
 
-def _queues(
-    transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]], now_ms: int
-) -> list[QueueStatus]:
+def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]], now_ms: int) -> list[QueueStatus]:
     """The declared queues, then those that still hold something, though the app does not declare them any more."""
     known = {name for queue in declared for name in (queue["name"], queue["dead_letter_queue"])}
     left = {name.removesuffix(DEAD_LETTERS) for name in queues.queue_names(transaction) if name not in known}
-    undeclared = (
-        _queue(transaction, name, None, name + DEAD_LETTERS, now_ms, declared=False) for name in sorted(left)
-    )
+    undeclared = (_queue(transaction, name, None, name + DEAD_LETTERS, now_ms, declared=False) for name in sorted(left))
     return [
         *(_queue(transaction, each["name"], each["function"], each["dead_letter_queue"], now_ms) for each in declared),
         *(each for each in undeclared if each.waiting + each.in_flight + each.dead_letters),

@@ -48,7 +48,7 @@ def test_beside_a_running_engine(written: EngineProcess, cli: Run) -> None:
     depths = {each["name"]: (each["waiting"], each["in_flight"], each["dead_letters"]) for each in found["queues"]}
     assert depths["outside"] == (1, 0, 0)
     assert depths["function-fail"] == (0, 0, 1)
-    assert [each["name"] for each in found["buffers"]] == ["lake/lake", "audit/trail"]
+    assert [each["name"] for each in found["buffers"]] == ["lake/lake", "lake/slow-lake", "audit/trail"]
     assert len(found["needs_operator"]) == 2
 
 
