@@ -303,5 +303,9 @@ def open_data(path: str | Path) -> DataReader:
     """
     directory = DataDirectory(Path(path))
     if not directory.store.is_dir():
-        raise StorageError(f"expected a data directory of afterwrite, found no store in {path}: check the path")
+        inside = next((each.parent for each in sorted(directory.path.glob("*/store")) if each.is_dir()), None)
+        raise StorageError(
+            f"expected a data directory of afterwrite, found no store in {path}: "
+            + ("check the path" if inside is None else f"did you mean {inside}?")
+        )
     return DataReader(directory, Environment(directory.store, readonly=True))
