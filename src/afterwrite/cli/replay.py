@@ -84,7 +84,7 @@ def _delivered(described: Mapping[str, Any]) -> str:
         return "the archive has none of this time range"
     if unmatched == events:
         return "they matched no rule of the bus, so nothing was delivered"
-    rest = f", {unmatched} of them matched no rule" if unmatched else ""
+    rest = f"; {count_text(unmatched, 'event')} matched no rule" if unmatched else ""
     return f"{deliveries} {'delivery' if deliveries == 1 else 'deliveries'} to targets of rules{rest}"
 
 

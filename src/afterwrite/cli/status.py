@@ -94,7 +94,7 @@ def _parked_lanes(found: Status, failures: Mapping[str, Mapping[str, str]]) -> I
             yield Concern(
                 f"{count_text(each.parked_lanes, 'lane')} of the table {each.table} with "
                 f"{count_text(each.parked_changes, 'change')} parked ({'; '.join(named + more)})",
-                "mend the route that fails, so that no more lanes park; what is parked is kept, whole, with its error",
+                "mend the route that fails and start the engine again: then what is parked runs, in order",
             )
 
 
