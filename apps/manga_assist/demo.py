@@ -65,6 +65,8 @@ def run(data: Path, conversations: int, crash: int, json: bool) -> int:
         print(json_text.dumps({"ok": ok, "took_s": round(took_s, 1), "checks": [_as_json(c) for c in checks]}))
     else:
         _show(checks, took_s)
+        print(f"The data is in {data}, the engine's in {data / 'engine'}. Look at it:")
+        print(f"  afterwrite status --data {data / 'engine'}")
     return 0 if ok else 1
 
 
@@ -168,7 +170,7 @@ class _Display:
         self._console = Console(quiet=quiet, highlight=False)
 
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False)
+        self._console.print(line, markup=False, soft_wrap=True)
 
     def progress(self, what: str, total: int) -> _Bar | _Lines:
         return _Bar(self._console, what, total) if self._console.is_terminal else _Lines(self._console, what, total)
@@ -214,7 +216,7 @@ class _Lines:
 
     def __call__(self, done: int) -> None:
         self._done = done
-        if time.monotonic() >= self._next:
+        if done != self._shown and time.monotonic() >= self._next:
             self._next = time.monotonic() + _PLAIN_LINE_EVERY_S
             self._print()
 

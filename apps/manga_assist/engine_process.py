@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import queue
@@ -16,10 +17,17 @@ APP: Final = Path(__file__).with_name("app.py")
 READY_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 30.0
 _LOG_LINES_SHOWN: Final = 20
+_LIBC: Final = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG: Final = 1
 
 
 class EngineFailed(Exception):
     """The engine ended, or did not get ready in time; the message carries the end of its log."""
+
+
+def end_with_starter() -> None:
+    """Have the kernel end this process (SIGTERM) when the one that has started it ends, however it does."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class EngineProcess:
@@ -44,12 +52,14 @@ class EngineProcess:
         """Start it and wait until it listens, on the port it had before if it ran before."""
         command = [sys.executable, "-m", "afterwrite", "run", str(APP), "--data", str(self._data)]
         with self._log.open("ab") as log:
+            # No thread holds a lock that the child could wait for: all it does before it is the command is one call.
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 [*command, "--listen", self._address, "--json"],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self._environment,
                 start_new_session=True,
+                preexec_fn=end_with_starter,  # noqa: PLW1509 - see above
             )
         lines: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=self._follow, args=(self._process, lines), daemon=True).start()

@@ -21,6 +21,7 @@ from botocore.config import Config
 
 from manga_assist import conversations
 from manga_assist.conversations import Conversation
+from manga_assist.engine_process import end_with_starter
 from manga_assist.manifest import WrittenHandoff, WrittenSession, digest
 from manga_assist.sessions import Sessions
 
@@ -111,7 +112,13 @@ def start(share: Share, written: Synchronized[int]) -> SpawnProcess:
     process = multiprocessing.get_context("spawn").Process(
         target=_write_until_killed, args=(share, written), name=f"writer-{share.number}", daemon=True
     )
-    process.start()
+    # Ctrl-C reaches the whole group of processes, but the starter is the one that ends this one. A process is born
+    # with its starter's mask, so that nothing is printed even by one that has only begun.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process
 
 
@@ -121,8 +128,7 @@ def counter() -> Synchronized[int]:
 
 
 def _write_until_killed(share: Share, written: Synchronized[int]) -> None:
-    # Ctrl-C reaches the whole group of processes; the starter is the one that ends this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_starter()
     write_share(share, written)
 
 

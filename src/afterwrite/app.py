@@ -28,6 +28,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
 _TABLE_NAME_CHARACTERS_MIN: Final = 3
 _STREAM_NAME_CHARACTERS_MAX: Final = 64
 _FUNCTION_QUEUE: Final = "function-"
+DEAD_LETTERS: Final = "-dead-letters"
+"""What the name of a dead letter queue adds to its queue's."""
 # It names files.
 _LAKE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _RETENTION_HOURS_MAX: Final = 365 * 24
@@ -113,7 +115,7 @@ class Queue:
     @property
     def dead_letter_queue(self) -> str:
         """The name of the queue for messages that were received too often."""
-        return f"{self.name}-dead-letters"
+        return self.name + DEAD_LETTERS
 
     def send(self, body: Any, *, delay_s: float = 0.0) -> Enqueue:
         """The effect that sends a message to this queue."""
@@ -161,7 +163,7 @@ class Function:
     @property
     def dead_letter_queue(self) -> str:
         """Where invocations go, with their payload, that failed for good."""
-        return f"{self.queue_name}-dead-letters"
+        return self.queue_name + DEAD_LETTERS
 
     def later(self, **request: Any) -> Invoke:
         """The effect that invokes this function with `request`."""

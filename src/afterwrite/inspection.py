@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from afterwrite.app import DEAD_LETTERS
 from afterwrite.core.changes import Change
 from afterwrite.core.invocations import Message
 from afterwrite.core.values import decode_item
@@ -42,7 +43,10 @@ class ConsumerStatus:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """What a queue holds; `function` consumes it, None where nobody in the engine does."""
+    """What a queue holds; `function` consumes it, None where nobody in the engine does.
+
+    One that is not `declared` belongs to no queue or function of the app as it is now: what it holds waits.
+    """
 
     name: str
     function: str | None
@@ -50,6 +54,7 @@ class QueueStatus:
     waiting: int
     in_flight: int
     dead_letters: int
+    declared: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +236,7 @@ class DataReader:
                     for name in topology.get("tables", [])
                     if name in catalog  # else it was deleted since
                 ],
-                [_queue(transaction, each, now_ms) for each in topology.get("queues", [])],
+                _queues(transaction, topology.get("queues", []), now_ms),
                 [
                     _buffer(transaction, name, now_ms)
                     for name in [
@@ -260,10 +265,29 @@ def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> Consum
     return ConsumerStatus(table.name, position, last, lag, age_ms, len(set(parked)), len(parked))
 
 
-def _queue(transaction: ReadTransaction, queue: Mapping[str, Any], now_ms: int) -> QueueStatus:
-    waiting, in_flight = _depths(transaction, queue["name"], now_ms)
-    dead = queues.depth(transaction, queue["dead_letter_queue"])
-    return QueueStatus(queue["name"], queue["function"], queue["dead_letter_queue"], waiting, in_flight, dead)
+def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]], now_ms: int) -> list[QueueStatus]:
+    """The declared queues, then those that still hold something, though the app does not declare them any more."""
+    known = {name for queue in declared for name in (queue["name"], queue["dead_letter_queue"])}
+    left = {name.removesuffix(DEAD_LETTERS) for name in queues.queue_names(transaction) if name not in known}
+    undeclared = (_queue(transaction, name, None, name + DEAD_LETTERS, now_ms, declared=False) for name in sorted(left))
+    return [
+        *(_queue(transaction, each["name"], each["function"], each["dead_letter_queue"], now_ms) for each in declared),
+        *(each for each in undeclared if each.waiting + each.in_flight + each.dead_letters),
+    ]
+
+
+def _queue(
+    transaction: ReadTransaction,
+    name: str,
+    function: str | None,
+    dead_letter_queue: str,
+    now_ms: int,
+    *,
+    declared: bool = True,
+) -> QueueStatus:
+    waiting, in_flight = _depths(transaction, name, now_ms)
+    dead = queues.depth(transaction, dead_letter_queue)
+    return QueueStatus(name, function, dead_letter_queue, waiting, in_flight, dead, declared)
 
 
 def _buffer(transaction: ReadTransaction, name: str, now_ms: int) -> BufferStatus:
@@ -279,5 +303,9 @@ def open_data(path: str | Path) -> DataReader:
     """
     directory = DataDirectory(Path(path))
     if not directory.store.is_dir():
-        raise StorageError(f"expected a data directory of afterwrite, found no store in {path}: check the path")
+        inside = next((each.parent for each in sorted(directory.path.glob("*/store")) if each.is_dir()), None)
+        raise StorageError(
+            f"expected a data directory of afterwrite, found no store in {path}: "
+            + ("check the path" if inside is None else f"did you mean {inside}?")
+        )
     return DataReader(directory, Environment(directory.store, readonly=True))

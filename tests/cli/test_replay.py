@@ -30,6 +30,7 @@ def test_archived_events_are_delivered_again(engine: EngineProcess, cli: Run) ->
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     assert (found["bus"], found["name"], found["state"], found["events"]) == ("events", "again", "COMPLETED", 3)
+    assert (found["deliveries"], found["unmatched"]) == (3, 0)
     assert (found["from"], found["to"]) == ("2020-01-01T00:00:00.000Z", "2099-12-31T22:00:00.000Z")
     added = set(completions(engine.data)) - set(before)
     assert len(added) == 3
@@ -40,7 +41,20 @@ def test_only_the_time_range_is_delivered(engine: EngineProcess, cli: Run) -> No
     put_and_settle(engine, 1)
     done = cli("replay", "events", "--from", "2020-01-01", "--to", "2020-01-02", "--data", engine.data)
     assert done.returncode == 0
-    assert "delivered 0 events again" in done.stdout
+    assert "replayed 0 events" in done.stdout
+    assert done.stdout.endswith(": the archive has none of this time range\n")
+
+
+def test_deliveries_are_told_and_events_that_match_no_rule(engine: EngineProcess, cli: Run) -> None:
+    put_and_settle(engine, 2)
+    done = cli("replay", "events", *EVER, "--data", engine.data)
+    assert done.stdout.endswith(": 2 deliveries to targets of rules\n")
+    assert engine.stop() == 0
+    engine.app.write_text(engine.app.read_text().replace('{"detail-type": ["Ordered"]}', '{"detail-type": ["Sold"]}'))
+    engine.start()
+    done = cli("replay", "events", *EVER, "--data", engine.data)
+    assert done.returncode == 0
+    assert done.stdout.endswith(": they matched no rule of the bus, so nothing was delivered\n")
 
 
 def test_what_the_engine_refuses_is_one_line(engine: EngineProcess, cli: Run) -> None:

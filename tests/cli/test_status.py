@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+import afterwrite
 from afterwrite.cli.status import ITERATOR_AGE_MS_MAX, concerns
 from afterwrite.inspection import ConsumerStatus, QueueStatus, Status
 from cli.conftest import Run
 from embedded import Clock, Dynamo, open_store
-from engine_process import EngineProcess
+from engine_process import EngineProcess, wait_until
 from terminal import run_on_terminal
 
 
@@ -47,7 +48,7 @@ def test_beside_a_running_engine(written: EngineProcess, cli: Run) -> None:
     depths = {each["name"]: (each["waiting"], each["in_flight"], each["dead_letters"]) for each in found["queues"]}
     assert depths["outside"] == (1, 0, 0)
     assert depths["function-fail"] == (0, 0, 1)
-    assert [each["name"] for each in found["buffers"]] == ["lake/lake", "audit/trail"]
+    assert [each["name"] for each in found["buffers"]] == ["lake/lake", "lake/slow-lake", "audit/trail"]
     assert len(found["needs_operator"]) == 2
 
 
@@ -88,6 +89,42 @@ def test_a_stopped_directory_with_old_unread_changes_needs_its_engine(engine: En
     assert done.returncode == 1
     assert "1 change of the table orders have waited" in done.stdout
     assert "start the engine: afterwrite run APP" in done.stdout
+
+
+def test_a_queue_that_is_not_declared_any_more_needs_an_operator_while_it_holds_something(
+    engine: EngineProcess, cli: Run
+) -> None:
+    engine.put("orders", PK="a", SK="bad")
+    engine.put("orders", PK="b", SK="gated")
+    with afterwrite.open_data(engine.data) as reader:
+        wait_until(lambda: bool(list(reader.messages("function-fail-dead-letters"))))
+    assert engine.stop() == 0
+    text = engine.app.read_text()
+    engine.app.write_text(text.replace("fail", "give_up").replace("wait_for_gate", "wait_long"))
+    engine.start()
+
+    done = cli("status", "--data", engine.data, "--check", "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    left = {each["name"]: each for each in found["queues"] if not each["declared"]}
+    assert sorted(left) == ["function-fail", "function-wait_for_gate"]
+    assert (left["function-fail"]["waiting"], left["function-fail"]["dead_letters"]) == (0, 1)
+    assert (left["function-wait_for_gate"]["waiting"], left["function-wait_for_gate"]["function"]) == (1, None)
+    assert [each["why"] for each in found["needs_operator"]] == [
+        "1 message in the queue function-wait_for_gate, which the app does not declare any more",
+        "1 dead letter of the queue function-fail",
+    ]
+    assert "not declared any more" in cli("status", "--data", engine.data).stdout
+    letters = cli("dead-letters", "function-fail", "--data", engine.data, "--json")
+    assert [json.loads(line)["function"] for line in letters.stdout.splitlines()] == ["fail"]
+
+    engine.stop()
+    engine.app.write_text(text)
+    engine.app.with_name("gate").touch()
+    engine.start()
+    with afterwrite.open_data(engine.data) as reader:
+        wait_until(reader.idle)
+        assert [each.name for each in reader.status().queues if not each.declared] == []
 
 
 @pytest.mark.parametrize("arguments", [("--data", "nowhere"), ("--nonsense",)])

@@ -124,11 +124,20 @@ def test_a_change_that_goes_on_later_is_told_again(engine: EngineProcess) -> Non
 
         engine.app.with_name("gate").touch()
         update = tail.next()
-        while fates(update)["Invoke wait_for_gate"] != [("function-wait_for_gate", "done")]:
+        while fates(update).get("Invoke wait_for_gate") != [("function-wait_for_gate", "done")]:
             update = tail.next()
         assert update["update"]
         assert update["position"] == first["position"]
         assert tail.interrupt() == (0, "")
+
+
+def test_a_buffered_record_is_told_at_once_and_again_when_it_is_written(engine: EngineProcess) -> None:
+    with tailing(engine.app, "--data", engine.data, "--from-start") as tail:
+        engine.put("orders", PK="a", SK="kept")
+        first, second = tail.next(), tail.next()
+        assert [each["update"] for each in (first, second)] == [False, True]
+        assert fates(first)["Deliver slow-lake"] == [("lake/slow-lake", "buffered")]
+        assert fates(second)["Deliver slow-lake"] == [("lake/slow-lake", "written")]
 
 
 def test_waits_for_the_engine_of_a_stopped_directory(engine: EngineProcess) -> None:

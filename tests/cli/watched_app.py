@@ -18,6 +18,7 @@ topic = app.topic("news")
 topic.subscribe(letters, filter_policy={"kind": ["letter"]})
 bus = app.bus("events", archive_days=1)
 lake = app.delivery_stream("lake", buffer_seconds=0.1)
+slow_lake = app.delivery_stream("slow-lake", buffer_seconds=2)
 audit = app.audit_log("trail")
 
 
@@ -50,6 +51,12 @@ def good(change: Change) -> Any:
         lake.put(key=change.keys["PK"]),
         audit.append(key=change.keys["PK"]),
     ]
+
+
+@orders.on(INSERT, sort_key=prefix("kept"))
+def keep(change: Change) -> Any:
+    """Waits for its file."""
+    return slow_lake.put(key=change.keys["PK"])
 
 
 @orders.on(INSERT, sort_key=prefix("bad"))

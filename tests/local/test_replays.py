@@ -68,6 +68,8 @@ def test_a_replay_delivers_the_range_again_by_the_rules_s30(parts: Parts, clock:
     start(parts, "again", first_ms + 2_000, first_ms + 6_000)
     work_through(parts)
     assert replayed(parts, "again") == ["2", "4"]
+    ended = found(parts, "again")
+    assert (ended.events, ended.deliveries, ended.unmatched) == (4, 2, 2)
     assert len(parts.messages("out")) == before + 2
     done = found(parts, "again")
     assert (done.state, done.events, done.ended_at_ms) == (replays.COMPLETED, 4, clock.now_ms)

@@ -19,7 +19,8 @@ def dead_letters(queue: str | None = None, /, *, data: Data = None, json: Flag =
     """List the messages that failed for good, and why.
 
     A message goes to its queue's dead letter queue when its function has failed on it as often as it may be received.
-    It stays there; nothing is lost, and listing changes nothing. The payload is what the function was given.
+    It stays there; nothing is lost, and listing changes nothing. The payload is what the function was given. The dead
+    letters of a queue or function that the app does not declare any more are listed, too.
 
     Parameters
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ def demo(
     Starts the engine as a process of its own, writes the conversations with several concurrent writers over the
     DynamoDB protocol, and waits until everything that follows has happened. Then it reads the stores back and compares
     what is there with what was written: nothing twice, nothing missing. Exits with 0 if all is equal, else with 1.
-    Needs the packages of the `demo` extra: `pip install 'afterwrite[demo]'`.
+    Needs the packages of the `demo` extra: `pip install '.[demo]'` in a checkout.
 
     Parameters
     ----------
@@ -50,10 +51,12 @@ def demo(
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise CommandError(
-            f"the demo needs the packages {', '.join(missing)}: install them with pip install 'afterwrite[demo]'"
+            f"the demo needs the packages {', '.join(missing)}: install them with pip install '.[demo]' in a checkout"
         )
     if data is None:
         data = Path("demo-data") / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    # SIGTERM ends it as Ctrl-C does: the processes that it has started end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     module = importlib.import_module(f"{app}.demo")
     status: int = module.run(data, conversations, crash, json)
     return status

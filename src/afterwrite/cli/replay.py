@@ -35,9 +35,10 @@ def replay(
 ) -> None:
     """Deliver the events of a bus's archive again.
 
-    Returns when that is done. Every archived event of the time range goes to the targets of the bus's rules once
-    more, marked with a `replay-name` and under its own `id`, by which consumers know it again. Needs the running
-    engine; if that dies meanwhile, the replay goes on where it was when the engine starts again.
+    Returns when that is done, and says how many deliveries there were. Every archived event of the time range goes to
+    the targets of the bus's rules once more, marked with a `replay-name` and under its own `id`, by which consumers
+    know it again. Needs the running engine; if that dies meanwhile, the replay goes on where it was when the engine
+    starts again.
 
     Parameters
     ----------
@@ -72,7 +73,19 @@ def replay(
         print_json(_fields(bus, described))
         return
     took_s = described["ReplayEndTime"] - described["ReplayStartTime"]
-    print_line(f"delivered {count_text(described['EventsReplayed'], 'event')} again in {took_s:.1f} s")
+    print_line(
+        f"replayed {count_text(described['EventsReplayed'], 'event')} in {took_s:.1f} s: {_delivered(described)}"
+    )
+
+
+def _delivered(described: Mapping[str, Any]) -> str:
+    events, unmatched, deliveries = (described[name] for name in ("EventsReplayed", "EventsUnmatched", "Deliveries"))
+    if not events:
+        return "the archive has none of this time range"
+    if unmatched == events:
+        return "they matched no rule of the bus, so nothing was delivered"
+    rest = f"; {count_text(unmatched, 'event')} matched no rule" if unmatched else ""
+    return f"{deliveries} {'delivery' if deliveries == 1 else 'deliveries'} to targets of rules{rest}"
 
 
 def _fields(bus: str, described: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,6 +100,8 @@ def _fields(bus: str, described: Mapping[str, Any]) -> dict[str, Any]:
         "name": described["ReplayName"],
         "state": described["State"],
         "events": described["EventsReplayed"],
+        "unmatched": described["EventsUnmatched"],
+        "deliveries": described["Deliveries"],
         **{name: time_text(int(described[field] * 1000)) for name, field in times.items()},
     }
 

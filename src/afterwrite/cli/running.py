@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from afterwrite import config
+from afterwrite.app import App
 from afterwrite.cli.loading import load_app
 from afterwrite.cli.parameters import Flag
 from afterwrite.config import Durability, Settings
@@ -58,7 +59,8 @@ def run(
         Print one JSON line when ready, and log as JSON lines.
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
-    _run(Engine(load_app(app), settings), settings, json=json)
+    declared = load_app(app)
+    _run(Engine(declared, settings), settings, json=json, does=_summary(declared))
 
 
 def serve(
@@ -91,10 +93,21 @@ def serve(
         Print one JSON line when ready, and log as JSON lines.
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
-    _run(Engine(None, settings), settings, json=json)
+    _run(Engine(None, settings), settings, json=json, does="no app: tables are served, nothing follows from writes")
 
 
-def _run(engine: Engine, settings: Settings, *, json: bool) -> None:
+def _summary(app: App) -> str:
+    """What an app does, on one line: its routes by table, and its functions."""
+    routes = [
+        f"routes {', '.join(route.name for route in table.routes)} on {table.name}"
+        for table in app.tables
+        if table.routes
+    ]
+    functions = [f"functions {', '.join(function.name for function in app.functions)}"] if app.functions else []
+    return f"app {app.name}: {'; '.join([*(routes or ['no routes']), *functions])}"
+
+
+def _run(engine: Engine, settings: Settings, *, json: bool, does: str) -> None:
     _log_to_stderr(as_json=json)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -111,6 +124,7 @@ def _run(engine: Engine, settings: Settings, *, json: bool) -> None:
         }
         print(orjson.dumps(ready).decode(), flush=True)
     else:
+        print(does)
         print(f"listening on http://{address}, data in {settings.data} (stop with Ctrl-C)", flush=True)
         if signed:
             print(f"requests must be signed by one of {len(settings.credentials or ())} access keys", flush=True)

@@ -45,7 +45,8 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
     json
         Print one JSON object.
     check
-        Exit with 1 if something needs an operator: an iterator age above 60 s, a dead letter, a parked lane.
+        Exit with 1 if something needs an operator: an iterator age above 60 s, a dead letter, a parked lane,
+        a queue with messages that the app does not declare any more.
     """
     directory = data_directory(data)
     with open_data(directory) as reader:
@@ -70,7 +71,7 @@ def _failures(reader: DataReader, consumer: ConsumerStatus) -> dict[str, str]:
 
 def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[Concern]:
     """What needs an operator. `failures` gives the errors of a table's first parked lanes, by lane."""
-    return [*_late_consumers(found), *_parked_lanes(found, failures), *_dead_letters(found)]
+    return [*_late_consumers(found), *_parked_lanes(found, failures), *_undeclared(found), *_dead_letters(found)]
 
 
 def _late_consumers(found: Status) -> Iterator[Concern]:
@@ -93,7 +94,17 @@ def _parked_lanes(found: Status, failures: Mapping[str, Mapping[str, str]]) -> I
             yield Concern(
                 f"{count_text(each.parked_lanes, 'lane')} of the table {each.table} with "
                 f"{count_text(each.parked_changes, 'change')} parked ({'; '.join(named + more)})",
-                "mend the route that fails, so that no more lanes park; what is parked is kept, whole, with its error",
+                "mend the route that fails and start the engine again: then what is parked runs, in order",
+            )
+
+
+def _undeclared(found: Status) -> Iterator[Concern]:
+    for each in found.queues:
+        waiting = each.waiting + each.in_flight
+        if waiting and not each.declared:
+            yield Concern(
+                f"{count_text(waiting, 'message')} in the queue {each.name}, which the app does not declare any more",
+                "declare its queue or function under the old name again, so that they are worked on",
             )
 
 
@@ -129,7 +140,16 @@ def _show(directory: Path, found: Status) -> None:
     print_table(
         "Queues",
         ["queue", "function", "waiting", "in flight", "dead letters"],
-        [(each.name, each.function or "-", each.waiting, each.in_flight, each.dead_letters) for each in found.queues],
+        [
+            (
+                each.name,
+                (each.function or "-") if each.declared else "not declared any more",
+                each.waiting,
+                each.in_flight,
+                each.dead_letters,
+            )
+            for each in found.queues
+        ],
     )
     print_table(
         "Buffers",

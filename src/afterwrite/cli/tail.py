@@ -24,7 +24,7 @@ from afterwrite.errors import CommandError
 from afterwrite.inspection import DataReader, open_data
 
 _POLL_S: Final = 0.1
-# A change is shown when all that follows from it has happened, or when it is this old.
+# A change is shown when the engine is done with what follows from it, or when it is this old.
 _SETTLE_MS: Final = 2_000
 # What has not happened by then is looked at again this often, for the newest so many changes.
 _UPDATE_EVERY_S: Final = 1.0
@@ -48,8 +48,9 @@ def tail(
     Goes on until Ctrl-C. A change is processed once the table's routes have run on it, parked if one failed. With the
     app given, its routes are run again, which is free of side effects, and each effect is shown with where it has
     come to: a message is waiting, running, done or a dead letter; a record is buffered or written to files; an event
-    is archived. What has not happened two seconds after the change is shown as it stands, and again as an update when
-    it goes on. Changes nothing, and prints nothing of the items but their keys.
+    is archived. A change is shown once its functions are done, or as it stands after two seconds, and again as an
+    update when it goes on later, such as when its records are written to files. Changes nothing, and prints nothing of
+    the items but their keys.
 
     Parameters
     ----------
@@ -142,9 +143,9 @@ class _Tailing:
             return False
         position, change = self._unshown[0]
         seen = Seen(position, change, self._tracer.trace(position, change))
+        if seen.trace.moving and time.time_ns() // 1_000_000 - change.created_at_ms < _SETTLE_MS:
+            return False
         if not seen.trace.settled:
-            if time.time_ns() // 1_000_000 - change.created_at_ms < _SETTLE_MS:
-                return False
             self._followed.append(seen)
         self._unshown.popleft()
         self._show(seen, False)

@@ -6,7 +6,7 @@ from where something is at first to where it goes next, so that what moves meanw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
@@ -45,9 +45,14 @@ class Fate:
     consumed: bool = True
 
     @property
+    def moving(self) -> bool:
+        """Whether more is expected within moments: the engine works on it."""
+        return self.state in ("waiting", "running") and self.consumed
+
+    @property
     def settled(self) -> bool:
-        """Whether nothing more is expected soon: done, failed for good, or waiting for somebody outside."""
-        return self.state not in ("waiting", "running") or not self.consumed
+        """Whether nothing more is expected: done, failed for good, or waiting for somebody outside."""
+        return not self.moving and self.state != "buffered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,17 @@ class Trace:
     effects: tuple[TracedEffect, ...] | None = None
 
     @property
+    def moving(self) -> bool:
+        """Whether more is expected within moments. What is buffered for files may wait for minutes."""
+        return self.state == "waiting" or any(fate.moving for fate in self._fates())
+
+    @property
     def settled(self) -> bool:
-        """Whether nothing more is expected soon."""
-        if self.state != "processed":
-            return self.state == "parked"
-        return all(fate.settled for effect in self.effects or () for fate in effect.fates)
+        """Whether nothing more is expected."""
+        return self.state != "waiting" and all(fate.settled for fate in self._fates())
+
+    def _fates(self) -> Iterator[Fate]:
+        return (fate for effect in self.effects or () for fate in effect.fates)
 
 
 class Tracer:

@@ -61,19 +61,21 @@ class ReplayWork:
             portion.append(each)
             if len(portion) == _EVENTS_A_COMMIT:
                 break
-        for _, event in portion:
-            self._deliver_event(transaction, replay, event)
+        deliveries = [self._deliver_event(transaction, replay, event) for _, event in portion]
         finished = len(portion) < _EVENTS_A_COMMIT
         moved = replace(
             replay,
             state=replays.COMPLETED if finished else replays.RUNNING,
             place=portion[-1][0].hex() if portion else replay.place,
             events=replay.events + len(portion),
+            unmatched=replay.unmatched + deliveries.count(0),
+            deliveries=replay.deliveries + sum(deliveries),
             ended_at_ms=transaction.now_ms if finished else None,
         )
         replays.keep(transaction, moved)
 
-    def _deliver_event(self, transaction: WriteTransaction, replay: Replay, event: Mapping[str, Any]) -> None:
+    def _deliver_event(self, transaction: WriteTransaction, replay: Replay, event: Mapping[str, Any]) -> int:
+        """Deliver an event to the targets of the rules that match it; how many there were."""
         replayed = {**event, "replay-name": replay.name}
         stamped = StampedEffect(
             # Another delivery than the first, so another id; the event's own id stays, for consumers to know it by.
@@ -82,4 +84,6 @@ class ReplayWork:
             at_ms=transaction.now_ms,
             effect=PutEvent(replay.bus, event["source"], event["detail-type"], event["detail"]),
         )
-        put_all(transaction, list(self._fan_out.deliver_event(replay.bus, replayed, stamped)))
+        placements = list(self._fan_out.deliver_event(replay.bus, replayed, stamped))
+        put_all(transaction, placements)
+        return len(placements)

@@ -68,8 +68,11 @@ class EventBridgeService:
             "EventStartTime": replay.from_ms / 1000,
             "EventEndTime": replay.to_ms / 1000,
             "ReplayStartTime": replay.started_at_ms / 1000,
-            # No member of AWS's: how many events of the archive have been delivered so far.
+            # No members of AWS's: how many events of the archive have been taken so far, how many of them no rule
+            # matched, and how often one went to a target.
             "EventsReplayed": replay.events,
+            "EventsUnmatched": replay.unmatched,
+            "Deliveries": replay.deliveries,
         }
         if replay.reason is not None:
             description["StateReason"] = replay.reason

@@ -20,7 +20,8 @@ FAILED: Final = "FAILED"
 class Replay:
     """A replay of the events put on `bus` in [from_ms, to_ms); `place` is where in the archive it has come to.
 
-    `reason` says why one has failed.
+    `events` counts those of the archive so far, `unmatched` those of them that no rule matched, `deliveries` what went
+    to the targets of rules. `reason` says why one has failed.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Replay:
     state: str = STARTING
     place: str = ""
     events: int = 0
+    unmatched: int = 0
+    deliveries: int = 0
     ended_at_ms: int | None = None
     reason: str | None = None
 

@@ -1,0 +1,73 @@
+"""The reference of declarations is whole, and its example loads."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import afterwrite
+from afterwrite import app as declarations
+from afterwrite.core.ports import TableClient
+
+DOCS = (Path(__file__).resolve().parent.parent / "docs" / "declaring.md").read_text()
+CODE = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+OWNERS = {
+    "app": declarations.App,
+    "table": declarations.Table,
+    "queue": declarations.Queue,
+    "function": declarations.Function,
+    "topic": declarations.Topic,
+    "bus": declarations.Bus,
+    "delivery_stream": declarations.DeliveryStream,
+    "audit_log": declarations.AuditLog,
+    "context": afterwrite.Context,
+    # What `context.table` gives is called a table as well.
+    "table ": TableClient,
+}
+NOT_FOR_USERS = {"table.router"}
+
+
+def signature(name: str, function: Callable[..., Any], *, is_method: bool) -> str:
+    """How a call reads: `queue.send(body, *, delay_s=0.0)`."""
+    parameters = [each.replace(annotation=each.empty) for each in inspect.signature(function).parameters.values()]
+    return name + str(inspect.Signature(parameters[1:] if is_method else parameters)).replace("'", '"')
+
+
+def signatures() -> Iterator[str]:
+    for owner, kind in OWNERS.items():
+        for name, member in vars(kind).items():
+            full_name = f"{owner.strip()}.{name}"
+            if not name.startswith("_") and inspect.isfunction(member) and full_name not in NOT_FOR_USERS:
+                yield signature(full_name, member, is_method=True)
+    for kind in (afterwrite.Put, afterwrite.Update, afterwrite.Delete, afterwrite.Check, afterwrite.App):
+        yield signature(kind.__name__, kind, is_method=False)
+
+
+@pytest.mark.parametrize("line", list(signatures()))
+def test_every_call_is_there_with_its_parameters_and_defaults(line: str) -> None:
+    assert any(line in code.splitlines() for code in CODE)
+
+
+@pytest.mark.parametrize("name", afterwrite.__all__)
+def test_every_public_name_is_there(name: str) -> None:
+    in_code = " ".join([*CODE, *re.findall(r"`([^`\n]+)`", DOCS)])
+    assert re.search(rf"\b{name}\b", in_code)
+
+
+@pytest.mark.parametrize("owner", ["change", "context"])
+def test_every_attribute_is_there(owner: str) -> None:
+    kind = {"change": afterwrite.Change, "context": afterwrite.Context}[owner]
+    names = [name for name in dir(kind) if not name.startswith("_")]
+    assert [name for name in names if f"`{owner}.{name}`" not in DOCS and f"`{owner}.{name}(" not in DOCS] == []
+
+
+def test_the_example_declares_an_app_and_its_route_is_tested() -> None:
+    names: dict[str, Any] = {}
+    exec(CODE[0], names)
+    assert {table.name: len(table.routes) for table in names["app"].tables} == {"shop-orders": 2, "shop-counters": 0}
+    exec(CODE[-1], names)
