@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import random
 import sys
@@ -58,9 +57,6 @@ if TYPE_CHECKING:
 # The writer, the event loop and the pipeline take turns on one interpreter: the default of 5 ms would be most of a
 # write's latency.
 _SWITCH_INTERVAL_S = 0.0005
-# Requests and changes are trees without cycles: looking for cycles among them every 700 allocations is a fifth of the
-# time that a change takes.
-_GC_ALLOCATIONS = 50_000
 _START_TIMEOUT_S = 30.0
 # Functions that run when the engine stops may take this long to end; else they run again at the next start.
 _FINISH_S_MAX = 10.0
@@ -71,12 +67,6 @@ _RELAXED_SYNC_INTERVAL_S = 1.0
 def now_ms() -> int:
     """The time in milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
-
-
-def _tune_interpreter() -> None:
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    gc.freeze()
-    gc.set_threshold(_GC_ALLOCATIONS, 50, 100)
 
 
 class Engine:
@@ -109,7 +99,7 @@ class Engine:
 
     def start(self) -> None:
         """Open the data directory, listen, and run the app's flows."""
-        _tune_interpreter()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._lock = DirectoryLock(self._directory)
         try:
             relaxed = self._settings.durability == "relaxed"

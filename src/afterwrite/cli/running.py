@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -22,6 +23,10 @@ _RELAXED_WARNING = (
     "durability is relaxed: writes are answered before they are on disk, where they are within a second; a power cut "
     "may lose that second's writes or damage the store"
 )
+
+# Requests and changes are trees without cycles: looking for cycles among them every 700 allocations is a fifth of the
+# time that a change takes.
+_GC_ALLOCATIONS = 50_000
 
 
 def run(
@@ -109,6 +114,8 @@ def _summary(app: App) -> str:
 
 def _run(engine: Engine, settings: Settings, *, json: bool, does: str) -> None:
     _log_to_stderr(as_json=json)
+    gc.freeze()
+    gc.set_threshold(_GC_ALLOCATIONS, 50, 100)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
