@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, VIEW_TYPES
@@ -117,8 +118,11 @@ class Queue:
         """The name of the queue for messages that were received too often."""
         return self.name + DEAD_LETTERS
 
-    def send(self, body: Any, *, delay_s: float = 0.0) -> Enqueue:
-        """The effect that sends a message to this queue."""
+    def send(self, body: Any, *, delay_s: float | Decimal = 0.0) -> Enqueue:
+        """The effect that sends a message to this queue, to be received after `delay_s` seconds, at most 30 days.
+
+        Placing it fails where `delay_s` is out of that range: the change is parked with its lane.
+        """
         return Enqueue(self.name, body, delay_s)
 
     def consumer(

@@ -2,7 +2,7 @@
 
     AfterwriteError
     ├── DeclarationError          an app is declared wrongly: mend the declaration
-    ├── InvalidValue              a Python value that DynamoDB cannot hold: mend the value
+    ├── InvalidValue              a value that DynamoDB or an effect cannot hold: mend the value
     ├── InvalidPattern            an event pattern or filter policy its service would reject: mend the pattern
     ├── CommandError              a command asks for what is not there: mend the command, or start the engine
     ├── StorageError              the data directory cannot serve
@@ -31,7 +31,7 @@ class DeclarationError(AfterwriteError):
 
 
 class InvalidValue(AfterwriteError):
-    """A Python value that DynamoDB cannot hold."""
+    """A value that DynamoDB or an effect cannot hold."""
 
 
 class InvalidPattern(AfterwriteError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -10,6 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterwrite.core import json_text
+
+
+@dataclass
+class Reading:
+    value: float
+
+
+class Level(Enum):
+    UNKNOWN = float("inf")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +57,17 @@ def test_values_and_their_text(value: Any, text: bytes) -> None:
         {1: "x"},
         "half \ud800 pair",
         {"x": [Decimal("-Infinity")]},
+        float("nan"),
+        {"x": [1, {"y": (float("-inf"), None)}]},
+        Reading(float("nan")),
+        Level.UNKNOWN,
+        Decimal("1E+400"),
+        Decimal("-1E+309"),
+        Decimal("1.7976931348623159E+308"),
+        Decimal("1E-400"),
+        Decimal(10**400),
+        2**64,
+        -(2**63) - 1,
     ],
 )
 def test_what_json_has_not_is_refused(value: Any) -> None:
@@ -67,3 +89,45 @@ def test_every_number_comes_back_exactly(number: Decimal) -> None:
     (again,) = json_text.loads_exactly(text)
     # A float stands for the digits of its own text.
     assert Decimal(repr(again) if isinstance(again, float) else again) == number
+
+
+ANY_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.decimals()
+    | st.builds(
+        lambda digits, exponent: Decimal((0, digits, exponent)), st.lists(st.integers(0, 9)), st.integers(-999, 999)
+    )
+    | st.text()
+    | st.binary()
+    | st.frozensets(st.integers()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner),
+)
+
+
+@given(ANY_JSON)
+def test_whatever_is_written_can_be_read(value: Any) -> None:
+    try:
+        text = json_text.dumps(value)
+    except TypeError:
+        return
+    assert nulls(json_text.loads(text)) == nulls(json_text.loads_exactly(text)) == nulls(value)
+
+
+def nulls(value: Any) -> int:
+    """How many nulls there are: no value becomes one on the way."""
+    if isinstance(value, dict):
+        return sum(map(nulls, value.values()))
+    if isinstance(value, (list, tuple)):
+        return sum(map(nulls, value))
+    return value is None
+
+
+@pytest.mark.parametrize("digits", [309, 5000])
+def test_a_long_fraction_comes_back_exactly(digits: int) -> None:
+    number = Decimal("0." + "1" * digits)
+    text = json_text.dumps(number)
+    assert json_text.loads_exactly(text) == number
+    assert json_text.loads(text) == float(number)

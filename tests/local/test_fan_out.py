@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -9,8 +10,19 @@ import pytest
 
 from afterwrite import App, DeclarationError
 from afterwrite.config import Identity
-from afterwrite.core.effects import Append, Deliver, Effect, Enqueue, Invoke, Publish, PutEvent, StampedEffect
+from afterwrite.core.effects import (
+    DELAY_S_MAX,
+    Append,
+    Deliver,
+    Effect,
+    Enqueue,
+    Invoke,
+    Publish,
+    PutEvent,
+    StampedEffect,
+)
 from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
+from afterwrite.errors import InvalidValue
 from afterwrite.local.fan_out import FanOut, audit_buffer, lake_buffer
 
 AT_MS = 1_700_000_000_000
@@ -106,6 +118,8 @@ def test_the_same_effect_is_placed_the_same_again() -> None:
     ("effect", "placed"),
     [
         (everyone.send({"a": 1}, delay_s=1.5), ("everyone", 1500)),
+        (everyone.send({"a": 1}, delay_s=Decimal("0.25")), ("everyone", 250)),
+        (everyone.send({"a": 1}, delay_s=DELAY_S_MAX), ("everyone", 30 * 86_400_000)),
         (work.later(a=1), ("function-work", 0)),
         (Invoke("read_everyone", {"a": 1}), ("everyone", 0)),
     ],
@@ -114,6 +128,15 @@ def test_queues_and_functions(effect: Effect, placed: tuple[str, int]) -> None:
     (placement,) = place(effect)
     assert isinstance(placement, ToQueue)
     assert (placement.queue, placement.delay_ms, body(placement)["body"]) == (*placed, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    "delay_s",
+    [-0.001, DELAY_S_MAX + 1, 1e300, float("inf"), float("nan"), Decimal("NaN"), Decimal("sNaN"), "5", None],
+)
+def test_a_delay_that_is_none_is_refused_before_anything_is_written(delay_s: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"expected a delay of 0 to 2592000 s .*, got"):
+        place(everyone.send(1, delay_s=delay_s))
 
 
 def test_records_and_entries_go_to_their_buffers() -> None:

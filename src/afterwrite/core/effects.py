@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+from afterwrite.errors import InvalidValue
+
+DELAY_S_MAX: Final = 30 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,21 @@ class PutEvent:
 
 @dataclass(frozen=True, slots=True)
 class Enqueue:
-    """Send a message to a queue, not before `delay_s` seconds have passed."""
+    """Send a message to a queue, not before `delay_s` seconds (at most 30 days) have passed."""
 
     queue: str
     body: Any
-    delay_s: float = 0.0
+    delay_s: float | Decimal = 0.0
+
+    @property
+    def delay_ms(self) -> int:
+        """The delay in milliseconds. Raises InvalidValue for what is no delay."""
+        delay_s: Any = self.delay_s
+        is_number = isinstance(delay_s, int | float) or (isinstance(delay_s, Decimal) and delay_s.is_finite())
+        # A NaN is in no range.
+        if not is_number or not 0 <= delay_s <= DELAY_S_MAX:
+            raise InvalidValue(f"expected a delay of 0 to {DELAY_S_MAX} s (30 days), got {delay_s!r}: choose another")
+        return int(delay_s * 1000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
+import math
 import re
+from collections.abc import Iterator
 from decimal import Decimal
+from enum import Enum
 from typing import Any, Final
 
 import orjson
 
 # A double keeps every decimal of at most 15 digits.
 _LONG_NUMBER: Final = re.compile(rb"[0-9][0-9.]{15}")
+_DOUBLE_EXPONENT_MAX: Final = 308
+_SHOWN_DIGITS_MAX: Final = 40
 
 
 def _encode_other(value: Any) -> Any:
     if isinstance(value, Decimal):
-        if not value.is_finite():
-            raise TypeError(f"expected a number that JSON can hold, got {value}: leave it out, or send it as text")
         # A fragment keeps every digit: neither int64 nor double holds DynamoDB's 38.
-        return orjson.Fragment(format(value, "f") if -40 < value.adjusted() < 40 else str(value))
+        if -40 < value.adjusted() < 40 and value.is_finite():
+            return orjson.Fragment(format(value, "f"))
+        return orjson.Fragment(_far_number(value))
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, (set, frozenset)):
@@ -29,15 +35,51 @@ def _encode_other(value: Any) -> Any:
     )
 
 
+def _far_number(value: Decimal) -> str:
+    """The text of a number far from 1, which readers take as a double's, in size if not in digits."""
+    if not value.is_finite():
+        raise _refused(value)
+    if value and (abs(value.adjusted()) > _DOUBLE_EXPONENT_MAX or math.isinf(float(value))):
+        shown = str(value) if len(value.as_tuple().digits) < _SHOWN_DIGITS_MAX else f"{value:.6E}"
+        raise TypeError(f"expected a number of a size that a double can hold, got {shown}: send it as text")
+    return str(value)
+
+
+def _refused(value: Any) -> TypeError:
+    return TypeError(f"expected a number that JSON can hold, got {value}: leave it out, or send it as text")
+
+
+def _floats(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, Enum):
+        yield from _floats(value.value)
+    elif isinstance(value, dict):
+        for member in value.values():
+            yield from _floats(member)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for member in value:
+            yield from _floats(member)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _floats(getattr(value, field.name, None))
+
+
 def dumps(value: Any) -> bytes:
     """The JSON text of `value`: Decimals as exact numbers, bytes as base64 text, sets as sorted lists.
 
-    Raises TypeError for what JSON has not.
+    Raises TypeError for what JSON has not, and for what `loads` could not read.
     """
     try:
-        return orjson.dumps(value, default=_encode_other)
+        text = orjson.dumps(value, default=_encode_other)
     except TypeError as error:
         raise error.__cause__ or error from None
+    # orjson writes a float that is no number as null, without a word.
+    if b"null" in text:
+        for number in _floats(value):
+            if not math.isfinite(number):
+                raise _refused(number)
+    return text
 
 
 def loads(text: bytes | str) -> Any:

@@ -101,7 +101,7 @@ class FanOut:
     def _enqueue(self, stamped: StampedEffect, effect: Enqueue) -> Sequence[Placement]:
         if effect.queue not in self._queues:
             raise _undeclared("queue", effect.queue)
-        return [ToQueue(effect.queue, stamped.lane, _message(stamped, effect.body), int(effect.delay_s * 1000))]
+        return [ToQueue(effect.queue, stamped.lane, _message(stamped, effect.body), effect.delay_ms)]
 
     def _invoke(self, stamped: StampedEffect, effect: Invoke) -> Sequence[Placement]:
         function = _declared(self._functions, "function", effect.function)
