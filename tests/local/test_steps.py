@@ -101,7 +101,7 @@ def test_a_pipeline_goes_on_where_the_last_one_was(shop: Shop, parts: Parts) -> 
     assert parts.queue("out") == ["1", "2"]
 
 
-class Crash(Exception):
+class Crash(BaseException):
     """The process died here."""
 
 

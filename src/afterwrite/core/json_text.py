@@ -7,7 +7,6 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Iterator
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
@@ -49,20 +48,24 @@ def _refused(value: Any) -> TypeError:
     return TypeError(f"expected a number that JSON can hold, got {value}: leave it out, or send it as text")
 
 
-def _floats(value: Any) -> Iterator[float]:
+def _check_floats(value: Any) -> None:
+    """Raise TypeError for a float in `value` that is no number."""
+    if isinstance(value, (str, int)) or value is None:
+        return
     if isinstance(value, float):
-        yield value
-    elif isinstance(value, Enum):
-        yield from _floats(value.value)
+        if not math.isfinite(value):
+            raise _refused(value)
     elif isinstance(value, dict):
         for member in value.values():
-            yield from _floats(member)
+            _check_floats(member)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for member in value:
-            yield from _floats(member)
+            _check_floats(member)
+    elif isinstance(value, Enum):
+        _check_floats(value.value)
     elif dataclasses.is_dataclass(value):
         for field in dataclasses.fields(value):
-            yield from _floats(getattr(value, field.name, None))
+            _check_floats(getattr(value, field.name, None))
 
 
 def dumps(value: Any) -> bytes:
@@ -76,9 +79,7 @@ def dumps(value: Any) -> bytes:
         raise error.__cause__ or error from None
     # orjson writes a float that is no number as null, without a word.
     if b"null" in text:
-        for number in _floats(value):
-            if not math.isfinite(number):
-                raise _refused(number)
+        _check_floats(value)
     return text
 
 

@@ -37,9 +37,10 @@ class ParkedChange:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one batch of changes leads to: effects, parked changes, and the move of the position.
+    """What some changes lead to: effects, parked changes, and the move of the position.
 
-    `released` are parked changes that have run after all; a step that releases them moves no position.
+    `released` are parked changes that have run after all; a step that releases them moves no position. A change in
+    `parked` may be parked already: then its error is the new one.
     """
 
     consumer: str
@@ -57,8 +58,11 @@ class ChangeSource(Protocol):
     Duplicates: none. Loss: none above the retention; `read` raises where changes after the position were trimmed.
     """
 
-    def read(self, after: int, limit: int) -> Sequence[ReadChange]:
-        """The changes after a position, at most `limit`; empty where there are none yet."""
+    def read(self, after: int, *, limit: int, bytes_max: int) -> Sequence[ReadChange]:
+        """The changes after a position, at most `limit`, of `bytes_max` bytes in all; empty where there are none yet.
+
+        One change is given whatever its size.
+        """
         ...
 
     def watch(self, event: threading.Event) -> None:
@@ -85,12 +89,19 @@ class StepSink(Protocol):
         """The lanes that are parked for the consumer."""
         ...
 
-    def parked(self, consumer: str, lane: str, limit: int) -> Sequence[ParkedChange]:
-        """The first parked changes of a lane, in order, at most `limit`."""
+    def parked(self, consumer: str, lane: str, *, after: int, limit: int, bytes_max: int) -> Sequence[ParkedChange]:
+        """A lane's parked changes after a position, in order, at most `limit`, of `bytes_max` bytes in all.
+
+        One change is given whatever its size; none only where there is none.
+        """
         ...
 
     def commit(self, step: Step) -> None:
-        """Make the step happen, in one transaction."""
+        """Make the step happen, in one transaction.
+
+        Raises StorageError where the store does not serve, or holds another position or other parked changes than
+        the step is made for. Anything else that it raises is the step's own fault: nothing of it happened.
+        """
         ...
 
 

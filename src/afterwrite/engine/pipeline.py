@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import deque
+from dataclasses import dataclass, field
 
 from afterwrite.core.changes import Change
 from afterwrite.core.outcomes import Park, reason_of
@@ -12,8 +12,56 @@ from afterwrite.core.placements import Placement
 from afterwrite.core.ports import ChangeSource, ParkedChange, ReadChange, Step, StepSink
 from afterwrite.core.routes import RouteFailed, Router
 from afterwrite.engine.telemetry import Telemetry
+from afterwrite.errors import StorageError
 
 BATCH_CHANGES_MAX = 500
+# Of a step's effects, and of the changes that are read for it: what a step holds in memory is a small multiple.
+BATCH_BYTES_MAX = 8 << 20
+# A lane is read in small pages, as its first change may fail again.
+_PARKED_CHANGES_READ = 100
+_PARKED_BYTES_READ = 1 << 20
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A step in the making; `last` is the change that was added last."""
+
+    position: int
+    changes_max: int
+    last: ReadChange | ParkedChange = field(init=False)
+    changes: int = 0
+    bytes: int = 0
+    placements: list[Placement] = field(default_factory=list)
+    parked: list[ParkedChange] = field(default_factory=list)
+    parked_lanes: set[str] = field(default_factory=set)
+    released: list[ParkedChange] = field(default_factory=list)
+
+    @property
+    def has_room(self) -> bool:
+        return self.changes < self.changes_max and self.bytes < BATCH_BYTES_MAX
+
+    def add(self, each: ReadChange | ParkedChange, placed: list[Placement] | Park | None) -> None:
+        """Add a change with what its routes led to, None for one whose lane is parked."""
+        self.changes += 1
+        self.last = each
+        if isinstance(placed, list):
+            self.placements.extend(placed)
+            self.bytes += sum(len(placement.text) for placement in placed)
+        else:
+            self._park(each, None if placed is None else placed.reason)
+
+    def step(self, consumer: str, before: int) -> Step:
+        """The draft as a step."""
+        return Step(consumer, before, self.position, self.placements, self.parked, self.released)
+
+    def refuse_only(self, reason: str) -> None:
+        """Park the only change, instead of what it led to."""
+        self.placements, self.parked, self.released = [], [], []
+        self._park(self.last, reason)
+
+    def _park(self, each: ReadChange | ParkedChange, error: str | None) -> None:
+        self.parked.append(ParkedChange(each.position, each.lane, each.change, error))
+        self.parked_lanes.add(each.lane)
 
 
 class Pipeline:
@@ -21,7 +69,7 @@ class Pipeline:
 
     A change whose route fails is parked with its lane; the lane's later changes are parked behind it, in order,
     and every other lane goes on. At the start every parked lane is tried once more, in order, as the route may have
-    been mended.
+    been mended; that happens in portions, each as large as a batch of new changes, and in turn with them.
     """
 
     def __init__(
@@ -34,73 +82,105 @@ class Pipeline:
         self._sink = sink
         self._telemetry = telemetry
         self._position: int | None = None
-        self._parked_lanes: frozenset[str] = frozenset()
-        self._to_redrive: list[str] | None = None
+        self._parked_lanes: set[str] = set()
+        self._to_redrive: deque[str] | None = None
+        # How many of the next changes are steps of their own, to find the one whose step cannot be committed.
+        self._alone = 0
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be something to do."""
         self._source.watch(event)
 
     def run_once(self) -> float | None:
-        """Take one step; how long (s) until the next is due, None where only an event can tell."""
+        """Take a step with parked changes and one with new ones; 0 as long as there are any, None else."""
         if self._position is None:
+            self._parked_lanes = set(self._sink.parked_lanes(self._consumer))
             self._position = self._sink.position(self._consumer)
-            self._parked_lanes = self._sink.parked_lanes(self._consumer)
         if self._to_redrive is None:
-            self._to_redrive = sorted(self._parked_lanes)
-        if self._to_redrive:
-            self._redrive(self._to_redrive.pop(), self._position)
-            return 0.0
-        batch = self._source.read(self._position, BATCH_CHANGES_MAX)
-        if not batch:
-            return None
-        step, parked_lanes = self._plan(self._position, batch)
-        try:
-            self._sink.commit(step)
-        except BaseException:
-            # Whether it became durable is for the sink to say.
-            self._position = None
-            raise
-        self._position, self._parked_lanes = step.after, parked_lanes
-        return 0.0
+            self._to_redrive = deque(sorted(self._parked_lanes))
+        redriven = self._redrive(self._position, self._to_redrive)
+        advanced = self._advance(self._position)
+        return 0.0 if redriven or advanced else None
 
-    def _redrive(self, lane: str, position: int) -> None:
-        """Run a parked lane's changes in order, as far as they go."""
-        while parked := self._sink.parked(self._consumer, lane, BATCH_CHANGES_MAX):
-            placements: list[Placement] = []
-            released: list[ParkedChange] = []
-            failed: ParkedChange | None = None
-            for each in parked:
+    def _advance(self, position: int) -> bool:
+        """Take a step with new changes; False where there are none."""
+        draft = self._draft(position)
+        waiting = deque(self._source.read(position, limit=draft.changes_max, bytes_max=BATCH_BYTES_MAX))
+        if not waiting:
+            return False
+        while waiting and draft.has_room:
+            each = waiting.popleft()  # and forget it, with the images that were decoded for its routes
+            follows = each.lane in self._parked_lanes or each.lane in draft.parked_lanes
+            placed = None if follows else self._place(each.lane, each.change)
+            draft.position = each.position
+            draft.add(each, placed)
+        self._commit(position, draft)
+        return True
+
+    def _redrive(self, position: int, lanes: deque[str]) -> bool:
+        """Take a step with parked changes of some of `lanes`, each as far as it goes; False where there are none."""
+        if not lanes:
+            return False
+        draft = self._draft(position)
+        tried = 0
+        for lane in lanes:
+            if not draft.has_room or not self._redrive_lane(draft, lane):
+                break
+            tried += 1
+        if draft.changes and not self._commit(position, draft):
+            return True
+        while lanes and (tried > 0 or lanes[0] in draft.parked_lanes):
+            lane = lanes.popleft()
+            tried -= 1
+            if lane not in draft.parked_lanes:
+                self._parked_lanes.discard(lane)
+                self._telemetry.lane_released(self._consumer, lane)
+        return True
+
+    def _redrive_lane(self, draft: _Draft, lane: str) -> bool:
+        """Run a parked lane's changes until none is left or one fails; False where the draft is full before."""
+        after = 0
+        while draft.has_room:
+            page = self._sink.parked(
+                self._consumer, lane, after=after, limit=_PARKED_CHANGES_READ, bytes_max=_PARKED_BYTES_READ
+            )
+            if not page:
+                return True
+            for each in page:
+                if not draft.has_room:
+                    return False
                 placed = self._place(lane, each.change)
+                draft.add(each, placed)
+                draft.bytes += each.change.size_bytes
                 if isinstance(placed, Park):
-                    failed = replace(each, error=placed.reason)
-                    break
-                placements.extend(placed)
-                released.append(each)
-            again = [] if failed is None else [failed]
-            self._sink.commit(Step(self._consumer, position, position, placements, again, released))
-            if failed is not None:
-                self._telemetry.lane_parked(self._consumer, lane, str(failed.error))
-                return
-        self._parked_lanes -= {lane}
-        self._telemetry.lane_released(self._consumer, lane)
+                    return True
+                draft.released.append(each)
+                after = each.position
+        return False
 
-    def _plan(self, before: int, batch: Sequence[ReadChange]) -> tuple[Step, frozenset[str]]:
-        placements: list[Placement] = []
-        parked: list[ParkedChange] = []
-        parked_lanes = self._parked_lanes
-        for each in batch:
-            if each.lane in parked_lanes:
-                parked.append(ParkedChange(each.position, each.lane, each.change, None))
-                continue
-            placed = self._place(each.lane, each.change)
-            if isinstance(placed, Park):
-                parked.append(ParkedChange(each.position, each.lane, each.change, placed.reason))
-                parked_lanes |= {each.lane}
-                self._telemetry.lane_parked(self._consumer, each.lane, placed.reason)
-            else:
-                placements.extend(placed)
-        return Step(self._consumer, before, batch[-1].position, placements, parked), parked_lanes
+    def _draft(self, position: int) -> _Draft:
+        return _Draft(position, 1 if self._alone else BATCH_CHANGES_MAX)
+
+    def _commit(self, before: int, draft: _Draft) -> bool:
+        """Make the draft happen; False where its changes are to be taken again, one by one."""
+        self._position = None  # should this fail, it is for the sink to say what became durable
+        try:
+            self._sink.commit(draft.step(self._consumer, before))
+        except (StorageError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the fault of one change, behind which its lane alone must wait
+            if draft.changes > 1:
+                self._alone, self._position = draft.changes, before
+                return False
+            draft.refuse_only(f"its effects cannot be committed: {reason_of(error)}")
+            self._sink.commit(draft.step(self._consumer, before))
+        self._alone = max(0, self._alone - draft.changes)
+        self._position = draft.position
+        self._parked_lanes |= draft.parked_lanes
+        for each in draft.parked:
+            if each.error is not None:
+                self._telemetry.lane_parked(self._consumer, each.lane, each.error)
+        return True
 
     def _place(self, lane: str, change: Change) -> list[Placement] | Park:
         try:

@@ -38,18 +38,25 @@ class EmbeddedSteps:
     def parked_lanes(self, consumer: str) -> frozenset[str]:
         """The lanes that are parked for the consumer."""
         with self._environment.read() as transaction:
-            return frozenset(each.lane for each in ledger.parked(transaction, consumer))
+            return frozenset(ledger.parked_lanes(transaction, consumer))
 
-    def parked(self, consumer: str, lane: str, limit: int) -> Sequence[ParkedChange]:
-        """The first parked changes of a lane, in order, at most `limit`."""
+    def parked(self, consumer: str, lane: str, *, after: int, limit: int, bytes_max: int) -> Sequence[ParkedChange]:
+        """A lane's parked changes after a position, in order, at most `limit`, of `bytes_max` bytes in all.
+
+        One change is given whatever its size; none only where there is none.
+        """
+        page: list[ParkedChange] = []
         with self._environment.read() as transaction:
-            return [
-                ParkedChange(each.position, each.lane, from_streams_record(each.change, table=consumer), each.error)
-                for each in islice(ledger.parked(transaction, consumer, lane), limit)
-            ]
+            for each in islice(ledger.parked(transaction, consumer, lane, after=after), limit):
+                change = from_streams_record(each.change, table=consumer)
+                bytes_max -= change.size_bytes
+                if page and bytes_max < 0:
+                    break
+                page.append(ParkedChange(each.position, each.lane, change, each.error))
+        return page
 
     def commit(self, step: Step) -> None:
-        """Make the step happen, in one transaction."""
+        """Make the step happen, in one transaction. Raises StorageError; anything else is the step's own fault."""
 
         def operation(transaction: WriteTransaction) -> None:
             ledger.advance_position(transaction, step.consumer, step.before, step.after)

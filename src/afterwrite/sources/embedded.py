@@ -23,12 +23,15 @@ class EmbeddedSource:
         self._stream = table.stream
         self._partition_key = table.schema.partition_key
 
-    def read(self, after: int, limit: int) -> Sequence[ReadChange]:
-        """The changes after a position, at most `limit`; empty where there are none yet."""
+    def read(self, after: int, *, limit: int, bytes_max: int) -> Sequence[ReadChange]:
+        """The changes after a position, at most `limit`, of `bytes_max` bytes in all; empty where there are none yet.
+
+        One change is given whatever its size.
+        """
         with self._environment.read() as transaction:
             return [
                 ReadChange(position, lane_of(change, self._partition_key), change)
-                for position, change in change_log.read(transaction, self._stream, after, limit)
+                for position, change in change_log.read(transaction, self._stream, after, limit, bytes_max=bytes_max)
             ]
 
     def watch(self, event: threading.Event) -> None:

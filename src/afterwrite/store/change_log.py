@@ -128,12 +128,22 @@ def decode(stream: Stream, position: int, value: bytes) -> Change:
 
 
 def read(
-    transaction: ReadTransaction, stream: Stream, after: int, limit: int | None = None
+    transaction: ReadTransaction,
+    stream: Stream,
+    after: int,
+    limit: int | None = None,
+    *,
+    bytes_max: int | None = None,
 ) -> Iterator[tuple[int, Change]]:
-    """The changes after a position, oldest first, each with its position."""
+    """The changes after a position, oldest first, each with its position.
+
+    At most `limit`, of `bytes_max` bytes as they are stored; one is given whatever its size.
+    """
     low = U32.pack(stream.number) + U64.pack(after + 1)
+    taken_bytes = 0
     for count, (key, value) in enumerate(transaction.scan("changes", low, span(stream.number)[1])):
-        if count == limit:
+        taken_bytes += len(value)
+        if count == limit or (bytes_max is not None and count and taken_bytes > bytes_max):
             return
         position = U64.unpack_from(key, 4)[0]
         yield position, decode(stream, position, value)

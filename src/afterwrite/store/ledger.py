@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from afterwrite.core import json_text
-from afterwrite.core.lanes import digest
+from afterwrite.core.lanes import DIGEST_BYTES, digest
 from afterwrite.errors import StorageError
 from afterwrite.store import timeline
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
@@ -155,22 +155,36 @@ def park(
     transaction.put("parked", key, json_text.dumps(fields))
 
 
-def parked(transaction: ReadTransaction, consumer: str, lane: str | None = None) -> Iterator[Parked]:
-    """The parked changes of a consumer, lane by lane, each lane in order."""
+def parked(transaction: ReadTransaction, consumer: str, lane: str | None = None, *, after: int = 0) -> Iterator[Parked]:
+    """The parked changes of a consumer, lane by lane, each lane in order; of one `lane`, those after a position."""
     number = number_of(transaction, "parked", consumer)
     if number is None:
         return
     low, high = span(number)
     if lane is not None:
-        low, high = low + digest(lane), low + digest(lane) + b"\xff" * 9
+        lane_start = low + digest(lane)
+        low, high = lane_start + U64.pack(after + 1), lane_start + b"\xff" * 9
     for _, value in transaction.scan("parked", low, high):
         yield Parked(**orjson.loads(value))
 
 
+def parked_lanes(transaction: ReadTransaction, consumer: str) -> Iterator[str]:
+    """The lanes with parked changes. Costs a step a lane."""
+    number = number_of(transaction, "parked", consumer)
+    if number is None:
+        return
+    low, high = span(number)
+    while (found := transaction.first("parked", low, high)) is not None:
+        key, value = found
+        yield Parked(**orjson.loads(value)).lane
+        low = key[: U32.size + DIGEST_BYTES] + b"\xff" * 9
+
+
 def unpark(transaction: WriteTransaction, consumer: str, lane: str, position: int) -> None:
-    """Forget a parked change, because it has run."""
+    """Forget a parked change, because it has run. Raises StorageError where it is not parked."""
     number = ensure_number(transaction, "parked", consumer)
-    transaction.delete("parked", U32.pack(number) + digest(lane) + U64.pack(position))
+    if not transaction.delete("parked", U32.pack(number) + digest(lane) + U64.pack(position)):
+        raise StorageError(f"expected a parked change of the lane {lane} at position {position}, found none")
 
 
 def parked_consumers(transaction: ReadTransaction) -> list[str]:
