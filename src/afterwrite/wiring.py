@@ -24,6 +24,7 @@ from afterwrite.engine.delivery import Dispatcher, Invocable
 from afterwrite.engine.flushing import Flushing
 from afterwrite.engine.loops import Loop, Work
 from afterwrite.engine.pipeline import Pipeline
+from afterwrite.engine.route_watch import RouteWatch
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.engine.upkeep import Upkeep
 from afterwrite.errors import AfterwriteError, DeclarationError
@@ -158,10 +159,11 @@ class Engine:
         app, environment = self._app, self._environment
         fan_out = FanOut(app, identity)
         steps = EmbeddedSteps(environment, fan_out, identity)
-        works: list[Work] = []
+        pipelines: list[Pipeline] = []
         for table in _routed(app):
             source = EmbeddedSource(environment, environment.state["catalog"][table.name])
-            works.append(Pipeline(table.name, source, table.router(), steps, self._telemetry))
+            pipelines.append(Pipeline(table.name, source, table.router(), steps, self._telemetry))
+        works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
         self._dispatchers = [self._dispatcher(function) for function in app.functions]
         works.extend(self._dispatchers)
         works.extend(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +15,8 @@ from afterwrite.core.effects import StampedEffect
 from afterwrite.core.placements import Placement, ToQueue
 from afterwrite.core.ports import ParkedChange, Step
 from afterwrite.engine.pipeline import BATCH_BYTES_MAX, BATCH_CHANGES_MAX, Pipeline
+from afterwrite.engine.route_watch import RouteWatch
+from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageFull
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.store import ledger
@@ -21,6 +24,7 @@ from afterwrite.store.environment import Environment
 from embedded import Parts
 
 TOO_LONG_MS = 1 << 70
+BOUND_S = 20.0
 
 
 class Killed(BaseException):
@@ -317,6 +321,42 @@ def test_a_parked_change_runs_once_though_two_pipelines_try(shop: Shop) -> None:
 
 def stamped(shop: Shop) -> StampedEffect:
     return StampedEffect("id/route/0", "things/a", 0, shop.out.send("x"))
+
+
+class Gate:
+    """Routes that wait until they are let through."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.entered, self.open = threading.Event(), threading.Event()
+
+        @shop.things.on(new={"say": "wait"})
+        def slow(change: Change) -> Any:
+            self.entered.set()
+            assert self.open.wait(BOUND_S)
+
+
+def test_a_route_that_runs_long_is_named_with_its_lane(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    gate, now_s = Gate(shop), [100.0]
+    shop.write("a:1", "k:1:wait", "b:1")
+    pipeline = shop.pipeline()
+    watch = RouteWatch([pipeline], Telemetry(), now_s=lambda: now_s[0])
+    assert watch.run_once() == 1.0
+    thread = threading.Thread(target=run, args=(pipeline,))
+    thread.start()
+    try:
+        assert gate.entered.wait(BOUND_S)
+        for now_s[0] in (101.0, 105.5, 106.0, 107.0, 110.0, 111.0, 112.0):
+            watch.run_once()
+    finally:
+        gate.open.set()
+        thread.join(BOUND_S)
+    now_s[0] = 200.0
+    watch.run_once()
+    said = [record.__dict__["fields"] for record in caplog.records if record.message == "route runs long"]
+    assert said == [
+        {"pipeline": "pipeline-things", "route": "slow", "lane": "things/k", "seconds": seconds} for seconds in (5, 10)
+    ]
+    assert sorted(shop.sent()) == ["a:1", "b:1", "k:1wait"]
 
 
 def test_a_lanes_parked_changes_are_read_in_pages(shop: Shop) -> None:

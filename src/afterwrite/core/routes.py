@@ -76,9 +76,10 @@ class RouteFailed(Exception):
 
 
 class Router:
-    """The routes of one table, compiled."""
+    """The routes of one table, compiled. `running` names the route that was called last, for those who watch."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
+        self.running: str | None = None
         names = [route.name for route in routes]
         for name in names:
             if names.count(name) > 1:
@@ -94,6 +95,7 @@ class Router:
             try:
                 if not admits(change):
                     continue
+                self.running = name
                 effects = _effects(name, handler(change))
             except RouteFailed:
                 raise

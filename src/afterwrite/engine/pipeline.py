@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
-from afterwrite.core.changes import Change
 from afterwrite.core.outcomes import Park, reason_of
 from afterwrite.core.placements import Placement
 from afterwrite.core.ports import ChangeSource, ParkedChange, ReadChange, Step, StepSink
@@ -21,6 +21,8 @@ BATCH_BYTES_MAX = 8 << 20
 _PARKED_CHANGES_READ = 100
 _PARKED_BYTES_READ = 1 << 20
 
+InHand: TypeAlias = ReadChange | ParkedChange
+
 
 @dataclass(slots=True)
 class _Draft:
@@ -28,7 +30,7 @@ class _Draft:
 
     position: int
     changes_max: int
-    last: ReadChange | ParkedChange = field(init=False)
+    last: InHand = field(init=False)
     changes: int = 0
     bytes: int = 0
     placements: list[Placement] = field(default_factory=list)
@@ -40,7 +42,7 @@ class _Draft:
     def has_room(self) -> bool:
         return self.changes < self.changes_max and self.bytes < BATCH_BYTES_MAX
 
-    def add(self, each: ReadChange | ParkedChange, placed: list[Placement] | Park | None) -> None:
+    def add(self, each: InHand, placed: list[Placement] | Park | None) -> None:
         """Add a change with what its routes led to, None for one whose lane is parked."""
         self.changes += 1
         self.last = each
@@ -59,7 +61,7 @@ class _Draft:
         self.placements, self.parked, self.released = [], [], []
         self._park(self.last, reason)
 
-    def _park(self, each: ReadChange | ParkedChange, error: str | None) -> None:
+    def _park(self, each: InHand, error: str | None) -> None:
         self.parked.append(ParkedChange(each.position, each.lane, each.change, error))
         self.parked_lanes.add(each.lane)
 
@@ -70,6 +72,7 @@ class Pipeline:
     A change whose route fails is parked with its lane; the lane's later changes are parked behind it, in order,
     and every other lane goes on. At the start every parked lane is tried once more, in order, as the route may have
     been mended; that happens in portions, each as large as a batch of new changes, and in turn with them.
+    `in_hand` is the change whose routes run at the moment, for other threads to look at.
     """
 
     def __init__(
@@ -86,6 +89,12 @@ class Pipeline:
         self._to_redrive: deque[str] | None = None
         # How many of the next changes are steps of their own, to find the one whose step cannot be committed.
         self._alone = 0
+        self.in_hand: InHand | None = None
+
+    @property
+    def route(self) -> str | None:
+        """The route that was called last."""
+        return self._router.running
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be something to do."""
@@ -105,13 +114,15 @@ class Pipeline:
     def _advance(self, position: int) -> bool:
         """Take a step with new changes; False where there are none."""
         draft = self._draft(position)
-        waiting = deque(self._source.read(position, limit=draft.changes_max, bytes_max=BATCH_BYTES_MAX))
+        waiting: deque[ReadChange] = deque(
+            self._source.read(position, limit=draft.changes_max, bytes_max=BATCH_BYTES_MAX)
+        )
         if not waiting:
             return False
         while waiting and draft.has_room:
             each = waiting.popleft()  # and forget it, with the images that were decoded for its routes
             follows = each.lane in self._parked_lanes or each.lane in draft.parked_lanes
-            placed = None if follows else self._place(each.lane, each.change)
+            placed = None if follows else self._place(each)
             draft.position = each.position
             draft.add(each, placed)
         self._commit(position, draft)
@@ -149,7 +160,7 @@ class Pipeline:
             for each in page:
                 if not draft.has_room:
                     return False
-                placed = self._place(lane, each.change)
+                placed = self._place(each)
                 draft.add(each, placed)
                 draft.bytes += each.change.size_bytes
                 if isinstance(placed, Park):
@@ -182,11 +193,14 @@ class Pipeline:
                 self._telemetry.lane_parked(self._consumer, each.lane, each.error)
         return True
 
-    def _place(self, lane: str, change: Change) -> list[Placement] | Park:
+    def _place(self, each: InHand) -> list[Placement] | Park:
+        self.in_hand = each
         try:
-            effects = self._router.plan(change, lane)
+            effects = self._router.plan(each.change, each.lane)
         except RouteFailed as failed:
             return Park(f"RouteFailed: {failed}")
+        finally:
+            self.in_hand = None
         placements: list[Placement] = []
         for effect in effects:
             try:

@@ -19,6 +19,10 @@ class Telemetry:
         """A parked lane's changes have all run; it goes on."""
         _LOG.info("lane released", extra={"fields": {"consumer": consumer, "lane": lane}})
 
+    def route_runs_long(self, pipeline: str, route: str | None, lane: str, seconds: float) -> None:
+        """A route has not returned yet; every lane of its table waits."""
+        self._warn("route runs long", pipeline=pipeline, route=route, lane=lane, seconds=round(seconds))
+
     def invocation_failed(self, function: str, message_id: str, attempt: int, reason: str) -> None:
         """An attempt failed and is tried again."""
         self._warn("invocation failed", function=function, message_id=message_id, attempt=attempt, reason=reason)
