@@ -41,7 +41,7 @@ from afterwrite.store.verification import verify
 MANIFEST_NAME: Final = "backup.json"
 _FORMAT: Final = "afterwrite backup 1"
 _PARTIAL_SUFFIX: Final = ".partial"
-_LAKE_FILE: Final = re.compile(r".+-(\d{20})-(\d{20})\.parquet")
+_LAKE_FILE: Final = re.compile(r".+-(\d{20})-(\d{20})\.(?:parquet|jsonl)")
 _READ_BYTES: Final = 1 << 20
 
 
@@ -163,7 +163,7 @@ def _copy_store(source: Path, target: Path, environment: Environment | None) -> 
 def _copy_lake(transaction: ReadTransaction, source: Path, target: Path) -> None:
     for stream in sorted(path for path in source.glob("*") if path.is_dir()):
         waiting_from = buffers.first_waiting(transaction, lake_buffer(stream.name))
-        for path in sorted(stream.glob("*/*/*.parquet")):
+        for path in sorted([*stream.glob("*/*/*.parquet"), *stream.glob("_failed/*.jsonl")]):
             named = _LAKE_FILE.fullmatch(path.name)
             if named is not None and int(named[2]) < waiting_from:
                 copied = target / path.relative_to(source)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
 import pytest
 
 from afterwrite import App
@@ -253,3 +254,25 @@ def test_a_log_drops_what_it_need_not_retain(environment: Environment, tmp_path:
     kept = Audit().ids(environment, tmp_path)
     assert kept[-1] == "day3"
     assert "day0" not in kept
+
+
+def test_a_record_that_the_lake_cannot_hold_is_kept_beside_it_and_holds_nobody_up(
+    environment: Environment, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake_kind = Lake()
+    sink = lake_kind.open(environment, tmp_path)
+    texts = [b'{"n":1}', b'{"n":1E400}', b"[1,2]", b'{"n":', b'{"n":2}']
+    records = [NewRecord(f"id{number}", START_MS, text) for number, text in enumerate(texts)]
+    environment.write(partial(buffers.add, buffer=lake_kind.buffer, records=records))
+    assert flush_all(sink) == 5
+    assert [(row["id"], row["n"]) for row in lake.read(tmp_path / "lake", "facts")] == [("id0", 1), ("id4", 2)]
+    (path,) = tmp_path.glob("lake/facts/_failed/*.jsonl")
+    kept = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    assert sorted((each["sequence"], each["id"], each["text"]) for each in kept) == [
+        (2, "id1", '{"n":1E400}'),
+        (3, "id2", "[1,2]"),
+        (4, "id3", '{"n":'),
+    ]
+    assert all(each["error"] for each in kept)
+    (logged,) = [each.__dict__["fields"] for each in caplog.records if each.levelname == "ERROR"]
+    assert (logged["stream"], logged["records"], logged["file"]) == ("facts", 3, str(path))

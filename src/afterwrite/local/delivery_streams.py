@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from afterwrite.app import DeliveryStream
 from afterwrite.core import json_text
+from afterwrite.errors import InvalidValue
 from afterwrite.local import lake
 from afterwrite.local.fan_out import lake_buffer
+from afterwrite.local.lake import FailedRecord, LakeRecord
 from afterwrite.store import buffers
-from afterwrite.store.buffers import Fill
+from afterwrite.store.buffers import Buffered, Fill
 from afterwrite.store.environment import Environment
 
+_LOG = logging.getLogger("afterwrite")
 _MIB = 1 << 20
 
 
@@ -67,13 +72,39 @@ class LakeSink:
         first, last = plan
         self._environment.write(lambda transaction: buffers.set_plan(transaction, self._buffer, first, last))
         with self._environment.read() as transaction:
-            records = [
-                lake.LakeRecord(each.sequence, each.at_ms, each.id, json_text.loads_exactly(each.text))
-                for each in buffers.read_range(transaction, self._buffer, first, last)
-            ]
-        lake.write_batch(self._directory, self._stream.name, first, last, records)
+            buffered = buffers.read_range(transaction, self._buffer, first, last)
+        self._write(first, last, buffered)
         return self._environment.write(lambda transaction: buffers.remove_through(transaction, self._buffer, last))
+
+    def _write(self, first: int, last: int, buffered: Sequence[Buffered]) -> None:
+        """Write the files of a range; a record that they cannot hold is kept beside them, and holds nobody up."""
+        records: list[LakeRecord] = []
+        failed: list[FailedRecord] = []
+        for each in buffered:
+            try:
+                data = json_text.loads_exactly(each.text)
+            except ValueError as error:
+                failed.append(_failed(each, str(error)))
+            else:
+                records.append(LakeRecord(each.sequence, each.at_ms, each.id, data))
+        try:
+            lake.write_batch(self._directory, self._stream.name, first, last, records)
+        except InvalidValue as error:
+            refusals = {each.sequence: reason for each in records if (reason := lake.refusal_of(each)) is not None}
+            # Where each alone would do, but not all together, none is written.
+            refusals = refusals or dict.fromkeys((each.sequence for each in records), str(error))
+            failed += [_failed(each, refusals[each.sequence]) for each in buffered if each.sequence in refusals]
+            records = [each for each in records if each.sequence not in refusals]
+            lake.write_batch(self._directory, self._stream.name, first, last, records)
+        if failed:
+            path = lake.write_failed(self._directory, self._stream.name, first, last, failed)
+            fields = {"stream": self._stream.name, "records": len(failed), "file": str(path), "error": failed[0].error}
+            _LOG.error("records that the lake cannot hold", extra={"fields": fields})
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever the buffer may have to be flushed earlier."""
         self._environment.signals.watch([buffers.signal(self._buffer)], event)
+
+
+def _failed(each: Buffered, error: str) -> FailedRecord:
+    return FailedRecord(each.sequence, each.at_ms, each.id, each.text.decode(errors="backslashreplace"), error)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import chain
@@ -59,6 +59,17 @@ class LakeRecord:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class FailedRecord:
+    """A record that no Parquet file can hold: the same, with its JSON text and what is wrong with it."""
+
+    sequence: int
+    at_ms: int
+    id: str
+    text: str
+    error: str
+
+
 def write_batch(directory: Path, stream: str, first: int, last: int, records: Sequence[LakeRecord]) -> list[Path]:
     """Write the records numbered `first` to `last` and return the files, one an hour, durable and whole.
 
@@ -75,20 +86,46 @@ def write_batch(directory: Path, stream: str, first: int, last: int, records: Se
     for hour, group in sorted(hours.items()):
         content = _parquet(group)
         partition = _partition(directory / stream, hour)
-        with storage_errors(directory):
-            create_directory(partition)
-            write_file(partition / name, content)
-            # Up to the top: an earlier run may have been killed between making a directory and syncing it.
-            for made in (partition, partition.parent, directory / stream, directory):
-                sync_directory(made)
+        _write_durably(directory, partition / name, content)
         paths.append(partition / name)
     return paths
+
+
+def write_failed(directory: Path, stream: str, first: int, last: int, failed: Sequence[FailedRecord]) -> Path:
+    """Keep the records of a batch that no Parquet file can hold as JSON lines, durable and whole.
+
+    Raises StorageFull and StorageError; the call may then be repeated.
+    """
+    lines = [json_bytes(asdict(each)) for each in failed]
+    path = directory / stream / "_failed" / f"{stream}-{first:020d}-{last:020d}.jsonl"
+    _write_durably(directory, path, b"\n".join(lines) + b"\n")
+    return path
+
+
+def refusal_of(record: LakeRecord) -> str | None:
+    """Why no Parquet file can hold the record, None where one can."""
+    try:
+        _parquet([record])
+    except InvalidValue as error:
+        return str(error)
+    return None
+
+
+def _write_durably(directory: Path, path: Path, content: bytes | memoryview) -> None:
+    with storage_errors(directory):
+        create_directory(path.parent)
+        write_file(path, content)
+        # Up to the top: an earlier run may have been killed between making a directory and syncing it.
+        for made in path.parents:
+            sync_directory(made)
+            if made == directory:
+                break
 
 
 def clean(directory: Path) -> int:
     """Remove the temporary files that a crash left below `directory`; how many there were."""
     with storage_errors(directory):
-        stale = list(directory.glob(f"**/.*.parquet{TEMPORARY_SUFFIX}"))
+        stale = list(directory.glob(f"**/.*{TEMPORARY_SUFFIX}"))
         for path in stale:
             path.unlink()
     return len(stale)
@@ -121,10 +158,13 @@ def _parquet(records: Sequence[LakeRecord]) -> memoryview:
         "at": pa.array([record.at_ms for record in records], pa.int64()).cast(_AT_TYPE),
     }
     rows = [record.data for record in records]
-    for field in dict.fromkeys(chain.from_iterable(rows)):
-        columns[column_name(field)] = _column(field, [row.get(field) for row in rows])
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns), sink, compression="zstd", store_schema=False)
+    try:
+        for field in dict.fromkeys(chain.from_iterable(rows)):
+            columns[column_name(field)] = _column(field, [row.get(field) for row in rows])
+        pq.write_table(pa.table(columns), sink, compression="zstd", store_schema=False)
+    except (pa.ArrowException, ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        raise InvalidValue(f"expected records that Parquet can hold, got: {type(error).__name__}: {error}") from error
     return memoryview(sink.getvalue())
 
 
