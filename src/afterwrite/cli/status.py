@@ -118,8 +118,8 @@ def _stuck(found: Status) -> Iterator[Concern]:
     for each in found.queues:
         if each.stuck_threads and found.engine is not None:
             yield Concern(
-                f"{count_text(each.stuck_threads, 'attempt')} of the function {each.function} hanging past the timeout; "
-                "a lane with two waits for them, and with 32 the function does",
+                f"{count_text(each.stuck_threads, 'attempt')} of the function {each.function} hanging past the "
+                "timeout: a lane with two waits for them, and with 32 the function does",
                 "find what the function waits for without a timeout of its own; restarting the engine ends them",
             )
 
