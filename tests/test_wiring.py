@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from afterwrite import App, Change, Context, DeclarationError
+from afterwrite import App, Change, Context, DeclarationError, wiring
 from afterwrite.config import Settings
-from afterwrite.errors import AfterwriteError, DataDirectoryInUse
+from afterwrite.errors import AfterwriteError, DataDirectoryInUse, StorageError
+from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.wiring import Engine
 from engine_process import wait_until
 
@@ -56,6 +57,70 @@ def test_one_engine_a_directory_and_one_an_address(tmp_path: Path) -> None:
         host, port = engine.address
         with pytest.raises(AfterwriteError, match="cannot listen"):
             Engine(app_with(), Settings(tmp_path / "other", host, port)).start()
+        assert not (tmp_path / "other").exists()
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_engines_that_stop_or_do_not_start_keep_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = app_with()
+    app.audit_log("trail")
+    with start(app, tmp_path):
+        pass
+    before = descriptors()
+    with start(app, tmp_path) as engine:
+        address = engine.address
+        with pytest.raises(AfterwriteError, match="cannot listen"):
+            Engine(app_with(), Settings(tmp_path / "other", *address)).start()
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryLock, "describe", fail)
+        with pytest.raises(OSError, match="no space"):
+            start(app, tmp_path).start()
+    assert descriptors() == before
+    assert not [thread for thread in threading.enumerate() if thread.name in ("server", "writer", "upkeep")]
+
+
+def fail(*_: Any) -> None:
+    raise OSError("no space")
+
+
+def test_an_engine_stops_though_a_route_never_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wiring, "_LOOPS_S_MAX", 0.2)
+    app = App("hangs")
+    things = app.table("things", partition_key="pk")
+    entered, let_go = threading.Event(), threading.Event()
+
+    @things.on()
+    def hang(change: Change) -> None:
+        entered.set()
+        let_go.wait(20)
+
+    engine = start(app, tmp_path)
+    engine.start()
+    try:
+        engine.services.table("things").put({"pk": "p"})
+        assert entered.wait(20)
+        engine.stop()
+        assert not let_go.is_set()
+        assert DataDirectory(tmp_path / "data").holder() is None
+    finally:
+        let_go.set()
+
+
+@pytest.mark.parametrize("taken", [".", "store/data.mdb", "engine.lock"])
+def test_nothing_is_acknowledged_once_the_directory_is_gone(tmp_path: Path, taken: str) -> None:
+    with start(app_with(), tmp_path) as engine:
+        table = engine.services.table("things")
+        table.put({"pk": "before"})
+        path = tmp_path / "data" / taken
+        path.rename(tmp_path / "elsewhere")
+        with pytest.raises(StorageError, match="moved or deleted"):
+            table.put({"pk": "gone"})
+        (tmp_path / "elsewhere").rename(path)
+        table.put({"pk": "back"})
+        assert table.get({"pk": "gone"}) is None
 
 
 def test_closing_a_reader_of_the_engine_leaves_the_engine_open(tmp_path: Path) -> None:

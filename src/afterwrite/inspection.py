@@ -21,6 +21,7 @@ from afterwrite.local.audit_files import AuditHead
 from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
+from afterwrite.local.work_queues import stuck_note
 from afterwrite.store import archive, buffers, change_log, ledger, queues, tables
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
@@ -46,6 +47,7 @@ class QueueStatus:
     """What a queue holds; `function` consumes it, None where nobody in the engine does.
 
     One that is not `declared` belongs to no queue or function of the app as it is now: what it holds waits.
+    `stuck_threads` are attempts of the function that run past their timeout.
     """
 
     name: str
@@ -55,6 +57,7 @@ class QueueStatus:
     in_flight: int
     dead_letters: int
     declared: bool = True
+    stuck_threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +290,8 @@ def _queue(
 ) -> QueueStatus:
     waiting, in_flight = _depths(transaction, name, now_ms)
     dead = queues.depth(transaction, dead_letter_queue)
-    return QueueStatus(name, function, dead_letter_queue, waiting, in_flight, dead, declared)
+    stuck = 0 if function is None else ledger.note(transaction, stuck_note(function)) or 0
+    return QueueStatus(name, function, dead_letter_queue, waiting, in_flight, dead, declared, stuck)
 
 
 def _buffer(transaction: ReadTransaction, name: str, now_ms: int) -> BufferStatus:

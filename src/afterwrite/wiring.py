@@ -8,11 +8,12 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import uvloop
 
@@ -35,14 +36,14 @@ from afterwrite.local.fan_out import FanOut
 from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.replays import ReplayWork
 from afterwrite.local.steps import EmbeddedSteps
-from afterwrite.local.work_queues import FunctionQueue
+from afterwrite.local.work_queues import FunctionQueue, Trials
 from afterwrite.server import in_process
 from afterwrite.server.administration import AdministrationService
 from afterwrite.server.aws_json import AwsJson, Service
 from afterwrite.server.dynamodb import DynamoDBService
 from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.eventbridge import EventBridgeService
-from afterwrite.server.http import HttpServer
+from afterwrite.server.http import Handler, HttpServer, Request, Respond
 from afterwrite.server.kinesis import KinesisService
 from afterwrite.sources.embedded import EmbeddedSource
 from afterwrite.store import ledger, streams, tables, upkeep
@@ -61,13 +62,12 @@ _SWITCH_INTERVAL_S = 0.0005
 _START_TIMEOUT_S = 30.0
 # Functions that run when the engine stops may take this long to end; else they run again at the next start.
 _FINISH_S_MAX = 10.0
+# So may the loops. A route that never returns must not keep the engine from stopping.
+_LOOPS_S_MAX = 5.0
+_SERVER_STOP_S_MAX = 10.0
+T = TypeVar("T")
 _NO_APP = "tables"
 _RELAXED_SYNC_INTERVAL_S = 1.0
-
-
-def now_ms() -> int:
-    """The time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 class Engine:
@@ -87,7 +87,10 @@ class Engine:
         self._telemetry = Telemetry()
         self._loops: list[Loop] = []
         self._dispatchers: list[Dispatcher] = []
+        self._sinks: list[AuditSink] = []
+        self._trials = Trials()
         self._server: _ServerThread | None = None
+        self._closing = ExitStack()
         self._address: tuple[str, int] | None = None
         self._running = False
 
@@ -101,20 +104,32 @@ class Engine:
     def start(self) -> None:
         """Open the data directory, listen, and run the app's flows."""
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        self._lock = DirectoryLock(self._directory)
-        try:
+        with ExitStack() as closing:
+            self._directory.refuse_if_held()
+            if self._settings.port is not None:
+                # Before the directory is made: an address that cannot be had leaves nothing behind.
+                self._server = _ServerThread(self._settings)
+                closing.callback(self._server.stop)
+                self._address = self._server.bind()
+            self._lock = DirectoryLock(self._directory)
+            closing.callback(self._lock.release)
             relaxed = self._settings.durability == "relaxed"
             self._environment = Environment(
                 self._directory.store, sync_interval_s=_RELAXED_SYNC_INTERVAL_S if relaxed else None
             )
-            try:
-                self._start()
-            except BaseException:
-                self._environment.close()
-                raise
-        except BaseException:
-            self._lock.release()
-            raise
+            closing.callback(self._environment.close)
+            self._environment.watch_file(self._directory.lock_file)
+            self._loops, self._dispatchers, self._sinks, self._trials = [], [], [], Trials()
+            closing.callback(self._stop_work)
+            self._start()
+            if self._server is not None:
+                self._server.serve(self._handler(self._server.run_soon))
+                closing.callback(self._server.stop)
+            self._lock.describe(self._description())
+            for loop in self._loops:
+                loop.start()
+            self._closing = closing.pop_all()
+        self._running = True
 
     def _start(self) -> None:
         environment, identity = self._environment, self._settings.identity
@@ -135,22 +150,20 @@ class Engine:
         self._wire_services = self._services(operations)
         works = [*self._works(identity), Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry)]
         self._loops = [Loop(work, self._telemetry) for work in works]
-        if self._settings.port is not None:
-            self._server = _ServerThread(environment, self._wire_services, self._settings)
-            self._address = self._server.start()
+        if self._address is not None:
             operations.listens_at(*self._address)
-        self._lock.describe(self._description())
-        for loop in self._loops:
-            loop.start()
-        self._running = True
+
+    def _handler(self, run_soon: Callable[[Callable[[], None]], None]) -> Handler:
+        credentials = self._settings.credentials
+        return AwsJson(self._environment, self._wire_services, run_soon, credentials=credentials).handle
 
     def _services(self, operations: Operations) -> list[Service]:
         archives = {bus.name for bus in self._app.buses if bus.archive_days is not None}
         identity = self._settings.identity
         return [
             DynamoDBService(operations),
-            DynamoDBStreamsService(identity, now_ms),
-            KinesisService(identity, now_ms),
+            DynamoDBStreamsService(identity, self._environment.now_ms),
+            KinesisService(identity, self._environment.now_ms),
             EventBridgeService(archives, identity),
             AdministrationService(),
         ]
@@ -167,12 +180,13 @@ class Engine:
         self._dispatchers = [self._dispatcher(function) for function in app.functions]
         works.extend(self._dispatchers)
         works.extend(
-            Flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake), now_ms)
+            Flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake), environment.now_ms)
             for stream in app.delivery_streams
         )
         for log in app.audit_logs:
             sink = AuditSink(environment, log, self._directory.audit / log.name)
-            works.append(Flushing(f"audit-{log.name}", sink, now_ms))
+            self._sinks.append(sink)
+            works.append(Flushing(f"audit-{log.name}", sink, environment.now_ms))
         works.append(ReplayWork(environment, fan_out))
         return works
 
@@ -188,10 +202,10 @@ class Engine:
     def _dispatcher(self, function: Function) -> Dispatcher:
         return Dispatcher(
             Invocable(function.name, function.handler, function.policy, function.timeout_s, function.concurrency),
-            FunctionQueue(self._environment, function),
+            FunctionQueue(self._environment, function, self._trials),
             self.services,
             self._telemetry,
-            now_ms=now_ms,
+            now_ms=self._environment.now_ms,
             jitter=random.random,
         )
 
@@ -218,15 +232,19 @@ class Engine:
     def stop(self) -> None:
         """Finish what is being done, write what waits in buffers' files later, and let the directory go."""
         self._running = False
-        if self._server is not None:
-            self._server.stop()
+        self._closing.close()
+
+    def _stop_work(self) -> None:
         for loop in self._loops:
-            loop.stop()
+            loop.ask_to_stop()
+        deadline_s = time.monotonic() + _LOOPS_S_MAX
+        ended = [loop.stop(wait_s=max(0.0, deadline_s - time.monotonic())) for loop in self._loops]
         deadline_s = time.monotonic() + _FINISH_S_MAX
         for dispatcher in self._dispatchers:
             dispatcher.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
-        self._environment.close()
-        self._lock.release()
+        if all(ended):  # else a file might be closed under the loop that still writes it
+            for sink in self._sinks:
+                sink.close()
 
     def __enter__(self) -> Engine:
         if not self._running:
@@ -258,51 +276,53 @@ def open_engine(
     return engine
 
 
-class _ServerThread:
-    """The HTTP server on an event loop in a thread of its own."""
+def _refuse(_request: Request, _respond: Respond) -> None:
+    raise AfterwriteError("the server does not serve yet")
 
-    def __init__(self, environment: Environment, services: list[Service], settings: Settings) -> None:
-        self._environment = environment
-        self._services = services
+
+class _ServerThread:
+    """The HTTP server on an event loop in a thread of its own. For one start."""
+
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._server = HttpServer(_refuse, host=settings.host, port=settings.port or 0)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
-        self._started = threading.Event()
-        self._failure: BaseException | None = None
-        self._address = (settings.host, settings.port or 0)
-
-    def start(self) -> tuple[str, int]:
         self._thread.start()
-        if not self._started.wait(_START_TIMEOUT_S):
-            raise AfterwriteError(f"the server did not start within {_START_TIMEOUT_S:g} s")
-        if self._failure is not None:
-            raise AfterwriteError(
-                f"cannot listen on {self._settings.host}:{self._settings.port} ({self._failure}): "
-                "choose another address with --listen, port 0 for a free one"
-            ) from self._failure
-        return self._address
+
+    def bind(self) -> tuple[str, int]:
+        """Take the address; nobody is answered yet. Raises AfterwriteError where it cannot be had."""
+        return self._await(self._server.bind())
+
+    def serve(self, handler: Handler) -> None:
+        """Listen, and answer by `handler`. Raises AfterwriteError where the address cannot be had."""
+        self._server.handler = handler
+        self._await(self._server.start())
 
     def stop(self) -> None:
+        """Answer what has arrived, and end the thread. May be called again."""
         if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result()
+            with suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(_SERVER_STOP_S_MAX)
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+            self._thread.join(_SERVER_STOP_S_MAX)
 
-    def _run_soon(self, action: Callable[[], None]) -> None:
+    def run_soon(self, action: Callable[[], None]) -> None:
+        """Run `action` on the server's thread; nothing where that has ended."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(action)
 
+    def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_TIMEOUT_S)
+        except OSError as error:
+            raise AfterwriteError(
+                f"cannot listen on {self._settings.host}:{self._settings.port} ({error}): "
+                "choose another address with --listen, port 0 for a free one"
+            ) from error
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        handler = AwsJson(self._environment, self._services, self._run_soon, credentials=self._settings.credentials)
-        self._server = HttpServer(handler.handle, host=self._settings.host, port=self._settings.port or 0)
-        try:
-            self._address = self._loop.run_until_complete(self._server.start())
-        except BaseException as error:  # noqa: BLE001 - handed to the starting thread
-            self._failure = error
-            return
-        finally:
-            self._started.set()
         self._loop.run_forever()
         self._loop.close()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -30,6 +31,11 @@ def test_what_is_late_parked_or_dead_needs_an_operator_and_nothing_else_does() -
     (parked,) = concerns(Status({}, [consumer(parked=2)], [], []), {"orders": {"orders/a": "KeyError"}})
     assert parked.why == "2 lanes of the table orders with 2 changes parked (orders/a: KeyError; …)"
 
+    hanging = replace(queue, stuck_threads=2)
+    (concern,) = concerns(Status({}, [], [hanging], []), {})
+    assert concern.why.startswith("2 attempts of the function send hanging past the timeout")
+    # They ended with the engine.
+    assert concerns(Status(None, [], [hanging], []), {}) == []
     dead = QueueStatus("mail", "send", "mail-dead-letters", waiting=0, in_flight=0, dead_letters=1)
     (letter,) = concerns(Status({}, [], [dead], []), {})
     assert letter.why == "1 dead letter of the queue mail"

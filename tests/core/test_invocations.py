@@ -62,11 +62,12 @@ def test_between_includes_both_ends() -> None:
 
 def test_a_context_knows_its_attempt_and_what_time_is_left() -> None:
     clock = Clock()
+    deadline_ms = clock.now_ms + 100
     context = Context(
         cast(Services, None),
         invocation_id="i",
         attempt=2,
-        deadline_ms=clock.now_ms + 100,
+        remaining_ms=lambda: deadline_ms - clock.now_ms,
         now_ms=lambda: clock.now_ms,
     )
     assert (context.invocation_id, context.attempt, context.now_ms) == ("i", 2, clock.now_ms)

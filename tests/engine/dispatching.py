@@ -14,7 +14,7 @@ from afterwrite.core.ports import WorkQueue
 from afterwrite.engine.delivery import Dispatcher, Invocable
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.local.native import NativeServices
-from afterwrite.local.work_queues import FunctionQueue
+from afterwrite.local.work_queues import FunctionQueue, Trials
 from afterwrite.store import ledger, queues
 from afterwrite.store.environment import Environment
 from afterwrite.store.ledger import Completion
@@ -35,6 +35,8 @@ class Dispatching:
         function: Function,
         *,
         wrap: Callable[[WorkQueue], WorkQueue] = lambda queue: queue,
+        trials: Trials | None = None,
+        monotonic_s: Callable[[], float] | None = None,
     ) -> None:
         self.environment = environment
         self.clock = clock
@@ -42,10 +44,11 @@ class Dispatching:
         self.wake = threading.Event()
         self.dispatcher = Dispatcher(
             Invocable(function.name, function.handler, function.policy, function.timeout_s, function.concurrency),
-            wrap(FunctionQueue(environment, function)),
+            wrap(FunctionQueue(environment, function, trials)),
             NativeServices(environment, Operations(Identity()), Path("/nonexistent")),
             Telemetry(),
             now_ms=lambda: clock.now_ms,
+            monotonic_s=monotonic_s or (lambda: clock.now_us / 1e6),
             jitter=lambda: 0.5,
         )
         self.dispatcher.watch(self.wake)

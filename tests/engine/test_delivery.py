@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +13,8 @@ from afterwrite.app import Function
 from afterwrite.core.ports import Delivery, Settled, WorkQueue
 from afterwrite.engine import delivery
 from afterwrite.errors import StorageFull
-from afterwrite.store import queues
+from afterwrite.local.work_queues import FunctionQueue, Trials, stuck_note
+from afterwrite.store import ledger, queues
 from afterwrite.store.environment import Environment
 from embedded import Clock
 from engine.dispatching import BOUND_S, Dispatching
@@ -27,9 +28,11 @@ def start(environment: Environment, clock: Clock) -> Iterator[Start]:
     """Start the dispatcher of a handler, declared with the options given."""
     started: list[Dispatching] = []
 
-    def start(handler: Handler, *, wrap: Any = lambda queue: queue, **options: Any) -> Dispatching:
+    def start(
+        handler: Handler, *, wrap: Any = lambda queue: queue, trials: Trials | None = None, **options: Any
+    ) -> Dispatching:
         function = App("a").function(**{"backoff_s": 1.0, **options})(handler)
-        started.append(Dispatching(environment, clock, function, wrap=wrap))
+        started.append(Dispatching(environment, clock, function, wrap=wrap, trials=trials))
         return started[-1]
 
     yield start
@@ -153,6 +156,33 @@ def returns_object(request: Any, context: Context) -> Any:
     return object()
 
 
+def test_a_result_is_kept_however_deep_it_is_nested(start: Start) -> None:
+    def nest(request: Any, context: Context) -> Any:
+        result: Any = []
+        for _ in range(253):
+            result = [result]
+        return result
+
+    work_queue = start(nest, retries=0)
+    work_queue.send("m1")
+    work_queue.settle()
+    done = work_queue.completion("m1")
+    assert done is not None
+    assert done.result == nest(None, cast(Context, None))
+
+
+def test_a_result_that_is_too_large_is_a_failed_attempt(start: Start) -> None:
+    work_queue = start(returns_much, retries=0)
+    work_queue.send("m1")
+    work_queue.settle()
+    (dead,) = work_queue.dead_letters()
+    assert "expected a result of at most 1048576 bytes, got 1048577" in (dead.attributes or {})["dead_letter_reason"]
+
+
+def returns_much(request: Any, context: Context) -> Any:
+    return "x" * (delivery.RESULT_BYTES_MAX - 1)
+
+
 def test_a_second_message_with_the_same_id_is_not_run(start: Start) -> None:
     ran: list[Any] = []
 
@@ -248,7 +278,9 @@ def test_an_attempt_past_its_timeout_is_failed_and_what_it_returns_later_is_igno
     clock.advance(s=2)
     work_queue.step()
     (dead,) = work_queue.dead_letters()
-    assert (dead.attributes or {})["dead_letter_reason"] == "timed out after 2 s"
+    assert (dead.attributes or {})["dead_letter_reason"] == (
+        "timed out after 2 s, beside another attempt of its lane that hangs"
+    )
     gate.open.set()
     work_queue.send("m2")
     work_queue.settle()
@@ -279,6 +311,118 @@ def test_stuck_threads_are_bounded_and_their_return_lets_work_go_on(
         work_queue.wake.clear()
         work_queue.step()
     assert [request for request, _ in gate.ran[2:]] in ([2, 3], [3, 2])
+
+
+def test_a_lane_whose_attempts_hang_waits_and_the_others_go_on(
+    start: Start, gate: Gate, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def work(request: Any, context: Context) -> None:
+        if request.startswith("bad"):
+            gate(request, context)
+        else:
+            ran.append(request)
+
+    ran: list[str] = []
+    work_queue = start(work, retries=5, timeout_s=1, concurrency=1, backoff_s=0)
+    for name in ("bad1", "bad2", "then"):
+        work_queue.send(name, lane="bad")
+    for _ in range(2):
+        work_queue.step()
+        gate.wait_entered()
+        clock.advance(s=1)
+    work_queue.step()
+    assert [dead.body for dead in work_queue.dead_letters()] == ["bad1"]
+    # The lane's next message is not run, and costs the others nothing.
+    assert not gate.entered.acquire(blocking=False)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "lane waits for attempts that hang"
+    ]
+    work_queue.send("good", lane="good")
+    work_queue.step()
+    until(work_queue, lambda: ran == ["good"])
+    assert stuck(work_queue) == 2
+    gate.open.set()
+    work_queue.settle()
+    until(work_queue, lambda: stuck(work_queue) == 0)
+    assert ran == ["good", "then"]
+    assert gate.ran[2:] == [("bad2", 1)]
+
+
+def stuck(work_queue: Dispatching) -> int:
+    with work_queue.environment.read() as transaction:
+        return int(ledger.note(transaction, stuck_note(work_queue.function.name)))
+
+
+def until(work_queue: Dispatching, condition: Callable[[], bool]) -> None:
+    """Step whenever something has ended, until `condition` holds."""
+    while not condition():
+        assert work_queue.wake.wait(BOUND_S)
+        work_queue.wake.clear()
+        work_queue.step()
+
+
+def test_what_a_process_died_with_runs_one_at_a_time_before_the_rest(start: Start, gate: Gate) -> None:
+    crashed = start(gate, retries=1, concurrency=3)
+    for lane in "abc":
+        crashed.send(lane, lane=lane)
+    crashed.step()
+    for _ in range(3):
+        gate.wait_entered()
+    crashed.send("later", lane="d")
+    gate.ran.clear()
+    # The process dies again and again in the first of them, until that has no attempts left.
+    for attempts in ([("a", 2)], [("b", 2)]):
+        crashed = start(gate, retries=1, concurrency=3)
+        crashed.step()
+        gate.wait_entered()
+        assert crashed.step() is not None
+        assert gate.ran == attempts
+        gate.ran.clear()
+    assert [dead.body for dead in crashed.dead_letters()] == ["a"]
+    gate.open.set()
+    until(crashed, lambda: crashed.depth() == 0)
+    assert gate.ran == [("c", 2), ("later", 1)]
+    assert len(crashed.dead_letters()) == 1
+
+
+def test_trials_take_turns_over_functions(start: Start, gate: Gate) -> None:
+    def other(request: Any, context: Context) -> None:
+        ran.append(request)
+
+    ran: list[Any] = []
+    first, second = start(gate), start(other)
+    for each in (first, second):
+        each.send("m")
+        # What a process that died had received.
+        FunctionQueue(each.environment, each.function).exchange([], limit=1)
+    trials = Trials()
+    first, second = start(gate, trials=trials), start(other, trials=trials)
+    first.step()
+    gate.wait_entered()
+    assert second.step() is None
+    assert second.depth() == 1
+    second.wake.clear()
+    gate.open.set()
+    until(first, lambda: first.depth() == 0)
+    until(second, lambda: second.depth() == 0)
+    assert ran == ["m"]
+
+
+def test_no_step_of_the_clock_ends_an_attempt_or_hands_it_out_twice(
+    environment: Environment, clock: Clock, gate: Gate
+) -> None:
+    function = App("a").function(retries=0, timeout_s=60)(gate)
+    work_queue = Dispatching(environment, clock, function, monotonic_s=lambda: 0.0)
+    work_queue.send("m1")
+    work_queue.step()
+    gate.wait_entered()
+    clock.advance(s=7_200)
+    work_queue.step()
+    assert gate.ran == [("m1", 1)]
+    gate.open.set()
+    work_queue.settle()
+    assert work_queue.completion("m1") is not None
+    work_queue.close()
 
 
 def test_a_crash_between_running_and_settling_runs_it_again_under_the_same_id(
@@ -408,9 +552,12 @@ def test_stopping_does_not_wait_for_what_takes_longer(start: Start, gate: Gate) 
     work_queue.step()
     gate.wait_entered()
     work_queue.dispatcher.stop(wait_s=0.01)
-    done = work_queue.completion("m1")
-    assert done is not None
-    assert not done.done
+    assert work_queue.completion("m1") is None
+    # It comes again as if it had not been received.
+    again = start(gate)
+    again.step()
+    gate.wait_entered()
+    assert gate.ran == [("m1", 1), ("m1", 1)]
 
 
 def consumer_of(app: App, name: str, handler: Callable[[Message, Context], Any]) -> Function:

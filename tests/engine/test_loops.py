@@ -59,7 +59,7 @@ def run() -> Any:
 
     yield start
     for loop in started:
-        loop.stop()
+        loop.stop(wait_s=BOUND_S)
 
 
 Run = Callable[[Work], Loop]
@@ -98,9 +98,27 @@ def test_stopping_ends_a_loop_that_waits(run: Run) -> None:
     work = Work(None)
     loop = run(work)
     work.wait_for_runs(1)
-    loop.stop()
+    loop.stop(wait_s=BOUND_S)
     work.wake.set()
     assert not work.ran.acquire(timeout=0.05)
+
+
+def test_a_loop_whose_work_does_not_return_is_left_running(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    let_go = threading.Event()
+
+    class Hanging(Work):
+        def run_once(self) -> float | None:
+            self.ran.release()
+            assert let_go.wait(BOUND_S)
+            return None
+
+    work = Hanging()
+    loop = run(work)
+    work.wait_for_runs(1)
+    assert not loop.stop(wait_s=0.01)
+    assert [record.getMessage() for record in caplog.records] == ["loop left running"]
+    let_go.set()
+    assert loop.stop(wait_s=BOUND_S)
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from afterwrite import App
 from afterwrite.core.ports import Sink
-from afterwrite.errors import StorageFull
+from afterwrite.errors import StorageError, StorageFull
 from afterwrite.local import audit_files, audit_logs, audit_verification, delivery_streams, lake
 from afterwrite.local.audit_files import AuditFiles
 from afterwrite.local.audit_logs import AuditSink
@@ -197,6 +199,25 @@ def test_a_sink_whose_commit_failed_goes_on_by_itself(
     assert kind.ids(environment, tmp_path) == ids
 
 
+def test_a_log_goes_on_after_a_failure_from_which_it_could_not_go_back(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = Audit()
+    sink = kind.open(environment, tmp_path)
+    ids = add(environment, kind, 0, 2)
+
+    def no_descriptors(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", no_descriptors)
+        for _ in range(2):
+            with pytest.raises(StorageError):
+                sink.flush()
+    assert flush_all(sink) == 2
+    assert kind.ids(environment, tmp_path) == ids
+
+
 def test_a_plan_is_flushed_at_once_after_a_restart(
     environment: Environment, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +246,8 @@ def test_an_empty_buffer_is_never_due(kind: Kind, environment: Environment, cloc
         (Fill(1, 99, 1_000), 11_000),
         (Fill(2, 100, 1_000), 5_000),
         (Fill(2, 101, 4_999), 5_000),
+        # The clock was set back since: it is not waited for.
+        (Fill(1, 10, 9_000_000), 5_000),
     ],
 )
 def test_buffers_are_flushed_by_time_or_size_s34(fill: Fill, at_ms: int | None) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,28 @@ def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="choose one that can be written to"):
         DirectoryLock(DataDirectory(tmp_path / "file" / "data"))
+
+
+def test_who_looks_for_the_holder_keeps_no_engine_from_starting(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    DirectoryLock(directory).release()
+    descriptor = os.open(directory.lock_file, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    looking = threading.Timer(0.05, os.close, [descriptor])
+    looking.start()
+    DirectoryLock(directory).release()
+    looking.join()
+
+
+def test_what_a_dead_holder_has_said_is_not_said_of_the_next(tmp_path: Path) -> None:
+    directory = DataDirectory(tmp_path)
+    directory.lock_file.write_text('{"pid": 1}')
+    lock = DirectoryLock(directory)
+    assert directory.holder() == {}
+    with pytest.raises(DataDirectoryInUse, match=r"process \?"):
+        directory.refuse_if_held()
+    lock.release()
+    directory.refuse_if_held()
 
 
 def test_the_lock_is_not_handed_to_child_processes(tmp_path: Path) -> None:

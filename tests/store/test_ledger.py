@@ -38,7 +38,7 @@ def test_a_record_is_in_progress_then_done_then_forgotten(environment: Environme
     with environment.read() as transaction:
         assert list(ledger.completions(transaction, "f")) == []
     environment.write(
-        lambda transaction: ledger.complete(transaction, "f", "m", attempts=2, result={"ok": 1}, keep_ms=HOUR_MS)
+        lambda transaction: ledger.complete(transaction, "f", "m", attempts=2, result=b'{"ok":1}', keep_ms=HOUR_MS)
     )
     assert record() == Completion("m", True, 0, clock.now_ms, 2, {"ok": 1})
     environment.write(lambda transaction: ledger.abandon(transaction, "f", "m"))

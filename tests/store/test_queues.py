@@ -47,8 +47,16 @@ class Queue:
             lambda transaction: queues.release(transaction, QUEUE, received, at_ms=at_ms, counted=counted)
         )
 
-    def release_all(self) -> list[str]:
-        return self.environment.write(lambda transaction: queues.release_all(transaction, QUEUE))
+    def take_over(self, *, wait_ms_max: int = 60_000) -> list[str]:
+        return self.environment.write(lambda transaction: queues.take_over(transaction, QUEUE, wait_ms_max=wait_ms_max))
+
+    def receive_interrupted(self, *, visibility_ms: int = 1000) -> list[Received]:
+        received = self.environment.write(
+            lambda transaction: queues.receive_interrupted(
+                transaction, QUEUE, visibility_ms=visibility_ms, now_ms=transaction.now_ms
+            )
+        )
+        return [] if received is None else [received]
 
     def state(self, now_ms: int) -> tuple[int, int, int | None, list[str]]:
         with self.environment.read() as transaction:
@@ -145,7 +153,7 @@ def test_a_delayed_message_holds_its_lane(environment: Environment, clock: Clock
     assert ids(queue.receive()) == ["a0"]
 
 
-def test_the_start_releases_what_a_dead_process_held_and_keeps_the_waits_of_the_others(
+def test_what_a_dead_process_held_is_received_alone_and_the_others_keep_their_waits(
     environment: Environment, clock: Clock
 ) -> None:
     queue = Queue(environment)
@@ -154,11 +162,42 @@ def test_the_start_releases_what_a_dead_process_held_and_keeps_the_waits_of_the_
     _, retried, _ = queue.receive(visibility_ms=60_000)
     queue.release(retried, clock.now_ms + 5_000)
     assert queue.state(clock.now_ms)[1] == 2
-    assert queue.release_all() == ["a0", "c0"]
+    assert queue.take_over() == ["a0", "c0"]
     assert queue.state(clock.now_ms)[1] == 0
-    assert [(each.message.id, each.receive_count) for each in queue.receive()] == [("a0", 2), ("c0", 2)]
+    assert queue.receive() == []
+    (first,) = queue.receive_interrupted()
+    assert (first.message.id, first.receive_count) == ("a0", 2)
+    # What another process dies with stays interrupted, also what it had not come to.
+    assert sorted(queue.take_over()) == ["a0", "c0"]
+    (again,) = queue.receive_interrupted()
+    assert (again.message.id, again.receive_count) == ("a0", 3)
+    assert queue.remove(again)
+    assert ids(queue.receive_interrupted()) == ["c0"]
+    assert queue.receive_interrupted() == []
     clock.advance(ms=5_000)
     assert ("b0", 2) in [(each.message.id, each.receive_count) for each in queue.receive()]
+
+
+def test_a_message_with_an_outcome_is_interrupted_no_longer(environment: Environment, clock: Clock) -> None:
+    queue = Queue(environment)
+    queue.send("a", "a0")
+    queue.receive()
+    queue.take_over()
+    (received,) = queue.receive_interrupted()
+    queue.release(received, clock.now_ms)
+    assert queue.take_over() == []
+    assert ids(queue.receive()) == ["a0"]
+
+
+def test_a_wait_that_was_begun_when_the_clock_was_wrong_is_cut(environment: Environment, clock: Clock) -> None:
+    queue = Queue(environment)
+    queue.send("a", "a0", not_before_ms=clock.now_ms + 60_000)
+    queue.send("b", "b0", not_before_ms=clock.now_ms + 50_000_000)
+    assert queue.take_over(wait_ms_max=60_000) == []
+    clock.advance(ms=59_999)
+    assert queue.receive() == []
+    clock.advance(ms=1)
+    assert ids(queue.receive()) == ["a0", "b0"]
 
 
 def test_queues_do_not_see_each_other(environment: Environment) -> None:
@@ -186,8 +225,8 @@ def test_messages_survive_opening_again(tmp_path: Path, clock: Clock) -> None:
     Queue(first).receive()
     first.close()
     again = open_store(tmp_path / "s", clock)
-    assert Queue(again).release_all() == ["a0"]
-    assert ids(Queue(again).receive()) == ["a0"]
+    assert Queue(again).take_over() == ["a0"]
+    assert ids(Queue(again).receive_interrupted()) == ["a0"]
     again.close()
 
 
@@ -200,6 +239,7 @@ class Modelled:
     ready_ms: int
     count: int = 0
     held: bool = False
+    interrupted: bool = False
 
 
 @dataclass
@@ -244,7 +284,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(0, 4), visibility_ms=st.sampled_from([1, 100, 1000]))
     def receive(self, limit: int, visibility_ms: int) -> None:
         now_ms = self.clock.now_ms
-        expected = [head for head in self.model.heads if head.ready_ms <= now_ms][:limit]
+        due = [head for head in self.model.heads if head.ready_ms <= now_ms and not head.interrupted]
+        expected = due[:limit]
         received = self.queue.receive(limit, visibility_ms=visibility_ms)
         assert ids(received) == [each.id for each in expected]
         for each in expected:
@@ -274,11 +315,21 @@ class QueueMachine(RuleBasedStateMachine):
             head.ready_ms, head.held, head.count = at_ms, False, head.count - (not counted)
 
     @rule()
-    def release_all(self) -> None:
-        held = [head for head in self.model.heads if head.held]
-        assert sorted(self.queue.release_all()) == sorted(head.id for head in held)
+    def take_over(self) -> None:
+        held = [head for head in self.model.heads if head.held or head.interrupted]
+        assert sorted(self.queue.take_over()) == sorted(head.id for head in held)
         for head in held:
-            head.ready_ms, head.held = self.clock.now_ms, False
+            head.ready_ms, head.held, head.interrupted = self.clock.now_ms, False, True
+
+    @rule(visibility_ms=st.sampled_from([1, 100, 1000]))
+    def receive_interrupted(self, visibility_ms: int) -> None:
+        expected = [head for head in self.model.heads if head.interrupted][:1]
+        received = self.queue.receive_interrupted(visibility_ms=visibility_ms)
+        assert ids(received) == [head.id for head in expected]
+        for head in expected:
+            head.count, head.held, head.interrupted = head.count + 1, True, False
+            head.ready_ms = self.clock.now_ms + visibility_ms
+        self.receipts.extend(received)
 
     @rule(ms=st.sampled_from([1, 60, 999]))
     def wait(self, ms: int) -> None:

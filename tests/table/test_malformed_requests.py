@@ -82,3 +82,13 @@ def test_any_field(parser: Any, data: st.DataObject) -> None:
     body = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(PARSERS[parser], json_values)))
     with contextlib.suppress(ServiceError):
         parser({"TableName": "abc", **body})
+
+
+def test_a_transaction_nested_too_deep_for_its_token_is_refused() -> None:
+    value: Any = {"S": "x"}
+    for _ in range(300):
+        value = {"L": [value]}
+    body = {"TransactItems": [{"Put": {"TableName": "things", "Item": {"a": value}}}], "ClientRequestToken": "t"}
+    with pytest.raises(ServiceError) as refused:
+        batches.parse_transact_write_items(body)
+    assert refused.value.code == "SerializationException"

@@ -46,7 +46,7 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
         Print one JSON object.
     check
         Exit with 1 if something needs an operator: an iterator age above 60 s, a dead letter, a parked lane,
-        a queue with messages that the app does not declare any more.
+        a queue with messages that the app does not declare any more, an attempt that hangs.
     """
     directory = data_directory(data)
     with open_data(directory) as reader:
@@ -71,7 +71,13 @@ def _failures(reader: DataReader, consumer: ConsumerStatus) -> dict[str, str]:
 
 def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[Concern]:
     """What needs an operator. `failures` gives the errors of a table's first parked lanes, by lane."""
-    return [*_late_consumers(found), *_parked_lanes(found, failures), *_undeclared(found), *_dead_letters(found)]
+    return [
+        *_late_consumers(found),
+        *_parked_lanes(found, failures),
+        *_stuck(found),
+        *_undeclared(found),
+        *_dead_letters(found),
+    ]
 
 
 def _late_consumers(found: Status) -> Iterator[Concern]:
@@ -105,6 +111,16 @@ def _undeclared(found: Status) -> Iterator[Concern]:
             yield Concern(
                 f"{count_text(waiting, 'message')} in the queue {each.name}, which the app does not declare any more",
                 "declare its queue or function under the old name again, so that they are worked on",
+            )
+
+
+def _stuck(found: Status) -> Iterator[Concern]:
+    for each in found.queues:
+        if each.stuck_threads and found.engine is not None:
+            yield Concern(
+                f"{count_text(each.stuck_threads, 'attempt')} of the function {each.function} hanging past the "
+                "timeout: a lane with two waits for them, and with 32 the function does",
+                "find what the function waits for without a timeout of its own; restarting the engine ends them",
             )
 
 

@@ -126,7 +126,7 @@ class Context:
     by it. `attempt` counts from 1.
     """
 
-    __slots__ = ("_deadline_ms", "_now_ms", "_services", "attempt", "invocation_id")
+    __slots__ = ("_now_ms", "_remaining_ms", "_services", "attempt", "invocation_id")
 
     def __init__(
         self,
@@ -134,12 +134,12 @@ class Context:
         *,
         invocation_id: str,
         attempt: int,
-        deadline_ms: int,
+        remaining_ms: Callable[[], int],
         now_ms: Callable[[], int],
     ) -> None:
         self._services = services
         self._now_ms = now_ms
-        self._deadline_ms = deadline_ms
+        self._remaining_ms = remaining_ms
         self.invocation_id = invocation_id
         self.attempt = attempt
 
@@ -151,7 +151,7 @@ class Context:
     @property
     def remaining_ms(self) -> int:
         """How long the attempt may still take."""
-        return max(0, self._deadline_ms - self._now_ms())
+        return max(0, self._remaining_ms())
 
     def table(self, table: Named) -> TableClient:
         """A declared table, to read and write."""

@@ -110,6 +110,7 @@ class Delivery:
     """A message handed to a function; `receipt` is the queue's own, to settle it with."""
 
     message_id: str
+    lane: str
     attempt: int
     payload: Any
     receipt: Any
@@ -117,20 +118,21 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a delivery; `result` is kept in the idempotency record of one that is done."""
+    """What became of a delivery; `result` (JSON text) is kept in the idempotency record of one that is done."""
 
     delivery: Delivery
     outcome: Outcome
-    result: Any = None
+    result: bytes = b"null"
 
 
 class WorkQueue(Protocol):
-    """What feeds a function: a durable queue with leases.
+    """What feeds a function: a durable queue.
 
     Order: within a lane strictly, one message at a time; across lanes in parallel. Duplicates: a message comes
-    again after its lease ends or its outcome is Retry; one that is done is not handed out again while its record
-    is kept. Durability: an attempt is counted before it is handed out; a settlement is durable on return.
-    Concurrency: one thread at a time.
+    again after its outcome is Retry, after Halt (as if it had not been handed out), or where the process died with
+    it; then it comes alone, before the others, so that a message that ends the process takes nobody else's attempts.
+    One that is done is not handed out again while its record is kept. Durability: an attempt is counted before it is
+    handed out; a settlement is durable on return. Concurrency: one thread at a time.
     """
 
     def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:
@@ -139,6 +141,10 @@ class WorkQueue(Protocol):
 
     def next_ready_ms(self) -> int | None:
         """When the next message may be received (ms since the epoch), None where nothing waits."""
+        ...
+
+    def report_stuck(self, threads: int) -> None:
+        """Keep how many of the function's threads are stuck, for operators. It is 0 at the start."""
         ...
 
     def watch(self, event: threading.Event) -> None:

@@ -1,9 +1,13 @@
 """Delivery: handing messages to a function, and settling each with one outcome.
 
 One dispatcher a function: it settles what is finished and receives as many messages as the function has idle
-threads, in one transaction, so an attempt is durable before it runs. A thread that runs past the timeout cannot
-be stopped; its attempt is settled as failed, what it returns later is ignored, and another thread takes its
-place, as long as no more than `STUCK_THREADS_MAX` are stuck.
+threads, in one transaction, so an attempt is durable before it runs.
+
+A thread that runs past the timeout cannot be stopped: it is *stuck*. Its attempt is settled as failed, what it
+returns later is ignored, and another thread takes its place. So that the messages of a few keys cannot take every
+thread, a lane may have two stuck ones: a message that hangs beside a stuck thread of its lane goes to the dead
+letters, and the lane's next message waits until one of the two returns. Nothing is received while
+`STUCK_THREADS_MAX` are stuck.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,12 +23,15 @@ from typing import Any
 
 from afterwrite.core import json_text
 from afterwrite.core.invocations import Context
-from afterwrite.core.outcomes import Done, Outcome, Park, Retry, RetryPolicy, after_failure, reason_of
+from afterwrite.core.outcomes import Done, Halt, Outcome, Park, Retry, RetryPolicy, after_failure, reason_of
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 
 STUCK_THREADS_MAX = 32
+STUCK_THREADS_MAX_A_LANE = 2
+# What a function returns is for the records of what was done; a table is for data.
+RESULT_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +46,16 @@ class Invocable:
 
 
 class _Attempt:
-    __slots__ = ("deadline_ms", "delivery", "overtaken")
+    __slots__ = ("deadline_s", "delivery", "overtaken")
 
-    def __init__(self, delivery: Delivery, deadline_ms: int) -> None:
+    def __init__(self, delivery: Delivery, deadline_s: float) -> None:
         self.delivery = delivery
-        self.deadline_ms = deadline_ms
+        self.deadline_s = deadline_s
         self.overtaken = False
 
 
 class Dispatcher:
-    """The unit of work that feeds one function."""
+    """The unit of work that feeds one function. `now_ms` is the queue's clock, `monotonic_s` that of the attempts."""
 
     def __init__(
         self,
@@ -57,6 +65,7 @@ class Dispatcher:
         telemetry: Telemetry,
         *,
         now_ms: Callable[[], int],
+        monotonic_s: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float],
     ) -> None:
         self.name = f"function-{function.name}"
@@ -65,14 +74,17 @@ class Dispatcher:
         self._services = services
         self._telemetry = telemetry
         self._now_ms = now_ms
+        self._monotonic_s = monotonic_s
         self._jitter = jitter
         self._wake: threading.Event = threading.Event()
         self._to_run: queue.SimpleQueue[_Attempt | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[tuple[_Attempt, Settled]] = queue.SimpleQueue()
         self._running: list[_Attempt] = []
+        self._held_back: list[Delivery] = []
         self._unsettled: list[Settled] = []
         self._threads = 0
-        self._stuck = 0
+        self._stuck = self._stuck_reported = 0
+        self._stuck_of: Counter[str] = Counter()
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be something to do."""
@@ -82,16 +94,19 @@ class Dispatcher:
     def run_once(self) -> float | None:
         """Settle what is finished, receive what is ready; how long (s) until more is due."""
         self._unsettled.extend(self._collect())
+        self._resume()
         settled, free = self._unsettled, self._free()
         if settled or (free > 0 and self._is_ready()):
-            deadline_ms = self._now_ms() + int(self._function.timeout_s * 1000)
             deliveries = self._queue.exchange(settled, limit=free)
             # Not before: what the queue could not take is offered again.
             self._unsettled = []
             for delivery in deliveries:
-                self._start(_Attempt(delivery, deadline_ms))
+                self._start(delivery)
             if settled:
                 return 0.0
+        if self._stuck != self._stuck_reported:
+            self._queue.report_stuck(self._stuck)
+            self._stuck_reported = self._stuck
         return self._next_due_s()
 
     def _free(self) -> int:
@@ -100,7 +115,10 @@ class Dispatcher:
         return self._function.concurrency - len(self._running)
 
     def stop(self, *, wait_s: float) -> None:
-        """Settle what ends within `wait_s`, after the last `run_once`; what runs longer ends with the process."""
+        """Settle what ends within `wait_s`, after the last `run_once`.
+
+        What runs longer ends with the process; it is given back as if it had not been received.
+        """
         deadline_s = time.monotonic() + wait_s
         while self._running and (left_s := deadline_s - time.monotonic()) > 0:
             self._wake.clear()
@@ -108,23 +126,37 @@ class Dispatcher:
             if not self._unsettled:
                 self._wake.wait(left_s)
                 continue
-            with suppress(StorageError):  # it is received again when its lease is over
-                self._queue.exchange(self._unsettled, limit=0)
+            self._settle_last(self._unsettled)
             self._unsettled = []
+        self._unsettled.extend(self._collect())
+        halt = Halt("the engine stopped")
+        given_back = [*(attempt.delivery for attempt in self._running), *self._held_back]
+        if self._unsettled or given_back:
+            self._settle_last([*self._unsettled, *(Settled(delivery, halt) for delivery in given_back)])
         for _ in range(self._threads):
             self._to_run.put(None)
+
+    def _settle_last(self, settled: list[Settled]) -> None:
+        with suppress(StorageError):  # the next start takes it over
+            self._queue.exchange(settled, limit=0)
 
     def _is_ready(self) -> bool:
         at_ms = self._queue.next_ready_ms()
         return at_ms is not None and at_ms <= self._now_ms()
 
     def _next_due_s(self) -> float | None:
-        due_ms = [attempt.deadline_ms for attempt in self._running]
-        if self._free() > 0 and (ready := self._queue.next_ready_ms()) is not None:
-            due_ms.append(ready)
-        return max(0.001, (min(due_ms) - self._now_ms()) / 1000) if due_ms else None
+        now_s = self._monotonic_s()
+        due_s = [attempt.deadline_s - now_s for attempt in self._running]
+        if self._free() > 0 and (ready_ms := self._queue.next_ready_ms()) is not None:
+            due_s.append((ready_ms - self._now_ms()) / 1000)
+        return max(0.001, min(due_s)) if due_s else None
 
-    def _start(self, attempt: _Attempt) -> None:
+    def _start(self, delivery: Delivery) -> None:
+        if self._is_stuck(delivery.lane):
+            self._held_back.append(delivery)
+            self._telemetry.lane_stuck(self._function.name, delivery.lane, delivery.message_id)
+            return
+        attempt = _Attempt(delivery, self._monotonic_s() + self._function.timeout_s)
         self._running.append(attempt)
         if self._threads < len(self._running) + self._stuck:
             self._threads += 1
@@ -137,19 +169,47 @@ class Dispatcher:
         while not self._finished.empty():
             attempt, result = self._finished.get()
             if attempt.overtaken:
-                self._stuck -= 1
+                self._returned(attempt.delivery.lane)
                 continue
             self._running.remove(attempt)
             settled.append(result)
-        now_ms = self._now_ms()
-        for attempt in [each for each in self._running if each.deadline_ms <= now_ms]:
-            attempt.overtaken = True
+        now_s = self._monotonic_s()
+        for attempt in [each for each in self._running if each.deadline_s <= now_s]:
             self._running.remove(attempt)
-            self._stuck += 1
-            self._telemetry.invocation_stuck(self._function.name, attempt.delivery.message_id, self._stuck)
-            reason = f"timed out after {self._function.timeout_s:g} s"
-            settled.append(Settled(attempt.delivery, self._after_failure(attempt.delivery, reason)))
+            settled.append(self._overtake(attempt))
         return settled
+
+    def _overtake(self, attempt: _Attempt) -> Settled:
+        """Fail an attempt whose time is over; its thread is stuck until it returns."""
+        delivery, name = attempt.delivery, self._function.name
+        attempt.overtaken = True
+        self._stuck += 1
+        self._stuck_of[delivery.lane] += 1
+        self._telemetry.invocation_stuck(name, delivery.message_id, self._stuck)
+        if self._stuck == STUCK_THREADS_MAX:
+            self._telemetry.function_stuck(name, self._stuck)
+        reason = f"timed out after {self._function.timeout_s:g} s"
+        if not self._is_stuck(delivery.lane):
+            return Settled(delivery, self._after_failure(delivery, reason))
+        reason += ", beside another attempt of its lane that hangs"
+        self._telemetry.dead_lettered(name, delivery.message_id, delivery.attempt, reason)
+        return Settled(delivery, Park(reason))
+
+    def _returned(self, lane: str) -> None:
+        """A stuck thread is free again, and its lane may go on."""
+        self._stuck -= 1
+        self._stuck_of[lane] -= 1
+        if not self._stuck_of[lane]:
+            del self._stuck_of[lane]
+
+    def _resume(self) -> None:
+        """Start what was held back and need not be any more."""
+        for delivery in [each for each in self._held_back if not self._is_stuck(each.lane)][: max(0, self._free())]:
+            self._held_back.remove(delivery)
+            self._start(delivery)
+
+    def _is_stuck(self, lane: str) -> bool:
+        return self._stuck_of[lane] >= STUCK_THREADS_MAX_A_LANE
 
     def _run(self) -> None:
         while (attempt := self._to_run.get()) is not None:
@@ -163,15 +223,19 @@ class Dispatcher:
             self._services,
             invocation_id=delivery.message_id,
             attempt=delivery.attempt,
-            deadline_ms=attempt.deadline_ms,
+            remaining_ms=lambda: int((attempt.deadline_s - self._monotonic_s()) * 1000),
             now_ms=self._now_ms,
         )
         try:
             result = self._function.handler(delivery.payload, context)
-            json_text.dumps(result)
+            kept = json_text.dumps(result)
+            if len(kept) > RESULT_BYTES_MAX:
+                raise ValueError(
+                    f"expected a result of at most {RESULT_BYTES_MAX} bytes, got {len(kept)}: keep it in a table"
+                )
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
             return Settled(delivery, self._after_failure(delivery, reason_of(error)))
-        return Settled(delivery, Done(), result)
+        return Settled(delivery, Done(), kept)
 
     def _after_failure(self, delivery: Delivery, reason: str) -> Outcome:
         outcome = after_failure(self._function.policy, attempt=delivery.attempt, reason=reason, jitter=self._jitter())

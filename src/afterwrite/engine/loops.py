@@ -45,11 +45,20 @@ class Loop:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ask the thread to end after what it is doing, and wait for it."""
+    def ask_to_stop(self) -> None:
+        """Ask the thread to end after what it is doing."""
         self._stopping = True
         self._wake.set()
-        self._thread.join()
+
+    def stop(self, *, wait_s: float) -> bool:
+        """Ask the thread to end, and wait for it; whether it has ended within `wait_s`."""
+        self.ask_to_stop()
+        if self._thread.ident is not None:
+            self._thread.join(wait_s)
+        if self._thread.is_alive():
+            self._telemetry.loop_left_running(self._work.name, wait_s)
+            return False
+        return True
 
     def _run(self) -> None:
         retry_s = 0.0

@@ -35,6 +35,15 @@ class Telemetry:
         """An attempt runs past its timeout; `stuck` of the function's threads do."""
         self._warn("invocation past its timeout", function=function, message_id=message_id, stuck_threads=stuck)
 
+    def lane_stuck(self, function: str, lane: str, message_id: str) -> None:
+        """Threads that hang on a lane's messages hold up the lane: it waits until one of them returns."""
+        fields = {"function": function, "lane": lane, "message_id": message_id}
+        _LOG.error("lane waits for attempts that hang", extra={"fields": fields})
+
+    def function_stuck(self, function: str, stuck: int) -> None:
+        """Every thread that a function may leave hanging hangs: it receives nothing until one returns."""
+        _LOG.error("function waits for attempts that hang", extra={"fields": {"function": function, "stuck": stuck}})
+
     def loop_failed(self, loop: str, failure: BaseException, retry_s: float) -> None:
         """A loop of the engine failed and is tried again."""
         self._warn("loop failed", loop=loop, error=f"{type(failure).__name__}: {failure}", retry_s=retry_s)
@@ -42,6 +51,10 @@ class Telemetry:
     def loop_recovered(self, loop: str) -> None:
         """A loop of the engine works again."""
         _LOG.info("loop recovered", extra={"fields": {"loop": loop}})
+
+    def loop_left_running(self, loop: str, waited_s: float) -> None:
+        """A loop of the engine is in a call that does not return; the engine stops without it."""
+        self._warn("loop left running", loop=loop, waited_s=round(waited_s, 1))
 
     def retention_held_back(self, table: str) -> None:
         """Changes are older than the retention and unread: they are kept, and the disk grows."""

@@ -113,6 +113,11 @@ class AuditFiles:
             sync_directory(self._directory)
         self._head = head
 
+    @property
+    def is_open(self) -> bool:
+        """Whether `append` goes on from a head. Not after an `append` whose way back to its head failed, too."""
+        return self._head is not None
+
     def append(self, entries: Sequence[AuditEntry]) -> AuditHead:
         """Append `entries` (at most 10,000) in one write and one sync a segment; the log's new end.
 

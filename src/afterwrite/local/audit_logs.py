@@ -43,8 +43,15 @@ class AuditSink:
         self._directory = directory
         self._files = AuditFiles(directory)
         self._retained_from: Any = None
-        with environment.read() as transaction:
-            self._files.open(head_of(transaction, log.name))
+        self._open()
+
+    def _open(self) -> None:
+        with self._environment.read() as transaction:
+            self._files.open(head_of(transaction, self._log.name))
+
+    def close(self) -> None:
+        """Let go of the files; the next flush would open them again."""
+        self._files.close()
 
     def next_flush_ms(self, now_ms: int) -> int | None:
         """When the buffer is to be flushed by its limits of time and size, None where it is empty."""
@@ -58,6 +65,8 @@ class AuditSink:
             waiting = list(buffers.read(transaction, self._buffer, records_max=_BATCH_RECORDS, bytes_max=_BATCH_BYTES))
         if not waiting:
             return 0
+        if not self._files.is_open:
+            self._open()
         head = self._files.append([AuditEntry(each.id, each.at_ms, orjson.Fragment(each.text)) for each in waiting])
 
         def operation(transaction: WriteTransaction) -> int:
@@ -67,8 +76,8 @@ class AuditSink:
         try:
             removed = self._environment.write(operation)
         except BaseException:
-            with self._environment.read() as transaction:
-                self._files.open(head_of(transaction, self._log.name))
+            # What was appended is beyond the committed end: opening cuts it off.
+            self._files.close()
             raise
         self._drop_old(waiting[-1].at_ms)
         return removed

@@ -25,7 +25,8 @@ def flush_at_ms(fill: Fill, *, buffer_seconds: float, buffer_bytes: float, now_m
     """When a buffer is to be flushed: at once when it is full, else when its oldest record has waited long enough."""
     if fill.oldest_ms is None:
         return None
-    if fill.bytes >= buffer_bytes:
+    # A record from the future was added before the clock was set back and the engine started again.
+    if fill.bytes >= buffer_bytes or fill.oldest_ms > now_ms:
         return now_ms
     return fill.oldest_ms + int(buffer_seconds * 1000)
 

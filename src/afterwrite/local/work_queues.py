@@ -1,4 +1,4 @@
-"""The durable queue that feeds a function: leases, idempotency records, dead letters."""
+"""The durable queue that feeds a function: attempts, idempotency records, dead letters."""
 
 from __future__ import annotations
 
@@ -9,51 +9,129 @@ from typing import Any, Final
 
 from afterwrite.app import Function
 from afterwrite.core.invocations import Message
-from afterwrite.core.outcomes import Done, Park, Retry
+from afterwrite.core.outcomes import Done, Halt, Park, Retry
 from afterwrite.core.ports import Delivery, Settled
 from afterwrite.store import ledger, queues
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.queues import Received
 
-# A lease outlasts its attempt's timeout, so that the timeout is settled before anybody else can receive.
-_LEASE_GRACE_MS: Final = 2_000
+# One engine holds its directory, and what it held is taken over at the next start: a message stays received until it
+# is settled, and no step of the clock can end that.
+_HELD_MS: Final = 100 * 365 * 86_400_000
+# A message whose twin is in progress looks again when that has had its time.
+_TWIN_GRACE_MS: Final = 2_000
+# Longer than any message may be told to wait, by its sender or by the backoff of its retries.
+_WAIT_MS_MAX: Final = 31 * 86_400_000
 _COMPLETIONS_KEPT_MS: Final = 86_400_000
 
 
-class FunctionQueue:
-    """The WorkQueue of a function on the embedded store."""
+def stuck_note(function: str) -> str:
+    """The name of the ledger's note of how many of a function's threads are stuck."""
+    return f"stuck/{function}"
 
-    def __init__(self, environment: Environment, function: Function) -> None:
+
+class Trials:
+    """The turn to run a message that an earlier process died with: one at a time in the whole engine."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._watching: list[threading.Event] = []
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever the turn is free again."""
+        self._watching.append(event)
+
+    def taken(self) -> bool:
+        """Whether it is somebody's turn."""
+        return self._turn.locked()
+
+    def begin(self) -> bool:
+        """Take the turn if it is free."""
+        return self._turn.acquire(blocking=False)
+
+    def end(self) -> None:
+        """Give the turn back."""
+        self._turn.release()
+        for event in self._watching:
+            event.set()
+
+
+class FunctionQueue:
+    """The WorkQueue of a function on the embedded store. The functions of an engine share their `trials`."""
+
+    def __init__(self, environment: Environment, function: Function, trials: Trials | None = None) -> None:
         self._environment = environment
         self._function = function
         self._queue = function.queue_name
-        self._lease_ms = int(function.timeout_s * 1000) + _LEASE_GRACE_MS
-        environment.write(self._take_over)
+        self._twin_wait_ms = int(function.timeout_s * 1000) + _TWIN_GRACE_MS
+        self._trials = trials or Trials()
+        self._on_trial: str | None = None
+        # Whether there are messages that an earlier process died with, and that have not been tried since.
+        self._interrupted = bool(environment.write(self._take_over))
 
-    def _take_over(self, transaction: WriteTransaction) -> None:
-        """End the leases of an engine that is gone; its attempts stay counted."""
-        for message_id in queues.release_all(transaction, self._queue):
+    def _take_over(self, transaction: WriteTransaction) -> Sequence[str]:
+        """Mark what the last engine died with; its attempts stay counted."""
+        interrupted = queues.take_over(transaction, self._queue, wait_ms_max=_WAIT_MS_MAX)
+        for message_id in interrupted:
             ledger.abandon(transaction, self._function.name, message_id)
+        if ledger.note(transaction, stuck_note(self._function.name)):
+            ledger.keep_note(transaction, stuck_note(self._function.name), 0)
+        return interrupted
 
     def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:
         """Settle what is finished and receive at most `limit` messages, in one transaction."""
         finished = list(settled)
+        if self._interrupted:
+            return self._exchange_one(finished, limit)
+        return self._write(finished, lambda transaction: self._receive(transaction, limit))
 
+    def _exchange_one(self, finished: Sequence[Settled], limit: int) -> Sequence[Delivery]:
+        """The same where messages were interrupted: one of them at a time, and nothing else."""
+        if any(each.delivery.message_id == self._on_trial for each in finished):
+            self._write(finished, lambda _: [])
+            finished, self._on_trial = [], None
+            self._trials.end()
+        if limit < 1 or not self._trials.begin():
+            return self._write(finished, lambda _: [])
+        try:
+            deliveries = self._write(finished, self._receive_interrupted)
+        except BaseException:
+            self._trials.end()
+            raise
+        if deliveries:
+            self._on_trial = deliveries[0].message_id
+        else:
+            self._interrupted = False
+            self._trials.end()
+        return deliveries
+
+    def _write(
+        self, finished: Sequence[Settled], receive: Callable[[WriteTransaction], Sequence[Delivery]]
+    ) -> Sequence[Delivery]:
         def operation(transaction: WriteTransaction) -> Sequence[Delivery]:
             for each in finished:
                 self._settle(transaction, each)
-            return self._receive(transaction, limit)
+            return receive(transaction)
 
         return self._environment.write(operation)
 
     def next_ready_ms(self) -> int | None:
         """When the next message may be received (ms since the epoch), None where nothing waits."""
+        if self._interrupted and self._trials.taken():
+            return None
         with self._environment.read() as transaction:
             return queues.next_ready_ms(transaction, self._queue)
+
+    def report_stuck(self, threads: int) -> None:
+        """Keep how many of the function's threads are stuck, for those who look at it from outside."""
+        note = stuck_note(self._function.name)
+        self._environment.write(lambda transaction: ledger.keep_note(transaction, note, threads))
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be more to receive."""
         self._environment.signals.watch([queues.signal(self._queue)], event)
+        if self._interrupted:
+            self._trials.watch(event)
 
     def _settle(self, transaction: WriteTransaction, settled: Settled) -> None:
         received: Received = settled.delivery.receipt
@@ -69,12 +147,18 @@ class FunctionQueue:
                     keep_ms=_COMPLETIONS_KEPT_MS,
                 )
         elif isinstance(outcome, Retry):
-            at_ms = transaction.now_ms + outcome.after_ms
-            if queues.release(transaction, self._queue, received, at_ms=at_ms):
-                ledger.abandon(transaction, name, received.message.id)
+            self._give_back(transaction, received, after_ms=outcome.after_ms)
         elif isinstance(outcome, Park):
             self._bury(transaction, received, outcome.reason)
-        # Halt: the lease stays until it ends; the consumer has stopped.
+        elif isinstance(outcome, Halt):
+            self._give_back(transaction, received, after_ms=0, counted=False)
+
+    def _give_back(
+        self, transaction: WriteTransaction, received: Received, *, after_ms: int, counted: bool = True
+    ) -> None:
+        at_ms = transaction.now_ms + after_ms
+        if queues.release(transaction, self._queue, received, at_ms=at_ms, counted=counted):
+            ledger.abandon(transaction, self._function.name, received.message.id)
 
     def _bury(self, transaction: WriteTransaction, received: Received, reason: str) -> None:
         if not queues.remove(transaction, self._queue, received):
@@ -96,42 +180,52 @@ class FunctionQueue:
 
     def _receive(self, transaction: WriteTransaction, limit: int) -> Sequence[Delivery]:
         deliveries: list[Delivery] = []
-        now_ms = transaction.now_ms
-        name = self._function.name
         while len(deliveries) < limit:
             batch = queues.receive(
                 transaction,
                 self._queue,
                 limit=limit - len(deliveries),
-                visibility_ms=self._lease_ms,
-                now_ms=now_ms,
+                visibility_ms=_HELD_MS,
+                now_ms=transaction.now_ms,
             )
             if not batch:
                 break
-            for received in batch:
-                message_id = received.message.id
-                record = ledger.completion(transaction, name, message_id)
-                if record is not None and record.done:
-                    queues.remove(transaction, self._queue, received)
-                elif record is not None and record.lease_until_ms > now_ms:
-                    # The same message, sent twice, is in progress elsewhere.
-                    queues.release(transaction, self._queue, received, at_ms=record.lease_until_ms, counted=False)
-                elif received.receive_count > self._function.policy.attempts_max:
-                    self._bury(transaction, received, "every attempt ended without an outcome")
-                else:
-                    ledger.begin(
-                        transaction,
-                        name,
-                        message_id,
-                        lease_until_ms=received.visible_until_ms,
-                        attempts=received.receive_count,
-                    )
-                    deliveries.append(self._delivery(received))
+            begun = (self._begin(transaction, received) for received in batch)
+            deliveries.extend(delivery for delivery in begun if delivery is not None)
         return deliveries
+
+    def _receive_interrupted(self, transaction: WriteTransaction) -> Sequence[Delivery]:
+        while received := queues.receive_interrupted(
+            transaction, self._queue, visibility_ms=_HELD_MS, now_ms=transaction.now_ms
+        ):
+            delivery = self._begin(transaction, received)
+            if delivery is not None:
+                return [delivery]
+        return []
+
+    def _begin(self, transaction: WriteTransaction, received: Received) -> Delivery | None:
+        """The delivery of a received message; None where it is not to be run now."""
+        name, message_id, now_ms = self._function.name, received.message.id, transaction.now_ms
+        record = ledger.completion(transaction, name, message_id)
+        if record is not None:
+            if record.done:
+                queues.remove(transaction, self._queue, received)
+            else:
+                # The same message, sent twice, is in progress.
+                at_ms = now_ms + self._twin_wait_ms
+                queues.release(transaction, self._queue, received, at_ms=at_ms, counted=False)
+            return None
+        if received.receive_count > self._function.policy.attempts_max:
+            self._bury(transaction, received, "every attempt ended without an outcome")
+            return None
+        lease_until_ms = now_ms + self._twin_wait_ms
+        ledger.begin(transaction, name, message_id, lease_until_ms=lease_until_ms, attempts=received.receive_count)
+        return self._delivery(received)
 
     def _delivery(self, received: Received) -> Delivery:
         return Delivery(
             message_id=received.message.id,
+            lane=received.message.lane,
             attempt=received.receive_count,
             payload=self._payload(received),
             receipt=received,

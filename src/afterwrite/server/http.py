@@ -95,13 +95,21 @@ class HttpServer:
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None
 
-    async def start(self) -> tuple[str, int]:
-        """Listen, on the running loop; returns the address bound. Raises OSError where it cannot be had."""
+    async def bind(self) -> tuple[str, int]:
+        """Take the address, on the running loop, without listening yet; raises OSError where it cannot be had."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self, loop), self._host, self._port, backlog=1024)
-        self._sweep(loop)
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return host, port
+        self._server = await loop.create_server(
+            lambda: _Connection(self, loop), self._host, self._port, backlog=1024, start_serving=False
+        )
+        return _address(self._server)
+
+    async def start(self) -> tuple[str, int]:
+        """Listen on the address of `bind`, which is called where it was not; returns that address. Raises OSError."""
+        address = await self.bind() if self._server is None else _address(self._server)
+        if self._server is not None:
+            await self._server.start_serving()
+        self._sweep(asyncio.get_running_loop())
+        return address
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Stop listening, answer the requests that have arrived, close; after `timeout_s` without waiting."""
@@ -136,6 +144,11 @@ class HttpServer:
             connection.time_is_up()
         period_s = min(self.read_timeout_s, self.idle_timeout_s) / 4
         self._sweep_timer = loop.call_later(min(period_s, 5.0), self._sweep, loop)
+
+
+def _address(server: asyncio.Server) -> tuple[str, int]:
+    host, port = server.sockets[0].getsockname()[:2]
+    return host, port
 
 
 class _Exchange:

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from afterwrite.errors import DataDirectoryInUse, StorageError
+
+# `holder` takes the lock for an instant: whoever starts then tries again for so long.
+_LOCK_S_MAX: Final = 1.0
+_LOCK_RETRY_S: Final = 0.002
 
 
 def make_directory(path: Path) -> None:
@@ -56,12 +61,15 @@ class DataDirectory:
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _read_holder(descriptor)
+            return None if _try_lock(descriptor, fcntl.LOCK_SH) else _read_holder(descriptor)
         finally:
             os.close(descriptor)
-        return None
+
+    def refuse_if_held(self) -> None:
+        """Raise DataDirectoryInUse where an engine runs on it; nothing is made where there is none."""
+        holder = self.holder()
+        if holder is not None:
+            raise _in_use(self, holder)
 
 
 def _read_holder(descriptor: int) -> Mapping[str, Any]:
@@ -71,6 +79,33 @@ def _read_holder(descriptor: int) -> Mapping[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return holder if isinstance(holder, dict) else {}
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock; False where an engine holds it, not only somebody who looks who does."""
+    deadline_s = time.monotonic() + _LOCK_S_MAX
+    while not _try_lock(descriptor, fcntl.LOCK_EX):
+        if not _try_lock(descriptor, fcntl.LOCK_SH) or time.monotonic() >= deadline_s:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        time.sleep(_LOCK_RETRY_S)
+    return True
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _in_use(directory: DataDirectory, holder: Mapping[str, Any]) -> DataDirectoryInUse:
+    return DataDirectoryInUse(
+        f"the data directory {directory.path} is held by the process {holder.get('pid', '?')} "
+        f"(listening on {holder.get('listening', '?')}, since {holder.get('since', '?')}): "
+        "stop that engine, or choose another directory with --data"
+    )
 
 
 class DirectoryLock:
@@ -84,16 +119,12 @@ class DirectoryLock:
             raise StorageError(
                 f"the data directory {directory.path} cannot be used ({error}): choose one that can be written to"
             ) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(self._descriptor):
             holder = _read_holder(self._descriptor)
             os.close(self._descriptor)
-            raise DataDirectoryInUse(
-                f"the data directory {directory.path} is held by the process {holder.get('pid', '?')} "
-                f"(listening on {holder.get('listening', '?')}, since {holder.get('since', '?')}): "
-                "stop that engine, or choose another directory with --data"
-            ) from None
+            raise _in_use(directory, holder)
+        # What an engine that died has said of itself is no longer so.
+        os.ftruncate(self._descriptor, 0)
 
     def describe(self, holder: Mapping[str, Any]) -> None:
         """Say who holds the directory."""

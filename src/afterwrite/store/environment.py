@@ -23,6 +23,7 @@ import lmdb
 
 from afterwrite.errors import CorruptData, StorageError, StorageFull
 from afterwrite.store.checksums import database_seed, seal, unseal
+from afterwrite.store.clock import SteadyClock
 from afterwrite.store.data_directory import make_directory, sync_directory
 from afterwrite.store.file_size import check_file_size, refuse_empty_file
 from afterwrite.store.signals import Signals
@@ -239,11 +240,11 @@ class Environment:
         readonly: bool = False,
         map_bytes_max: int = 1 << 40,
         sync_interval_s: float | None = None,
-        clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        clock_us: Callable[[], int] | None = None,
     ) -> None:
         self.signals = Signals()
         self.state: dict[str, Any] = {}
-        self._clock_us = clock_us
+        self._clock_us = clock_us or SteadyClock()
         self._last_us = 0
         self._jobs: deque[_Job[Any]] = deque()
         self._waiting = threading.Condition(threading.Lock())
@@ -251,6 +252,7 @@ class Environment:
         self._sync_interval_s = sync_interval_s
         self._sync_at_s: float | None = None  # when commits that are not on disk yet are to be put there
         self._after_commit: list[Callable[[], None]] = []
+        self._watched: list[tuple[Path, int, int]] = []
         if not readonly:
             make_directory(directory)
         refuse_empty_file(directory)
@@ -277,6 +279,7 @@ class Environment:
         if not readonly:
             sync_directory(directory)
             sync_directory(directory.parent)
+            self.watch_file(directory / "data.mdb")
             self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
             self._writer.start()
 
@@ -292,6 +295,28 @@ class Environment:
                 raise CorruptData(
                     f"expected a store of the format {_FORMAT.decode()!r} in {directory}, found {found!r}: "
                     "use the version of afterwrite that wrote it"
+                )
+
+    def now_ms(self) -> int:
+        """The time (ms since the epoch) by the clock of the commits."""
+        return self._clock_us() // 1000
+
+    def watch_file(self, path: Path) -> None:
+        """Refuse every commit once another file, or none, is at `path`: the directory was deleted or moved."""
+        found = path.stat()
+        self._watched.append((path, found.st_dev, found.st_ino))
+
+    def _check_files(self) -> None:
+        for path, device, number in self._watched:
+            try:
+                found = path.stat()
+            except OSError:
+                found = None
+            if found is None or (found.st_dev, found.st_ino) != (device, number):
+                raise StorageError(
+                    f"expected {path} as this engine opened it, found {'none' if found is None else 'another file'}: "
+                    "the data directory was moved or deleted, nothing of the request was kept; "
+                    "put the directory back, or restart the engine"
                 )
 
     @contextmanager
@@ -411,6 +436,7 @@ class Environment:
 
     def _attempt(self, jobs: list[_Job[Any]]) -> tuple[_Job[Any] | None, set[str]]:
         """Run and commit `jobs`; or throw all away and return the one that failed after it had written."""
+        self._check_files()
         self._last_us = max(self._last_us, self._clock_us())
         transaction = WriteTransaction(self, self.lmdb.begin(write=True), self._last_us)
         try:

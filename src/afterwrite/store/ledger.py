@@ -88,11 +88,11 @@ def complete(
     message_id: str,
     *,
     attempts: int,
-    result: Any,
+    result: bytes,
     keep_ms: int,
 ) -> None:
-    """Record that a message is done, with its result, for `keep_ms`."""
-    done = Completion(message_id, True, 0, transaction.now_ms, attempts, result)
+    """Record that a message is done, with its result (JSON text, kept as it is), for `keep_ms`."""
+    done = Completion(message_id, True, 0, transaction.now_ms, attempts, orjson.Fragment(result))
     key = _put_completion(transaction, consumer, done)
     timeline.schedule_deletion(transaction, "completions", key, transaction.now_ms + keep_ms)
 

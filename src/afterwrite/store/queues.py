@@ -5,6 +5,9 @@ A message is stored by (queue, lane, arrival). `ready` holds one entry a lane, i
 may next be received; so a lane is received strictly in order and one message at a time, and lanes do not wait
 for each other. Receiving moves the head's entry to the end of its visibility and marks it as held; that time is the
 receipt: settling with a receipt that has been overtaken (the visibility ended, and another received it) does nothing.
+
+What was held when its process died is *interrupted*: it may be what ended the process. It stays so until it is
+received by `receive_interrupted`, one at a time; `receive` passes it over.
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ from afterwrite.core.lanes import DIGEST_BYTES, digest
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, names, number_of, span
 
-_READY: Final = struct.Struct(f">{DIGEST_BYTES}sI?")
+_READY: Final = struct.Struct(f">{DIGEST_BYTES}sIB")
+_WAITS: Final = 0
+_HELD: Final = 1
+_INTERRUPTED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,7 @@ def _make_ready(
     transaction: WriteTransaction, queue: str, number: int, lane_digest: bytes, arrival: int, at_ms: int
 ) -> None:
     key = U32.pack(number) + U64.pack(at_ms) + U64.pack(arrival)
-    transaction.put("ready", key, _READY.pack(lane_digest, 0, False))
+    transaction.put("ready", key, _READY.pack(lane_digest, 0, _WAITS))
     transaction.touch(signal(queue))
 
 
@@ -108,22 +114,42 @@ def receive(
     low = U32.pack(number)
     due: list[tuple[bytes, bytes]] = []
     for key, value in transaction.scan("ready", low, low + U64.pack(now_ms + 1)):
-        due.append((key, value))
-        if len(due) == limit:
-            break
-    until = now_ms + visibility_ms
-    received: list[Received] = []
-    for key, value in due:
-        lane_digest, count, _ = _READY.unpack(value)
-        arrival_key = key[12:]
-        stored = transaction.get("messages", low + lane_digest + arrival_key)
-        transaction.delete("ready", key)
-        if stored is None:
-            continue
-        transaction.put("ready", low + U64.pack(until) + arrival_key, _READY.pack(lane_digest, count + 1, True))
-        message = decode(stored, count + 1)
-        received.append(Received(message, lane_digest, U64.unpack(arrival_key)[0], until, count + 1))
-    return received
+        if value[-1] != _INTERRUPTED:
+            due.append((key, value))
+            if len(due) == limit:
+                break
+    received = (_receive(transaction, low, key, value, now_ms + visibility_ms) for key, value in due)
+    return [each for each in received if each is not None]
+
+
+def receive_interrupted(
+    transaction: WriteTransaction, queue: str, *, visibility_ms: int, now_ms: int
+) -> Received | None:
+    """Receive the first interrupted message, None where there is none. Costs a step for each that may be received."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return None
+    low = U32.pack(number)
+    # No visibility has to end before it: whoever held it is gone.
+    scanned = transaction.scan("ready", *span(number))
+    found = [(key, value) for key, value in scanned if value[-1] == _INTERRUPTED]
+    for key, value in found:
+        received = _receive(transaction, low, key, value, now_ms + visibility_ms)
+        if received is not None:
+            return received
+    return None
+
+
+def _receive(transaction: WriteTransaction, low: bytes, key: bytes, value: bytes, until_ms: int) -> Received | None:
+    lane_digest, count, _ = _READY.unpack(value)
+    arrival_key = key[12:]
+    stored = transaction.get("messages", low + lane_digest + arrival_key)
+    transaction.delete("ready", key)
+    if stored is None:
+        return None
+    transaction.put("ready", low + U64.pack(until_ms) + arrival_key, _READY.pack(lane_digest, count + 1, _HELD))
+    message = decode(stored, count + 1)
+    return Received(message, lane_digest, U64.unpack(arrival_key)[0], until_ms, count + 1)
 
 
 def remove(transaction: WriteTransaction, queue: str, received: Received) -> bool:
@@ -150,41 +176,43 @@ def release(transaction: WriteTransaction, queue: str, received: Received, *, at
     if number is None or not _take_receipt(transaction, number, received):
         return False
     key = U32.pack(number) + U64.pack(at_ms) + U64.pack(received.arrival)
-    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count - (not counted), False))
+    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count - (not counted), _WAITS))
     transaction.touch(signal(queue))
     return True
 
 
 def _take_receipt(transaction: WriteTransaction, number: int, received: Received) -> bool:
     key = U32.pack(number) + U64.pack(received.visible_until_ms) + U64.pack(received.arrival)
-    held = _READY.pack(received.lane_digest, received.receive_count, True)
+    held = _READY.pack(received.lane_digest, received.receive_count, _HELD)
     return transaction.get("ready", key) == held and transaction.delete("ready", key)
 
 
-def release_all(transaction: WriteTransaction, queue: str) -> list[str]:
-    """Make every received message receivable now, and return their ids.
+def take_over(transaction: WriteTransaction, queue: str, *, wait_ms_max: int) -> list[str]:
+    """Make every received message an interrupted one, and return the ids of all that are interrupted.
 
-    For the start, when nobody can hold a receipt any more. The receives stay counted.
+    For the start, when nobody can hold a receipt any more. The receives stay counted. A message that is to wait
+    longer than `wait_ms_max` was sent while the clock was wrong, and waits no longer than that from now.
     """
     number = number_of(transaction, "queue", queue)
     if number is None:
         return []
-    low, high = span(number)
-    held = [
-        (key, lane_digest, count)
-        for key, value in transaction.scan("ready", low, high)
-        for lane_digest, count, is_held in (_READY.unpack(value),)
-        if is_held
-    ]
+    now_ms = transaction.now_ms
+    latest_ms = now_ms + wait_ms_max
     ids: list[str] = []
-    for key, lane_digest, count in held:
-        arrival_key = key[12:]
+    for key, value in list(transaction.scan("ready", *span(number))):
+        lane_digest, count, state = _READY.unpack(value)
+        at_ms = U64.unpack_from(key, 4)[0]
+        if state == _WAITS and at_ms <= latest_ms:
+            continue
+        place, arrival_key = key[:4], key[12:]
+        if state != _WAITS:
+            stored = transaction.get("messages", place + lane_digest + arrival_key)
+            if stored is not None:
+                ids.append(decode(stored).id)
+            state, at_ms = _INTERRUPTED, now_ms
         transaction.delete("ready", key)
-        at_now = low + U64.pack(transaction.now_ms) + arrival_key
-        transaction.put("ready", at_now, _READY.pack(lane_digest, count, False))
-        stored = transaction.get("messages", low + lane_digest + arrival_key)
-        if stored is not None:
-            ids.append(decode(stored).id)
+        ready = place + U64.pack(min(at_ms, latest_ms)) + arrival_key
+        transaction.put("ready", ready, _READY.pack(lane_digest, count, state))
     return ids
 
 
@@ -208,7 +236,7 @@ def in_flight(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
         return 0
     low, high = span(number)
     scanned = transaction.scan("ready", low + U64.pack(now_ms + 1), high)
-    return sum(1 for _, value in scanned if _READY.unpack(value)[2])
+    return sum(1 for _, value in scanned if value[-1] == _HELD)
 
 
 def messages(transaction: ReadTransaction, queue: str, lane: str | None = None) -> Iterator[Message]:

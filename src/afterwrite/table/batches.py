@@ -11,7 +11,7 @@ import orjson
 
 from afterwrite.errors import ConditionalCheckFailed, ServiceError
 from afterwrite.table import fields
-from afterwrite.table.attribute_values import checked_item
+from afterwrite.table.attribute_values import checked_item, serialization_error
 from afterwrite.table.capacity import Reporting
 from afterwrite.table.fields import Body
 from afterwrite.table.reads import GetPlan, get_of, projection_of
@@ -166,12 +166,21 @@ def parse_transact_write_items(body: Body) -> TransactWritePlan:
         if not 1 <= len(token) <= TOKEN_CHARACTERS_MAX:
             bound = f"less than or equal to {TOKEN_CHARACTERS_MAX}" if token else "greater than or equal to 1"
             raise fields.constraint_error(token, "ClientRequestToken", f"Member must have length {bound}")
-        fingerprint = blake2b(orjson.dumps(members, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+        fingerprint = _fingerprint(members)
     reporting = reporting_of(body)
     writes = tuple(_transaction_member(member, index, reporting) for index, member in enumerate(members, 1))
     if sum(_written_bytes(write) for write in writes) > TRANSACTION_BYTES_MAX:
         raise fields.invalid("Transaction payload size cannot exceed 4 MB")
     return TransactWritePlan(writes, token, fingerprint, reporting)
+
+
+def _fingerprint(members: Sequence[Body]) -> bytes:
+    try:
+        text = orjson.dumps(members, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        # Deeper than any item may be: what the body means need not be found out.
+        raise serialization_error("the body is nested too deep") from None
+    return blake2b(text, digest_size=16).digest()
 
 
 def _transaction_member(member: Mapping[str, Any], index: int, reporting: Reporting) -> ItemWrite:

@@ -1,0 +1,30 @@
+"""The engine's clock: never back, never standing still, whatever is done to the wall clock."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from afterwrite.store.clock import SteadyClock
+
+HOUR_NS = 3_600_000_000_000
+
+
+def test_time_goes_on_where_the_wall_clock_is_set_back_until_that_has_caught_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wall_ns, monotonic_ns = 100 * HOUR_NS, 0
+    monkeypatch.setattr(time, "time_ns", lambda: wall_ns)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: monotonic_ns)
+    clock = SteadyClock()
+    start_us = clock()
+    assert start_us == wall_ns // 1000
+    wall_ns -= HOUR_NS
+    monotonic_ns += 5_000_000
+    assert clock() == start_us + 5_000
+    monotonic_ns += HOUR_NS
+    wall_ns += HOUR_NS
+    assert clock() == start_us + 5_000 + HOUR_NS // 1000
+    wall_ns += 2 * HOUR_NS
+    assert clock() == wall_ns // 1000
