@@ -67,7 +67,10 @@ class DataDirectory:
 
     def refuse_if_held(self) -> None:
         """Raise DataDirectoryInUse where an engine runs on it; nothing is made where there is none."""
-        holder = self.holder()
+        try:
+            holder = self.holder()
+        except OSError:
+            return  # whoever takes the lock is told what is wrong with it
         if holder is not None:
             raise _in_use(self, holder)
 
