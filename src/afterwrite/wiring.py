@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
 # The writer, the event loop and the pipeline take turns on one interpreter: the default of 5 ms would be most of a
 # write's latency.
-_SWITCH_INTERVAL_S = 0.0005
+_SWITCH_INTERVAL_S = 0.002
 _START_TIMEOUT_S = 30.0
 # Functions that run when the engine stops may take this long to end; else they run again at the next start.
 _FINISH_S_MAX = 10.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,7 +42,7 @@ class Sink:
 
     def place(self, effect: StampedEffect) -> Sequence[Placement]:
         return [
-            replace(each, delay_ms=TOO_LONG_MS) if isinstance(each, ToQueue) and b"poison" in each.text else each
+            each._replace(delay_ms=TOO_LONG_MS) if isinstance(each, ToQueue) and b"poison" in each.text else each
             for each in self._steps.place(effect)
         ]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from afterwrite.errors import InvalidValue
 
@@ -84,8 +84,7 @@ Effect: TypeAlias = Publish | PutEvent | Enqueue | Deliver | Append | Invoke
 EFFECT_TYPES = (Publish, PutEvent, Enqueue, Deliver, Append, Invoke)
 
 
-@dataclass(frozen=True, slots=True)
-class StampedEffect:
+class StampedEffect(NamedTuple):
     """An effect with the id it is done under, the lane that orders it, and the time of the change behind it."""
 
     id: str

@@ -57,7 +57,8 @@ def _check_floats(value: Any) -> None:
             raise _refused(value)
     elif isinstance(value, dict):
         for member in value.values():
-            _check_floats(member)
+            if type(member) is not str and type(member) is not int:
+                _check_floats(member)
     elif isinstance(value, (list, tuple, set, frozenset)):
         for member in value:
             _check_floats(member)

@@ -6,12 +6,10 @@ them. So an effect that cannot be placed, or whose payload is no JSON, fails its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
-@dataclass(frozen=True, slots=True)
-class ToQueue:
+class ToQueue(NamedTuple):
     """A message, as JSON text, for a queue's lane, not before `delay_ms` from now."""
 
     queue: str
@@ -20,8 +18,7 @@ class ToQueue:
     delay_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ToBuffer:
+class ToBuffer(NamedTuple):
     """A record, as JSON text, for a buffer that feeds files."""
 
     buffer: str
@@ -30,8 +27,7 @@ class ToBuffer:
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ToArchive:
+class ToArchive(NamedTuple):
     """An event, as JSON text, for a bus's archive."""
 
     bus: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from afterwrite.core.changes import Change
 from afterwrite.core.effects import StampedEffect
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import threading
 
 
-@dataclass(frozen=True, slots=True)
-class ReadChange:
+class ReadChange(NamedTuple):
     """A change as a source gives it: its position in the source, and the lane that orders it."""
 
     position: int

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, number_of, span
@@ -22,8 +22,7 @@ _MIB: Final = 1 << 20
 _PLAN: Final = struct.Struct(">QQ")
 
 
-@dataclass(frozen=True, slots=True)
-class Buffered:
+class Buffered(NamedTuple):
     """A record that waits: its place in the buffer, the time of its change, its effect's id, its JSON text."""
 
     sequence: int
@@ -32,8 +31,7 @@ class Buffered:
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecord:
+class NewRecord(NamedTuple):
     """A record to add: its effect's id, the time (ms) of its change, its JSON text."""
 
     id: str
