@@ -1,6 +1,6 @@
 """What a user declares: tables, buses, topics, queues, delivery streams, audit logs, functions and routes.
 
-An `App` runs nothing. The engine, the Lambda handler and the template are made from the same declaration.
+An `App` runs nothing: the engine runs what it declares.
 """
 
 from __future__ import annotations

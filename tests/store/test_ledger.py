@@ -1,4 +1,4 @@
-"""The ledger: positions, idempotency records, notes and parked changes; and what the sweeper deletes when."""
+"""The ledger: positions, idempotency records, notes and parked changes; and what upkeep deletes when."""
 
 from __future__ import annotations
 
