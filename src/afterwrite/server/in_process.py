@@ -51,7 +51,7 @@ class _Sender:
 
     def _exchange(self, request: Request | Refusal) -> Response:
         if isinstance(request, Refusal):
-            return Response(request.status, error_body(request.status, request.code, request.message))
+            return Response(request.status, error_body(request.code, request.message))
         answered = threading.Event()
         answers: list[Response] = []
 

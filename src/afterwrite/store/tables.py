@@ -49,7 +49,6 @@ class Table:
     stream_label: str | None = None
     ttl_attribute: str | None = None
     retention_s: int = 86_400
-    declaration: Mapping[str, Any] | None = None
     indexes: tuple[Index, ...] = ()
     options: TableOptions = field(default_factory=TableOptions)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +75,6 @@ class Table:
                 "stream_label": self.stream_label,
                 "ttl_attribute": self.ttl_attribute,
                 "retention_s": self.retention_s,
-                "declaration": self.declaration,
                 "indexes": [asdict(index) for index in self.indexes],
                 "options": asdict(self.options),
                 "tags": self.tags,
@@ -90,6 +88,8 @@ class Table:
         """Read a table of the catalog."""
         fields = orjson.loads(text)
         stream = fields.pop("stream")
+        # Some catalogs keep a declaration, which nothing reads.
+        fields.pop("declaration", None)
         return cls(
             name=name,
             schema=KeySchema(*fields.pop("schema")),
@@ -135,7 +135,6 @@ def create_table(
     schema: KeySchema,
     *,
     view_type: str | None,
-    declaration: Mapping[str, Any] | None = None,
     retention_s: int = 86_400,
     index_schemas: Sequence[IndexSchema] = (),
     options: TableOptions | None = None,
@@ -154,7 +153,6 @@ def create_table(
         stream=stream,
         stream_label=None if stream is None else stream.label,
         retention_s=retention_s,
-        declaration=declaration,
         indexes=tuple(Index(transaction.advance("names"), each) for each in index_schemas),
         options=options or TableOptions(),
         tags=tags or {},
