@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
+from afterwrite.core.uuids import uuid_text
 from afterwrite.errors import InvalidValue
 
 
@@ -179,4 +180,4 @@ def _table_of_arn(stream_arn: str) -> str:
 def _as_uuid(change_id: str) -> str:
     if len(change_id) != 32:
         return change_id
-    return "-".join((change_id[:8], change_id[8:12], change_id[12:16], change_id[16:20], change_id[20:]))
+    return uuid_text(change_id)
