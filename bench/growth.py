@@ -23,7 +23,7 @@ from bench.report import Figure, progress
 SIZES = (10_000, 100_000, 1_000_000)
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 6
 SAMPLE = 3_000
-WRITE_GROWTH_MAX = 1.5
+COST_GROWTH_MAX = 1.5
 FILE_BYTES = 5 << 30
 LARGE_BYTES = 200_000
 OPEN_S_MAX = 1.0
@@ -72,8 +72,8 @@ def _judge(figure: Figure, costs: list[dict[str, float]]) -> None:
     for measure_name in ("put", "get", "change read"):
         growth = costs[-1][measure_name] / costs[0][measure_name]
         progress(f"{measure_name}: {growth:.2f} times the cost at {SIZES[-1] // SIZES[0]} times the size")
-        if growth > WRITE_GROWTH_MAX:
-            figure.fault(f"{measure_name} costs {growth:.2f} times as much, at most {WRITE_GROWTH_MAX} is expected")
+        if growth > COST_GROWTH_MAX:
+            figure.fault(f"{measure_name} costs {growth:.2f} times as much, at most {COST_GROWTH_MAX} is expected")
 
 
 def _grow(data: Path, sender: Any) -> None:

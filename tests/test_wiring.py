@@ -154,6 +154,22 @@ def test_a_write_leads_to_its_function(tmp_path: Path) -> None:
     assert seen == [{"pk": "p"}]
 
 
+def test_messages_that_nobody_received_say_so(tmp_path: Path) -> None:
+    app = App("sending")
+    things = app.table("things", partition_key="pk")
+    out = app.queue("out")
+
+    @things.on()
+    def send(change: Change) -> Any:
+        return out.send({"pk": change.keys["pk"]})
+
+    with start(app, tmp_path) as engine:
+        engine.services.table("things").put({"pk": "p"})
+        reader = engine.reader()
+        wait_until(lambda: bool(list(reader.messages("out"))), what="the message")
+        assert [(message.body, message.receive_count) for message in reader.messages("out")] == [({"pk": "p"}, 0)]
+
+
 def test_stopping_finishes_what_runs_and_a_restart_does_not_repeat_it(tmp_path: Path) -> None:
     entered = threading.Event()
     seen: list[Any] = []

@@ -1,6 +1,6 @@
 """What a user declares: tables, buses, topics, queues, delivery streams, audit logs, functions and routes.
 
-An `App` runs nothing. The engine, the Lambda handler and the template are made from the same declaration.
+An `App` runs nothing: the engine runs what it declares.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
 _TABLE_NAME_CHARACTERS_MIN: Final = 3
-_STREAM_NAME_CHARACTERS_MAX: Final = 64
 _FUNCTION_QUEUE: Final = "function-"
 DEAD_LETTERS: Final = "-dead-letters"
 """What the name of a dead letter queue adds to its queue's."""
 # It names files.
-_LAKE_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
+_DELIVERY_STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _RETENTION_HOURS_MAX: Final = 365 * 24
 
 
@@ -335,18 +334,11 @@ class App:
 
     def delivery_stream(self, name: str, *, buffer_seconds: float = 300, buffer_mib: float = 5) -> DeliveryStream:
         """Declare a delivery stream, flushed after `buffer_seconds` (0 to 900) or `buffer_mib` (1 to 128) (S34)."""
-        if not _LAKE_NAME.fullmatch(name):
-            raise DeclarationError(
-                f"expected a delivery stream's name of at most 128 letters, digits, '-', '_' or '.', got {name!r}"
-            )
+        check_delivery_stream_name(name)
         if not 0 <= buffer_seconds <= 900 or not 1 <= buffer_mib <= 128:
             raise DeclarationError(
                 f"expected buffer_seconds from 0 to 900 and buffer_mib from 1 to 128 for {name}, "
                 f"got {buffer_seconds} and {buffer_mib}"
-            )
-        if len(name) > _STREAM_NAME_CHARACTERS_MAX:
-            raise DeclarationError(
-                f"expected a delivery stream's name of at most {_STREAM_NAME_CHARACTERS_MAX} characters, got {name!r}"
             )
         return _add(self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib))
 
@@ -404,3 +396,12 @@ def _check_name(kind: str, name: str, taken: Sequence[str]) -> None:
         )
     if name in taken:
         raise DeclarationError(f"two declarations of the {kind} {name!r}: declare it once and use the value")
+
+
+def check_delivery_stream_name(name: str) -> None:
+    """Raise DeclarationError for a name that no delivery stream, and so no file of the lake, may have."""
+    if not _DELIVERY_STREAM_NAME.fullmatch(name):
+        raise DeclarationError(
+            "expected the delivery stream's name to be 1 to 64 letters, digits, '-', '_' or '.', no '.' first, "
+            f"got {name!r}"
+        )

@@ -25,16 +25,16 @@ from afterwrite.errors import CommandError, CorruptData
 from afterwrite.local.audit_files import AuditFiles
 from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_segments import ANCHOR_NAME
-from afterwrite.local.durable_files import (
+from afterwrite.local.fan_out import lake_buffer
+from afterwrite.store import buffers, tables
+from afterwrite.store.data_directory import DataDirectory
+from afterwrite.store.durable_files import (
     TEMPORARY_SUFFIX,
     create_directory,
     storage_errors,
     sync_directory,
     write_file,
 )
-from afterwrite.local.fan_out import lake_buffer
-from afterwrite.store import buffers, tables
-from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.verification import verify
 

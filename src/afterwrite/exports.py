@@ -26,9 +26,9 @@ import orjson
 
 from afterwrite.config import Identity
 from afterwrite.errors import CommandError, CorruptData
-from afterwrite.local.durable_files import create_directory, storage_errors, sync_directory, write_file
 from afterwrite.local.native import NativeServices
 from afterwrite.store import tables
+from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import Operations, Read
 

@@ -156,10 +156,15 @@ class DataReader:
             yield from ledger.completions(transaction, function_name)
 
     def messages(self, queue_name: str, lane: str | None = None) -> Iterator[Message]:
-        """The messages that wait in a queue or a dead letter queue, of all lanes or of one."""
+        """The messages that wait in a queue or a dead letter queue, of all lanes or of one.
+
+        Looking at them is no receive and counts none: their `receive_count` is 0.
+        """
         with self._environment.read() as transaction:
             for each in queues.messages(transaction, queue_name, lane):
-                yield Message(each.id, each.body, each.sent_at_ms, each.subject, each.attributes or {})
+                yield Message(
+                    each.id, each.body, each.sent_at_ms, each.subject, each.attributes or {}, each.receive_count
+                )
 
     def parked(self, table_name: str) -> Iterator[Parked]:
         """The parked changes of a table, lane by lane."""

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import afterwrite
+from afterwrite.cli import main
+from afterwrite.cli.loading import load_app
+from afterwrite.errors import DeclarationError
+from afterwrite.local.fan_out import FanOut
 from cli.conftest import Run
 from engine_process import EngineProcess, wait_until
 
@@ -73,3 +80,44 @@ def test_needs_the_running_engine(tmp_path: Path, cli: Run) -> None:
     done = cli("replay", "events", *EVER, "--data", tmp_path)
     assert done.returncode == 2
     assert f"afterwrite run APP --data {tmp_path}" in done.stderr
+
+
+def refused_here(data: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command says on standard error in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", "events", *EVER, "--data", str(data), "--name", "again"])
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_replay_that_fails_ends_the_command(
+    app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def undeclared(*_: object) -> Iterator[object]:
+        raise DeclarationError("expected a bus that this app declares, got 'events': declare it on the same App")
+
+    with afterwrite.open_engine(tmp_path / "data", load_app(app), listen="127.0.0.1:0") as engine:
+        engine.table("orders").put({"PK": "a", "SK": "good"})
+        wait_until(engine.reader().idle)
+        monkeypatch.setattr(FanOut, "deliver_event", undeclared)
+        said = refused_here(tmp_path / "data", capsys)
+    assert said.startswith("afterwrite: the replay again has failed after 0 events: expected a bus")
+
+
+def test_an_engine_that_listens_on_no_socket(app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with afterwrite.open_engine(tmp_path / "data", load_app(app)):
+        said = refused_here(tmp_path / "data", capsys)
+    assert "listens on no socket" in said
+
+
+def test_an_engine_that_checks_signatures_is_asked_with_its_key(app: Path, tmp_path: Path, cli: Run) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text('{"AKID": "secret"}')
+    with EngineProcess(app, tmp_path / "data", environment={"AFTERWRITE_CREDENTIALS": str(keys)}) as engine:
+        asked = ("replay", "events", *EVER, "--data", engine.data)
+        unsigned = cli(*asked)
+        signed = cli(*asked, "--credentials", keys)
+    assert (unsigned.returncode, unsigned.stdout) == (2, "")
+    assert "takes signed requests only: give the file of its access keys with --credentials" in unsigned.stderr
+    assert (signed.returncode, signed.stderr) == (0, "")
+    assert "replayed 0 events" in signed.stdout

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from afterwrite.core.changes import INSERT, REMOVE, TTL_IDENTITY, Change
-from afterwrite.core.wire import from_kinesis_data, from_streams_record, to_kinesis_data, to_streams_record
+from afterwrite.core.wire import (
+    StoredChange,
+    from_kinesis_data,
+    from_streams_record,
+    kinesis_data_text,
+    to_streams_record,
+)
 from afterwrite.errors import InvalidValue
 
 ARN = "arn:aws:dynamodb:eu-central-1:123456789012:table/things/stream/2026-01-01T00:00:00.000"
 KEYS = {"pk": {"S": "p"}, "sk": {"N": "1"}}
 NEW = {**KEYS, "b": {"B": "AP8="}}
+ID = "0123456789abcdef0123456789abcdef"
 CREATED_AT_US = 1_700_000_000_123_456
 
 
 def a_change(**fields: Any) -> Change:
     defaults: dict[str, Any] = {
-        "id": "0123456789abcdef0123456789abcdef",
+        "id": ID,
         "table": "things",
         "event_name": INSERT,
         "keys": KEYS,
@@ -80,9 +88,16 @@ def test_identities_are_read_in_either_spelling_s25() -> None:
     assert from_streams_record(record).by_ttl
 
 
+def kinesis_data(*, microseconds: bool = False) -> dict[str, Any]:
+    stored = StoredChange(INSERT, orjson.dumps(KEYS), orjson.dumps(NEW), None, CREATED_AT_US, 42)
+    text = kinesis_data_text(stored, id=ID, table="things", region="eu-central-1", microseconds=microseconds)
+    data: dict[str, Any] = orjson.loads(text)
+    return data
+
+
 @pytest.mark.parametrize("microseconds", [False, True])
 def test_kinesis_data_s26(microseconds: bool) -> None:
-    data = to_kinesis_data(a_change(), region="eu-central-1", microseconds=microseconds)
+    data = kinesis_data(microseconds=microseconds)
     assert data == {
         "awsRegion": "eu-central-1",
         "eventID": "01234567-89ab-cdef-0123-456789abcdef",
@@ -124,7 +139,7 @@ def test_what_is_no_record_of_dynamodb_is_refused(record: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("missing", ["eventID", "tableName", "eventName", "dynamodb"])
 def test_kinesis_data_that_lacks_a_field_is_refused(missing: str) -> None:
-    data = to_kinesis_data(a_change(), region="r")
+    data = kinesis_data()
     del data[missing]
     with pytest.raises(InvalidValue):
         from_kinesis_data(data)

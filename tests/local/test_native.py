@@ -18,8 +18,11 @@ from afterwrite import (
     Put,
     TransactionCanceled,
     Update,
+    at_least,
     between,
+    exists,
     prefix,
+    suffix,
 )
 from afterwrite.config import Identity
 from afterwrite.core.ports import Services, TableClient
@@ -114,6 +117,12 @@ def test_a_table_without_a_sort_key_refuses_one(services: Services) -> None:
     assert single.query("p") == [{"pk": "p", "n": 1}]
     with pytest.raises(DeclarationError, match="no sort key"):
         single.query("p", "x")
+
+
+@pytest.mark.parametrize("matcher", [suffix("a"), exists(), at_least(1), {}, {**prefix("a"), **suffix("b")}])
+def test_a_query_refuses_what_is_no_condition_on_a_sort_key(table: TableClient, matcher: Any) -> None:
+    with pytest.raises(DeclarationError, match=r"expected a sort key, prefix\(…\) or between\(…, …\)"):
+        table.query("p", matcher)
 
 
 def test_a_table_that_is_not_there_is_named(services: Services) -> None:

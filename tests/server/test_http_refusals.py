@@ -135,9 +135,3 @@ def test_a_failing_handler_is_answered_logged_and_the_connection_goes_on(
     assert b"own" not in failure.body
     assert client.answer().body == b"good"
     assert "ValueError: the handler's own" in caplog.text
-
-
-def test_the_words_of_errors_can_be_the_services_own(serve: Serve) -> None:
-    client = serve(echo, error_body=lambda status, code, _message: f"{status} {code}".encode()).client()
-    client.send(b"hello\r\n\r\n")
-    assert client.answer().body == b"400 BadRequestException"

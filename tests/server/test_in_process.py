@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 import afterwrite
 from afterwrite import AfterwriteError, App, Engine
@@ -53,6 +53,21 @@ def test_a_resource_does_too(engine: Engine, client: Any) -> None:
             batch.put_item(Item={"pk": "a", "sk": f"{number:02d}", "n": number})
     found: list[Any] = table.scan()["Items"]
     assert sum(item["n"] for item in found) == sum(range(60))
+
+
+def test_the_users_own_configuration_is_not_looked_at(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "config"
+    own.write_text("[default]\nregion = eu-north-1\nparameter_validation = false\n[broken\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(own))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(own))
+    monkeypatch.setenv("AWS_PROFILE", "gone")
+    client: Any = engine.boto3_session().client("dynamodb")
+    assert client.meta.region_name == "us-east-1"
+    with pytest.raises(ParamValidationError):
+        client.list_tables(Limit="many")
+    assert client.list_tables()["TableNames"] == []
 
 
 def test_errors_are_the_clients_own(client: Any) -> None:

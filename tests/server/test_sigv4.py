@@ -13,6 +13,7 @@ from botocore.credentials import Credentials
 
 from afterwrite.errors import ServiceError
 from afterwrite.server.http_messages import Request
+from afterwrite.server.sigv4 import signed as signed_here
 from afterwrite.server.sigv4 import verify
 
 SECRETS = {"AKID": "secret", "other/with/slashes": "another"}
@@ -52,6 +53,23 @@ def refused(request: Request, *, later_s: float = 0) -> ServiceError:
 def test_what_botocore_signs_is_accepted(key_id: str, path: str, body: bytes) -> None:
     request = signed(key_id=key_id, secret=SECRETS[key_id], path=path, body=body, **{"X-Amz-Meta": " two  spaces "})
     assert verify(request, SECRETS, signed_at_s(request)) == key_id
+
+
+@pytest.mark.parametrize("path", ["/", "/?b=2&a=1"])
+def test_what_is_signed_here_is_what_botocore_signs(path: str) -> None:
+    theirs = signed(path=path)
+    bare = {name: value for name, value in theirs.headers.items() if name not in (b"authorization", b"x-amz-date")}
+    ours = signed_here(
+        replace(theirs, headers=bare),
+        "AKID",
+        "secret",
+        region="eu-central-1",
+        service="dynamodb",
+        now_s=signed_at_s(theirs),
+    )
+    assert verify(ours, SECRETS, signed_at_s(theirs)) == "AKID"
+    ours_scope, theirs_scope = (each.headers[b"authorization"].partition(b", ")[0] for each in (ours, theirs))
+    assert ours_scope == theirs_scope
 
 
 def test_the_body_that_counts_is_the_one_sent() -> None:

@@ -15,12 +15,16 @@ from cyclopts import Parameter
 from afterwrite import config
 from afterwrite.cli.parameters import Data, Flag
 from afterwrite.cli.rendering import count_text, print_json, print_line, time_text
+from afterwrite.config import Settings
 from afterwrite.errors import CommandError, ServiceError
+from afterwrite.server import sigv4
+from afterwrite.server.http_messages import Request
 from afterwrite.store.data_directory import DataDirectory
+from afterwrite.store.replays import COMPLETED, FAILED
 
 _TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.1
-_COMPLETED: Final = "COMPLETED"
+_UNSIGNED: Final = "MissingAuthenticationTokenException"
 
 
 def replay(
@@ -31,6 +35,7 @@ def replay(
     to: str,
     name: str | None = None,
     data: Data = None,
+    credentials: Path | None = None,
     json: Flag = False,
 ) -> None:
     """Deliver the events of a bus's archive again.
@@ -50,11 +55,14 @@ def replay(
         The time before which the events end, as `--from`.
     name
         The replay's name, which no replay had before. Default: the bus and the time.
+    credentials
+        The file of access keys that the engine was started with, if it was: its first key signs the requests.
+        Default: AFTERWRITE_CREDENTIALS
     json
         Print one JSON object at the end, and nothing before.
     """
-    settings = config.load(data=data)
-    events = _EventBridge(settings.data)
+    settings = config.load(data=data, credentials=credentials)
+    events = _EventBridge(settings)
     arn = f"arn:aws:events:{settings.identity.region}:{settings.identity.account_id}"
     started = events.call(
         "StartReplay",
@@ -107,12 +115,20 @@ def _fields(bus: str, described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _follow(events: _EventBridge, name: str, *, quiet: bool) -> dict[str, Any]:
-    """The replay's description once it is completed. A line tells how far it is, once a second."""
+    """The replay's description once it is completed. A line tells how far it is, once a second.
+
+    Raises CommandError where it has failed.
+    """
     told_at = time.monotonic()
     while True:
         described = events.call("DescribeReplay", {"ReplayName": name})
-        if described["State"] == _COMPLETED:
+        if described["State"] == COMPLETED:
             return described
+        if described["State"] == FAILED:
+            raise CommandError(
+                f"the replay {name} has failed after {count_text(described['EventsReplayed'], 'event')}: "
+                f"{described['StateReason']}; then start one with another name"
+            )
         if not quiet and time.monotonic() - told_at >= 1:
             told_at = time.monotonic()
             print_line(f"  {count_text(described['EventsReplayed'], 'event')} so far")
@@ -132,22 +148,30 @@ def _epoch_s(option: str, text: str) -> float:
 class _EventBridge:
     """The running engine's EventBridge, over its wire protocol."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, settings: Settings) -> None:
+        data = settings.data
         holder = DataDirectory(data).holder()
         if holder is None:
             raise CommandError(
                 f"expected a running engine on {data}, found none: start it with afterwrite run APP --data {data}"
             )
         if "listening" not in holder:
-            raise CommandError(f"the engine on {data} is starting: try again in a moment")
+            raise CommandError(
+                f"the engine on {data} listens on no socket: start it with an address to listen on"
+                if "pid" in holder
+                else f"the engine on {data} is starting: try again in a moment"
+            )
         self._address: str = holder["listening"]
+        self._region = settings.identity.region
+        self._credentials = settings.credentials
 
     def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer's body. Raises ServiceError as the engine answers it, CommandError if it does not answer."""
         connection = http.client.HTTPConnection(self._address, timeout=_TIMEOUT_S)
-        headers = {"X-Amz-Target": f"AWSEvents.{operation}", "Content-Type": "application/x-amz-json-1.1"}
+        request = self._request(f"AWSEvents.{operation}", orjson.dumps(body))
+        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers.items()}
         try:
-            connection.request("POST", "/", orjson.dumps(body), headers)
+            connection.request("POST", "/", request.body, headers)
             response = connection.getresponse()
             answer: dict[str, Any] = orjson.loads(response.read())
         except (OSError, http.client.HTTPException, orjson.JSONDecodeError) as error:
@@ -159,5 +183,21 @@ class _EventBridge:
             connection.close()
         if response.status != http.client.OK:
             code = str(answer.get("__type", "")).rpartition("#")[2]
+            if code == _UNSIGNED:
+                raise CommandError(
+                    f"the engine on {self._address} takes signed requests only: give the file of its access keys with "
+                    "--credentials or AFTERWRITE_CREDENTIALS"
+                )
             raise ServiceError(code, str(answer.get("message", "")), status=response.status)
         return answer
+
+    def _request(self, target: str, body: bytes) -> Request:
+        """The request for an operation, signed where there are credentials."""
+        headers = {"host": self._address, "x-amz-target": target, "content-type": "application/x-amz-json-1.1"}
+        request = Request(
+            b"POST", b"/", {name.encode(): value.encode("latin-1") for name, value in headers.items()}, body, body
+        )
+        if self._credentials is None:
+            return request
+        key_id, secret = next(iter(self._credentials.items()))
+        return sigv4.signed(request, key_id, secret, region=self._region, service="events", now_s=time.time())

@@ -27,7 +27,10 @@ def between(low: Any, high: Any) -> SortKeyRange:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as a queue's consumer receives it; `receive_count` is 1 the first time."""
+    """A message as a queue's consumer receives it; `receive_count` is 1 the first time.
+
+    It is 0 where a message is only looked at.
+    """
 
     id: str
     body: Any

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
+from afterwrite.core.uuids import uuid_text
 from afterwrite.errors import InvalidValue
 
 
@@ -68,26 +69,6 @@ def from_streams_record(record: Mapping[str, Any], *, table: str | None = None) 
     )
 
 
-def to_kinesis_data(change: Change, *, region: str, microseconds: bool = False) -> dict[str, Any]:
-    """The data of a Kinesis record for the change (S26): no sequence number, no view type."""
-    unit = ("MICROSECOND", change.created_at_us) if microseconds else ("MILLISECOND", change.created_at_ms)
-    return {
-        "awsRegion": region,
-        "eventID": _as_uuid(change.id),
-        "eventName": change.event_name,
-        "userIdentity": None if change.user_identity is None else dict(change.user_identity),
-        "recordFormat": "application/json",
-        "tableName": change.table,
-        "dynamodb": {
-            "ApproximateCreationDateTime": unit[1],
-            "ApproximateCreationDateTimePrecision": unit[0],
-            **_images(change),
-            "SizeBytes": change.size_bytes,
-        },
-        "eventSource": "aws:dynamodb",
-    }
-
-
 def from_kinesis_data(data: Mapping[str, Any]) -> Change:
     """The change in a Kinesis record's data (S26). Raises InvalidValue where it is not one of DynamoDB's."""
     dynamodb = _dynamodb_part(data, "eventID", "tableName")
@@ -121,7 +102,10 @@ def streams_record_text(stored: StoredChange, *, id: str, sequence_number: str, 
 
 
 def kinesis_data_text(stored: StoredChange, *, id: str, table: str, region: str, microseconds: bool) -> bytes:
-    """The JSON text of a Kinesis record's data for the change (S26), its images spliced in."""
+    """The JSON text of a Kinesis record's data for the change, its images spliced in.
+
+    It has no sequence number and no view type (S26).
+    """
     created, precision = stored.created_at_us, b"MICROSECOND"
     if not microseconds:
         created, precision = created // 1000, b"MILLISECOND"
@@ -196,4 +180,4 @@ def _table_of_arn(stream_arn: str) -> str:
 def _as_uuid(change_id: str) -> str:
     if len(change_id) != 32:
         return change_id
-    return "-".join((change_id[:8], change_id[8:12], change_id[12:16], change_id[16:20], change_id[20:]))
+    return uuid_text(change_id)

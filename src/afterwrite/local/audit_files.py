@@ -40,7 +40,7 @@ from afterwrite.local.audit_segments import (
     seal_path,
     segment_name,
 )
-from afterwrite.local.durable_files import (
+from afterwrite.store.durable_files import (
     create_directory,
     storage_errors,
     sync_directory,

@@ -28,7 +28,7 @@ from afterwrite.local.audit_segments import (
     seal_path,
     segment_name,
 )
-from afterwrite.local.durable_files import storage_errors
+from afterwrite.store.durable_files import storage_errors
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -26,9 +26,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from afterwrite.app import check_delivery_stream_name
 from afterwrite.errors import InvalidValue
 from afterwrite.local.canonical_json import json_bytes
-from afterwrite.local.durable_files import (
+from afterwrite.store.durable_files import (
     TEMPORARY_SUFFIX,
     create_directory,
     storage_errors,
@@ -44,7 +45,6 @@ _BIGINT_MIN, _BIGINT_MAX = -(2**63), 2**63 - 1
 _EXACT_DOUBLE_INTEGER_MAX = 2**53
 _EXACT_DOUBLE_DIGITS = 15
 _DOUBLE_EXPONENT_MAX = 300
-_STREAM_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 # Reserved words with any number of underscores in front: one more is added, so that no two fields meet.
 _RESERVED_FIELD = re.compile(r"_*(id|sequence|at|dt|hour)", re.IGNORECASE)
 
@@ -76,8 +76,7 @@ def write_batch(directory: Path, stream: str, first: int, last: int, records: Se
     Raises InvalidValue for a value that no column can hold, StorageFull and StorageError where the disk does
     not serve; the call may then be repeated, and no temporary file is left.
     """
-    if not _STREAM_NAME.fullmatch(stream):
-        raise InvalidValue(f"expected a stream name of letters, digits, '_', '-' and '.', got {stream!r}")
+    check_delivery_stream_name(stream)
     hours: dict[int, list[LakeRecord]] = {}
     for record in records:
         hours.setdefault(record.at_ms // HOUR_MS, []).append(record)

@@ -151,6 +151,10 @@ class NativeTable:
                 condition += " AND #sk BETWEEN :low AND :high"
                 values |= {":low": from_python(sort_key.low), ":high": from_python(sort_key.high)}
             elif isinstance(sort_key, Mapping):
+                if sort_key.keys() != {"prefix"}:
+                    raise DeclarationError(
+                        f"expected a sort key, prefix(…) or between(…, …) to query {self._name} by, got {sort_key!r}"
+                    )
                 condition += " AND begins_with(#sk, :low)"
                 values[":low"] = from_python(sort_key["prefix"])
             else:

@@ -277,9 +277,7 @@ def _limit(body: Body, longest: int) -> int:
     limit = fields.integer(body, "Limit")
     if limit is None:
         return longest
-    if not 1 <= limit <= longest:
-        bound = "greater than or equal to 1" if limit < 1 else f"less than or equal to {longest}"
-        raise fields.constraint_error(limit, "Limit", f"Member must have value {bound}")
+    fields.check_value(limit, "Limit", 1, longest)
     return limit
 
 
@@ -287,8 +285,5 @@ def _sized_text(body: Body, field: str, characters: tuple[int, int]) -> str | No
     value = fields.text(body, field)
     if value is None:
         return None
-    shortest, longest = characters
-    if not shortest <= len(value) <= longest:
-        bound = f"greater than or equal to {shortest}" if len(value) < shortest else f"less than or equal to {longest}"
-        raise fields.constraint_error(value, field, f"Member must have length {bound}")
+    fields.check_length(len(value), field, *characters, value)
     return value

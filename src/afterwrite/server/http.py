@@ -21,7 +21,6 @@ from typing import NoReturn, cast
 import httptools
 
 from afterwrite.server.http_messages import (
-    ErrorBody,
     Refusal,
     Renderer,
     Request,
@@ -32,7 +31,7 @@ from afterwrite.server.http_messages import (
     error_body,
 )
 
-__all__ = ["ErrorBody", "Handler", "HttpServer", "Request", "Respond", "Response", "error_body"]
+__all__ = ["Handler", "HttpServer", "Request", "Respond", "Response"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +76,6 @@ class HttpServer:
         unanswered_max: int = 64,
         read_timeout_s: float = 60.0,
         idle_timeout_s: float = 300.0,
-        error_body: ErrorBody = error_body,
     ) -> None:
         self.handler = handler
         self.body_bytes_max = body_bytes_max
@@ -85,7 +83,6 @@ class HttpServer:
         self.unanswered_max = unanswered_max
         self.read_timeout_s = read_timeout_s
         self.idle_timeout_s = idle_timeout_s
-        self.error_body = error_body
         self.connections: set[_Connection] = set()
         self.renderer = Renderer()
         self.stopping = False
@@ -440,5 +437,4 @@ class _Connection(asyncio.Protocol):
         self._adjust_reading()
 
     def _error(self, refusal: Refusal) -> Response:
-        body = self._server.error_body(refusal.status, refusal.code, refusal.message)
-        return Response(refusal.status, body)
+        return Response(refusal.status, error_body(refusal.code, refusal.message))

@@ -9,7 +9,6 @@ import gzip
 import os
 import time
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -60,10 +59,7 @@ class Refusal:
     message: str
 
 
-ErrorBody = Callable[[int, str, str], bytes]
-
-
-def error_body(_status: int, code: str, message: str) -> bytes:
+def error_body(code: str, message: str) -> bytes:
     """The body of an error in the AWS JSON protocols."""
     return orjson.dumps({"__type": code, "message": message})
 

@@ -6,6 +6,7 @@ botocore builds, signs and parses as ever; only the sending is replaced, by its 
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -29,9 +30,16 @@ def boto3_session(handler: AwsJson, region: str) -> Session:
     import boto3
     import botocore.session
 
-    session = botocore.session.get_session()
+    # No configuration file or profile of the user (endpoints, retries, a profile that is gone) is meant for this
+    # engine: the files are empty, and no environment variable names others.
+    session = botocore.session.Session(
+        session_vars={
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+            "profile": (None, None, None, None),
+        }
+    )
     session.set_credentials("in-process", "in-process")
-    # Nothing of the user's own configuration (endpoints, retries, profiles) is meant for this engine.
     session.set_config_variable("region", region)
     session.get_component("event_emitter").register("before-send", _Sender(handler).send)
     return boto3.Session(botocore_session=session)
@@ -51,7 +59,7 @@ class _Sender:
 
     def _exchange(self, request: Request | Refusal) -> Response:
         if isinstance(request, Refusal):
-            return Response(request.status, error_body(request.status, request.code, request.message))
+            return Response(request.status, error_body(request.code, request.message))
         answered = threading.Event()
         answers: list[Response] = []
 

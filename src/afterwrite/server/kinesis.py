@@ -71,9 +71,7 @@ class KinesisService:
         given = fields.structures(body, "Records", "PutRecordsRequestEntry")
         if given is None:
             raise fields.missing("Records")
-        if not 1 <= len(given) <= _PUT_RECORDS_MAX:
-            bound = f"less than or equal to {_PUT_RECORDS_MAX}" if given else "greater than or equal to 1"
-            raise fields.constraint_error(f"[{len(given)} records]", "Records", f"Member must have length {bound}")
+        fields.check_length(len(given), "Records", 1, _PUT_RECORDS_MAX, f"[{len(given)} records]")
         records = [requests.record(each) for each in given]
         if sum(len(data) + len(partition_key) for partition_key, data, _ in records) > _PUT_BYTES_MAX:
             raise invalid_argument("Records size exceeds 10 MB limit")

@@ -63,9 +63,7 @@ def bounded(body: Body, field: str, default: int, least: int, most: int) -> int:
     value = fields.integer(body, field)
     if value is None:
         return default
-    if not least <= value <= most:
-        bound = f"greater than or equal to {least}" if value < least else f"less than or equal to {most}"
-        raise fields.constraint_error(value, field, f"Member must have value {bound}")
+    fields.check_value(value, field, least, most)
     return value
 
 
@@ -104,18 +102,13 @@ def parsed_hash_key(body: Body, field: str) -> int | None:
 def record(body: Body) -> tuple[str, bytes, int | None]:
     """A record to put: its partition key, its data as base64 text, and the hash key it asks for."""
     partition_key = required_text(body, "PartitionKey")
-    if not 1 <= len(partition_key) <= _PARTITION_KEY_CHARACTERS_MAX:
-        bound = "less than or equal to 256" if partition_key else "greater than or equal to 1"
-        raise fields.constraint_error(partition_key, "PartitionKey", f"Member must have length {bound}")
+    fields.check_length(len(partition_key), "PartitionKey", 1, _PARTITION_KEY_CHARACTERS_MAX, partition_key)
     data = required_text(body, "Data")
     try:
         size = len(binascii.a2b_base64(data, strict_mode=True)) if data else 0
     except (binascii.Error, ValueError):
         raise ServiceError("SerializationException", "Data is no base64 text") from None
-    if size > _DATA_BYTES_MAX:
-        raise fields.constraint_error(
-            f"a blob of {size} bytes", "Data", f"Member must have length less than or equal to {_DATA_BYTES_MAX}"
-        )
+    fields.check_length(size, "Data", 0, _DATA_BYTES_MAX, f"a blob of {size} bytes")
     return partition_key, data.encode(), parsed_hash_key(body, "ExplicitHashKey")
 
 

@@ -1,4 +1,6 @@
-"""AWS Signature Version 4: whether a request was signed by one of the keys that may. Pure: no clock, no I/O.
+"""AWS Signature Version 4: whether a request was signed by one of the keys that may, and signing one.
+
+Pure: no clock, no I/O.
 
     canonical request  ->  string to sign  ->  signature, by a key derived from the secret, day, region and service
 
@@ -13,6 +15,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final, NoReturn
@@ -51,16 +54,36 @@ def verify(request: Request, credentials: Mapping[str, str], now_s: float) -> st
     _check_time(signed_at, now_s)
     signed_headers = parameters["SignedHeaders"].split(";")
     _check_signed(signed_headers, headers)
-    scope = f"{day}/{region}/{service}/{_TERMINATOR}"
-    digest = hashlib.sha256(_canonical_request(request, signed_headers)).hexdigest()
-    text = f"{_ALGORITHM}\n{signed_at}\n{scope}\n{digest}"
-    expected = hmac.new(_signing_key(secret, day, region, service), text.encode(), hashlib.sha256).hexdigest()
+    expected = _signature(request, signed_headers, signed_at, (day, region, service), secret)
     if not hmac.compare_digest(expected.encode(), parameters["Signature"].encode("latin-1")):
         _invalid(
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
             "Access Key and signing method. Consult the service documentation for details."
         )
     return key_id
+
+
+def signed(request: Request, key_id: str, secret: str, *, region: str, service: str, now_s: float) -> Request:
+    """`request`, all its headers signed by a key at the time `now_s` (since the epoch); it has a `host` header."""
+    signed_at = f"{datetime.fromtimestamp(now_s, UTC):{_TIME_FORMAT}}"
+    day = signed_at[:8]
+    dated = replace(request, headers={**request.headers, b"x-amz-date": signed_at.encode()})
+    names = sorted(name.decode("latin-1") for name in dated.headers)
+    signature = _signature(dated, names, signed_at, (day, region, service), secret)
+    authorization = (
+        f"{_ALGORITHM} Credential={key_id}/{day}/{region}/{service}/{_TERMINATOR}, "
+        f"SignedHeaders={';'.join(names)}, Signature={signature}"
+    )
+    return replace(dated, headers={**dated.headers, b"authorization": authorization.encode("latin-1")})
+
+
+def _signature(
+    request: Request, signed_headers: list[str], signed_at: str, scope: tuple[str, str, str], secret: str
+) -> str:
+    """The signature of a request for a scope of day, region and service."""
+    digest = hashlib.sha256(_canonical_request(request, signed_headers)).hexdigest()
+    text = f"{_ALGORITHM}\n{signed_at}\n{'/'.join(scope)}/{_TERMINATOR}\n{digest}"
+    return hmac.new(_signing_key(secret, *scope), text.encode(), hashlib.sha256).hexdigest()
 
 
 def _check_whole(parameters: Mapping[str, str], signed_at: str, authorization: str) -> None:

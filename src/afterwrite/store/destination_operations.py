@@ -33,7 +33,7 @@ def enable(body: Body, identity: Identity) -> Writing:
     precision = fields.choice(asked or {}, _PRECISION, _PRECISIONS, MILLISECOND)
 
     def run(transaction: WriteTransaction) -> Mapping[str, Any]:
-        _check_table(tables.catalog(transaction), table)
+        tables.described_table(tables.catalog(transaction), table)
         destination = Destination(arn, identity.region, precision)
         if kinesis.find(transaction, destination.stream_name) is None:
             raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Kinesis stream: {arn}")
@@ -95,7 +95,7 @@ def describe(body: Body) -> Callable[[ReadTransaction, Catalog], bytes]:
     table = fields.table_name(body)
 
     def run(transaction: ReadTransaction, catalog: Catalog) -> bytes:
-        _check_table(catalog, table)
+        tables.described_table(catalog, table)
         found = [
             {"StreamArn": each.stream_arn, "DestinationStatus": each.status, _PRECISION: each.precision}
             for each in kinesis_destinations.destinations(transaction, table)
@@ -110,10 +110,7 @@ def _place(body: Body) -> tuple[str, str]:
     arn = fields.text(body, "StreamArn")
     if arn is None:
         raise fields.missing("StreamArn")
-    shortest, longest = _ARN_CHARACTERS
-    if not shortest <= len(arn) <= longest:
-        bound = f"greater than or equal to {shortest}" if len(arn) < shortest else f"less than or equal to {longest}"
-        raise fields.constraint_error(arn, "StreamArn", f"Member must have length {bound}")
+    fields.check_length(len(arn), "StreamArn", *_ARN_CHARACTERS, arn)
     if not _STREAM_ARN.fullmatch(arn):
         raise fields.invalid(f"Invalid StreamArn: {arn}")
     return table, arn
@@ -123,13 +120,8 @@ def _configuration(body: Body, field: str) -> Body | None:
     return fields.structure(body, field, field)
 
 
-def _check_table(catalog: Catalog, table: str) -> None:
-    if table not in catalog:
-        raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Table: {table} not found")
-
-
 def _active(transaction: WriteTransaction, table: str, arn: str, verb: str, operation: str) -> Destination:
-    _check_table(tables.catalog(transaction), table)
+    tables.described_table(tables.catalog(transaction), table)
     destination = kinesis_destinations.active_destination(transaction, table)
     if destination is None or destination.stream_arn != arn:
         raise fields.invalid(

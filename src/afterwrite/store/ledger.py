@@ -14,7 +14,7 @@ from afterwrite.core.lanes import DIGEST_BYTES, digest
 from afterwrite.errors import StorageError
 from afterwrite.store import timeline
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.names import U32, U64, ensure_number, names, number_of, span
+from afterwrite.store.names import U32, U64, ensure_number, number_of, span
 
 
 def position(transaction: ReadTransaction, consumer: str) -> int:
@@ -29,15 +29,6 @@ def advance_position(transaction: WriteTransaction, consumer: str, before: int, 
     if found != before:
         raise StorageError(f"expected the consumer {consumer} at position {before}, found it at {found}")
     transaction.put("ledger", f"position\0{consumer}".encode(), U64.pack(after))
-
-
-def positions(transaction: ReadTransaction) -> dict[str, int]:
-    """Every consumer's position."""
-    start = b"position\0"
-    return {
-        key[len(start) :].decode(): U64.unpack(value)[0]
-        for key, value in transaction.scan("ledger", start, b"position\x01")
-    }
 
 
 def note(transaction: ReadTransaction, name: str) -> Any:
@@ -185,8 +176,3 @@ def unpark(transaction: WriteTransaction, consumer: str, lane: str, position: in
     number = ensure_number(transaction, "parked", consumer)
     if not transaction.delete("parked", U32.pack(number) + digest(lane) + U64.pack(position)):
         raise StorageError(f"expected a parked change of the lane {lane} at position {position}, found none")
-
-
-def parked_consumers(transaction: ReadTransaction) -> list[str]:
-    """Every consumer that ever parked a change."""
-    return sorted(names(transaction, "parked"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.config import Identity
+from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import ServiceError
 from afterwrite.store import indexes, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
@@ -87,7 +87,7 @@ class TableOperations:
         return Write(partial(self._update, plan))
 
     def _update(self, plan: UpdateTablePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
-        table = _described_table(tables.catalog(transaction), plan.table_name)
+        table = tables.described_table(tables.catalog(transaction), plan.table_name)
         if plan.deletion_protection is False and table.name in self._protected:
             raise fields.invalid(f"{_INVALID}The app that runs here declares the table: its deletion protection stays")
         schemas = [index.schema for index in table.indexes]
@@ -131,7 +131,7 @@ class TableOperations:
         name = fields.table_name_of_table_request(body)
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
-            table = _described_table(tables.catalog(transaction), name)
+            table = tables.described_table(tables.catalog(transaction), name)
             if name in self._protected or table.options.deletion_protection:
                 raise fields.invalid(
                     "Resource cannot be deleted as it is currently protected against deletion. "
@@ -144,7 +144,7 @@ class TableOperations:
         return Write(run)
 
     def _describe_table(self, name: str, transaction: ReadTransaction, catalog: Catalog) -> bytes:
-        return orjson.dumps({"Table": self._description(transaction, _described_table(catalog, name), "ACTIVE")})
+        return orjson.dumps({"Table": self._description(transaction, tables.described_table(catalog, name), "ACTIVE")})
 
     def _arn(self, table: Table) -> str:
         return f"arn:aws:dynamodb:{self._identity.region}:{self._identity.account_id}:table/{table.name}"
@@ -198,7 +198,7 @@ class TableOperations:
         plan = table_requests.parse_update_time_to_live(body)
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
-            table = _described_table(tables.catalog(transaction), plan.table_name)
+            table = tables.described_table(tables.catalog(transaction), plan.table_name)
             plan.check(table.ttl_attribute)
             tables.set_ttl(transaction, plan.table_name, plan.attribute_name if plan.enabled else None)
             return plan.answer()
@@ -260,13 +260,6 @@ class TableOperations:
         return orjson.dumps({"Endpoints": [{"Address": self.endpoint, "CachePeriodInMinutes": _ENDPOINT_CACHED_MIN}]})
 
 
-def _described_table(catalog: Catalog, name: str) -> Table:
-    table = catalog.get(name)
-    if table is None:
-        raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
-    return table
-
-
 def _check_index_names(table: Table, names: list[str]) -> None:
     for name in names:
         index = table.index_named(name)
@@ -301,17 +294,14 @@ def _warm_throughput(read_units: int, write_units: int) -> dict[str, Any]:
 
 
 def _table_id(table: Table) -> str:
-    text = hashlib.blake2b(f"{table.name}/{table.number}".encode(), digest_size=16).hexdigest()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return uuid_of(f"{table.name}/{table.number}")
 
 
 def _listing(body: Body) -> tuple[str, int]:
     start = "" if body.get("ExclusiveStartTableName") is None else fields.start_table_name(body)
     limit = fields.integer(body, "Limit")
     limit = _LISTED_MAX if limit is None else limit
-    if not 1 <= limit <= _LISTED_MAX:
-        bound = f"less than or equal to {_LISTED_MAX}" if limit > 1 else "greater than or equal to 1"
-        raise fields.constraint_error(limit, "Limit", f"Member must have value {bound}")
+    fields.check_value(limit, "Limit", 1, _LISTED_MAX)
     return start, limit
 
 
@@ -324,7 +314,7 @@ def _list_tables(start: str, limit: int, _transaction: ReadTransaction, catalog:
 
 
 def _describe_ttl(name: str, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
-    table = _described_table(catalog, name)
+    table = tables.described_table(catalog, name)
     if table.ttl_attribute is None:
         return orjson.dumps({"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}})
     return orjson.dumps(

@@ -49,7 +49,6 @@ class Table:
     stream_label: str | None = None
     ttl_attribute: str | None = None
     retention_s: int = 86_400
-    declaration: Mapping[str, Any] | None = None
     indexes: tuple[Index, ...] = ()
     options: TableOptions = field(default_factory=TableOptions)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +75,6 @@ class Table:
                 "stream_label": self.stream_label,
                 "ttl_attribute": self.ttl_attribute,
                 "retention_s": self.retention_s,
-                "declaration": self.declaration,
                 "indexes": [asdict(index) for index in self.indexes],
                 "options": asdict(self.options),
                 "tags": self.tags,
@@ -90,6 +88,8 @@ class Table:
         """Read a table of the catalog."""
         fields = orjson.loads(text)
         stream = fields.pop("stream")
+        # Some catalogs keep a declaration, which nothing reads.
+        fields.pop("declaration", None)
         return cls(
             name=name,
             schema=KeySchema(*fields.pop("schema")),
@@ -129,13 +129,20 @@ def table_named(tables: Catalog, name: str) -> Table:
     return table
 
 
+def described_table(tables: Catalog, name: str) -> Table:
+    """The table `name`, for operations on tables themselves, whose ResourceNotFoundException names it."""
+    table = tables.get(name)
+    if table is None:
+        raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
+    return table
+
+
 def create_table(
     transaction: WriteTransaction,
     name: str,
     schema: KeySchema,
     *,
     view_type: str | None,
-    declaration: Mapping[str, Any] | None = None,
     retention_s: int = 86_400,
     index_schemas: Sequence[IndexSchema] = (),
     options: TableOptions | None = None,
@@ -154,7 +161,6 @@ def create_table(
         stream=stream,
         stream_label=None if stream is None else stream.label,
         retention_s=retention_s,
-        declaration=declaration,
         indexes=tuple(Index(transaction.advance("names"), each) for each in index_schemas),
         options=options or TableOptions(),
         tags=tags or {},
@@ -206,7 +212,7 @@ def save(transaction: WriteTransaction, table: Table) -> Table:
     return table
 
 
-def delete_table(transaction: WriteTransaction, name: str) -> Table:
+def delete_table(transaction: WriteTransaction, name: str) -> None:
     """Delete a table with its items; its stream stays readable until it is trimmed (S18)."""
     table = table_named(catalog(transaction), name)
     for database in ("items", "expirations"):
@@ -218,18 +224,17 @@ def delete_table(transaction: WriteTransaction, name: str) -> Table:
         streams.disable(transaction, table.stream, table.retention_s)
     kinesis_destinations.forget(transaction, name)
     transaction.remember("catalog", {key: each for key, each in catalog(transaction).items() if key != name})
-    return table
 
 
-def set_retention(transaction: WriteTransaction, name: str, retention_s: int) -> Table:
+def set_retention(transaction: WriteTransaction, name: str, retention_s: int) -> None:
     """How long the table's changes are kept."""
     table = table_named(catalog(transaction), name)
     if table.stream is not None:
         streams.keep_for(transaction, table.stream, retention_s)
-    return save(transaction, replace(table, retention_s=retention_s))
+    save(transaction, replace(table, retention_s=retention_s))
 
 
-def set_ttl(transaction: WriteTransaction, name: str, attribute: str | None) -> Table:
+def set_ttl(transaction: WriteTransaction, name: str, attribute: str | None) -> None:
     """Expire items by the epoch seconds in `attribute`, or no longer; existing items are taken in."""
     table = replace(table_named(catalog(transaction), name), ttl_attribute=attribute)
     long_keys.delete_range(transaction, "expirations", *span(table.number))
@@ -243,7 +248,7 @@ def set_ttl(transaction: WriteTransaction, name: str, attribute: str | None) -> 
         long_keys.put(transaction, "items", key, _ITEM.pack(size, expires_at) + text)
         if expires_at:
             transaction.put("expirations", _expiration_key(table, expires_at, key), key)
-    return save(transaction, table)
+    save(transaction, table)
 
 
 def _expires_at(table: Table, item: Item) -> int:

@@ -1,4 +1,4 @@
-"""The timeline: what is to be deleted when. The sweeper reads it; nobody looks through everything."""
+"""The timeline: what is to be deleted when. Upkeep reads it; nobody looks through everything."""
 
 from __future__ import annotations
 

@@ -163,9 +163,7 @@ def parse_transact_write_items(body: Body) -> TransactWritePlan:
     token = fields.text(body, "ClientRequestToken")
     fingerprint = b""
     if token is not None:
-        if not 1 <= len(token) <= TOKEN_CHARACTERS_MAX:
-            bound = f"less than or equal to {TOKEN_CHARACTERS_MAX}" if token else "greater than or equal to 1"
-            raise fields.constraint_error(token, "ClientRequestToken", f"Member must have length {bound}")
+        fields.check_length(len(token), "ClientRequestToken", 1, TOKEN_CHARACTERS_MAX, token)
         fingerprint = _fingerprint(members)
     reporting = reporting_of(body)
     writes = tuple(_transaction_member(member, index, reporting) for index, member in enumerate(members, 1))
@@ -220,9 +218,7 @@ def parse_batch_get_item(body: Body) -> BatchGetPlan:
         place = f"requestItems.{table}.member."
         if keys is None:
             raise fields.missing("Keys", place)
-        if not 1 <= len(keys) <= BATCH_GETS_MAX:
-            bound = f"less than or equal to {BATCH_GETS_MAX}" if keys else "greater than or equal to 1"
-            raise fields.constraint_error(f"[{len(keys)} keys]", f"{place}keys", f"Member must have length {bound}")
+        fields.check_length(len(keys), f"{place}keys", 1, BATCH_GETS_MAX, f"[{len(keys)} keys]")
         projection = projection_of(request)
         consistent = fields.flag(request, "ConsistentRead", default=False)
         requests[name] = request

@@ -70,6 +70,23 @@ def constraint_error(value: object, field: str, constraint: str) -> ServiceError
     )
 
 
+def check_value(value: int, field: str, least: int, most: int) -> None:
+    """Refuse a number that is not from `least` to `most`."""
+    _check_bounds("value", value, field, least, most, value)
+
+
+def check_length(length: int, field: str, least: int, most: int, shown: object) -> None:
+    """Refuse a text or a list whose length is not from `least` to `most`; the error shows `shown` for it."""
+    _check_bounds("length", length, field, least, most, shown)
+
+
+def _check_bounds(measure: str, found: int, field: str, least: int, most: int, shown: object) -> None:
+    if found < least:
+        raise constraint_error(shown, field, f"Member must have {measure} greater than or equal to {least}")
+    if found > most:
+        raise constraint_error(shown, field, f"Member must have {measure} less than or equal to {most}")
+
+
 class Violations:
     """Collects every constraint of the service's model that a request breaks, to report them all at once."""
 
@@ -276,11 +293,7 @@ def checked_table_name(name: str) -> str:
     """`name`, if a table may have it; of a table's ARN, the name."""
     if name.startswith("arn:"):
         name = name.rpartition("/")[2]
-    shortest, longest = _TABLE_NAME_CHARACTERS
-    if len(name) < shortest:
-        raise constraint_error(name, "TableName", f"Member must have length greater than or equal to {shortest}")
-    if len(name) > longest:
-        raise constraint_error(name, "TableName", f"Member must have length less than or equal to {longest}")
+    check_length(len(name), "TableName", *_TABLE_NAME_CHARACTERS, name)
     if not _TABLE_NAME.fullmatch(name):
         raise constraint_error(
             name, "TableName", f"Member must satisfy regular expression pattern: {_TABLE_NAME.pattern}"

@@ -284,12 +284,10 @@ def parse_scan(body: Body) -> QueryPlan:
 
 def _parse_segment(body: Body) -> tuple[int, int]:
     segment, count = fields.integer(body, "Segment"), fields.integer(body, "TotalSegments")
-    if segment is not None and not 0 <= segment < SEGMENTS_MAX:
-        bound = "greater than or equal to 0" if segment < 0 else f"less than or equal to {SEGMENTS_MAX - 1}"
-        raise fields.constraint_error(segment, "Segment", f"Member must have value {bound}")
-    if count is not None and not 1 <= count <= SEGMENTS_MAX:
-        bound = "greater than or equal to 1" if count < 1 else f"less than or equal to {SEGMENTS_MAX}"
-        raise fields.constraint_error(count, "TotalSegments", f"Member must have value {bound}")
+    if segment is not None:
+        fields.check_value(segment, "Segment", 0, SEGMENTS_MAX - 1)
+    if count is not None:
+        fields.check_value(count, "TotalSegments", 1, SEGMENTS_MAX)
     if segment is None and count is None:
         return 0, 1
     if count is None:

@@ -1,6 +1,6 @@
 """Event patterns: EventBridge's language, and the dialects of Lambda filters, Pipes and SNS.
 
-The reference is AWS's own matcher; SEMANTICS P1 to P11 are held by tests, on its cases and on recorded verdicts.
+The reference is AWS's own matcher; P1 to P11 (docs/facts.md) are held by tests, on its cases and on recorded verdicts.
 """
 
 from afterwrite.core.patterns.dialects import EVENTBRIDGE, LAMBDA, PIPES, SNS_ATTRIBUTES, SNS_BODY, Dialect
