@@ -97,9 +97,10 @@ class _Demo:
 
     def _load(self, stack: ExitStack) -> None:
         counters = [load.counter() for _ in range(WRITERS)]
-        writers = [load.start(self._share(number), counter) for number, counter in enumerate(counters)]
-        for writer in writers:
-            stack.callback(writer.kill)
+        with load.uninterrupted():
+            writers = [load.start(self._share(number), counter) for number, counter in enumerate(counters)]
+            for writer in writers:
+                stack.callback(writer.kill)
         turns = sum(len(conversation.turns) for conversation in self._chosen)
         what = f"Writing {len(self._chosen)} conversations, {turns} turns"
         crashes = sorted(random.uniform(_CRASH_SHARE_FIRST, _CRASH_SHARE_LAST) for _ in range(self._crashes))  # noqa: S311

@@ -8,8 +8,9 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import Synchronized
@@ -107,18 +108,26 @@ def client(endpoint_url: str, threads: int) -> DynamoDBClient:
     )
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Start processes, and see to their end, without an interruption in between.
+
+    Ctrl-C reaches the whole group of processes, but the starter is the one that ends the others. A process is born
+    with its starter's mask, so that nothing is printed even by one that has only begun.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def start(share: Share, written: Synchronized[int]) -> SpawnProcess:
-    """Begin writing a share in a process of its own; `written` counts its acknowledged transactions."""
+    """Begin writing a share in a process of its own, `uninterrupted`; `written` counts its transactions."""
     process = multiprocessing.get_context("spawn").Process(
         target=_write_until_killed, args=(share, written), name=f"writer-{share.number}", daemon=True
     )
-    # Ctrl-C reaches the whole group of processes, but the starter is the one that ends this one. A process is born
-    # with its starter's mask, so that nothing is printed even by one that has only begun.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    process.start()
     return process
 
 
@@ -129,6 +138,7 @@ def counter() -> Synchronized[int]:
 
 def _write_until_killed(share: Share, written: Synchronized[int]) -> None:
     end_with_starter()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     write_share(share, written)
 
 

@@ -55,7 +55,7 @@ def test_an_interrupted_demonstration_leaves_no_engine_behind(case: str, tmp_pat
         assert process.wait(timeout=30) == status
         wait_until(lambda: directory.holder() is None, what="the end of the engine")
         assert process.stderr is not None
-        assert process.stderr.read() == told
+        assert process.stderr.read() == told or case == "SIGKILL"  # then nobody is left to keep the writers quiet
 
 
 def test_a_directory_with_files_is_refused(tmp_path: Path, cli: Run) -> None:
