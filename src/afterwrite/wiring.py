@@ -56,8 +56,8 @@ from afterwrite.table.schema import KeySchema
 if TYPE_CHECKING:
     from boto3 import Session
 
-# The writer, the event loop and the pipeline take turns on one interpreter. At the default of 5 ms a write waits for its
-# turn longer than for the disk; much shorter, the threads that wait cost more than those that run.
+# The writer, the event loop and the pipeline take turns on one interpreter. At the default of 5 ms a write waits longer
+# for its turn than for the disk; much shorter, the threads that wait cost more than those that run.
 _SWITCH_INTERVAL_S = 0.002
 _START_TIMEOUT_S = 30.0
 # Functions that run when the engine stops may take this long to end; else they run again at the next start.

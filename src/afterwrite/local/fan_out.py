@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +11,7 @@ from afterwrite.config import Identity
 from afterwrite.core import json_text
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent, StampedEffect
 from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
+from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
 from afterwrite.store import queues
 
@@ -68,7 +68,7 @@ class FanOut:
         text = json_text.dumps(
             {
                 "version": "0",
-                "id": _uuid(stamped.id),
+                "id": uuid_of(stamped.id),
                 "detail-type": effect.detail_type,
                 "source": effect.source,
                 "account": self._identity.account_id,
@@ -137,11 +137,6 @@ def _message(
             attributes=attributes,
         )
     )
-
-
-def _uuid(effect_id: str) -> str:
-    text = hashlib.blake2b(effect_id.encode(), digest_size=16).hexdigest()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _declared(declared: Mapping[str, Any], kind: str, name: str) -> Any:

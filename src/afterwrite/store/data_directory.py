@@ -19,28 +19,11 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.errors import DataDirectoryInUse, StorageError
+from afterwrite.store.durable_files import create_directory
 
 # `holder` takes the lock for an instant: whoever starts then tries again for so long.
 _LOCK_S_MAX: Final = 1.0
 _LOCK_RETRY_S: Final = 0.002
-
-
-def make_directory(path: Path) -> None:
-    """Make the directory `path`, its parents where they are missing, and their names durable."""
-    if path.is_dir():
-        return
-    make_directory(path.parent)
-    path.mkdir(exist_ok=True)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in the directory `path` durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class DataDirectory:
@@ -116,7 +99,7 @@ class DirectoryLock:
 
     def __init__(self, directory: DataDirectory) -> None:
         try:
-            make_directory(directory.path)
+            create_directory(directory.path)
             self._descriptor = os.open(directory.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise StorageError(

@@ -24,7 +24,7 @@ import lmdb
 from afterwrite.errors import CorruptData, StorageError, StorageFull
 from afterwrite.store.checksums import database_seed, seal, unseal
 from afterwrite.store.clock import SteadyClock
-from afterwrite.store.data_directory import make_directory, sync_directory
+from afterwrite.store.durable_files import create_directory, sync_directory
 from afterwrite.store.file_size import check_file_size, refuse_empty_file
 from afterwrite.store.signals import Signals
 
@@ -46,7 +46,7 @@ DATABASES: Final = (
     "parked",
     "completions",
     "archive",
-    "timeline",  # what the sweeper deletes, by the time it is due
+    "timeline",  # what upkeep deletes, by the time it is due
     "indexes",  # secondary indexes: an entry's key to its item's
     "key_rests",  # what LMDB's keys cannot hold of long keys
     "streams",  # tables' streams: their state, and their numbers by table and label
@@ -254,7 +254,7 @@ class Environment:
         self._after_commit: list[Callable[[], None]] = []
         self._watched: list[tuple[Path, int, int]] = []
         if not readonly:
-            make_directory(directory)
+            create_directory(directory)
         refuse_empty_file(directory)
         try:
             self.lmdb = lmdb.open(

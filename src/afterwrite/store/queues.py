@@ -251,11 +251,6 @@ def messages(transaction: ReadTransaction, queue: str, lane: str | None = None) 
         yield decode(stored)
 
 
-def oldest_sent_ms(transaction: ReadTransaction, queue: str) -> int | None:
-    """When the oldest message that waits in the queue was sent. Costs a step a message."""
-    return min((message.sent_at_ms for message in messages(transaction, queue)), default=None)
-
-
 def queue_names(transaction: ReadTransaction) -> list[str]:
     """Every queue that was ever sent to."""
     return sorted(names(transaction, "queue"))
