@@ -139,7 +139,9 @@ def counter() -> Synchronized[int]:
 def _write_until_killed(share: Share, written: Synchronized[int]) -> None:
     end_with_starter()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    write_share(share, written)
+    starter = multiprocessing.parent_process()
+    if starter is not None and starter.is_alive():  # it may have ended before it was watched
+        write_share(share, written)
 
 
 def write_share(share: Share, written: Synchronized[int]) -> None:

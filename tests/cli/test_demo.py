@@ -54,8 +54,9 @@ def test_an_interrupted_demonstration_leaves_no_engine_behind(case: str, tmp_pat
         interrupt(process.pid)
         assert process.wait(timeout=30) == status
         wait_until(lambda: directory.holder() is None, what="the end of the engine")
-        assert process.stderr is not None
-        assert process.stderr.read() == told or case == "SIGKILL"  # then nobody is left to keep the writers quiet
+        if case != "SIGKILL":  # then nobody is left to keep the writers quiet
+            assert process.stderr is not None
+            assert process.stderr.read() == told
 
 
 def test_a_directory_with_files_is_refused(tmp_path: Path, cli: Run) -> None:
