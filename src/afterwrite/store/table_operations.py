@@ -213,12 +213,11 @@ class TableOperations:
         if not added:
             raise fields.invalid("Atleast one Tag needs to be provided as Input.")
 
-        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+        def run(transaction: WriteTransaction) -> None:
             table = self._tagged_table(tables.catalog(transaction), arn)
             merged = {**table.tags, **added}
             tags.check_tag_count(merged)
             tables.save(transaction, replace(table, tags=merged))
-            return {}
 
         return Write(run)
 
@@ -230,11 +229,10 @@ class TableOperations:
         if not keys:
             raise fields.invalid("Atleast one Tag Key needs to be provided as Input.")
 
-        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+        def run(transaction: WriteTransaction) -> None:
             table = self._tagged_table(tables.catalog(transaction), arn)
             left = {key: value for key, value in table.tags.items() if key not in keys}
             tables.save(transaction, replace(table, tags=left))
-            return {}
 
         return Write(run)
 
