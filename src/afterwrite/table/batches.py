@@ -9,12 +9,15 @@ from typing import Any
 
 import orjson
 
+from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed, ServiceError
 from afterwrite.table import fields
 from afterwrite.table.attribute_values import checked_item, serialization_error
 from afterwrite.table.capacity import Reporting
 from afterwrite.table.fields import Body
+from afterwrite.table.keys import checked_key
 from afterwrite.table.reads import GetPlan, get_of, projection_of
+from afterwrite.table.schema import KeySchema
 from afterwrite.table.sizes import item_size
 from afterwrite.table.writes import Delete, ItemWrite, Put, delete_of, parse_member, put_of, reporting_of
 
@@ -41,6 +44,12 @@ class BatchWritePlan:
 
     writes: tuple[Put | Delete, ...]
     reporting: Reporting
+
+    def key(self, write: Put | Delete, schema: KeySchema) -> Item:
+        """The key of one of the writes, validated; of a put too, the service says no more than that it does not fit."""
+        if isinstance(write, Put):
+            return checked_key(schema, {name: write.item[name] for name in schema.names if name in write.item})
+        return write.key(schema)
 
     def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Refuse two writes on one item; `keys` are the writes' table names and encoded keys."""
