@@ -182,6 +182,8 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> M
         index = table.index_named(plan.index_name)
         if index is None:
             raise fields.invalid(f"The table does not have the specified index: {plan.index_name}")
+        if index.filled_to is not None:
+            raise fields.invalid(f"Cannot read from backfilling global secondary index: {plan.index_name}")
         keys = plan.range(table.schema, index.schema)
         page = QueryPage(plan, table.schema, index.schema)
         texts = tables.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)
