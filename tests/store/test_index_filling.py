@@ -172,6 +172,20 @@ def test_large_items_make_smaller_rounds(dynamo: Dynamo) -> None:
     assert described(dynamo)["ItemCount"] == 25
 
 
+def test_keys_of_any_length_are_filled_in(dynamo: Dynamo) -> None:
+    """Sort keys that are cut, of which many share a head, on both sides of a round's end."""
+    dynamo.create(view_type=None)
+    items = [
+        encode_item({"pk": str(number % 3), "sk": "x" * (number % 900) + f"{number:04d}", "a": "a" * 700 + str(number)})
+        for number in range(ITEMS)
+    ]
+    dynamo.services.put_items("things", items)
+    add_index(dynamo)
+    assert fill_up(dynamo) == 2
+    assert len(in_index(dynamo)) == ITEMS
+    assert whole(dynamo.environment)
+
+
 def test_items_that_cannot_be_in_it_stay_out_and_are_not_counted(dynamo: Dynamo) -> None:
     dynamo.create(view_type=None)
     for sk, a in {"text": "x", "number": 3, "empty": "", "long": "é" * 1025, "longest": "é" * 1024}.items():
