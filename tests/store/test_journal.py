@@ -100,7 +100,7 @@ def test_a_record_that_is_taken_back_was_never_there(journal: Journal, tmp_path:
     assert numbers(tmp_path) == [1, 2]
 
 
-def test_a_journal_that_cannot_take_back_says_that_it_is_broken(
+def test_nothing_is_added_before_a_failed_record_is_taken_back(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(journal, 1)
@@ -108,10 +108,15 @@ def test_a_journal_that_cannot_take_back_says_that_it_is_broken(
     def fail(_descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "fdatasync", fail)
-    with pytest.raises(OSError, match="Input/output error"):
-        add(journal, 2)
-    assert journal.is_broken
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fdatasync", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            add(journal, 2)
+        with pytest.raises(OSError, match="Input/output error"):
+            add(journal, 2, size=5)
+    assert numbers(tmp_path) == [1]
+    add(journal, 2, size=7)
+    assert [len(body) for _, body in records(tmp_path, 1)] == [len(b"".join(put_entry(3, b"key", b"2" * 7))) + 11]
 
 
 def test_a_journal_whose_file_is_missing_is_no_empty_one(journal: Journal, tmp_path: Path) -> None:

@@ -79,13 +79,13 @@ class Journal:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.is_broken = False
         self._directory = directory
         self._sparing = threading.Lock()  # the next file is made by whoever needs it first
         self._descriptor = -1
         self._size = 0  # of the segment that is written to
         self._end = 0  # of its last record
         self._last = 0  # where that record begins
+        self._unsettled = False  # the last record is to be taken back
         self._next_size = _SEGMENT_BYTES_FIRST
         create_directory(directory)
 
@@ -96,6 +96,8 @@ class Journal:
 
     def append(self, number: int, pieces: Sequence[bytes]) -> None:
         """Add the record `number`, the one after the last; it is durable when this returns."""
+        if self._unsettled:
+            self.take_back()
         body = b"".join(pieces)
         header = _HEADER.pack(_MAGIC, 0, len(body), number)
         checksum = crc32(body, crc32(header[_CHECKED_FROM:]))
@@ -114,15 +116,13 @@ class Journal:
     def take_back(self) -> None:
         """Make the record that was added last not have been, durably: what it says could not be done.
 
-        Where that fails the journal `is_broken`: nothing may follow a record of which nobody knows whether it is there.
+        Where that fails, nothing is added before it has succeeded: nothing may follow a record that is not to be.
         """
-        try:
-            _pwrite_all(self._descriptor, bytes(_HEADER.size), self._last)
-            os.fdatasync(self._descriptor)
-        except OSError:
-            self.is_broken = True
-            raise
         self._end = self._last
+        self._unsettled = True
+        _pwrite_all(self._descriptor, bytes(_HEADER.size), self._last)
+        os.fdatasync(self._descriptor)
+        self._unsettled = False
 
     def begin_segment(self, number: int, record_bytes: int = 0) -> None:
         """Go on in a new file, whose first record is `number`."""

@@ -97,11 +97,7 @@ class WriteAhead:
         Records are numbered without gaps. Raises OSError.
         """
         if self._journals:
-            try:
-                self._journal.append(record, entries)
-            except OSError:
-                self._check_journal()
-                raise
+            self._journal.append(record, entries)
         self._record = record
         if not self._changed.is_set():
             self._changed.set()
@@ -114,8 +110,8 @@ class WriteAhead:
         if self._journals:
             try:
                 self._journal.take_back()
-            except OSError:
-                self._check_journal()
+            except OSError as error:
+                _LOG.warning("a record cannot be taken out of the journal yet (%s): no commit before it is", error)
 
     def urge(self) -> None:
         """Take a checkpoint soon: it gives back the pages that were kept for the one before."""
@@ -218,10 +214,6 @@ class WriteAhead:
         self._reader, self._kept = reader, checkpoint
         if rotate:
             self._journal.forget(record + 1)
-
-    def _check_journal(self) -> None:
-        if self._journal.is_broken:
-            self._fail("a commit failed, and its record cannot be taken out of the journal")
 
     def _fail(self, reason: str) -> None:
         """Refuse every commit from now on, and let the next start go back to the checkpoint."""
