@@ -72,7 +72,7 @@ class Order(Model):
     tags = UnicodeSetAttribute(null=True)
     sizes = NumberSetAttribute(null=True)
     notes: ListAttribute[Any] = ListAttribute(default=list)
-    address = Address(null=True)
+    address = Address(null=True)  # type: ignore[no-untyped-call]
     extra = JSONAttribute(null=True)
     receipt = BinaryAttribute(legacy_encoding=False, null=True)
     expires = TTLAttribute(null=True)
@@ -107,7 +107,7 @@ def test_a_model_is_saved_read_refreshed_and_deleted() -> None:
         tags={"a", "b"},
         sizes={1, 2.5},
         notes=["first", {"nested": [1, None, True]}],
-        address=Address(street="High Street", number=7),
+        address=Address(street="High Street", number=7),  # type: ignore[no-untyped-call]
         extra={"anything": [1, 2, {"three": None}]},
         receipt=bytes(range(256)),
         expires=timedelta(days=1),
