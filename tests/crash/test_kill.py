@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from afterwrite.store.verification import verify
-from crash.indexes import TABLE, check_indexes, pages
+from crash.indexes import TABLE, check_indexes, index_names, pages
 from crash.load import CREATE, TIME_TO_LIVE, Load, kill_moments
 from engine_process import EngineProcess, wait_until
 
@@ -43,6 +43,7 @@ def test_every_acknowledged_write_survives_every_kill(tmp_path: Path) -> None:
             if number % KILLS_BETWEEN_VERIFICATIONS == 0:
                 assert verify(data / "store").damage == []
             engine.start()
+            load.reindexing.check_catalog(index_names(engine.call))
             compared = check_indexes(engine.call, but="expiring")
             print(
                 f"kill {number} after {after_s:.3f} s: {load.acknowledged - before} requests acknowledged, "
