@@ -2,7 +2,8 @@
 
 One table with a change log grows to each size in turn; then samples of each operation are timed, on random keys of
 all that is there, and the median of them counts. Costs are processor time of the whole process per operation, so that
-they say what grows and not how fast the disk is. The memory is the process's own (`RssAnon`): pages of the mapped file are the system's cache.
+they say what grows and not how fast the disk is. The memory is the process's own (`RssAnon`): pages of the mapped file
+are the system's cache.
 """
 
 from __future__ import annotations
