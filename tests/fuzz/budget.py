@@ -16,11 +16,11 @@ SEED = int(os.environ.get("AFTERWRITE_FUZZ_SEED", "20240601"))
 TIMEOUT_S = 60 + 2 * FUZZ_S
 
 
-def sources(share: float) -> Iterator[tuple[str, Random]]:
-    """Sources of randomness, each with its name, until `share` of the time is over."""
+def sources(share: float, *, caller: int = 0) -> Iterator[tuple[str, Random]]:
+    """Sources of randomness, each with its name, until `share` of the time is over; others for each `caller`."""
     deadline = time.monotonic() + share * FUZZ_S
     number = 0
     while time.monotonic() < deadline:
-        name = f"{SEED}-{number}"
+        name = f"{SEED}-{caller}-{number}"
         yield name, Random(name)
         number += 1

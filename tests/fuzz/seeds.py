@@ -7,6 +7,7 @@ from typing import Any
 from engine_process import EngineProcess
 
 TABLE = "fuzzed"
+BINARY_TABLE = "fuzzed-binary"
 STREAM = "fuzzed-records"
 DYNAMODB, STREAMS, KINESIS = "DynamoDB_20120810", "DynamoDBStreams_20120810", "Kinesis_20131202"
 EVENTS, ADMINISTRATION = "AWSEvents", "Afterwrite"
@@ -58,10 +59,33 @@ def table(name: str) -> Body:
     }
 
 
+def binary_table() -> Body:
+    """CreateTable's body of a table with binary keys, and an index of several attributes."""
+    kinds = {"pk": "B", "sk": "B", "country": "S", "city": "S", "n": "N"}
+    index = [{"AttributeName": each, "KeyType": "HASH"} for each in ("country", "city")]
+    index += [{"AttributeName": each, "KeyType": "RANGE"} for each in ("n", "sk")]
+    return {
+        "TableName": BINARY_TABLE,
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        "AttributeDefinitions": [{"AttributeName": each, "AttributeType": kind} for each, kind in kinds.items()],
+        "BillingMode": "PROVISIONED",
+        "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": "places",
+                "KeySchema": index,
+                "Projection": {"ProjectionType": "ALL"},
+                "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+            }
+        ],
+    }
+
+
 def prepare(engine: EngineProcess) -> None:
     """Make what the seeds refer to, where it is not there or not there any more."""
     for operation, body in (
         ("CreateTable", table(TABLE)),
+        ("CreateTable", binary_table()),
         ("UpdateTable", {"TableName": TABLE, "DeletionProtectionEnabled": False}),
         ("PutItem", {"TableName": TABLE, "Item": ITEM}),
     ):
@@ -83,6 +107,7 @@ def seeds(engine: EngineProcess) -> list[Seed]:
     ]["StreamARN"]
     return [
         *((DYNAMODB, name, body) for name, body in _of_items()),
+        *((DYNAMODB, name, body) for name, body in _of_binary_keys()),
         *((DYNAMODB, name, body) for name, body in _of_tables(arn.partition("/stream/")[0], stream_arn)),
         (STREAMS, "ListStreams", {"TableName": TABLE, "Limit": 2}),
         (STREAMS, "DescribeStream", {"StreamArn": arn, "Limit": 2}),
@@ -212,6 +237,48 @@ def _of_items() -> list[tuple[str, Body]]:
         ),
         ("DeleteItem", {**named, "Key": KEY, **checked, "ReturnValues": "ALL_OLD"}),
     ]  # fmt: skip
+
+
+def _of_binary_keys() -> list[tuple[str, Body]]:
+    named: Body = {"TableName": BINARY_TABLE}
+    key: Body = {"pk": {"B": "AAEC"}, "sk": {"B": "/w=="}}
+    item = {**key, "country": {"S": "x"}, "city": {"S": "y"}, "n": {"N": "-1E-130"}}
+    return [
+        ("PutItem", {**named, "Item": item}),
+        (
+            "Query",
+            {
+                **named,
+                "KeyConditionExpression": "pk = :p AND begins_with(sk, :s)",
+                "ExpressionAttributeValues": {":p": key["pk"], ":s": key["sk"]},
+            },
+        ),
+        (
+            "Query",
+            {
+                **named,
+                "IndexName": "places",
+                "KeyConditionExpression": "country = :x AND city = :y AND n = :n AND sk >= :s",
+                "ExpressionAttributeValues": {
+                    ":x": item["country"],
+                    ":y": item["city"],
+                    ":n": item["n"],
+                    ":s": key["sk"],
+                },
+            },
+        ),
+        ("Scan", {**named, "IndexName": "places", "ExclusiveStartKey": item}),
+        (
+            "UpdateItem",
+            {
+                **named,
+                "Key": key,
+                "UpdateExpression": "SET n = n - :n, city = :y",
+                "ExpressionAttributeValues": {":n": {"N": "5E-130"}, ":y": {"S": "z"}},
+            },
+        ),
+        ("DeleteItem", {**named, "Key": key}),
+    ]
 
 
 def _of_tables(arn: str, stream_arn: str) -> list[tuple[str, Body]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -17,10 +18,11 @@ from afterwrite.store.verification import verify
 from engine_process import EngineProcess
 from fuzz.budget import TIMEOUT_S, sources
 from fuzz.mutation import changed_bytes, encoded, mutated
-from fuzz.seeds import DYNAMODB, TABLE, prepare, refused_seeds, seeds
+from fuzz.seeds import DYNAMODB, TABLE, Seed, prepare, refused_seeds, seeds
 
 ANSWER_S_MAX = 20
 REQUESTS_BETWEEN_PREPARATIONS = 100
+CALLERS = 3
 
 
 @pytest.fixture
@@ -39,31 +41,48 @@ def test_every_operation_has_a_seed_that_is_served(engine: EngineProcess) -> Non
         assert (status, "ResourceNotFoundException" in answer["__type"]) == (400, True), operation
 
 
+class Caller:
+    """One connection that sends mutated requests and counts the statuses of their answers."""
+
+    def __init__(self, number: int, engine: EngineProcess, found: Sequence[Seed]) -> None:
+        self.number = number
+        self.statuses: Counter[int] = Counter()
+        self._engine = engine
+        self._found = found
+        self._corpus = [body for _, _, body in found]
+        self._connection = http.client.HTTPConnection(engine.address, timeout=ANSWER_S_MAX)
+
+    def run(self) -> None:
+        """Send requests for a time; fail with the request that is not answered as it should be."""
+        for count, (name, source) in enumerate(sources(0.5, caller=self.number)):
+            if count % REQUESTS_BETWEEN_PREPARATIONS == 0:
+                prepare(self._engine)
+            service, operation, body = source.choice(self._found)
+            target = f"{service}.{operation}"
+            if source.random() < 0.02:
+                target = changed_target(source, target)
+            content = encoded(source, mutated(source, body, self._corpus))
+            try:
+                self._connection.request("POST", "/", content, {"X-Amz-Target": target})
+                response = self._connection.getresponse()
+                answer = json.loads(response.read())
+                assert response.status < 500, answer
+                assert response.status == 200 or answer["__type"], answer
+            except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
+                logged = self._engine.log.read_text()[-3000:]
+                raise AssertionError(f"case {name}: {target} {content[:3000]!r}: {error!r}\n{logged}") from error
+            self.statuses[response.status] += 1
+        self._connection.close()
+
+
 @pytest.mark.timeout(TIMEOUT_S)
 def test_mutated_requests_are_answered_and_harm_nothing(engine: EngineProcess) -> None:
     found = [*seeds(engine), *refused_seeds()]
-    corpus = [body for _, _, body in found]
-    statuses: Counter[int] = Counter()
-    connection = http.client.HTTPConnection(engine.address, timeout=ANSWER_S_MAX)
-    for number, (name, source) in enumerate(sources(0.5)):
-        if number % REQUESTS_BETWEEN_PREPARATIONS == 0:
-            prepare(engine)
-        service, operation, body = source.choice(found)
-        target = f"{service}.{operation}"
-        if source.random() < 0.02:
-            target = changed_target(source, target)
-        content = encoded(source, mutated(source, body, corpus))
-        what = f"case {name}: {target} {content[:3000]!r}"
-        try:
-            connection.request("POST", "/", content, {"X-Amz-Target": target})
-            response = connection.getresponse()
-            answer = json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise AssertionError(f"{what}: {error!r}\n{engine.log.read_text()[-3000:]}") from error
-        statuses[response.status] += 1
-        assert response.status < 500, f"{what}: {answer}\n{engine.log.read_text()[-3000:]}"
-        assert response.status == 200 or answer["__type"], f"{what}: {answer}"
-    connection.close()
+    callers = [Caller(number, engine, found) for number in range(CALLERS)]
+    with ThreadPoolExecutor(CALLERS) as pool:
+        for done in [pool.submit(caller.run) for caller in callers]:
+            done.result()
+    statuses = sum((caller.statuses for caller in callers), Counter[int]())
     print(f"{sum(statuses.values())} requests: {dict(statuses)}")
     # Both what is still valid and what is not was among them.
     assert statuses[200] and statuses[400]
