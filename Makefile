@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CRASH ?= 0
 KILLS ?= 200
-FUZZ_S ?= 540
+FUZZ_S ?= 520
 CONVERSATIONS ?= 600
 APP ?= manga_assist
 
@@ -29,7 +29,7 @@ check: $(VENV)/.dev ## Run the linter, the type checker, the import contracts an
 soak: $(VENV)/.dev ## Kill the engine 200 times under load; nothing acknowledged is lost, every index agrees (KILLS=200)
 	AFTERWRITE_CRASH_KILLS=$(KILLS) AFTERWRITE_CRASH_SEED=$$(date +%s) $(BIN)/python -m pytest tests/crash/test_kill.py -s
 
-fuzz: $(VENV)/.dev ## Send nine minutes of malformed requests, bytes and expressions (FUZZ_S=540)
+fuzz: $(VENV)/.dev ## Send malformed requests, bytes and expressions for nine minutes (FUZZ_S=520)
 	AFTERWRITE_FUZZ_S=$(FUZZ_S) AFTERWRITE_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest tests/fuzz -s
 
 bench: $(VENV)/.bench ## Measure beside the peers (see bench/README.md)

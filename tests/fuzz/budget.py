@@ -1,6 +1,6 @@
 """How long the fuzz tests look, and from which seed.
 
-`AFTERWRITE_FUZZ_S` is the time for all of them together (`make fuzz`: 540); without it they take a few seconds.
+`AFTERWRITE_FUZZ_S` is the time for all of them together (`make fuzz`: 520); without it they take a few seconds.
 """
 
 from __future__ import annotations

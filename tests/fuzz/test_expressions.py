@@ -18,8 +18,8 @@ from fuzz.budget import FUZZ_S, TIMEOUT_S
 
 SCHEMA = KeySchema("pk", "S", "sk", "N")
 KEY = {"pk": {"S": "k"}, "sk": {"N": "1"}}
-# What hypothesis makes and runs in a second, about; a quarter of the time is for these tests.
-EXAMPLES = max(60, int(FUZZ_S * 0.25 / 4 * 150))
+# What hypothesis makes and runs in a second, about; a fifth of the time is for these tests.
+EXAMPLES = max(60, int(FUZZ_S * 0.2 / 4 * 100))
 PARSE_S_MAX = 2.0
 
 names = st.sampled_from(["a", "b", "c1", "D_e", "#n", "#m", "pk", "sk"])
