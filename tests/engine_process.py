@@ -30,7 +30,7 @@ class EngineProcess:
         self.data = data
         self.log = data.with_name(f"{data.name}.log")
         self.address = "127.0.0.1:0"
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = {**os.environ, "PYTHONFAULTHANDLER": "1", **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,8 +65,12 @@ class EngineProcess:
             selector.register(output, EVENT_READ)
             line = output.readline() if selector.select(READY_S_MAX) else b""
         if not line:
-            self.kill()
-            raise AssertionError(f"the engine did not listen within {READY_S_MAX:g} s:\n{self.log.read_text()}")
+            # One that hangs says where; one that has ended does not hear it.
+            self._process.send_signal(signal.SIGABRT)
+            status = self._ended(self._process)
+            raise AssertionError(
+                f"the engine did not listen within {READY_S_MAX:g} s (status {status}):\n{self.log.read_text()}"
+            )
         self.address = json.loads(line)["listening"]
         return self
 
