@@ -95,13 +95,13 @@ class EngineProcess:
     def exchange(
         self, operation: str, body: Mapping[str, Any], *, service: str = "DynamoDB_20120810"
     ) -> tuple[int, dict[str, Any]]:
-        """Send one request and return the answer's status and body, whatever they are."""
+        """Send one request and return the answer's status and body, whatever they are; no body is an empty one."""
         connection = http.client.HTTPConnection(self.address, timeout=10)
         try:
             headers = {"X-Amz-Target": f"{service}.{operation}", "Content-Type": "application/x-amz-json-1.0"}
             connection.request("POST", "/", json.dumps(body), headers)
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            return response.status, json.loads(response.read() or b"{}")
         finally:
             connection.close()
 

@@ -65,7 +65,7 @@ class Caller:
             try:
                 self._connection.request("POST", "/", content, {"X-Amz-Target": target})
                 response = self._connection.getresponse()
-                answer = json.loads(response.read())
+                answer = json.loads(response.read() or b"{}")
                 assert response.status < 500, answer
                 assert response.status == 200 or answer["__type"], answer
             except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
