@@ -65,12 +65,7 @@ class EngineProcess:
             selector.register(output, EVENT_READ)
             line = output.readline() if selector.select(READY_S_MAX) else b""
         if not line:
-            # One that hangs says where; one that has ended does not hear it.
-            self._process.send_signal(signal.SIGABRT)
-            status = self._ended(self._process)
-            raise AssertionError(
-                f"the engine did not listen within {READY_S_MAX:g} s (status {status}):\n{self.log.read_text()}"
-            )
+            raise AssertionError(f"the engine did not listen within {READY_S_MAX:g} s: {self.abort()}")
         self.address = json.loads(line)["listening"]
         return self
 
@@ -79,6 +74,12 @@ class EngineProcess:
         if self._process is not None:
             self._process.kill()
             self._ended(self._process)
+
+    def abort(self) -> str:
+        """End an engine that hangs; its exit status and the end of its log, which says where its threads were."""
+        process = self._running()
+        process.send_signal(signal.SIGABRT)
+        return f"status {self._ended(process)}\n{self.log.read_text()[-5000:]}"
 
     def stop(self) -> int:
         """SIGTERM; its exit status."""

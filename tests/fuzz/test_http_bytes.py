@@ -70,7 +70,7 @@ def test_any_bytes_are_answered_or_refused(tmp_path: Path) -> None:
             try:
                 answer = converse(engine.address, source, content)
             except OSError as error:
-                raise AssertionError(f"{what}: {error!r}\n{engine.log.read_text()[-3000:]}") from error
+                raise AssertionError(f"{what}: {error!r}\n{engine.abort()}") from error
             found = [int(status) for status in STATUS.findall(answer)]
             assert all(status < 500 for status in found), f"{what}: {answer!r}\n{engine.log.read_text()[-3000:]}"
             assert found or not answer, f"{what}: {answer!r}"

@@ -6,7 +6,7 @@ import http.client
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from random import Random
 
@@ -69,8 +69,8 @@ class Caller:
                 assert response.status < 500, answer
                 assert response.status == 200 or answer["__type"], answer
             except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
-                logged = self._engine.log.read_text()[-3000:]
-                raise AssertionError(f"case {name}: {target} {content[:3000]!r}: {error!r}\n{logged}") from error
+                state = self._engine.abort()
+                raise AssertionError(f"case {name}: {target} {content[:3000]!r}: {error!r}\n{state}") from error
             self.statuses[response.status] += 1
         self._connection.close()
 
@@ -80,8 +80,9 @@ def test_mutated_requests_are_answered_and_harm_nothing(engine: EngineProcess) -
     found = [*seeds(engine), *refused_seeds()]
     callers = [Caller(number, engine, found) for number in range(CALLERS)]
     with ThreadPoolExecutor(CALLERS) as pool:
-        for done in [pool.submit(caller.run) for caller in callers]:
-            done.result()
+        done, _ = wait([pool.submit(caller.run) for caller in callers], return_when=FIRST_EXCEPTION)
+        for each in done:
+            each.result()
     statuses = sum((caller.statuses for caller in callers), Counter[int]())
     print(f"{sum(statuses.values())} requests: {dict(statuses)}")
     # Both what is still valid and what is not was among them.
