@@ -10,6 +10,7 @@ from typing import Any
 # What encoders refuse or take too long for stands in the JSON text in place of these.
 _DEEP_LIST, _DEEP_MAP, _DEEP_VALUE = "\u0001deep-list", "\u0001deep-map", "\u0001deep-value"
 _NESTED = {_DEEP_LIST: ("[", "", "]"), _DEEP_MAP: ('{"a":', "1", "}"), _DEEP_VALUE: ('{"L":[', '{"S":"x"}', "]}")}
+_REPEATED_MAX = 1000
 _DEPTHS = (3, 31, 33, 300, 1100, 20_000)
 
 EDGES: tuple[Any, ...] = (
@@ -116,9 +117,10 @@ def _move_in(source: Random, holder: Any, place: Any, corpus: Sequence[Any]) -> 
 
 def _repeat(source: Random, holder: Any, place: Any, corpus: Sequence[Any]) -> None:
     value = holder[place]
-    if isinstance(value, list) and value:
+    # What is large already stays as it is: a body beyond the server's limit tells nothing, and takes long to send.
+    if isinstance(value, list) and 0 < len(value) < _REPEATED_MAX:
         holder[place] = value * source.choice((2, 26, 101))
-    elif isinstance(value, str) and value:
+    elif isinstance(value, str) and 0 < len(value) < _REPEATED_MAX:
         holder[place] = value * source.choice((2, 50, 3000))
     elif isinstance(value, dict):
         value.update({f"{name}2": member for name, member in value.items()})
