@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CRASH ?= 0
 KILLS ?= 200
+FUZZ_S ?= 520
 CONVERSATIONS ?= 600
 APP ?= manga_assist
 
-.PHONY: help demo test check soak bench lock clean
+.PHONY: help demo test check soak fuzz bench lock clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,8 +26,11 @@ check: $(VENV)/.dev ## Run the linter, the type checker, the import contracts an
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-soak: $(VENV)/.dev ## Kill the engine 200 times under load; every acknowledged write has to be there (KILLS=200)
+soak: $(VENV)/.dev ## Kill the engine 200 times under load; nothing acknowledged is lost, every index agrees (KILLS=200)
 	AFTERWRITE_CRASH_KILLS=$(KILLS) AFTERWRITE_CRASH_SEED=$$(date +%s) $(BIN)/python -m pytest tests/crash/test_kill.py -s
+
+fuzz: $(VENV)/.dev ## Send malformed requests, bytes and expressions for nine minutes (FUZZ_S=520)
+	AFTERWRITE_FUZZ_S=$(FUZZ_S) AFTERWRITE_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest tests/fuzz -s
 
 bench: $(VENV)/.bench ## Measure beside the peers (see bench/README.md)
 	$(BIN)/python bench/run.py all
@@ -41,7 +45,7 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
 	$(COMPILE) -c requirements-dev.lock -o requirements.lock
 
 clean: ## Remove what was installed and made
-	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/.cache
+	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/.cache tests/clients/javascript/.cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)

@@ -30,7 +30,7 @@ class EngineProcess:
         self.data = data
         self.log = data.with_name(f"{data.name}.log")
         self.address = "127.0.0.1:0"
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = {**os.environ, "PYTHONFAULTHANDLER": "1", **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,8 +65,7 @@ class EngineProcess:
             selector.register(output, EVENT_READ)
             line = output.readline() if selector.select(READY_S_MAX) else b""
         if not line:
-            self.kill()
-            raise AssertionError(f"the engine did not listen within {READY_S_MAX:g} s:\n{self.log.read_text()}")
+            raise AssertionError(f"the engine did not listen within {READY_S_MAX:g} s: {self.abort()}")
         self.address = json.loads(line)["listening"]
         return self
 
@@ -75,6 +74,12 @@ class EngineProcess:
         if self._process is not None:
             self._process.kill()
             self._ended(self._process)
+
+    def abort(self) -> str:
+        """End an engine that hangs; its exit status and the end of its log, which says where its threads were."""
+        process = self._running()
+        process.send_signal(signal.SIGABRT)
+        return f"status {self._ended(process)}\n{self.log.read_text()[-5000:]}"
 
     def stop(self) -> int:
         """SIGTERM; its exit status."""
@@ -91,13 +96,13 @@ class EngineProcess:
     def exchange(
         self, operation: str, body: Mapping[str, Any], *, service: str = "DynamoDB_20120810"
     ) -> tuple[int, dict[str, Any]]:
-        """Send one request and return the answer's status and body, whatever they are."""
+        """Send one request and return the answer's status and body, whatever they are; no body is an empty one."""
         connection = http.client.HTTPConnection(self.address, timeout=10)
         try:
             headers = {"X-Amz-Target": f"{service}.{operation}", "Content-Type": "application/x-amz-json-1.0"}
             connection.request("POST", "/", json.dumps(body), headers)
             response = connection.getresponse()
-            return response.status, json.loads(response.read())
+            return response.status, json.loads(response.read() or b"{}")
         finally:
             connection.close()
 

@@ -227,14 +227,39 @@ def test_a_damaged_store_is_refused_at_the_start_in_one_line(store: Path) -> Non
     assert "cut off" in orjson.loads(check.stdout)["damage"][0]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving up privileges for a while needs root")
-def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+# Starts and stops an engine on one directory, and then tries another as a user who may not write there. What the
+# engine imports only when it starts is imported by the first: that user may not read this interpreter's files either.
+START_UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from afterwrite.config import Settings
+from afterwrite.errors import StorageError
+from afterwrite.wiring import Engine
+with Engine(None, Settings(Path(sys.argv[1]))):
+    pass
+os.seteuid(65534)
+try:
+    Engine(None, Settings(Path(sys.argv[2]))).start()
+except StorageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up privileges needs root")
+@pytest.mark.parametrize("filled_before", [False, True], ids=["empty", "with a store"])
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path, filled_before: bool) -> None:
     data = tmp_path / "read-only"
-    data.mkdir(mode=0o555)
-    engine = Engine(None, Settings(data))
-    os.seteuid(65534)
-    try:
-        with pytest.raises(StorageError, match=r"choose one that can be written to"):
-            engine.start()
-    finally:
-        os.seteuid(0)
+    data.mkdir()
+    if filled_before:
+        with Engine(None, Settings(data)):
+            pass
+    for directory, _, files in os.walk(data):
+        for name in files:
+            Path(directory, name).chmod(0o444)
+        Path(directory).chmod(0o555)
+    # The directories above it are this user's alone.
+    for parent in [tmp_path, *list(tmp_path.parents)[:2]]:
+        parent.chmod(0o755)
+    command = [sys.executable, "-c", START_UNPRIVILEGED, str(tmp_path / "writable"), str(data)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "choose one that can be written to" in done.stdout, done.stdout + done.stderr
