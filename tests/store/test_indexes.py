@@ -255,6 +255,27 @@ def test_an_item_that_an_index_cannot_hold_is_refused(indexed: Dynamo, item: Ite
     assert indexed.items() == []
 
 
+def test_an_item_that_an_index_cannot_hold_is_refused_before_its_condition_is_looked_at(indexed: Dynamo) -> None:
+    item = encode_item({"pk": "p", "sk": "1", "status": 1})
+    with pytest.raises(ServiceError, match="Type mismatch for Index Key status"):
+        indexed("PutItem", TableName="things", Item=item, ConditionExpression="attribute_exists(pk)")
+
+
+def test_a_check_of_an_item_that_an_index_cannot_hold_is_no_write(dynamo: Dynamo) -> None:
+    dynamo.create()
+    dynamo.put(pk="p", sk="1", status=1)
+    dynamo(
+        "UpdateTable",
+        TableName="things",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": TYPES[name]} for name in ("status", "at")],
+        GlobalSecondaryIndexUpdates=[{"Create": BY_STATUS}],
+    )
+    check = {"TableName": "things", "Key": encode_item({"pk": "p", "sk": "1"}), "ConditionExpression": "status = :one"}
+    names = {"ConditionExpression": "#s = :one", "ExpressionAttributeNames": {"#s": "status"}}
+    check |= {**names, "ExpressionAttributeValues": {":one": {"N": "1"}}}
+    dynamo("TransactWriteItems", TransactItems=[{"ConditionCheck": check}])
+
+
 def test_an_index_made_later_holds_what_it_can_of_what_was_there(dynamo: Dynamo) -> None:
     dynamo.create()
     for sk, status in (("1", "open"), ("2", 5), ("3", ""), ("4", "x" * 3000), ("5", None)):

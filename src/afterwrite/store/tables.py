@@ -26,7 +26,7 @@ from afterwrite.table.index_keys import check_index_keys, check_scalar_keys
 from afterwrite.table.keys import encode_key
 from afterwrite.table.schema import IndexSchema, KeySchema
 from afterwrite.table.table_requests import TableOptions
-from afterwrite.table.writes import ItemWrite, Update
+from afterwrite.table.writes import ItemWrite, Put, Update
 
 _ITEM: Final = struct.Struct(">IQ")
 # The service leaves items alone that expired more than five years ago.
@@ -363,10 +363,13 @@ def _plan(transaction: WriteTransaction, write: ItemWrite, encoded_key: bytes | 
     old = None
     if stored is not None and (table.indexes or write.needs_old):
         old = orjson.loads(stored[_ITEM.size :])
-    new = write.apply(table.schema, old)
-    if new is not None:
+    if isinstance(write, Put):
         for index in table.indexes:
-            check_index_keys(index.schema, new, old if isinstance(write, Update) else None)
+            check_index_keys(index.schema, write.item)
+    new = write.apply(table.schema, old)
+    if new is not None and isinstance(write, Update):
+        for index in table.indexes:
+            check_index_keys(index.schema, new, old)
     return _Planned(table, key, stored_at, stored, old, new, 0 if new is None else write.size(new))
 
 

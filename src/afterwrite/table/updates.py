@@ -57,8 +57,9 @@ Change: TypeAlias = Callable[[Any, AttributeValue], AttributeValue | None]
 class CompiledUpdate:
     """An update expression whose names are resolved.
 
-    `nested` are the top-level attributes it looks into, `attributes` those it writes, `written` selects the paths it writes (UPDATED_NEW), `creates`
-    tells whether it makes an item where there is none: an update that only removes does not.
+    `nested` are the top-level attributes it looks into, `attributes` those it writes, `written` selects the paths it
+    writes (UPDATED_NEW), `creates` tells whether it makes an item where there is none: an update that only removes
+    does not.
     """
 
     sets: tuple[tuple[ResolvedPath, Lookup], ...]
