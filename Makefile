@@ -6,9 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CRASH ?= 0
 KILLS ?= 200
 CONVERSATIONS ?= 600
+RUNS ?= 300
 APP ?= manga_assist
 
-.PHONY: help demo test check soak bench lock clean
+.PHONY: help demo test check soak differential record bench lock clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +28,12 @@ check: $(VENV)/.dev ## Run the linter, the type checker, the import contracts an
 
 soak: $(VENV)/.dev ## Kill the engine 200 times under load; every acknowledged write has to be there (KILLS=200)
 	AFTERWRITE_CRASH_KILLS=$(KILLS) AFTERWRITE_CRASH_SEED=$$(date +%s) $(BIN)/python -m pytest tests/crash/test_kill.py -s
+
+differential: $(VENV)/.dev ## Compare with DynamoDB Local in 300 runs that are new each time (RUNS=300; needs Java and npm)
+	AFTERWRITE_DIFFERENTIAL_RUNS=$(RUNS) AFTERWRITE_DIFFERENTIAL_SEED=$$(date +%s) $(BIN)/python -m pytest tests/differential
+
+record: $(VENV)/.dev ## Record DynamoDB Local's answers anew, for where it cannot be had
+	AFTERWRITE_DIFFERENTIAL_RECORD=1 AFTERWRITE_DIFFERENTIAL_RUNS=80 $(BIN)/python -m pytest tests/differential
 
 bench: $(VENV)/.bench ## Measure beside the peers (see bench/README.md)
 	$(BIN)/python bench/run.py all

@@ -63,6 +63,8 @@ def _number_size(text: str) -> int:
 
     Pairs are counted from the decimal point; those between the first and the last that is not 00 all count.
     """
+    if text[-1] != "0" and text.isdigit():
+        return 1 + (len(text) + 1) // 2
     negative = text[0] == "-"
     if "." not in text:
         if text == "0":
