@@ -7,9 +7,10 @@ CRASH ?= 0
 KILLS ?= 200
 FUZZ_S ?= 520
 CONVERSATIONS ?= 600
+RUNS ?= 300
 APP ?= manga_assist
 
-.PHONY: help demo test check soak fuzz bench lock clean
+.PHONY: help demo test check soak fuzz bench lock clean differential record
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +32,12 @@ soak: $(VENV)/.dev ## Kill the engine 200 times under load; nothing acknowledged
 
 fuzz: $(VENV)/.dev ## Send malformed requests, bytes and expressions for nine minutes (FUZZ_S=520)
 	AFTERWRITE_FUZZ_S=$(FUZZ_S) AFTERWRITE_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest tests/fuzz -s
+
+differential: $(VENV)/.dev ## Compare with DynamoDB Local in 300 runs that are new each time (RUNS=300; needs Java and npm)
+	AFTERWRITE_DIFFERENTIAL_RUNS=$(RUNS) AFTERWRITE_DIFFERENTIAL_SEED=$$(date +%s) $(BIN)/python -m pytest tests/differential
+
+record: $(VENV)/.dev ## Record DynamoDB Local's answers anew, for where it cannot be had
+	AFTERWRITE_DIFFERENTIAL_RECORD=1 AFTERWRITE_DIFFERENTIAL_RUNS=80 $(BIN)/python -m pytest tests/differential
 
 bench: $(VENV)/.bench ## Measure beside the peers (see bench/README.md)
 	$(BIN)/python bench/run.py all

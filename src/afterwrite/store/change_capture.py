@@ -29,30 +29,34 @@ def capture(
     key: Item,
     new: bytes | None,
     old: bytes | None,
-    images_bytes: int,
+    new_bytes: int = 0,
+    old_bytes: int = 0,
     by_ttl: bool = False,
 ) -> None:
     """Add a change of the table to its stream and to its Kinesis destination, where it has them.
 
-    `new` and `old` are the images' JSON texts, `images_bytes` their size as items, `stored_at` the item's place.
+    `new` and `old` are the images' JSON texts, `new_bytes` and `old_bytes` their sizes as items, `stored_at` the
+    item's place. A record's size is that of its keys and of the images that it shows.
     """
     destination = kinesis_destinations.active_destination(transaction, table)
     if stream is None and destination is None:
         return
-    keys, size_bytes = orjson.dumps(key), item_size(key) + images_bytes
+    keys, keys_bytes = orjson.dumps(key), item_size(key)
     if stream is not None:
         view = stream.view_type
+        shows_new, shows_old = view in (NEW_IMAGE, NEW_AND_OLD_IMAGES), view in (OLD_IMAGE, NEW_AND_OLD_IMAGES)
         change_log.append(
             transaction,
             stream,
             event_name=event_name,
             partition=stored_at[_HASH_KEY],
             keys=keys,
-            new=new if view in (NEW_IMAGE, NEW_AND_OLD_IMAGES) else None,
-            old=old if view in (OLD_IMAGE, NEW_AND_OLD_IMAGES) else None,
-            size_bytes=size_bytes,
+            new=new if shows_new else None,
+            old=old if shows_old else None,
+            size_bytes=keys_bytes + (new_bytes if shows_new else 0) + (old_bytes if shows_old else 0),
             by_ttl=by_ttl,
         )
     if destination is not None:
+        size_bytes = keys_bytes + new_bytes + old_bytes
         change = StoredChange(event_name, keys, new, old, transaction.now_us, size_bytes, by_ttl)
         kinesis_destinations.put_change(transaction, destination, table, stored_at[_PARTITION], change)

@@ -20,6 +20,7 @@ from afterwrite.store.tables import Catalog, Table, table_named
 from afterwrite.table import batches, fields, reads, writes
 from afterwrite.table.batches import BatchGetPlan, BatchWritePlan, TransactGetPlan, TransactWritePlan
 from afterwrite.table.capacity import Capacity, Reporting, collection_metrics
+from afterwrite.table.index_keys import check_scalar_keys
 from afterwrite.table.keys import encode_key
 from afterwrite.table.reads import GetPlan, QueryPage, QueryPlan
 from afterwrite.table.sizes import item_size, read_units
@@ -164,16 +165,24 @@ def _transaction_places(catalog: Catalog, requests: Sequence[ItemWrite | GetPlan
     return places
 
 
+def _check_paths(table: Table, plan: GetPlan | QueryPlan) -> None:
+    nested = plan.nested
+    if nested:
+        check_scalar_keys(table.schema, [index.schema for index in table.indexes], nested)
+
+
 def _get_item(plan: GetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
     table = table_named(catalog, plan.table_name)
     text = tables.get_item(transaction, table, plan.key(table.schema))
     if plan.projection is None and plan.capacity_detail == "NONE":
         return b"{}" if text is None else b'{"Item":' + text + b"}"
+    _check_paths(table, plan)
     return orjson.dumps(plan.answer(None if text is None else orjson.loads(text)))
 
 
 def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> Mapping[str, Any]:
     table = table_named(catalog, plan.table_name)
+    _check_paths(table, plan)
     if plan.index_name is None:
         keys = plan.range(table.schema)
         page = QueryPage(plan, table.schema)
@@ -201,6 +210,7 @@ def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalo
     left: list[GetPlan] = []
     for number, get in enumerate(plan.gets):
         table = catalog[get.table_name]
+        _check_paths(table, get)
         text = tables.get_item(transaction, table, get.key(table.schema))
         item = None if text is None else orjson.loads(text)
         size = 0 if item is None else item_size(item)
@@ -224,6 +234,7 @@ def _transact_get(plan: TransactGetPlan, transaction: ReadTransaction, catalog: 
     read_bytes = 0
     for get in plan.gets:
         table = catalog[get.table_name]
+        _check_paths(table, get)
         text = tables.get_item(transaction, table, get.key(table.schema))
         item = None if text is None else orjson.loads(text)
         size = 0 if item is None else item_size(item)

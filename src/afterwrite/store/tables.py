@@ -22,11 +22,11 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.indexes import Index
 from afterwrite.store.names import U32, U64, span
 from afterwrite.table.batches import cancellation_reason
-from afterwrite.table.index_keys import check_index_keys
+from afterwrite.table.index_keys import check_index_keys, check_scalar_keys
 from afterwrite.table.keys import encode_key
 from afterwrite.table.schema import IndexSchema, KeySchema
 from afterwrite.table.table_requests import TableOptions
-from afterwrite.table.writes import ItemWrite, Update
+from afterwrite.table.writes import ItemWrite, Put, Update
 
 _ITEM: Final = struct.Struct(">IQ")
 # The service leaves items alone that expired more than five years ago.
@@ -355,15 +355,21 @@ class _Planned:
 def _plan(transaction: WriteTransaction, write: ItemWrite, encoded_key: bytes | None = None) -> _Planned:
     table = table_named(catalog(transaction), write.table_name)
     key = write.key(table.schema)
+    nested = write.nested
+    if nested:
+        check_scalar_keys(table.schema, [index.schema for index in table.indexes], nested)
     stored_at = item_key(table, key) if encoded_key is None else U32.pack(table.number) + encoded_key
     stored = long_keys.get(transaction, "items", stored_at)
     old = None
     if stored is not None and (table.indexes or write.needs_old):
         old = orjson.loads(stored[_ITEM.size :])
-    new = write.apply(table.schema, old)
-    if new is not None:
+    if isinstance(write, Put):
         for index in table.indexes:
-            check_index_keys(index.schema, new, old if isinstance(write, Update) else None)
+            check_index_keys(index.schema, write.item)
+    new = write.apply(table.schema, old)
+    if new is not None and isinstance(write, Update):
+        for index in table.indexes:
+            check_index_keys(index.schema, new, old)
     return _Planned(table, key, stored_at, stored, old, new, 0 if new is None else write.size(new))
 
 
@@ -431,7 +437,8 @@ def _store(transaction: WriteTransaction, planned: _Planned) -> None:
         key=planned.key,
         new=text,
         old=old_text,
-        images_bytes=size + old_size,
+        new_bytes=size,
+        old_bytes=old_size,
     )
 
 
@@ -468,7 +475,7 @@ def _remove(
         key=key,
         new=None,
         old=stored[_ITEM.size :],
-        images_bytes=size,
+        old_bytes=size,
         by_ttl=by_ttl,
     )
 

@@ -49,13 +49,17 @@ _ARGUMENT_COUNTS = {
 
 @dataclass(frozen=True, slots=True)
 class CompiledCondition:
-    """A condition whose names are resolved; `check` refuses values whose types do not fit it."""
+    """A condition whose names are resolved; `check` refuses values whose types do not fit it.
+
+    `attributes` are the top-level attributes that it looks at, `nested` those of them that it looks into.
+    """
 
     test: Test
     checks: tuple[ValueCheck, ...]
     names_used: frozenset[str]
     values_used: frozenset[str]
     attributes: frozenset[str]
+    nested: frozenset[str]
 
     def check(self, values: Values) -> None:
         """Raise for values that DynamoDB refuses before it looks at an item."""
@@ -80,6 +84,7 @@ def compile_condition(label: str, text: str, names: tuple[tuple[str, str], ...])
         frozenset(compiler.names.used),
         frozenset(compiler.values_used),
         frozenset(compiler.attributes),
+        frozenset(compiler.nested),
     )
 
 
@@ -90,6 +95,7 @@ class _Compiler:
         self.checks: list[ValueCheck] = []
         self.values_used: set[str] = set()
         self.attributes: set[str] = set()
+        self.nested: set[str] = set()
 
     def condition(self, node: tree.Condition) -> Test:
         if isinstance(node, tree.And):
@@ -171,6 +177,8 @@ class _Compiler:
         if isinstance(node, tree.Path):
             path = self.names.resolve(node)
             self.attributes.add(str(path[0]))
+            if len(path) > 1:
+                self.nested.add(str(path[0]))
             return lookup(path)
         if isinstance(node, tree.FunctionCall):
             return self.size(node)
@@ -208,7 +216,14 @@ class _Compiler:
         return self.names.resolve(node) if isinstance(node, tree.Path) else None
 
     def require_types(self, name: str, allowed: tuple[str, ...], *operands: tree.Operand) -> None:
-        """Check, once the values are there, that each `:value` among the operands has an allowed type."""
+        """Check, once the values are there, that each `:value` among the operands has an allowed type.
+
+        A size is a number, whatever the values.
+        """
+        if "N" not in allowed and any(isinstance(each, tree.FunctionCall) for each in operands):
+            self.refuse(
+                f"Incorrect operand type for operator or function; operator or function: {name}, operand type: N"
+            )
         placeholders = [each.name for each in operands if isinstance(each, tree.ValuePlaceholder)]
 
         def check(values: Values) -> None:

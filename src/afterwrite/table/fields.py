@@ -41,10 +41,11 @@ CONDITIONAL_OPERATORS = ("OR", "AND")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition with its values."""
+    """A condition with its values; `nested` are the top-level attributes that it looks into."""
 
     test: Test
     values: Values
+    nested: frozenset[str] = frozenset()
 
     def holds(self, item: Mapping[str, AttributeValue] | None) -> bool:
         """Whether the item meets it; an item that is not there is an item without attributes."""
@@ -366,7 +367,7 @@ class Expressions:
         compiled = compile_condition(field, source, self._names)
         self._use(field, compiled.names_used, compiled.values_used)
         compiled.check(self._values)
-        return Condition(compiled.test, self._values)
+        return Condition(compiled.test, self._values, compiled.nested)
 
     def condition_attributes(self, field: str) -> frozenset[str]:
         """The top-level attributes that the condition in `field` looks at."""

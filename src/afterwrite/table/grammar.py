@@ -40,8 +40,9 @@ OPERATORS_MAX = 300
 # a level stay well within Python's own limit.
 PARSE_DEPTH_MAX = 150
 
-_CONDITION_KEYWORDS = frozenset(("AND", "OR", "NOT", "BETWEEN", "IN"))
 _SECTIONS = ("SET", "REMOVE", "ADD", "DELETE")
+# The grammars share one vocabulary: a word of one is no name in another. REMOVE alone is not among the reserved words.
+_KEYWORDS = frozenset(("AND", "OR", "NOT", "BETWEEN", "IN", "SET", "ADD", "DELETE"))
 _CONDITIONS = get_args(Condition)
 
 
@@ -182,7 +183,7 @@ class _Grammar:
 class ConditionGrammar(_Grammar):
     """ConditionExpression, FilterExpression and KeyConditionExpression."""
 
-    keywords = _CONDITION_KEYWORDS
+    keywords = _KEYWORDS
     functions = CONDITION_FUNCTIONS
 
     def complaints(self) -> tuple[str, ...]:
@@ -305,7 +306,7 @@ class ConditionGrammar(_Grammar):
 class UpdateGrammar(_Grammar):
     """UpdateExpression."""
 
-    keywords = frozenset(_SECTIONS)
+    keywords = _KEYWORDS | {"REMOVE"}
     functions = UPDATE_FUNCTIONS
 
     def complaints(self) -> tuple[str, ...]:
@@ -382,7 +383,7 @@ class UpdateGrammar(_Grammar):
 class ProjectionGrammar(_Grammar):
     """ProjectionExpression."""
 
-    keywords = frozenset()
+    keywords = _KEYWORDS
     functions = frozenset()
 
     def complaints(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ closed by a terminator, so that byte order is the order of the first attribute, 
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 from afterwrite.core.values import AttributeValue, Item
@@ -118,6 +118,17 @@ def _can_be_key(index: IndexSchema, name: str, kind: str, content: str) -> bool:
     except ServiceError:
         return False
     return True
+
+
+def check_scalar_keys(schema: KeySchema, indexes: Iterable[IndexSchema], nested: frozenset[str]) -> None:
+    """Refuse to look into a key attribute of the table or of an index: it is a scalar."""
+    for kind, names in (("Key", schema.names), *(("IndexKey", index.names) for index in indexes)):
+        for name in names:
+            if name in nested:
+                raise _invalid(
+                    "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: "
+                    f"{kind}: {name}"
+                )
 
 
 def _check_size(index: IndexSchema, name: str, kind: str, content: str) -> None:

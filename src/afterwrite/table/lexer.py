@@ -34,7 +34,7 @@ class TokenReader:
     """Reads the tokens of one expression. `label` is the request field the expression came in."""
 
     def __init__(self, label: str, source: str) -> None:
-        if not source.strip():
+        if not source:
             raise invalid_expression(label, "The expression can not be empty;")
         size = len(source.encode())
         if size > EXPRESSION_BYTES_MAX:
@@ -100,7 +100,7 @@ class TokenReader:
         token = self.peek()
         before = self._tokens[max(self._at - 1, 0)]
         after = self.peek(1)
-        near = self._source[before.start : after.stop].strip()
+        near = self._source[before.start : after.stop].strip() or self._source
         raise invalid_expression(self.label, f'Syntax error; token: "{token.text}", near: "{near}"')
 
     def refuse(self, message: str) -> NoReturn:

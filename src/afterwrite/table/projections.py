@@ -17,9 +17,12 @@ _LABEL = "ProjectionExpression"
 
 
 class Projection:
-    """Selects document paths from items; the paths must not overlap."""
+    """Selects document paths from items; the paths must not overlap.
 
-    __slots__ = ("_branches", "_names")
+    `nested` are the top-level attributes that it looks into.
+    """
+
+    __slots__ = ("_branches", "_names", "nested")
 
     def __init__(self, paths: Iterable[ResolvedPath]) -> None:
         self._branches: dict[str | int, Any] = {}
@@ -27,8 +30,8 @@ class Projection:
             branch = self._branches
             for part in path:
                 branch = branch.setdefault(part, {})
-        nested = any(self._branches.values())
-        self._names = None if nested else tuple(str(name) for name in self._branches)
+        self.nested = frozenset(str(name) for name, deeper in self._branches.items() if deeper)
+        self._names = None if self.nested else tuple(str(name) for name in self._branches)
 
     @property
     def attributes(self) -> tuple[str, ...]:

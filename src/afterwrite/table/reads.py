@@ -48,6 +48,11 @@ class GetPlan:
     consistent: bool
     capacity_detail: str
 
+    @property
+    def nested(self) -> frozenset[str]:
+        """The top-level attributes that it looks into."""
+        return frozenset() if self.projection is None else self.projection.nested
+
     def key(self, schema: KeySchema) -> Item:
         """The key, validated against the table's schema."""
         return checked_key(schema, self.key_attributes)
@@ -88,6 +93,12 @@ class QueryPlan:
     segment: tuple[int, int] = (0, 1)
     legacy: bool = False
 
+    @property
+    def nested(self) -> frozenset[str]:
+        """The top-level attributes that filter and projection look into."""
+        nested = frozenset() if self.filter is None else self.filter.nested
+        return nested if self.projection is None else nested | self.projection.nested
+
     def range(self, schema: KeySchema, index: IndexSchema | None = None) -> KeyRange:
         """The encoded keys to read, of the table or its index. Raises ServiceError where the plan does not fit."""
         if index is not None:
@@ -117,7 +128,18 @@ class QueryPlan:
                 raise fields.invalid(
                     f"{what} can only contain non-primary key attributes: Primary key attribute: {name}"
                 )
+        if index is not None:
+            self._check_filter_projected(schema, index)
         return found
+
+    def _check_filter_projected(self, schema: KeySchema, index: IndexSchema) -> None:
+        projected = index.projected_names(schema)
+        missing = [] if projected is None else sorted(self.filter_attributes - projected)
+        if missing:
+            raise fields.invalid(
+                f"{_INVALID}Secondary index {index.name} does not project one or more filter attributes: "
+                f"[{', '.join(missing)}]"
+            )
 
     def _check_index(self, index: IndexSchema) -> None:
         if index.scope != GLOBAL:

@@ -61,11 +61,25 @@ def _content_size(kind: str, content: Any) -> int:
 
 
 def _number_size(text: str) -> int:
-    """One byte, one more for two significant digits, one more for a sign."""
-    digits = text.lstrip("-0.").replace(".", "")
+    """One byte, one more for each pair of digits that is not 00, one more for a sign.
+
+    Pairs are counted from the decimal point; those between the first and the last that is not 00 all count.
+    """
+    if text[-1] != "0" and text.isdigit():
+        return 1 + (len(text) + 1) // 2
+    negative = text[0] == "-"
     if "." not in text:
-        digits = digits.rstrip("0")
-    return 1 + (len(digits) + 1) // 2 + (text[0] == "-")
+        if text == "0":
+            return 1
+        zeros = len(text) - len(text.rstrip("0")) if text[-1] == "0" else 0
+        return 1 + (len(text) - negative + 1) // 2 - zeros // 2 + negative
+    whole, _, fraction = text.partition(".")
+    pairs = (len(fraction) + 1) // 2
+    if whole in ("0", "-0"):
+        pairs -= (len(fraction) - len(fraction.lstrip("0"))) // 2
+    else:
+        pairs += (len(whole) - negative + 1) // 2
+    return 1 + pairs + negative
 
 
 def binary_size(text: str) -> int:

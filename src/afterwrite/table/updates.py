@@ -57,8 +57,9 @@ Change: TypeAlias = Callable[[Any, AttributeValue], AttributeValue | None]
 class CompiledUpdate:
     """An update expression whose names are resolved.
 
-    `attributes` are the top-level attributes it writes, `written` selects the paths it writes (UPDATED_NEW), `creates`
-    tells whether it makes an item where there is none: an update that only removes does not.
+    `nested` are the top-level attributes it looks into, `attributes` those it writes, `written` selects the paths it
+    writes (UPDATED_NEW), `creates` tells whether it makes an item where there is none: an update that only removes
+    does not.
     """
 
     sets: tuple[tuple[ResolvedPath, Lookup], ...]
@@ -70,6 +71,7 @@ class CompiledUpdate:
     attributes: frozenset[str]
     written: Projection
     creates: bool
+    nested: frozenset[str] = frozenset()
 
     @classmethod
     def of_attributes(
@@ -180,6 +182,7 @@ class _Compiler:
         self.section_checks: list[ValueCheck] = []
         self.function_checks: list[ValueCheck] = []
         self.values_used: set[str] = set()
+        self.nested: set[str] = set()
 
     def update(self, actions: tuple[tree.Action, ...]) -> CompiledUpdate:
         paths = [self.names.resolve(action.path) for action in actions]
@@ -210,6 +213,7 @@ class _Compiler:
             frozenset(str(path[0]) for path in paths),
             Projection(paths),
             any(isinstance(action, tree.SetAction | tree.AddAction) for action in actions),
+            frozenset(self.nested) | {str(path[0]) for path in paths if len(path) > 1},
         )
 
     def operand(self, node: tree.Operand) -> Lookup:
@@ -218,7 +222,10 @@ class _Compiler:
             self.values_used.add(name)
             return lambda _item, values: values[name]
         if isinstance(node, tree.Path):
-            return lookup(self.names.resolve(node))
+            path = self.names.resolve(node)
+            if len(path) > 1:
+                self.nested.add(str(path[0]))
+            return lookup(path)
         if isinstance(node, tree.Arithmetic):
             return self.arithmetic(node)
         return self.function(node)
@@ -300,7 +307,8 @@ class _Compiler:
                     raise invalid_expression(
                         _LABEL,
                         "Incorrect operand type for operator or function; "
-                        f"operator: {section}, operand type: {_LONG_TYPE_NAMES[kind]}",
+                        f"operator: {section}, operand type: {_LONG_TYPE_NAMES[kind]}, "
+                        f"typeSet: ALLOWED_FOR_{section}_OPERAND",
                     )
 
         self.section_checks.append(check)

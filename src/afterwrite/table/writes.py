@@ -24,6 +24,7 @@ _CONDITION_FIELDS = ("ConditionExpression",)
 _EXPRESSION_FIELDS = frozenset(("ConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"))
 _UPDATE_FIELDS = ("UpdateExpression", "ConditionExpression")
 _CONDITION_LEGACY = ("Expected", "ConditionalOperator")
+_NOTHING: frozenset[str] = frozenset()
 _UPDATE_LEGACY = ("AttributeUpdates", "Expected", "ConditionalOperator")
 
 
@@ -41,6 +42,10 @@ class ItemWrite(Protocol):
     @property
     def needs_old(self) -> bool:
         """Whether `apply` or `answer` looks at the old item."""
+
+    @property
+    def nested(self) -> frozenset[str]:
+        """The top-level attributes that its expressions look into."""
 
     @property
     def reporting(self) -> Reporting:
@@ -76,6 +81,11 @@ class Put:
         """Whether condition or answer look at the old item."""
         return self.condition is not None or self.return_old or not self.reporting.silent
 
+    @property
+    def nested(self) -> frozenset[str]:
+        """The top-level attributes that its expressions look into."""
+        return _nested(self.condition)
+
     def key(self, schema: KeySchema) -> Item:
         """The item's key attributes, validated against the table's schema."""
         return key_of(schema, self.item)
@@ -109,6 +119,11 @@ class Delete:
     def needs_old(self) -> bool:
         """Whether condition or answer look at the old item."""
         return self.condition is not None or self.return_old or not self.reporting.silent
+
+    @property
+    def nested(self) -> frozenset[str]:
+        """The top-level attributes that its expressions look into."""
+        return _nested(self.condition)
 
     def key(self, schema: KeySchema) -> Item:
         """The key, validated against the table's schema."""
@@ -146,6 +161,11 @@ class Update:
         """An update always looks at the old item."""
         return True
 
+    @property
+    def nested(self) -> frozenset[str]:
+        """The top-level attributes that its expressions look into."""
+        return _nested(self.condition) if self.update is None else _nested(self.condition) | self.update.nested
+
     def key(self, schema: KeySchema) -> Item:
         """The key, validated against the table's schema; the update must leave it alone."""
         key = checked_key(schema, self.key_attributes)
@@ -165,7 +185,8 @@ class Update:
         if self.update is None:
             return base
         if old is None and not self.update.creates:
-            # There is nothing to remove, and nothing that would make an item.
+            # There is nothing to remove, and nothing that would make an item; but paths into nothing are refused.
+            self.update.apply(base, self.values)
             return None
         return self.update.apply(base, self.values)
 
@@ -201,6 +222,11 @@ class ConditionCheck:
     def needs_old(self) -> bool:
         """A check always looks at the item."""
         return True
+
+    @property
+    def nested(self) -> frozenset[str]:
+        """The top-level attributes that its expressions look into."""
+        return self.condition.nested
 
     def key(self, schema: KeySchema) -> Item:
         """The key, validated against the table's schema."""
@@ -320,6 +346,10 @@ def _old_on_failure(body: Body) -> bool:
     return (
         fields.choice(body, "ReturnValuesOnConditionCheckFailure", fields.RETURN_VALUES_ON_FAILURE, "NONE") == "ALL_OLD"
     )
+
+
+def _nested(condition: Condition | None) -> frozenset[str]:
+    return _NOTHING if condition is None else condition.nested
 
 
 def _require(condition: Condition | None, old: Item | None, return_old: bool) -> None:
