@@ -24,7 +24,10 @@ from afterwrite.errors import (
     AfterwriteError,
     ConditionalCheckFailed,
     DeclarationError,
+    Rejected,
+    Throttled,
     TransactionCanceled,
+    Unavailable,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +51,10 @@ __all__ = [
     "Key",
     "Message",
     "Put",
+    "Rejected",
+    "Throttled",
     "TransactionCanceled",
+    "Unavailable",
     "Update",
     "absent",
     "anything_but",

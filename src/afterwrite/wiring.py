@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import uvloop
 
 from afterwrite import backups, config
-from afterwrite.app import App, Function, Table
+from afterwrite.app import App, Function, Table, lanes_of
 from afterwrite.backups import Backup
 from afterwrite.config import Durability, Identity, Settings
 from afterwrite.engine.delivery import Dispatcher, Invocable
@@ -174,7 +174,7 @@ class Engine:
         steps = EmbeddedSteps(environment, fan_out, identity)
         pipelines: list[Pipeline] = []
         for table in _routed(app):
-            source = EmbeddedSource(environment, environment.state["catalog"][table.name])
+            source = EmbeddedSource(environment, environment.state["catalog"][table.name], lanes_of(table))
             pipelines.append(Pipeline(table.name, source, table.router(), steps, self._telemetry))
         works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
         self._dispatchers = [self._dispatcher(function) for function in app.functions]
@@ -364,6 +364,14 @@ def _keep_topology(transaction: WriteTransaction, app: App) -> None:
             f"the data directory belongs to the app {kept['app']!r}, this is the app {app.name!r}: "
             "choose another directory with --data"
         )
+    orders = {} if kept is None else kept.get("orders", {})
+    for table in _routed(app):
+        before = orders.get(table.name, table.order)
+        if before != table.order and next(ledger.parked_lanes(transaction, table.name), None) is not None:
+            raise DeclarationError(
+                f"the table {table.name} is declared with order={table.order!r} and has lanes that are parked by "
+                f"order={before!r}: redrive or drop them under that order first"
+            )
     ledger.keep_note(transaction, "topology", topology(app))
 
 
@@ -374,6 +382,7 @@ def topology(app: App) -> Mapping[str, Any]:
     return {
         "app": app.name,
         "tables": [table.name for table in _routed(app)],
+        "orders": {table.name: table.order for table in _routed(app)},
         "queues": [
             {
                 "name": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
@@ -88,11 +89,18 @@ def test_a_dead_letter_has_payload_and_reason(start: Start) -> None:
     assert work_queue.settle() is None
     (dead,) = work_queue.dead_letters()
     assert (dead.id, dead.body, dead.lane, dead.subject) == ("m1", {"a": 1}, "lane", "s")
-    assert dead.attributes == {
+    told = dead.attributes or {}
+    assert re.fullmatch("[0-9a-f]{8}", told["dead_letter_fingerprint"])
+    assert told["dead_letter_traceback"].endswith(f"{RAISED_HERE} in failing\nValueError")
+    assert told == {
         "level": "high",
         "dead_letter_source": "function-failing",
         "dead_letter_function": "failing",
         "dead_letter_reason": f"ValueError: attempt 1 (at {RAISED_HERE})",
+        "dead_letter_kind": "bug",
+        "dead_letter_condition": "attempts exhausted",
+        "dead_letter_fingerprint": told["dead_letter_fingerprint"],
+        "dead_letter_traceback": told["dead_letter_traceback"],
         "dead_letter_receive_count": 1,
         "dead_letter_at_ms": work_queue.clock.now_ms,
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from afterwrite.core.changes import Change
 from afterwrite.core.effects import StampedEffect
+from afterwrite.core.failures import Failure
 from afterwrite.core.outcomes import Outcome
 from afterwrite.core.placements import Placement
 
@@ -26,12 +27,17 @@ class ReadChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ParkedChange:
-    """A change that its lane cannot get past; `error` is None for one that follows the failed one."""
+    """A change that its lane cannot get past; `failure` is None for one that follows the failed one.
+
+    `attempts` is how often it was tried, `at_ms` since when it is parked, None for one that is parked now.
+    """
 
     position: int
     lane: str
     change: Change
-    error: str | None
+    failure: Failure | None
+    attempts: int = 0
+    at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,7 @@ class Step:
     """What some changes lead to: effects, parked changes, and the move of the position.
 
     `released` are parked changes that have run after all; a step that releases them moves no position. A change in
-    `parked` may be parked already: then its error is the new one.
+    `parked` may be parked already: then its failure is the new one.
     """
 
     consumer: str
@@ -95,6 +101,14 @@ class StepSink(Protocol):
         """
         ...
 
+    def take_redrives(self, consumer: str) -> Sequence[str]:
+        """The lanes that an operator wants to be tried again, each request handed out once."""
+        ...
+
+    def watch_redrives(self, consumer: str, event: threading.Event) -> None:
+        """Set `event` whenever there may be lanes to take."""
+        ...
+
     def commit(self, step: Step) -> None:
         """Make the step happen, in one transaction.
 
@@ -106,11 +120,12 @@ class StepSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message handed to a function; `receipt` is the queue's own, to settle it with."""
+    """A message handed to a function, of age since `sent_at_ms`; `receipt` is the queue's own, to settle it with."""
 
     message_id: str
     lane: str
     attempt: int
+    sent_at_ms: int
     payload: Any
     receipt: Any
 

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterwrite.core import json_text
+from afterwrite.core.failures import Failure, failure, failure_of
 from afterwrite.core.invocations import Context
-from afterwrite.core.outcomes import Done, Halt, Outcome, Park, Retry, RetryPolicy, after_failure, reason_of
+from afterwrite.core.outcomes import Done, Halt, Outcome, Park, RetryPolicy, after_failure
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
@@ -190,10 +191,10 @@ class Dispatcher:
             self._telemetry.function_stuck(name, self._stuck)
         reason = f"timed out after {self._function.timeout_s:g} s"
         if not self._is_stuck(delivery.lane):
-            return Settled(delivery, self._after_failure(delivery, reason))
+            return Settled(delivery, self._after_failure(delivery, failure("unavailable", reason, raised_by=name)))
         reason += ", beside another attempt of its lane that hangs"
-        self._telemetry.dead_lettered(name, delivery.message_id, delivery.attempt, reason)
-        return Settled(delivery, Park(reason))
+        hangs = Park(failure("unavailable", reason, raised_by=name), "hangs")
+        return Settled(delivery, self._given_up(delivery, hangs))
 
     def _returned(self, lane: str) -> None:
         """A stuck thread is free again, and its lane may go on."""
@@ -234,13 +235,26 @@ class Dispatcher:
                     f"expected a result of at most {RESULT_BYTES_MAX} bytes, got {len(kept)}: keep it in a table"
                 )
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
-            return Settled(delivery, self._after_failure(delivery, reason_of(error)))
+            return Settled(delivery, self._after_failure(delivery, failure_of(error, raised_by=self._function.name)))
         return Settled(delivery, Done(), kept)
 
-    def _after_failure(self, delivery: Delivery, reason: str) -> Outcome:
-        outcome = after_failure(self._function.policy, attempt=delivery.attempt, reason=reason, jitter=self._jitter())
-        if isinstance(outcome, Retry):
-            self._telemetry.invocation_failed(self._function.name, delivery.message_id, delivery.attempt, reason)
-        elif isinstance(outcome, Park):
-            self._telemetry.dead_lettered(self._function.name, delivery.message_id, delivery.attempt, reason)
+    def _after_failure(self, delivery: Delivery, failed: Failure) -> Outcome:
+        outcome = after_failure(
+            self._function.policy,
+            failed,
+            attempt=delivery.attempt,
+            age_ms=max(0, self._now_ms() - delivery.sent_at_ms),
+            jitter=self._jitter(),
+        )
+        if isinstance(outcome, Park):
+            return self._given_up(delivery, outcome)
+        self._telemetry.invocation_failed(
+            self._function.name, delivery.message_id, delivery.attempt, failed.kind, failed.reason
+        )
         return outcome
+
+    def _given_up(self, delivery: Delivery, park: Park) -> Park:
+        self._telemetry.invocation_given_up(
+            self._function.name, delivery.message_id, delivery.attempt, park.condition, park.reason
+        )
+        return park

@@ -23,13 +23,22 @@ class Telemetry:
         """A route has not returned yet; every lane of its table waits."""
         self._warn("route runs long", pipeline=pipeline, route=route, lane=lane, seconds=round(seconds))
 
-    def invocation_failed(self, function: str, message_id: str, attempt: int, reason: str) -> None:
+    def invocation_failed(self, function: str, message_id: str, attempt: int, kind: str, reason: str) -> None:
         """An attempt failed and is tried again."""
-        self._warn("invocation failed", function=function, message_id=message_id, attempt=attempt, reason=reason)
+        self._warn(
+            "invocation failed", function=function, message_id=message_id, attempt=attempt, kind=kind, reason=reason
+        )
 
-    def dead_lettered(self, function: str, message_id: str, attempt: int, reason: str) -> None:
-        """A message failed for good and went to the dead letter queue."""
-        self._warn("dead lettered", function=function, message_id=message_id, attempt=attempt, reason=reason)
+    def invocation_given_up(self, function: str, message_id: str, attempt: int, condition: str, reason: str) -> None:
+        """A message failed for good: it went to the dead letter queue, or is parked with its lane."""
+        self._warn(
+            "invocation given up",
+            function=function,
+            message_id=message_id,
+            attempt=attempt,
+            condition=condition,
+            reason=reason,
+        )
 
     def invocation_stuck(self, function: str, message_id: str, stuck: int) -> None:
         """An attempt runs past its timeout; `stuck` of the function's threads do."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import orjson
 
 from afterwrite.core import json_text
+from afterwrite.core.failures import Failure
 from afterwrite.core.lanes import DIGEST_BYTES, digest
 from afterwrite.errors import StorageError
 from afterwrite.store import timeline
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, number_of, span
+
+_REDRIVE: Final = b"redrive\0"
 
 
 def position(transaction: ReadTransaction, consumer: str) -> int:
@@ -116,13 +119,22 @@ def completions(transaction: ReadTransaction, consumer: str) -> Iterator[Complet
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A change that waits with its lane: the error is the first one's, later ones follow it."""
+    """A change that waits with its lane: the failure is the first one's, later ones follow it.
+
+    It was tried `attempts` times and waits since `at_ms`.
+    """
 
     lane: str
     position: int
     change: Mapping[str, Any]
-    error: str | None
+    failure: Failure | None
+    attempts: int
     at_ms: int
+
+    @property
+    def error(self) -> str | None:
+        """The failure in words."""
+        return None if self.failure is None else self.failure.reason
 
 
 def park(
@@ -131,17 +143,20 @@ def park(
     lane: str,
     position: int,
     change: Mapping[str, Any],
-    error: str | None,
+    failure: Failure | None,
+    attempts: int = 0,
+    at_ms: int | None = None,
 ) -> None:
-    """Keep a change, whole, that its lane cannot get past."""
+    """Keep a change, whole, that its lane cannot get past, parked now or since `at_ms`."""
     number = ensure_number(transaction, "parked", consumer)
     key = U32.pack(number) + digest(lane) + U64.pack(position)
     fields = {
         "lane": lane,
         "position": position,
         "change": change,
-        "error": error,
-        "at_ms": transaction.now_ms,
+        "failure": None if failure is None else asdict(failure),
+        "attempts": attempts,
+        "at_ms": transaction.now_ms if at_ms is None else at_ms,
     }
     transaction.put("parked", key, json_text.dumps(fields))
 
@@ -156,7 +171,14 @@ def parked(transaction: ReadTransaction, consumer: str, lane: str | None = None,
         lane_start = low + digest(lane)
         low, high = lane_start + U64.pack(after + 1), lane_start + b"\xff" * 9
     for _, value in transaction.scan("parked", low, high):
-        yield Parked(**orjson.loads(value))
+        yield decode_parked(value)
+
+
+def decode_parked(value: bytes) -> Parked:
+    """The parked change in its stored form."""
+    fields = orjson.loads(value)
+    failure = fields.pop("failure")
+    return Parked(**fields, failure=None if failure is None else Failure(**failure))
 
 
 def parked_lanes(transaction: ReadTransaction, consumer: str) -> Iterator[str]:
@@ -167,7 +189,7 @@ def parked_lanes(transaction: ReadTransaction, consumer: str) -> Iterator[str]:
     low, high = span(number)
     while (found := transaction.first("parked", low, high)) is not None:
         key, value = found
-        yield Parked(**orjson.loads(value)).lane
+        yield decode_parked(value).lane
         low = key[: U32.size + DIGEST_BYTES] + b"\xff" * 9
 
 
@@ -176,3 +198,27 @@ def unpark(transaction: WriteTransaction, consumer: str, lane: str, position: in
     number = ensure_number(transaction, "parked", consumer)
     if not transaction.delete("parked", U32.pack(number) + digest(lane) + U64.pack(position)):
         raise StorageError(f"expected a parked change of the lane {lane} at position {position}, found none")
+
+
+def redrive_signal(consumer: str) -> str:
+    """What is notified after a commit that asked for lanes of the consumer to be redriven."""
+    return f"redrive:{consumer}"
+
+
+def ask_to_redrive(transaction: WriteTransaction, consumer: str, lane: str) -> None:
+    """Have the consumer try a parked lane again, at once or when it runs next."""
+    number = ensure_number(transaction, "parked", consumer)
+    transaction.put("ledger", _REDRIVE + U32.pack(number) + digest(lane), lane.encode())
+    transaction.touch(redrive_signal(consumer))
+
+
+def take_redrives(transaction: WriteTransaction, consumer: str) -> Sequence[str]:
+    """The lanes that are asked to be redriven; the requests are gone with it."""
+    number = number_of(transaction, "parked", consumer)
+    if number is None:
+        return []
+    low, high = (_REDRIVE + bound for bound in span(number))
+    asked = list(transaction.scan("ledger", low, high))
+    for key, _ in asked:
+        transaction.delete("ledger", key)
+    return [lane.decode() for _, lane in asked]

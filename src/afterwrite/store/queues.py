@@ -8,19 +8,26 @@ receipt: settling with a receipt that has been overtaken (the visibility ended, 
 
 What was held when its process died is *interrupted*: it may be what ended the process. It stays so until it is
 received by `receive_interrupted`, one at a time; `receive` passes it over.
+
+A lane whose head cannot be done or read is *parked*: its entry stands behind all times, the messages stay where they
+are, and `parked` says why, until the lane is released or its head is dropped.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import orjson
 
 from afterwrite.core import json_text
+from afterwrite.core.failures import Failure, failure_of
 from afterwrite.core.lanes import DIGEST_BYTES, digest
+from afterwrite.core.outcomes import Condition
+from afterwrite.errors import CorruptData
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, names, number_of, span
 
@@ -28,6 +35,10 @@ _READY: Final = struct.Struct(f">{DIGEST_BYTES}sIB")
 _WAITS: Final = 0
 _HELD: Final = 1
 _INTERRUPTED: Final = 2
+_PARKED: Final = 3
+# Behind every time at which a message may be received.
+_PARKED_AT: Final = U64.pack((1 << 64) - 1)
+_PARKED_HEADS: Final = b"queue\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +103,15 @@ def send(transaction: WriteTransaction, queue: str, lane: str, encoded: bytes, *
         _make_ready(transaction, queue, number, lane_digest, arrival, not_before_ms)
 
 
-def _head(transaction: ReadTransaction, lane_prefix: bytes) -> tuple[bytes, bytes] | None:
-    return transaction.first("messages", lane_prefix, lane_prefix + b"\xff" * 9)
+def _head(transaction: ReadTransaction, lane_prefix: bytes) -> tuple[int, int] | None:
+    """A lane's first message: its arrival, and the time before which it is not to be received."""
+    high = lane_prefix + b"\xff" * 9
+    try:
+        found = transaction.first("messages", lane_prefix, high)
+    except CorruptData:  # its key tells where it is; who receives it parks it
+        key, _ = next(_scan_keys(transaction, lane_prefix, high))
+        return U64.unpack_from(key, len(lane_prefix))[0], 0
+    return None if found is None else (U64.unpack_from(found[0], len(lane_prefix))[0], U64.unpack_from(found[1])[0])
 
 
 def _make_ready(
@@ -143,12 +161,20 @@ def receive_interrupted(
 def _receive(transaction: WriteTransaction, low: bytes, key: bytes, value: bytes, until_ms: int) -> Received | None:
     lane_digest, count, _ = _READY.unpack(value)
     arrival_key = key[12:]
-    stored = transaction.get("messages", low + lane_digest + arrival_key)
+    place = low + lane_digest + arrival_key
+    try:
+        stored = transaction.get("messages", place)
+        message = None if stored is None else decode(stored, count + 1)
+    except (ValueError, TypeError, CorruptData) as error:
+        # Whatever cannot be read must not keep the other lanes' messages from being read.
+        transaction.delete("ready", key)
+        failed = failure_of(error, reason=f"the stored message cannot be read: {type(error).__name__}: {error}")
+        _park(transaction, place, failed, "unreadable", lane=None, message_id=None, attempts=count)
+        return None
     transaction.delete("ready", key)
-    if stored is None:
+    if message is None:
         return None
     transaction.put("ready", low + U64.pack(until_ms) + arrival_key, _READY.pack(lane_digest, count + 1, _HELD))
-    message = decode(stored, count + 1)
     return Received(message, lane_digest, U64.unpack(arrival_key)[0], until_ms, count + 1)
 
 
@@ -157,14 +183,22 @@ def remove(transaction: WriteTransaction, queue: str, received: Received) -> boo
     number = number_of(transaction, "queue", queue)
     if number is None or not _take_receipt(transaction, number, received):
         return False
-    prefix = U32.pack(number) + received.lane_digest
-    transaction.delete("messages", prefix + U64.pack(received.arrival))
+    _delete_head(transaction, queue, number, received.lane_digest, received.arrival)
+    return True
+
+
+def _delete_head(
+    transaction: WriteTransaction, queue: str, number: int, lane_digest: bytes, arrival: int
+) -> tuple[int, int] | None:
+    """Delete a lane's first message, which has no entry in `ready`, and let its lane go on; its new head."""
+    prefix = U32.pack(number) + lane_digest
+    transaction.delete("messages", prefix + U64.pack(arrival))
     transaction.advance(f"depth:{number}", -1)
     head = _head(transaction, prefix)
-    if head is not None:
-        arrival = U64.unpack_from(head[0], len(prefix))[0]
-        _make_ready(transaction, queue, number, received.lane_digest, arrival, U64.unpack_from(head[1])[0])
-    return True
+    if head is None:
+        return None
+    _make_ready(transaction, queue, number, lane_digest, *head)
+    return head
 
 
 def release(transaction: WriteTransaction, queue: str, received: Received, *, at_ms: int, counted: bool = True) -> bool:
@@ -179,6 +213,170 @@ def release(transaction: WriteTransaction, queue: str, received: Received, *, at
     transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count - (not counted), _WAITS))
     transaction.touch(signal(queue))
     return True
+
+
+def park(transaction: WriteTransaction, queue: str, received: Received, failed: Failure, condition: Condition) -> bool:
+    """Park a received message with its lane; False where the receipt was overtaken."""
+    number = number_of(transaction, "queue", queue)
+    if number is None or not _take_receipt(transaction, number, received):
+        return False
+    place = U32.pack(number) + received.lane_digest + U64.pack(received.arrival)
+    message = received.message
+    attempts = received.receive_count
+    _park(transaction, place, failed, condition, lane=message.lane, message_id=message.id, attempts=attempts)
+    return True
+
+
+def _park(
+    transaction: WriteTransaction,
+    place: bytes,
+    failed: Failure,
+    condition: Condition,
+    *,
+    lane: str | None,
+    message_id: str | None,
+    attempts: int,
+) -> None:
+    number_key, lane_digest, arrival_key = place[:4], place[4 : 4 + DIGEST_BYTES], place[4 + DIGEST_BYTES :]
+    transaction.put("ready", number_key + _PARKED_AT + arrival_key, _READY.pack(lane_digest, attempts, _PARKED))
+    fields = {
+        "lane": lane,
+        "message_id": message_id,
+        "failure": asdict(failed),
+        "condition": condition,
+        "attempts": attempts,
+        "at_ms": transaction.now_ms,
+    }
+    transaction.put("parked", _PARKED_HEADS + place, json_text.dumps(fields))
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedHead:
+    """The message that its lane cannot get past, by its place in the queue.
+
+    `lane` and `message_id` are None where it cannot be read. `stored` are its bytes, None where they are damaged.
+    """
+
+    lane_digest: bytes
+    arrival: int
+    lane: str | None
+    message_id: str | None
+    failure: Failure
+    condition: Condition
+    attempts: int
+    at_ms: int
+    stored: bytes | None = None
+
+
+def parked_heads(transaction: ReadTransaction, queue: str, *, after: bytes = b"") -> Iterator[ParkedHead]:
+    """The parked lanes' first messages, in the order of their lanes' digests, after a place in it."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return
+    low, high = (_PARKED_HEADS + bound for bound in span(number))
+    for key, value in transaction.scan("parked", low + after + (b"\0" if after else b""), high):
+        place = key[len(low) :]
+        fields = orjson.loads(value)
+        try:
+            stored = transaction.get("messages", U32.pack(number) + place)
+        except CorruptData:
+            stored = None
+        else:
+            if stored is None:  # the queue was purged since
+                continue
+        yield ParkedHead(
+            lane_digest=place[:DIGEST_BYTES],
+            arrival=U64.unpack_from(place, DIGEST_BYTES)[0],
+            stored=None if stored is None else stored[U64.size :],
+            failure=Failure(**fields.pop("failure")),
+            **fields,
+        )
+
+
+def unpark(transaction: WriteTransaction, queue: str, lane_digest: bytes, arrival: int) -> bool:
+    """Let a parked lane go on; its first message has all its attempts again. False where it is not parked."""
+    number = _take_parked(transaction, queue, lane_digest, arrival)
+    if number is None:
+        return False
+    _make_ready(transaction, queue, number, lane_digest, arrival, 0)
+    return True
+
+
+def drop_parked(
+    transaction: WriteTransaction, queue: str, lane_digest: bytes, arrival: int, *, whole_lane: bool = False
+) -> int:
+    """Delete a parked lane's first message, or all of them, and let the lane go on; how many there were."""
+    number = _take_parked(transaction, queue, lane_digest, arrival)
+    if number is None:
+        return 0
+    if not whole_lane:
+        _delete_head(transaction, queue, number, lane_digest, arrival)
+        return 1
+    prefix = U32.pack(number) + lane_digest
+    keys = [key for key, _ in _scan_keys(transaction, prefix, prefix + b"\xff" * 9)]
+    for key in keys:
+        transaction.delete("messages", key)
+    transaction.advance(f"depth:{number}", -len(keys))
+    return len(keys)
+
+
+def _take_parked(transaction: WriteTransaction, queue: str, lane_digest: bytes, arrival: int) -> int | None:
+    """Take a lane's entries as a parked one away; the queue's number, None where it is not parked."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return None
+    number_key, arrival_key = U32.pack(number), U64.pack(arrival)
+    key = _PARKED_HEADS + number_key + lane_digest + arrival_key
+    if transaction.get("parked", key) is None:
+        return None
+    transaction.delete("parked", key)
+    transaction.delete("ready", number_key + _PARKED_AT + arrival_key)
+    return number
+
+
+def lane_depth(transaction: ReadTransaction, queue: str, lane_digest: bytes) -> int:
+    """How many messages a lane of the queue holds. Costs a step a message."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return 0
+    prefix = U32.pack(number) + lane_digest
+    return sum(1 for _ in _scan_keys(transaction, prefix, prefix + b"\xff" * 9))
+
+
+def _scan_keys(transaction: ReadTransaction, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """The entries of messages in a range, by their keys alone: one that is damaged is there, too."""
+    return transaction.scan_wanted("messages", low, high, lambda _: False)
+
+
+def withdraw(
+    transaction: WriteTransaction, queue: str, places: Collection[tuple[bytes, int]]
+) -> set[tuple[bytes, int]]:
+    """Delete messages by their places (lane's digest, arrival), but for those that are held; which ones it were.
+
+    Costs a step a lane of the queue.
+    """
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return set()
+    number_key = U32.pack(number)
+    heads = {key[12:]: (key, value[-1]) for key, value in transaction.scan("ready", *span(number))}
+    withdrawn: set[tuple[bytes, int]] = set()
+    for lane_digest, arrival in sorted(places):
+        arrival_key = U64.pack(arrival)
+        key, state = heads.pop(arrival_key, (b"", _WAITS))
+        if state != _WAITS or transaction.get("messages", number_key + lane_digest + arrival_key) is None:
+            continue
+        withdrawn.add((lane_digest, arrival))
+        if not key:
+            transaction.delete("messages", number_key + lane_digest + arrival_key)
+            transaction.advance(f"depth:{number}", -1)
+            continue
+        transaction.delete("ready", key)
+        head = _delete_head(transaction, queue, number, lane_digest, arrival)
+        if head is not None:
+            following = U64.pack(head[0])
+            heads[following] = (number_key + U64.pack(head[1]) + following, _WAITS)
+    return withdrawn
 
 
 def _take_receipt(transaction: WriteTransaction, number: int, received: Received) -> bool:
@@ -202,13 +400,14 @@ def take_over(transaction: WriteTransaction, queue: str, *, wait_ms_max: int) ->
     for key, value in list(transaction.scan("ready", *span(number))):
         lane_digest, count, state = _READY.unpack(value)
         at_ms = U64.unpack_from(key, 4)[0]
-        if state == _WAITS and at_ms <= latest_ms:
+        if state == _PARKED or (state == _WAITS and at_ms <= latest_ms):
             continue
         place, arrival_key = key[:4], key[12:]
         if state != _WAITS:
-            stored = transaction.get("messages", place + lane_digest + arrival_key)
-            if stored is not None:
-                ids.append(decode(stored).id)
+            with suppress(ValueError, TypeError, CorruptData):  # what cannot be read is parked when it is received
+                stored = transaction.get("messages", place + lane_digest + arrival_key)
+                if stored is not None:
+                    ids.append(decode(stored).id)
             state, at_ms = _INTERRUPTED, now_ms
         transaction.delete("ready", key)
         ready = place + U64.pack(min(at_ms, latest_ms)) + arrival_key
@@ -220,7 +419,7 @@ def next_ready_ms(transaction: ReadTransaction, queue: str) -> int | None:
     """When the next message of the queue may be received, None where nothing waits."""
     number = number_of(transaction, "queue", queue)
     found = None if number is None else transaction.first("ready", *span(number))
-    return None if found is None else U64.unpack_from(found[0], 4)[0]
+    return None if found is None or found[1][-1] == _PARKED else U64.unpack_from(found[0], 4)[0]
 
 
 def depth(transaction: ReadTransaction, queue: str) -> int:
@@ -240,15 +439,28 @@ def in_flight(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
 
 
 def messages(transaction: ReadTransaction, queue: str, lane: str | None = None) -> Iterator[Message]:
-    """Every message of the queue, or of one lane of it; lane by lane, each lane in order."""
+    """Every message of the queue that can be read, or of one lane of it; lane by lane, each lane in order."""
+    return (message for _, message in placed_messages(transaction, queue, lane))
+
+
+def placed_messages(
+    transaction: ReadTransaction, queue: str, lane: str | None = None, *, after: bytes = b""
+) -> Iterator[tuple[bytes, Message]]:
+    """The same, each with its place in the queue, those after a place."""
     number = number_of(transaction, "queue", queue)
     if number is None:
         return
     low, high = span(number)
     if lane is not None:
         low, high = low + digest(lane), low + digest(lane) + b"\xff" * 9
-    for _, stored in transaction.scan("messages", low, high):
-        yield decode(stored)
+    if after:
+        low = max(low, U32.pack(number) + after + b"\0")
+    for key, stored in transaction.scan("messages", low, high):
+        try:
+            message = decode(stored)
+        except (ValueError, TypeError):
+            continue
+        yield key[4:], message
 
 
 def queue_names(transaction: ReadTransaction) -> list[str]:
