@@ -14,6 +14,8 @@ import orjson
 from afterwrite.app import DEAD_LETTERS
 from afterwrite.core.changes import Change
 from afterwrite.core.invocations import Message
+from afterwrite.core.lanes import lanes_by, table_of
+from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.values import decode_item
 from afterwrite.errors import StorageError
 from afterwrite.local import audit_files, audit_verification
@@ -22,7 +24,7 @@ from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
 from afterwrite.local.work_queues import stuck_note
-from afterwrite.store import archive, buffers, change_log, ledger, queues, tables
+from afterwrite.store import archive, buffers, change_log, ledger, parked, queues, tables
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
@@ -47,7 +49,8 @@ class QueueStatus:
     """What a queue holds; `function` consumes it, None where nobody in the engine does.
 
     One that is not `declared` belongs to no queue or function of the app as it is now: what it holds waits.
-    `stuck_threads` are attempts of the function that run past their timeout.
+    `stuck_threads` are attempts of the function that run past their timeout. `parked_messages` are those of
+    `parked_lanes`, which wait for an operator; they are none of the waiting ones.
     """
 
     name: str
@@ -58,6 +61,8 @@ class QueueStatus:
     dead_letters: int
     declared: bool = True
     stuck_threads: int = 0
+    parked_lanes: int = 0
+    parked_messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,21 @@ class DataReader:
         with self._environment.read() as transaction:
             yield from ledger.parked(transaction, table_name)
 
+    def parked_entries(self, selection: Selection | None = None) -> Iterator[ParkedEntry]:
+        """What was given up and waits for an operator: parked changes and messages, and dead letters."""
+        with self._environment.read() as transaction:
+            yield from parked.entries(transaction, selection or Selection())
+
+    def newer_delivered(self, entry: ParkedEntry) -> int:
+        """How many newer changes of the entry's item, or of a dead letter's lane, have been delivered past it."""
+        with self._environment.read() as transaction:
+            table = tables.load_catalog(transaction).get(table_of(entry.lane))
+            if table is None or table.stream is None:
+                return 0
+            order = self._topology().get("orders", {}).get(table.name, "partition_key")
+            lane_of = lanes_by(order, table.schema.partition_key, table.schema.sort_key)
+            return parked.newer_changes(transaction, entry, table.stream, lane_of)
+
     def buffered_ids(self, buffer_name: str) -> Iterator[str]:
         """The ids of the records that wait in a buffer to be written to files, in order."""
         with self._environment.read() as transaction:
@@ -262,7 +282,7 @@ def _depths(transaction: ReadTransaction, queue: str, now_ms: int) -> tuple[int,
 
 def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> ConsumerStatus:
     position = ledger.position(transaction, table.name)
-    parked = [each.lane for each in ledger.parked(transaction, table.name)]
+    lanes = sum(1 for _ in ledger.parked_lanes(transaction, table.name))
     last = lag = age_ms = 0
     if table.stream is not None:
         last = change_log.last_position(transaction, table.stream)
@@ -270,7 +290,7 @@ def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> Consum
         if oldest is not None:
             age_ms = max(0, now_ms - oldest[1] // 1000)
             lag = change_log.count_after(transaction, table.stream, position)
-    return ConsumerStatus(table.name, position, last, lag, age_ms, len(set(parked)), len(parked))
+    return ConsumerStatus(table.name, position, last, lag, age_ms, lanes, ledger.parked_count(transaction, table.name))
 
 
 def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]], now_ms: int) -> list[QueueStatus]:
@@ -280,7 +300,7 @@ def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]],
     undeclared = (_queue(transaction, name, None, name + DEAD_LETTERS, now_ms, declared=False) for name in sorted(left))
     return [
         *(_queue(transaction, each["name"], each["function"], each["dead_letter_queue"], now_ms) for each in declared),
-        *(each for each in undeclared if each.waiting + each.in_flight + each.dead_letters),
+        *(each for each in undeclared if each.waiting + each.in_flight + each.dead_letters + each.parked_lanes),
     ]
 
 
@@ -294,9 +314,21 @@ def _queue(
     declared: bool = True,
 ) -> QueueStatus:
     waiting, in_flight = _depths(transaction, name, now_ms)
+    depths = [queues.lane_depth(transaction, name, each.lane_digest) for each in queues.parked_heads(transaction, name)]
     dead = queues.depth(transaction, dead_letter_queue)
     stuck = 0 if function is None else ledger.note(transaction, stuck_note(function)) or 0
-    return QueueStatus(name, function, dead_letter_queue, waiting, in_flight, dead, declared, stuck)
+    return QueueStatus(
+        name,
+        function,
+        dead_letter_queue,
+        waiting - sum(depths),
+        in_flight,
+        dead,
+        declared,
+        stuck,
+        parked_lanes=len(depths),
+        parked_messages=sum(depths),
+    )
 
 
 def _buffer(transaction: ReadTransaction, name: str, now_ms: int) -> BufferStatus:

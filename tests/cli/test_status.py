@@ -39,7 +39,7 @@ def test_what_is_late_parked_or_dead_needs_an_operator_and_nothing_else_does() -
     dead = QueueStatus("mail", "send", "mail-dead-letters", waiting=0, in_flight=0, dead_letters=1)
     (letter,) = concerns(Status({}, [], [dead], []), {})
     assert letter.why == "1 dead letter of the queue mail"
-    assert letter.what_to_do.endswith("afterwrite dead-letters mail")
+    assert letter.what_to_do.endswith("afterwrite parked show --in mail")
 
 
 def test_beside_a_running_engine(written: EngineProcess, cli: Run) -> None:
@@ -63,7 +63,7 @@ def test_check_fails_and_says_what_to_do(written: EngineProcess, cli: Run) -> No
     assert done.returncode == 1
     assert "1 lane of the table orders with 2 changes parked" in done.stdout
     assert "route park: KeyError: 'missing'" in done.stdout
-    assert "afterwrite dead-letters function-fail" in done.stdout
+    assert "afterwrite parked show --in function-fail" in done.stdout
     assert "\x1b" not in done.stdout
 
 
@@ -121,8 +121,8 @@ def test_a_queue_that_is_not_declared_any_more_needs_an_operator_while_it_holds_
         "1 dead letter of the queue function-fail",
     ]
     assert "not declared any more" in cli("status", "--data", engine.data).stdout
-    letters = cli("dead-letters", "function-fail", "--data", engine.data, "--json")
-    assert [json.loads(line)["function"] for line in letters.stdout.splitlines()] == ["fail"]
+    letters = cli("parked", "list", "--in", "function-fail", "--data", engine.data, "--json")
+    assert [json.loads(line)["by"] for line in letters.stdout.splitlines()] == ["fail"]
 
     engine.stop()
     engine.app.write_text(text)

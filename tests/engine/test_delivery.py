@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from afterwrite import App, Context, Message
+from afterwrite import App, Context, Message, Rejected, Throttled
 from afterwrite.app import Function
 from afterwrite.core.ports import Delivery, Settled, WorkQueue
 from afterwrite.engine import delivery
@@ -660,3 +660,76 @@ def lambda_(seen: list[Any]) -> Callable[[Any, Context], None]:
         seen.append(message)
 
     return read
+
+
+def test_a_function_declared_so_parks_its_lane_and_goes_on_with_the_others(
+    environment: Environment, clock: Clock
+) -> None:
+    ran: list[str] = []
+
+    def work(request: str, context: Context) -> None:
+        ran.append(request)
+        if request == "a1":
+            raise ValueError("no")
+
+    function = App("a").function(retries=1, backoff_s=0, exhausted="park")(work)
+    work_queue = Dispatching(environment, clock, function)
+    for name in ("a1", "a2", "b1"):
+        work_queue.send(name, lane=name[0])
+    work_queue.settle()
+    assert sorted(ran) == ["a1", "a1", "b1"]
+    assert work_queue.dead_letters() == []
+    assert (work_queue.depth(), work_queue.settle()) == (2, None)
+    work_queue.close()
+    # A restart lets nothing go on.
+    work_queue = Dispatching(environment, clock, function)
+    assert work_queue.settle() is None
+    assert len(ran) == 3
+    with environment.read() as transaction:
+        (head,) = queues.parked_heads(transaction, function.queue_name)
+    assert (head.message_id, head.attempts, head.failure.reason.split(" (")[0]) == ("a1", 2, "ValueError: no")
+    environment.write(lambda transaction: queues.unpark(transaction, function.queue_name, *place(head)))
+    work_queue.settle()
+    assert ran[3:] == ["a1", "a1"]
+    with environment.read() as transaction:
+        (head,) = queues.parked_heads(transaction, function.queue_name)
+    environment.write(lambda transaction: queues.drop_parked(transaction, function.queue_name, *place(head)))
+    work_queue.settle()
+    assert ran[5:] == ["a2"]
+    assert work_queue.depth() == 0
+    work_queue.close()
+
+
+def place(head: queues.ParkedHead) -> tuple[bytes, int]:
+    return head.lane_digest, head.arrival
+
+
+def test_what_is_rejected_is_not_tried_again_and_throttling_costs_no_attempt(start: Start, clock: Clock) -> None:
+    ran: list[int] = []
+
+    def work(request: str, context: Context) -> None:
+        if request == "no":
+            raise Rejected("not this one")
+        ran.append(context.attempt)
+        if len(ran) < 6:
+            raise Throttled("later")
+
+    work_queue = start(work, retries=1, backoff_s=0.001)
+    work_queue.send("no", lane="a")
+    work_queue.send("yes", lane="b")
+    while (due_s := work_queue.settle()) is not None:
+        clock.advance(s=due_s)
+    assert ran == [1] * 6
+    (dead,) = work_queue.dead_letters()
+    told = dead.attributes or {}
+    assert (told["dead_letter_kind"], told["dead_letter_condition"]) == ("rejected", "rejected")
+    assert told["dead_letter_receive_count"] == 1
+
+
+def test_what_is_too_old_after_a_failure_is_given_up(start: Start, clock: Clock) -> None:
+    work_queue = start(failing, retries=50, backoff_s=100, age_max_s=60)
+    work_queue.send("m1")
+    while (due_s := work_queue.settle()) is not None:
+        clock.advance(s=due_s)
+    (dead,) = work_queue.dead_letters()
+    assert (dead.attributes or {})["dead_letter_condition"] == "too old"

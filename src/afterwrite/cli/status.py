@@ -100,7 +100,16 @@ def _parked_lanes(found: Status, failures: Mapping[str, Mapping[str, str]]) -> I
             yield Concern(
                 f"{count_text(each.parked_lanes, 'lane')} of the table {each.table} with "
                 f"{count_text(each.parked_changes, 'change')} parked ({'; '.join(named + more)})",
-                "mend the route that fails and start the engine again: then what is parked runs, in order",
+                "mend the route that fails and start the engine again: then what is parked runs, in order; or skip "
+                f"the failed ones: afterwrite parked drop --in {each.table}",
+            )
+    for queue in found.queues:
+        if queue.parked_lanes:
+            yield Concern(
+                f"{count_text(queue.parked_lanes, 'lane')} of the queue {queue.name} with "
+                f"{count_text(queue.parked_messages, 'message')} parked",
+                f"read why and mend it, then let them go on: afterwrite parked show --in {queue.name}; "
+                f"afterwrite parked redrive --in {queue.name}",
             )
 
 
@@ -129,7 +138,7 @@ def _dead_letters(found: Status) -> Iterator[Concern]:
         if each.dead_letters:
             yield Concern(
                 f"{count_text(each.dead_letters, 'dead letter')} of the queue {each.name}",
-                f"read them and mend what they failed on: afterwrite dead-letters {each.name}",
+                f"read them and mend what they failed on: afterwrite parked show --in {each.name}",
             )
 
 
@@ -155,13 +164,15 @@ def _show(directory: Path, found: Status) -> None:
     )
     print_table(
         "Queues",
-        ["queue", "function", "waiting", "in flight", "dead letters"],
+        ["queue", "function", "waiting", "in flight", "parked lanes", "parked", "dead letters"],
         [
             (
                 each.name,
                 (each.function or "-") if each.declared else "not declared any more",
                 each.waiting,
                 each.in_flight,
+                each.parked_lanes,
+                each.parked_messages,
                 each.dead_letters,
             )
             for each in found.queues

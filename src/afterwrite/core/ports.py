@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -11,6 +11,7 @@ from afterwrite.core.changes import Change
 from afterwrite.core.effects import StampedEffect
 from afterwrite.core.failures import Failure
 from afterwrite.core.outcomes import Outcome
+from afterwrite.core.parked import ParkedEntry, Portion, Selection
 from afterwrite.core.placements import Placement
 
 if TYPE_CHECKING:
@@ -115,6 +116,27 @@ class StepSink(Protocol):
         Raises StorageError where the store does not serve, or holds another position or other parked changes than
         the step is made for. Anything else that it raises is the step's own fault: nothing of it happened.
         """
+        ...
+
+
+class ParkedWork(Protocol):
+    """What was given up and waits for an operator.
+
+    Order: entries come in the order of their places, those of a lane in the lane's order; redriven they run in it.
+    Durability: what `redrive` and `drop` answer is durable, and each is one transaction of at most `limit` entries;
+    a request for more goes on after the portion's `next`. Concurrency: any thread, beside the engine that runs.
+    """
+
+    def entries(self, selection: Selection, *, after: str = "") -> Iterator[ParkedEntry]:
+        """The entries that are meant, after a place."""
+        ...
+
+    def redrive(self, selection: Selection, *, after: str = "", limit: int) -> Portion:
+        """Let the entries that are meant run again, what waits behind them after them."""
+        ...
+
+    def drop(self, selection: Selection, *, after: str = "", limit: int, whole_lane: bool = False) -> Portion:
+        """Delete the entries that are meant; what waits behind them goes on, or is deleted as well."""
         ...
 
 

@@ -131,7 +131,7 @@ class Pipeline:
         except Exception:
             self._redrive_asked.set()
             raise
-        lanes.extend(lane for lane in asked if lane in self._parked_lanes and lane not in lanes)
+        lanes.extend(sorted(self._parked_lanes.intersection(asked).difference(lanes)))
 
     def _advance(self, position: int) -> bool:
         """Take a step with new changes; False where there are none."""

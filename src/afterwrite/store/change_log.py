@@ -210,6 +210,19 @@ def first_after(transaction: ReadTransaction, stream: Stream, after: int) -> tup
     return U64.unpack_from(found[0], 4)[0], _HEADER.unpack_from(found[1])[0]
 
 
+def position_before(transaction: ReadTransaction, stream: Stream, at_us: int) -> int:
+    """A position after which every change made at `at_us` (µs) or later comes, and none that is much older."""
+    low, high = 0, last_position(transaction, stream)
+    while low < high:
+        middle = (low + high) // 2
+        found = first_after(transaction, stream, middle)
+        if found is None or found[1] >= at_us:
+            high = middle
+        else:
+            low = found[0]
+    return low
+
+
 def count_after(transaction: ReadTransaction, stream: Stream, after: int) -> int:
     """How many changes come after a position. Costs a step a change."""
     low = U32.pack(stream.number) + U64.pack(after + 1)

@@ -181,16 +181,34 @@ def decode_parked(value: bytes) -> Parked:
     return Parked(**fields, failure=None if failure is None else Failure(**failure))
 
 
-def parked_lanes(transaction: ReadTransaction, consumer: str) -> Iterator[str]:
-    """The lanes with parked changes. Costs a step a lane."""
+def parked_heads(transaction: ReadTransaction, consumer: str, *, after: bytes = b"") -> Iterator[Parked]:
+    """The first parked change of each lane, by the lanes' digests, after a digest. Costs a step a lane."""
     number = number_of(transaction, "parked", consumer)
     if number is None:
         return
     low, high = span(number)
+    if after:
+        low += after + b"\xff" * 9
     while (found := transaction.first("parked", low, high)) is not None:
         key, value = found
-        yield decode_parked(value).lane
+        yield decode_parked(value)
         low = key[: U32.size + DIGEST_BYTES] + b"\xff" * 9
+
+
+def parked_lanes(transaction: ReadTransaction, consumer: str) -> Iterator[str]:
+    """The lanes with parked changes. Costs a step a lane."""
+    return (each.lane for each in parked_heads(transaction, consumer))
+
+
+def parked_count(transaction: ReadTransaction, consumer: str, lane: str | None = None) -> int:
+    """How many changes are parked, of one lane or of all. Costs a step a change."""
+    number = number_of(transaction, "parked", consumer)
+    if number is None:
+        return 0
+    low, high = span(number)
+    if lane is not None:
+        low, high = low + digest(lane), low + digest(lane) + b"\xff" * 9
+    return sum(1 for _ in transaction.scan_wanted("parked", low, high, lambda _: False))
 
 
 def unpark(transaction: WriteTransaction, consumer: str, lane: str, position: int) -> None:
@@ -198,6 +216,18 @@ def unpark(transaction: WriteTransaction, consumer: str, lane: str, position: in
     number = ensure_number(transaction, "parked", consumer)
     if not transaction.delete("parked", U32.pack(number) + digest(lane) + U64.pack(position)):
         raise StorageError(f"expected a parked change of the lane {lane} at position {position}, found none")
+
+
+def drop_parked(
+    transaction: WriteTransaction, consumer: str, lane: str, position: int, *, whole_lane: bool = False
+) -> int:
+    """Forget a parked change for good, or all of its lane; how many there were."""
+    number = ensure_number(transaction, "parked", consumer)
+    low = U32.pack(number) + digest(lane)
+    if not whole_lane:
+        return int(transaction.delete("parked", low + U64.pack(position)))
+    keys = [key for key, _ in transaction.scan_wanted("parked", low, low + b"\xff" * 9, lambda _: False)]
+    return sum(transaction.delete("parked", key) for key in keys)
 
 
 def redrive_signal(consumer: str) -> str:
