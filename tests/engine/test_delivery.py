@@ -299,7 +299,7 @@ def test_an_attempt_past_its_timeout_is_failed_and_what_it_returns_later_is_igno
 def test_stuck_threads_are_bounded_and_their_return_lets_work_go_on(
     start: Start, gate: Gate, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "STUCK_THREADS_MAX", 2)
+    monkeypatch.setattr(delivery, "STUCK_THREADS_LIMIT", 2)
     work_queue = start(gate, retries=0, timeout_s=1, concurrency=2)
     for number in range(4):
         work_queue.send(number, id=f"m{number}", lane=str(number))
@@ -733,3 +733,93 @@ def test_what_is_too_old_after_a_failure_is_given_up(start: Start, clock: Clock)
         clock.advance(s=due_s)
     (dead,) = work_queue.dead_letters()
     assert (dead.attributes or {})["dead_letter_condition"] == "too old"
+
+
+def test_keys_that_hang_do_not_stop_a_function_for_the_others(start: Start, gate: Gate, clock: Clock) -> None:
+    def work(request: str, context: Context) -> None:
+        if request.startswith("bad"):
+            gate(request, context)
+        else:
+            ran.append(request)
+
+    ran: list[str] = []
+    work_queue = start(work, retries=5, timeout_s=1, concurrency=4, backoff_s=0.1)
+    for number in range(17):
+        work_queue.send(f"bad{number}", lane=f"bad{number}")
+    # Until each of them has hung twice and is given up: more threads hang than may before the function is slowed.
+    for _ in range(2_000):
+        if len(work_queue.dead_letters()) == 17:
+            break
+        due_s = work_queue.step()
+        clock.advance(s=1 if due_s is None else due_s)
+    for _ in range(2 * 17):
+        gate.wait_entered()
+    work_queue.send("good", lane="good")
+    for _ in range(100):
+        if ran:
+            break
+        clock.advance(s=1)
+        work_queue.step()
+        work_queue.wake.wait(0.05)
+    assert ran == ["good"]
+    gate.open.set()
+    until(work_queue, lambda: stuck(work_queue) == 0)
+
+
+class Target:
+    """What functions call; it is down until it is brought up."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.calls: list[str] = []
+
+    def __call__(self, request: str, context: Context) -> None:
+        self.calls.append(request)
+        if not self.up:
+            raise ConnectionRefusedError("down")
+
+    __name__ = "target"
+
+
+def test_a_target_that_is_down_is_left_alone_and_what_is_bound_for_it_waits_with_its_attempts(
+    start: Start, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = Target()
+    work_queue = start(target, retries=2, concurrency=4, backoff_s=0.01)
+    names = [f"m{number}" for number in range(60)]
+    for name in names:
+        work_queue.send(name, lane=name)
+    ends_ms = clock.now_ms + 600_000
+    while clock.now_ms < ends_ms:
+        clock.advance(s=work_queue.settle() or 1)
+    # A few calls found it down, then one probe a minute at most did.
+    assert len(target.calls) < 30
+    assert work_queue.dead_letters() == []
+    target.up = True
+    while (due_s := work_queue.settle()) is not None:
+        clock.advance(s=due_s)
+    assert work_queue.depth() == 0
+    assert work_queue.dead_letters() == []
+    assert set(target.calls) == set(names)
+    said = [record.message for record in caplog.records if record.message.startswith("target")]
+    assert said == ["target left alone"]
+
+
+def test_a_key_that_fails_slows_no_other_down(start: Start, clock: Clock) -> None:
+    ran: list[str] = []
+
+    def work(request: str, context: Context) -> None:
+        ran.append(request)
+        if request.startswith("bad"):
+            raise ConnectionRefusedError("down")
+
+    work_queue = start(work, retries=2, concurrency=4, backoff_s=0.01)
+    for number in range(4):
+        work_queue.send(f"bad{number}", lane=f"bad{number}")
+    for number in range(50):
+        work_queue.send(f"good{number}", lane=f"good{number}")
+    started_ms = clock.now_ms
+    while (due_s := work_queue.settle()) is not None:
+        clock.advance(s=due_s)
+    assert len(ran) == 4 * 3 + 50
+    assert clock.now_ms - started_ms < 1_000

@@ -128,7 +128,7 @@ def _stuck(found: Status) -> Iterator[Concern]:
         if each.stuck_threads and found.engine is not None:
             yield Concern(
                 f"{count_text(each.stuck_threads, 'attempt')} of the function {each.function} hanging past the "
-                "timeout: a lane with two waits for them, and with 32 the function does",
+                "timeout: a lane with two waits for them; with 32 the function runs one at a time, with 512 it waits",
                 "find what the function waits for without a timeout of its own; restarting the engine ends them",
             )
 

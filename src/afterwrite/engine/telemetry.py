@@ -49,9 +49,18 @@ class Telemetry:
         fields = {"function": function, "lane": lane, "message_id": message_id}
         _LOG.error("lane waits for attempts that hang", extra={"fields": fields})
 
-    def function_stuck(self, function: str, stuck: int) -> None:
-        """Every thread that a function may leave hanging hangs: it receives nothing until one returns."""
-        _LOG.error("function waits for attempts that hang", extra={"fields": {"function": function, "stuck": stuck}})
+    def function_stuck(self, function: str, stuck: int, *, waits: bool) -> None:
+        """Many threads of a function hang: it runs one attempt at a time, or `waits` until one of them returns."""
+        event = "function waits for attempts that hang" if waits else "function is slowed by attempts that hang"
+        _LOG.error(event, extra={"fields": {"function": function, "stuck": stuck}})
+
+    def target_left_alone(self, function: str, kind: str, reason: str) -> None:
+        """Attempts of several lanes in a row found a function's target down: it is left alone, and probed."""
+        self._warn("target left alone", function=function, kind=kind, reason=reason)
+
+    def target_is_back(self, function: str) -> None:
+        """A function's target that was left alone is there again."""
+        _LOG.info("target is back", extra={"fields": {"function": function}})
 
     def loop_failed(self, loop: str, failure: BaseException, retry_s: float) -> None:
         """A loop of the engine failed and is tried again."""
