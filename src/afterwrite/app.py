@@ -16,6 +16,7 @@ from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.filter_policy import FilterPolicy
 from afterwrite.core.invocations import Context, Message
+from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import ORDERS, Order, lanes_by
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.patterns import Pattern
@@ -301,6 +302,30 @@ class App:
         self.delivery_streams: list[DeliveryStream] = []
         self.audit_logs: list[AuditLog] = []
         self.functions: list[Function] = []
+        self.alarm_thresholds = Thresholds()
+        self.alarm_topic: Topic | None = None
+
+    def alarms(
+        self,
+        *,
+        to: Topic | None = None,
+        iterator_age_s: float = 60,
+        retention_fraction: float = 0.5,
+        queue_age_s: float = 900,
+    ) -> None:
+        """Declare when lag is an alarm, and the topic that alarms are published to.
+
+        A table's routes have changes that wait longer than `iterator_age_s`, or than `retention_fraction` of the
+        retention; a function's queue has messages that wait longer than `queue_age_s`; a lane is parked. Without this
+        declaration the same defaults hold, and alarms are in the log and in `afterwrite status`.
+        """
+        if iterator_age_s <= 0 or queue_age_s <= 0 or not 0 < retention_fraction <= 1:
+            raise DeclarationError(
+                "expected iterator_age_s and queue_age_s above 0 and retention_fraction above 0 and at most 1, "
+                f"got {iterator_age_s}, {queue_age_s} and {retention_fraction}"
+            )
+        self.alarm_thresholds = Thresholds(int(iterator_age_s * 1000), retention_fraction, int(queue_age_s * 1000))
+        self.alarm_topic = to
 
     def table(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ import orjson
 from afterwrite.app import DEAD_LETTERS
 from afterwrite.core.changes import Change
 from afterwrite.core.invocations import Message
+from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import lanes_by, table_of
 from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.values import decode_item
@@ -23,6 +24,7 @@ from afterwrite.local.audit_files import AuditHead
 from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
+from afterwrite.local.lags import queue_lag, table_lag
 from afterwrite.local.work_queues import stuck_note
 from afterwrite.store import archive, buffers, change_log, ledger, parked, queues, tables
 from afterwrite.store.data_directory import DataDirectory
@@ -33,7 +35,11 @@ from afterwrite.store.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class ConsumerStatus:
-    """How far a table's routes have come: positions, and what is still before them."""
+    """How far a table's routes have come: positions, and what is still before them.
+
+    `parked_age_ms` is how long the oldest parked lane has waited; `time_to_loss_ms` how long it is until the oldest
+    change that waits is past its retention.
+    """
 
     table: str
     position: int
@@ -42,6 +48,9 @@ class ConsumerStatus:
     iterator_age_ms: int
     parked_lanes: int
     parked_changes: int
+    parked_age_ms: int | None = None
+    retention_ms: int | None = None
+    time_to_loss_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class QueueStatus:
     stuck_threads: int = 0
     parked_lanes: int = 0
     parked_messages: int = 0
+    oldest_age_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +93,7 @@ class Status:
     consumers: list[ConsumerStatus]
     queues: list[QueueStatus]
     buffers: list[BufferStatus]
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     @property
     def idle(self) -> bool:
@@ -272,6 +283,7 @@ class DataReader:
                         *(audit_buffer(log) for log in topology.get("audit_logs", [])),
                     ]
                 ],
+                Thresholds(**topology.get("alarms", {})),
             )
 
 
@@ -281,16 +293,19 @@ def _depths(transaction: ReadTransaction, queue: str, now_ms: int) -> tuple[int,
 
 
 def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> ConsumerStatus:
-    position = ledger.position(transaction, table.name)
-    lanes = sum(1 for _ in ledger.parked_lanes(transaction, table.name))
-    last = lag = age_ms = 0
-    if table.stream is not None:
-        last = change_log.last_position(transaction, table.stream)
-        oldest = change_log.first_after(transaction, table.stream, position)
-        if oldest is not None:
-            age_ms = max(0, now_ms - oldest[1] // 1000)
-            lag = change_log.count_after(transaction, table.stream, position)
-    return ConsumerStatus(table.name, position, last, lag, age_ms, lanes, ledger.parked_count(transaction, table.name))
+    lag = table_lag(transaction, table, now_ms)
+    return ConsumerStatus(
+        table=table.name,
+        position=ledger.position(transaction, table.name),
+        last_position=0 if table.stream is None else change_log.last_position(transaction, table.stream),
+        lag_records=lag.records_behind,
+        iterator_age_ms=lag.age_ms,
+        parked_lanes=lag.parked_lanes,
+        parked_changes=ledger.parked_count(transaction, table.name),
+        parked_age_ms=lag.parked_age_ms,
+        retention_ms=lag.retention_ms,
+        time_to_loss_ms=lag.time_to_loss_ms,
+    )
 
 
 def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]], now_ms: int) -> list[QueueStatus]:
@@ -328,6 +343,7 @@ def _queue(
         stuck,
         parked_lanes=len(depths),
         parked_messages=sum(depths),
+        oldest_age_ms=queue_lag(transaction, name, now_ms).age_ms,
     )
 
 

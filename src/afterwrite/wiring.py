@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +23,7 @@ from afterwrite.backups import Backup
 from afterwrite.config import Durability, Identity, Settings
 from afterwrite.engine.delivery import Dispatcher, Invocable
 from afterwrite.engine.flushing import Flushing
+from afterwrite.engine.lag_watch import LagWatch
 from afterwrite.engine.loops import Loop, Work
 from afterwrite.engine.pipeline import Pipeline
 from afterwrite.engine.route_watch import RouteWatch
@@ -33,6 +34,7 @@ from afterwrite.inspection import DataReader
 from afterwrite.local.audit_logs import AuditSink
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut
+from afterwrite.local.lags import EmbeddedLags, TopicAlarms
 from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.replays import ReplayWork
 from afterwrite.local.steps import EmbeddedSteps
@@ -188,6 +190,10 @@ class Engine:
             self._sinks.append(sink)
             works.append(Flushing(f"audit-{log.name}", sink, environment.now_ms))
         works.append(ReplayWork(environment, fan_out))
+        if self._runs_app:
+            topic = app.alarm_topic
+            told = None if topic is None else TopicAlarms(environment, fan_out, topic.name, environment.now_ms)
+            works.append(LagWatch(EmbeddedLags(environment, app), app.alarm_thresholds, told, self._telemetry))
         return works
 
     def _description(self) -> Mapping[str, Any]:
@@ -393,5 +399,6 @@ def topology(app: App) -> Mapping[str, Any]:
         ],
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "audit_logs": [log.name for log in app.audit_logs],
+        "alarms": asdict(app.alarm_thresholds),
         "buses": [{"name": bus.name, "archive_days": bus.archive_days} for bus in app.buses],
     }

@@ -6,12 +6,15 @@ from dataclasses import replace
 import pytest
 
 import afterwrite
-from afterwrite.cli.status import ITERATOR_AGE_MS_MAX, concerns
+from afterwrite.cli.status import concerns
+from afterwrite.core.lag import Thresholds
 from afterwrite.inspection import ConsumerStatus, QueueStatus, Status
 from cli.conftest import Run
 from embedded import Clock, Dynamo, open_store
 from engine_process import EngineProcess, wait_until
 from terminal import run_on_terminal
+
+ITERATOR_AGE_MS_MAX = Thresholds().iterator_age_ms_max
 
 
 def consumer(*, lag: int = 0, age_ms: int = 0, parked: int = 0) -> ConsumerStatus:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from afterwrite.core.changes import Change
 from afterwrite.core.effects import StampedEffect
 from afterwrite.core.failures import Failure
+from afterwrite.core.lag import Alarm, AlarmState, Lag
 from afterwrite.core.outcomes import Outcome
 from afterwrite.core.parked import ParkedEntry, Portion, Selection
 from afterwrite.core.placements import Placement
@@ -185,6 +186,22 @@ class WorkQueue(Protocol):
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be more to receive."""
+        ...
+
+
+class LagSource(Protocol):
+    """How far consumers are behind. Concurrency: one thread. A look's cost is bounded, however far they are."""
+
+    def lags(self) -> Sequence[Lag]:
+        """The lag of every consumer."""
+        ...
+
+
+class AlarmSink(Protocol):
+    """What alarms are told to. Durability: one that is told is durable on return; else it raises. Order: as told."""
+
+    def tell(self, state: AlarmState, alarm: Alarm) -> None:
+        """Say that an alarm begins or ends to hold."""
         ...
 
 

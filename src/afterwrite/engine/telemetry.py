@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from afterwrite.core.lag import Alarm, AlarmState
+
 _LOG = logging.getLogger("afterwrite")
 
 
@@ -61,6 +63,11 @@ class Telemetry:
     def target_is_back(self, function: str) -> None:
         """A function's target that was left alone is there again."""
         _LOG.info("target is back", extra={"fields": {"function": function}})
+
+    def alarm(self, state: AlarmState, alarm: Alarm) -> None:
+        """A consumer is too far behind, or is so no longer."""
+        fields = {"alarm": alarm.name, "consumer": alarm.consumer, "why": alarm.why, "what_to_do": alarm.what_to_do}
+        _LOG.log(logging.ERROR if state == "raised" else logging.INFO, f"alarm {state}", extra={"fields": fields})
 
     def loop_failed(self, loop: str, failure: BaseException, retry_s: float) -> None:
         """A loop of the engine failed and is tried again."""

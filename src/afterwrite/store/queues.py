@@ -19,6 +19,7 @@ import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -36,6 +37,7 @@ _WAITS: Final = 0
 _HELD: Final = 1
 _INTERRUPTED: Final = 2
 _PARKED: Final = 3
+_DUE_LOOKED_AT_MAX: Final = 100
 # Behind every time at which a message may be received.
 _PARKED_AT: Final = U64.pack((1 << 64) - 1)
 _PARKED_HEADS: Final = b"queue\0"
@@ -420,6 +422,25 @@ def next_ready_ms(transaction: ReadTransaction, queue: str) -> int | None:
     number = number_of(transaction, "queue", queue)
     found = None if number is None else transaction.first("ready", *span(number))
     return None if found is None or found[1][-1] == _PARKED else U64.unpack_from(found[0], 4)[0]
+
+
+def oldest_due_ms(transaction: ReadTransaction, queue: str, now_ms: int) -> int | None:
+    """When the oldest message was sent that may be received and is not, None where there is none.
+
+    Of those that wait for their first attempt that is exact; of others the first hundred are looked at.
+    """
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return None
+    low = U32.pack(number)
+    sent_ms: list[int] = []
+    due = transaction.scan("ready", low, low + U64.pack(now_ms + 1))
+    for key, value in islice((each for each in due if each[1][-1] == _WAITS), _DUE_LOOKED_AT_MAX):
+        with suppress(ValueError, TypeError, CorruptData):
+            stored = transaction.get("messages", low + value[:DIGEST_BYTES] + key[12:])
+            if stored is not None:
+                sent_ms.append(decode(stored).sent_at_ms)
+    return min(sent_ms, default=None)
 
 
 def depth(transaction: ReadTransaction, queue: str) -> int:
