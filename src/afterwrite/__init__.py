@@ -20,6 +20,7 @@ from afterwrite.core.conditions import (
 )
 from afterwrite.core.effects import Effect
 from afterwrite.core.invocations import Check, Context, Delete, Message, Put, Update, between
+from afterwrite.core.parked import Selection
 from afterwrite.errors import (
     AfterwriteError,
     ConditionalCheckFailed,
@@ -52,6 +53,7 @@ __all__ = [
     "Message",
     "Put",
     "Rejected",
+    "Selection",
     "Throttled",
     "TransactionCanceled",
     "Unavailable",

@@ -36,6 +36,7 @@ from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.lags import EmbeddedLags, TopicAlarms
 from afterwrite.local.native import NativeServices, NativeTable
+from afterwrite.local.parked import EmbeddedParked
 from afterwrite.local.replays import ReplayWork
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.local.work_queues import FunctionQueue, Trials
@@ -230,6 +231,10 @@ class Engine:
     def reader(self) -> DataReader:
         """The data directory, to look at; it closes with the engine."""
         return DataReader(self._directory, self._environment, shared=True)
+
+    def parked(self) -> EmbeddedParked:
+        """What was given up and waits for an operator, to look at, redrive and drop, as `afterwrite parked` does."""
+        return EmbeddedParked(self._environment)
 
     def back_up(self, out: Path) -> Backup:
         """Copy the data directory as of one commit to `out`, while everything goes on, as `afterwrite backup` does."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from afterwrite.core.failures import Failure
 
@@ -58,7 +58,7 @@ class Selection:
     @property
     def is_everything(self) -> bool:
         """Whether nothing is given, so that every entry is meant."""
-        return self == Selection()
+        return self == EVERYTHING
 
     def admits(self, entry: ParkedEntry) -> bool:
         """Whether the entry is meant."""
@@ -75,6 +75,9 @@ class Selection:
     def to_fields(self) -> Mapping[str, Any]:
         """What is given, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+EVERYTHING: Final = Selection()
 
 
 @dataclass(frozen=True, slots=True)

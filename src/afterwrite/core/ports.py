@@ -12,7 +12,7 @@ from afterwrite.core.effects import StampedEffect
 from afterwrite.core.failures import Failure
 from afterwrite.core.lag import Alarm, AlarmState, Lag
 from afterwrite.core.outcomes import Outcome
-from afterwrite.core.parked import ParkedEntry, Portion, Selection
+from afterwrite.core.parked import EVERYTHING, ParkedEntry, Portion, Selection
 from afterwrite.core.placements import Placement
 
 if TYPE_CHECKING:
@@ -128,15 +128,17 @@ class ParkedWork(Protocol):
     a request for more goes on after the portion's `next`. Concurrency: any thread, beside the engine that runs.
     """
 
-    def entries(self, selection: Selection, *, after: str = "") -> Iterator[ParkedEntry]:
+    def entries(self, selection: Selection = EVERYTHING, *, after: str = "") -> Iterator[ParkedEntry]:
         """The entries that are meant, after a place."""
         ...
 
-    def redrive(self, selection: Selection, *, after: str = "", limit: int) -> Portion:
+    def redrive(self, selection: Selection = EVERYTHING, *, after: str = "", limit: int) -> Portion:
         """Let the entries that are meant run again, what waits behind them after them."""
         ...
 
-    def drop(self, selection: Selection, *, after: str = "", limit: int, whole_lane: bool = False) -> Portion:
+    def drop(
+        self, selection: Selection = EVERYTHING, *, after: str = "", limit: int, whole_lane: bool = False
+    ) -> Portion:
         """Delete the entries that are meant; what waits behind them goes on, or is deleted as well."""
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from afterwrite.core.parked import ParkedEntry, Portion, Selection
+from afterwrite.core.parked import EVERYTHING, ParkedEntry, Portion, Selection
 from afterwrite.store import parked
 from afterwrite.store.environment import Environment
 
@@ -16,16 +16,18 @@ class EmbeddedParked:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
 
-    def entries(self, selection: Selection, *, after: str = "") -> Iterator[ParkedEntry]:
+    def entries(self, selection: Selection = EVERYTHING, *, after: str = "") -> Iterator[ParkedEntry]:
         """The entries that are meant, in the order of their places, after a place; as of one commit."""
         with self._environment.read() as transaction:
             yield from parked.entries(transaction, selection, after=after)
 
-    def redrive(self, selection: Selection, *, after: str = "", limit: int) -> Portion:
+    def redrive(self, selection: Selection = EVERYTHING, *, after: str = "", limit: int) -> Portion:
         """Let at most `limit` of the entries that are meant, after a place, run again."""
         return self._environment.write(partial(parked.redrive, selection=selection, after=after, limit=limit))
 
-    def drop(self, selection: Selection, *, after: str = "", limit: int, whole_lane: bool = False) -> Portion:
+    def drop(
+        self, selection: Selection = EVERYTHING, *, after: str = "", limit: int, whole_lane: bool = False
+    ) -> Portion:
         """Delete at most `limit` of the entries that are meant, after a place; what waits behind them goes on."""
         return self._environment.write(
             partial(parked.drop, selection=selection, after=after, limit=limit, whole_lane=whole_lane)
