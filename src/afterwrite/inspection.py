@@ -26,7 +26,7 @@ from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
 from afterwrite.local.lags import queue_lag, table_lag
 from afterwrite.local.work_queues import stuck_note
-from afterwrite.store import archive, buffers, change_log, ledger, parked, queues, tables
+from afterwrite.store import archive, buffers, change_log, ledger, parked, queues, tables, waiting_messages
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
@@ -329,7 +329,10 @@ def _queue(
     declared: bool = True,
 ) -> QueueStatus:
     waiting, in_flight = _depths(transaction, name, now_ms)
-    depths = [queues.lane_depth(transaction, name, each.lane_digest) for each in queues.parked_heads(transaction, name)]
+    depths = [
+        waiting_messages.lane_depth(transaction, name, each.lane_digest)
+        for each in waiting_messages.parked_heads(transaction, name)
+    ]
     dead = queues.depth(transaction, dead_letter_queue)
     stuck = 0 if function is None else ledger.note(transaction, stuck_note(function)) or 0
     return QueueStatus(

@@ -15,7 +15,7 @@ from afterwrite.core.ports import Delivery, Settled, WorkQueue
 from afterwrite.engine import delivery
 from afterwrite.errors import StorageFull
 from afterwrite.local.work_queues import FunctionQueue, Trials, stuck_note
-from afterwrite.store import ledger, queues
+from afterwrite.store import ledger, queues, waiting_messages
 from afterwrite.store.environment import Environment
 from embedded import Clock
 from engine.dispatching import BOUND_S, Dispatching
@@ -686,21 +686,21 @@ def test_a_function_declared_so_parks_its_lane_and_goes_on_with_the_others(
     assert work_queue.settle() is None
     assert len(ran) == 3
     with environment.read() as transaction:
-        (head,) = queues.parked_heads(transaction, function.queue_name)
+        (head,) = waiting_messages.parked_heads(transaction, function.queue_name)
     assert (head.message_id, head.attempts, head.failure.reason.split(" (")[0]) == ("a1", 2, "ValueError: no")
-    environment.write(lambda transaction: queues.unpark(transaction, function.queue_name, *place(head)))
+    environment.write(lambda transaction: waiting_messages.unpark(transaction, function.queue_name, *place(head)))
     work_queue.settle()
     assert ran[3:] == ["a1", "a1"]
     with environment.read() as transaction:
-        (head,) = queues.parked_heads(transaction, function.queue_name)
-    environment.write(lambda transaction: queues.drop_parked(transaction, function.queue_name, *place(head)))
+        (head,) = waiting_messages.parked_heads(transaction, function.queue_name)
+    environment.write(lambda transaction: waiting_messages.drop_parked(transaction, function.queue_name, *place(head)))
     work_queue.settle()
     assert ran[5:] == ["a2"]
     assert work_queue.depth() == 0
     work_queue.close()
 
 
-def place(head: queues.ParkedHead) -> tuple[bytes, int]:
+def place(head: waiting_messages.ParkedHead) -> tuple[bytes, int]:
     return head.lane_digest, head.arrival
 
 

@@ -15,10 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from afterwrite.core.failures import failure
 from afterwrite.core.lanes import digest
-from afterwrite.store import queues
+from afterwrite.store import queues, waiting_messages
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.names import U32, number_of
-from afterwrite.store.queues import Message, ParkedHead, Received
+from afterwrite.store.queues import Message, Received
+from afterwrite.store.waiting_messages import ParkedHead
 from embedded import START_MS, Clock, open_store
 
 QUEUE = "work"
@@ -71,22 +72,22 @@ class Queue:
 
     def parked(self) -> list[ParkedHead]:
         with self.environment.read() as transaction:
-            return list(queues.parked_heads(transaction, QUEUE))
+            return list(waiting_messages.parked_heads(transaction, QUEUE))
 
     def unpark(self, head: ParkedHead) -> bool:
         return self.environment.write(
-            lambda transaction: queues.unpark(transaction, QUEUE, head.lane_digest, head.arrival)
+            lambda transaction: waiting_messages.unpark(transaction, QUEUE, head.lane_digest, head.arrival)
         )
 
     def drop(self, head: ParkedHead, *, whole_lane: bool = False) -> int:
         return self.environment.write(
-            lambda transaction: queues.drop_parked(
+            lambda transaction: waiting_messages.drop_parked(
                 transaction, QUEUE, head.lane_digest, head.arrival, whole_lane=whole_lane
             )
         )
 
     def withdraw(self, places: set[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
-        return self.environment.write(lambda transaction: queues.withdraw(transaction, QUEUE, places))
+        return self.environment.write(lambda transaction: waiting_messages.withdraw(transaction, QUEUE, places))
 
     def spoil(self, id: str, stored: bytes, *, sealed: bool = True) -> None:
         """Put other bytes where the message is; not `sealed`, as damage would."""

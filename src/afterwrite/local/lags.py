@@ -10,7 +10,7 @@ from afterwrite.core.effects import Publish, StampedEffect
 from afterwrite.core.lag import Alarm, AlarmState, Lag
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.steps import put_all
-from afterwrite.store import change_log, ledger, queues
+from afterwrite.store import change_log, ledger, queues, waiting_messages
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.tables import Table
 
@@ -71,8 +71,8 @@ def table_lag(
 
 def queue_lag(transaction: ReadTransaction, queue: str, now_ms: int, *, lanes_max: int | None = None) -> Lag:
     """How far a queue's function is behind. What is told to wait, by its sender or after a failure, is due later."""
-    sent_ms = queues.oldest_due_ms(transaction, queue, now_ms)
-    parked = [each.at_ms for each in islice(queues.parked_heads(transaction, queue), lanes_max)]
+    sent_ms = waiting_messages.oldest_due_ms(transaction, queue, now_ms)
+    parked = [each.at_ms for each in islice(waiting_messages.parked_heads(transaction, queue), lanes_max)]
     return Lag(
         consumer=queue,
         of_table=False,

@@ -8,17 +8,18 @@ transaction.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from afterwrite.app import DEAD_LETTERS
 from afterwrite.core.failures import Failure
 from afterwrite.core.lanes import DIGEST_BYTES, digest, table_of
 from afterwrite.core.parked import ParkedEntry, Portion, Selection
-from afterwrite.store import change_log, ledger, queues
+from afterwrite.store import change_log, ledger, queues, waiting_messages
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U64, names
-from afterwrite.store.queues import Message, ParkedHead
+from afterwrite.store.queues import Message
+from afterwrite.store.waiting_messages import ParkedHead
 
 _CHANGES: Final = "0"
 _MESSAGES: Final = "1"
@@ -92,7 +93,7 @@ def _changes(transaction: ReadTransaction, table: str, after: bytes, counted: bo
 
 
 def _messages(transaction: ReadTransaction, queue: str, after: bytes, counted: bool) -> Iterator[ParkedEntry]:
-    for head in queues.parked_heads(transaction, queue, after=after):
+    for head in waiting_messages.parked_heads(transaction, queue, after=after):
         message = _readable(head)
         yield ParkedEntry(
             place=_place(_MESSAGES, queue, head.lane_digest + U64.pack(head.arrival)),
@@ -105,7 +106,7 @@ def _messages(transaction: ReadTransaction, queue: str, after: bytes, counted: b
             attempts=head.attempts,
             created_at_ms=None if message is None else message.sent_at_ms,
             parked_at_ms=head.at_ms,
-            behind=queues.lane_depth(transaction, queue, head.lane_digest) - 1 if counted else 0,
+            behind=waiting_messages.lane_depth(transaction, queue, head.lane_digest) - 1 if counted else 0,
             payload=head.stored if message is None else _payload(message),
         )
 
@@ -145,16 +146,25 @@ def _dead_letters(transaction: ReadTransaction, queue: str, after: bytes, _count
             held_in=told["source"],
             lane=message.lane,
             id=message.id,
-            failure=Failure(
-                told["kind"], told["reason"], told["fingerprint"], told["traceback"], raised_by=told["function"]
-            ),
-            condition=told["condition"],
+            failure=_told_failure(told),
+            condition=told.get("condition", "received too often"),
             attempts=told["receive_count"],
             created_at_ms=message.sent_at_ms,
             parked_at_ms=told["at_ms"],
             behind=0,
             payload=_payload(message),
         )
+
+
+def _told_failure(told: Mapping[str, Any]) -> Failure:
+    """The failure that a dead letter's attributes tell of; of one that outsiders received there is a reason only."""
+    return Failure(
+        kind=told.get("kind", "bug"),
+        reason=told["reason"],
+        fingerprint=told.get("fingerprint", ""),
+        traceback=told.get("traceback", ""),
+        raised_by=told.get("function", ""),
+    )
 
 
 def redrive(transaction: WriteTransaction, selection: Selection, *, after: str, limit: int) -> Portion:
@@ -169,7 +179,7 @@ def redrive(transaction: WriteTransaction, selection: Selection, *, after: str, 
         if kind == _CHANGES:
             ledger.ask_to_redrive(transaction, name, entry.lane)
         else:
-            queues.unpark(transaction, name, key[:DIGEST_BYTES], U64.unpack_from(key, DIGEST_BYTES)[0])
+            waiting_messages.unpark(transaction, name, key[:DIGEST_BYTES], U64.unpack_from(key, DIGEST_BYTES)[0])
 
     return _portion(transaction, selection, after, limit, run_again, lambda entry: _send_again(transaction, entry))
 
@@ -190,7 +200,7 @@ def drop(
             # The pipeline holds the lane back until it has seen that nothing is left, or has run what is.
             ledger.ask_to_redrive(transaction, name, entry.lane)
         else:
-            queues.drop_parked(transaction, name, lane_digest, number, whole_lane=whole_lane)
+            waiting_messages.drop_parked(transaction, name, lane_digest, number, whole_lane=whole_lane)
 
     return _portion(transaction, selection, after, limit, forget, lambda _: None)
 
@@ -217,7 +227,7 @@ def _portion(
         dead.setdefault(queue, {})[key[:DIGEST_BYTES], U64.unpack_from(key, DIGEST_BYTES)[0]] = entry
     done = len(portion) - sum(map(len, dead.values()))
     for queue, of_queue in dead.items():
-        for place in sorted(queues.withdraw(transaction, queue, of_queue.keys())):
+        for place in sorted(waiting_messages.withdraw(transaction, queue, of_queue.keys())):
             act_on_dead_letter(of_queue[place])
             done += 1
     return Portion(done, portion[-1].place if len(portion) == limit else None)

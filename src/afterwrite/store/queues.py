@@ -16,10 +16,9 @@ are, and `parked` says why, until the lane is released or its head is dropped.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -33,14 +32,13 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, names, number_of, span
 
 _READY: Final = struct.Struct(f">{DIGEST_BYTES}sIB")
-_WAITS: Final = 0
+WAITS: Final = 0
 _HELD: Final = 1
 _INTERRUPTED: Final = 2
 _PARKED: Final = 3
-_DUE_LOOKED_AT_MAX: Final = 100
 # Behind every time at which a message may be received.
-_PARKED_AT: Final = U64.pack((1 << 64) - 1)
-_PARKED_HEADS: Final = b"queue\0"
+PARKED_AT: Final = U64.pack((1 << 64) - 1)
+PARKED_HEADS: Final = b"queue\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +100,29 @@ def send(transaction: WriteTransaction, queue: str, lane: str, encoded: bytes, *
     transaction.put("messages", first_of_lane + U64.pack(arrival), U64.pack(not_before_ms) + encoded)
     transaction.advance(f"depth:{number}")
     if is_head:
-        _make_ready(transaction, queue, number, lane_digest, arrival, not_before_ms)
+        make_ready(transaction, queue, number, lane_digest, arrival, not_before_ms)
 
 
-def _head(transaction: ReadTransaction, lane_prefix: bytes) -> tuple[int, int] | None:
-    """A lane's first message: its arrival, and the time before which it is not to be received."""
+def _head(transaction: ReadTransaction, lane_prefix: bytes) -> tuple[bytes, bytes] | None:
     high = lane_prefix + b"\xff" * 9
     try:
-        found = transaction.first("messages", lane_prefix, high)
+        return transaction.first("messages", lane_prefix, high)
     except CorruptData:  # its key tells where it is; who receives it parks it
-        key, _ = next(_scan_keys(transaction, lane_prefix, high))
-        return U64.unpack_from(key, len(lane_prefix))[0], 0
-    return None if found is None else (U64.unpack_from(found[0], len(lane_prefix))[0], U64.unpack_from(found[1])[0])
+        key, _ = next(scan_keys(transaction, lane_prefix, high))
+        return key, U64.pack(0)
 
 
-def _make_ready(
+def scan_keys(transaction: ReadTransaction, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """The entries of messages in a range, by their keys alone: one that is damaged is there, too."""
+    return transaction.scan_wanted("messages", low, high, lambda _: False)
+
+
+def make_ready(
     transaction: WriteTransaction, queue: str, number: int, lane_digest: bytes, arrival: int, at_ms: int
 ) -> None:
+    """Let a lane's first message be received from `at_ms` on; it has no entry in `ready` yet."""
     key = U32.pack(number) + U64.pack(at_ms) + U64.pack(arrival)
-    transaction.put("ready", key, _READY.pack(lane_digest, 0, _WAITS))
+    transaction.put("ready", key, _READY.pack(lane_digest, 0, WAITS))
     transaction.touch(signal(queue))
 
 
@@ -185,22 +187,26 @@ def remove(transaction: WriteTransaction, queue: str, received: Received) -> boo
     number = number_of(transaction, "queue", queue)
     if number is None or not _take_receipt(transaction, number, received):
         return False
-    _delete_head(transaction, queue, number, received.lane_digest, received.arrival)
+    delete_head(transaction, queue, number, received.lane_digest, received.arrival)
     return True
 
 
-def _delete_head(
+def delete_head(
     transaction: WriteTransaction, queue: str, number: int, lane_digest: bytes, arrival: int
 ) -> tuple[int, int] | None:
-    """Delete a lane's first message, which has no entry in `ready`, and let its lane go on; its new head."""
+    """Delete a lane's first message, which has no entry in `ready`, and let its lane go on.
+
+    The arrival of the next one and the time before which it is not to be received, None where there is none.
+    """
     prefix = U32.pack(number) + lane_digest
     transaction.delete("messages", prefix + U64.pack(arrival))
     transaction.advance(f"depth:{number}", -1)
     head = _head(transaction, prefix)
     if head is None:
         return None
-    _make_ready(transaction, queue, number, lane_digest, *head)
-    return head
+    place = U64.unpack_from(head[0], len(prefix))[0], U64.unpack_from(head[1])[0]
+    make_ready(transaction, queue, number, lane_digest, *place)
+    return place
 
 
 def release(transaction: WriteTransaction, queue: str, received: Received, *, at_ms: int, counted: bool = True) -> bool:
@@ -212,7 +218,7 @@ def release(transaction: WriteTransaction, queue: str, received: Received, *, at
     if number is None or not _take_receipt(transaction, number, received):
         return False
     key = U32.pack(number) + U64.pack(at_ms) + U64.pack(received.arrival)
-    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count - (not counted), _WAITS))
+    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count - (not counted), WAITS))
     transaction.touch(signal(queue))
     return True
 
@@ -240,7 +246,7 @@ def _park(
     attempts: int,
 ) -> None:
     number_key, lane_digest, arrival_key = place[:4], place[4 : 4 + DIGEST_BYTES], place[4 + DIGEST_BYTES :]
-    transaction.put("ready", number_key + _PARKED_AT + arrival_key, _READY.pack(lane_digest, attempts, _PARKED))
+    transaction.put("ready", number_key + PARKED_AT + arrival_key, _READY.pack(lane_digest, attempts, _PARKED))
     fields = {
         "lane": lane,
         "message_id": message_id,
@@ -249,136 +255,7 @@ def _park(
         "attempts": attempts,
         "at_ms": transaction.now_ms,
     }
-    transaction.put("parked", _PARKED_HEADS + place, json_text.dumps(fields))
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedHead:
-    """The message that its lane cannot get past, by its place in the queue.
-
-    `lane` and `message_id` are None where it cannot be read. `stored` are its bytes, None where they are damaged.
-    """
-
-    lane_digest: bytes
-    arrival: int
-    lane: str | None
-    message_id: str | None
-    failure: Failure
-    condition: Condition
-    attempts: int
-    at_ms: int
-    stored: bytes | None = None
-
-
-def parked_heads(transaction: ReadTransaction, queue: str, *, after: bytes = b"") -> Iterator[ParkedHead]:
-    """The parked lanes' first messages, in the order of their lanes' digests, after a place in it."""
-    number = number_of(transaction, "queue", queue)
-    if number is None:
-        return
-    low, high = (_PARKED_HEADS + bound for bound in span(number))
-    for key, value in transaction.scan("parked", low + after + (b"\0" if after else b""), high):
-        place = key[len(low) :]
-        fields = orjson.loads(value)
-        try:
-            stored = transaction.get("messages", U32.pack(number) + place)
-        except CorruptData:
-            stored = None
-        else:
-            if stored is None:  # the queue was purged since
-                continue
-        yield ParkedHead(
-            lane_digest=place[:DIGEST_BYTES],
-            arrival=U64.unpack_from(place, DIGEST_BYTES)[0],
-            stored=None if stored is None else stored[U64.size :],
-            failure=Failure(**fields.pop("failure")),
-            **fields,
-        )
-
-
-def unpark(transaction: WriteTransaction, queue: str, lane_digest: bytes, arrival: int) -> bool:
-    """Let a parked lane go on; its first message has all its attempts again. False where it is not parked."""
-    number = _take_parked(transaction, queue, lane_digest, arrival)
-    if number is None:
-        return False
-    _make_ready(transaction, queue, number, lane_digest, arrival, 0)
-    return True
-
-
-def drop_parked(
-    transaction: WriteTransaction, queue: str, lane_digest: bytes, arrival: int, *, whole_lane: bool = False
-) -> int:
-    """Delete a parked lane's first message, or all of them, and let the lane go on; how many there were."""
-    number = _take_parked(transaction, queue, lane_digest, arrival)
-    if number is None:
-        return 0
-    if not whole_lane:
-        _delete_head(transaction, queue, number, lane_digest, arrival)
-        return 1
-    prefix = U32.pack(number) + lane_digest
-    keys = [key for key, _ in _scan_keys(transaction, prefix, prefix + b"\xff" * 9)]
-    for key in keys:
-        transaction.delete("messages", key)
-    transaction.advance(f"depth:{number}", -len(keys))
-    return len(keys)
-
-
-def _take_parked(transaction: WriteTransaction, queue: str, lane_digest: bytes, arrival: int) -> int | None:
-    """Take a lane's entries as a parked one away; the queue's number, None where it is not parked."""
-    number = number_of(transaction, "queue", queue)
-    if number is None:
-        return None
-    number_key, arrival_key = U32.pack(number), U64.pack(arrival)
-    key = _PARKED_HEADS + number_key + lane_digest + arrival_key
-    if transaction.get("parked", key) is None:
-        return None
-    transaction.delete("parked", key)
-    transaction.delete("ready", number_key + _PARKED_AT + arrival_key)
-    return number
-
-
-def lane_depth(transaction: ReadTransaction, queue: str, lane_digest: bytes) -> int:
-    """How many messages a lane of the queue holds. Costs a step a message."""
-    number = number_of(transaction, "queue", queue)
-    if number is None:
-        return 0
-    prefix = U32.pack(number) + lane_digest
-    return sum(1 for _ in _scan_keys(transaction, prefix, prefix + b"\xff" * 9))
-
-
-def _scan_keys(transaction: ReadTransaction, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes | None]]:
-    """The entries of messages in a range, by their keys alone: one that is damaged is there, too."""
-    return transaction.scan_wanted("messages", low, high, lambda _: False)
-
-
-def withdraw(
-    transaction: WriteTransaction, queue: str, places: Collection[tuple[bytes, int]]
-) -> set[tuple[bytes, int]]:
-    """Delete messages by their places (lane's digest, arrival), but for those that are held; which ones it were.
-
-    Costs a step a lane of the queue.
-    """
-    number = number_of(transaction, "queue", queue)
-    if number is None:
-        return set()
-    number_key = U32.pack(number)
-    heads = {key[12:]: (key, value[-1]) for key, value in transaction.scan("ready", *span(number))}
-    withdrawn: set[tuple[bytes, int]] = set()
-    for lane_digest, arrival in sorted(places):
-        arrival_key = U64.pack(arrival)
-        key, state = heads.pop(arrival_key, (b"", _WAITS))
-        if state != _WAITS or transaction.get("messages", number_key + lane_digest + arrival_key) is None:
-            continue
-        withdrawn.add((lane_digest, arrival))
-        if not key:
-            transaction.delete("messages", number_key + lane_digest + arrival_key)
-            transaction.advance(f"depth:{number}", -1)
-            continue
-        transaction.delete("ready", key)
-        head = _delete_head(transaction, queue, number, lane_digest, arrival)
-        if head is not None:
-            following = U64.pack(head[0])
-            heads[following] = (number_key + U64.pack(head[1]) + following, _WAITS)
-    return withdrawn
+    transaction.put("parked", PARKED_HEADS + place, json_text.dumps(fields))
 
 
 def _take_receipt(transaction: WriteTransaction, number: int, received: Received) -> bool:
@@ -402,10 +279,10 @@ def take_over(transaction: WriteTransaction, queue: str, *, wait_ms_max: int) ->
     for key, value in list(transaction.scan("ready", *span(number))):
         lane_digest, count, state = _READY.unpack(value)
         at_ms = U64.unpack_from(key, 4)[0]
-        if state == _PARKED or (state == _WAITS and at_ms <= latest_ms):
+        if state == _PARKED or (state == WAITS and at_ms <= latest_ms):
             continue
         place, arrival_key = key[:4], key[12:]
-        if state != _WAITS:
+        if state != WAITS:
             with suppress(ValueError, TypeError, CorruptData):  # what cannot be read is parked when it is received
                 stored = transaction.get("messages", place + lane_digest + arrival_key)
                 if stored is not None:
@@ -422,25 +299,6 @@ def next_ready_ms(transaction: ReadTransaction, queue: str) -> int | None:
     number = number_of(transaction, "queue", queue)
     found = None if number is None else transaction.first("ready", *span(number))
     return None if found is None or found[1][-1] == _PARKED else U64.unpack_from(found[0], 4)[0]
-
-
-def oldest_due_ms(transaction: ReadTransaction, queue: str, now_ms: int) -> int | None:
-    """When the oldest message was sent that may be received and is not, None where there is none.
-
-    Of those that wait for their first attempt that is exact; of others the first hundred are looked at.
-    """
-    number = number_of(transaction, "queue", queue)
-    if number is None:
-        return None
-    low = U32.pack(number)
-    sent_ms: list[int] = []
-    due = transaction.scan("ready", low, low + U64.pack(now_ms + 1))
-    for key, value in islice((each for each in due if each[1][-1] == _WAITS), _DUE_LOOKED_AT_MAX):
-        with suppress(ValueError, TypeError, CorruptData):
-            stored = transaction.get("messages", low + value[:DIGEST_BYTES] + key[12:])
-            if stored is not None:
-                sent_ms.append(decode(stored).sent_at_ms)
-    return min(sent_ms, default=None)
 
 
 def depth(transaction: ReadTransaction, queue: str) -> int:
