@@ -31,8 +31,19 @@ def test_what_is_late_parked_or_dead_needs_an_operator_and_nothing_else_does() -
     (stopped,) = concerns(Status(None, [consumer(lag=5, age_ms=ITERATOR_AGE_MS_MAX + 1)], [], []), {})
     assert stopped.what_to_do.startswith("start the engine")
 
+    waits = replace(queue, oldest_age_ms=900_001)
+    (slow,) = concerns(Status({}, [], [waits], []), {})
+    assert slow.why == "messages of the queue mail have waited for up to 15 min"
+    # What the app declares holds instead.
+    assert concerns(Status({}, [], [waits], [], Thresholds(queue_age_ms_max=10**9)), {}) == []
+
     (parked,) = concerns(Status({}, [consumer(parked=2)], [], []), {"orders": {"orders/a": "KeyError"}})
     assert parked.why == "2 lanes of the table orders with 2 changes parked (orders/a: KeyError; …)"
+
+    held = replace(queue, parked_lanes=1, parked_messages=3)
+    (of_queue,) = concerns(Status({}, [], [held], []), {})
+    assert of_queue.why == "1 lane of the queue mail with 3 messages parked"
+    assert of_queue.what_to_do.endswith("afterwrite parked redrive --in mail")
 
     hanging = replace(queue, stuck_threads=2)
     (concern,) = concerns(Status({}, [], [hanging], []), {})
