@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from bench import flows, growth, latency, patterns, poison, put
+from bench import flows, growth, latency, outage, patterns, poison, put
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
@@ -17,9 +17,10 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "patterns": patterns.measure,
     "growth": growth.measure,
     "poison": poison.measure,
+    "outage": outage.measure,
 }
 
-ALONE = ("growth", "poison")
+ALONE = ("growth", "poison", "outage")
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args(arguments)
-    # Growth and poison stand alone: they have no peer, and growth fills gigabytes.
+    # They have no peer, and growth fills gigabytes.
     names = [name for name in FIGURES if name not in ALONE] if options.figure == "all" else [options.figure]
     figures = [FIGURES[name](options.seconds) for name in names]
     if options.json:
