@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from bench import flows, growth, latency, patterns, put
+from bench import flows, growth, latency, outage, patterns, poison, put
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
@@ -16,7 +16,11 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "flows": flows.measure,
     "patterns": patterns.measure,
     "growth": growth.measure,
+    "poison": poison.measure,
+    "outage": outage.measure,
 }
+
+ALONE = ("growth", "poison", "outage")
 
 
 def main(arguments: list[str]) -> int:
@@ -26,8 +30,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args(arguments)
-    # Growth stands alone: it has no peer, and fills gigabytes.
-    names = [name for name in FIGURES if name != "growth"] if options.figure == "all" else [options.figure]
+    # They have no peer, and growth fills gigabytes.
+    names = [name for name in FIGURES if name not in ALONE] if options.figure == "all" else [options.figure]
     figures = [FIGURES[name](options.seconds) for name in names]
     if options.json:
         print(json.dumps({"machine": machine(), "figures": [figure.as_json() for figure in figures]}))

@@ -1,4 +1,7 @@
-"""Figures beside the peers': `python bench/run.py put|latency|flows|patterns|growth|all [--seconds N] [--json]`."""
+"""Figures beside the peers': `python bench/run.py FIGURE [--seconds N] [--json]`.
+
+FIGURE is put, latency, flows, patterns, growth, poison, outage or all.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from afterwrite import App
-from afterwrite.app import Table
+from afterwrite.app import Table, lanes_of
 from afterwrite.config import Identity
 from afterwrite.core.changes import Change
 from afterwrite.core.values import encode_item
@@ -114,7 +114,7 @@ class Parts:
 
     def pipeline(self, table: Table, **options: Any) -> Pipeline:
         """The pipeline of a table, at its last committed position."""
-        source = EmbeddedSource(self.environment, self.environment.state["catalog"][table.name])
+        source = EmbeddedSource(self.environment, self.environment.state["catalog"][table.name], lanes_of(table))
         return Pipeline(table.name, source, table.router(), options.get("sink", self.steps), Telemetry())
 
     def run(self, table: Table) -> None:

@@ -218,3 +218,56 @@ def test_an_engine_stops_while_clients_write(tmp_path: Path) -> None:
     with start(flowing_app(lambda _: None), tmp_path) as again:
         items = {item["pk"] for item in again.reader().items("things")}
     assert items >= {str(number) for number in written}
+
+
+def test_an_order_is_not_changed_while_lanes_are_parked_by_another(tmp_path: Path) -> None:
+    def failing_app(**options: Any) -> App:
+        app = app_with(**options)
+
+        @app.tables[0].on()
+        def fail(change: Change) -> None:
+            raise ValueError
+
+        return app
+
+    with start(failing_app(sort_key="sk"), tmp_path) as engine:
+        engine.services.table("things").put({"pk": "p", "sk": "1"})
+        wait_until(lambda: len(list(engine.parked().entries())) == 1)
+    with pytest.raises(DeclarationError, match="redrive or drop them under that order first"):
+        start(failing_app(sort_key="sk", order="item"), tmp_path).start()
+    with start(failing_app(sort_key="sk"), tmp_path) as engine:
+        assert engine.parked().drop(limit=9).entries == 1
+    with start(failing_app(sort_key="sk", order="item"), tmp_path) as engine:
+        engine.services.table("things").put({"pk": "p", "sk": "2"})
+        wait_until(lambda: [each.lane for each in engine.parked().entries()] == ["things/p/2"])
+
+
+def test_a_target_that_is_down_slows_down_only_what_is_bound_for_it(tmp_path: Path) -> None:
+    app = app_with()
+    is_up = threading.Event()
+    done: list[str] = []
+    reached: list[str] = []
+
+    @app.function()
+    def call_what_is_down(request: Any, context: Context) -> None:
+        if not is_up.is_set():
+            raise ConnectionRefusedError("down")
+        reached.append(request["pk"])
+
+    @app.function()
+    def do(request: Any, context: Context) -> None:
+        done.append(request["pk"])
+
+    @app.tables[0].on()
+    def both(change: Change) -> Any:
+        return [each.later(pk=change.keys["pk"]) for each in (call_what_is_down, do)]
+
+    keys = [f"{number:03}" for number in range(300)]
+    with start(app, tmp_path) as engine:
+        engine.table("things").put_many({"pk": key} for key in keys)
+        wait_until(lambda: len(done) == len(keys), what="the other function's work")
+        assert reached == []
+        is_up.set()
+        wait_until(lambda: len(reached) == len(keys), what="the work of the one whose target was down")
+        assert list(engine.parked().entries()) == []
+    assert sorted(done) == sorted(reached) == keys

@@ -20,11 +20,15 @@ from afterwrite.core.conditions import (
 )
 from afterwrite.core.effects import Effect
 from afterwrite.core.invocations import Check, Context, Delete, Message, Put, Update, between
+from afterwrite.core.parked import Selection
 from afterwrite.errors import (
     AfterwriteError,
     ConditionalCheckFailed,
     DeclarationError,
+    Rejected,
+    Throttled,
     TransactionCanceled,
+    Unavailable,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +52,11 @@ __all__ = [
     "Key",
     "Message",
     "Put",
+    "Rejected",
+    "Selection",
+    "Throttled",
     "TransactionCanceled",
+    "Unavailable",
     "Update",
     "absent",
     "anything_but",

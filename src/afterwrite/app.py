@@ -9,13 +9,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar, get_args
 
-from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, VIEW_TYPES
+from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, VIEW_TYPES, Change
 from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.filter_policy import FilterPolicy
 from afterwrite.core.invocations import Context, Message
+from afterwrite.core.lag import Thresholds
+from afterwrite.core.lanes import ORDERS, Order, lanes_by
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.patterns import Pattern
 from afterwrite.core.patterns import compile as compile_pattern
@@ -24,6 +26,9 @@ from afterwrite.errors import DeclarationError
 
 KeyType: TypeAlias = Literal["S", "N", "B"]
 Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
+Exhausted: TypeAlias = Literal["dead_letter", "park"]
+"""What becomes of a message that failed for good: it goes to the dead letter queue and its lane goes on, or it stays
+where it is and its lane waits behind it."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
 _TABLE_NAME_CHARACTERS_MIN: Final = 3
@@ -56,6 +61,7 @@ class Table:
     ttl: str | None
     view_type: str
     retention_hours: int
+    order: Order = "partition_key"
     routes: list[Route] = field(default_factory=list)
 
     def on(
@@ -125,9 +131,18 @@ class Queue:
         return Enqueue(self.name, body, delay_s)
 
     def consumer(
-        self, *, concurrency: int = 4, timeout_s: float | None = None
+        self,
+        *,
+        concurrency: int = 4,
+        timeout_s: float | None = None,
+        age_max_s: float | None = None,
+        exhausted: Exhausted = "dead_letter",
     ) -> Callable[[Callable[[Message, Context], Any]], Function]:
-        """Declare the decorated function as the queue's consumer; a message it raises on becomes visible again."""
+        """Declare the decorated function as the queue's consumer; a message it raises on becomes visible again.
+
+        After a failure nothing older than `age_max_s` is tried again. With `exhausted="park"` a message that was
+        received too often stays, and its lane waits behind it.
+        """
 
         def declare(handler: Callable[[Message, Context], Any]) -> Function:
             taken = next((each.name for each in self.functions if each.queue is self), None)
@@ -136,10 +151,11 @@ class Queue:
             function = Function(
                 name=handler.__name__,
                 handler=handler,
-                policy=RetryPolicy(attempts_max=self.max_receives),
+                policy=RetryPolicy(attempts_max=self.max_receives, age_ms_max=_age_ms_max(age_max_s)),
                 timeout_s=self.visibility_timeout_s if timeout_s is None else timeout_s,
                 concurrency=_at_least_one("concurrency", concurrency),
                 queue=self,
+                exhausted=_exhausted(exhausted),
             )
             _add(self.functions, function)
             return function
@@ -157,6 +173,7 @@ class Function:
     timeout_s: float
     concurrency: int
     queue: Queue | None = None
+    exhausted: Exhausted = "dead_letter"
 
     @property
     def queue_name(self) -> str:
@@ -285,6 +302,30 @@ class App:
         self.delivery_streams: list[DeliveryStream] = []
         self.audit_logs: list[AuditLog] = []
         self.functions: list[Function] = []
+        self.alarm_thresholds = Thresholds()
+        self.alarm_topic: Topic | None = None
+
+    def alarms(
+        self,
+        *,
+        to: Topic | None = None,
+        iterator_age_s: float = 60,
+        retention_fraction: float = 0.5,
+        queue_age_s: float = 900,
+    ) -> None:
+        """Declare when lag is an alarm, and the topic that alarms are published to.
+
+        A table's routes have changes that wait longer than `iterator_age_s`, or than `retention_fraction` of the
+        retention; a function's queue has messages that wait longer than `queue_age_s`; a lane is parked. Without this
+        declaration the same defaults hold, and alarms are in the log and in `afterwrite status`.
+        """
+        if iterator_age_s <= 0 or queue_age_s <= 0 or not 0 < retention_fraction <= 1:
+            raise DeclarationError(
+                "expected iterator_age_s and queue_age_s above 0 and retention_fraction above 0 and at most 1, "
+                f"got {iterator_age_s}, {queue_age_s} and {retention_fraction}"
+            )
+        self.alarm_thresholds = Thresholds(int(iterator_age_s * 1000), retention_fraction, int(queue_age_s * 1000))
+        self.alarm_topic = to
 
     def table(
         self,
@@ -295,11 +336,15 @@ class App:
         ttl: str | None = None,
         view_type: str = NEW_AND_OLD_IMAGES,
         retention_hours: int = 24,
+        order: Order = "partition_key",
     ) -> Table:
         """Declare a table. Keys given as text are strings; `ttl` names the attribute with the epoch seconds.
 
-        Changes stay readable for `retention_hours` (1 to 8,760).
+        Changes stay readable for `retention_hours` (1 to 8,760). Their effects stay in order for each partition key,
+        with `order="item"` for each item, with `"none"` not at all: what fails holds up that much.
         """
+        if order not in ORDERS:
+            raise DeclarationError(f"expected order to be one of {', '.join(ORDERS)} for {name}, got {order!r}")
         if view_type not in VIEW_TYPES:
             raise DeclarationError(f"expected a view type of {', '.join(VIEW_TYPES)} for {name}, got {view_type!r}")
         if not 1 <= retention_hours <= _RETENTION_HOURS_MAX:
@@ -310,7 +355,7 @@ class App:
             raise DeclarationError(
                 f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
             )
-        table = Table(name, _key(partition_key), _key(sort_key), ttl, view_type, retention_hours)
+        table = Table(name, _key(partition_key), _key(sort_key), ttl, view_type, retention_hours, order)
         return _add(self.tables, table)
 
     def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:
@@ -347,12 +392,20 @@ class App:
         return _add(self.audit_logs, AuditLog(name, retain_days))
 
     def function(
-        self, *, retries: int = 2, timeout_s: float = 60.0, concurrency: int = 4, backoff_s: float = 1.0
+        self,
+        *,
+        retries: int = 2,
+        timeout_s: float = 60.0,
+        concurrency: int = 4,
+        backoff_s: float = 1.0,
+        age_max_s: float | None = None,
+        exhausted: Exhausted = "dead_letter",
     ) -> Callable[[Callable[[Any, Context], Any]], Function]:
         """Declare the decorated function; it is invoked by `.later(…)`, or as a rule's target.
 
-        An invocation that raises or takes longer than `timeout_s` is tried again `retries` times, after waits that
-        grow from `backoff_s`; then it goes to the dead letter queue `function-NAME-dead-letters`.
+        An invocation that raises or takes longer than `timeout_s` is tried again `retries` times, and not once it is
+        older than `age_max_s`, after waits that grow from `backoff_s`; then it goes to the dead letter queue
+        `function-NAME-dead-letters`, or with `exhausted="park"` stays, and its lane waits behind it.
         """
         if retries < 0 or timeout_s <= 0 or backoff_s < 0:
             raise DeclarationError(
@@ -364,13 +417,23 @@ class App:
             function = Function(
                 name=handler.__name__,
                 handler=handler,
-                policy=RetryPolicy(attempts_max=retries + 1, backoff_ms_first=int(backoff_s * 1000)),
+                policy=RetryPolicy(
+                    attempts_max=retries + 1,
+                    backoff_ms_first=int(backoff_s * 1000),
+                    age_ms_max=_age_ms_max(age_max_s),
+                ),
                 timeout_s=timeout_s,
                 concurrency=_at_least_one("concurrency", concurrency),
+                exhausted=_exhausted(exhausted),
             )
             return _add(self.functions, function)
 
         return declare
+
+
+def lanes_of(table: Table) -> Callable[[Change], str]:
+    """The lane of a change of the table, by its declared order."""
+    return lanes_by(table.order, table.partition_key.name, table.sort_key.name if table.sort_key else None)
 
 
 def _key(key: Any) -> Any:
@@ -381,6 +444,18 @@ def _at_least_one(what: str, value: int) -> int:
     if value < 1:
         raise DeclarationError(f"expected {what} of at least 1, got {value}")
     return value
+
+
+def _age_ms_max(age_max_s: float | None) -> int | None:
+    if age_max_s is not None and not age_max_s > 0:
+        raise DeclarationError(f"expected age_max_s above 0, or None for no limit, got {age_max_s}")
+    return None if age_max_s is None else int(age_max_s * 1000)
+
+
+def _exhausted(given: str) -> Any:
+    if given not in get_args(Exhausted):
+        raise DeclarationError(f"expected exhausted to be one of {', '.join(get_args(Exhausted))}, got {given!r}")
+    return given
 
 
 def _add(declared: list[_Declared], new: _Declared) -> _Declared:

@@ -5,6 +5,10 @@
     ├── InvalidValue              a value that DynamoDB or an effect cannot hold: mend the value
     ├── InvalidPattern            an event pattern or filter policy its service would reject: mend the pattern
     ├── CommandError              a command asks for what is not there: mend the command, or start the engine
+    ├── TargetError               raised by a function to say how its target failed
+    │   ├── Throttled             it takes no more now: tried again later, costs no attempt
+    │   ├── Unavailable           it does not answer: tried again, and the target is left alone for a while
+    │   └── Rejected              it refuses this and would again: given up at once
     ├── StorageError              the data directory cannot serve
     │   ├── DataDirectoryInUse    another engine holds it: stop that one, or choose another directory
     │   ├── StorageFull           no space left: nothing of the request was kept; free space, then send it again
@@ -40,6 +44,30 @@ class InvalidPattern(AfterwriteError):
 
 class CommandError(AfterwriteError):
     """A command asks for what is not there, or for what needs a running engine."""
+
+
+class TargetError(AfterwriteError):
+    """A function raises one of these to say how the target of its side effects failed."""
+
+
+class Throttled(TargetError):
+    """The target takes no more now; `retry_after_s` is how long (s) it asks to be left alone, if it does."""
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(TargetError):
+    """The target does not answer; `retry_after_s` as with Throttled."""
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Rejected(TargetError):
+    """The target refuses this, and would refuse it again."""
 
 
 class StorageError(AfterwriteError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,9 @@ import orjson
 from afterwrite.app import DEAD_LETTERS
 from afterwrite.core.changes import Change
 from afterwrite.core.invocations import Message
+from afterwrite.core.lag import Thresholds
+from afterwrite.core.lanes import lanes_by, table_of
+from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.values import decode_item
 from afterwrite.errors import StorageError
 from afterwrite.local import audit_files, audit_verification
@@ -21,8 +24,9 @@ from afterwrite.local.audit_files import AuditHead
 from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
+from afterwrite.local.lags import queue_lag, table_lag
 from afterwrite.local.work_queues import stuck_note
-from afterwrite.store import archive, buffers, change_log, ledger, queues, tables
+from afterwrite.store import archive, buffers, change_log, ledger, parked, queues, tables, waiting_messages
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
@@ -31,7 +35,11 @@ from afterwrite.store.tables import Table
 
 @dataclass(frozen=True, slots=True)
 class ConsumerStatus:
-    """How far a table's routes have come: positions, and what is still before them."""
+    """How far a table's routes have come: positions, and what is still before them.
+
+    `parked_age_ms` is how long the oldest parked lane has waited; `time_to_loss_ms` how long it is until the oldest
+    change that waits is past its retention.
+    """
 
     table: str
     position: int
@@ -40,6 +48,9 @@ class ConsumerStatus:
     iterator_age_ms: int
     parked_lanes: int
     parked_changes: int
+    parked_age_ms: int | None = None
+    retention_ms: int | None = None
+    time_to_loss_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,8 @@ class QueueStatus:
     """What a queue holds; `function` consumes it, None where nobody in the engine does.
 
     One that is not `declared` belongs to no queue or function of the app as it is now: what it holds waits.
-    `stuck_threads` are attempts of the function that run past their timeout.
+    `stuck_threads` are attempts of the function that run past their timeout. `parked_messages` are those of
+    `parked_lanes`, which wait for an operator; they are none of the waiting ones.
     """
 
     name: str
@@ -58,6 +70,9 @@ class QueueStatus:
     dead_letters: int
     declared: bool = True
     stuck_threads: int = 0
+    parked_lanes: int = 0
+    parked_messages: int = 0
+    oldest_age_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +93,7 @@ class Status:
     consumers: list[ConsumerStatus]
     queues: list[QueueStatus]
     buffers: list[BufferStatus]
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     @property
     def idle(self) -> bool:
@@ -171,6 +187,21 @@ class DataReader:
         with self._environment.read() as transaction:
             yield from ledger.parked(transaction, table_name)
 
+    def parked_entries(self, selection: Selection | None = None) -> Iterator[ParkedEntry]:
+        """What was given up and waits for an operator: parked changes and messages, and dead letters."""
+        with self._environment.read() as transaction:
+            yield from parked.entries(transaction, selection or Selection())
+
+    def newer_delivered(self, entry: ParkedEntry) -> int:
+        """How many newer changes of the entry's item, or of a dead letter's lane, have been delivered past it."""
+        with self._environment.read() as transaction:
+            table = tables.load_catalog(transaction).get(table_of(entry.lane))
+            if table is None or table.stream is None:
+                return 0
+            order = self._topology().get("orders", {}).get(table.name, "partition_key")
+            lane_of = lanes_by(order, table.schema.partition_key, table.schema.sort_key)
+            return parked.newer_changes(transaction, entry, table.stream, lane_of)
+
     def buffered_ids(self, buffer_name: str) -> Iterator[str]:
         """The ids of the records that wait in a buffer to be written to files, in order."""
         with self._environment.read() as transaction:
@@ -252,6 +283,7 @@ class DataReader:
                         *(audit_buffer(log) for log in topology.get("audit_logs", [])),
                     ]
                 ],
+                Thresholds(**topology.get("alarms", {})),
             )
 
 
@@ -261,16 +293,19 @@ def _depths(transaction: ReadTransaction, queue: str, now_ms: int) -> tuple[int,
 
 
 def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> ConsumerStatus:
-    position = ledger.position(transaction, table.name)
-    parked = [each.lane for each in ledger.parked(transaction, table.name)]
-    last = lag = age_ms = 0
-    if table.stream is not None:
-        last = change_log.last_position(transaction, table.stream)
-        oldest = change_log.first_after(transaction, table.stream, position)
-        if oldest is not None:
-            age_ms = max(0, now_ms - oldest[1] // 1000)
-            lag = change_log.count_after(transaction, table.stream, position)
-    return ConsumerStatus(table.name, position, last, lag, age_ms, len(set(parked)), len(parked))
+    lag = table_lag(transaction, table, now_ms)
+    return ConsumerStatus(
+        table=table.name,
+        position=ledger.position(transaction, table.name),
+        last_position=0 if table.stream is None else change_log.last_position(transaction, table.stream),
+        lag_records=lag.records_behind,
+        iterator_age_ms=lag.age_ms,
+        parked_lanes=lag.parked_lanes,
+        parked_changes=ledger.parked_count(transaction, table.name),
+        parked_age_ms=lag.parked_age_ms,
+        retention_ms=lag.retention_ms,
+        time_to_loss_ms=lag.time_to_loss_ms,
+    )
 
 
 def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]], now_ms: int) -> list[QueueStatus]:
@@ -280,7 +315,7 @@ def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]],
     undeclared = (_queue(transaction, name, None, name + DEAD_LETTERS, now_ms, declared=False) for name in sorted(left))
     return [
         *(_queue(transaction, each["name"], each["function"], each["dead_letter_queue"], now_ms) for each in declared),
-        *(each for each in undeclared if each.waiting + each.in_flight + each.dead_letters),
+        *(each for each in undeclared if each.waiting + each.in_flight + each.dead_letters + each.parked_lanes),
     ]
 
 
@@ -294,9 +329,25 @@ def _queue(
     declared: bool = True,
 ) -> QueueStatus:
     waiting, in_flight = _depths(transaction, name, now_ms)
+    depths = [
+        waiting_messages.lane_depth(transaction, name, each.lane_digest)
+        for each in waiting_messages.parked_heads(transaction, name)
+    ]
     dead = queues.depth(transaction, dead_letter_queue)
     stuck = 0 if function is None else ledger.note(transaction, stuck_note(function)) or 0
-    return QueueStatus(name, function, dead_letter_queue, waiting, in_flight, dead, declared, stuck)
+    return QueueStatus(
+        name,
+        function,
+        dead_letter_queue,
+        waiting - sum(depths),
+        in_flight,
+        dead,
+        declared,
+        stuck,
+        parked_lanes=len(depths),
+        parked_messages=sum(depths),
+        oldest_age_ms=queue_lag(transaction, name, now_ms).age_ms,
+    )
 
 
 def _buffer(transaction: ReadTransaction, name: str, now_ms: int) -> BufferStatus:

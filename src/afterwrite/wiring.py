@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import uvloop
 
 from afterwrite import backups, config
-from afterwrite.app import App, Function, Table
+from afterwrite.app import App, Function, Table, lanes_of
 from afterwrite.backups import Backup
 from afterwrite.config import Durability, Identity, Settings
 from afterwrite.engine.delivery import Dispatcher, Invocable
 from afterwrite.engine.flushing import Flushing
+from afterwrite.engine.lag_watch import LagWatch
 from afterwrite.engine.loops import Loop, Work
 from afterwrite.engine.pipeline import Pipeline
 from afterwrite.engine.route_watch import RouteWatch
@@ -33,7 +34,9 @@ from afterwrite.inspection import DataReader
 from afterwrite.local.audit_logs import AuditSink
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut
+from afterwrite.local.lags import EmbeddedLags, TopicAlarms
 from afterwrite.local.native import NativeServices, NativeTable
+from afterwrite.local.parked import EmbeddedParked
 from afterwrite.local.replays import ReplayWork
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.local.work_queues import FunctionQueue, Trials
@@ -176,7 +179,7 @@ class Engine:
         steps = EmbeddedSteps(environment, fan_out, identity)
         pipelines: list[Pipeline] = []
         for table in _routed(app):
-            source = EmbeddedSource(environment, environment.state["catalog"][table.name])
+            source = EmbeddedSource(environment, environment.state["catalog"][table.name], lanes_of(table))
             pipelines.append(Pipeline(table.name, source, table.router(), steps, self._telemetry))
         works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
         self._dispatchers = [self._dispatcher(function) for function in app.functions]
@@ -190,6 +193,10 @@ class Engine:
             self._sinks.append(sink)
             works.append(Flushing(f"audit-{log.name}", sink, environment.now_ms))
         works.append(ReplayWork(environment, fan_out))
+        if self._runs_app:
+            topic = app.alarm_topic
+            told = None if topic is None else TopicAlarms(environment, fan_out, topic.name, environment.now_ms)
+            works.append(LagWatch(EmbeddedLags(environment, app), app.alarm_thresholds, told, self._telemetry))
         return works
 
     def _description(self) -> Mapping[str, Any]:
@@ -226,6 +233,10 @@ class Engine:
     def reader(self) -> DataReader:
         """The data directory, to look at; it closes with the engine."""
         return DataReader(self._directory, self._environment, shared=True)
+
+    def parked(self) -> EmbeddedParked:
+        """What was given up and waits for an operator, to look at, redrive and drop, as `afterwrite parked` does."""
+        return EmbeddedParked(self._environment)
 
     def back_up(self, out: Path) -> Backup:
         """Copy the data directory as of one commit to `out`, while everything goes on, as `afterwrite backup` does."""
@@ -380,6 +391,14 @@ def _keep_topology(transaction: WriteTransaction, app: App) -> None:
             f"the data directory belongs to the app {kept['app']!r}, this is the app {app.name!r}: "
             "choose another directory with --data"
         )
+    orders = {} if kept is None else kept.get("orders", {})
+    for table in _routed(app):
+        before = orders.get(table.name, table.order)
+        if before != table.order and next(ledger.parked_lanes(transaction, table.name), None) is not None:
+            raise DeclarationError(
+                f"the table {table.name} is declared with order={table.order!r} and has lanes that are parked by "
+                f"order={before!r}: redrive or drop them under that order first"
+            )
     ledger.keep_note(transaction, "topology", topology(app))
 
 
@@ -390,6 +409,7 @@ def topology(app: App) -> Mapping[str, Any]:
     return {
         "app": app.name,
         "tables": [table.name for table in _routed(app)],
+        "orders": {table.name: table.order for table in _routed(app)},
         "queues": [
             {
                 "name": name,
@@ -400,5 +420,6 @@ def topology(app: App) -> Mapping[str, Any]:
         ],
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "audit_logs": [log.name for log in app.audit_logs],
+        "alarms": asdict(app.alarm_thresholds),
         "buses": [{"name": bus.name, "archive_days": bus.archive_days} for bus in app.buses],
     }

@@ -120,6 +120,12 @@ REFUSED: dict[str, Callable[[App], Any]] = {
     "a buffer of 129 MiB": lambda app: app.delivery_stream("d", buffer_mib=129),
     "negative retries": lambda app: app.function(retries=-1),
     "no time": lambda app: app.function(timeout_s=0),
+    "no age": lambda app: app.function(age_max_s=0)(handle),
+    "an unknown end": lambda app: app.function(exhausted="forget")(handle),  # type: ignore[arg-type]
+    "an unknown end of a consumer": lambda app: app.queue("q").consumer(exhausted="x")(handle),  # type: ignore[arg-type]
+    "an unknown order": lambda app: app.table("things", partition_key="pk", order="key"),  # type: ignore[arg-type]
+    "an alarm at once": lambda app: app.alarms(iterator_age_s=0),
+    "an alarm after the retention": lambda app: app.alarms(retention_fraction=1.1),
     "no concurrency": lambda app: app.function(concurrency=0)(handle),
     "a target of another kind": lambda app: app.bus("b").rule("r", {"source": ["x"]}, to=["q"]),  # type: ignore[list-item]
     "two rules of one name": two_rules,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from afterwrite.cli.rendering import bytes_text, count_text, duration_text, print_table, printable, time_text
+from afterwrite.cli.rendering import bytes_text, count_text, print_table, printable, time_text
 
 
 @pytest.mark.parametrize(
@@ -18,14 +18,6 @@ def test_columns_are_aligned_and_numbers_stand_right(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "Queues\nname       waiting\na                5\nlonger  1234567890\n\n"
     print_table("Nothing", ["name"], [])
     assert capsys.readouterr().out == ""
-
-
-@pytest.mark.parametrize(
-    ("duration_ms", "shown"),
-    [(0, "0 s"), (1_250, "1.2 s"), (119_900, "119.9 s"), (180_000, "3 min"), (36_000_000, "10 h")],
-)
-def test_durations(duration_ms: int, shown: str) -> None:
-    assert duration_text(duration_ms) == shown
 
 
 def test_sizes_counts_and_times() -> None:

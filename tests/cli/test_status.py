@@ -6,12 +6,15 @@ from dataclasses import replace
 import pytest
 
 import afterwrite
-from afterwrite.cli.status import ITERATOR_AGE_MS_MAX, concerns
+from afterwrite.cli.status import concerns
+from afterwrite.core.lag import Thresholds
 from afterwrite.inspection import ConsumerStatus, QueueStatus, Status
 from cli.conftest import Run
 from embedded import Clock, Dynamo, open_store
 from engine_process import EngineProcess, wait_until
 from terminal import run_on_terminal
+
+ITERATOR_AGE_MS_MAX = Thresholds().iterator_age_ms_max
 
 
 def consumer(*, lag: int = 0, age_ms: int = 0, parked: int = 0) -> ConsumerStatus:
@@ -28,8 +31,19 @@ def test_what_is_late_parked_or_dead_needs_an_operator_and_nothing_else_does() -
     (stopped,) = concerns(Status(None, [consumer(lag=5, age_ms=ITERATOR_AGE_MS_MAX + 1)], [], []), {})
     assert stopped.what_to_do.startswith("start the engine")
 
+    waits = replace(queue, oldest_age_ms=900_001)
+    (slow,) = concerns(Status({}, [], [waits], []), {})
+    assert slow.why == "messages of the queue mail have waited for up to 15 min"
+    # What the app declares holds instead.
+    assert concerns(Status({}, [], [waits], [], Thresholds(queue_age_ms_max=10**9)), {}) == []
+
     (parked,) = concerns(Status({}, [consumer(parked=2)], [], []), {"orders": {"orders/a": "KeyError"}})
     assert parked.why == "2 lanes of the table orders with 2 changes parked (orders/a: KeyError; …)"
+
+    held = replace(queue, parked_lanes=1, parked_messages=3)
+    (of_queue,) = concerns(Status({}, [], [held], []), {})
+    assert of_queue.why == "1 lane of the queue mail with 3 messages parked"
+    assert of_queue.what_to_do.endswith("afterwrite parked redrive --in mail")
 
     hanging = replace(queue, stuck_threads=2)
     (concern,) = concerns(Status({}, [], [hanging], []), {})
@@ -39,7 +53,7 @@ def test_what_is_late_parked_or_dead_needs_an_operator_and_nothing_else_does() -
     dead = QueueStatus("mail", "send", "mail-dead-letters", waiting=0, in_flight=0, dead_letters=1)
     (letter,) = concerns(Status({}, [], [dead], []), {})
     assert letter.why == "1 dead letter of the queue mail"
-    assert letter.what_to_do.endswith("afterwrite dead-letters mail")
+    assert letter.what_to_do.endswith("afterwrite parked show --in mail")
 
 
 def test_beside_a_running_engine(written: EngineProcess, cli: Run) -> None:
@@ -63,7 +77,7 @@ def test_check_fails_and_says_what_to_do(written: EngineProcess, cli: Run) -> No
     assert done.returncode == 1
     assert "1 lane of the table orders with 2 changes parked" in done.stdout
     assert "route park: KeyError: 'missing'" in done.stdout
-    assert "afterwrite dead-letters function-fail" in done.stdout
+    assert "afterwrite parked show --in function-fail" in done.stdout
     assert "\x1b" not in done.stdout
 
 
@@ -121,8 +135,8 @@ def test_a_queue_that_is_not_declared_any_more_needs_an_operator_while_it_holds_
         "1 dead letter of the queue function-fail",
     ]
     assert "not declared any more" in cli("status", "--data", engine.data).stdout
-    letters = cli("dead-letters", "function-fail", "--data", engine.data, "--json")
-    assert [json.loads(line)["function"] for line in letters.stdout.splitlines()] == ["fail"]
+    letters = cli("parked", "list", "--in", "function-fail", "--data", engine.data, "--json")
+    assert [json.loads(line)["by"] for line in letters.stdout.splitlines()] == ["fail"]
 
     engine.stop()
     engine.app.write_text(text)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import pytest
 
-from afterwrite import App, Context, Message
+from afterwrite import App, Context, Message, Rejected, Throttled
 from afterwrite.app import Function
 from afterwrite.core.ports import Delivery, Settled, WorkQueue
 from afterwrite.engine import delivery
 from afterwrite.errors import StorageFull
 from afterwrite.local.work_queues import FunctionQueue, Trials, stuck_note
-from afterwrite.store import ledger, queues
+from afterwrite.store import ledger, queues, waiting_messages
 from afterwrite.store.environment import Environment
 from embedded import Clock
 from engine.dispatching import BOUND_S, Dispatching
@@ -88,11 +89,18 @@ def test_a_dead_letter_has_payload_and_reason(start: Start) -> None:
     assert work_queue.settle() is None
     (dead,) = work_queue.dead_letters()
     assert (dead.id, dead.body, dead.lane, dead.subject) == ("m1", {"a": 1}, "lane", "s")
-    assert dead.attributes == {
+    told = dead.attributes or {}
+    assert re.fullmatch("[0-9a-f]{8}", told["dead_letter_fingerprint"])
+    assert told["dead_letter_traceback"].endswith(f"{RAISED_HERE} in failing\nValueError")
+    assert told == {
         "level": "high",
         "dead_letter_source": "function-failing",
         "dead_letter_function": "failing",
         "dead_letter_reason": f"ValueError: attempt 1 (at {RAISED_HERE})",
+        "dead_letter_kind": "bug",
+        "dead_letter_condition": "attempts exhausted",
+        "dead_letter_fingerprint": told["dead_letter_fingerprint"],
+        "dead_letter_traceback": told["dead_letter_traceback"],
         "dead_letter_receive_count": 1,
         "dead_letter_at_ms": work_queue.clock.now_ms,
     }
@@ -291,7 +299,7 @@ def test_an_attempt_past_its_timeout_is_failed_and_what_it_returns_later_is_igno
 def test_stuck_threads_are_bounded_and_their_return_lets_work_go_on(
     start: Start, gate: Gate, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "STUCK_THREADS_MAX", 2)
+    monkeypatch.setattr(delivery, "STUCK_THREADS_LIMIT", 2)
     work_queue = start(gate, retries=0, timeout_s=1, concurrency=2)
     for number in range(4):
         work_queue.send(number, id=f"m{number}", lane=str(number))
@@ -652,3 +660,166 @@ def lambda_(seen: list[Any]) -> Callable[[Any, Context], None]:
         seen.append(message)
 
     return read
+
+
+def test_a_function_declared_so_parks_its_lane_and_goes_on_with_the_others(
+    environment: Environment, clock: Clock
+) -> None:
+    ran: list[str] = []
+
+    def work(request: str, context: Context) -> None:
+        ran.append(request)
+        if request == "a1":
+            raise ValueError("no")
+
+    function = App("a").function(retries=1, backoff_s=0, exhausted="park")(work)
+    work_queue = Dispatching(environment, clock, function)
+    for name in ("a1", "a2", "b1"):
+        work_queue.send(name, lane=name[0])
+    work_queue.settle()
+    assert sorted(ran) == ["a1", "a1", "b1"]
+    assert work_queue.dead_letters() == []
+    assert (work_queue.depth(), work_queue.settle()) == (2, None)
+    work_queue.close()
+    # A restart lets nothing go on.
+    work_queue = Dispatching(environment, clock, function)
+    assert work_queue.settle() is None
+    assert len(ran) == 3
+    with environment.read() as transaction:
+        (head,) = waiting_messages.parked_heads(transaction, function.queue_name)
+    assert (head.message_id, head.attempts, head.failure.reason.split(" (")[0]) == ("a1", 2, "ValueError: no")
+    environment.write(lambda transaction: waiting_messages.unpark(transaction, function.queue_name, *place(head)))
+    work_queue.settle()
+    assert ran[3:] == ["a1", "a1"]
+    with environment.read() as transaction:
+        (head,) = waiting_messages.parked_heads(transaction, function.queue_name)
+    environment.write(lambda transaction: waiting_messages.drop_parked(transaction, function.queue_name, *place(head)))
+    work_queue.settle()
+    assert ran[5:] == ["a2"]
+    assert work_queue.depth() == 0
+    work_queue.close()
+
+
+def place(head: waiting_messages.ParkedHead) -> tuple[bytes, int]:
+    return head.lane_digest, head.arrival
+
+
+def test_what_is_rejected_is_not_tried_again_and_throttling_costs_no_attempt(start: Start, clock: Clock) -> None:
+    ran: list[int] = []
+
+    def work(request: str, context: Context) -> None:
+        if request == "no":
+            raise Rejected("not this one")
+        ran.append(context.attempt)
+        if len(ran) < 6:
+            raise Throttled("later")
+
+    work_queue = start(work, retries=1, backoff_s=0.001)
+    work_queue.send("no", lane="a")
+    work_queue.send("yes", lane="b")
+    while (due_s := work_queue.settle()) is not None:
+        clock.advance(s=due_s)
+    assert ran == [1] * 6
+    (dead,) = work_queue.dead_letters()
+    told = dead.attributes or {}
+    assert (told["dead_letter_kind"], told["dead_letter_condition"]) == ("rejected", "rejected")
+    assert told["dead_letter_receive_count"] == 1
+
+
+def test_what_is_too_old_after_a_failure_is_given_up(start: Start, clock: Clock) -> None:
+    work_queue = start(failing, retries=50, backoff_s=100, age_max_s=60)
+    work_queue.send("m1")
+    while (due_s := work_queue.settle()) is not None:
+        clock.advance(s=due_s)
+    (dead,) = work_queue.dead_letters()
+    assert (dead.attributes or {})["dead_letter_condition"] == "too old"
+
+
+def test_keys_that_hang_do_not_stop_a_function_for_the_others(start: Start, gate: Gate, clock: Clock) -> None:
+    def work(request: str, context: Context) -> None:
+        if request.startswith("bad"):
+            gate(request, context)
+        else:
+            ran.append(request)
+
+    ran: list[str] = []
+    work_queue = start(work, retries=5, timeout_s=1, concurrency=4, backoff_s=0.1)
+    for number in range(17):
+        work_queue.send(f"bad{number}", lane=f"bad{number}")
+    # Until each of them has hung twice and is given up: more threads hang than may before the function is slowed.
+    for _ in range(2_000):
+        if len(work_queue.dead_letters()) == 17:
+            break
+        due_s = work_queue.step()
+        clock.advance(s=1 if due_s is None else due_s)
+    for _ in range(2 * 17):
+        gate.wait_entered()
+    work_queue.send("good", lane="good")
+    for _ in range(100):
+        if ran:
+            break
+        clock.advance(s=1)
+        work_queue.step()
+        work_queue.wake.wait(0.05)
+    assert ran == ["good"]
+    gate.open.set()
+    until(work_queue, lambda: stuck(work_queue) == 0)
+
+
+class Target:
+    """What functions call; it is down until it is brought up."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.calls: list[str] = []
+
+    def __call__(self, request: str, context: Context) -> None:
+        self.calls.append(request)
+        if not self.up:
+            raise ConnectionRefusedError("down")
+
+    __name__ = "target"
+
+
+def test_a_target_that_is_down_is_left_alone_and_what_is_bound_for_it_waits_with_its_attempts(
+    start: Start, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = Target()
+    work_queue = start(target, retries=2, concurrency=4, backoff_s=0.01)
+    names = [f"m{number}" for number in range(60)]
+    for name in names:
+        work_queue.send(name, lane=name)
+    ends_ms = clock.now_ms + 600_000
+    while clock.now_ms < ends_ms:
+        clock.advance(s=work_queue.settle() or 1)
+    # A few calls found it down, then one probe a minute at most did.
+    assert len(target.calls) < 30
+    assert work_queue.dead_letters() == []
+    target.up = True
+    while (due_s := work_queue.settle()) is not None:
+        clock.advance(s=due_s)
+    assert work_queue.depth() == 0
+    assert work_queue.dead_letters() == []
+    assert set(target.calls) == set(names)
+    said = [record.message for record in caplog.records if record.message.startswith("target")]
+    assert said == ["target left alone"]
+
+
+def test_a_key_that_fails_slows_no_other_down(start: Start, clock: Clock) -> None:
+    ran: list[str] = []
+
+    def work(request: str, context: Context) -> None:
+        ran.append(request)
+        if request.startswith("bad"):
+            raise ConnectionRefusedError("down")
+
+    work_queue = start(work, retries=2, concurrency=4, backoff_s=0.01)
+    for number in range(4):
+        work_queue.send(f"bad{number}", lane=f"bad{number}")
+    for number in range(50):
+        work_queue.send(f"good{number}", lane=f"good{number}")
+    started_ms = clock.now_ms
+    while (due_s := work_queue.settle()) is not None:
+        clock.advance(s=due_s)
+    assert len(ran) == 4 * 3 + 50
+    assert clock.now_ms - started_ms < 1_000

@@ -39,6 +39,7 @@ class Sink:
         self.before_commit: Callable[[Step], None] = lambda step: None
         self.after_commit: Callable[[Step], None] = lambda step: None
         self.position, self.parked_lanes, self.parked = steps.position, steps.parked_lanes, steps.parked
+        self.take_redrives, self.watch_redrives = steps.take_redrives, steps.watch_redrives
 
     def place(self, effect: StampedEffect) -> Sequence[Placement]:
         return [

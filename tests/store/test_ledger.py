@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from afterwrite.core.failures import failure
 from afterwrite.errors import StorageError
 from afterwrite.store import archive, ledger, upkeep
 from afterwrite.store.environment import Environment
@@ -74,8 +75,8 @@ def test_notes_are_kept_until_their_time(environment: Environment, clock: Clock)
 
 def test_parked_changes_are_read_lane_by_lane_in_order(environment: Environment) -> None:
     for position, lane in ((3, "b"), (1, "a"), (4, "a"), (2, "b")):
-        change, error = {"n": position}, f"why {position}"
-        park = partial(ledger.park, consumer="c", lane=lane, position=position, change=change, error=error)
+        change, failed = {"n": position}, failure("bug", f"why {position}", raised_by="route")
+        park = partial(ledger.park, consumer="c", lane=lane, position=position, change=change, failure=failed)
         environment.write(park)
     with environment.read() as transaction:
         everything = [(each.lane, each.position) for each in ledger.parked(transaction, "c")]

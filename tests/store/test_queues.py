@@ -7,17 +7,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from afterwrite.store import queues
-from afterwrite.store.environment import Environment
+from afterwrite.core.failures import failure
+from afterwrite.core.lanes import digest
+from afterwrite.store import queues, waiting_messages
+from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.names import U32, number_of
 from afterwrite.store.queues import Message, Received
+from afterwrite.store.waiting_messages import ParkedHead
 from embedded import START_MS, Clock, open_store
 
 QUEUE = "work"
 LANES = ("a", "b", "c")
+WHY = failure("bug", "why")
 
 
 class Queue:
@@ -57,6 +64,44 @@ class Queue:
             )
         )
         return [] if received is None else [received]
+
+    def park(self, received: Received) -> bool:
+        return self.environment.write(
+            lambda transaction: queues.park(transaction, QUEUE, received, WHY, "attempts exhausted")
+        )
+
+    def parked(self) -> list[ParkedHead]:
+        with self.environment.read() as transaction:
+            return list(waiting_messages.parked_heads(transaction, QUEUE))
+
+    def unpark(self, head: ParkedHead) -> bool:
+        return self.environment.write(
+            lambda transaction: waiting_messages.unpark(transaction, QUEUE, head.lane_digest, head.arrival)
+        )
+
+    def drop(self, head: ParkedHead, *, whole_lane: bool = False) -> int:
+        return self.environment.write(
+            lambda transaction: waiting_messages.drop_parked(
+                transaction, QUEUE, head.lane_digest, head.arrival, whole_lane=whole_lane
+            )
+        )
+
+    def withdraw(self, places: set[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
+        return self.environment.write(lambda transaction: waiting_messages.withdraw(transaction, QUEUE, places))
+
+    def spoil(self, id: str, stored: bytes, *, sealed: bool = True) -> None:
+        """Put other bytes where the message is; not `sealed`, as damage would."""
+
+        def operation(transaction: WriteTransaction) -> None:
+            low = U32.pack(number_of(transaction, "queue", QUEUE) or 0)
+            for key, value in list(transaction.scan("messages", low)):
+                if orjson.loads(value[8:])["id"] == id:
+                    if sealed:
+                        transaction.put("messages", key, value[:8] + stored)
+                    else:
+                        transaction.lmdb.put(key, stored, db=self.environment.handles["messages"][0])
+
+        self.environment.write(operation)
 
     def state(self, now_ms: int) -> tuple[int, int, int | None, list[str]]:
         with self.environment.read() as transaction:
@@ -230,6 +275,69 @@ def test_messages_survive_opening_again(tmp_path: Path, clock: Clock) -> None:
     again.close()
 
 
+UNREADABLE = [
+    (b"no json", True),
+    (b'"text"', True),
+    (b'{"id":"a0","body":1,"lane":"a","sent_at_ms":1,"added":"by another version"}', True),
+    (b"anything", False),
+]
+
+
+@pytest.mark.parametrize(("stored", "sealed"), UNREADABLE, ids=["no-json", "no-object", "another-version", "damaged"])
+def test_a_message_that_cannot_be_read_is_parked_with_its_bytes_and_holds_up_its_lane_only(
+    environment: Environment, stored: bytes, sealed: bool
+) -> None:
+    queue = Queue(environment)
+    for id in ("a0", "a1", "b0", "c0"):
+        queue.send(id[0], id)
+    queue.spoil("a0", stored, sealed=sealed)
+    assert ids(queue.receive(3)) == ["b0", "c0"]
+    assert queue.receive() == []
+    (head,) = queue.parked()
+    assert (head.lane_digest, head.condition, head.attempts) == (digest("a"), "unreadable", 0)
+    assert head.failure.reason.startswith("the stored message cannot be read: ")
+    assert head.stored == (stored if sealed else None)
+    # It stays parked over a restart, and is found unreadable again where it is let go.
+    assert queue.take_over() == ["b0", "c0"] or queue.take_over() == ["c0", "b0"]
+    assert len(queue.parked()) == 1
+    assert queue.unpark(head)
+    assert queue.receive() == []
+    (head,) = queue.parked()
+    assert queue.drop(head) == 1
+    assert ids(queue.receive()) == ["a1"]
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_message_behind_and_one_before_an_unreadable_one_come_and_go(environment: Environment, sealed: bool) -> None:
+    queue = Queue(environment)
+    for id in ("a0", "a1"):
+        queue.send("a", id)
+    queue.spoil("a1", b"?", sealed=sealed)
+    (first,) = queue.receive()
+    assert queue.remove(first)
+    assert queue.receive() == []
+    (head,) = queue.parked()
+    queue.send("a", "a2")
+    assert queue.drop(head, whole_lane=True) == 2
+    assert queue.state(START_MS) == (0, 0, None, [])
+    queue.send("a", "a3")
+    assert ids(queue.receive()) == ["a3"]
+
+
+def test_an_unreadable_message_that_a_process_died_with_does_not_keep_the_engine_from_starting(
+    environment: Environment,
+) -> None:
+    queue = Queue(environment)
+    queue.send("a", "a0")
+    queue.send("b", "b0")
+    queue.receive()
+    queue.spoil("a0", b"?")
+    assert queue.take_over() == ["b0"]
+    assert ids(queue.receive_interrupted()) == ["b0"]
+    assert queue.receive_interrupted() == []
+    assert [head.lane_digest for head in queue.parked()] == [digest("a")]
+
+
 @dataclass
 class Modelled:
     """A message of the model."""
@@ -240,6 +348,7 @@ class Modelled:
     count: int = 0
     held: bool = False
     interrupted: bool = False
+    parked: bool = False
 
 
 @dataclass
@@ -284,7 +393,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(0, 4), visibility_ms=st.sampled_from([1, 100, 1000]))
     def receive(self, limit: int, visibility_ms: int) -> None:
         now_ms = self.clock.now_ms
-        due = [head for head in self.model.heads if head.ready_ms <= now_ms and not head.interrupted]
+        free = [head for head in self.model.heads if not head.interrupted and not head.parked]
+        due = [head for head in free if head.ready_ms <= now_ms]
         expected = due[:limit]
         received = self.queue.receive(limit, visibility_ms=visibility_ms)
         assert ids(received) == [each.id for each in expected]
@@ -314,6 +424,45 @@ class QueueMachine(RuleBasedStateMachine):
         if head is not None:
             head.ready_ms, head.held, head.count = at_ms, False, head.count - (not counted)
 
+    @rule(data=st.data())
+    def park(self, data: st.DataObject) -> None:
+        received = self._any_receipt(data)
+        if received is None:
+            return
+        head = self.model.valid(received)
+        assert self.queue.park(received) is (head is not None)
+        if head is not None:
+            head.held, head.parked = False, True
+
+    @rule(data=st.data(), what=st.sampled_from(["unpark", "drop", "drop whole"]))
+    def let_go(self, data: st.DataObject, what: str) -> None:
+        parked = self.queue.parked()
+        if not parked:
+            return
+        chosen = data.draw(st.sampled_from(parked))
+        lane = self.model.lanes[chosen.lane or ""]
+        assert (chosen.message_id, chosen.attempts) == (lane[0].id, lane[0].count)
+        if what == "unpark":
+            assert self.queue.unpark(chosen)
+            lane[0].parked, lane[0].count, lane[0].ready_ms = False, 0, 0
+        else:
+            assert self.queue.drop(chosen, whole_lane=what != "drop") == (1 if what == "drop" else len(lane))
+            del lane[: 1 if what == "drop" else len(lane)]
+        assert not self.queue.unpark(chosen)
+        assert self.queue.drop(chosen) == 0
+
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        messages = [each for lane in self.model.lanes.values() for each in lane]
+        chosen = data.draw(st.lists(st.sampled_from(messages), max_size=4, unique_by=id)) if messages else []
+        expected = set()
+        for lane in self.model.lanes.values():
+            for each in [each for each in lane if any(each is one for one in chosen)]:
+                if not (each.held or each.interrupted or each.parked):
+                    expected.add((digest(each.id[0]), each.arrival))
+                    lane.remove(each)
+        assert self.queue.withdraw({(digest(each.id[0]), each.arrival) for each in chosen}) == expected
+
     @rule()
     def take_over(self) -> None:
         held = [head for head in self.model.heads if head.held or head.interrupted]
@@ -342,8 +491,11 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.state(now_ms) == (
             len(everything),
             sum(each.held and each.ready_ms > now_ms for each in everything),
-            min((head.ready_ms for head in self.model.heads), default=None),
+            min((head.ready_ms for head in self.model.heads if not head.parked), default=None),
             sorted(each.id for each in everything),
+        )
+        assert sorted(str(head.message_id) for head in self.queue.parked()) == sorted(
+            each.id for each in everything if each.parked
         )
 
     def _any_receipt(self, data: st.DataObject) -> Any:

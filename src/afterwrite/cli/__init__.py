@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App as CommandLine
 from cyclopts import CycloptsError
 
-from afterwrite.cli import audit, backup, check, dead_letters, demo, patterns, replay, running, status, tail, transfer
+from afterwrite.cli import audit, backup, check, demo, parked, patterns, replay, running, status, tail, transfer
 from afterwrite.cli.help_text import PlainHelp
 from afterwrite.errors import AfterwriteError
 
@@ -28,7 +28,7 @@ command_line.command(running.serve)
 command_line.command(status.status)
 command_line.command(check.check)
 command_line.command(tail.tail)
-command_line.command(dead_letters.dead_letters)
+command_line.command(parked.command_line)
 command_line.command(replay.replay)
 command_line.command(audit.command_line)
 command_line.command(patterns.command_line)

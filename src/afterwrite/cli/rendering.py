@@ -74,16 +74,6 @@ def time_text(at_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def duration_text(duration_ms: int) -> str:
-    """A duration in the unit that fits it."""
-    seconds = duration_ms / 1000
-    if seconds < 120:
-        return f"{seconds:.1f} s" if duration_ms else "0 s"
-    if seconds < 7_200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"
-
-
 def bytes_text(size: int) -> str:
     """A size in the unit that fits it."""
     if size < 1 << 10:

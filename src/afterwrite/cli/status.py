@@ -12,15 +12,14 @@ from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import (
     bytes_text,
     count_text,
-    duration_text,
     print_json,
     print_line,
     print_table,
     printable,
 )
+from afterwrite.core.lag import Lag, alarms, duration
 from afterwrite.inspection import ConsumerStatus, DataReader, Status, open_data
 
-ITERATOR_AGE_MS_MAX: Final = 60_000
 _LANES_NAMED_MAX: Final = 3
 
 
@@ -36,17 +35,19 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
     """Show how far everything has come, and what needs you.
 
     Works beside a running engine and on a stopped one's directory, and changes nothing. A table's lag is the number
-    of its changes that the routes have not had yet; the iterator age is how long the oldest of them has waited. Of a
-    queue's messages some wait, some are in flight (a function works on them), and dead letters have failed for good.
-    A parked lane is a partition key with a change that a route failed on: it waits, whole, with the key's later ones.
+    of its changes that the routes have not had yet; the iterator age is how long the oldest of them has waited, the
+    time to loss how long it is until that one is past its retention. Of a queue's messages some wait, some are in
+    flight (a function works on them), and dead letters have failed for good. A parked lane is a partition key with a
+    change that a route failed on, or a message that a function did: it waits, whole, with the key's later ones.
 
     Parameters
     ----------
     json
         Print one JSON object.
     check
-        Exit with 1 if something needs an operator: an iterator age above 60 s, a dead letter, a parked lane,
-        a queue with messages that the app does not declare any more, an attempt that hangs.
+        Exit with 1 if something needs an operator: an alarm (changes that wait for more than 60 s or half of their
+        retention, messages of a function that wait for more than 15 minutes, or what the app declares instead), a dead
+        letter, a parked lane, a queue with messages that the app does not declare any more, an attempt that hangs.
     """
     directory = data_directory(data)
     with open_data(directory) as reader:
@@ -81,15 +82,17 @@ def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[C
 
 
 def _late_consumers(found: Status) -> Iterator[Concern]:
-    for each in found.consumers:
-        if each.iterator_age_ms > ITERATOR_AGE_MS_MAX:
-            yield Concern(
-                f"{count_text(each.lag_records, 'change')} of the table {each.table} have waited for the routes "
-                f"for up to {duration_text(each.iterator_age_ms)}",
-                "start the engine: afterwrite run APP --data DIR"
-                if found.engine is None
-                else "look into the engine's log for a loop that fails; if there is none, the routes are too slow",
-            )
+    lags = [
+        *(Lag(each.table, True, each.lag_records, each.iterator_age_ms, each.retention_ms) for each in found.consumers),
+        *(
+            Lag(each.name, False, each.waiting, each.oldest_age_ms)
+            for each in found.queues
+            if each.function is not None
+        ),
+    ]
+    for alarm in alarms(lags, found.thresholds):
+        starts = found.engine is None
+        yield Concern(alarm.why, "start the engine: afterwrite run APP --data DIR" if starts else alarm.what_to_do)
 
 
 def _parked_lanes(found: Status, failures: Mapping[str, Mapping[str, str]]) -> Iterator[Concern]:
@@ -100,7 +103,16 @@ def _parked_lanes(found: Status, failures: Mapping[str, Mapping[str, str]]) -> I
             yield Concern(
                 f"{count_text(each.parked_lanes, 'lane')} of the table {each.table} with "
                 f"{count_text(each.parked_changes, 'change')} parked ({'; '.join(named + more)})",
-                "mend the route that fails and start the engine again: then what is parked runs, in order",
+                "mend the route that fails and start the engine again: then what is parked runs, in order; or skip "
+                f"the failed ones: afterwrite parked drop --in {each.table}",
+            )
+    for queue in found.queues:
+        if queue.parked_lanes:
+            yield Concern(
+                f"{count_text(queue.parked_lanes, 'lane')} of the queue {queue.name} with "
+                f"{count_text(queue.parked_messages, 'message')} parked",
+                f"read why and mend it, then let them go on: afterwrite parked show --in {queue.name}; "
+                f"afterwrite parked redrive --in {queue.name}",
             )
 
 
@@ -119,7 +131,7 @@ def _stuck(found: Status) -> Iterator[Concern]:
         if each.stuck_threads and found.engine is not None:
             yield Concern(
                 f"{count_text(each.stuck_threads, 'attempt')} of the function {each.function} hanging past the "
-                "timeout: a lane with two waits for them, and with 32 the function does",
+                "timeout: a lane with two waits for them; with 32 the function runs one at a time, with 512 it waits",
                 "find what the function waits for without a timeout of its own; restarting the engine ends them",
             )
 
@@ -129,7 +141,7 @@ def _dead_letters(found: Status) -> Iterator[Concern]:
         if each.dead_letters:
             yield Concern(
                 f"{count_text(each.dead_letters, 'dead letter')} of the queue {each.name}",
-                f"read them and mend what they failed on: afterwrite dead-letters {each.name}",
+                f"read them and mend what they failed on: afterwrite parked show --in {each.name}",
             )
 
 
@@ -139,29 +151,44 @@ def _show(directory: Path, found: Status) -> None:
     print_line()
     print_table(
         "Tables",
-        ["table", "position", "last", "lag", "iterator age", "parked lanes", "parked changes"],
+        [
+            "table",
+            "position",
+            "last",
+            "lag",
+            "iterator age",
+            "time to loss",
+            "parked lanes",
+            "parked changes",
+            "oldest parked",
+        ],
         [
             (
                 each.table,
                 each.position,
                 each.last_position,
                 each.lag_records,
-                duration_text(each.iterator_age_ms),
+                duration(each.iterator_age_ms),
+                "-" if each.time_to_loss_ms is None else duration(each.time_to_loss_ms),
                 each.parked_lanes,
                 each.parked_changes,
+                "-" if each.parked_age_ms is None else duration(each.parked_age_ms),
             )
             for each in found.consumers
         ],
     )
     print_table(
         "Queues",
-        ["queue", "function", "waiting", "in flight", "dead letters"],
+        ["queue", "function", "waiting", "oldest", "in flight", "parked lanes", "parked", "dead letters"],
         [
             (
                 each.name,
                 (each.function or "-") if each.declared else "not declared any more",
                 each.waiting,
+                duration(each.oldest_age_ms),
                 each.in_flight,
+                each.parked_lanes,
+                each.parked_messages,
                 each.dead_letters,
             )
             for each in found.queues
@@ -170,10 +197,7 @@ def _show(directory: Path, found: Status) -> None:
     print_table(
         "Buffers",
         ["buffer", "records", "size", "oldest"],
-        [
-            (each.name, each.records, bytes_text(each.bytes), duration_text(each.oldest_age_ms))
-            for each in found.buffers
-        ],
+        [(each.name, each.records, bytes_text(each.bytes), duration(each.oldest_age_ms)) for each in found.buffers],
     )
 
 

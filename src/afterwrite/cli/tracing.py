@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
-from afterwrite.app import App
+from afterwrite.app import App, lanes_of
 from afterwrite.config import Identity
 from afterwrite.core import json_text
 from afterwrite.core.changes import Change
 from afterwrite.core.effects import StampedEffect
-from afterwrite.core.lanes import lane_of
 from afterwrite.core.placements import Placement, ToArchive, ToBuffer
 from afterwrite.core.routes import Router
 from afterwrite.inspection import DataReader
@@ -93,10 +92,10 @@ class Tracer:
 
     def __init__(self, reader: DataReader, app: App | None, identity: Identity) -> None:
         self._reader = reader
-        self._routers: Mapping[str, tuple[Router, str]] = {}
+        self._routers: Mapping[str, tuple[Router, Callable[[Change], str]]] = {}
         self._place: Callable[[StampedEffect], Sequence[Placement]] | None = None
         if app is not None:
-            self._routers = {table.name: (table.router(), table.partition_key.name) for table in app.tables}
+            self._routers = {table.name: (table.router(), lanes_of(table)) for table in app.tables}
             self._place = FanOut(app, identity).place
         self._functions = {each.name: each.function for each in reader.status().queues}
         self._dead_letter_queues = {each.name: each.dead_letter_queue for each in reader.status().queues}
@@ -121,8 +120,8 @@ class Tracer:
             return Trace("parked", self._parked[table][position] or "waits behind an earlier change of its lane")
         if self._place is None or table not in self._routers:
             return Trace("processed")
-        router, partition_key = self._routers[table]
-        lane = lane_of(change, partition_key)
+        router, lane_of = self._routers[table]
+        lane = lane_of(change)
         try:
             planned = [(stamped, self._place(stamped)) for stamped in router.plan(change, lane)]
         except Exception as error:  # noqa: BLE001 - the app's code, which may have changed since

@@ -1,17 +1,23 @@
 """Lanes: the unit of order. Within a lane strictly in order, across lanes in parallel.
 
-A lane is named by text (the table and the item's partition key); `digest` is the short form that the store
-orders by. Two lanes with one digest would merely share their order.
+A lane is named by text (the table and, by the table's declared order, the partition key, the item's keys, or the
+change); `digest` is the short form that the store orders by. Two lanes with one digest, or one name, would merely
+share their order.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Literal, TypeAlias, get_args
 
 from afterwrite.core.changes import Change
 
 DIGEST_BYTES: Final = 8
+
+Order: TypeAlias = Literal["partition_key", "item", "none"]
+"""What stays in order: changes of one partition key, of one item only, or none."""
+ORDERS: Final = get_args(Order)
 
 
 def digest(lane: str) -> bytes:
@@ -20,5 +26,19 @@ def digest(lane: str) -> bytes:
 
 
 def lane_of(change: Change, partition_key: str) -> str:
-    """The lane of a change: its table and its partition key."""
+    """The lane of a change that is ordered by its partition key."""
     return f"{change.table}/{change.keys[partition_key]}"
+
+
+def lanes_by(order: Order, partition_key: str, sort_key: str | None) -> Callable[[Change], str]:
+    """The lane of a change by an order; without a sort key the partition key is the item."""
+    if order == "none":
+        return lambda change: f"{change.table}/{change.keys[partition_key]}/{change.sequence_number or change.id}"
+    if order == "item" and sort_key is not None:
+        return lambda change: f"{change.table}/{change.keys[partition_key]}/{change.keys[sort_key]}"
+    return lambda change: lane_of(change, partition_key)
+
+
+def table_of(lane: str) -> str:
+    """The table whose changes the lane orders; of a replay's lane, the bus."""
+    return lane.partition("/")[0]

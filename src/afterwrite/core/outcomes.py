@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-_REASON_CHARACTERS_MAX: Final = 2_000
+from afterwrite.core.failures import Failure
+
+Condition: TypeAlias = Literal["attempts exhausted", "too old", "rejected", "unreadable", "hangs", "no outcome"]
+"""Why something was given up."""
+
+_DOUBLINGS_MAX: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,17 +20,24 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again, not before `after_ms` milliseconds have passed."""
+    """Try again, not before `after_ms` milliseconds have passed; not `counted`, as if it had not been tried."""
 
     after_ms: int
-    reason: str
+    failure: Failure
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Give up on it, keep it whole with the reason, and let everything else of other lanes go on."""
+    """Give up on it, keep it whole with the failure, and let everything else of other lanes go on."""
 
-    reason: str
+    failure: Failure
+    condition: Condition = "attempts exhausted"
+
+    @property
+    def reason(self) -> str:
+        """The failure in words."""
+        return self.failure.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,45 +52,38 @@ Outcome: TypeAlias = Done | Retry | Park | Halt
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and when to try again.
+    """How often, until when and how soon to try again.
 
     `attempts_max` counts the first attempt; the wait before attempt n+1 is drawn from
-    [0, min(backoff_ms_max, backoff_ms_first * 2**(n-1))] (full jitter).
+    [0, min(backoff_ms_max, backoff_ms_first * 2**(n-1))] (full jitter). After a failure nothing older than
+    `age_ms_max` is tried again; None sets no limit.
     """
 
     attempts_max: int = 3
     backoff_ms_first: int = 100
     backoff_ms_max: int = 60_000
+    age_ms_max: int | None = None
 
 
-def after_failure(policy: RetryPolicy, *, attempt: int, reason: str, jitter: float) -> Retry | Park:
-    """What becomes of an attempt that failed; `attempt` counts from 1, `jitter` is drawn from [0, 1)."""
-    if attempt >= policy.attempts_max:
-        return Park(reason)
-    ceiling_ms = min(policy.backoff_ms_max, policy.backoff_ms_first * 2 ** min(attempt - 1, 40))
-    return Retry(int(ceiling_ms * jitter), reason)
+def after_failure(
+    policy: RetryPolicy, failed: Failure, *, attempt: int, age_ms: int, jitter: float, probe: bool = False
+) -> Retry | Park:
+    """What becomes of an attempt that failed; `attempt` counts from 1, `jitter` is drawn from [0, 1).
 
-
-def reason_of(failure: BaseException) -> str:
-    """What the user's code raised, in words that can be stored: bounded, and valid Unicode, whatever they were."""
-    name = type(failure).__name__
-    try:
-        text = str(failure)
-    except Exception:  # noqa: BLE001 - code that fails may fail at saying why, too
-        text = "(without words: its __str__ fails)"
-    reason = f"{name}: {text}" if text else name
-    if (place := _place_of(failure)) is not None:
-        reason += f" (at {place})"
-    if len(reason) > _REASON_CHARACTERS_MAX:
-        reason = f"{reason[:_REASON_CHARACTERS_MAX]}… ({len(reason)} characters)"
-    return reason.encode("utf-8", "backslashreplace").decode()
-
-
-def _place_of(failure: BaseException) -> str | None:
-    """The file (without its folders) and the line where `failure` was raised."""
-    traceback = failure.__traceback__
-    if traceback is None:
-        return None
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return f"{traceback.tb_frame.f_code.co_filename.rpartition('/')[2]}:{traceback.tb_lineno}"
+    A `probe` asked whether a target is back: that it is not costs its message no attempt.
+    """
+    directive = failed.directive
+    if not directive.retried:
+        return Park(failed, "rejected")
+    if policy.age_ms_max is not None and age_ms >= policy.age_ms_max:
+        return Park(failed, "too old")
+    counted = directive.uses_attempts and not (probe and directive.of_target)
+    if counted and attempt >= policy.attempts_max:
+        return Park(failed, "attempts exhausted")
+    if counted:
+        ceiling_ms = policy.backoff_ms_first * 2 ** min(attempt - 1, _DOUBLINGS_MAX)
+    else:
+        # No attempt is counted that could double the wait: the age, which each wait adds to, does.
+        ceiling_ms = max(policy.backoff_ms_first, age_ms)
+    wait_ms = int(min(policy.backoff_ms_max, ceiling_ms) * jitter)
+    return Retry(max(wait_ms, min(failed.after_ms, policy.backoff_ms_max)), failed, counted)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from afterwrite.core.changes import Change
 from afterwrite.core.effects import StampedEffect
+from afterwrite.core.failures import Failure
+from afterwrite.core.lag import Alarm, AlarmState, Lag
 from afterwrite.core.outcomes import Outcome
+from afterwrite.core.parked import EVERYTHING, ParkedEntry, Portion, Selection
 from afterwrite.core.placements import Placement
 
 if TYPE_CHECKING:
@@ -26,12 +29,17 @@ class ReadChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ParkedChange:
-    """A change that its lane cannot get past; `error` is None for one that follows the failed one."""
+    """A change that its lane cannot get past; `failure` is None for one that follows the failed one.
+
+    `attempts` is how often it was tried, `at_ms` since when it is parked, None for one that is parked now.
+    """
 
     position: int
     lane: str
     change: Change
-    error: str | None
+    failure: Failure | None
+    attempts: int = 0
+    at_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ class Step:
     """What some changes lead to: effects, parked changes, and the move of the position.
 
     `released` are parked changes that have run after all; a step that releases them moves no position. A change in
-    `parked` may be parked already: then its error is the new one.
+    `parked` may be parked already: then its failure is the new one.
     """
 
     consumer: str
@@ -95,6 +103,14 @@ class StepSink(Protocol):
         """
         ...
 
+    def take_redrives(self, consumer: str) -> Sequence[str]:
+        """The lanes that an operator wants to be tried again, each request handed out once."""
+        ...
+
+    def watch_redrives(self, consumer: str, event: threading.Event) -> None:
+        """Set `event` whenever there may be lanes to take."""
+        ...
+
     def commit(self, step: Step) -> None:
         """Make the step happen, in one transaction.
 
@@ -104,13 +120,37 @@ class StepSink(Protocol):
         ...
 
 
+class ParkedWork(Protocol):
+    """What was given up and waits for an operator.
+
+    Order: entries come in the order of their places, those of a lane in the lane's order; redriven they run in it.
+    Durability: what `redrive` and `drop` answer is durable, and each is one transaction of at most `limit` entries;
+    a request for more goes on after the portion's `next`. Concurrency: any thread, beside the engine that runs.
+    """
+
+    def entries(self, selection: Selection = EVERYTHING, *, after: str = "") -> Iterator[ParkedEntry]:
+        """The entries that are meant, after a place."""
+        ...
+
+    def redrive(self, selection: Selection = EVERYTHING, *, after: str = "", limit: int) -> Portion:
+        """Let the entries that are meant run again, what waits behind them after them."""
+        ...
+
+    def drop(
+        self, selection: Selection = EVERYTHING, *, after: str = "", limit: int, whole_lane: bool = False
+    ) -> Portion:
+        """Delete the entries that are meant; what waits behind them goes on, or is deleted as well."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message handed to a function; `receipt` is the queue's own, to settle it with."""
+    """A message handed to a function, of age since `sent_at_ms`; `receipt` is the queue's own, to settle it with."""
 
     message_id: str
     lane: str
     attempt: int
+    sent_at_ms: int
     payload: Any
     receipt: Any
 
@@ -148,6 +188,22 @@ class WorkQueue(Protocol):
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be more to receive."""
+        ...
+
+
+class LagSource(Protocol):
+    """How far consumers are behind. Concurrency: one thread. A look's cost is bounded, however far they are."""
+
+    def lags(self) -> Sequence[Lag]:
+        """The lag of every consumer."""
+        ...
+
+
+class AlarmSink(Protocol):
+    """What alarms are told to. Durability: one that is told is durable on return; else it raises. Order: as told."""
+
+    def tell(self, state: AlarmState, alarm: Alarm) -> None:
+        """Say that an alarm begins or ends to hold."""
         ...
 
 

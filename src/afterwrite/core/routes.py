@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from afterwrite.core.changes import EVENT_NAMES, Change
 from afterwrite.core.conditions import Matchers, compile_condition
 from afterwrite.core.effects import EFFECT_TYPES, Effect, StampedEffect, stamp
-from afterwrite.core.outcomes import reason_of
+from afterwrite.core.failures import reason_of
 from afterwrite.core.patterns import ABSENT
 from afterwrite.errors import DeclarationError
 

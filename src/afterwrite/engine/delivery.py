@@ -5,9 +5,12 @@ threads, in one transaction, so an attempt is durable before it runs.
 
 A thread that runs past the timeout cannot be stopped: it is *stuck*. Its attempt is settled as failed, what it
 returns later is ignored, and another thread takes its place. So that the messages of a few keys cannot take every
-thread, a lane may have two stuck ones: a message that hangs beside a stuck thread of its lane goes to the dead
-letters, and the lane's next message waits until one of the two returns. Nothing is received while
-`STUCK_THREADS_MAX` are stuck.
+thread, a lane may have two stuck ones: a message that hangs beside a stuck thread of its lane is given up, and the
+lane's next message waits until one of the two returns. While `STUCK_THREADS_MAX` are stuck the function runs one
+attempt at a time, and none while `STUCK_THREADS_LIMIT` are.
+
+How many attempts run at once, and whether any, follows what becomes of them (`core/backpressure`): a target that
+throttles, does not answer or becomes slow is given less, and what is bound for it waits in its queue, on disk.
 """
 
 from __future__ import annotations
@@ -22,13 +25,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterwrite.core import json_text
+from afterwrite.core.backpressure import Breaker, Concurrency, free_slots
+from afterwrite.core.failures import Failure, failure, failure_of
 from afterwrite.core.invocations import Context
-from afterwrite.core.outcomes import Done, Halt, Outcome, Park, Retry, RetryPolicy, after_failure, reason_of
+from afterwrite.core.outcomes import Done, Halt, Outcome, Park, RetryPolicy, after_failure
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 
 STUCK_THREADS_MAX = 32
+STUCK_THREADS_LIMIT = 512
 STUCK_THREADS_MAX_A_LANE = 2
 # What a function returns is for the records of what was done; a table is for data.
 RESULT_BYTES_MAX = 1 << 20
@@ -46,11 +52,13 @@ class Invocable:
 
 
 class _Attempt:
-    __slots__ = ("deadline_s", "delivery", "overtaken")
+    __slots__ = ("began_ms", "deadline_s", "delivery", "overtaken", "probe")
 
-    def __init__(self, delivery: Delivery, deadline_s: float) -> None:
+    def __init__(self, delivery: Delivery, began_s: float, timeout_s: float, *, probe: bool) -> None:
         self.delivery = delivery
-        self.deadline_s = deadline_s
+        self.began_ms = began_s * 1000
+        self.deadline_s = began_s + timeout_s
+        self.probe = probe
         self.overtaken = False
 
 
@@ -78,13 +86,15 @@ class Dispatcher:
         self._jitter = jitter
         self._wake: threading.Event = threading.Event()
         self._to_run: queue.SimpleQueue[_Attempt | None] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[tuple[_Attempt, Settled]] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[_Attempt, bytes | Failure]] = queue.SimpleQueue()
         self._running: list[_Attempt] = []
         self._held_back: list[Delivery] = []
         self._unsettled: list[Settled] = []
         self._threads = 0
         self._stuck = self._stuck_reported = 0
         self._stuck_of: Counter[str] = Counter()
+        self._concurrency = Concurrency.full(function.concurrency)
+        self._breaker = Breaker()
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be something to do."""
@@ -110,9 +120,16 @@ class Dispatcher:
         return self._next_due_s()
 
     def _free(self) -> int:
-        if self._stuck >= STUCK_THREADS_MAX:
-            return 0
-        return self._function.concurrency - len(self._running)
+        running = len(self._running)
+        free = free_slots(
+            allowed=self._concurrency.slots,
+            running=running,
+            stuck=self._stuck,
+            stuck_max=STUCK_THREADS_MAX,
+            stuck_limit=STUCK_THREADS_LIMIT,
+        )
+        admitted = self._breaker.admits(running=running, now_ms=self._monotonic_s() * 1000)
+        return free if admitted is None else min(free, admitted)
 
     def stop(self, *, wait_s: float) -> None:
         """Settle what ends within `wait_s`, after the last `run_once`.
@@ -149,6 +166,8 @@ class Dispatcher:
         due_s = [attempt.deadline_s - now_s for attempt in self._running]
         if self._free() > 0 and (ready_ms := self._queue.next_ready_ms()) is not None:
             due_s.append((ready_ms - self._now_ms()) / 1000)
+        elif not self._breaker.is_closed and not self._running and self._queue.next_ready_ms() is not None:
+            due_s.append(self._breaker.open_until_ms / 1000 - now_s)
         return max(0.001, min(due_s)) if due_s else None
 
     def _start(self, delivery: Delivery) -> None:
@@ -156,7 +175,8 @@ class Dispatcher:
             self._held_back.append(delivery)
             self._telemetry.lane_stuck(self._function.name, delivery.lane, delivery.message_id)
             return
-        attempt = _Attempt(delivery, self._monotonic_s() + self._function.timeout_s)
+        timeout_s = self._function.timeout_s
+        attempt = _Attempt(delivery, self._monotonic_s(), timeout_s, probe=not self._breaker.is_closed)
         self._running.append(attempt)
         if self._threads < len(self._running) + self._stuck:
             self._threads += 1
@@ -172,12 +192,33 @@ class Dispatcher:
                 self._returned(attempt.delivery.lane)
                 continue
             self._running.remove(attempt)
-            settled.append(result)
+            settled.append(self._settled(attempt, result))
         now_s = self._monotonic_s()
         for attempt in [each for each in self._running if each.deadline_s <= now_s]:
             self._running.remove(attempt)
             settled.append(self._overtake(attempt))
         return settled
+
+    def _settled(self, attempt: _Attempt, result: bytes | Failure) -> Settled:
+        self._learn(attempt, result)
+        if isinstance(result, Failure):
+            return Settled(attempt.delivery, self._after_failure(attempt, result))
+        return Settled(attempt.delivery, Done(), result)
+
+    def _learn(self, attempt: _Attempt, result: bytes | Failure) -> None:
+        """Take what became of an attempt as a sign of how its target is."""
+        began_ms, now_ms = attempt.began_ms, self._monotonic_s() * 1000
+        was_closed = self._breaker.is_closed
+        if isinstance(result, Failure) and result.directive.of_target:
+            self._concurrency = self._concurrency.after_trouble(began_ms=began_ms, now_ms=now_ms)
+            self._breaker = self._breaker.after_trouble(attempt.delivery.lane, began_ms=began_ms, now_ms=now_ms)
+            if not self._breaker.is_closed and was_closed:
+                self._telemetry.target_left_alone(self._function.name, result.kind, result.reason)
+        else:
+            self._concurrency = self._concurrency.after_success(began_ms=began_ms, now_ms=now_ms)
+            self._breaker = self._breaker.after_success()
+            if not was_closed:
+                self._telemetry.target_is_back(self._function.name)
 
     def _overtake(self, attempt: _Attempt) -> Settled:
         """Fail an attempt whose time is over; its thread is stuck until it returns."""
@@ -186,14 +227,16 @@ class Dispatcher:
         self._stuck += 1
         self._stuck_of[delivery.lane] += 1
         self._telemetry.invocation_stuck(name, delivery.message_id, self._stuck)
-        if self._stuck == STUCK_THREADS_MAX:
-            self._telemetry.function_stuck(name, self._stuck)
+        if self._stuck in (STUCK_THREADS_MAX, STUCK_THREADS_LIMIT):
+            self._telemetry.function_stuck(name, self._stuck, waits=self._stuck == STUCK_THREADS_LIMIT)
         reason = f"timed out after {self._function.timeout_s:g} s"
+        timed_out = failure("unavailable", reason, raised_by=name)
         if not self._is_stuck(delivery.lane):
-            return Settled(delivery, self._after_failure(delivery, reason))
+            return self._settled(attempt, timed_out)
+        self._learn(attempt, timed_out)
         reason += ", beside another attempt of its lane that hangs"
-        self._telemetry.dead_lettered(name, delivery.message_id, delivery.attempt, reason)
-        return Settled(delivery, Park(reason))
+        hangs = Park(failure("unavailable", reason, raised_by=name), "hangs")
+        return Settled(delivery, self._given_up(delivery, hangs))
 
     def _returned(self, lane: str) -> None:
         """A stuck thread is free again, and its lane may go on."""
@@ -217,7 +260,8 @@ class Dispatcher:
             self._finished.put((attempt, result))
             self._wake.set()
 
-    def _invoke(self, attempt: _Attempt) -> Settled:
+    def _invoke(self, attempt: _Attempt) -> bytes | Failure:
+        """The attempt's result as JSON text, or how it failed."""
         delivery = attempt.delivery
         context = Context(
             self._services,
@@ -234,13 +278,28 @@ class Dispatcher:
                     f"expected a result of at most {RESULT_BYTES_MAX} bytes, got {len(kept)}: keep it in a table"
                 )
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
-            return Settled(delivery, self._after_failure(delivery, reason_of(error)))
-        return Settled(delivery, Done(), kept)
+            return failure_of(error, raised_by=self._function.name)
+        return kept
 
-    def _after_failure(self, delivery: Delivery, reason: str) -> Outcome:
-        outcome = after_failure(self._function.policy, attempt=delivery.attempt, reason=reason, jitter=self._jitter())
-        if isinstance(outcome, Retry):
-            self._telemetry.invocation_failed(self._function.name, delivery.message_id, delivery.attempt, reason)
-        elif isinstance(outcome, Park):
-            self._telemetry.dead_lettered(self._function.name, delivery.message_id, delivery.attempt, reason)
+    def _after_failure(self, attempt: _Attempt, failed: Failure) -> Outcome:
+        delivery = attempt.delivery
+        outcome = after_failure(
+            self._function.policy,
+            failed,
+            attempt=delivery.attempt,
+            age_ms=max(0, self._now_ms() - delivery.sent_at_ms),
+            jitter=self._jitter(),
+            probe=attempt.probe,
+        )
+        if isinstance(outcome, Park):
+            return self._given_up(delivery, outcome)
+        self._telemetry.invocation_failed(
+            self._function.name, delivery.message_id, delivery.attempt, failed.kind, failed.reason
+        )
         return outcome
+
+    def _given_up(self, delivery: Delivery, park: Park) -> Park:
+        self._telemetry.invocation_given_up(
+            self._function.name, delivery.message_id, delivery.attempt, park.condition, park.reason
+        )
+        return park

@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from afterwrite.core.outcomes import Park, reason_of
+from afterwrite.core.failures import failure_of, reason_of
+from afterwrite.core.outcomes import Park
 from afterwrite.core.placements import Placement
 from afterwrite.core.ports import ChangeSource, ParkedChange, ReadChange, Step, StepSink
 from afterwrite.core.routes import RouteFailed, Router
@@ -50,19 +51,25 @@ class _Draft:
             self.placements.extend(placed)
             self.bytes += sum(len(placement.text) for placement in placed)
         else:
-            self._park(each, None if placed is None else placed.reason)
+            self._park(each, placed)
 
     def step(self, consumer: str, before: int) -> Step:
         """The draft as a step."""
         return Step(consumer, before, self.position, self.placements, self.parked, self.released)
 
-    def refuse_only(self, reason: str) -> None:
+    def refuse_only(self, refused: Park) -> None:
         """Park the only change, instead of what it led to."""
         self.placements, self.parked, self.released = [], [], []
-        self._park(self.last, reason)
+        self._park(self.last, refused)
 
-    def _park(self, each: InHand, error: str | None) -> None:
-        self.parked.append(ParkedChange(each.position, each.lane, each.change, error))
+    def _park(self, each: InHand, refused: Park | None) -> None:
+        attempts, at_ms = (each.attempts, each.at_ms) if isinstance(each, ParkedChange) else (0, None)
+        if refused is None:
+            self.parked.append(ParkedChange(each.position, each.lane, each.change, None))
+        else:
+            self.parked.append(
+                ParkedChange(each.position, each.lane, each.change, refused.failure, attempts + 1, at_ms)
+            )
         self.parked_lanes.add(each.lane)
 
 
@@ -87,6 +94,7 @@ class Pipeline:
         self._position: int | None = None
         self._parked_lanes: set[str] = set()
         self._to_redrive: deque[str] | None = None
+        self._redrive_asked = threading.Event()
         # How many of the next changes are steps of their own, to find the one whose step cannot be committed.
         self._alone = 0
         self.in_hand: InHand | None = None
@@ -99,6 +107,8 @@ class Pipeline:
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be something to do."""
         self._source.watch(event)
+        self._sink.watch_redrives(self._consumer, event)
+        self._sink.watch_redrives(self._consumer, self._redrive_asked)
 
     def run_once(self) -> float | None:
         """Take a step with parked changes and one with new ones; 0 as long as there are any, None else."""
@@ -107,9 +117,21 @@ class Pipeline:
             self._position = self._sink.position(self._consumer)
         if self._to_redrive is None:
             self._to_redrive = deque(sorted(self._parked_lanes))
+        if self._redrive_asked.is_set():
+            self._take_redrives(self._to_redrive)
         redriven = self._redrive(self._position, self._to_redrive)
         advanced = self._advance(self._position)
         return 0.0 if redriven or advanced else None
+
+    def _take_redrives(self, lanes: deque[str]) -> None:
+        """Add the lanes that an operator wants to be tried again to those that are about to be."""
+        self._redrive_asked.clear()
+        try:
+            asked = self._sink.take_redrives(self._consumer)
+        except Exception:
+            self._redrive_asked.set()
+            raise
+        lanes.extend(sorted(self._parked_lanes.intersection(asked).difference(lanes)))
 
     def _advance(self, position: int) -> bool:
         """Take a step with new changes; False where there are none."""
@@ -183,14 +205,15 @@ class Pipeline:
             if draft.changes > 1:
                 self._alone, self._position = draft.changes, before
                 return False
-            draft.refuse_only(f"its effects cannot be committed: {reason_of(error)}")
+            reason = f"its effects cannot be committed: {reason_of(error)}"
+            draft.refuse_only(Park(failure_of(error, reason=reason)))
             self._sink.commit(draft.step(self._consumer, before))
         self._alone = max(0, self._alone - draft.changes)
         self._position = draft.position
         self._parked_lanes |= draft.parked_lanes
         for each in draft.parked:
-            if each.error is not None:
-                self._telemetry.lane_parked(self._consumer, each.lane, each.error)
+            if each.failure is not None:
+                self._telemetry.lane_parked(self._consumer, each.lane, each.failure.reason)
         return True
 
     def _place(self, each: InHand) -> list[Placement] | Park:
@@ -198,7 +221,8 @@ class Pipeline:
         try:
             effects = self._router.plan(each.change, each.lane)
         except RouteFailed as failed:
-            return Park(f"RouteFailed: {failed}")
+            cause = failed.__cause__ or failed
+            return Park(failure_of(cause, raised_by=failed.route, reason=f"RouteFailed: {failed}"))
         finally:
             self.in_hand = None
         placements: list[Placement] = []
@@ -207,5 +231,6 @@ class Pipeline:
                 placements.extend(self._sink.place(effect))
             except BaseException as error:  # noqa: BLE001 - an effect that cannot be placed parks its change's lane
                 _, route, ordinal = effect.id.rsplit("/", 2)
-                return Park(f"RouteFailed: route {route}, effect {ordinal}: {reason_of(error)}")
+                reason = f"RouteFailed: route {route}, effect {ordinal}: {reason_of(error)}"
+                return Park(failure_of(error, raised_by=route, reason=reason))
         return placements

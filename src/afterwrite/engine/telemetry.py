@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from afterwrite.core.lag import Alarm, AlarmState
+
 _LOG = logging.getLogger("afterwrite")
 
 
@@ -23,13 +25,22 @@ class Telemetry:
         """A route has not returned yet; every lane of its table waits."""
         self._warn("route runs long", pipeline=pipeline, route=route, lane=lane, seconds=round(seconds))
 
-    def invocation_failed(self, function: str, message_id: str, attempt: int, reason: str) -> None:
+    def invocation_failed(self, function: str, message_id: str, attempt: int, kind: str, reason: str) -> None:
         """An attempt failed and is tried again."""
-        self._warn("invocation failed", function=function, message_id=message_id, attempt=attempt, reason=reason)
+        self._warn(
+            "invocation failed", function=function, message_id=message_id, attempt=attempt, kind=kind, reason=reason
+        )
 
-    def dead_lettered(self, function: str, message_id: str, attempt: int, reason: str) -> None:
-        """A message failed for good and went to the dead letter queue."""
-        self._warn("dead lettered", function=function, message_id=message_id, attempt=attempt, reason=reason)
+    def invocation_given_up(self, function: str, message_id: str, attempt: int, condition: str, reason: str) -> None:
+        """A message failed for good: it went to the dead letter queue, or is parked with its lane."""
+        self._warn(
+            "invocation given up",
+            function=function,
+            message_id=message_id,
+            attempt=attempt,
+            condition=condition,
+            reason=reason,
+        )
 
     def invocation_stuck(self, function: str, message_id: str, stuck: int) -> None:
         """An attempt runs past its timeout; `stuck` of the function's threads do."""
@@ -40,9 +51,23 @@ class Telemetry:
         fields = {"function": function, "lane": lane, "message_id": message_id}
         _LOG.error("lane waits for attempts that hang", extra={"fields": fields})
 
-    def function_stuck(self, function: str, stuck: int) -> None:
-        """Every thread that a function may leave hanging hangs: it receives nothing until one returns."""
-        _LOG.error("function waits for attempts that hang", extra={"fields": {"function": function, "stuck": stuck}})
+    def function_stuck(self, function: str, stuck: int, *, waits: bool) -> None:
+        """Many threads of a function hang: it runs one attempt at a time, or `waits` until one of them returns."""
+        event = "function waits for attempts that hang" if waits else "function is slowed by attempts that hang"
+        _LOG.error(event, extra={"fields": {"function": function, "stuck": stuck}})
+
+    def target_left_alone(self, function: str, kind: str, reason: str) -> None:
+        """Attempts of several lanes in a row found a function's target down: it is left alone, and probed."""
+        self._warn("target left alone", function=function, kind=kind, reason=reason)
+
+    def target_is_back(self, function: str) -> None:
+        """A function's target that was left alone is there again."""
+        _LOG.info("target is back", extra={"fields": {"function": function}})
+
+    def alarm(self, state: AlarmState, alarm: Alarm) -> None:
+        """A consumer is too far behind, or is so no longer."""
+        fields = {"alarm": alarm.name, "consumer": alarm.consumer, "why": alarm.why, "what_to_do": alarm.what_to_do}
+        _LOG.log(logging.ERROR if state == "raised" else logging.INFO, f"alarm {state}", extra={"fields": fields})
 
     def loop_failed(self, loop: str, failure: BaseException, retry_s: float) -> None:
         """A loop of the engine failed and is tried again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from itertools import islice
 
@@ -52,8 +53,16 @@ class EmbeddedSteps:
                 bytes_max -= change.size_bytes
                 if page and bytes_max < 0:
                     break
-                page.append(ParkedChange(each.position, each.lane, change, each.error))
+                page.append(ParkedChange(each.position, each.lane, change, each.failure, each.attempts, each.at_ms))
         return page
+
+    def take_redrives(self, consumer: str) -> Sequence[str]:
+        """The lanes that an operator wants to be tried again, each request handed out once."""
+        return self._environment.write(lambda transaction: ledger.take_redrives(transaction, consumer))
+
+    def watch_redrives(self, consumer: str, event: threading.Event) -> None:
+        """Set `event` whenever there may be lanes to take."""
+        self._environment.signals.watch([ledger.redrive_signal(consumer)], event)
 
     def commit(self, step: Step) -> None:
         """Make the step happen, in one transaction. Raises StorageError; anything else is the step's own fault."""
@@ -65,7 +74,16 @@ class EmbeddedSteps:
             put_all(transaction, step.placements)
             for each in step.parked:
                 record = to_streams_record(each.change, region=self._identity.region)
-                ledger.park(transaction, step.consumer, each.lane, each.position, record, each.error)
+                ledger.park(
+                    transaction,
+                    step.consumer,
+                    each.lane,
+                    each.position,
+                    record,
+                    each.failure,
+                    each.attempts,
+                    each.at_ms,
+                )
 
         self._environment.write(operation)
 

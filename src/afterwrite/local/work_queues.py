@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from afterwrite.app import Function
+from afterwrite.core.failures import failure
 from afterwrite.core.invocations import Message
 from afterwrite.core.outcomes import Done, Halt, Park, Retry
 from afterwrite.core.ports import Delivery, Settled
@@ -147,9 +148,9 @@ class FunctionQueue:
                     keep_ms=_COMPLETIONS_KEPT_MS,
                 )
         elif isinstance(outcome, Retry):
-            self._give_back(transaction, received, after_ms=outcome.after_ms)
+            self._give_back(transaction, received, after_ms=outcome.after_ms, counted=outcome.counted)
         elif isinstance(outcome, Park):
-            self._bury(transaction, received, outcome.reason)
+            self._give_up(transaction, received, outcome)
         elif isinstance(outcome, Halt):
             self._give_back(transaction, received, after_ms=0, counted=False)
 
@@ -160,7 +161,12 @@ class FunctionQueue:
         if queues.release(transaction, self._queue, received, at_ms=at_ms, counted=counted):
             ledger.abandon(transaction, self._function.name, received.message.id)
 
-    def _bury(self, transaction: WriteTransaction, received: Received, reason: str) -> None:
+    def _give_up(self, transaction: WriteTransaction, received: Received, park: Park) -> None:
+        """Park the message with its lane, or move it to the dead letter queue, as the function is declared."""
+        if self._function.exhausted == "park":
+            if queues.park(transaction, self._queue, received, park.failure, park.condition):
+                ledger.abandon(transaction, self._function.name, received.message.id)
+            return
         if not queues.remove(transaction, self._queue, received):
             return
         ledger.abandon(transaction, self._function.name, received.message.id)
@@ -171,7 +177,11 @@ class FunctionQueue:
                 **(message.attributes or {}),
                 "dead_letter_source": self._queue,
                 "dead_letter_function": self._function.name,
-                "dead_letter_reason": reason,
+                "dead_letter_reason": park.reason,
+                "dead_letter_kind": park.failure.kind,
+                "dead_letter_condition": park.condition,
+                "dead_letter_fingerprint": park.failure.fingerprint,
+                "dead_letter_traceback": park.failure.traceback,
                 "dead_letter_receive_count": received.receive_count,
                 "dead_letter_at_ms": transaction.now_ms,
             },
@@ -216,7 +226,8 @@ class FunctionQueue:
                 queues.release(transaction, self._queue, received, at_ms=at_ms, counted=False)
             return None
         if received.receive_count > self._function.policy.attempts_max:
-            self._bury(transaction, received, "every attempt ended without an outcome")
+            died = failure("bug", "every attempt ended without an outcome", raised_by=name)
+            self._give_up(transaction, received, Park(died, "no outcome"))
             return None
         lease_until_ms = now_ms + self._twin_wait_ms
         ledger.begin(transaction, name, message_id, lease_until_ms=lease_until_ms, attempts=received.receive_count)
@@ -227,6 +238,7 @@ class FunctionQueue:
             message_id=received.message.id,
             lane=received.message.lane,
             attempt=received.receive_count,
+            sent_at_ms=received.message.sent_at_ms,
             payload=self._payload(received),
             receipt=received,
         )

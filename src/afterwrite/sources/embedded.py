@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from afterwrite.core.lanes import lane_of
+from afterwrite.core.changes import Change
+from afterwrite.core.lanes import lanes_by
 from afterwrite.core.ports import ReadChange
 from afterwrite.errors import DeclarationError
 from afterwrite.store import change_log
@@ -14,14 +15,17 @@ from afterwrite.store.tables import Table
 
 
 class EmbeddedSource:
-    """The ChangeSource of one table of the store. Nothing unread is trimmed, so nothing is lost."""
+    """The ChangeSource of one table of the store. Nothing unread is trimmed, so nothing is lost.
 
-    def __init__(self, environment: Environment, table: Table) -> None:
+    `lane_of` says what stays in order, by default the partition key.
+    """
+
+    def __init__(self, environment: Environment, table: Table, lane_of: Callable[[Change], str] | None = None) -> None:
         if table.stream is None:
             raise DeclarationError(f"the table {table.name} has no stream: declare it in the app, or enable its stream")
         self._environment = environment
         self._stream = table.stream
-        self._partition_key = table.schema.partition_key
+        self._lane_of = lane_of or lanes_by("partition_key", table.schema.partition_key, None)
 
     def read(self, after: int, *, limit: int, bytes_max: int) -> Sequence[ReadChange]:
         """The changes after a position, at most `limit`, of `bytes_max` bytes in all; empty where there are none yet.
@@ -30,7 +34,7 @@ class EmbeddedSource:
         """
         with self._environment.read() as transaction:
             return [
-                ReadChange(position, lane_of(change, self._partition_key), change)
+                ReadChange(position, self._lane_of(change), change)
                 for position, change in change_log.read(transaction, self._stream, after, limit, bytes_max=bytes_max)
             ]
 

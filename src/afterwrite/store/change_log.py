@@ -13,6 +13,7 @@ import hashlib
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from afterwrite.core.changes import EVENT_NAMES, TTL_IDENTITY, Change
@@ -210,10 +211,24 @@ def first_after(transaction: ReadTransaction, stream: Stream, after: int) -> tup
     return U64.unpack_from(found[0], 4)[0], _HEADER.unpack_from(found[1])[0]
 
 
-def count_after(transaction: ReadTransaction, stream: Stream, after: int) -> int:
-    """How many changes come after a position. Costs a step a change."""
+def position_before(transaction: ReadTransaction, stream: Stream, at_us: int) -> int:
+    """A position after which every change made at `at_us` (µs) or later comes, and none that is much older."""
+    low, high = 0, last_position(transaction, stream)
+    while low < high:
+        middle = (low + high) // 2
+        found = first_after(transaction, stream, middle)
+        if found is None or found[1] >= at_us:
+            high = middle
+        else:
+            low = found[0]
+    return low
+
+
+def count_after(transaction: ReadTransaction, stream: Stream, after: int, *, limit: int | None = None) -> int:
+    """How many changes come after a position, counted up to `limit`. Costs a step a change."""
     low = U32.pack(stream.number) + U64.pack(after + 1)
-    return sum(1 for _ in transaction.scan("changes", low, span(stream.number)[1]))
+    keys = transaction.scan_wanted("changes", low, span(stream.number)[1], lambda _: False)
+    return sum(1 for _ in islice(keys, limit))
 
 
 @dataclass(frozen=True, slots=True)

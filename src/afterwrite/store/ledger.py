@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 import orjson
 
 from afterwrite.core import json_text
+from afterwrite.core.failures import Failure
 from afterwrite.core.lanes import DIGEST_BYTES, digest
 from afterwrite.errors import StorageError
 from afterwrite.store import timeline
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, number_of, span
+
+_REDRIVE: Final = b"redrive\0"
 
 
 def position(transaction: ReadTransaction, consumer: str) -> int:
@@ -116,13 +119,22 @@ def completions(transaction: ReadTransaction, consumer: str) -> Iterator[Complet
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A change that waits with its lane: the error is the first one's, later ones follow it."""
+    """A change that waits with its lane: the failure is the first one's, later ones follow it.
+
+    It was tried `attempts` times and waits since `at_ms`.
+    """
 
     lane: str
     position: int
     change: Mapping[str, Any]
-    error: str | None
+    failure: Failure | None
+    attempts: int
     at_ms: int
+
+    @property
+    def error(self) -> str | None:
+        """The failure in words."""
+        return None if self.failure is None else self.failure.reason
 
 
 def park(
@@ -131,17 +143,20 @@ def park(
     lane: str,
     position: int,
     change: Mapping[str, Any],
-    error: str | None,
+    failure: Failure | None,
+    attempts: int = 0,
+    at_ms: int | None = None,
 ) -> None:
-    """Keep a change, whole, that its lane cannot get past."""
+    """Keep a change, whole, that its lane cannot get past, parked now or since `at_ms`."""
     number = ensure_number(transaction, "parked", consumer)
     key = U32.pack(number) + digest(lane) + U64.pack(position)
     fields = {
         "lane": lane,
         "position": position,
         "change": change,
-        "error": error,
-        "at_ms": transaction.now_ms,
+        "failure": None if failure is None else asdict(failure),
+        "attempts": attempts,
+        "at_ms": transaction.now_ms if at_ms is None else at_ms,
     }
     transaction.put("parked", key, json_text.dumps(fields))
 
@@ -156,19 +171,44 @@ def parked(transaction: ReadTransaction, consumer: str, lane: str | None = None,
         lane_start = low + digest(lane)
         low, high = lane_start + U64.pack(after + 1), lane_start + b"\xff" * 9
     for _, value in transaction.scan("parked", low, high):
-        yield Parked(**orjson.loads(value))
+        yield decode_parked(value)
 
 
-def parked_lanes(transaction: ReadTransaction, consumer: str) -> Iterator[str]:
-    """The lanes with parked changes. Costs a step a lane."""
+def decode_parked(value: bytes) -> Parked:
+    """The parked change in its stored form."""
+    fields = orjson.loads(value)
+    failure = fields.pop("failure")
+    return Parked(**fields, failure=None if failure is None else Failure(**failure))
+
+
+def parked_heads(transaction: ReadTransaction, consumer: str, *, after: bytes = b"") -> Iterator[Parked]:
+    """The first parked change of each lane, by the lanes' digests, after a digest. Costs a step a lane."""
     number = number_of(transaction, "parked", consumer)
     if number is None:
         return
     low, high = span(number)
+    if after:
+        low += after + b"\xff" * 9
     while (found := transaction.first("parked", low, high)) is not None:
         key, value = found
-        yield Parked(**orjson.loads(value)).lane
+        yield decode_parked(value)
         low = key[: U32.size + DIGEST_BYTES] + b"\xff" * 9
+
+
+def parked_lanes(transaction: ReadTransaction, consumer: str) -> Iterator[str]:
+    """The lanes with parked changes. Costs a step a lane."""
+    return (each.lane for each in parked_heads(transaction, consumer))
+
+
+def parked_count(transaction: ReadTransaction, consumer: str, lane: str | None = None) -> int:
+    """How many changes are parked, of one lane or of all. Costs a step a change."""
+    number = number_of(transaction, "parked", consumer)
+    if number is None:
+        return 0
+    low, high = span(number)
+    if lane is not None:
+        low, high = low + digest(lane), low + digest(lane) + b"\xff" * 9
+    return sum(1 for _ in transaction.scan_wanted("parked", low, high, lambda _: False))
 
 
 def unpark(transaction: WriteTransaction, consumer: str, lane: str, position: int) -> None:
@@ -176,3 +216,39 @@ def unpark(transaction: WriteTransaction, consumer: str, lane: str, position: in
     number = ensure_number(transaction, "parked", consumer)
     if not transaction.delete("parked", U32.pack(number) + digest(lane) + U64.pack(position)):
         raise StorageError(f"expected a parked change of the lane {lane} at position {position}, found none")
+
+
+def drop_parked(
+    transaction: WriteTransaction, consumer: str, lane: str, position: int, *, whole_lane: bool = False
+) -> int:
+    """Forget a parked change for good, or all of its lane; how many there were."""
+    number = ensure_number(transaction, "parked", consumer)
+    low = U32.pack(number) + digest(lane)
+    if not whole_lane:
+        return int(transaction.delete("parked", low + U64.pack(position)))
+    keys = [key for key, _ in transaction.scan_wanted("parked", low, low + b"\xff" * 9, lambda _: False)]
+    return sum(transaction.delete("parked", key) for key in keys)
+
+
+def redrive_signal(consumer: str) -> str:
+    """What is notified after a commit that asked for lanes of the consumer to be redriven."""
+    return f"redrive:{consumer}"
+
+
+def ask_to_redrive(transaction: WriteTransaction, consumer: str, lane: str) -> None:
+    """Have the consumer try a parked lane again, at once or when it runs next."""
+    number = ensure_number(transaction, "parked", consumer)
+    transaction.put("ledger", _REDRIVE + U32.pack(number) + digest(lane), lane.encode())
+    transaction.touch(redrive_signal(consumer))
+
+
+def take_redrives(transaction: WriteTransaction, consumer: str) -> Sequence[str]:
+    """The lanes that are asked to be redriven; the requests are gone with it."""
+    number = number_of(transaction, "parked", consumer)
+    if number is None:
+        return []
+    low, high = (_REDRIVE + bound for bound in span(number))
+    asked = list(transaction.scan("ledger", low, high))
+    for key, _ in asked:
+        transaction.delete("ledger", key)
+    return [lane.decode() for _, lane in asked]

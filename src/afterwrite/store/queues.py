@@ -8,26 +8,37 @@ receipt: settling with a receipt that has been overtaken (the visibility ended, 
 
 What was held when its process died is *interrupted*: it may be what ended the process. It stays so until it is
 received by `receive_interrupted`, one at a time; `receive` passes it over.
+
+A lane whose head cannot be done or read is *parked*: its entry stands behind all times, the messages stay where they
+are, and `parked` says why, until the lane is released or its head is dropped.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import orjson
 
 from afterwrite.core import json_text
+from afterwrite.core.failures import Failure, failure_of
 from afterwrite.core.lanes import DIGEST_BYTES, digest
+from afterwrite.core.outcomes import Condition
+from afterwrite.errors import CorruptData
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, names, number_of, span
 
 _READY: Final = struct.Struct(f">{DIGEST_BYTES}sIB")
-_WAITS: Final = 0
+WAITS: Final = 0
 _HELD: Final = 1
 _INTERRUPTED: Final = 2
+_PARKED: Final = 3
+# Behind every time at which a message may be received.
+PARKED_AT: Final = U64.pack((1 << 64) - 1)
+PARKED_HEADS: Final = b"queue\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +100,29 @@ def send(transaction: WriteTransaction, queue: str, lane: str, encoded: bytes, *
     transaction.put("messages", first_of_lane + U64.pack(arrival), U64.pack(not_before_ms) + encoded)
     transaction.advance(f"depth:{number}")
     if is_head:
-        _make_ready(transaction, queue, number, lane_digest, arrival, not_before_ms)
+        make_ready(transaction, queue, number, lane_digest, arrival, not_before_ms)
 
 
 def _head(transaction: ReadTransaction, lane_prefix: bytes) -> tuple[bytes, bytes] | None:
-    return transaction.first("messages", lane_prefix, lane_prefix + b"\xff" * 9)
+    high = lane_prefix + b"\xff" * 9
+    try:
+        return transaction.first("messages", lane_prefix, high)
+    except CorruptData:  # its key tells where it is; who receives it parks it
+        key, _ = next(scan_keys(transaction, lane_prefix, high))
+        return key, U64.pack(0)
 
 
-def _make_ready(
+def scan_keys(transaction: ReadTransaction, low: bytes, high: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """The entries of messages in a range, by their keys alone: one that is damaged is there, too."""
+    return transaction.scan_wanted("messages", low, high, lambda _: False)
+
+
+def make_ready(
     transaction: WriteTransaction, queue: str, number: int, lane_digest: bytes, arrival: int, at_ms: int
 ) -> None:
+    """Let a lane's first message be received from `at_ms` on; it has no entry in `ready` yet."""
     key = U32.pack(number) + U64.pack(at_ms) + U64.pack(arrival)
-    transaction.put("ready", key, _READY.pack(lane_digest, 0, _WAITS))
+    transaction.put("ready", key, _READY.pack(lane_digest, 0, WAITS))
     transaction.touch(signal(queue))
 
 
@@ -143,12 +165,20 @@ def receive_interrupted(
 def _receive(transaction: WriteTransaction, low: bytes, key: bytes, value: bytes, until_ms: int) -> Received | None:
     lane_digest, count, _ = _READY.unpack(value)
     arrival_key = key[12:]
-    stored = transaction.get("messages", low + lane_digest + arrival_key)
+    place = low + lane_digest + arrival_key
+    try:
+        stored = transaction.get("messages", place)
+        message = None if stored is None else decode(stored, count + 1)
+    except (ValueError, TypeError, CorruptData) as error:
+        # Whatever cannot be read must not keep the other lanes' messages from being read.
+        transaction.delete("ready", key)
+        failed = failure_of(error, reason=f"the stored message cannot be read: {type(error).__name__}: {error}")
+        _park(transaction, place, failed, "unreadable", lane=None, message_id=None, attempts=count)
+        return None
     transaction.delete("ready", key)
-    if stored is None:
+    if message is None:
         return None
     transaction.put("ready", low + U64.pack(until_ms) + arrival_key, _READY.pack(lane_digest, count + 1, _HELD))
-    message = decode(stored, count + 1)
     return Received(message, lane_digest, U64.unpack(arrival_key)[0], until_ms, count + 1)
 
 
@@ -157,14 +187,26 @@ def remove(transaction: WriteTransaction, queue: str, received: Received) -> boo
     number = number_of(transaction, "queue", queue)
     if number is None or not _take_receipt(transaction, number, received):
         return False
-    prefix = U32.pack(number) + received.lane_digest
-    transaction.delete("messages", prefix + U64.pack(received.arrival))
+    delete_head(transaction, queue, number, received.lane_digest, received.arrival)
+    return True
+
+
+def delete_head(
+    transaction: WriteTransaction, queue: str, number: int, lane_digest: bytes, arrival: int
+) -> tuple[int, int] | None:
+    """Delete a lane's first message, which has no entry in `ready`, and let its lane go on.
+
+    The arrival of the next one and the time before which it is not to be received, None where there is none.
+    """
+    prefix = U32.pack(number) + lane_digest
+    transaction.delete("messages", prefix + U64.pack(arrival))
     transaction.advance(f"depth:{number}", -1)
     head = _head(transaction, prefix)
-    if head is not None:
-        arrival = U64.unpack_from(head[0], len(prefix))[0]
-        _make_ready(transaction, queue, number, received.lane_digest, arrival, U64.unpack_from(head[1])[0])
-    return True
+    if head is None:
+        return None
+    place = U64.unpack_from(head[0], len(prefix))[0], U64.unpack_from(head[1])[0]
+    make_ready(transaction, queue, number, lane_digest, *place)
+    return place
 
 
 def release(transaction: WriteTransaction, queue: str, received: Received, *, at_ms: int, counted: bool = True) -> bool:
@@ -176,9 +218,44 @@ def release(transaction: WriteTransaction, queue: str, received: Received, *, at
     if number is None or not _take_receipt(transaction, number, received):
         return False
     key = U32.pack(number) + U64.pack(at_ms) + U64.pack(received.arrival)
-    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count - (not counted), _WAITS))
+    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count - (not counted), WAITS))
     transaction.touch(signal(queue))
     return True
+
+
+def park(transaction: WriteTransaction, queue: str, received: Received, failed: Failure, condition: Condition) -> bool:
+    """Park a received message with its lane; False where the receipt was overtaken."""
+    number = number_of(transaction, "queue", queue)
+    if number is None or not _take_receipt(transaction, number, received):
+        return False
+    place = U32.pack(number) + received.lane_digest + U64.pack(received.arrival)
+    message = received.message
+    attempts = received.receive_count
+    _park(transaction, place, failed, condition, lane=message.lane, message_id=message.id, attempts=attempts)
+    return True
+
+
+def _park(
+    transaction: WriteTransaction,
+    place: bytes,
+    failed: Failure,
+    condition: Condition,
+    *,
+    lane: str | None,
+    message_id: str | None,
+    attempts: int,
+) -> None:
+    number_key, lane_digest, arrival_key = place[:4], place[4 : 4 + DIGEST_BYTES], place[4 + DIGEST_BYTES :]
+    transaction.put("ready", number_key + PARKED_AT + arrival_key, _READY.pack(lane_digest, attempts, _PARKED))
+    fields = {
+        "lane": lane,
+        "message_id": message_id,
+        "failure": asdict(failed),
+        "condition": condition,
+        "attempts": attempts,
+        "at_ms": transaction.now_ms,
+    }
+    transaction.put("parked", PARKED_HEADS + place, json_text.dumps(fields))
 
 
 def _take_receipt(transaction: WriteTransaction, number: int, received: Received) -> bool:
@@ -202,13 +279,14 @@ def take_over(transaction: WriteTransaction, queue: str, *, wait_ms_max: int) ->
     for key, value in list(transaction.scan("ready", *span(number))):
         lane_digest, count, state = _READY.unpack(value)
         at_ms = U64.unpack_from(key, 4)[0]
-        if state == _WAITS and at_ms <= latest_ms:
+        if state == _PARKED or (state == WAITS and at_ms <= latest_ms):
             continue
         place, arrival_key = key[:4], key[12:]
-        if state != _WAITS:
-            stored = transaction.get("messages", place + lane_digest + arrival_key)
-            if stored is not None:
-                ids.append(decode(stored).id)
+        if state != WAITS:
+            with suppress(ValueError, TypeError, CorruptData):  # what cannot be read is parked when it is received
+                stored = transaction.get("messages", place + lane_digest + arrival_key)
+                if stored is not None:
+                    ids.append(decode(stored).id)
             state, at_ms = _INTERRUPTED, now_ms
         transaction.delete("ready", key)
         ready = place + U64.pack(min(at_ms, latest_ms)) + arrival_key
@@ -220,7 +298,7 @@ def next_ready_ms(transaction: ReadTransaction, queue: str) -> int | None:
     """When the next message of the queue may be received, None where nothing waits."""
     number = number_of(transaction, "queue", queue)
     found = None if number is None else transaction.first("ready", *span(number))
-    return None if found is None else U64.unpack_from(found[0], 4)[0]
+    return None if found is None or found[1][-1] == _PARKED else U64.unpack_from(found[0], 4)[0]
 
 
 def depth(transaction: ReadTransaction, queue: str) -> int:
@@ -240,15 +318,28 @@ def in_flight(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
 
 
 def messages(transaction: ReadTransaction, queue: str, lane: str | None = None) -> Iterator[Message]:
-    """Every message of the queue, or of one lane of it; lane by lane, each lane in order."""
+    """Every message of the queue that can be read, or of one lane of it; lane by lane, each lane in order."""
+    return (message for _, message in placed_messages(transaction, queue, lane))
+
+
+def placed_messages(
+    transaction: ReadTransaction, queue: str, lane: str | None = None, *, after: bytes = b""
+) -> Iterator[tuple[bytes, Message]]:
+    """The same, each with its place in the queue, those after a place."""
     number = number_of(transaction, "queue", queue)
     if number is None:
         return
     low, high = span(number)
     if lane is not None:
         low, high = low + digest(lane), low + digest(lane) + b"\xff" * 9
-    for _, stored in transaction.scan("messages", low, high):
-        yield decode(stored)
+    if after:
+        low = max(low, U32.pack(number) + after + b"\0")
+    for key, stored in transaction.scan("messages", low, high):
+        try:
+            message = decode(stored)
+        except (ValueError, TypeError):
+            continue
+        yield key[4:], message
 
 
 def queue_names(transaction: ReadTransaction) -> list[str]:

@@ -1,0 +1,349 @@
+"""`afterwrite parked`: what was given up and waits for an operator, listed, shown, redriven and dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
+
+from cyclopts import App as CommandLine
+from cyclopts import Parameter
+
+from afterwrite import config
+from afterwrite.cli.engine_client import EngineClient
+from afterwrite.cli.parameters import Data, Flag, data_directory, moment_ms
+from afterwrite.cli.rendering import count_text, print_json, print_line, printable, time_text
+from afterwrite.config import Settings
+from afterwrite.core import json_text
+from afterwrite.core.parked import ParkedEntry, Portion, Selection
+from afterwrite.errors import CommandError
+from afterwrite.inspection import open_data
+from afterwrite.local.parked import EmbeddedParked
+from afterwrite.server.administration import LIMIT_MAX, selection_body
+from afterwrite.store.data_directory import DataDirectory, DirectoryLock
+from afterwrite.store.environment import Environment
+
+command_line = CommandLine(name="parked", help="See to what failed for good: list, show, redrive or drop it.")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Which:
+    """Which failures are meant."""
+
+    in_: Annotated[str | None, Parameter(name="--in", help="Only what this table or queue holds.")] = None
+    by: Annotated[str | None, Parameter(help="Only what this route or function failed on.")] = None
+    error: Annotated[str | None, Parameter(help="Only failures with this fingerprint.")] = None
+    since: Annotated[str | None, Parameter(help="Only what failed at this time (ISO 8601, UTC) or later.")] = None
+    until: Annotated[str | None, Parameter(help="Only what failed before this time.")] = None
+
+
+_All: TypeAlias = Annotated[Flag, Parameter(name="--all", help="Everything that waits.")]
+_Credentials: TypeAlias = Annotated[
+    Path | None,
+    Parameter(
+        help="The file of access keys that the engine was started with, if it was: its first key signs the requests. "
+        "Default: AFTERWRITE_CREDENTIALS"
+    ),
+]
+_REASON_WIDTH: Final = 150
+
+
+@command_line.command(name="list")
+def list_(
+    lane: str | None = None,
+    /,
+    *,
+    which: Which | None = None,
+    data: Data = None,
+    json: Flag = False,
+) -> None:
+    """List what failed for good and waits for you.
+
+    A change that a route failed on is parked with its lane: the lane's later changes wait behind it. A message that a
+    function gave up is a dead letter, and its lane goes on; or, where the function is declared so or the message
+    cannot be read, it is parked with its lane. Works beside a running engine and on a stopped one's directory.
+
+    Parameters
+    ----------
+    lane
+        Only this lane, such as `orders/A17`.
+    json
+        Print one JSON object each, without payload and traceback.
+    """
+    selection = _selection(lane, which)
+    nothing = True
+    with open_data(data_directory(data)) as reader:
+        for entry in reader.parked_entries(selection):
+            nothing = False
+            if json:
+                fields = _fields(entry)
+                del fields["payload"], fields["traceback"]
+                print_json(fields)
+            else:
+                _show_line(entry)
+    if nothing and not json:
+        print_line("nothing is parked")
+
+
+@command_line.command
+def show(
+    lane: str | None = None,
+    /,
+    *,
+    which: Which | None = None,
+    data: Data = None,
+    json: Flag = False,
+) -> None:
+    """Show what failed for good, with error, traceback and payload.
+
+    The payload is a change as a stream's record, or a message as it was sent; of a message that cannot be read, its
+    bytes.
+
+    Parameters
+    ----------
+    lane
+        Only this lane, such as `orders/A17`.
+    json
+        Print one JSON object each.
+    """
+    selection = _selection(lane, which)
+    nothing = True
+    with open_data(data_directory(data)) as reader:
+        for entry in reader.parked_entries(selection):
+            nothing = False
+            if json:
+                print_json({**_fields(entry), "newer_delivered": reader.newer_delivered(entry)})
+            else:
+                _show(entry, reader.newer_delivered(entry))
+    if nothing and not json:
+        print_line("nothing is parked")
+
+
+@command_line.command
+def redrive(
+    lane: str | None = None,
+    /,
+    *,
+    which: Which | None = None,
+    all_: _All = False,
+    dry_run: Flag = False,
+    data: Data = None,
+    credentials: _Credentials = None,
+    json: Flag = False,
+) -> None:
+    """Let what failed run again, in order.
+
+    A parked lane runs from its failed change or message on; what fails again is parked again. A dead letter goes to
+    the end of its queue, with all its attempts; you are warned where newer changes of its lane have been delivered
+    since. Asks the running engine; on a stopped one's directory, lanes that routes failed on run at the next start.
+
+    Parameters
+    ----------
+    lane
+        Only this lane, such as `orders/A17`.
+    dry_run
+        Only say what would run again.
+    json
+        Print one JSON object.
+    """
+    selection = _chosen(lane, which, everything=all_)
+    settings = config.load(data=data, credentials=credentials)
+    warnings = _preview(settings.data, selection, dry_run=dry_run, json=json, verb="would run again")
+    if dry_run:
+        return
+    count = _in_portions(settings, "RedriveParked", selection, lambda parked: parked.redrive, {})
+    if json:
+        print_json({"redriven": count, "behind_newer": warnings})
+    else:
+        print_line(f"redriven: {count_text(count, 'failure')}; what fails again is parked again")
+
+
+@command_line.command
+def drop(
+    lane: str | None = None,
+    /,
+    *,
+    which: Which | None = None,
+    all_: _All = False,
+    whole_lane: Flag = False,
+    dry_run: Flag = False,
+    data: Data = None,
+    credentials: _Credentials = None,
+    json: Flag = False,
+) -> None:
+    """Delete what failed, for good.
+
+    What waits behind it in its lane runs then, in order. Asks the running engine, or works on a stopped one's
+    directory.
+
+    Parameters
+    ----------
+    lane
+        Only this lane, such as `orders/A17`.
+    whole_lane
+        Delete what waits behind it in its lane, too.
+    dry_run
+        Only say what would be deleted.
+    json
+        Print one JSON object.
+    """
+    selection = _chosen(lane, which, everything=all_)
+    settings = config.load(data=data, credentials=credentials)
+    if dry_run:
+        _preview(settings.data, selection, dry_run=True, json=json, verb="would be deleted")
+        return
+    options = {"whole_lane": whole_lane}
+    count = _in_portions(settings, "DropParked", selection, lambda parked: parked.drop, options)
+    if json:
+        print_json({"dropped": count})
+    else:
+        print_line(f"dropped: {count_text(count, 'failure')}")
+
+
+def _selection(lane: str | None, which: Which | None) -> Selection:
+    given = which or Which()
+    return Selection(
+        lane=lane,
+        held_in=given.in_,
+        raised_by=given.by,
+        fingerprint=given.error,
+        since_ms=None if given.since is None else moment_ms("--since", given.since),
+        until_ms=None if given.until is None else moment_ms("--until", given.until),
+    )
+
+
+def _chosen(lane: str | None, which: Which | None, *, everything: bool) -> Selection:
+    """What is meant; everything only where that is said."""
+    selection = _selection(lane, which)
+    if selection.is_everything != everything:
+        raise CommandError(
+            "expected what is meant: a lane, --in, --by, --error, --since or --until, or else --all, "
+            + ("got none of them" if selection.is_everything else "got both")
+        )
+    return selection
+
+
+def _preview(directory: Path, selection: Selection, *, dry_run: bool, json: bool, verb: str) -> int:
+    """Say what is meant, if it is only to be said, and warn of what would come after newer; how many those are."""
+    entries = behind_newer = 0
+    with open_data(directory) as reader:
+        for entry in reader.parked_entries(selection):
+            entries += 1
+            newer = reader.newer_delivered(entry)
+            behind_newer += newer > 0
+            if not json:
+                if dry_run:
+                    _show_line(entry)
+                if newer:
+                    print_line(("warning: ", "bold yellow"), _newer_text(entry, newer))
+    if dry_run and json:
+        print_json({"entries": entries, "behind_newer": behind_newer})
+    elif dry_run:
+        print_line(f"{count_text(entries, 'failure')} {verb}")
+    return behind_newer
+
+
+def _newer_text(entry: ParkedEntry, newer: int) -> str:
+    what = "item" if entry.kind == "change" else "lane"
+    return (
+        f"{printable(entry.lane)}: {count_text(newer, 'newer change')} of the {what} {'has' if newer == 1 else 'have'} "
+        "been delivered since, so this one would come after"
+    )
+
+
+def _in_portions(
+    settings: Settings,
+    operation: str,
+    selection: Selection,
+    method: Callable[[EmbeddedParked], Callable[..., Portion]],
+    options: Mapping[str, Any],
+) -> int:
+    """Ask the running engine, or work on the stopped one's store, until everything that is meant is done."""
+    with ExitStack() as closing:
+        directory = DataDirectory(settings.data)
+        if directory.holder() is not None:
+            client = EngineClient(settings, target="Afterwrite", service="dynamodb")
+            body = {"Selection": selection_body(selection), "Limit": LIMIT_MAX}
+            if options.get("whole_lane"):
+                body["WholeLane"] = True
+
+            def portion(after: str) -> Portion:
+                answer = client.call(operation, {**body, "After": after})
+                return Portion(answer["Count"], answer["Next"])
+        else:
+            with open_data(settings.data):
+                pass  # refuses what is no data directory, before anything is made there
+            lock = DirectoryLock(directory)
+            closing.callback(lock.release)
+            environment = Environment(directory.store)
+            closing.callback(environment.close)
+            act = method(EmbeddedParked(environment))
+
+            def portion(after: str) -> Portion:
+                return act(selection, after=after, limit=LIMIT_MAX, **options)
+
+        done = portion("")
+        count = done.entries
+        while done.next is not None:
+            done = portion(done.next)
+            count += done.entries
+        return count
+
+
+def _fields(entry: ParkedEntry) -> dict[str, Any]:
+    failure = entry.failure
+    return {
+        "kind": entry.kind,
+        "in": entry.held_in,
+        "lane": entry.lane,
+        "id": entry.id,
+        "by": None if failure is None else failure.raised_by,
+        "error": None if failure is None else failure.fingerprint,
+        "reason": None if failure is None else failure.reason,
+        "error_kind": None if failure is None else failure.kind,
+        "condition": entry.condition,
+        "what_to_do": None if failure is None else failure.directive.remedy,
+        "attempts": entry.attempts,
+        "created_at": None if entry.created_at_ms is None else time_text(entry.created_at_ms),
+        "parked_at": time_text(entry.parked_at_ms),
+        "behind": entry.behind,
+        "traceback": None if failure is None else failure.traceback,
+        "payload": entry.payload,
+    }
+
+
+def _show_line(entry: ParkedEntry) -> None:
+    failure = entry.failure
+    error, by = ("-", "-") if failure is None else (failure.fingerprint, failure.raised_by or "-")
+    behind = f", {entry.behind} behind it" if entry.behind else ""
+    print_line(
+        (printable(entry.lane), "bold"),
+        f"  {entry.kind} in {entry.held_in}, {by}, error {error}, {count_text(entry.attempts, 'attempt')}, "
+        f"since {time_text(entry.parked_at_ms)}{behind}",
+    )
+    if failure is not None:
+        reason = printable(failure.reason)
+        print_line("  ", (reason if len(reason) <= _REASON_WIDTH else f"{reason[:_REASON_WIDTH]}…", "red"))
+
+
+def _show(entry: ParkedEntry, newer: int) -> None:
+    fields = _fields(entry)
+    print_line((printable(entry.lane), "bold"))
+    print_line(f"  kind      {entry.kind} in {entry.held_in}")
+    if entry.id is not None:
+        print_line(f"  id        {printable(entry.id)}")
+    print_line(f"  parked    {fields['parked_at']}, made {fields['created_at'] or 'at an unknown time'}")
+    print_line(f"  attempts  {entry.attempts}, then {entry.condition}")
+    print_line(f"  behind    {entry.behind}")
+    if newer:
+        print_line("  newer     ", (_newer_text(entry, newer), "yellow"))
+    if entry.failure is not None:
+        print_line(f"  by        {entry.failure.raised_by or '-'}, error {fields['error']}, {fields['error_kind']}")
+        print_line("  reason    ", (printable(entry.failure.reason), "red"))
+        print_line(f"  to do     {entry.failure.directive.remedy}")
+        for line in entry.failure.traceback.splitlines():
+            print_line(f"  trace     {printable(line)}")
+    print_line(f"  payload   {printable(json_text.dumps(entry.payload).decode())}")

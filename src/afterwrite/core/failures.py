@@ -1,0 +1,268 @@
+"""Failures: what went wrong, classified once: kind, then what is done about it, then what an operator does.
+
+Code may say itself which kind it is, by raising Throttled, Unavailable or Rejected; the errors of AWS's SDK, of HTTP
+clients and of the standard library are known by their codes, statuses and names, without importing any of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from afterwrite.errors import Rejected, ServiceError, Throttled, Unavailable
+
+Kind: TypeAlias = Literal["throttled", "unavailable", "rejected", "bug"]
+
+_REASON_CHARACTERS_MAX: Final = 2_000
+_FRAMES_MAX: Final = 30
+_CAUSES_MAX: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """What is done about failures of a kind, and what an operator does.
+
+    One that is not `retried` is given up at once. One that does not `use_attempts` is retried until the message's age
+    runs out (S7). `of_target`: it speaks of the target rather than of this message, so the target is spared.
+    """
+
+    retried: bool
+    uses_attempts: bool
+    of_target: bool
+    remedy: str
+
+
+DIRECTIVES: Final[Mapping[Kind, Directive]] = {
+    "throttled": Directive(
+        retried=True,
+        uses_attempts=False,
+        of_target=True,
+        remedy="the target takes no more at this rate: raise its limit, or lower the function's concurrency",
+    ),
+    "unavailable": Directive(
+        retried=True,
+        uses_attempts=True,
+        of_target=True,
+        remedy="the target did not answer: see that it runs and can be reached, then redrive",
+    ),
+    "rejected": Directive(
+        retried=False,
+        uses_attempts=True,
+        of_target=False,
+        remedy="the target refuses it and would again: mend the permission, the resource or the data, then redrive",
+    ),
+    "bug": Directive(
+        retried=True,
+        uses_attempts=True,
+        of_target=False,
+        remedy="the code fails on it: mend the code, start the engine with it, then redrive",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed attempt, in words that can be stored.
+
+    `fingerprint` is the same for failures of the same exception at the same place, whatever they say. `raised_by`
+    names the route or function. `after_ms` is how long the target asks to be left alone, 0 where it does not.
+    """
+
+    kind: Kind
+    reason: str
+    fingerprint: str
+    traceback: str = ""
+    raised_by: str = ""
+    after_ms: int = 0
+
+    @property
+    def directive(self) -> Directive:
+        """What is done about it."""
+        return DIRECTIVES[self.kind]
+
+
+def failure(kind: Kind, reason: str, *, raised_by: str = "") -> Failure:
+    """A failure that no exception tells of, such as a timeout; its words are its place."""
+    return Failure(kind, reason, _digest(kind, reason), raised_by=raised_by)
+
+
+def failure_of(error: BaseException, *, raised_by: str = "", reason: str | None = None) -> Failure:
+    """What `error`, raised by user code, means; `reason` where it is to be said in other words."""
+    after_s = error.retry_after_s if isinstance(error, Throttled | Unavailable) else None
+    return Failure(
+        kind=kind_of(error),
+        reason=reason_of(error) if reason is None else reason,
+        fingerprint=_digest(raised_by, type(error).__name__, _function_of(error)),
+        traceback=traceback_of(error),
+        raised_by=raised_by,
+        after_ms=0 if after_s is None else max(0, int(after_s * 1000)),
+    )
+
+
+_THROTTLED_CODES: Final = frozenset(
+    (
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "KMSThrottlingException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    )
+)
+_UNAVAILABLE_CODES: Final = frozenset(
+    (
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "ModelNotReadyException",
+        "ModelTimeoutException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+    )
+)
+_REJECTED_CODES: Final = frozenset(
+    (
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",
+        "AuthorizationErrorException",
+        "InvalidParameter",
+        "InvalidParameterException",
+        "InvalidParameterValue",
+        "InvalidParameterValueException",
+        "InvalidRequestException",
+        "InvalidSignatureException",
+        "NoSuchBucket",
+        "NotFound",
+        "NotFoundException",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "ResourceNotFoundException",
+        "SerializationException",
+        "UnrecognizedClientException",
+        "ValidationError",
+        "ValidationException",
+    )
+)
+_BY_CODE: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
+    ("throttled", _THROTTLED_CODES),
+    ("unavailable", _UNAVAILABLE_CODES),
+    ("rejected", _REJECTED_CODES),
+)
+_UNAVAILABLE_NAMES: Final = frozenset(
+    ("ConnectionError", "HTTPClientError", "NetworkError", "Timeout", "TimeoutError", "TimeoutException")
+)
+_THROTTLED_STATUSES: Final = frozenset((429,))
+_REJECTED_STATUSES: Final = frozenset((400, 401, 403, 404, 405, 406, 410, 413, 414, 415, 422))
+
+
+def kind_of(error: BaseException) -> Kind:
+    """Which kind of failure an exception of user code is. What nothing is known of is a bug."""
+    if isinstance(error, Throttled):
+        return "throttled"
+    if isinstance(error, Unavailable):
+        return "unavailable"
+    if isinstance(error, Rejected):
+        return "rejected"
+    code, status = _answered(error)
+    if code is not None:
+        for kind, codes in _BY_CODE:
+            if code in codes:
+                return kind
+    if code is None and status is not None and (status in _THROTTLED_STATUSES or status in _REJECTED_STATUSES):
+        return "throttled" if status in _THROTTLED_STATUSES else "rejected"
+    if status is not None and 500 <= status <= 599:
+        return "unavailable"
+    names = {each.__name__ for each in type(error).__mro__}
+    return "bug" if names.isdisjoint(_UNAVAILABLE_NAMES) else "unavailable"
+
+
+def _answered(error: BaseException) -> tuple[str | None, int | None]:
+    """The code and the HTTP status that a service has answered with, each None where the exception tells none."""
+    if isinstance(error, ServiceError):
+        return error.code, error.status
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, Mapping):  # the SDK's ClientError
+        said, metadata = response.get("Error"), response.get("ResponseMetadata")
+        code = said.get("Code") if isinstance(said, Mapping) else None
+        status = metadata.get("HTTPStatusCode") if isinstance(metadata, Mapping) else None
+    else:
+        code, status = None, getattr(response, "status_code", None)
+        if status is None and type(error).__name__ == "HTTPError":  # the standard library's
+            status = getattr(error, "code", None)
+    return (code if isinstance(code, str) else None), (status if isinstance(status, int) else None)
+
+
+def reason_of(error: BaseException) -> str:
+    """What the user's code raised, in words that can be stored: bounded, and valid Unicode, whatever they were."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - code that fails may fail at saying why, too
+        text = "(without words: its __str__ fails)"
+    reason = f"{name}: {text}" if text else name
+    if (frame := _last_frame(error)) is not None:
+        reason += f" (at {frame[0].rpartition('/')[2]}:{frame[1]})"
+    if len(reason) > _REASON_CHARACTERS_MAX:
+        reason = f"{reason[:_REASON_CHARACTERS_MAX]}… ({len(reason)} characters)"
+    return reason.encode("utf-8", "backslashreplace").decode()
+
+
+def traceback_of(error: BaseException) -> str:
+    """Where `error` came from, a line a frame, without source lines or values; of its causes, too; bounded."""
+    lines: list[str] = []
+    current: BaseException | None = error
+    for _ in range(_CAUSES_MAX):
+        if current is None:
+            break
+        frames = _frames(current)
+        if len(frames) > _FRAMES_MAX:
+            left_out = f"  ({len(frames) - _FRAMES_MAX} frames)"
+            shown = [*map(_line, frames[:5]), left_out, *map(_line, frames[5 - _FRAMES_MAX :])]
+        else:
+            shown = list(map(_line, frames))
+        lines = [*shown, type(current).__name__, *(["which led to:"] if lines else []), *lines]
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
+
+
+def _line(frame: tuple[str, int, str]) -> str:
+    return f"  {frame[0]}:{frame[1]} in {frame[2]}"
+
+
+def _frames(error: BaseException) -> list[tuple[str, int, str]]:
+    """File, line and function of every frame that `error` has passed, the one that raised it last."""
+    found: list[tuple[str, int, str]] = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        found.append((code.co_filename, traceback.tb_lineno, code.co_qualname))
+        traceback = traceback.tb_next
+    return found
+
+
+def _last_frame(error: BaseException) -> tuple[str, int, str] | None:
+    frames = _frames(error)
+    return frames[-1] if frames else None
+
+
+def _function_of(error: BaseException) -> str:
+    """The file and the function that raised, without the line, which moves when the code above it is edited."""
+    frame = _last_frame(error)
+    return "" if frame is None else f"{frame[0].rpartition('/')[2]}/{frame[2]}"
+
+
+def _digest(*parts: str) -> str:
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=4).hexdigest()

@@ -1,0 +1,44 @@
+"""Watching the lag: alarms are raised and cleared as consumers fall behind and catch up."""
+
+from __future__ import annotations
+
+import threading
+
+from afterwrite.core.lag import Alarm, Thresholds, alarms, transitions
+from afterwrite.core.ports import AlarmSink, LagSource
+from afterwrite.engine.telemetry import Telemetry
+
+_EVERY_S = 5.0
+
+
+class LagWatch:
+    """The unit of work that tells the log, and the sink where there is one, which alarms begin and end to hold.
+
+    An alarm that holds when the engine starts is raised then, also where it was before.
+    """
+
+    name = "lag-watch"
+
+    def __init__(self, source: LagSource, thresholds: Thresholds, sink: AlarmSink | None, telemetry: Telemetry) -> None:
+        self._source = source
+        self._thresholds = thresholds
+        self._sink = sink
+        self._telemetry = telemetry
+        self._raised: dict[tuple[str, str], Alarm] = {}
+
+    def watch(self, event: threading.Event) -> None:
+        """Nothing but the time tells."""
+
+    def run_once(self) -> float | None:
+        """Look at every consumer; how long (s) until the next look."""
+        holding = alarms(self._source.lags(), self._thresholds, self._raised)
+        for state, alarm in transitions(self._raised, holding):
+            if self._sink is not None:
+                self._sink.tell(state, alarm)
+            # Not before: what could not be told is told at the next look.
+            if state == "raised":
+                self._raised[alarm.key] = alarm
+            else:
+                del self._raised[alarm.key]
+            self._telemetry.alarm(state, alarm)
+        return _EVERY_S

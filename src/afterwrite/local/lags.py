@@ -1,0 +1,112 @@
+"""How far the embedded engine's consumers are behind, and alarms told to a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from afterwrite.app import App
+from afterwrite.core.effects import Publish, StampedEffect
+from afterwrite.core.lag import Alarm, AlarmState, Lag
+from afterwrite.local.fan_out import FanOut
+from afterwrite.local.steps import put_all
+from afterwrite.store import change_log, ledger, queues, waiting_messages
+from afterwrite.store.environment import Environment, ReadTransaction
+from afterwrite.store.tables import Table
+
+# A look costs no more than this many steps for each consumer, however far it is behind.
+_COUNTED_MAX = 10_000
+_LANES_MAX = 1_000
+
+
+class EmbeddedLags:
+    """The LagSource of the embedded engine. What is behind is counted up to 10,000, parked lanes up to 1,000."""
+
+    def __init__(self, environment: Environment, app: App) -> None:
+        self._environment = environment
+        self._tables = [table.name for table in app.tables if table.routes]
+        self._queues = [function.queue_name for function in app.functions]
+
+    def lags(self) -> Sequence[Lag]:
+        """The lag of every table's routes, and of every function's queue."""
+        now_ms = self._environment.now_ms()
+        with self._environment.read() as transaction:
+            catalog = self._environment.state["catalog"]
+            of_tables = [
+                table_lag(transaction, catalog[name], now_ms, counted_max=_COUNTED_MAX, lanes_max=_LANES_MAX)
+                for name in self._tables
+                if name in catalog
+            ]
+            of_queues = [queue_lag(transaction, name, now_ms, lanes_max=_LANES_MAX) for name in self._queues]
+        return [*of_tables, *of_queues]
+
+
+def table_lag(
+    transaction: ReadTransaction,
+    table: Table,
+    now_ms: int,
+    *,
+    counted_max: int | None = None,
+    lanes_max: int | None = None,
+) -> Lag:
+    """How far a table's routes are behind."""
+    behind = age_ms = 0
+    if table.stream is not None:
+        position = ledger.position(transaction, table.name)
+        oldest = change_log.first_after(transaction, table.stream, position)
+        if oldest is not None:
+            age_ms = max(0, now_ms - oldest[1] // 1000)
+            behind = change_log.count_after(transaction, table.stream, position, limit=counted_max)
+    parked = [each.at_ms for each in islice(ledger.parked_heads(transaction, table.name), lanes_max)]
+    return Lag(
+        consumer=table.name,
+        of_table=True,
+        records_behind=behind,
+        age_ms=age_ms,
+        retention_ms=table.retention_s * 1000,
+        parked_lanes=len(parked),
+        parked_age_ms=max(0, now_ms - min(parked)) if parked else None,
+    )
+
+
+def queue_lag(transaction: ReadTransaction, queue: str, now_ms: int, *, lanes_max: int | None = None) -> Lag:
+    """How far a queue's function is behind. What is told to wait, by its sender or after a failure, is due later."""
+    sent_ms = waiting_messages.oldest_due_ms(transaction, queue, now_ms)
+    parked = [each.at_ms for each in islice(waiting_messages.parked_heads(transaction, queue), lanes_max)]
+    return Lag(
+        consumer=queue,
+        of_table=False,
+        records_behind=queues.depth(transaction, queue),
+        age_ms=0 if sent_ms is None else max(0, now_ms - sent_ms),
+        parked_lanes=len(parked),
+        parked_age_ms=max(0, now_ms - min(parked)) if parked else None,
+    )
+
+
+class TopicAlarms:
+    """The AlarmSink that publishes to a topic of the app, with the alarm's name and state as attributes."""
+
+    def __init__(self, environment: Environment, fan_out: FanOut, topic: str, now_ms: Callable[[], int]) -> None:
+        self._environment = environment
+        self._fan_out = fan_out
+        self._topic = topic
+        self._now_ms = now_ms
+
+    def tell(self, state: AlarmState, alarm: Alarm) -> None:
+        """Publish that an alarm begins or ends to hold."""
+        at_ms = self._now_ms()
+        message = {
+            "alarm": alarm.name,
+            "state": state,
+            "consumer": alarm.consumer,
+            "why": alarm.why,
+            "what_to_do": alarm.what_to_do,
+            "at_ms": at_ms,
+        }
+        attributes = {"alarm": alarm.name, "state": state}
+        effect = Publish(self._topic, message, f"{alarm.name} {state}: {alarm.consumer}", attributes)
+        # Alarms of one table or queue stay in order.
+        lane = f"alarm/{alarm.consumer}"
+        stamped = StampedEffect(f"{lane}/{alarm.name}/{state}/{at_ms}", lane, at_ms, effect)
+        placements = self._fan_out.place(stamped)
+        self._environment.write(lambda transaction: put_all(transaction, placements))

@@ -1,0 +1,276 @@
+"""What was given up and waits for an operator, over the whole store: listed, redriven, dropped.
+
+Three things lie in three places: changes that routes failed on (`ledger`), messages that hold up their lanes
+(`queues`), and dead letters (their own queues). A request over many entries is worked off in portions, each one
+transaction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from afterwrite.app import DEAD_LETTERS
+from afterwrite.core.failures import Failure
+from afterwrite.core.lanes import DIGEST_BYTES, digest, table_of
+from afterwrite.core.parked import ParkedEntry, Portion, Selection
+from afterwrite.store import change_log, ledger, queues, waiting_messages
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+from afterwrite.store.names import U64, names
+from afterwrite.store.queues import Message
+from afterwrite.store.waiting_messages import ParkedHead
+
+_CHANGES: Final = "0"
+_MESSAGES: Final = "1"
+_DEAD_LETTERS: Final = "2"
+_DEAD_LETTER: Final = "dead_letter_"
+_PLACE: Final = re.compile(r"[012]/[^/]+/([0-9a-f]{2})+")
+
+_Place: TypeAlias = tuple[str, str, bytes]
+"""The kind of place, the table or queue, and the key in it."""
+
+
+def entries(
+    transaction: ReadTransaction, selection: Selection, *, after: str = "", counted: bool = True
+) -> Iterator[ParkedEntry]:
+    """The entries that are meant, in the order of their places, after a place.
+
+    What waits behind them is counted only where asked; that costs a step a change or message.
+    """
+    kind, held_in, key = _parsed(after)
+    for each, names_of, found in (
+        (_CHANGES, lambda: names(transaction, "parked"), _changes),
+        (_MESSAGES, lambda: queues.queue_names(transaction), _messages),
+        (_DEAD_LETTERS, lambda: _dead_letter_queues(transaction), _dead_letters),
+    ):
+        if each < kind:
+            continue
+        for name in sorted(names_of()):
+            if (each, name) < (kind, held_in):
+                continue
+            start = key if (each, name) == (kind, held_in) else b""
+            yield from filter(selection.admits, found(transaction, name, start, counted))
+
+
+def _parsed(place: str) -> _Place:
+    if not place:
+        return "", "", b""
+    kind, held_in, key = place.split("/")
+    return kind, held_in, bytes.fromhex(key)
+
+
+def is_place(text: str) -> bool:
+    """Whether the text is a place, or empty, which is before all places."""
+    return not text or _PLACE.fullmatch(text) is not None
+
+
+def _place(kind: str, held_in: str, key: bytes) -> str:
+    return f"{kind}/{held_in}/{key.hex()}"
+
+
+def _dead_letter_queues(transaction: ReadTransaction) -> list[str]:
+    return [name for name in queues.queue_names(transaction) if name.endswith(DEAD_LETTERS)]
+
+
+def _changes(transaction: ReadTransaction, table: str, after: bytes, counted: bool) -> Iterator[ParkedEntry]:
+    for parked in ledger.parked_heads(transaction, table, after=after[:DIGEST_BYTES]):
+        record = parked.change
+        yield ParkedEntry(
+            place=_place(_CHANGES, table, digest(parked.lane) + U64.pack(parked.position)),
+            kind="change",
+            held_in=table,
+            lane=parked.lane,
+            id=record["eventID"],
+            failure=parked.failure,
+            condition="a route failed" if parked.failure is not None else "its predecessor was dropped",
+            attempts=parked.attempts,
+            created_at_ms=int(record["dynamodb"]["ApproximateCreationDateTime"] * 1000),
+            parked_at_ms=parked.at_ms,
+            behind=ledger.parked_count(transaction, table, parked.lane) - 1 if counted else 0,
+            payload=record,
+        )
+
+
+def _messages(transaction: ReadTransaction, queue: str, after: bytes, counted: bool) -> Iterator[ParkedEntry]:
+    for head in waiting_messages.parked_heads(transaction, queue, after=after):
+        message = _readable(head)
+        yield ParkedEntry(
+            place=_place(_MESSAGES, queue, head.lane_digest + U64.pack(head.arrival)),
+            kind="message",
+            held_in=queue,
+            lane=head.lane if head.lane is not None else f"digest {head.lane_digest.hex()}",
+            id=head.message_id,
+            failure=head.failure,
+            condition=head.condition,
+            attempts=head.attempts,
+            created_at_ms=None if message is None else message.sent_at_ms,
+            parked_at_ms=head.at_ms,
+            behind=waiting_messages.lane_depth(transaction, queue, head.lane_digest) - 1 if counted else 0,
+            payload=head.stored if message is None else _payload(message),
+        )
+
+
+def _readable(head: ParkedHead) -> Message | None:
+    if head.condition == "unreadable" or head.stored is None:
+        return None
+    return queues.decode(U64.pack(0) + head.stored)
+
+
+def _payload(message: Message) -> dict[str, Any]:
+    payload: dict[str, Any] = {"body": message.body}
+    if message.subject is not None:
+        payload["subject"] = message.subject
+    attributes = _own_attributes(message)
+    return {**payload, "attributes": attributes} if attributes else payload
+
+
+def _own_attributes(message: Message) -> dict[str, Any]:
+    """The attributes that the message was sent with."""
+    given = message.attributes or {}
+    return {name: value for name, value in given.items() if not name.startswith(_DEAD_LETTER)}
+
+
+def _dead_letters(transaction: ReadTransaction, queue: str, after: bytes, _counted: bool) -> Iterator[ParkedEntry]:
+    for place, message in queues.placed_messages(transaction, queue, after=after):
+        told = {
+            name.removeprefix(_DEAD_LETTER): value
+            for name, value in (message.attributes or {}).items()
+            if name.startswith(_DEAD_LETTER)
+        }
+        if "source" not in told:
+            continue  # sent to this queue by the app
+        yield ParkedEntry(
+            place=_place(_DEAD_LETTERS, queue, place),
+            kind="dead letter",
+            held_in=told["source"],
+            lane=message.lane,
+            id=message.id,
+            failure=_told_failure(told),
+            condition=told.get("condition", "received too often"),
+            attempts=told["receive_count"],
+            created_at_ms=message.sent_at_ms,
+            parked_at_ms=told["at_ms"],
+            behind=0,
+            payload=_payload(message),
+        )
+
+
+def _told_failure(told: Mapping[str, Any]) -> Failure:
+    """The failure that a dead letter's attributes tell of; of one that outsiders received there is a reason only."""
+    return Failure(
+        kind=told.get("kind", "bug"),
+        reason=told["reason"],
+        fingerprint=told.get("fingerprint", ""),
+        traceback=told.get("traceback", ""),
+        raised_by=told.get("function", ""),
+    )
+
+
+def redrive(transaction: WriteTransaction, selection: Selection, *, after: str, limit: int) -> Portion:
+    """Let at most `limit` of the entries that are meant, after a place, run again, each lane in order.
+
+    A change's lane is run by its table's routes, at once or at the engine's next start; a message's lane goes on; a
+    dead letter is sent to its queue again, behind what waits there.
+    """
+
+    def run_again(entry: ParkedEntry) -> None:
+        kind, name, key = _parsed(entry.place)
+        if kind == _CHANGES:
+            ledger.ask_to_redrive(transaction, name, entry.lane)
+        else:
+            waiting_messages.unpark(transaction, name, key[:DIGEST_BYTES], U64.unpack_from(key, DIGEST_BYTES)[0])
+
+    return _portion(transaction, selection, after, limit, run_again, lambda entry: _send_again(transaction, entry))
+
+
+def drop(
+    transaction: WriteTransaction, selection: Selection, *, after: str, limit: int, whole_lane: bool = False
+) -> Portion:
+    """Delete at most `limit` of the entries that are meant, after a place; what waits behind them goes on.
+
+    With `whole_lane` what waits behind them is deleted, too.
+    """
+
+    def forget(entry: ParkedEntry) -> None:
+        kind, name, key = _parsed(entry.place)
+        lane_digest, number = key[:DIGEST_BYTES], U64.unpack_from(key, DIGEST_BYTES)[0]
+        if kind == _CHANGES:
+            ledger.drop_parked(transaction, name, entry.lane, number, whole_lane=whole_lane)
+            # The pipeline holds the lane back until it has seen that nothing is left, or has run what is.
+            ledger.ask_to_redrive(transaction, name, entry.lane)
+        else:
+            waiting_messages.drop_parked(transaction, name, lane_digest, number, whole_lane=whole_lane)
+
+    return _portion(transaction, selection, after, limit, forget, lambda _: None)
+
+
+def _portion(
+    transaction: WriteTransaction,
+    selection: Selection,
+    after: str,
+    limit: int,
+    act: Callable[[ParkedEntry], None],
+    act_on_dead_letter: Callable[[ParkedEntry], None],
+) -> Portion:
+    portion: list[ParkedEntry] = []
+    for entry in entries(transaction, selection, after=after, counted=False):
+        portion.append(entry)
+        if len(portion) == limit:
+            break
+    dead: dict[str, dict[tuple[bytes, int], ParkedEntry]] = {}
+    for entry in portion:
+        if entry.kind != "dead letter":
+            act(entry)
+            continue
+        _, queue, key = _parsed(entry.place)
+        dead.setdefault(queue, {})[key[:DIGEST_BYTES], U64.unpack_from(key, DIGEST_BYTES)[0]] = entry
+    done = len(portion) - sum(map(len, dead.values()))
+    for queue, of_queue in dead.items():
+        for place in sorted(waiting_messages.withdraw(transaction, queue, of_queue.keys())):
+            act_on_dead_letter(of_queue[place])
+            done += 1
+    return Portion(done, portion[-1].place if len(portion) == limit else None)
+
+
+def _send_again(transaction: WriteTransaction, entry: ParkedEntry) -> None:
+    message = Message(
+        id=entry.id or "",
+        body=entry.payload["body"],
+        lane=entry.lane,
+        sent_at_ms=entry.created_at_ms or 0,
+        subject=entry.payload.get("subject"),
+        attributes=entry.payload.get("attributes"),
+    )
+    queues.send(transaction, entry.held_in, entry.lane, queues.encode(message))
+
+
+def newer_changes(
+    transaction: ReadTransaction,
+    entry: ParkedEntry,
+    stream: change_log.Stream,
+    lane_of: Callable[[Any], str],
+) -> int:
+    """How many newer changes have been delivered past the entry: of its item, of a dead letter those of its lane.
+
+    Costs a step a change since. `stream` is that of the table whose changes the entry's lane orders.
+    """
+    if entry.kind == "message" or entry.created_at_ms is None or table_of(entry.lane) != stream.table:
+        return 0
+    through = ledger.position(transaction, stream.table)
+    if entry.kind == "change":
+        waiting = {each.position for each in ledger.parked(transaction, stream.table)}
+        item = entry.payload["dynamodb"]["Keys"]
+        _, _, key = _parsed(entry.place)
+        since = change_log.read(transaction, stream, U64.unpack_from(key, DIGEST_BYTES)[0])
+        passed = (change for position, change in since if position <= through and position not in waiting)
+        return sum(1 for change in passed if change.keys_image == item)
+    own_id = (entry.id or "").partition("/")[0]
+    newer = 0
+    after = change_log.position_before(transaction, stream, entry.created_at_ms * 1000)
+    for position, change in change_log.read(transaction, stream, after):
+        if change.id == own_id:
+            newer = 0  # those before it were of the same millisecond
+        elif position <= through and lane_of(change) == entry.lane:
+            newer += 1
+    return newer

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import afterwrite
+from afterwrite.core.parked import ParkedEntry
+from cli.conftest import Run
+from engine_process import EngineProcess, wait_until
+
+POISONED = "park\x1b[1m"
+
+
+def lines(done: Any) -> list[dict[str, Any]]:
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def parked(data: Path) -> list[ParkedEntry]:
+    with afterwrite.open_data(data) as reader:
+        return list(reader.parked_entries())
+
+
+def test_what_failed_is_listed_with_what_waits_behind_it(written: EngineProcess, cli: Run) -> None:
+    change, letter = lines(cli("parked", "list", "--data", written.data, "--json"))
+    assert (change["kind"], change["in"], change["by"], change["behind"]) == ("change", "orders", "park", 1)
+    assert (letter["kind"], letter["in"], letter["by"]) == ("dead letter", "function-fail", "fail")
+    assert (letter["attempts"], letter["behind"]) == (2, 0)
+    assert "payload" not in change
+
+
+def test_payload_reason_and_traceback_are_shown(written: EngineProcess, cli: Run) -> None:
+    (letter,) = lines(cli("parked", "show", "--in", "function-fail", "--data", written.data, "--json"))
+    assert letter["payload"] == {"body": {"key": "bad\x1b[1m", "card": "4111"}}
+    assert re.fullmatch(r"ValueError: no \x1b\[31mluck \(at watched_app\.py:\d+\)", letter["reason"])
+    assert letter["traceback"].endswith(" in fail\nValueError")
+    assert (letter["error_kind"], letter["condition"], letter["newer_delivered"]) == ("bug", "attempts exhausted", 0)
+    assert letter["id"].endswith("/bad/0")
+    (change,) = lines(cli("parked", "show", f"orders/{POISONED}", "--data", written.data, "--json"))
+    assert change["payload"]["dynamodb"]["NewImage"]["secret"] == {"S": "s3cret"}
+
+
+def test_text_that_comes_from_the_data_does_not_steer_a_terminal(written: EngineProcess, cli: Run) -> None:
+    for command in ("list", "show"):
+        done = cli("parked", command, "--data", written.data)
+        assert "no \\x1b[31mluck" in done.stdout
+        assert "\x1b" not in done.stdout
+    assert cli("parked", "list", "nowhere/x", "--data", written.data).stdout == "nothing is parked\n"
+
+
+def test_a_dry_run_changes_nothing(written: EngineProcess, cli: Run) -> None:
+    before = parked(written.data)
+    for command in ("redrive", "drop"):
+        done = cli("parked", command, "--by", "park", "--dry-run", "--data", written.data)
+        assert done.returncode == 0
+        assert f"1 failure would {'run again' if command == 'redrive' else 'be deleted'}" in done.stdout
+    assert parked(written.data) == before
+
+
+def test_a_running_engine_drops_a_failure_and_its_lane_goes_on(engine: EngineProcess, cli: Run) -> None:
+    for sort_key in ("park", "good"):
+        engine.put("orders", PK="a", SK=sort_key)
+    wait_until(lambda: [each.behind for each in parked(engine.data)] == [1])
+    assert lines(cli("parked", "drop", "orders/a", "--data", engine.data, "--json")) == [{"dropped": 1}]
+    with afterwrite.open_data(engine.data) as reader:
+        wait_until(lambda: [each.body for each in reader.messages("outside")] == [{"key": "a"}])
+    assert parked(engine.data) == []
+
+
+def test_a_running_engine_redrives_a_dead_letter_with_a_warning_where_newer_ones_were_delivered(
+    engine: EngineProcess, cli: Run
+) -> None:
+    for sort_key in ("bad", "good"):
+        engine.put("orders", PK="a", SK=sort_key)
+    wait_until(lambda: len(parked(engine.data)) == 1)
+    with afterwrite.open_data(engine.data) as reader:
+        wait_until(reader.idle)
+    (first,) = parked(engine.data)
+    done = cli("parked", "redrive", "--by", "fail", "--data", engine.data)
+    assert done.returncode == 0
+    assert "warning: orders/a: 1 newer change of the lane has been delivered since" in done.stdout
+    assert "redriven: 1 failure" in done.stdout
+    # It fails again, with all its attempts.
+    wait_until(lambda: [each.parked_at_ms > first.parked_at_ms for each in parked(engine.data)] == [True])
+    (again,) = parked(engine.data)
+    assert (again.attempts, again.id, again.payload) == (2, first.id, first.payload)
+
+
+def test_a_stopped_engines_directory_is_worked_on_itself(engine: EngineProcess, cli: Run) -> None:
+    for key, sort_key in (("a", "park"), ("a", "good"), ("b", "bad"), ("c", "park")):
+        engine.put("orders", PK=key, SK=sort_key)
+    wait_until(lambda: len(parked(engine.data)) == 3)
+    assert engine.stop() == 0
+    assert lines(cli("parked", "drop", "orders/a", "--data", engine.data, "--json")) == [{"dropped": 1}]
+    assert lines(cli("parked", "redrive", "--in", "function-fail", "--data", engine.data, "--json")) == [
+        {"redriven": 1, "behind_newer": 0}
+    ]
+    assert [each.kind for each in parked(engine.data)] == ["change", "change"]
+    # Mended and started again, everything that waits runs.
+    engine.app.write_text(engine.app.read_text().replace('raise KeyError("missing")', "return None"))
+    engine.start()
+    with afterwrite.open_data(engine.data) as reader:
+        wait_until(lambda: [each.body for each in reader.messages("outside")] == [{"key": "a"}])
+        wait_until(lambda: [each.kind for each in reader.parked_entries()] == ["dead letter"])
+
+
+@pytest.mark.parametrize("arguments", [(), ("orders/a", "--all")])
+def test_what_is_meant_must_be_said(arguments: tuple[str, ...], written: EngineProcess, cli: Run) -> None:
+    done = cli("parked", "drop", *arguments, "--data", written.data)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("afterwrite: expected what is meant: a lane, --in, ")
+
+
+def test_the_wire_lists_in_pages_and_refuses_what_it_does_not_know(written: EngineProcess) -> None:
+    first = written.call("ListParked", {"Limit": 1}, service="Afterwrite")
+    assert [each["kind"] for each in first["Entries"]] == ["change"]
+    rest = written.call("ListParked", {"After": first["Next"]}, service="Afterwrite")
+    assert [each["kind"] for each in rest["Entries"]] == ["dead letter"]
+    assert rest["Next"] is None
+    nothing = written.call("RedriveParked", {"Selection": {"Lane": "nowhere"}}, service="Afterwrite")
+    assert nothing == {"Count": 0, "Next": None}
+    for wrong in ({"Selection": {"Nope": "x"}}, {"After": "x"}, {"Limit": 0}):
+        status, answer = written.exchange("DropParked", wrong, service="Afterwrite")
+        assert (status, answer["__type"].rpartition("#")[2]) == (400, "ValidationException")
+        assert answer["message"].startswith("expected a")

@@ -1,0 +1,141 @@
+"""Failures: which kind an exception is, and the words, the place and the fingerprint that are kept of it."""
+
+from __future__ import annotations
+
+import urllib.error
+from collections.abc import Callable
+from email.message import Message
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+
+from afterwrite.core.failures import DIRECTIVES, Kind, failure_of, kind_of, reason_of, traceback_of
+from afterwrite.errors import ConditionalCheckFailed, Rejected, ServiceError, Throttled, Unavailable
+
+
+def answered(code: str, status: int = 400) -> ClientError:
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Put")  # type: ignore[typeddict-item]
+
+
+class Refused(Exception):
+    """As HTTP clients raise: with the response."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.response = type("Response", (), {"status_code": status})()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (Throttled(), "throttled"),
+        (Unavailable(), "unavailable"),
+        (Rejected(), "rejected"),
+        (answered("ThrottlingException"), "throttled"),
+        (answered("ProvisionedThroughputExceededException"), "throttled"),
+        (answered("ModelTimeoutException", 408), "unavailable"),  # S39
+        (answered("SomethingNew", 503), "unavailable"),
+        (answered("ValidationException"), "rejected"),  # S39
+        (answered("AccessDeniedException"), "rejected"),  # S39
+        (answered("SomethingNew"), "bug"),
+        (ServiceError("ValidationException", "no"), "rejected"),
+        (ConditionalCheckFailed(), "bug"),
+        (Refused(429), "throttled"),
+        (Refused(502), "unavailable"),
+        (Refused(403), "rejected"),
+        (Refused(409), "bug"),
+        (urllib.error.HTTPError("http://x", 503, "busy", Message(), None), "unavailable"),
+        (ConnectionRefusedError(), "unavailable"),
+        (TimeoutError(), "unavailable"),
+        (EndpointConnectionError(endpoint_url="http://x"), "unavailable"),
+        (ReadTimeoutError(endpoint_url="http://x"), "unavailable"),
+        (ValueError("a value"), "bug"),
+        (SystemExit(1), "bug"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{type(value).__name__}-{value}",
+)
+def test_a_kind_is_told_by_type_code_status_or_name(error: BaseException, kind: Kind) -> None:
+    assert kind_of(error) == kind
+    assert DIRECTIVES[kind].remedy
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("cannot say")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("bad"), "ValueError: bad"),
+        (ValueError(), "ValueError"),
+        (SystemExit(2), "SystemExit: 2"),
+        (ValueError("half \ud800 pair"), "ValueError: half \\ud800 pair"),
+        (Mute(), "Mute: (without words: its __str__ fails)"),
+    ],
+)
+def test_a_reason_can_be_stored_whatever_was_raised(error: BaseException, reason: str) -> None:
+    assert reason_of(error) == reason
+
+
+def test_a_reason_is_bounded() -> None:
+    reason = reason_of(ValueError("x" * 1_000_000))
+    assert len(reason) < 2_100
+    assert reason.endswith("(1000012 characters)")
+
+
+def raised(code: Callable[..., Any], *arguments: Any) -> BaseException:
+    try:
+        code(*arguments)
+    except BaseException as error:  # noqa: BLE001 - whatever it is
+        return error
+    raise AssertionError("it did not raise")
+
+
+def fail(words: str) -> None:
+    raise ValueError(words)
+
+
+def fail_elsewhere(words: str) -> None:
+    raise ValueError(words)
+
+
+def fail_because() -> None:
+    try:
+        fail("first")
+    except ValueError as error:
+        raise KeyError("second") from error
+
+
+def descend(depth: int) -> None:
+    if depth == 0:
+        raise ValueError
+    descend(depth - 1)
+
+
+def test_a_fingerprint_is_the_exceptions_and_the_places_whatever_it_says() -> None:
+    def fingerprint(code: Callable[..., Any], *arguments: Any, raised_by: str = "route") -> str:
+        return failure_of(raised(code, *arguments), raised_by=raised_by).fingerprint
+
+    assert fingerprint(fail, "a") == fingerprint(fail, "b")
+    others = {fingerprint(fail_elsewhere, "a"), fingerprint(fail_because), fingerprint(fail, "a", raised_by="other")}
+    assert len(others | {fingerprint(fail, "a")}) == 4
+
+
+def test_a_traceback_names_the_places_of_the_cause_first_and_no_values() -> None:
+    lines = traceback_of(raised(fail_because)).splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == ["ValueError", "which led to:", "KeyError"]
+    assert lines[1].endswith(f"test_failures.py:{fail.__code__.co_firstlineno + 1} in fail")
+    assert not any("first" in line or "second" in line for line in lines)
+
+
+def test_a_traceback_is_bounded() -> None:
+    lines = traceback_of(raised(descend, 200)).splitlines()
+    assert len(lines) == 32
+    assert "  (172 frames)" in lines
+
+
+def test_a_target_may_ask_to_be_left_alone() -> None:
+    assert failure_of(Throttled("slow down", retry_after_s=1.5)).after_ms == 1_500
+    assert failure_of(Unavailable("down")).after_ms == 0

@@ -1,0 +1,112 @@
+"""Alarms of the engine: raised and cleared, in the log and on a topic, as consumers fall behind and catch up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from afterwrite import App, Change
+from afterwrite.config import Identity
+from afterwrite.engine.lag_watch import LagWatch
+from afterwrite.engine.telemetry import Telemetry
+from afterwrite.errors import StorageFull
+from afterwrite.local.fan_out import FanOut
+from afterwrite.local.lags import EmbeddedLags, TopicAlarms
+from afterwrite.store.environment import Environment
+from embedded import Clock, Parts
+
+
+class Watched:
+    """An app whose route calls a function, with alarms on a topic, and the engine's watch over it."""
+
+    def __init__(self, environment: Environment, clock: Clock) -> None:
+        app = App("watched")
+        self.clock = clock
+        self.things = app.table("things", partition_key="pk", sort_key="sk")
+        news, self.pager = app.topic("news"), app.queue("pager")
+        news.subscribe(self.pager, filter_policy={"state": ["raised", "cleared"]})
+        app.alarms(to=news, iterator_age_s=60, queue_age_s=120)
+        self.broken = False
+        work = app.function()(do)
+
+        @self.things.on()
+        def route(change: Change) -> Any:
+            if self.broken:
+                raise ValueError
+            return work.later()
+
+        self.parts = Parts(app, environment)
+        self.lags = EmbeddedLags(environment, app)
+        self.sink = TopicAlarms(environment, FanOut(app, Identity()), "news", lambda: clock.now_ms)
+        self.watch = LagWatch(self.lags, app.alarm_thresholds, self.sink, Telemetry())
+
+    def told(self) -> list[tuple[str, str, str]]:
+        return [(each["alarm"], each["state"], each["consumer"]) for each in self.parts.queue("pager")]
+
+
+def do(request: Any, context: Any) -> None:
+    """Nothing."""
+
+
+@pytest.fixture
+def watched(environment: Environment, clock: Clock) -> Watched:
+    return Watched(environment, clock)
+
+
+def test_changes_that_wait_raise_an_alarm_that_is_cleared_when_they_are_read(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched.parts.dynamo.put(pk="a", sk="1")
+    watched.clock.advance(s=60)
+    assert watched.watch.run_once() == 5.0
+    assert watched.told() == []
+    watched.clock.advance(s=1)
+    for _ in range(3):
+        watched.watch.run_once()
+    raised = ("iterator age", "raised", "things")
+    assert watched.told() == [raised]
+    (line,) = [record for record in caplog.records if record.message == "alarm raised"]
+    assert line.levelname == "ERROR"
+    assert line.__dict__["fields"]["why"].startswith("1 change of the table things have waited")
+    watched.parts.run(watched.things)
+    watched.watch.run_once()
+    assert watched.told() == [raised, ("iterator age", "cleared", "things")]
+
+
+def test_messages_that_wait_and_parked_lanes_raise_alarms(watched: Watched) -> None:
+    watched.parts.dynamo.put(pk="a", sk="1")
+    watched.parts.run(watched.things)
+    watched.broken = True
+    watched.parts.dynamo.put(pk="b", sk="1")
+    watched.parts.run(watched.things)
+    watched.clock.advance(s=121)
+    watched.watch.run_once()
+    assert sorted(watched.told()) == [("parked", "raised", "things"), ("queue age", "raised", "function-do")]
+    table, queue = watched.lags.lags()
+    assert (table.parked_lanes, table.parked_age_ms, table.age_ms) == (1, 121_000, 0)
+    assert (queue.records_behind, queue.age_ms) == (1, 121_000)
+
+
+def test_an_alarm_that_could_not_be_told_is_told_at_the_next_look(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched.parts.dynamo.put(pk="a", sk="1")
+    watched.clock.advance(s=61)
+
+    def refuse(*_: Any) -> None:
+        raise StorageFull("no space left")
+
+    with monkeypatch.context() as full:
+        full.setattr(watched.sink, "tell", refuse)
+        with pytest.raises(StorageFull):
+            watched.watch.run_once()
+    watched.watch.run_once()
+    assert watched.told() == [("iterator age", "raised", "things")]
+
+
+def test_a_look_costs_no_more_than_its_bound(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afterwrite.local.lags._COUNTED_MAX", 3)
+    for number in range(5):
+        watched.parts.dynamo.put(pk="a", sk=str(number))
+    assert watched.lags.lags()[0].records_behind == 3
