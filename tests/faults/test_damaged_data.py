@@ -56,7 +56,7 @@ def engine(tmp_path: Path, filled: Path) -> EngineProcess:
 def flip(store: Path, database: str, mark: bytes) -> None:
     """Change a byte of the value of the entry with `mark` in it, wherever that stands in the file."""
     environment = Environment(store, readonly=True)
-    handle, _ = environment.handles[database]
+    handle = environment.databases[database].handle
     with environment.read() as transaction, transaction.lmdb.cursor(handle) as cursor:
         (found,) = [key + value for key, value in cursor if mark in key + value]
     environment.close()

@@ -99,7 +99,7 @@ class Queue:
                     if sealed:
                         transaction.put("messages", key, value[:8] + stored)
                     else:
-                        transaction.lmdb.put(key, stored, db=self.environment.handles["messages"][0])
+                        transaction.lmdb.put(key, stored, db=self.environment.databases["messages"].handle)
 
         self.environment.write(operation)
 
