@@ -20,7 +20,7 @@ from afterwrite.cli.parameters import Flag
 from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
 
-Cores: TypeAlias = Literal["one", "all"]
+Cores: TypeAlias = Literal["auto", "one", "all"]
 
 _RELAXED_WARNING = (
     "durability is relaxed: writes are answered before they are on disk, where they are within a second; a power cut "
@@ -40,7 +40,7 @@ def run(
     listen: str | None = None,
     credentials: Path | None = None,
     durability: Durability = "fsync",
-    cores: Cores = "one",
+    cores: Cores = "auto",
     json: Flag = False,
 ) -> None:
     """Run an app on the embedded engine until SIGINT or SIGTERM.
@@ -66,12 +66,15 @@ def run(
         process loses nothing, a power cut may lose that second's writes.
     cores
         one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
-        places them, for functions that compute outside of Python on several cores.
+        places them, for functions that compute outside of Python on several cores. auto: one where the app has
+        routes, so that several threads are busy.
     json
         Print one JSON line when ready, and log as JSON lines.
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
     declared = load_app(app)
+    if cores == "auto" and any(table.routes for table in declared.tables):
+        cores = "one"
     _run(Engine(declared, settings), settings, cores=cores, json=json, does=_summary(declared))
 
 
@@ -81,7 +84,7 @@ def serve(
     listen: str | None = None,
     credentials: Path | None = None,
     durability: Durability = "fsync",
-    cores: Cores = "one",
+    cores: Cores = "auto",
     json: Flag = False,
 ) -> None:
     """Serve tables without an app until SIGINT or SIGTERM.
@@ -104,7 +107,8 @@ def serve(
         process loses nothing, a power cut may lose that second's writes.
     cores
         one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
-        places them, for functions that compute outside of Python on several cores.
+        places them, for functions that compute outside of Python on several cores. auto: one where the app has
+        routes, so that several threads are busy.
     json
         Print one JSON line when ready, and log as JSON lines.
     """
