@@ -1,6 +1,6 @@
 """Figures beside the peers': `python bench/run.py FIGURE [--seconds N] [--json]`.
 
-FIGURE is put, latency, flows, patterns, growth, poison, outage or all.
+FIGURE is put, latency, flows, patterns, operations, growth, poison, outage or all.
 """
 
 from __future__ import annotations
