@@ -235,7 +235,8 @@ def _run(
         # What is still under way when the time is up must not disturb the next; it takes as long as the others did.
         time.sleep(min(driven.p99_ms / 1000, SETTLING_S_MAX))
         name = f"{system.name}: {operation.name}, {connections} connections"
-        progress(f"{name}: {driven.per_second:,.0f}/s, p50 {driven.p50_ms:.2f} ms, p99 {driven.p99_ms:.2f} ms")
+        took = f", p50 {driven.p50_ms:.2f} ms, p99 {driven.p99_ms:.2f} ms" if driven.p99_ms else ""
+        progress(f"{name}: {driven.per_second:,.0f}/s{took}")
         for fault in driven.faults:
             figure.fault(f"{name}: {fault}")
         if operation.items:
