@@ -21,6 +21,7 @@ OWNERS = {
     "table": declarations.Table,
     "queue": declarations.Queue,
     "function": declarations.Function,
+    "stream": declarations.MappedStream,
     "topic": declarations.Topic,
     "bus": declarations.Bus,
     "delivery_stream": declarations.DeliveryStream,

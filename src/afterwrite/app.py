@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, VIEW_TYPES
 from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, MappedStream
 from afterwrite.core.filter_policy import FilterPolicy
 from afterwrite.core.invocations import Context, Message
 from afterwrite.core.outcomes import RetryPolicy
@@ -35,7 +36,9 @@ _DELIVERY_STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _RETENTION_HOURS_MAX: Final = 365 * 24
 
 
-_Declared = TypeVar("_Declared", "Table", "Queue", "Topic", "Bus", "DeliveryStream", "AuditLog", "Function")
+_Declared = TypeVar(
+    "_Declared", "Table", "Queue", "Topic", "Bus", "DeliveryStream", "KinesisStream", "AuditLog", "Function"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,10 @@ class Key:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """A DynamoDB table whose changes run routes."""
+class Table(MappedStream):
+    """A DynamoDB table whose changes run routes, and Lambda functions."""
+
+    kind: ClassVar = "dynamodb"
 
     name: str
     partition_key: Key
@@ -57,6 +62,7 @@ class Table:
     view_type: str
     retention_hours: int
     routes: list[Route] = field(default_factory=list)
+    event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
 
     def on(
         self,
@@ -261,6 +267,17 @@ class DeliveryStream:
 
 
 @dataclass(frozen=True, eq=False)
+class KinesisStream(MappedStream):
+    """A Kinesis data stream, whose records run Lambda functions."""
+
+    kind: ClassVar = "kinesis"
+
+    name: str
+    shard_count: int
+    event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
 class AuditLog:
     """An append-only, hash-chained log."""
 
@@ -284,6 +301,7 @@ class App:
         self.buses: list[Bus] = []
         self.delivery_streams: list[DeliveryStream] = []
         self.audit_logs: list[AuditLog] = []
+        self.kinesis_streams: list[KinesisStream] = []
         self.functions: list[Function] = []
 
     def table(
@@ -341,6 +359,10 @@ class App:
                 f"got {buffer_seconds} and {buffer_mib}"
             )
         return _add(self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib))
+
+    def kinesis_stream(self, name: str, *, shard_count: int = 1) -> KinesisStream:
+        """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing."""
+        return _add(self.kinesis_streams, KinesisStream(name, _at_least_one("shard_count", shard_count)))
 
     def audit_log(self, name: str, *, retain_days: int | None = None) -> AuditLog:
         """Declare an audit log; entries are kept for ever, or `retain_days`."""

@@ -8,7 +8,8 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+import uuid
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +22,11 @@ from afterwrite import backups, config
 from afterwrite.app import App, Function, Table
 from afterwrite.backups import Backup
 from afterwrite.config import Durability, Identity, Settings
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
+from afterwrite.core.event_source_mapping.failures import MappingIdentity
+from afterwrite.core.event_source_mapping.ports import ShardSource
 from afterwrite.engine.delivery import Dispatcher, Invocable
+from afterwrite.engine.event_source_mapping import MappingWork
 from afterwrite.engine.flushing import Flushing
 from afterwrite.engine.loops import Loop, Work
 from afterwrite.engine.pipeline import Pipeline
@@ -33,6 +38,7 @@ from afterwrite.inspection import DataReader
 from afterwrite.local.audit_logs import AuditSink
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut
+from afterwrite.local.mapping_ledger import EmbeddedMappingLedger, function_arn
 from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.replays import ReplayWork
 from afterwrite.local.steps import EmbeddedSteps
@@ -46,7 +52,8 @@ from afterwrite.server.eventbridge import EventBridgeService
 from afterwrite.server.http import Handler, HttpServer, Request, Respond
 from afterwrite.server.kinesis import KinesisService
 from afterwrite.sources.embedded import EmbeddedSource
-from afterwrite.store import ledger, streams, tables, upkeep
+from afterwrite.sources.shards import KinesisShards, TableShards
+from afterwrite.store import kinesis, ledger, streams, tables, upkeep
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations
@@ -87,6 +94,7 @@ class Engine:
         self._telemetry = Telemetry()
         self._loops: list[Loop] = []
         self._dispatchers: list[Dispatcher] = []
+        self._mappings: list[MappingWork] = []
         self._sinks: list[AuditSink] = []
         self._trials = Trials()
         self._server: _ServerThread | None = None
@@ -119,7 +127,8 @@ class Engine:
             )
             closing.callback(self._environment.close)
             self._environment.watch_file(self._directory.lock_file)
-            self._loops, self._dispatchers, self._sinks, self._trials = [], [], [], Trials()
+            self._loops, self._dispatchers, self._mappings, self._sinks = [], [], [], []
+            self._trials = Trials()
             closing.callback(self._stop_work)
             self._start()
             if self._server is not None:
@@ -139,6 +148,7 @@ class Engine:
         with environment.read() as transaction:
             environment.state["catalog"] = tables.load_catalog(transaction)
         environment.write(lambda transaction: _declare_tables(transaction, self._app))
+        environment.write(lambda transaction: _declare_kinesis_streams(transaction, self._app))
         if self._runs_app:
             environment.write(lambda transaction: _keep_topology(transaction, self._app))
         with environment.read() as transaction:
@@ -188,7 +198,35 @@ class Engine:
             self._sinks.append(sink)
             works.append(Flushing(f"audit-{log.name}", sink, environment.now_ms))
         works.append(ReplayWork(environment, fan_out))
+        self._mappings = list(self._mapping_works(fan_out))
+        works.extend(self._mappings)
         return works
+
+    def _mapping_works(self, fan_out: FanOut) -> Iterator[MappingWork]:
+        environment, identity = self._environment, self._settings.identity
+        for table in self._app.tables:
+            for mapping in table.event_source_mappings:
+                stream = environment.state["catalog"][table.name].stream
+                yield self._mapping_work(fan_out, mapping, TableShards(environment, stream, identity, mapping.settings))
+        for kinesis_stream in self._app.kinesis_streams:
+            for mapping in kinesis_stream.event_source_mappings:
+                source = KinesisShards(environment, kinesis_stream.name, identity, mapping.settings)
+                yield self._mapping_work(fan_out, mapping, source)
+
+    def _mapping_work(self, fan_out: FanOut, mapping: EventSourceMapping, source: ShardSource) -> MappingWork:
+        arn = function_arn(self._settings.identity, mapping.function_name)
+        identity = MappingIdentity(mapping.uuid, arn, source.stream_arn, mapping.settings.source)
+        files = self._directory.files
+        return MappingWork(
+            mapping,
+            identity,
+            source,
+            EmbeddedMappingLedger(self._environment, fan_out, self._app, mapping, identity, files),
+            self.services,
+            self._telemetry,
+            now_ms=self._environment.now_ms,
+            new_id=lambda: str(uuid.uuid4()),
+        )
 
     def _description(self) -> Mapping[str, Any]:
         """What `afterwrite status` says of this engine."""
@@ -242,6 +280,8 @@ class Engine:
         deadline_s = time.monotonic() + _FINISH_S_MAX
         for dispatcher in self._dispatchers:
             dispatcher.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
+        for mapping in self._mappings:
+            mapping.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
         if all(ended):  # else a file might be closed under the loop that still writes it
             for sink in self._sinks:
                 sink.close()
@@ -354,6 +394,13 @@ def _declare_tables(transaction: WriteTransaction, app: App) -> None:
             tables.set_ttl(transaction, declared.name, declared.ttl)
         if table.retention_s != declared.retention_hours * 3600:
             tables.set_retention(transaction, declared.name, declared.retention_hours * 3600)
+
+
+def _declare_kinesis_streams(transaction: WriteTransaction, app: App) -> None:
+    """Create the app's Kinesis streams that are missing."""
+    for declared in app.kinesis_streams:
+        if kinesis.find(transaction, declared.name) is None:
+            kinesis.create(transaction, declared.name, declared.shard_count, mode="PROVISIONED", tags={})
 
 
 def _keep_topology(transaction: WriteTransaction, app: App) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from afterwrite.core.shards import open_shards
 from afterwrite.errors import ServiceError
-from afterwrite.server.dynamodb_streams import named_shard, parse_stream_arn, shard_id
+from afterwrite.server.dynamodb_streams import named_shard, parse_stream_arn
 from afterwrite.store import streams
 from afterwrite.store.environment import WriteTransaction
 from afterwrite.store.operations import Prepared, Write
-from afterwrite.store.streams import StreamState
+from afterwrite.store.streams import StreamState, shard_id
 from afterwrite.table import fields
 
 
