@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from afterwrite import App
-from afterwrite.app import KinesisStream, Table
+from afterwrite.app import Table
 from afterwrite.config import Identity
-from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, KinesisStream
 from afterwrite.core.event_source_mapping.failures import MappingIdentity
 from afterwrite.core.event_source_mapping.ports import ShardSource
 from afterwrite.engine.event_source_mapping import MappingWork

@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, VIEW_TYPES
 from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
-from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, MappedStream
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, KinesisStream, MappedStream
 from afterwrite.core.filter_policy import FilterPolicy
 from afterwrite.core.invocations import Context, Message
+from afterwrite.core.models import Model, ModelHandler
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.patterns import Pattern
 from afterwrite.core.patterns import compile as compile_pattern
@@ -267,17 +268,6 @@ class DeliveryStream:
 
 
 @dataclass(frozen=True, eq=False)
-class KinesisStream(MappedStream):
-    """A Kinesis data stream, whose records run Lambda functions."""
-
-    kind: ClassVar = "kinesis"
-
-    name: str
-    shard_count: int
-    event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
-
-
-@dataclass(frozen=True, eq=False)
 class AuditLog:
     """An append-only, hash-chained log."""
 
@@ -302,6 +292,7 @@ class App:
         self.delivery_streams: list[DeliveryStream] = []
         self.audit_logs: list[AuditLog] = []
         self.kinesis_streams: list[KinesisStream] = []
+        self.models: list[Model] = []
         self.functions: list[Function] = []
 
     def table(
@@ -363,6 +354,17 @@ class App:
     def kinesis_stream(self, name: str, *, shard_count: int = 1) -> KinesisStream:
         """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing."""
         return _add(self.kinesis_streams, KinesisStream(name, _at_least_one("shard_count", shard_count)))
+
+    def model(self, model_id: str) -> Callable[[ModelHandler], ModelHandler]:
+        """Declare the decorated function, from a `ModelRequest` to text, as the model that Bedrock's clients reach."""
+
+        def declare(handler: ModelHandler) -> ModelHandler:
+            if any(model.model_id == model_id for model in self.models):
+                raise DeclarationError(f"two declarations of the model {model_id!r}: declare it once")
+            self.models.append(Model(model_id, handler))
+            return handler
+
+        return declare
 
     def audit_log(self, name: str, *, retain_days: int | None = None) -> AuditLog:
         """Declare an audit log; entries are kept for ever, or `retain_days`."""

@@ -38,6 +38,7 @@ from afterwrite.inspection import DataReader
 from afterwrite.local.audit_logs import AuditSink
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut
+from afterwrite.local.lambda_functions import LocalFunctions
 from afterwrite.local.mapping_ledger import EmbeddedMappingLedger, function_arn
 from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.replays import ReplayWork
@@ -51,6 +52,7 @@ from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.eventbridge import EventBridgeService
 from afterwrite.server.http import Handler, HttpServer, Request, Respond
 from afterwrite.server.kinesis import KinesisService
+from afterwrite.server.rest_json import RestJson
 from afterwrite.sources.embedded import EmbeddedSource
 from afterwrite.sources.shards import KinesisShards, TableShards
 from afterwrite.store import kinesis, ledger, streams, tables, upkeep
@@ -165,7 +167,17 @@ class Engine:
 
     def _handler(self, run_soon: Callable[[Callable[[], None]], None]) -> Handler:
         credentials = self._settings.credentials
-        return AwsJson(self._environment, self._wire_services, run_soon, credentials=credentials).handle
+        handler = AwsJson(self._environment, self._wire_services, run_soon, credentials=credentials).handle
+        return self._rest(run_soon, handler, credentials)
+
+    def _rest(
+        self, run_soon: Callable[[Callable[[], None]], None], otherwise: Handler, credentials: Mapping[str, str] | None
+    ) -> Handler:
+        """Lambda's and Bedrock's clients are answered by the app's functions and models, others by `otherwise`."""
+        app, identity, environment = self._app, self._settings.identity, self._environment
+        functions = LocalFunctions(app, environment, FanOut(app, identity), self.services, identity)
+        models = {model.model_id: model for model in app.models}
+        return RestJson(functions, models, run_soon, otherwise, new_id=_new_id, credentials=credentials).handle
 
     def _services(self, operations: Operations) -> list[Service]:
         archives = {bus.name for bus in self._app.buses if bus.archive_days is not None}
@@ -225,7 +237,7 @@ class Engine:
             self.services,
             self._telemetry,
             now_ms=self._environment.now_ms,
-            new_id=lambda: str(uuid.uuid4()),
+            new_id=_new_id,
         )
 
     def _description(self) -> Mapping[str, Any]:
@@ -256,7 +268,8 @@ class Engine:
 
         Nothing that it sends leaves the process. Raises ImportError without boto3.
         """
-        handler = AwsJson(self._environment, self._wire_services, lambda respond_all: respond_all())
+        here: Callable[[Callable[[], None]], None] = lambda respond_all: respond_all()  # noqa: E731
+        handler = self._rest(here, AwsJson(self._environment, self._wire_services, here).handle, None)
         return in_process.boto3_session(handler, self._settings.identity.region)
 
     def reader(self) -> DataReader:
@@ -314,6 +327,10 @@ def open_engine(
     engine = Engine(app, settings)
     engine.start()
     return engine
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
 
 
 def _refuse(_request: Request, _respond: Respond) -> None:

@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from afterwrite import App
-from afterwrite.app import KinesisStream, Table
+from afterwrite.app import Table
+from afterwrite.core.event_source_mapping.declaration import KinesisStream
 from afterwrite.core.wire import StoredChange, streams_record_text
 from afterwrite.errors import DeclarationError, StorageError
 from afterwrite.local.mapping_ledger import EmbeddedMappingLedger

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Unpack
 
 from afterwrite.core.event_source_mapping.parameters import (
@@ -61,6 +61,17 @@ class MappedStream:
         mapping = _declared(handler, parameters, self.kind, self.name, timeout_s=timeout_s, others=others)
         others.append(mapping)
         return mapping
+
+
+@dataclass(frozen=True, eq=False)
+class KinesisStream(MappedStream):
+    """A Kinesis data stream, whose records run Lambda functions."""
+
+    kind: ClassVar = "kinesis"
+
+    name: str
+    shard_count: int
+    event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
 
 
 def _declared(
