@@ -47,7 +47,9 @@ def test_the_example_declares_two_mappings() -> None:
     assert mappings[0].destination is names["failed"]
 
 
-@pytest.mark.parametrize("name", [each for each in vars(LambdaContext) if not each.startswith("_")])
+@pytest.mark.parametrize(
+    "name", [each for each in vars(LambdaContext) if not each.startswith("_")] + ["aws_request_id"]
+)
 def test_every_member_of_the_context_is_named(name: str) -> None:
     assert f"`{name}`" in DOCS or f"`{name}()`" in DOCS
 

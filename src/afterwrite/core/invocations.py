@@ -156,6 +156,15 @@ class Context:
         """How long the attempt may still take."""
         return max(0, self._remaining_ms())
 
+    @property
+    def aws_request_id(self) -> str:
+        """The invocation's id by Lambda's name."""
+        return self.invocation_id
+
+    def get_remaining_time_in_millis(self) -> int:
+        """How long the attempt may still take, by Lambda's name."""
+        return self.remaining_ms
+
     def table(self, table: Named) -> TableClient:
         """A declared table, to read and write."""
         return self._services.table(table.name)
@@ -172,7 +181,7 @@ class Context:
 class LambdaContext(Context):
     """What Lambda gives a function as its second argument, and what a `Context` offers besides.
 
-    `aws_request_id` is another one for each invocation.
+    `aws_request_id` is another one for each invocation, also of the same records.
     """
 
     __slots__ = ("function_name", "invoked_function_arn")
@@ -198,11 +207,6 @@ class LambdaContext(Context):
         self.invoked_function_arn = function_arn
 
     @property
-    def aws_request_id(self) -> str:
-        """The invocation's id."""
-        return self.invocation_id
-
-    @property
     def log_group_name(self) -> str:
         """Where Lambda would keep the function's log."""
         return f"/aws/lambda/{self.function_name}"
@@ -211,7 +215,3 @@ class LambdaContext(Context):
     def log_stream_name(self) -> str:
         """The part of the log that would be this process's."""
         return f"[{self.function_version}]afterwrite"
-
-    def get_remaining_time_in_millis(self) -> int:
-        """How long the invocation may still take."""
-        return self.remaining_ms

@@ -30,7 +30,6 @@ from afterwrite.core.event_source_mapping.mapping import (
     MappingState,
     OfLane,
     Returned,
-    ShardState,
     Throttled,
     Tick,
     kept_form,
@@ -87,8 +86,8 @@ class MappingWork:
         # What a round has led to and is not committed yet.
         self._to_start: dict[Place, Deliver] = {}
         self._notices: list[FailureNotice] = []
-        self._committed: dict[int, ShardState | None] = {}
-        self._is_urgent = False
+        self._kept: dict[int, Any] = {}
+        self._is_urgent = self._has_uncommitted = False
         self._committed_at_s = 0.0
 
     @property
@@ -164,7 +163,7 @@ class MappingWork:
         listed = self._source.listed()
         self._shard_ids = {shard.number: shard.id for shard in listed}
         state = resumed(self._settings, kept)
-        self._committed = {**state.shards, **dict.fromkeys(state.finished)}
+        self._kept = {number: dict(form) for number, form in kept.items()}
         trimmed_through = self._source.trimmed_through()
         for shard in state.shards.values():
             if shard.read_through < trimmed_through:
@@ -228,33 +227,19 @@ class MappingWork:
 
     def _commit(self) -> None:
         """Keep what has changed; what is not urgent waits a little."""
-        state = self._state
-        now: dict[int, ShardState | None] = {**state.shards, **dict.fromkeys(state.finished)}
-        changed = {number for number in now.keys() | self._committed.keys() if self._differs(number, now)}
+        forms: dict[int, Any] = {number: kept_form(shard) for number, shard in self._state.shards.items()}
+        forms |= dict.fromkeys(self._state.finished, FINISHED)
+        changed: dict[int, Any] = {
+            number: form for number, form in forms.items() if form != self._kept.get(number)
+        } | dict.fromkeys(self._kept.keys() - forms.keys())
         is_due = self._monotonic_s() - self._committed_at_s >= _IDLE_COMMIT_S
-        if not changed and not self._notices:
+        self._has_uncommitted = bool(changed or self._notices) and not self._is_urgent and not is_due
+        if (changed or self._notices) and not self._has_uncommitted:
+            self._ledger.commit(changed, self._notices)
+            self._kept, self._notices = forms, []
+            self._committed_at_s = self._monotonic_s()
+        if not self._has_uncommitted:
             self._is_urgent = False
-            return
-        if not self._is_urgent and not is_due:
-            return
-        kept: dict[int, Any] = {}
-        for number in changed:
-            shard = now.get(number)
-            if shard is not None:
-                kept[number] = kept_form(shard)
-            else:
-                kept[number] = dict(FINISHED) if number in now else None
-        self._ledger.commit(kept, self._notices)
-        self._committed, self._notices, self._is_urgent = now, [], False
-        self._committed_at_s = self._monotonic_s()
-
-    def _differs(self, number: int, now: dict[int, ShardState | None]) -> bool:
-        if number not in now or number not in self._committed:
-            return True
-        shard, before = now[number], self._committed[number]
-        if shard is None or before is None:
-            return shard is not before
-        return shard is not before and (shard.lanes, shard.read_through) != (before.lanes, before.read_through)
 
     def _start(self) -> None:
         """Begin the invocations whose attempts are kept now."""
@@ -297,10 +282,6 @@ class MappingWork:
         dues = [] if (due_s := self._threads.due_s()) is None else [due_s]
         if (due_ms := self._state.due_ms) is not None:
             dues.append(max(0.001, (due_ms - self._now_ms()) / 1000))
-        if self._state.shards and self._differs_somewhere():
+        if self._has_uncommitted:
             dues.append(_IDLE_COMMIT_S)
         return min(dues) if dues else None
-
-    def _differs_somewhere(self) -> bool:
-        now: dict[int, ShardState | None] = dict(self._state.shards)
-        return any(self._differs(number, now) for number in now)

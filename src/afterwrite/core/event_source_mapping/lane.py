@@ -74,6 +74,7 @@ class Lane:
     opened_at_ms: int = 0
     window: TumblingWindow | None = None
     iterator_age_ms: int | None = None
+    waiting_bytes: int = 0
     kept: tuple[KeptPiece, ...] = ()
     was_running: bool = False
 
@@ -130,7 +131,8 @@ def receive(settings: MappingSettings, lane: Lane, records: Sequence[Record], no
     opened_at_ms = lane.opened_at_ms
     if not lane.waiting and opened_at_ms + settings.batching_window_ms <= now_ms:
         opened_at_ms = now_ms
-    return replace(lane, waiting=lane.waiting + new, opened_at_ms=opened_at_ms)
+    waiting_bytes = lane.waiting_bytes + sum(len(record.text) for record in new)
+    return replace(lane, waiting=lane.waiting + new, waiting_bytes=waiting_bytes, opened_at_ms=opened_at_ms)
 
 
 def advance(settings: MappingSettings, lane: Lane, reading: Reading, now_ms: int) -> tuple[Lane, list[LaneAction], int]:
@@ -218,7 +220,8 @@ def take_up(settings: MappingSettings, lane: Lane, reading: Reading, read_throug
         if records or is_final:
             pieces.append(Piece(records, kept.retries, kept.invocations))
     was_running = lane.was_running and bool(pieces)
-    lane = replace(lane, kept=(), pieces=tuple(pieces), waiting=waiting, was_running=False)
+    taken = lane.waiting[: len(lane.waiting) - len(waiting)]
+    lane = replace(_without_waiting(lane, taken, tuple(pieces), lane.window), kept=(), was_running=False)
     # The process ended with the invocation: that is how a function fails that ends its process.
     return fail_from(settings, lane, 0, now_ms, is_function_error=True) if was_running else (lane, [])
 
@@ -258,7 +261,16 @@ def _gather(settings: MappingSettings, lane: Lane, reading: Reading, now_ms: int
     window = lane.window
     if settings.tumbling_window_ms and window is None:
         window = TumblingWindow(_window_start_ms(settings, batch[0]))
-    return replace(lane, pieces=(Piece(batch),), waiting=lane.waiting[len(batch) :], window=window), 0
+    return _without_waiting(lane, batch, (Piece(batch),), window), 0
+
+
+def _without_waiting(
+    lane: Lane, taken: Sequence[Record], pieces: tuple[Piece, ...], window: TumblingWindow | None
+) -> Lane:
+    """The lane with its first waiting records in pieces."""
+    waiting_bytes = lane.waiting_bytes - sum(len(record.text) for record in taken)
+    waiting = lane.waiting[len(taken) :]
+    return replace(lane, pieces=pieces, waiting=waiting, waiting_bytes=waiting_bytes, window=window)
 
 
 def _batch(settings: MappingSettings, lane: Lane) -> tuple[tuple[Record, ...], bool]:

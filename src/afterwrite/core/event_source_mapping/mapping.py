@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
-import orjson
-
 from afterwrite.core.event_source_mapping import lane as lanes
 from afterwrite.core.event_source_mapping.lane import (
     Deliver,
@@ -26,8 +24,8 @@ from afterwrite.core.event_source_mapping.parameters import MappingSettings
 from afterwrite.core.event_source_mapping.records import Record
 from afterwrite.core.event_source_mapping.responses import read_response
 
-# What is held of a shard before it is delivered.
-SHARD_RECORDS_MAX: Final = 10_000
+# What is held of a shard before it is delivered: two batches a lane, and this many records at least.
+SHARD_RECORDS_MIN: Final = 1_000
 SHARD_BYTES_MAX: Final = 32 << 20
 _UNREAD: Final = Reading()
 
@@ -59,13 +57,15 @@ class ShardState:
         """Whether nothing of it is left."""
         return self.reading.is_ended and all(lane.is_empty for lane in self.lanes)
 
-    @property
-    def has_room(self) -> bool:
+    def has_room(self, settings: MappingSettings) -> bool:
         """Whether more of it may be held. What was in hand before the engine started is always read again."""
         if any(lane.kept for lane in self.lanes):
             return True
-        waiting = [record for lane in self.lanes for record in lane.waiting]
-        return len(waiting) < SHARD_RECORDS_MAX and sum(len(record.text) for record in waiting) < SHARD_BYTES_MAX
+        records_max = max(SHARD_RECORDS_MIN, 2 * settings.batch_size * settings.parallelization_factor)
+        return (
+            sum(len(lane.waiting) for lane in self.lanes) < records_max
+            and sum(lane.waiting_bytes for lane in self.lanes) < SHARD_BYTES_MAX
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ def _advance(
     if shard.is_finished:
         others = {number: each for number, each in state.shards.items() if number != shard.number}
         return replace(state, shards=others, finished=state.finished | {shard.number})
-    if shard.may_have_more and not shard.is_reading and not shard.reading.is_ended and shard.has_room:
+    if shard.may_have_more and not shard.is_reading and not shard.reading.is_ended and shard.has_room(settings):
         actions.append(Fetch(shard.number, shard.read_through))
         shard = replace(shard, is_reading=True)
     return replace(state, shards={**state.shards, shard.number: shard})
@@ -283,7 +283,7 @@ def _kept_lane(lane: Lane, read_through: int) -> dict[str, Any]:
         "through": lane.through if lane.kept else lane.done_through(read_through),
         "pieces": [[piece.through, piece.retries, piece.invocations] for piece in pieces],
         "is_running": lane.was_running if lane.kept else lane.is_running,
-        "window": None if window is None else [window.start_ms, orjson.Fragment(window.state), window.is_full],
+        "window": None if window is None else [window.start_ms, window.state.decode(), window.is_full],
         "iterator_age_ms": lane.iterator_age_ms,
     }
 
@@ -311,7 +311,7 @@ def _lane_of(fields: Mapping[str, Any]) -> Lane:
         through=fields["through"],
         kept=tuple(KeptPiece(*piece) for piece in fields["pieces"]),
         was_running=fields["is_running"],
-        window=None if window is None else TumblingWindow(window[0], orjson.dumps(window[1]), window[2]),
+        window=None if window is None else TumblingWindow(window[0], window[1].encode(), window[2]),
         iterator_age_ms=fields["iterator_age_ms"],
     )
 
