@@ -448,5 +448,10 @@ def topology(app: App) -> Mapping[str, Any]:
         ],
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "audit_logs": [log.name for log in app.audit_logs],
+        "event_source_mappings": [
+            {"uuid": mapping.uuid, "function": mapping.function_name, "table": table.name}
+            for table in app.tables
+            for mapping in table.event_source_mappings
+        ],
         "buses": [{"name": bus.name, "archive_days": bus.archive_days} for bus in app.buses],
     }

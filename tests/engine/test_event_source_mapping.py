@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
+import afterwrite
 from afterwrite import App
 from afterwrite.app import Table
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
@@ -18,6 +19,7 @@ from afterwrite.core.wire import StoredChange, streams_record_text
 from afterwrite.errors import DeclarationError, StorageError
 from afterwrite.local.mapping_ledger import EmbeddedMappingLedger
 from afterwrite.store import kinesis, streams
+from engine_process import wait_until
 from mapped import WAIT_S, Mapped
 
 REPORTS = ["ReportBatchItemFailures"]
@@ -527,3 +529,23 @@ def test_two_mappings_of_one_function_need_two_names(shop: Shop) -> None:
 def test_what_is_no_function_or_may_take_too_long_is_refused(shop: Shop, handler: Any, timeout_s: float) -> None:
     with pytest.raises(DeclarationError):
         shop.things.event_source_mapping(handler, timeout_s=timeout_s)
+
+
+def test_the_status_says_how_far_a_mapping_is(tmp_path: Path) -> None:
+    leave = threading.Event()
+    function = Recorder(lambda event: leave.wait(WAIT_S) and None)
+    app = App("shop")
+    things = app.table("things", partition_key="pk", sort_key="sk")
+    things.event_source_mapping(function, FunctionName="route")
+    with afterwrite.open_engine(tmp_path / "data", app) as engine:
+        reader = engine.reader()
+        engine.table(things).put({"pk": "a", "sk": "1"})
+        wait_until(lambda: bool(function.events))
+        (found,) = reader.status().event_source_mappings
+        assert (found.function, found.table, found.lag_records, found.batches_in_hand) == ("route", "things", 1, 1)
+        assert not reader.idle()
+        leave.set()
+        wait_until(reader.idle)
+        (found,) = reader.status().event_source_mappings
+        assert (found.lag_records, found.batches_in_hand) == (0, 0)
+        assert found.iterator_age_ms is not None

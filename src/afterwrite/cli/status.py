@@ -175,6 +175,19 @@ def _show(directory: Path, found: Status) -> None:
             for each in found.buffers
         ],
     )
+    if found.event_source_mappings:
+        print_table(
+            "Event source mappings",
+            ["function", "table", "lag", "batches in hand", "iterator age"],
+            [
+                (each.function, each.table, each.lag_records, each.batches_in_hand, _age(each.iterator_age_ms))
+                for each in found.event_source_mappings
+            ],
+        )
+
+
+def _age(age_ms: int | None) -> str:
+    return "-" if age_ms is None else duration_text(age_ms)
 
 
 def _engine(engine: Mapping[str, Any] | None) -> Sequence[str | tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +21,9 @@ from afterwrite.local.fan_out import FanOut
 from afterwrite.local.steps import put_all
 from afterwrite.store import ledger
 from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
-from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
 
+_PREFIX: Final = "event-source-mapping/"
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:(sqs|sns|lambda|s3):[^:]*:[^:]*:(?:function:)?([A-Za-z0-9._-]{1,255})")
 
 
@@ -46,7 +48,7 @@ class EmbeddedMappingLedger:
         self._fan_out = fan_out
         self._identity = identity
         self._files = files
-        self._prefix = f"event-source-mapping/{identity.uuid}/"
+        self._prefix = f"{_PREFIX}{identity.uuid}/"
         self._destination = _resolved(app, mapping)
 
     def load(self) -> Mapping[int, Mapping[str, Any]] | None:
@@ -88,6 +90,29 @@ class EmbeddedMappingLedger:
             create_directory(path.parent)
             write_file(path, json_text.dumps({**notice.message, "payload": notice.payload.decode()}))
             sync_directory(path.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class MappingProgress:
+    """How far a mapping is: the position up to which all is done, what is being tried, and the iterator age (S16).
+
+    `done_through` is None before its start.
+    """
+
+    done_through: int | None = None
+    pieces: int = 0
+    iterator_age_ms: int | None = None
+
+
+def progress(transaction: ReadTransaction, uuid: str) -> MappingProgress:
+    """How far the mapping with the UUID is, as it was kept last."""
+    forms = [form for _, form in ledger.notes(transaction, f"{_PREFIX}{uuid}/") if "lanes" in form]
+    lanes = [lane for form in forms for lane in form["lanes"]]
+    return MappingProgress(
+        done_through=min((lane["through"] for lane in lanes), default=None),
+        pieces=sum(len(lane["pieces"]) for lane in lanes),
+        iterator_age_ms=max((lane["iterator_age_ms"] or 0 for lane in lanes), default=None),
+    )
 
 
 def _effect(destination: Queue | Topic | Function, message: Mapping[str, Any]) -> Effect:

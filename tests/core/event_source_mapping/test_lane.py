@@ -81,9 +81,10 @@ def test_a_throttled_invocation_uses_up_no_retry_s7() -> None:
     for _ in range(5):
         play.is_throttled()
         play.wait()
-    play.returns()
     assert play.given_up == []
-    assert play.state.due_ms is None
+    play.fails()
+    ((positions, given_up),) = play.given_up
+    assert (positions, given_up.condition, given_up.invocations) == ([1], "RetryAttemptsExhausted", 1)
 
 
 def test_a_throttled_record_leaves_when_it_is_too_old_s7() -> None:
