@@ -12,6 +12,7 @@ import pytest
 
 import afterwrite
 from afterwrite import app as declarations
+from afterwrite.core.event_source_mapping.declaration import MappedStream
 from afterwrite.core.ports import TableClient
 
 DOCS = (Path(__file__).resolve().parent.parent / "docs" / "declaring.md").read_text()
@@ -21,6 +22,7 @@ OWNERS = {
     "table": declarations.Table,
     "queue": declarations.Queue,
     "function": declarations.Function,
+    "stream": MappedStream,
     "topic": declarations.Topic,
     "bus": declarations.Bus,
     "delivery_stream": declarations.DeliveryStream,

@@ -8,7 +8,8 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+import uuid
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -21,7 +22,11 @@ from afterwrite import backups, config
 from afterwrite.app import App, Function, Table, lanes_of
 from afterwrite.backups import Backup
 from afterwrite.config import Durability, Identity, Settings
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
+from afterwrite.core.event_source_mapping.failures import MappingIdentity
+from afterwrite.core.event_source_mapping.ports import ShardSource
 from afterwrite.engine.delivery import Dispatcher, Invocable
+from afterwrite.engine.event_source_mapping import MappingWork
 from afterwrite.engine.flushing import Flushing
 from afterwrite.engine.lag_watch import LagWatch
 from afterwrite.engine.loops import Loop, Work
@@ -35,6 +40,8 @@ from afterwrite.local.audit_logs import AuditSink
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.lags import EmbeddedLags, TopicAlarms
+from afterwrite.local.lambda_functions import LocalFunctions
+from afterwrite.local.mapping_ledger import EmbeddedMappingLedger, function_arn
 from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.parked import EmbeddedParked
 from afterwrite.local.replays import ReplayWork
@@ -48,8 +55,10 @@ from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.eventbridge import EventBridgeService
 from afterwrite.server.http import Handler, HttpServer, Request, Respond
 from afterwrite.server.kinesis import KinesisService
+from afterwrite.server.rest_json import RestJson
 from afterwrite.sources.embedded import EmbeddedSource
-from afterwrite.store import ledger, streams, tables, upkeep
+from afterwrite.sources.shards import KinesisShards, TableShards
+from afterwrite.store import kinesis, ledger, streams, tables, upkeep
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations
@@ -90,6 +99,7 @@ class Engine:
         self._telemetry = Telemetry()
         self._loops: list[Loop] = []
         self._dispatchers: list[Dispatcher] = []
+        self._mappings: list[MappingWork] = []
         self._sinks: list[AuditSink] = []
         self._trials = Trials()
         self._server: _ServerThread | None = None
@@ -122,7 +132,8 @@ class Engine:
             )
             closing.callback(self._environment.close)
             self._environment.watch_file(self._directory.lock_file)
-            self._loops, self._dispatchers, self._sinks, self._trials = [], [], [], Trials()
+            self._loops, self._dispatchers, self._mappings, self._sinks = [], [], [], []
+            self._trials = Trials()
             closing.callback(self._stop_work)
             self._start()
             if self._server is not None:
@@ -144,6 +155,7 @@ class Engine:
         with environment.read() as transaction:
             environment.state["catalog"] = tables.load_catalog(transaction)
         environment.write(lambda transaction: _declare_tables(transaction, self._app))
+        environment.write(lambda transaction: _declare_kinesis_streams(transaction, self._app))
         if self._runs_app:
             environment.write(lambda transaction: _keep_topology(transaction, self._app))
         with environment.read() as transaction:
@@ -160,7 +172,17 @@ class Engine:
 
     def _handler(self, run_soon: Callable[[Callable[[], None]], None]) -> Handler:
         credentials = self._settings.credentials
-        return AwsJson(self._environment, self._wire_services, run_soon, credentials=credentials).handle
+        handler = AwsJson(self._environment, self._wire_services, run_soon, credentials=credentials).handle
+        return self._rest(run_soon, handler, credentials)
+
+    def _rest(
+        self, run_soon: Callable[[Callable[[], None]], None], otherwise: Handler, credentials: Mapping[str, str] | None
+    ) -> Handler:
+        """Lambda's and Bedrock's clients are answered by the app's functions and models, others by `otherwise`."""
+        app, identity, environment = self._app, self._settings.identity, self._environment
+        functions = LocalFunctions(app, environment, FanOut(app, identity), self.services, identity)
+        models = {model.model_id: model for model in app.models}
+        return RestJson(functions, models, run_soon, otherwise, new_id=_new_id, credentials=credentials).handle
 
     def _services(self, operations: Operations) -> list[Service]:
         archives = {bus.name for bus in self._app.buses if bus.archive_days is not None}
@@ -197,7 +219,35 @@ class Engine:
             topic = app.alarm_topic
             told = None if topic is None else TopicAlarms(environment, fan_out, topic.name, environment.now_ms)
             works.append(LagWatch(EmbeddedLags(environment, app), app.alarm_thresholds, told, self._telemetry))
+        self._mappings = list(self._mapping_works(fan_out))
+        works.extend(self._mappings)
         return works
+
+    def _mapping_works(self, fan_out: FanOut) -> Iterator[MappingWork]:
+        environment, identity = self._environment, self._settings.identity
+        for table in self._app.tables:
+            for mapping in table.event_source_mappings:
+                stream = environment.state["catalog"][table.name].stream
+                yield self._mapping_work(fan_out, mapping, TableShards(environment, stream, identity, mapping.settings))
+        for kinesis_stream in self._app.kinesis_streams:
+            for mapping in kinesis_stream.event_source_mappings:
+                source = KinesisShards(environment, kinesis_stream.name, identity, mapping.settings)
+                yield self._mapping_work(fan_out, mapping, source)
+
+    def _mapping_work(self, fan_out: FanOut, mapping: EventSourceMapping, source: ShardSource) -> MappingWork:
+        arn = function_arn(self._settings.identity, mapping.function_name)
+        identity = MappingIdentity(mapping.uuid, arn, source.stream_arn, mapping.settings.source)
+        files = self._directory.files
+        return MappingWork(
+            mapping,
+            identity,
+            source,
+            EmbeddedMappingLedger(self._environment, fan_out, self._app, mapping, identity, files),
+            self.services,
+            self._telemetry,
+            now_ms=self._environment.now_ms,
+            new_id=_new_id,
+        )
 
     def _description(self) -> Mapping[str, Any]:
         """What `afterwrite status` says of this engine."""
@@ -227,7 +277,8 @@ class Engine:
 
         Nothing that it sends leaves the process. Raises ImportError without boto3.
         """
-        handler = AwsJson(self._environment, self._wire_services, lambda respond_all: respond_all())
+        here: Callable[[Callable[[], None]], None] = lambda respond_all: respond_all()  # noqa: E731
+        handler = self._rest(here, AwsJson(self._environment, self._wire_services, here).handle, None)
         return in_process.boto3_session(handler, self._settings.identity.region)
 
     def reader(self) -> DataReader:
@@ -255,6 +306,8 @@ class Engine:
         deadline_s = time.monotonic() + _FINISH_S_MAX
         for dispatcher in self._dispatchers:
             dispatcher.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
+        for mapping in self._mappings:
+            mapping.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
         if all(ended):  # else a file might be closed under the loop that still writes it
             for sink in self._sinks:
                 sink.close()
@@ -287,6 +340,10 @@ def open_engine(
     engine = Engine(app, settings)
     engine.start()
     return engine
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
 
 
 def _refuse(_request: Request, _respond: Respond) -> None:
@@ -383,6 +440,13 @@ def _declare_tables(transaction: WriteTransaction, app: App) -> None:
             tables.set_retention(transaction, declared.name, declared.retention_hours * 3600)
 
 
+def _declare_kinesis_streams(transaction: WriteTransaction, app: App) -> None:
+    """Create the app's Kinesis streams that are missing."""
+    for declared in app.kinesis_streams:
+        if kinesis.find(transaction, declared.name) is None:
+            kinesis.create(transaction, declared.name, declared.shard_count, mode="PROVISIONED", tags={})
+
+
 def _keep_topology(transaction: WriteTransaction, app: App) -> None:
     """Keep what runs here; refuse the directory of another app, whose queues and lanes would wait unseen."""
     kept = ledger.note(transaction, "topology")
@@ -421,5 +485,10 @@ def topology(app: App) -> Mapping[str, Any]:
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "audit_logs": [log.name for log in app.audit_logs],
         "alarms": asdict(app.alarm_thresholds),
+        "event_source_mappings": [
+            {"uuid": mapping.uuid, "function": mapping.function_name, "table": table.name}
+            for table in app.tables
+            for mapping in table.event_source_mappings
+        ],
         "buses": [{"name": bus.name, "archive_days": bus.archive_days} for bus in app.buses],
     }
