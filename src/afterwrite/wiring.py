@@ -34,6 +34,7 @@ from afterwrite.local.audit_logs import AuditSink
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.native import NativeServices, NativeTable
+from afterwrite.local.queue_tasks import QueueTaskWork
 from afterwrite.local.replays import ReplayWork
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.local.work_queues import FunctionQueue, Trials
@@ -45,6 +46,9 @@ from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.eventbridge import EventBridgeService
 from afterwrite.server.http import Handler, HttpServer, Request, Respond
 from afterwrite.server.kinesis import KinesisService
+from afterwrite.server.long_polling import LongPolls
+from afterwrite.server.sqs import SqsService
+from afterwrite.server.sqs_queues import SqsQueues, declared_queues
 from afterwrite.sources.embedded import EmbeddedSource
 from afterwrite.store import ledger, streams, tables, upkeep
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
@@ -125,6 +129,7 @@ class Engine:
             if self._server is not None:
                 self._server.serve(self._handler(self._server.run_soon))
                 closing.callback(self._server.stop)
+            closing.callback(self._polls.close)
             self._lock.describe(self._description())
             for loop in self._loops:
                 loop.start()
@@ -146,6 +151,7 @@ class Engine:
         # A table that was deleted and made anew would be another stream, and its routes would not run.
         operations = Operations(identity, protected=[*consumed, *(table.name for table in self._app.tables)])
         self.services = NativeServices(environment, operations, self._directory.files)
+        self._polls = LongPolls(environment)
         consumers = {name: name for name in consumed}
         self._wire_services = self._services(operations)
         works = [*self._works(identity), Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry)]
@@ -155,16 +161,21 @@ class Engine:
 
     def _handler(self, run_soon: Callable[[Callable[[], None]], None]) -> Handler:
         credentials = self._settings.credentials
-        return AwsJson(self._environment, self._wire_services, run_soon, credentials=credentials).handle
+        services = self._wire_services
+        return AwsJson(self._environment, services, run_soon, polls=self._polls, credentials=credentials).handle
 
     def _services(self, operations: Operations) -> list[Service]:
         archives = {bus.name for bus in self._app.buses if bus.archive_days is not None}
         identity = self._settings.identity
+        queues = SqsQueues(declared_queues(self._app), identity, self._environment)
+        if self._address is not None:
+            queues.listens_at(*self._address)
         return [
             DynamoDBService(operations),
             DynamoDBStreamsService(identity, self._environment.now_ms),
             KinesisService(identity, self._environment.now_ms),
             EventBridgeService(archives, identity),
+            SqsService(queues),
             AdministrationService(),
         ]
 
@@ -187,7 +198,7 @@ class Engine:
             sink = AuditSink(environment, log, self._directory.audit / log.name)
             self._sinks.append(sink)
             works.append(Flushing(f"audit-{log.name}", sink, environment.now_ms))
-        works.append(ReplayWork(environment, fan_out))
+        works.extend((ReplayWork(environment, fan_out), QueueTaskWork(environment)))
         return works
 
     def _description(self) -> Mapping[str, Any]:
@@ -218,7 +229,8 @@ class Engine:
 
         Nothing that it sends leaves the process. Raises ImportError without boto3.
         """
-        handler = AwsJson(self._environment, self._wire_services, lambda respond_all: respond_all())
+        environment, services = self._environment, self._wire_services
+        handler = AwsJson(environment, services, lambda respond_all: respond_all(), polls=self._polls)
         return in_process.boto3_session(handler, self._settings.identity.region)
 
     def reader(self) -> DataReader:

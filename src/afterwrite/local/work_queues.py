@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from afterwrite.app import Function
+from afterwrite.core import json_text
 from afterwrite.core.invocations import Message
 from afterwrite.core.outcomes import Done, Halt, Park, Retry
 from afterwrite.core.ports import Delivery, Settled
@@ -165,16 +165,13 @@ class FunctionQueue:
             return
         ledger.abandon(transaction, self._function.name, received.message.id)
         message = received.message
-        dead = replace(
+        dead = queues.dead_letter(
             message,
-            attributes={
-                **(message.attributes or {}),
-                "dead_letter_source": self._queue,
-                "dead_letter_function": self._function.name,
-                "dead_letter_reason": reason,
-                "dead_letter_receive_count": received.receive_count,
-                "dead_letter_at_ms": transaction.now_ms,
-            },
+            source=self._queue,
+            reason=reason,
+            receive_count=received.receive_count,
+            at_ms=transaction.now_ms,
+            function=self._function.name,
         )
         queues.send(transaction, self._function.dead_letter_queue, message.lane, queues.encode(dead))
 
@@ -240,12 +237,21 @@ def _as_message(received: Received) -> Message:
     message = received.message
     return Message(
         id=message.id,
-        body=message.body,
+        body=message.body if message.wire is None else _parsed(message.body),
         sent_at_ms=message.sent_at_ms,
         subject=message.subject,
         attributes=message.attributes or {},
         receive_count=received.receive_count,
     )
+
+
+def _parsed(text: str) -> Any:
+    """What a text from outside stands for: an object or a list where it is the JSON of one, else itself."""
+    try:
+        found = json_text.loads(text)
+    except ValueError:
+        return text
+    return found if isinstance(found, dict | list) else text
 
 
 def _as_request(received: Received) -> Any:
