@@ -36,17 +36,21 @@ from afterwrite.local.fan_out import FanOut
 from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.queue_tasks import QueueTaskWork
 from afterwrite.local.replays import ReplayWork
-from afterwrite.local.steps import EmbeddedSteps
+from afterwrite.local.steps import EmbeddedSteps, put_all
 from afterwrite.local.work_queues import FunctionQueue, Trials
 from afterwrite.server import in_process
 from afterwrite.server.administration import AdministrationService
 from afterwrite.server.aws_json import AwsJson, Service
+from afterwrite.server.aws_query import AwsQuery
 from afterwrite.server.dynamodb import DynamoDBService
 from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.eventbridge import EventBridgeService
+from afterwrite.server.firehose import FirehoseService
 from afterwrite.server.http import Handler, HttpServer, Request, Respond
 from afterwrite.server.kinesis import KinesisService
 from afterwrite.server.long_polling import LongPolls
+from afterwrite.server.placing import Placing
+from afterwrite.server.sns import SnsService
 from afterwrite.server.sqs import SqsService
 from afterwrite.server.sqs_queues import SqsQueues, declared_queues
 from afterwrite.sources.embedded import EmbeddedSource
@@ -127,7 +131,8 @@ class Engine:
             closing.callback(self._stop_work)
             self._start()
             if self._server is not None:
-                self._server.serve(self._handler(self._server.run_soon))
+                credentials = self._settings.credentials
+                self._server.serve(self._answering(self._server.run_soon, credentials).handle)
                 closing.callback(self._server.stop)
             closing.callback(self._polls.close)
             self._lock.describe(self._description())
@@ -153,36 +158,49 @@ class Engine:
         self.services = NativeServices(environment, operations, self._directory.files)
         self._polls = LongPolls(environment)
         consumers = {name: name for name in consumed}
+        self._fan_out = FanOut(self._app, identity)
         self._wire_services = self._services(operations)
         works = [*self._works(identity), Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry)]
         self._loops = [Loop(work, self._telemetry) for work in works]
         if self._address is not None:
             operations.listens_at(*self._address)
 
-    def _handler(self, run_soon: Callable[[Callable[[], None]], None]) -> Handler:
-        credentials = self._settings.credentials
-        services = self._wire_services
-        return AwsJson(self._environment, services, run_soon, polls=self._polls, credentials=credentials).handle
+    def _answering(
+        self, run_soon: Callable[[Callable[[], None]], None], credentials: Mapping[str, str] | None
+    ) -> AwsJson:
+        environment = self._environment
+        return AwsJson(
+            environment,
+            self._wire_services,
+            run_soon,
+            polls=self._polls,
+            without_target=AwsQuery(environment, self._query_services, run_soon, credentials=credentials).handle,
+            credentials=credentials,
+        )
 
     def _services(self, operations: Operations) -> list[Service]:
-        archives = {bus.name for bus in self._app.buses if bus.archive_days is not None}
-        identity = self._settings.identity
-        queues = SqsQueues(declared_queues(self._app), identity, self._environment)
+        app, identity, now_ms = self._app, self._settings.identity, self._environment.now_ms
+        placing = Placing(self._fan_out.place, self._fan_out.place_event, put_all)
+        buses = {bus.name for bus in app.buses}
+        archives = {bus.name for bus in app.buses if bus.archive_days is not None}
+        streams = {stream.name for stream in app.delivery_streams}
+        self._query_services = [SnsService({topic.name for topic in app.topics}, placing, identity, now_ms)]
+        queues = SqsQueues(declared_queues(app), identity, self._environment)
         if self._address is not None:
             queues.listens_at(*self._address)
         return [
             DynamoDBService(operations),
-            DynamoDBStreamsService(identity, self._environment.now_ms),
-            KinesisService(identity, self._environment.now_ms),
-            EventBridgeService(archives, identity),
+            DynamoDBStreamsService(identity, now_ms),
+            KinesisService(identity, now_ms),
+            EventBridgeService(buses, archives, placing, identity, now_ms),
+            FirehoseService(streams, placing, now_ms),
             SqsService(queues),
             AdministrationService(),
         ]
 
     def _works(self, identity: Identity) -> list[Work]:
         app, environment = self._app, self._environment
-        fan_out = FanOut(app, identity)
-        steps = EmbeddedSteps(environment, fan_out, identity)
+        steps = EmbeddedSteps(environment, self._fan_out, identity)
         pipelines: list[Pipeline] = []
         for table in _routed(app):
             source = EmbeddedSource(environment, environment.state["catalog"][table.name])
@@ -198,7 +216,7 @@ class Engine:
             sink = AuditSink(environment, log, self._directory.audit / log.name)
             self._sinks.append(sink)
             works.append(Flushing(f"audit-{log.name}", sink, environment.now_ms))
-        works.extend((ReplayWork(environment, fan_out), QueueTaskWork(environment)))
+        works.extend((ReplayWork(environment, self._fan_out), QueueTaskWork(environment)))
         return works
 
     def _description(self) -> Mapping[str, Any]:
@@ -229,8 +247,7 @@ class Engine:
 
         Nothing that it sends leaves the process. Raises ImportError without boto3.
         """
-        environment, services = self._environment, self._wire_services
-        handler = AwsJson(environment, services, lambda respond_all: respond_all(), polls=self._polls)
+        handler = self._answering(lambda respond_all: respond_all(), None)
         return in_process.boto3_session(handler, self._settings.identity.region)
 
     def reader(self) -> DataReader:

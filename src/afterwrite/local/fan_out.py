@@ -64,20 +64,23 @@ class FanOut:
         return placements
 
     def _put_event(self, stamped: StampedEffect, effect: PutEvent) -> Sequence[Placement]:
-        bus = _declared(self._buses, "bus", effect.bus)
-        text = json_text.dumps(
-            {
-                "version": "0",
-                "id": uuid_of(stamped.id),
-                "detail-type": effect.detail_type,
-                "source": effect.source,
-                "account": self._identity.account_id,
-                "time": datetime.fromtimestamp(stamped.at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "region": self._identity.region,
-                "resources": [],
-                "detail": effect.detail,
-            }
-        )
+        event = {
+            "version": "0",
+            "id": uuid_of(stamped.id),
+            "detail-type": effect.detail_type,
+            "source": effect.source,
+            "account": self._identity.account_id,
+            "time": datetime.fromtimestamp(stamped.at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "region": self._identity.region,
+            "resources": [],
+            "detail": effect.detail,
+        }
+        return self.place_event(effect.bus, event, stamped)
+
+    def place_event(self, bus_name: str, event: Mapping[str, Any], stamped: StampedEffect) -> Sequence[Placement]:
+        """Where an event goes: by the bus's rules, and into its archive."""
+        bus = _declared(self._buses, "bus", bus_name)
+        text = json_text.dumps(event)
         placements: list[Placement] = list(self.deliver_event(bus.name, json_text.loads(text), stamped))
         if bus.archive_days is not None:
             placements.append(ToArchive(bus.name, stamped.at_ms, text, bus.archive_days))

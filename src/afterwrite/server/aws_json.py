@@ -103,7 +103,7 @@ class AwsJson:
             if self._without_target is not None and not target:
                 self._without_target(request, respond)
             else:
-                respond(_unknown_target(target))
+                respond(unknown_target(target))
             return
         try:
             if self._credentials is not None:
@@ -191,7 +191,8 @@ def _error_type(service: Service, code: str) -> str:
     return _VALIDATION if code == "ValidationException" else service.error_prefix + code
 
 
-def _unknown_target(target: str) -> Response:
+def unknown_target(target: str) -> Response:
+    """The answer to a request that names no service that is offered."""
     fields = {"__type": f"{_CORAL}UnknownOperationException", "message": f"no service answers to {target!r}"}
     return Response(400, orjson.dumps(fields), "application/x-amz-json-1.0")
 
