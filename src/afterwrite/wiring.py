@@ -21,6 +21,7 @@ from afterwrite import backups, config
 from afterwrite.app import App, Function, Table
 from afterwrite.backups import Backup
 from afterwrite.config import Durability, Identity, Settings
+from afterwrite.core.pipes import Origin
 from afterwrite.engine.delivery import Dispatcher, Invocable
 from afterwrite.engine.flushing import Flushing
 from afterwrite.engine.loops import Loop, Work
@@ -32,7 +33,7 @@ from afterwrite.errors import AfterwriteError, DeclarationError
 from afterwrite.inspection import DataReader
 from afterwrite.local.audit_logs import AuditSink
 from afterwrite.local.delivery_streams import LakeSink
-from afterwrite.local.fan_out import FanOut
+from afterwrite.local.fan_out import FanOut, piped
 from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.queue_tasks import QueueTaskWork
 from afterwrite.local.replays import ReplayWork
@@ -203,8 +204,10 @@ class Engine:
         steps = EmbeddedSteps(environment, self._fan_out, identity)
         pipelines: list[Pipeline] = []
         for table in _routed(app):
-            source = EmbeddedSource(environment, environment.state["catalog"][table.name])
-            pipelines.append(Pipeline(table.name, source, table.router(), steps, self._telemetry))
+            stored = environment.state["catalog"][table.name]
+            arn = f"arn:aws:dynamodb:{identity.region}:{identity.account_id}:table/{table.name}/stream/"
+            router = table.router(Origin(identity.region, arn + stored.stream.label))
+            pipelines.append(Pipeline(table.name, EmbeddedSource(environment, stored), router, steps, self._telemetry))
         works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
         self._dispatchers = [self._dispatcher(function) for function in app.functions]
         works.extend(self._dispatchers)
@@ -229,8 +232,10 @@ class Engine:
         return description
 
     def _dispatcher(self, function: Function) -> Dispatcher:
+        policy, concurrency = function.policy, function.concurrency
+        leads_to = None if function.pipe is None else piped(function.pipe, self._fan_out)
         return Dispatcher(
-            Invocable(function.name, function.handler, function.policy, function.timeout_s, function.concurrency),
+            Invocable(function.name, function.handler, policy, function.timeout_s, concurrency, leads_to),
             FunctionQueue(self._environment, function, self._trials),
             self.services,
             self._telemetry,
@@ -358,7 +363,7 @@ class _ServerThread:
 
 def _routed(app: App) -> list[Table]:
     """The tables whose changes lead to something."""
-    return [table for table in app.tables if table.routes]
+    return [table for table in app.tables if table.routes or table.pipes]
 
 
 def _declare_tables(transaction: WriteTransaction, app: App) -> None:

@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 from afterwrite.core import json_text
 from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import Done, Halt, Outcome, Park, Retry, RetryPolicy, after_failure, reason_of
+from afterwrite.core.placements import Placement
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
@@ -36,13 +37,17 @@ RESULT_BYTES_MAX = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Invocable:
-    """A function as the dispatcher runs it."""
+    """A function as the dispatcher runs it.
+
+    `leads_to` is where what it returns goes, together with the record that it is done; then it is not kept there.
+    """
 
     name: str
     handler: Callable[[Any, Context], Any]
     policy: RetryPolicy
     timeout_s: float
     concurrency: int
+    leads_to: Callable[[Delivery, Any], Sequence[Placement]] | None = None
 
 
 class _Attempt:
@@ -228,6 +233,9 @@ class Dispatcher:
         )
         try:
             result = self._function.handler(delivery.payload, context)
+            placements: Sequence[Placement] = ()
+            if self._function.leads_to is not None:
+                placements, result = self._function.leads_to(delivery, result), None
             kept = json_text.dumps(result)
             if len(kept) > RESULT_BYTES_MAX:
                 raise ValueError(
@@ -235,7 +243,7 @@ class Dispatcher:
                 )
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
             return Settled(delivery, self._after_failure(delivery, reason_of(error)))
-        return Settled(delivery, Done(), kept)
+        return Settled(delivery, Done(), kept, placements)
 
     def _after_failure(self, delivery: Delivery, reason: str) -> Outcome:
         outcome = after_failure(self._function.policy, attempt=delivery.attempt, reason=reason, jitter=self._jitter())

@@ -11,6 +11,7 @@ from afterwrite.core import json_text
 from afterwrite.core.invocations import Message
 from afterwrite.core.outcomes import Done, Halt, Park, Retry
 from afterwrite.core.ports import Delivery, Settled
+from afterwrite.local.steps import put_all
 from afterwrite.store import ledger, queues
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.queues import Received
@@ -146,6 +147,7 @@ class FunctionQueue:
                     result=settled.result,
                     keep_ms=_COMPLETIONS_KEPT_MS,
                 )
+                put_all(transaction, settled.placements)
         elif isinstance(outcome, Retry):
             self._give_back(transaction, received, after_ms=outcome.after_ms)
         elif isinstance(outcome, Park):
