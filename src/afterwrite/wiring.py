@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import uvloop
 
@@ -22,6 +22,7 @@ from afterwrite.app import App, Function, Table
 from afterwrite.backups import Backup
 from afterwrite.config import Durability, Identity, Settings
 from afterwrite.core.pipes import Origin
+from afterwrite.core.ports import Sink, StepSink, WorkQueue
 from afterwrite.engine.delivery import Dispatcher, Invocable
 from afterwrite.engine.flushing import Flushing
 from afterwrite.engine.loops import Loop, Work
@@ -79,6 +80,25 @@ _NO_APP = "tables"
 _RELAXED_SYNC_INTERVAL_S = 1.0
 
 
+def _as_it_is(part: Any, *_: Any) -> Any:
+    return part
+
+
+@dataclass(frozen=True, slots=True)
+class Seams:
+    """Where others may come between an engine's parts; by default nobody does.
+
+    Each gets a part and gives one that does the same; of several parts of a kind it is also told the name.
+    """
+
+    open_store: Callable[..., Environment] = Environment
+    invocable: Callable[[Invocable], Invocable] = _as_it_is
+    work_queue: Callable[[WorkQueue, str], WorkQueue] = _as_it_is
+    steps: Callable[[StepSink, str], StepSink] = _as_it_is
+    sink: Callable[[Sink, str], Sink] = _as_it_is
+    handler: Callable[[Handler], Handler] = _as_it_is
+
+
 class Engine:
     """The embedded engine: one process, one data directory.
 
@@ -88,7 +108,8 @@ class Engine:
     Raises DataDirectoryInUse, StorageError, DeclarationError, and OSError where the address cannot be had.
     """
 
-    def __init__(self, app: App | None, settings: Settings) -> None:
+    def __init__(self, app: App | None, settings: Settings, *, seams: Seams | None = None) -> None:
+        self._seams = seams or Seams()
         self._app = App(_NO_APP) if app is None else app
         self._runs_app = app is not None
         self._settings = settings
@@ -123,7 +144,7 @@ class Engine:
             self._lock = DirectoryLock(self._directory)
             closing.callback(self._lock.release)
             relaxed = self._settings.durability == "relaxed"
-            self._environment = Environment(
+            self._environment = self._seams.open_store(
                 self._directory.store, sync_interval_s=_RELAXED_SYNC_INTERVAL_S if relaxed else None
             )
             closing.callback(self._environment.close)
@@ -133,7 +154,7 @@ class Engine:
             self._start()
             if self._server is not None:
                 credentials = self._settings.credentials
-                self._server.serve(self._answering(self._server.run_soon, credentials).handle)
+                self._server.serve(self._answering(self._server.run_soon, credentials))
                 closing.callback(self._server.stop)
             closing.callback(self._polls.close)
             self._lock.describe(self._description())
@@ -168,9 +189,9 @@ class Engine:
 
     def _answering(
         self, run_soon: Callable[[Callable[[], None]], None], credentials: Mapping[str, str] | None
-    ) -> AwsJson:
+    ) -> Handler:
         environment = self._environment
-        return AwsJson(
+        answering = AwsJson(
             environment,
             self._wire_services,
             run_soon,
@@ -178,6 +199,7 @@ class Engine:
             without_target=AwsQuery(environment, self._query_services, run_soon, credentials=credentials).handle,
             credentials=credentials,
         )
+        return self._seams.handler(answering.handle)
 
     def _services(self, operations: Operations) -> list[Service]:
         app, identity, now_ms = self._app, self._settings.identity, self._environment.now_ms
@@ -207,20 +229,24 @@ class Engine:
             stored = environment.state["catalog"][table.name]
             arn = f"arn:aws:dynamodb:{identity.region}:{identity.account_id}:table/{table.name}/stream/"
             router = table.router(Origin(identity.region, arn + stored.stream.label))
-            pipelines.append(Pipeline(table.name, EmbeddedSource(environment, stored), router, steps, self._telemetry))
+            source, taken = EmbeddedSource(environment, stored), self._seams.steps(steps, table.name)
+            pipelines.append(Pipeline(table.name, source, router, taken, self._telemetry))
         works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
         self._dispatchers = [self._dispatcher(function) for function in app.functions]
         works.extend(self._dispatchers)
         works.extend(
-            Flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake), environment.now_ms)
+            self._flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake))
             for stream in app.delivery_streams
         )
         for log in app.audit_logs:
             sink = AuditSink(environment, log, self._directory.audit / log.name)
             self._sinks.append(sink)
-            works.append(Flushing(f"audit-{log.name}", sink, environment.now_ms))
+            works.append(self._flushing(f"audit-{log.name}", sink))
         works.extend((ReplayWork(environment, self._fan_out), QueueTaskWork(environment)))
         return works
+
+    def _flushing(self, name: str, sink: Sink) -> Flushing:
+        return Flushing(name, self._seams.sink(sink, name), self._environment.now_ms)
 
     def _description(self) -> Mapping[str, Any]:
         """What `afterwrite status` says of this engine."""
@@ -235,8 +261,10 @@ class Engine:
         policy, concurrency = function.policy, function.concurrency
         leads_to = None if function.pipe is None else piped(function.pipe, self._fan_out)
         return Dispatcher(
-            Invocable(function.name, function.handler, policy, function.timeout_s, concurrency, leads_to),
-            FunctionQueue(self._environment, function, self._trials),
+            self._seams.invocable(
+                Invocable(function.name, function.handler, policy, function.timeout_s, concurrency, leads_to)
+            ),
+            self._seams.work_queue(FunctionQueue(self._environment, function, self._trials), function.name),
             self.services,
             self._telemetry,
             now_ms=self._environment.now_ms,
@@ -280,7 +308,7 @@ class Engine:
             for sink in self._sinks:
                 sink.close()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         if not self._running:
             self.start()
         return self

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -18,6 +18,9 @@ from afterwrite.cli.loading import load_app
 from afterwrite.cli.parameters import Flag
 from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
+
+if TYPE_CHECKING:
+    from afterwrite.testing.installing import Injector
 
 _RELAXED_WARNING = (
     "durability is relaxed: writes are answered before they are on disk, where they are within a second; a power cut "
@@ -37,6 +40,7 @@ def run(
     listen: str | None = None,
     credentials: Path | None = None,
     durability: Durability = "fsync",
+    faults: Path | None = None,
     json: Flag = False,
 ) -> None:
     """Run an app on the embedded engine until SIGINT or SIGTERM.
@@ -60,12 +64,16 @@ def run(
     durability
         fsync: a write is answered once it is on disk. relaxed: before, and it is on disk within a second; a killed
         process loses nothing, a power cut may lose that second's writes or damage the store.
+    faults
+        A file of faults that are to happen, which afterwrite.testing writes for tests.
     json
         Print one JSON line when ready, and log as JSON lines.
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
     declared = load_app(app)
-    _run(Engine(declared, settings), settings, json=json, does=_summary(declared))
+    injector = None if faults is None else _injector(faults)
+    engine = Engine(declared, settings, seams=None if injector is None else injector.seams())
+    _run(engine, settings, json=json, does=_summary(declared), injector=injector)
 
 
 def serve(
@@ -112,7 +120,14 @@ def _summary(app: App) -> str:
     return f"app {app.name}: {'; '.join([*(routes or ['no routes']), *functions])}"
 
 
-def _run(engine: Engine, settings: Settings, *, json: bool, does: str) -> None:
+def _injector(rules: Path) -> Injector:
+    """The faults of a rules file, which are logged beside it."""
+    from afterwrite.testing.installing import read_rules
+
+    return read_rules(rules)
+
+
+def _run(engine: Engine, settings: Settings, *, json: bool, does: str, injector: Injector | None = None) -> None:
     _log_to_stderr(as_json=json)
     gc.freeze()
     gc.set_threshold(_GC_ALLOCATIONS, 50, 100)
@@ -120,6 +135,8 @@ def _run(engine: Engine, settings: Settings, *, json: bool, does: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     engine.start()
+    if injector is not None:
+        injector.armed = True
     address = f"{engine.address[0]}:{engine.address[1]}"
     signed = settings.credentials is not None
     if json:
