@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CRASH ?= 0
 KILLS ?= 200
+CHAOS_S ?= 600
 CONVERSATIONS ?= 600
 APP ?= manga_assist
 
-.PHONY: help demo test check soak bench lock clean
+.PHONY: help demo test check soak chaos bench lock clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +28,9 @@ check: $(VENV)/.dev ## Run the linter, the type checker, the import contracts an
 
 soak: $(VENV)/.dev ## Kill the engine 200 times under load; every acknowledged write has to be there (KILLS=200)
 	AFTERWRITE_CRASH_KILLS=$(KILLS) AFTERWRITE_CRASH_SEED=$$(date +%s) $(BIN)/python -m pytest tests/crash/test_kill.py -s
+
+chaos: $(VENV)/.dev ## MangaAssist for ten minutes with faults at random and SIGKILLs; all is reconciled (CHAOS_S=600)
+	AFTERWRITE_CHAOS_S=$(CHAOS_S) $(BIN)/python -m pytest tests/chaos -s
 
 bench: $(VENV)/.bench ## Measure beside the peers (see bench/README.md)
 	$(BIN)/python bench/run.py all

@@ -54,6 +54,7 @@ class EngineProcess:
         self._watching: threading.Thread | None = None
         self._ending = False
         self._failure: AfterwriteError | None = None
+        self._listening = threading.Event()
         self.starts = 0
 
     @property
@@ -65,6 +66,10 @@ class EngineProcess:
     def happened(self) -> Counter[str]:
         """How often each fault has happened, by its name, over all starts."""
         return Counter(str(each["fault"]) for each in read_log(self._faults))
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it listens, or does within `timeout_s`."""
+        return self._listening.wait(timeout_s)
 
     def kill(self) -> None:
         """SIGKILL: it gets no chance to finish anything. It starts again."""
@@ -114,12 +119,16 @@ class EngineProcess:
         output = cast("IO[bytes]", process.stdout)
         with DefaultSelector() as selector:
             selector.register(output, EVENT_READ)
-            line = output.readline() if selector.select(_READY_S_MAX) else b""
+            in_time = bool(selector.select(_READY_S_MAX))
+        line = output.readline() if in_time else b""
         if line:
             self._address = orjson.loads(line)["listening"]
-        elif process.poll() != -signal.SIGKILL and not self._ending:
-            process.kill()
-            process.wait()
+            self._listening.set()
+            return
+        if not in_time:
+            process.terminate()
+        # Killed while it started, it starts again; what else ends it is a failure.
+        if process.wait() != -signal.SIGKILL and not self._ending:
             output.close()
             end = "\n".join(self._log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
             raise AfterwriteError(f"the engine did not listen within {_READY_S_MAX:g} s; the end of its log:\n{end}")
@@ -130,6 +139,7 @@ class EngineProcess:
             with cast("IO[bytes]", process.stdout) as output:
                 for _ in output:
                     pass
+            self._listening.clear()
             code = process.wait()
             if self._ending:
                 return
