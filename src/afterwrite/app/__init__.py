@@ -126,7 +126,8 @@ class App:
             raise DeclarationError(
                 f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
             )
-        table = Table(name, key(partition_key), key(sort_key), ttl, view_type, retention_hours, order)
+        partition, sort = key(partition_key), key(sort_key)
+        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, functions=self.functions)
         return add_declared(self.tables, table)
 
     def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ from afterwrite.core.lanes import Order, lanes_by
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.patterns import Pattern
 from afterwrite.core.patterns import compile as compile_pattern
+from afterwrite.core.pipes import Filter, Origin, Pipe, Transform, compile_filter, compile_transform, pipe_target
 from afterwrite.core.routes import Guard, Handler, Route, Router
 from afterwrite.errors import DeclarationError
 
@@ -57,6 +58,8 @@ class Table(MappedStream):
     order: Order = "partition_key"
     routes: list[Route] = field(default_factory=list)
     event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
+    pipes: list[Pipe] = field(default_factory=list)
+    functions: list[Function] = field(default_factory=list)
 
     def on(
         self,
@@ -98,9 +101,43 @@ class Table(MappedStream):
 
         return declare
 
-    def router(self) -> Router:
-        """The table's routes, compiled. Raises DeclarationError or InvalidPattern where one is wrong."""
-        return Router(self.routes)
+    def pipe(
+        self,
+        *,
+        to: Queue | Topic | Bus | DeliveryStream | AuditLog | Function,
+        filter: Filter = None,
+        enrich: Function | None = None,
+        transform: Transform = None,
+        name: str | None = None,
+    ) -> Pipe:
+        """Declare a pipe from this table's changes to a target, as EventBridge Pipes have them (S31).
+
+        `filter` is a pattern on a change's stream record, or up to five of which one must match. `enrich` is invoked
+        with each such record; what it answers goes on, each member of a list for itself, and nothing where it is
+        empty. `transform` is an input template or a pure function from the one to the target's payload. The name is
+        `TABLE-to-TARGET` unless given. Raises DeclarationError and InvalidPattern.
+        """
+        name = f"{self.name}-to-{to.name}" if name is None else name
+        check_name("pipe", name, [*(pipe.name for pipe in self.pipes), *(route.name for route in self.routes)])
+        patterns, shape = compile_filter(name, filter), compile_transform(transform)
+        enrichment = None if enrich is None else f"pipe-{name}"
+        if isinstance(to, Function) and not (to.queue is None and to.pipe is None):
+            raise DeclarationError(f"expected a function that is no queue's consumer as the target of {name}")
+        target_arn, send = pipe_target(name, type(to).__name__, to.name)
+        pipe = Pipe(name, self.name, patterns, enrichment, shape, target_arn, send)
+        if enrich is not None and enrichment is not None:
+            add_declared(self.functions, replace(enrich, name=enrichment, pipe=pipe))
+        self.pipes.append(pipe)
+        return pipe
+
+    def router(self, origin: Origin | None = None) -> Router:
+        """The table's routes and pipes, compiled; pipes' records say that the changes come from `origin`.
+
+        Raises DeclarationError or InvalidPattern where one is wrong.
+        """
+        if origin is None:
+            origin = Origin("us-east-1", f"arn:aws:dynamodb:us-east-1:000000000000:table/{self.name}/stream/-")
+        return Router([*self.routes, *(pipe.route(origin) for pipe in self.pipes)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +196,10 @@ class Queue:
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """User code with side effects, invoked later, with retries, a timeout, and a dead letter queue."""
+    """User code with side effects, invoked later, with retries, a timeout, and a dead letter queue.
+
+    What one with a `queue` gets are that queue's messages; what one with a `pipe` answers goes on to its target.
+    """
 
     name: str
     handler: Callable[[Any, Context], Any]
@@ -167,6 +207,7 @@ class Function:
     timeout_s: float
     concurrency: int
     queue: Queue | None = None
+    pipe: Pipe | None = None
     exhausted: Exhausted = "dead_letter"
 
     @property

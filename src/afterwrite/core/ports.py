@@ -157,11 +157,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a delivery; `result` (JSON text) is kept in the idempotency record of one that is done."""
+    """What became of a delivery.
+
+    `result` (JSON text) is kept in the idempotency record of one that is done, and its `placements` happen with that.
+    """
 
     delivery: Delivery
     outcome: Outcome
     result: bytes = b"null"
+    placements: Sequence[Placement] = ()
 
 
 class WorkQueue(Protocol):
