@@ -35,10 +35,10 @@ fuzz: $(VENV)/.dev ## Send malformed requests, bytes and expressions for nine mi
 	AFTERWRITE_FUZZ_S=$(FUZZ_S) AFTERWRITE_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest tests/fuzz -s
 
 differential: $(VENV)/.dev ## Compare with DynamoDB Local in 300 runs that are new each time (RUNS=300; needs Java and npm)
-	AFTERWRITE_DIFFERENTIAL_RUNS=$(RUNS) AFTERWRITE_DIFFERENTIAL_SEED=$$(date +%s) $(BIN)/python -m pytest tests/differential
+	AFTERWRITE_DIFFERENTIAL_RUNS=$(RUNS) AFTERWRITE_DIFFERENTIAL_SECONDS=3000 AFTERWRITE_DIFFERENTIAL_SEED=$$(date +%s) $(BIN)/python -m pytest tests/differential
 
 record: $(VENV)/.dev ## Record DynamoDB Local's answers anew, for where it cannot be had
-	AFTERWRITE_DIFFERENTIAL_RECORD=1 AFTERWRITE_DIFFERENTIAL_RUNS=80 $(BIN)/python -m pytest tests/differential
+	AFTERWRITE_DIFFERENTIAL_RECORD=1 AFTERWRITE_DIFFERENTIAL_SECONDS=3000 AFTERWRITE_DIFFERENTIAL_RUNS=80 $(BIN)/python -m pytest tests/differential
 
 chaos: $(VENV)/.dev ## MangaAssist for ten minutes with faults at random and SIGKILLs; all is reconciled (CHAOS_S=600)
 	AFTERWRITE_CHAOS_S=$(CHAOS_S) $(BIN)/python -m pytest tests/chaos -s

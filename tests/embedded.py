@@ -84,7 +84,7 @@ class Dynamo:
         """The table's items in the wire form, in the order of their keys."""
         with self.environment.read() as transaction:
             found = self.environment.state["catalog"][table]
-            return [orjson.loads(text) for text in tables.scan_items(transaction, found)]
+            return [orjson.loads(text) for _, text in tables.scan_items(transaction, found)]
 
     def changes(self, table: str = "things", after: int = 0) -> list[Change]:
         """The table's changes, oldest first."""

@@ -94,11 +94,11 @@ def export_table(environment: Environment, identity: Identity, name: str, out: P
     return Transfer(name, directory, count, description["TableSizeBytes"])
 
 
-def _files(texts: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
-    """The lines of each data file, and how many they are."""
+def _files(items: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes, int]]:
+    """The lines of each data file, of items' sizes and texts, and how many they are."""
     lines: list[bytes] = []
     size = 0
-    for text in texts:
+    for _, text in items:
         lines.append(b'{"Item":%b}\n' % text)
         size += len(text)
         if size >= _FILE_BYTES:

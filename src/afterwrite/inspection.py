@@ -169,7 +169,7 @@ class DataReader:
     def items(self, table_name: str) -> Iterator[dict[str, Any]]:
         """The table's items."""
         with self._environment.read() as transaction:
-            for text in tables.scan_items(transaction, self._table(transaction, table_name)):
+            for _, text in tables.scan_items(transaction, self._table(transaction, table_name)):
                 yield decode_item(orjson.loads(text))
 
     def archived_events(self, bus_name: str) -> Iterator[dict[str, Any]]:

@@ -100,6 +100,7 @@ class Queue:
                         transaction.put("messages", key, value[:8] + stored)
                     else:
                         transaction.lmdb.put(key, stored, db=self.environment.databases["messages"].handle)
+                        transaction.advance("spoilt")  # what changes nothing is not committed
 
         self.environment.write(operation)
 

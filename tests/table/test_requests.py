@@ -12,6 +12,7 @@ from afterwrite.errors import ConditionalCheckFailed, ServiceError
 from afterwrite.table import batches, reads, table_requests, writes
 from afterwrite.table.keys import encode_key
 from afterwrite.table.schema import KeySchema
+from afterwrite.table.sizes import item_size
 
 SCHEMA = KeySchema("pk", "S", "sk", "N")
 KEY: Item = {"pk": {"S": "p"}, "sk": {"N": "1"}}
@@ -231,7 +232,7 @@ def query(**fields: Any) -> dict[str, Any]:
     found = plan.range(SCHEMA)
     page = reads.QueryPage(plan, SCHEMA)
     for key in sorted(STORED, reverse=not plan.forward):
-        if found.low <= key < found.high and not page.add(STORED[key]):
+        if found.low <= key < found.high and not page.add(STORED[key], item_size(STORED[key])):
             break
     return page.answer()
 
@@ -269,7 +270,7 @@ def test_a_page_holds_one_mebibyte() -> None:
     plan = reads.parse_scan({"TableName": "abc"})
     page = reads.QueryPage(plan, SCHEMA)
     item: Item = {**KEY, "a": {"S": "x" * 300_000}}
-    assert [page.add(item) for _ in range(4)] == [True, True, True, False]
+    assert [page.add(item, item_size(item)) for _ in range(4)] == [True, True, True, False]
     assert page.answer()["LastEvaluatedKey"] == KEY
 
 

@@ -220,6 +220,11 @@ class Environment:
             raise answer[1]
         return answer[0]  # type: ignore[no-any-return]
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for the next commit."""
+        return len(self._jobs)
+
     def drive(self, wake: Callable[[], None]) -> None:
         """Be the writer from now on: `wake` is called, on any thread, whenever `commit_waiting` has work."""
         with self._waiting:

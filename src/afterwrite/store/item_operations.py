@@ -186,7 +186,7 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> M
     if plan.index_name is None:
         keys = plan.range(table.schema)
         page = QueryPage(plan, table.schema)
-        texts = tables.scan_items(transaction, table, keys.low, keys.high, reverse=not plan.forward)
+        found = tables.scan_items(transaction, table, keys.low, keys.high, reverse=not plan.forward)
     else:
         index = table.index_named(plan.index_name)
         if index is None:
@@ -195,9 +195,9 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> M
             raise fields.invalid(f"Cannot read from backfilling global secondary index: {plan.index_name}")
         keys = plan.range(table.schema, index.schema)
         page = QueryPage(plan, table.schema, index.schema)
-        texts = tables.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)
-    for text in texts:
-        if not page.add(orjson.loads(text)):
+        found = tables.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)
+    for size, text in found:
+        if not page.add(orjson.loads(text), size):
             break
     return page.answer()
 

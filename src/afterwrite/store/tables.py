@@ -303,12 +303,12 @@ def scan_items(
     high: bytes | None = None,
     *,
     reverse: bool = False,
-) -> Iterator[bytes]:
-    """The JSON texts of the items whose encoded keys are in [low, high), in the keys' order."""
+) -> Iterator[tuple[int, bytes]]:
+    """The items whose encoded keys are in [low, high), in the keys' order: size in bytes, and JSON text."""
     prefix = U32.pack(table.number)
     end = prefix + high if high is not None else U32.pack(table.number + 1)
     for _, value in long_keys.scan(transaction, "items", prefix + low, end, reverse=reverse):
-        yield value[_ITEM.size :]
+        yield _ITEM.unpack_from(value)[0], value[_ITEM.size :]
 
 
 def stored_items(
@@ -333,12 +333,12 @@ def statistics(transaction: ReadTransaction, table: Table) -> tuple[int, int]:
 
 def scan_index(
     transaction: ReadTransaction, index: Index, low: bytes, high: bytes, *, reverse: bool = False
-) -> Iterator[bytes]:
-    """The JSON texts of the whole items whose entries in the index are in [low, high), in the entries' order."""
+) -> Iterator[tuple[int, bytes]]:
+    """As `scan_items`, of the whole items whose entries in the index are in [low, high), in the entries' order."""
     for stored_at in indexes.scan(transaction, index, low, high, reverse=reverse):
-        text = item_at(transaction, stored_at)
-        if text is not None:
-            yield text
+        value = long_keys.get(transaction, "items", stored_at)
+        if value is not None:
+            yield _ITEM.unpack_from(value)[0], value[_ITEM.size :]
 
 
 @dataclass(slots=True)

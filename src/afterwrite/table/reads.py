@@ -214,11 +214,11 @@ class QueryPage:
         self._fetched_units = 0.0
         self._last: Item | None = None
 
-    def add(self, item: Item) -> bool:
-        """Take the next item; False means that the page is full, and that the next page starts behind it."""
+    def add(self, item: Item, size: int) -> bool:
+        """Take the next item, of `size` bytes; False means that the page is full: the next one starts behind it."""
         plan = self._plan
         self._scanned += 1
-        self._count_bytes(item)
+        self._count_bytes(item, size)
         seen = item
         if self._shown is not None:
             seen = {name: value for name, value in item.items() if name in self._shown}
@@ -231,13 +231,13 @@ class QueryPage:
             return False
         return True
 
-    def _count_bytes(self, item: Item) -> None:
+    def _count_bytes(self, item: Item, size: int) -> None:
         if self._projected is None:
-            self._bytes += item_size(item)
+            self._bytes += size
             return
         self._bytes += item_size({name: value for name, value in item.items() if name in self._projected})
         if self._shown is None:
-            self._fetched_units += read_units(item_size(item), consistent=self._plan.consistent)
+            self._fetched_units += read_units(size, consistent=self._plan.consistent)
 
     def answer(self) -> dict[str, Any]:
         """The response's body. A page that was full has a `LastEvaluatedKey`, even if nothing follows it."""

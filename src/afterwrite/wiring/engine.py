@@ -142,7 +142,9 @@ class Engine:
             closing.callback(self._stop_work)
             self._start()
             if self._server is not None:
-                self._environment.drive(self._server.waker(self._environment.commit_waiting))
+                self._environment.drive(
+                    self._server.waker(self._environment.commit_waiting, lambda: self._environment.waiting)
+                )
                 self._server.serve(self._answering(self._server.run_soon, self._settings.credentials))
                 closing.callback(self._server.stop)
                 closing.callback(self._environment.stop_driving)

@@ -57,15 +57,22 @@ class ServerThread:
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(action)
 
-    def waker(self, action: Callable[[], None]) -> Callable[[], None]:
-        """What makes `action` run on the server's thread, after the requests that have arrived by then."""
+    def waker(self, action: Callable[[], None], waiting: Callable[[], int]) -> Callable[[], None]:
+        """What makes `action` run on the server's thread, once the requests that keep arriving have arrived."""
         loop, thread_id = self._loop, self._thread.ident
+
+        def gather(seen: int) -> None:
+            now = waiting()
+            if now > seen:
+                loop.call_soon(gather, now)
+            else:
+                action()
 
         def wake() -> None:
             if threading.get_ident() == thread_id:
-                loop.call_soon(action)
+                loop.call_soon(gather, 0)
             else:
-                loop.call_soon_threadsafe(action)
+                loop.call_soon_threadsafe(gather, 0)
 
         return wake
 
