@@ -85,9 +85,7 @@ class Delivery(NamedTuple):
     unreadable: Sequence[int]
 
 
-def changes_of(
-    incoming: Incoming, lane_of: Callable[[Change], str], table_of: Callable[[str], str]
-) -> Delivery:
+def changes_of(incoming: Incoming, lane_of: Callable[[Change], str], table_of: Callable[[str], str]) -> Delivery:
     """The changes that a batch of a stream brings, in the order in which they happened per key.
 
     `table_of` gives the declared name of a table by its name on AWS. Changes that came through Kinesis are ordered by

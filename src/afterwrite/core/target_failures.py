@@ -25,7 +25,9 @@ DIRECTIVES: Final[Mapping[FailureKind, Directive]] = {
     "throttled": Directive(True, True, "raise the target's limits, or lower the batch size and the concurrency"),
     "transient": Directive(True, True, "wait; if it lasts, see whether the service is up and can be reached"),
     "permission": Directive(False, True, "allow the action on the resource in the function's role, then redrive"),
-    "missing": Directive(False, True, "make the resource, or correct its name in the function's settings, then redrive"),
+    "missing": Directive(
+        False, True, "make the resource, or correct its name in the function's settings, then redrive"
+    ),
     "rejected": Directive(False, False, "mend the route, whose effect the service cannot accept, then redrive"),
 }
 

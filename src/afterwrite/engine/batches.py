@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from afterwrite.core.batching import Entry, requests
+from afterwrite.core.batching import requests
 from afterwrite.core.lane_runs import Failed, LaneRuns, Performed, PlannedChange, Unfinished
 from afterwrite.core.outcomes import Park
 from afterwrite.core.ports import DeliveredChange, Ledger, ParkedChange, ParkedLanes, Record, Targets

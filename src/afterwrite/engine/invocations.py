@@ -73,15 +73,16 @@ class Invocations:
         return results, failures
 
     def _attempt(self, each: Invocation) -> bytes | Failure:
-        number, begun = each.attempt, None
+        begun: Begun | None = None
         if self.ledger is not None:
             lease_ms = self.time_left_ms() + _LEASE_GRACE_MS
-            begun = self.ledger.begin(self.name, each.message_id, lease_ms=lease_ms)
-            if isinstance(begun, Completed):
-                return begun.result
-            if isinstance(begun, InProgress):
+            state = self.ledger.begin(self.name, each.message_id, lease_ms=lease_ms)
+            if isinstance(state, Completed):
+                return state.result
+            if isinstance(state, InProgress):
                 return Failure(each, None)
-            number = begun.attempt
+            begun = state
+        number = each.attempt if begun is None else begun.attempt
         context = Context(
             self.services,
             invocation_id=each.message_id,

@@ -82,7 +82,9 @@ def service_error(error: Any) -> ServiceError:
 class Journal:
     """A table that keeps what the engine has to know: its operations, with errors that say so."""
 
-    def __init__(self, client: Callable[[], Client], table: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, client: Callable[[], Client], table: str, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._client = client
         self.table = table
         self._sleep = sleep

@@ -108,7 +108,7 @@ class DynamoDBLedger:
 
     def note(self, consumer: str, message_id: str, *, failures: int, parts: Collection[str], keep_ms: int) -> int:
         """Add failures to a message's count, and parts to those that were done; how many failures it is now."""
-        values = {":failures": _number(failures), ":expires": self._expires(keep_ms)}
+        values: dict[str, Any] = {":failures": _number(failures), ":expires": self._expires(keep_ms)}
         added = "failures :failures"
         if parts:
             values[":parts"] = {"SS": sorted(parts)}

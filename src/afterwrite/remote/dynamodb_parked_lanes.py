@@ -119,7 +119,13 @@ class DynamoDBParkedLanes:
             if not portion:
                 return True
             puts = [
-                {"Put": {"TableName": self._table.table, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"}}
+                {
+                    "Put": {
+                        "TableName": self._table.table,
+                        "Item": item,
+                        "ConditionExpression": "attribute_not_exists(pk)",
+                    }
+                }
                 for _, items in portion
                 for item in items
             ]

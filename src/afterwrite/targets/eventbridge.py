@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
-from afterwrite.core.effects import PutEvent, StampedEffect
+from afterwrite.core.effects import StampedEffect
 from afterwrite.core.lambda_events import EFFECT_RESOURCE
 from afterwrite.targets.remote_target import EntryError, RemoteTarget, entry_errors
 
@@ -28,8 +28,7 @@ class EventBus(RemoteTarget):
 
     def entry(self, stamped: StampedEffect) -> Entry:
         """The event, at the time of the change behind it."""
-        effect = stamped.effect
-        assert isinstance(effect, PutEvent)
+        effect: Any = stamped.effect
         detail, resource = json_text.dumps(effect.detail).decode(), EFFECT_RESOURCE + stamped.id
         body = {
             "Source": effect.source,

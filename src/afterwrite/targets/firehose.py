@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
-from afterwrite.core.effects import Deliver, StampedEffect
+from afterwrite.core.effects import StampedEffect
 from afterwrite.targets.remote_target import EntryError, RemoteTarget, entry_errors
 
 
@@ -16,8 +16,7 @@ def record_text(stamped: StampedEffect) -> bytes:
 
     A field of the record that is called so gets an underscore in front, as in the lake.
     """
-    effect = stamped.effect
-    assert isinstance(effect, Deliver)
+    effect: Any = stamped.effect
     fields = {_field_name(name): value for name, value in effect.record.items()}
     return json_text.dumps({"id": stamped.id, "at_ms": stamped.at_ms, **fields}) + b"\n"
 

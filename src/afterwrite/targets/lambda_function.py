@@ -7,15 +7,14 @@ from typing import Any, ClassVar
 
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
-from afterwrite.core.effects import Enqueue, Invoke, StampedEffect
+from afterwrite.core.effects import Enqueue, StampedEffect
 from afterwrite.targets.remote_target import EntryError, RemoteTarget
 from afterwrite.targets.sqs import SqsQueue
 
 
 def invocation(stamped: StampedEffect) -> dict[str, Any]:
     """What a function's invocation carries: the request, and the id that stays the same over all attempts."""
-    effect = stamped.effect
-    assert isinstance(effect, Invoke)
+    effect: Any = stamped.effect
     return {
         "afterwrite": {"function": effect.function, "id": stamped.id, "at_ms": stamped.at_ms},
         "request": effect.request,
@@ -49,6 +48,5 @@ class FunctionQueue(SqsQueue):
 
     def entry(self, stamped: StampedEffect) -> Entry:
         """The invocation as a message."""
-        effect = stamped.effect
-        assert isinstance(effect, Invoke)
+        effect: Any = stamped.effect
         return super().entry(stamped._replace(effect=Enqueue(effect.function, invocation(stamped))))

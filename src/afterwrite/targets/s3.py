@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
-from afterwrite.core.effects import Append, StampedEffect
+from afterwrite.core.effects import StampedEffect
 from afterwrite.core.uuids import uuid_of
 from afterwrite.targets.remote_target import EntryError, RemoteTarget, error_parts
 
@@ -25,9 +25,7 @@ class S3AuditLog(RemoteTarget):
     actions: ClassVar[tuple[str, ...]] = ("s3:PutObject", "s3:PutObjectRetention")
     keeps_order: ClassVar[bool] = False
 
-    def __init__(
-        self, name: str, client: Callable[[], Any], bucket: str, *, log: str, retain_days: int | None
-    ) -> None:
+    def __init__(self, name: str, client: Callable[[], Any], bucket: str, *, log: str, retain_days: int | None) -> None:
         super().__init__(name, client)
         self._bucket = bucket
         self._log = log
@@ -35,11 +33,14 @@ class S3AuditLog(RemoteTarget):
 
     def entry(self, stamped: StampedEffect) -> Entry:
         """The object: the entry with the effect's id and the change's time, under `<log>/dt=<day>/<digest>.json`."""
-        effect = stamped.effect
-        assert isinstance(effect, Append)
+        effect: Any = stamped.effect
         at = datetime.fromtimestamp(stamped.at_ms / 1000, UTC)
         text = json_text.dumps(
-            {"id": stamped.id, "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), "entry": effect.entry}
+            {
+                "id": stamped.id,
+                "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "entry": effect.entry,
+            }
         )
         body: dict[str, Any] = {
             "Key": f"{self._log}/dt={at:%Y-%m-%d}/{uuid_of(stamped.id)}.json",

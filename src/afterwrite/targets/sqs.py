@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 from afterwrite.core.batching import Entry, Limits
-from afterwrite.core.effects import Enqueue, StampedEffect
+from afterwrite.core.effects import StampedEffect
 from afterwrite.errors import InvalidValue
 from afterwrite.targets.remote_target import (
     EntryError,
@@ -36,8 +36,7 @@ class SqsQueue(RemoteTarget):
 
     def entry(self, stamped: StampedEffect) -> Entry:
         """The message. Raises InvalidValue for a delay that SQS does not have."""
-        effect = stamped.effect
-        assert isinstance(effect, Enqueue)
+        effect: Any = stamped.effect
         text, is_text = text_of(effect.body)
         attributes = message_attributes(stamped, {}, is_text=is_text)
         body: dict[str, Any] = {"MessageBody": text, "MessageAttributes": attributes}
