@@ -14,10 +14,9 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.config import Config
-
 from bench.peers import ministack
 from bench.processes import Unavailable, free_port, last_line, running
+from botocore.config import Config
 
 _START_S_MAX = 60.0
 
@@ -82,6 +81,7 @@ def seaweedfs_server() -> Iterator[AwsServer]:
         with running(command, log=log, directory=Path(directory)) as process:
             _wait_for_port(ports["s3"], process, log)
             yield AwsServer("SeaweedFS", f"http://127.0.0.1:{ports['s3']}")
+            process.kill()  # asked to end, it takes its time
 
 
 def _wait_for_port(port: int, process: Any, log: Path) -> None:

@@ -122,15 +122,15 @@ def test_whatever_fails_each_lane_is_performed_in_order_and_up_to_its_first_fail
                 else:
                     kind: FailureKind = "throttled" if verdict == "throttled" else "rejected"
                     lanes.failed(each, failure(kind), now_ms=now_ms, jitter=0.5)
-    wanted = [entry.id for each in changes for _, entry in each.entries]
+    wanted = [sent.id for planned in changes for _, sent in planned.entries]
     for lane in "abc":
         done = [id for id in performed if id.startswith(lane)]
         assert done == [id for id in wanted if id.startswith(lane)][: len(done)]
     outcome = lanes.verdicts()
     assert set(outcome) == set(range(len(changes)))
-    for each in changes:
-        whole = all(entry.id in performed for _, entry in each.entries)
-        assert isinstance(outcome[each.position], Performed) == whole
+    for planned in changes:
+        whole = all(each.id in performed for _, each in planned.entries)
+        assert isinstance(outcome[planned.position], Performed) == whole
 
 
 def test_requests_are_cut_by_entries_and_by_bytes_s29() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import boto3
 import pytest
-
-from afterwrite import open_engine
 from bench import peers
 from bench.cache import CACHE
 from bench.processes import Unavailable
+
+from afterwrite import open_engine
+
 
 @pytest.fixture(scope="session")
 def embedded_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:

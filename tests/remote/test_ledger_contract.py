@@ -91,9 +91,7 @@ def embedded(tmp_path: Path, clock: Clock) -> Iterator[Expiring]:
 
 def dynamodb_ledger(client: Any, clock: Clock) -> Expiring:
     table = create_table(client, "pk")
-    return Expiring(
-        DynamoDBLedger(lambda: client, table, now_ms=lambda: clock.now_ms), lambda ms: clock.advance(ms=ms)
-    )
+    return Expiring(DynamoDBLedger(lambda: client, table, now_ms=lambda: clock.now_ms), lambda ms: clock.advance(ms=ms))
 
 
 @pytest.fixture
@@ -121,7 +119,7 @@ def redis(redis_server: Any, clock: Clock) -> Expiring:
     def pass_time(ms: int) -> None:
         clock.advance(ms=ms)
         # Redis's own clock cannot be told to pass: what would have expired by then is made to.
-        for key in redis_server.keys():
+        for key in redis_server.scan_iter():
             left_ms = redis_server.pttl(key)
             if left_ms <= ms:
                 redis_server.delete(key)
@@ -255,7 +253,7 @@ def test_ids_of_any_length_are_kept(expiring: Expiring) -> None:
 
 def test_a_table_that_is_not_there_is_an_error_that_says_what_to_do(embedded_client: Any) -> None:
     ledger = DynamoDBLedger(lambda: embedded_client, "absent", now_ms=lambda: 0)
-    with pytest.raises(StorageError, match="UpdateItem on absent failed: ResourceNotFoundException.*make the table"):
+    with pytest.raises(StorageError, match=r"UpdateItem on absent failed: ResourceNotFoundException.*make the table"):
         ledger.begin("f", "m", lease_ms=1)
     with pytest.raises(StorageError, match="batch_get_item on absent failed"):
         ledger.look("f", ["m"])
