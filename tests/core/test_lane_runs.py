@@ -45,7 +45,7 @@ def perform(lanes: LaneRuns, *ids: str) -> None:
 
 def test_a_lane_s_next_change_is_offered_when_all_of_the_one_before_is_performed() -> None:
     lanes = runs(change(1, "topic:a1", "lake:a2"), change(2, "topic:b1"), change(3, "topic:a3"))
-    assert offered(lanes) == ["topic:a1", "topic:b1", "lake:a2"]
+    assert sorted(offered(lanes)) == ["lake:a2", "topic:a1", "topic:b1"]
     perform(lanes, "a1", "b1")
     assert offered(lanes) == ["lake:a2"]
     perform(lanes, "a2")
@@ -57,7 +57,24 @@ def test_a_lane_s_next_change_is_offered_when_all_of_the_one_before_is_performed
 
 def test_only_a_target_that_keeps_order_is_offered_one_effect_of_a_lane_at_a_time() -> None:
     lanes = runs(change(1, "topic:a1", "topic:a2", "lake:a3", "lake:a4"))
-    assert offered(lanes) == ["topic:a1", "lake:a3", "lake:a4"]
+    assert sorted(offered(lanes)) == ["lake:a3", "lake:a4", "topic:a1"]
+
+
+def test_a_target_that_keeps_no_order_is_offered_what_later_changes_have_for_it_too() -> None:
+    lanes = runs(change(1, "topic:a1", "lake:a2"), change(2, "topic:a3", "lake:a4"), change(3, "lake:a5"))
+    assert offered(lanes) == ["lake:a2", "lake:a4", "lake:a5", "topic:a1"]
+    perform(lanes, "a2", "a4", "a5")
+    lanes.failed(entry("a1"), failure("rejected"), now_ms=0, jitter=0.5)
+    assert lanes.verdicts() == {1: Failed(failure("rejected"), ("a2",)), 2: Unfinished(("a4",)), 3: Unfinished(("a5",))}
+
+
+def test_what_fails_ahead_of_its_turn_stops_its_lane_there_and_not_before() -> None:
+    lanes = runs(change(1, "topic:a1"), change(2, "lake:a2"), change(3, "topic:a3"))
+    lanes.failed(entry("a2"), failure("rejected"), now_ms=0, jitter=0.5)
+    assert offered(lanes) == ["topic:a1"]
+    perform(lanes, "a1")
+    assert lanes.next_ready_ms() is None
+    assert lanes.verdicts() == {1: Performed(), 2: Failed(failure("rejected"), ()), 3: Unfinished()}
 
 
 def test_a_failed_effect_holds_back_its_lane_and_no_other_s28() -> None:

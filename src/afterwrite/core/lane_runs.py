@@ -1,18 +1,18 @@
 """Which effects of a batch may be sent now, and what becomes of its changes: a pure state machine.
 
-The changes of one lane are taken strictly in order: the effects of a change are offered once those of the lane's
-change before it have all been performed. A failed effect holds back its own lane and no other (S28): it is offered
-again after a wait, or, where that would not help, its lane stops with it.
+The changes of one lane are taken in order: effects for targets that keep the order of what they get are offered once
+those of the lane's change before have all been performed, and one of a lane at a time, so that of one request no later
+effect is performed whose earlier one failed. Targets that keep no order are offered a lane's effects at once.
 
-A target that keeps the order of what it gets is offered one effect of a lane at a time, so that of one request no
-later effect is performed whose earlier one failed. One that keeps none is offered all of a change's at once.
+A failed effect holds back its own lane and no other (S28): it is offered again after a wait, or, where that would not
+help, its lane stops with its change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from afterwrite.core.batching import Entry
@@ -55,36 +55,42 @@ class Unfinished:
 
 @dataclass(slots=True)
 class _LaneRun:
-    """A lane's changes, which of them is its head, and where that stands. A batch has many: they are made cheaply."""
+    """A lane's changes, and where they stand. A batch has many lanes: they are made cheaply."""
 
     changes: list[PlannedChange]
+    # Of the first change that is not performed, and of the first that has failed for good.
     head: int = 0
-    pending: Sequence[tuple[str, Entry]] = ()
-    performed: tuple[str, ...] = ()
+    stop: int = 1 << 62
+    done: set[str] = field(default_factory=set)
+    # What may be sent at any time, by the number of its change.
+    free: list[tuple[int, str, Entry]] = field(default_factory=list)
     attempts: dict[str, int] | None = None
     not_before_ms: int = 0
     failure: TargetFailure | None = None
 
 
 class LaneRuns:
-    """The lanes of a batch. Every entry that `ready` gives is settled before `ready` is asked again."""
+    """The lanes of a batch. Every entry that `ready` gives is settled before `ready` is asked again, or never."""
 
     def __init__(
         self, changes: Sequence[PlannedChange], *, in_order: AbstractSet[str], policy: RetryPolicy = POLICY
     ) -> None:
         self._in_order = in_order
         self._policy = policy
-        self._verdicts: dict[int, Performed | Failed | Unfinished] = {}
         self._runs: dict[str, _LaneRun] = {}
         for change in changes:
             run = self._runs.get(change.lane)
             if run is None:
-                self._runs[change.lane] = _LaneRun([change])
-            else:
-                run.changes.append(change)
-        self._active = dict(self._runs)
+                run = self._runs[change.lane] = _LaneRun([])
+            for target, entry in change.entries:
+                if target not in in_order:
+                    run.free.append((len(run.changes), target, entry))
+            run.changes.append(change)
+        self._active: dict[str, _LaneRun] = {}
         for lane, run in self._runs.items():
-            self._begin_next(lane, run)
+            _advance(run)
+            if run.head < len(run.changes):
+                self._active[lane] = run
 
     def ready(self, now_ms: int) -> Mapping[str, list[Entry]]:
         """What may be sent now, by target, in the order of the batch."""
@@ -92,16 +98,15 @@ class LaneRuns:
         for run in self._active.values():
             if run.not_before_ms > now_ms:
                 continue
-            if len(run.pending) == 1:
-                target, entry = run.pending[0]
+            if run.free:
+                run.free = [each for each in run.free if each[2].id not in run.done]
+            for _, target, entry in run.free:
                 offered.setdefault(target, []).append(entry)
-                continue
             taken: set[str] = set()
-            for target, entry in run.pending:
-                if target not in taken:
-                    offered.setdefault(target, []).append(entry)
-                if target in self._in_order:
+            for target, entry in run.changes[run.head].entries:
+                if target in self._in_order and target not in taken and entry.id not in run.done:
                     taken.add(target)
+                    offered.setdefault(target, []).append(entry)
         return offered
 
     def next_ready_ms(self) -> int | None:
@@ -111,12 +116,9 @@ class LaneRuns:
     def performed(self, entry: Entry) -> None:
         """The entry's effect has been performed."""
         run = self._runs[entry.lane]
-        run.pending = [each for each in run.pending if each[1].id != entry.id]
-        run.performed += (entry.id,)
-        if not run.pending and run.failure is None:
-            self._verdicts[run.changes[run.head].position] = PERFORMED
-            run.head += 1
-            self._begin_next(entry.lane, run)
+        run.done.add(entry.id)
+        _advance(run)
+        self._drop_if_over(entry.lane, run)
 
     def failed(self, entry: Entry, failure: TargetFailure, *, now_ms: int, jitter: float) -> None:
         """The entry's effect failed; `jitter` is drawn from [0, 1)."""
@@ -128,28 +130,33 @@ class LaneRuns:
             if isinstance(outcome, Retry):
                 run.not_before_ms = max(run.not_before_ms, now_ms + outcome.after_ms)
                 return
-        run.failure = failure
-        self._active.pop(entry.lane, None)
+        number = next((number for number, _, each in run.free if each.id == entry.id), run.head)
+        if number < run.stop:
+            run.stop, run.failure = number, failure
+            run.free = [each for each in run.free if each[0] < number]
+        self._drop_if_over(entry.lane, run)
 
     def verdicts(self) -> Mapping[int, Performed | Failed | Unfinished]:
         """What became of each change, by its position, as things stand."""
-        verdicts = dict(self._verdicts)
+        verdicts: dict[int, Performed | Failed | Unfinished] = {}
         for run in self._runs.values():
-            for number in range(run.head, len(run.changes)):
-                performed = run.performed if number == run.head else ()
-                stopped = run.failure if number == run.head else None
-                verdicts[run.changes[number].position] = (
-                    Unfinished(performed) if stopped is None else Failed(stopped, performed)
-                )
+            for number, change in enumerate(run.changes):
+                if number < run.head:
+                    verdicts[change.position] = PERFORMED
+                    continue
+                performed = tuple(entry.id for _, entry in change.entries if entry.id in run.done)
+                failure = run.failure if number == run.stop else None
+                verdicts[change.position] = Unfinished(performed) if failure is None else Failed(failure, performed)
         return verdicts
 
-    def _begin_next(self, lane: str, run: _LaneRun) -> None:
-        """Go on to the lane's next change that has effects."""
-        while run.head < len(run.changes) and not run.changes[run.head].entries:
-            self._verdicts[run.changes[run.head].position] = PERFORMED
-            run.head += 1
-        run.performed, run.attempts, run.not_before_ms = (), None, 0
-        if run.head < len(run.changes):
-            run.pending = run.changes[run.head].entries
-        else:
+    def _drop_if_over(self, lane: str, run: _LaneRun) -> None:
+        if run.head >= min(run.stop, len(run.changes)):
             self._active.pop(lane, None)
+
+
+def _advance(run: _LaneRun) -> None:
+    """Move on to the lane's first change that is not performed."""
+    while run.head < min(run.stop, len(run.changes)) and all(
+        entry.id in run.done for _, entry in run.changes[run.head].entries
+    ):
+        run.head += 1

@@ -217,6 +217,7 @@ class Batch:
         again, parked = list(behind), list(self._followed)
         for lane, waiting in lanes.items():
             head = waiting[0]
+            self._keep_parts(waiting[1:], verdicts)
             reason = self._reason_to_park(head, verdicts.get(head.position))
             if reason is None or self._journal is None:
                 again.extend(waiting)
@@ -250,6 +251,14 @@ class Batch:
         if isinstance(verdict, Unfinished) and verdict.performed:
             self._note(head, 0, verdict.performed)
         return None
+
+    def _keep_parts(
+        self, changes: Sequence[DeliveredChange], verdicts: Mapping[int, Performed | Failed | Unfinished]
+    ) -> None:
+        """Keep which effects of changes that wait behind another were performed, by targets that keep no order."""
+        done = [(each, verdicts.get(each.position)) for each in changes]
+        parts = [(each, 0, verdict.performed) for each, verdict in done if isinstance(verdict, Unfinished | Failed)]
+        list(self._at.executor.map(lambda noted: self._note(*noted), [each for each in parts if each[2]]))
 
     def _note(self, each: DeliveredChange, failures: int, parts: Sequence[str]) -> int:
         if self._journal is None:
