@@ -25,12 +25,13 @@ from aws_servers import AwsServer, moto_server
 from aws_tables import create_table
 from faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from manga_assist import app as manga
-from manga_assist import conversations, load, readback
+from manga_assist import conversations, lifecycle, load, readback
 from manga_assist.manifest import WrittenSession
 from manga_assist.reconcile import Found, reconcile
 from manga_assist.sessions import Sessions
 
-CONVERSATIONS = 10
+# Of the load's fates: expires, handed to an agent; expires; handed to nobody and then escalated to an agent.
+FATES = (0, 3, 8)
 ALL_EVENTS = "all-events"
 
 
@@ -100,9 +101,9 @@ class Stack:
             targets = [each for each in rule.targets if not isinstance(each, DeliveryStream)]
             queues = [each.name if isinstance(each, Queue) else each.queue_name for each in targets] or [ALL_EVENTS]
             pattern = {"source": ["mangaassist.sessions"]} | {
-                "SessionStarted": manga.lifecycle.pattern("active"),
-                "SessionHandoff": manga.lifecycle.pattern("handoff"),
-                "SessionEnded": manga.lifecycle.pattern("disconnected"),
+                "SessionStarted": lifecycle.pattern("active"),
+                "SessionHandoff": lifecycle.pattern("handoff"),
+                "SessionEnded": lifecycle.pattern("disconnected"),
             }.get(rule.name, {})
             events.put_rule(Name=rule.name, EventBusName=bus.name, EventPattern=orjson.dumps(pattern).decode())
             events.put_targets(
@@ -188,11 +189,11 @@ def write(url: str) -> list[WrittenSession]:
     sessions = Sessions(
         load.client(url, 1), manga.sessions.name, retention_s=load.RETENTION_S, retry_for_s=load.RETRY_FOR_S
     )
-    chosen = conversations.load(load.MINIMUM_TURNS, CONVERSATIONS)
+    shortest = sorted(conversations.load(load.MINIMUM_TURNS, 200), key=lambda each: len(each.turns))
     count = load.counter()
     return [
-        load.write_conversation(sessions, each, load.plan(index, len(each.turns)), count)
-        for index, each in enumerate(chosen)
+        load.write_conversation(sessions, each, load.plan(fate, len(each.turns)), count)
+        for fate, each in zip(FATES, shortest, strict=False)
     ]
 
 
@@ -245,8 +246,8 @@ def test_the_same_reconciliation_holds_through_partial_failures_and_repetitions(
         stack = Stack(moto, AwsServer("ours", url))
         faults.fault_of = every_tenth_entry_fails_once()
         written = write(url)
-        mapping = stack.mapping(interrupted=lambda number: number % 5 == 2)
-        works = [mapping, *stack.consumers()]
+        mapping = stack.mapping(interrupted=lambda number: number % 3 == 2)
+        works: list[StreamMapping | QueueMapping] = [mapping, *stack.consumers()]
         expired = {session.session_id for session in written if session.expires}
 
         def is_over() -> bool:
@@ -257,11 +258,11 @@ def test_the_same_reconciliation_holds_through_partial_failures_and_repetitions(
                 left = {readback.stored_item(item).session_id for item in data.items(manga.sessions.name)}
             return not left & expired
 
-        deadline_s = time.monotonic() + 90
+        deadline_s = time.monotonic() + 100
         while not is_over():
             assert time.monotonic() < deadline_s, "the flows do not come to an end"
         with engine.reader() as data:
             checks = reconcile(written, found(stack, data, tmp_path / "afterwrite" / "outbox"))
+        assert stack.parked() == 0
     assert [check for check in checks if not check.ok] == []
-    assert mapping.deliveries > 5, "several batches, some of which came twice"
-    assert stack.parked() == 0
+    assert mapping.deliveries >= 3, "one of which came twice"
