@@ -123,8 +123,10 @@ class Engine:
             closing.callback(self._stop_work)
             self._start()
             if self._server is not None:
+                self._environment.drive(self._server.waker(self._environment.commit_waiting))
                 self._server.serve(self._handler(self._server.run_soon))
                 closing.callback(self._server.stop)
+                closing.callback(self._environment.stop_driving)
             self._lock.describe(self._description())
             for loop in self._loops:
                 loop.start()
@@ -308,9 +310,23 @@ class _ServerThread:
             self._thread.join(_SERVER_STOP_S_MAX)
 
     def run_soon(self, action: Callable[[], None]) -> None:
-        """Run `action` on the server's thread; nothing where that has ended."""
-        if not self._loop.is_closed():
+        """Run `action` on the server's thread, at once where this is it; nothing where that has ended."""
+        if threading.get_ident() == self._thread.ident:
+            action()
+        elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(action)
+
+    def waker(self, action: Callable[[], None]) -> Callable[[], None]:
+        """What makes `action` run on the server's thread, after the requests that have arrived by then."""
+        loop, thread_id = self._loop, self._thread.ident
+
+        def wake() -> None:
+            if threading.get_ident() == thread_id:
+                loop.call_soon(action)
+            else:
+                loop.call_soon_threadsafe(action)
+
+        return wake
 
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
         try:

@@ -8,20 +8,23 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
 from afterwrite import config
 from afterwrite.app import App
 from afterwrite.cli.loading import load_app
+from afterwrite.cli.one_core import PERIOD_S, OneCore
 from afterwrite.cli.parameters import Flag
 from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
 
+Cores: TypeAlias = Literal["one", "all"]
+
 _RELAXED_WARNING = (
     "durability is relaxed: writes are answered before they are on disk, where they are within a second; a power cut "
-    "may lose that second's writes or damage the store"
+    "may lose that second's writes"
 )
 
 # Requests and changes are trees without cycles: looking for cycles among them every 700 allocations is a fifth of the
@@ -37,6 +40,7 @@ def run(
     listen: str | None = None,
     credentials: Path | None = None,
     durability: Durability = "fsync",
+    cores: Cores = "one",
     json: Flag = False,
 ) -> None:
     """Run an app on the embedded engine until SIGINT or SIGTERM.
@@ -59,13 +63,16 @@ def run(
         addresses only. Default: AFTERWRITE_CREDENTIALS
     durability
         fsync: a write is answered once it is on disk. relaxed: before, and it is on disk within a second; a killed
-        process loses nothing, a power cut may lose that second's writes or damage the store.
+        process loses nothing, a power cut may lose that second's writes.
+    cores
+        one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
+        places them, for functions that compute outside of Python on several cores.
     json
         Print one JSON line when ready, and log as JSON lines.
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
     declared = load_app(app)
-    _run(Engine(declared, settings), settings, json=json, does=_summary(declared))
+    _run(Engine(declared, settings), settings, cores=cores, json=json, does=_summary(declared))
 
 
 def serve(
@@ -74,6 +81,7 @@ def serve(
     listen: str | None = None,
     credentials: Path | None = None,
     durability: Durability = "fsync",
+    cores: Cores = "one",
     json: Flag = False,
 ) -> None:
     """Serve tables without an app until SIGINT or SIGTERM.
@@ -93,12 +101,16 @@ def serve(
         addresses only. Default: AFTERWRITE_CREDENTIALS
     durability
         fsync: a write is answered once it is on disk. relaxed: before, and it is on disk within a second; a killed
-        process loses nothing, a power cut may lose that second's writes or damage the store.
+        process loses nothing, a power cut may lose that second's writes.
+    cores
+        one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
+        places them, for functions that compute outside of Python on several cores.
     json
         Print one JSON line when ready, and log as JSON lines.
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
-    _run(Engine(None, settings), settings, json=json, does="no app: tables are served, nothing follows from writes")
+    does = "no app: tables are served, nothing follows from writes"
+    _run(Engine(None, settings), settings, cores=cores, json=json, does=does)
 
 
 def _summary(app: App) -> str:
@@ -112,13 +124,16 @@ def _summary(app: App) -> str:
     return f"app {app.name}: {'; '.join([*(routes or ['no routes']), *functions])}"
 
 
-def _run(engine: Engine, settings: Settings, *, json: bool, does: str) -> None:
+def _run(engine: Engine, settings: Settings, *, cores: Cores, json: bool, does: str) -> None:
     _log_to_stderr(as_json=json)
     gc.freeze()
     gc.set_threshold(_GC_ALLOCATIONS, 50, 100)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    one_core = OneCore() if cores == "one" else None
+    if one_core is not None:
+        one_core.settle()
     engine.start()
     address = f"{engine.address[0]}:{engine.address[1]}"
     signed = settings.credentials is not None
@@ -137,7 +152,9 @@ def _run(engine: Engine, settings: Settings, *, json: bool, does: str) -> None:
             print(f"requests must be signed by one of {len(settings.credentials or ())} access keys", flush=True)
         if settings.durability == "relaxed":
             print(_RELAXED_WARNING, flush=True)
-    stop.wait()
+    while not stop.wait(None if one_core is None else PERIOD_S):
+        if one_core is not None:
+            one_core.settle()
     engine.stop()
 
 

@@ -27,10 +27,6 @@ Image: TypeAlias = bytes | Item
 """An item in the wire form, as JSON text or already parsed."""
 
 
-def _parsed(image: Image) -> Item:
-    return orjson.loads(image) if isinstance(image, bytes) else image
-
-
 class Change:
     """One item-level change of a table.
 
@@ -91,37 +87,46 @@ class Change:
     def keys(self) -> Mapping[str, Any]:
         """The item's key attributes."""
         if self._keys is None:
-            self._keys = decode_item(_parsed(self._keys_image))
+            self._keys = decode_item(self.keys_image)
         return self._keys
 
     @property
     def new(self) -> Mapping[str, Any] | None:
         """The item after the change."""
-        if self._new is None and self._new_image is not None:
-            self._new = decode_item(_parsed(self._new_image))
+        if self._new is None and (image := self.new_image) is not None:
+            self._new = decode_item(image)
         return self._new
 
     @property
     def old(self) -> Mapping[str, Any] | None:
         """The item before the change."""
-        if self._old is None and self._old_image is not None:
-            self._old = decode_item(_parsed(self._old_image))
+        if self._old is None and (image := self.old_image) is not None:
+            self._old = decode_item(image)
         return self._old
 
     @property
     def keys_image(self) -> Item:
         """The keys in the wire form."""
-        return _parsed(self._keys_image)
+        image = self._keys_image
+        if isinstance(image, bytes):
+            image = self._keys_image = orjson.loads(image)
+        return image
 
     @property
     def new_image(self) -> Item | None:
         """The item after the change in the wire form."""
-        return None if self._new_image is None else _parsed(self._new_image)
+        image = self._new_image
+        if isinstance(image, bytes):
+            image = self._new_image = orjson.loads(image)
+        return image
 
     @property
     def old_image(self) -> Item | None:
         """The item before the change in the wire form."""
-        return None if self._old_image is None else _parsed(self._old_image)
+        image = self._old_image
+        if isinstance(image, bytes):
+            image = self._old_image = orjson.loads(image)
+        return image
 
     @property
     def created_at_ms(self) -> int:

@@ -17,6 +17,7 @@ import orjson
 _LONG_NUMBER: Final = re.compile(rb"[0-9][0-9.]{15}")
 _DOUBLE_EXPONENT_MAX: Final = 308
 _SHOWN_DIGITS_MAX: Final = 40
+_NO_FLOATS_WITHIN: Final = frozenset((str, int, bool, bytes, Decimal, type(None)))
 
 
 def _encode_other(value: Any) -> Any:
@@ -50,18 +51,22 @@ def _refused(value: Any) -> TypeError:
 
 def _check_floats(value: Any) -> None:
     """Raise TypeError for a float in `value` that is no number."""
-    if isinstance(value, (str, int)) or value is None:
-        return
-    if isinstance(value, float):
+    kind = type(value)
+    if kind is dict:
+        for member in value.values():
+            if type(member) not in _NO_FLOATS_WITHIN:
+                _check_floats(member)
+    elif kind in (list, tuple, set, frozenset):
+        for member in value:
+            if type(member) not in _NO_FLOATS_WITHIN:
+                _check_floats(member)
+    elif isinstance(value, float):
         if not math.isfinite(value):
             raise _refused(value)
     elif isinstance(value, dict):
-        for member in value.values():
-            if type(member) is not str and type(member) is not int:
-                _check_floats(member)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for member in value:
-            _check_floats(member)
+        _check_floats(dict(value))
+    elif isinstance(value, (list, tuple)):
+        _check_floats(list(value))
     elif isinstance(value, Enum):
         _check_floats(value.value)
     elif dataclasses.is_dataclass(value):

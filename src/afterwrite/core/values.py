@@ -126,7 +126,18 @@ def from_python(value: Any) -> AttributeValue:
 
 def decode_item(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """A wire item as a dict of Python values."""
-    return {name: to_python(value) for name, value in item.items()}
+    decoded: dict[str, Any] = {}
+    for name, value in item.items():
+        # Text and numbers are most of what there is; they are settled here, without a call.
+        if len(value) == 1:
+            if (text := value.get("S")) is not None:
+                decoded[name] = text
+                continue
+            if (number := value.get("N")) is not None:
+                decoded[name] = Decimal(number)
+                continue
+        decoded[name] = to_python(value)
+    return decoded
 
 
 def encode_item(mapping: Mapping[str, Any]) -> Item:

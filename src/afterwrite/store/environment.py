@@ -1,213 +1,49 @@
-"""The LMDB environment: one writer thread that commits the requests that wait together (group commit).
+"""The LMDB environment: one writer that commits the requests that wait together (group commit).
 
 An *operation* is a function of a `WriteTransaction`. Operations that wait together run in one LMDB transaction
 and are made durable by one fsync; then each is answered. An operation that raises before it has written costs
 nothing; one that raises after it has written would leave a trace, so the whole transaction is thrown away and
 the other operations run again without it. An operation may therefore run more than once and must have no
 effect but through its transaction.
+
+The writer is a thread of the store's own, or whoever offers to be it (`drive`): the event loop of a server, whose
+requests then change no thread on their way to the file and back.
 """
 
 from __future__ import annotations
 
 import logging
-import struct
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import lmdb
 
 from afterwrite.errors import CorruptData, StorageError, StorageFull
-from afterwrite.store.checksums import database_seed, seal, unseal
+from afterwrite.store.checkpoints import Checkpoint
+from afterwrite.store.checksums import database_seed, seal
 from afterwrite.store.clock import SteadyClock
 from afterwrite.store.durable_files import create_directory, sync_directory
 from afterwrite.store.file_size import check_file_size, refuse_empty_file
 from afterwrite.store.signals import Signals
+from afterwrite.store.transactions import DATABASES, Database, ReadTransaction, WriteTransaction
+from afterwrite.store.write_ahead import WriteAhead, prepare_file
+
+__all__ = ["Environment", "ReadTransaction", "WriteTransaction", "storage_error"]
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger("afterwrite")
 
-DATABASES: Final = (
-    "meta",  # counters and format
-    "catalog",  # tables by name
-    "names",  # numbers given to names
-    "items",
-    "expirations",  # when which item expires
-    "changes",  # the change log
-    "messages",  # queues: every message, by lane
-    "ready",  # queues: each lane's head, by the time it may run
-    "buffers",
-    "ledger",  # positions, plans, heads
-    "parked",
-    "completions",
-    "archive",
-    "timeline",  # what upkeep deletes, by the time it is due
-    "indexes",  # secondary indexes: an entry's key to its item's
-    "key_rests",  # what LMDB's keys cannot hold of long keys
-    "streams",  # tables' streams: their state, and their numbers by table and label
-    "kinesis",  # Kinesis streams by name
-    "kinesis_records",
-)
-_FORMAT: Final = b"afterwrite 2"
-_U64: Final = struct.Struct(">Q")
+_FORMAT: Final = b"afterwrite 3"
+# The counter of the commits, which is the number of the last one's record in the journal.
+_RECORD: Final = "record"
 _BATCH_MAX: Final = 2048
 # LMDB gives the system's words only. A write that found room for its first half is an I/O error to it.
 _FULL_WORDS: Final = ("No space left", "File too large", "Disk quota exceeded", "Input/output error")
-
-
-class ReadTransaction:
-    """A consistent view of the store as of its start. For one thread at a time."""
-
-    __slots__ = ("_environment", "lmdb")
-
-    # What is not found is looked for once more among its neighbours, in case only its key is damaged. A writing
-    # transaction is spared that: it is where every microsecond counts.
-    _checks_absence: ClassVar = True
-
-    def __init__(self, environment: Environment, transaction: Any) -> None:
-        self._environment = environment
-        self.lmdb = transaction
-
-    def get(self, database: str, key: bytes) -> bytes | None:
-        """The value at `key`. Raises CorruptData."""
-        handle, seed = self._environment.handles[database]
-        sealed = self.lmdb.get(key, db=handle)
-        if sealed is not None:
-            return unseal(seed, key, sealed)
-        if self._checks_absence:
-            with self.lmdb.cursor(handle) as cursor:
-                _check_around(cursor, key, seed)
-        return None
-
-    def scan(
-        self, database: str, low: bytes, high: bytes | None = None, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """The entries with `low` <= key < `high` in order of their keys, or in the reverse. Raises CorruptData."""
-        handle, seed = self._environment.handles[database]
-        with self.lmdb.cursor(handle) as cursor:
-            if self._checks_absence:
-                # An entry whose key is damaged stands where it stood: at an end of the range it would be left out.
-                _check_around(cursor, low, seed)
-                if high is not None:
-                    _check_around(cursor, high, seed)
-            if not reverse:
-                if cursor.set_range(low):
-                    for key, sealed in cursor.iternext():
-                        if high is not None and key >= high:
-                            return
-                        yield key, unseal(seed, key, sealed)
-                return
-            found = cursor.last() if high is None or not cursor.set_range(high) else cursor.prev()
-            if found:
-                for key, sealed in cursor.iterprev():
-                    if key < low:
-                        return
-                    yield key, unseal(seed, key, sealed)
-
-    def scan_wanted(
-        self, database: str, low: bytes, high: bytes, wanted: Callable[[bytes], bool]
-    ) -> Iterator[tuple[bytes, bytes | None]]:
-        """Like `scan`, but the values of keys that are not `wanted` are not read and are given as None."""
-        handle, seed = self._environment.handles[database]
-        with self.lmdb.cursor(handle) as cursor:
-            if cursor.set_range(low):
-                for key in cursor.iternext(values=False):
-                    if key >= high:
-                        return
-                    yield key, unseal(seed, key, cursor.value()) if wanted(key) else None
-
-    def first(self, database: str, low: bytes, high: bytes) -> tuple[bytes, bytes] | None:
-        """The first entry with `low` <= key < `high`. Raises CorruptData."""
-        handle, seed = self._environment.handles[database]
-        with self.lmdb.cursor(handle) as cursor:
-            if cursor.set_range(low):
-                key = cursor.key()
-                if key < high:
-                    return key, unseal(seed, key, cursor.value())
-        return None
-
-    def counter(self, name: str) -> int:
-        """The durable counter `name`, 0 where it was never set."""
-        raw = self.get("meta", name.encode())
-        return _U64.unpack(raw)[0] if raw else 0
-
-
-def _check_around(cursor: Any, key: bytes, seed: int) -> None:
-    """Check the entries between which `key` would stand. Raises CorruptData."""
-    if cursor.set_range(key):
-        unseal(seed, cursor.key(), cursor.value())
-        found = cursor.prev()
-    else:
-        found = cursor.last()
-    if found:
-        unseal(seed, cursor.key(), cursor.value())
-
-
-class WriteTransaction(ReadTransaction):
-    """The one writing transaction. `now_us` is the time of the commit, and never runs backwards."""
-
-    __slots__ = ("_counters", "dirty", "now_us", "state", "touched")
-
-    _checks_absence: ClassVar = False
-
-    def __init__(self, environment: Environment, transaction: Any, now_us: int) -> None:
-        super().__init__(environment, transaction)
-        self.now_us = now_us
-        self.dirty = False
-        self.touched: set[str] = set()
-        self.state: dict[str, Any] = dict(environment.state)
-        self._counters: dict[str, int] = {}
-
-    @property
-    def now_ms(self) -> int:
-        """The time of the commit in milliseconds since the epoch."""
-        return self.now_us // 1000
-
-    def put(self, database: str, key: bytes, value: bytes) -> None:
-        """Set the value at `key`."""
-        self.dirty = True
-        handle, seed = self._environment.handles[database]
-        self.lmdb.put(key, seal(seed, key, value), db=handle)
-
-    def delete(self, database: str, key: bytes) -> bool:
-        """Delete the entry at `key`; whether there was one."""
-        self.dirty = True
-        return self.lmdb.delete(key, db=self._environment.handles[database][0])  # type: ignore[no-any-return]
-
-    def counter(self, name: str) -> int:
-        """The durable counter `name`, as this transaction has it."""
-        value = self._counters.get(name)
-        return super().counter(name) if value is None else value
-
-    def advance(self, name: str, by: int = 1) -> int:
-        """Add to the durable counter `name` and return its new value. Counters reach the file at commit."""
-        self.dirty = True
-        counters = self._counters
-        value = counters.get(name)
-        if value is None:
-            value = super().counter(name)
-        value += by
-        counters[name] = value
-        return value
-
-    def remember(self, name: str, value: Any) -> None:
-        """Change the in-memory state that follows the commits; it is seen by others once this commits."""
-        self.dirty = True
-        self.state[name] = value
-
-    def touch(self, signal: str) -> None:
-        """Wake who waits for `signal`, after the commit."""
-        self.touched.add(signal)
-
-    def write_counters(self) -> None:
-        """Put the counters that changed into the file."""
-        for name, value in self._counters.items():
-            self.put("meta", name.encode(), _U64.pack(value))
 
 
 class _Job(Generic[T]):
@@ -225,12 +61,11 @@ class _Job(Generic[T]):
 
 
 class Environment:
-    """The store's file, its writer thread, and the in-memory state that follows the commits.
+    """The store's file, its writer, and the in-memory state that follows the commits.
 
     `map_bytes_max` bounds the file; it is address space, not disk, until it is used. Opening for reading only
     works beside a running engine. With `sync_interval_s` a commit is answered before it is on disk, where it is
-    within that time: a killed process loses nothing, a power cut loses what was not there yet, and may damage the
-    file, because the system writes its pages in any order.
+    within that time: a killed process loses nothing, a power cut loses what was not there yet.
     """
 
     def __init__(
@@ -248,14 +83,15 @@ class Environment:
         self._last_us = 0
         self._jobs: deque[_Job[Any]] = deque()
         self._waiting = threading.Condition(threading.Lock())
+        self._driver: Callable[[], None] | None = None
+        self._writing = threading.Lock()
         self._closed = False
-        self._sync_interval_s = sync_interval_s
-        self._sync_at_s: float | None = None  # when commits that are not on disk yet are to be put there
         self._after_commit: list[Callable[[], None]] = []
         self._watched: list[tuple[Path, int, int]] = []
         if not readonly:
             create_directory(directory)
         refuse_empty_file(directory)
+        checkpoint = prepare_file(directory, readonly=readonly)
         try:
             self.lmdb = lmdb.open(
                 str(directory),
@@ -264,27 +100,45 @@ class Environment:
                 max_readers=512,
                 readonly=readonly,
                 create=not readonly,
-                sync=sync_interval_s is None,
+                sync=False,  # the journal is what makes commits durable
                 max_spare_txns=16,
                 readahead=False,
             )
             check_file_size(self.lmdb, directory)
-            self.handles: dict[str, tuple[Any, int]] = {
-                name: (self.lmdb.open_db(name.encode(), create=not readonly), database_seed(name)) for name in DATABASES
+            self.databases: Mapping[str, Database] = {
+                name: Database(self.lmdb.open_db(name.encode(), create=not readonly), database_seed(name), number)
+                for number, name in enumerate(DATABASES)
             }
         except lmdb.Error as error:
             raise storage_error(error, directory) from error
-        self._writer: threading.Thread | None = None
+        self._ahead: WriteAhead
+        self._readonly = readonly
         self._check_format(directory, readonly=readonly)
         if not readonly:
-            sync_directory(directory)
-            sync_directory(directory.parent)
-            self.watch_file(directory / "data.mdb")
-            self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
-            self._writer.start()
+            self._begin_writing(directory, checkpoint, sync_interval_s)
+
+    def _begin_writing(self, directory: Path, checkpoint: Checkpoint | None, sync_interval_s: float | None) -> None:
+        sync_directory(directory)
+        sync_directory(directory.parent)
+        self.watch_file(directory / "data.mdb")
+        with self.read() as transaction:
+            applied = transaction.counter(_RECORD)
+        handles = [database.handle for database in self.databases.values()]
+        try:
+            self._ahead = WriteAhead(
+                directory, self.lmdb, handles, applied=applied, checkpoint=checkpoint, relaxed_s=sync_interval_s
+            )
+        except (lmdb.Error, OSError) as error:
+            self.lmdb.close()
+            raise storage_error(error, directory) from error
+        except CorruptData:
+            self.lmdb.close()
+            raise
+        self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
+        self._writer.start()
 
     def _check_format(self, directory: Path, *, readonly: bool) -> None:
-        meta, seed = self.handles["meta"]
+        meta, seed, _ = self.databases["meta"]
         expected = seal(seed, b"format", _FORMAT)
         with self.lmdb.begin(write=not readonly) as transaction:
             found = transaction.get(b"format", db=meta)
@@ -345,22 +199,48 @@ class Environment:
                 raise StorageError("the store is closed: start the engine again")
             self._jobs.append(_Job(operation, on_done))
             if len(self._jobs) == 1:
-                self._waiting.notify()
+                self._wake_writer()
 
     def write(self, operation: Callable[[WriteTransaction], T]) -> T:
-        """Run `operation` in the next commit and wait until it is durable. Raises what it raised."""
-        answered = threading.Event()
+        """Run `operation` in the next commit and wait until it is durable. Raises what it raised.
+
+        Not to be called on the thread of who drives the store, which would wait for itself.
+        """
+        answered = threading.Lock()
+        answered.acquire()
         answer: list[Any] = []
 
         def on_done(result: T | None, error: BaseException | None) -> None:
             answer.extend((result, error))
-            answered.set()
+            answered.release()
 
         self.submit(operation, on_done)
-        answered.wait()
+        answered.acquire()
         if answer[1] is not None:
             raise answer[1]
         return answer[0]  # type: ignore[no-any-return]
+
+    def drive(self, wake: Callable[[], None]) -> None:
+        """Be the writer from now on: `wake` is called, on any thread, whenever `commit_waiting` has work."""
+        with self._waiting:
+            self._driver = wake
+            if self._jobs:
+                self._wake_writer()
+
+    def stop_driving(self) -> None:
+        """Give the writing back to the store's own thread."""
+        with self._waiting:
+            self._driver = None
+            self._wake_writer()
+
+    def commit_waiting(self) -> None:
+        """Commit the requests that wait, and answer them. For one thread at a time: the driver's."""
+        with self._waiting:
+            batch = self._next_batch()
+            if self._jobs:
+                self._wake_writer()
+        if batch:
+            self._commit(batch)
 
     def after_commit(self, listener: Callable[[], None]) -> None:
         """Call `listener` on the writer's thread once after each commit's answers were handed out."""
@@ -378,64 +258,70 @@ class Environment:
             raise storage_error(error, directory) from error
 
     def close(self) -> None:
-        """Commit what waits, stop the writer and close the file."""
+        """Commit what waits, bring everything to the disk and close the file."""
         with self._waiting:
             if self._closed:
                 return
             self._closed = True
+            self._driver = None
             self._waiting.notify()
-        if self._writer is not None:
-            self._writer.join()
-        self.lmdb.close()
+        try:
+            if not self._readonly:
+                self._writer.join()
+                self._ahead.close()
+        except (lmdb.Error, OSError) as error:
+            raise storage_error(error, Path(self.lmdb.path())) from error
+        finally:
+            self.lmdb.close()
+
+    def _wake_writer(self) -> None:
+        if self._driver is None:
+            self._waiting.notify()
+        else:
+            self._driver()
 
     def _write_loop(self) -> None:
-        while batch := self._next_batch():
-            self._commit(batch)
-            for listener in self._after_commit:
-                _call(listener)
-            if self._sync_interval_s is not None:
-                self._sync_when_due(self._sync_interval_s)
-        if self._sync_at_s is not None:
-            _call(self.lmdb.sync, True)
-
-    def _next_batch(self) -> list[_Job[Any]]:
-        """The jobs that wait, at least one; none once the store is closed."""
         while True:
             with self._waiting:
-                timeout_s = None if self._sync_at_s is None else max(0.0, self._sync_at_s - time.monotonic())
-                self._waiting.wait_for(lambda: self._jobs or self._closed, timeout_s)
-                if self._jobs or self._closed:
-                    return [self._jobs.popleft() for _ in range(min(len(self._jobs), _BATCH_MAX))]
-            self._sync_when_due(0.0)
+                self._waiting.wait_for(lambda: (self._jobs and self._driver is None) or self._closed)
+                batch = self._next_batch()
+            if not batch:
+                return
+            self._commit(batch)
 
-    def _sync_when_due(self, interval_s: float) -> None:
-        now_s = time.monotonic()
-        if self._sync_at_s is None:
-            self._sync_at_s = now_s + interval_s
-        elif now_s >= self._sync_at_s:
-            _call(self.lmdb.sync, True)
-            self._sync_at_s = None
+    def _next_batch(self) -> list[_Job[Any]]:
+        return [self._jobs.popleft() for _ in range(min(len(self._jobs), _BATCH_MAX))]
 
-    def _commit(self, batch: list[_Job[Any]]) -> None:
-        touched: set[str] = set()
+    def _commit(self, batch: Sequence[_Job[Any]]) -> None:
+        with self._writing:
+            touched = self._commit_each(batch)
+        for job in batch:
+            _call(job.on_done, job.result, job.error)
+        self.signals.notify(touched)
+        for listener in self._after_commit:
+            _call(listener)
+
+    def _commit_each(self, batch: Sequence[_Job[Any]]) -> set[str]:
+        """Commit `batch` without those that would spoil it; the signals of what was committed."""
         remaining = batch
         while True:
             try:
                 spoiler, touched = self._attempt(remaining)
             except Exception as error:  # noqa: BLE001 - whatever it is, every waiting request must hear of it
                 failure = storage_error(error, Path(self.lmdb.path()))
+                if isinstance(failure, StorageFull):
+                    self._ahead.urge()
                 for job in remaining:
                     job.result, job.error = None, failure
-                break
+                return set()
             if spoiler is None:
-                break
+                return touched
             remaining = [job for job in remaining if job is not spoiler]
-        for job in batch:
-            _call(job.on_done, job.result, job.error)
-        self.signals.notify(touched)
 
-    def _attempt(self, jobs: list[_Job[Any]]) -> tuple[_Job[Any] | None, set[str]]:
+    def _attempt(self, jobs: Sequence[_Job[Any]]) -> tuple[_Job[Any] | None, set[str]]:
         """Run and commit `jobs`; or throw all away and return the one that failed after it had written."""
+        if self._ahead.failure is not None:
+            raise self._ahead.failure
         self._check_files()
         self._last_us = max(self._last_us, self._clock_us())
         transaction = WriteTransaction(self, self.lmdb.begin(write=True), self._last_us)
@@ -451,13 +337,27 @@ class Environment:
                     if transaction.dirty:
                         transaction.lmdb.abort()
                         return job, set()
-            transaction.write_counters()
-            transaction.lmdb.commit()
+            self._make_durable(transaction)
         except BaseException:
             transaction.lmdb.abort()
             raise
         self.state = transaction.state
         return None, transaction.touched
+
+    def _make_durable(self, transaction: WriteTransaction) -> None:
+        if not transaction.has_written:
+            transaction.lmdb.abort()
+            return
+        record = transaction.advance(_RECORD)
+        transaction.write_counters()
+        ahead = self._ahead
+        with ahead.committing:
+            ahead.append(record, transaction.entries)
+            try:
+                transaction.lmdb.commit()
+            except BaseException:
+                ahead.take_back()
+                raise
 
 
 def _call(callback: Callable[..., None], *arguments: Any) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from afterwrite.store.environment import DATABASES, WriteTransaction
 from afterwrite.store.names import U64
+from afterwrite.store.transactions import DATABASES, WriteTransaction
 
 
 def schedule_deletion(transaction: WriteTransaction, database: str, key: bytes, at_ms: int) -> None:

@@ -62,7 +62,7 @@ def read_everything(directory: Path) -> Verification:
         return Verification(0, [str(error)])
     try:
         with environment.read() as transaction:
-            for database in environment.handles:
+            for database in environment.databases:
                 for found in _database(environment, transaction, database):
                     if found is None:
                         entries += 1
@@ -82,7 +82,7 @@ def read_everything(directory: Path) -> Verification:
 
 def _database(environment: Environment, transaction: ReadTransaction, database: str) -> Iterator[str | None]:
     """None for each good entry of a database, words for each damage."""
-    handle, seed = environment.handles[database]
+    handle, seed, _ = environment.databases[database]
     raw: Any = transaction.lmdb
     previous: bytes | None = None
     count = 0

@@ -18,7 +18,6 @@ from afterwrite.table.fields import Body
 from afterwrite.table.keys import checked_key
 from afterwrite.table.reads import GetPlan, get_of, projection_of
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import item_size
 from afterwrite.table.writes import Delete, ItemWrite, Put, delete_of, parse_member, put_of, reporting_of
 
 BATCH_GETS_MAX = 100
@@ -233,7 +232,7 @@ def _transaction_member(member: Mapping[str, Any], index: int, reporting: Report
 
 
 def _written_bytes(write: ItemWrite) -> int:
-    return item_size(write.item) if isinstance(write, Put) else 0
+    return write.size(write.item) if isinstance(write, Put) else 0
 
 
 def _distinct(keys: Iterable[tuple[str, bytes]]) -> bool:

@@ -1,0 +1,87 @@
+"""One core for the engine's threads.
+
+Python runs one of them at a time. Left to the system they take their turns on all cores, and each turn begins with
+waking a core and with the caches of another: the same work costs up to a third more. So they share one core, the
+idlest when the engine starts, and move when something else keeps it busy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+PERIOD_S: Final = 5.0
+_STATISTICS: Final = Path("/proc/stat")
+_THREADS: Final = Path("/proc/self/task")
+# Of /proc/stat's columns: user, nice, system, idle, iowait, irq, softirq, steal.
+_IDLE: Final = (3, 4)
+# Of a core's time: so much must be taken by others, and so much less on the core to go to, before a move is worth it.
+_CROWDED: Final = 0.3
+_GAIN: Final = 0.2
+
+
+def core_to_use(current: int, busy: Mapping[int, float], own: float) -> int:
+    """The core to be on. `busy` is the share of its time that each core was busy, `own` what this process took."""
+    if current not in busy:
+        return min(busy, key=lambda core: (busy[core], core))
+    others = dict(busy)
+    others[current] = max(0.0, busy[current] - own)
+    idlest = min(others, key=lambda core: (others[core], core))
+    if others[current] > _CROWDED and others[idlest] < others[current] - _GAIN:
+        return idlest
+    return current
+
+
+class OneCore:
+    """Keeps the threads of this process together on one core. Does nothing where the system cannot (Linux can)."""
+
+    def __init__(self) -> None:
+        self._core = -1
+        self._allowed: set[int] = set()
+        self._times: Mapping[int, tuple[float, float]] = {}
+        self._own_s = 0.0
+        if sys.platform == "linux" and len(allowed := os.sched_getaffinity(0)) > 1:
+            # A thread that is woken waits until the one that woke it has ended its turn.
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            self._allowed = allowed
+            self._times, self._own_s = _core_times(), time.process_time()
+
+    def settle(self) -> None:
+        """Choose the core, or another one than before; threads that start later start there."""
+        if sys.platform != "linux" or not self._allowed:
+            return
+        times, own_s = _core_times(), time.process_time()
+        busy: dict[int, float] = {}
+        whole = 0.0
+        for core in self._allowed & times.keys() & self._times.keys():
+            taken, total = (now - before for now, before in zip(times[core], self._times[core], strict=True))
+            busy[core] = taken / total if total > 0 else 0.0
+            whole = max(whole, total)
+        hertz = os.sysconf("SC_CLK_TCK")
+        own = (own_s - self._own_s) * hertz / whole if whole else 0.0
+        self._times, self._own_s = times, own_s
+        core = core_to_use(self._core, busy, own) if busy else -1
+        if core in (-1, self._core):
+            return
+        self._core = core
+        for thread in _THREADS.iterdir():
+            try:
+                os.sched_setaffinity(int(thread.name), {core})
+            except OSError:
+                continue  # it has ended
+
+
+def _core_times() -> Mapping[int, tuple[float, float]]:
+    """For each core the time (clock ticks) that it was busy, and all of its time, since the system started."""
+    times: dict[int, tuple[float, float]] = {}
+    for line in _STATISTICS.read_text().splitlines():
+        name, *columns = line.split()
+        if name.startswith("cpu") and name != "cpu":
+            ticks = [int(column) for column in columns[:8]]
+            idle = sum(ticks[column] for column in _IDLE)
+            times[int(name[3:])] = (float(sum(ticks) - idle), float(sum(ticks)))
+    return times

@@ -1,0 +1,117 @@
+"""Checkpoints: the commit from which the journal goes on, should the machine lose its memory.
+
+Between checkpoints LMDB's pages reach the disk whenever the system likes, in any order, so after a power cut its
+file may point at pages that were never written. A checkpoint is a commit all of whose pages are on the disk and
+stay there: an open reader keeps LMDB from giving them to anybody else, and LMDB's two meta pages, which the next
+commits overwrite, are kept beside. Putting them back makes the file what it was at that commit.
+
+After a killed process nothing needs to be put back: what it wrote is in the system's memory, whole and in order.
+The boot's id tells the two apart.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from zlib import crc32
+
+from afterwrite.errors import CorruptData
+from afterwrite.store.durable_files import sync_directory, write_all, write_file
+
+_FILE_NAME: Final = "checkpoint"
+_DATA_NAME: Final = "data.mdb"
+_MAGIC: Final = b"AWC1"
+# Magic, the last journal record that is in the file, whether more follow, length of the boot's id; then boot, metas,
+# CRC-32.
+_HEADER: Final = struct.Struct(">4sQ?H")
+_CHECKSUM_BYTES: Final = 4
+_BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A commit: the number of its record, the boot it was made in, LMDB's meta pages as of it.
+
+    `journaled` says whether the commits after it are in the journal.
+    """
+
+    record: int
+    journaled: bool
+    boot: bytes
+    metas: bytes
+
+    @property
+    def needs_restoring(self) -> bool:
+        """Whether the system may have lost what was written after it."""
+        return self.boot == b"" or self.boot != boot_id()
+
+
+def boot_id() -> bytes:
+    """What is the same as long as the system's memory is; nothing where the system does not tell."""
+    try:
+        return _BOOT_ID_FILE.read_bytes().strip()
+    except OSError:
+        pass
+    try:
+        told = subprocess.run(  # macOS
+            ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return b""
+    return told.stdout.strip()
+
+
+def meta_pages(directory: Path, page_bytes: int) -> bytes:
+    """LMDB's meta pages as they are now. To be called while nothing is committed."""
+    descriptor = os.open(directory / _DATA_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(descriptor, 2 * page_bytes, 0)
+    finally:
+        os.close(descriptor)
+
+
+def keep(directory: Path, checkpoint: Checkpoint) -> None:
+    """Make `checkpoint` the one to return to, durably. Its pages must be on the disk. Raises OSError."""
+    content = _HEADER.pack(_MAGIC, checkpoint.record, checkpoint.journaled, len(checkpoint.boot))
+    content += checkpoint.boot + checkpoint.metas
+    write_file(directory / _FILE_NAME, content + crc32(content).to_bytes(_CHECKSUM_BYTES, "big"))
+    sync_directory(directory)
+
+
+def kept(directory: Path) -> Checkpoint | None:
+    """The checkpoint to return to; None where the store was closed, or is new. Raises CorruptData and OSError."""
+    path = directory / _FILE_NAME
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    body, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
+    expected = crc32(body).to_bytes(_CHECKSUM_BYTES, "big")
+    if len(body) < _HEADER.size or not body.startswith(_MAGIC) or checksum != expected:
+        raise CorruptData(f"{path} is damaged: restore the store from a backup")
+    _, record, journaled, boot_bytes = _HEADER.unpack_from(body)
+    metas_from = _HEADER.size + boot_bytes
+    return Checkpoint(record, journaled, body[_HEADER.size : metas_from], body[metas_from:])
+
+
+def restore(directory: Path, checkpoint: Checkpoint) -> None:
+    """Make LMDB's file what it was at `checkpoint`. Nobody may have it open. Raises CorruptData and OSError."""
+    try:
+        descriptor = os.open(directory / _DATA_NAME, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise CorruptData(f"expected {directory / _DATA_NAME}, found none: restore the store from a backup") from None
+    try:
+        write_all(descriptor, checkpoint.metas)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(directory: Path) -> None:
+    """Have no checkpoint: the file itself is whole."""
+    (directory / _FILE_NAME).unlink(missing_ok=True)
+    sync_directory(directory)

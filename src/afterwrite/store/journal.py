@@ -1,0 +1,265 @@
+"""The journal: what each commit writes, one after the other, made durable by one short fsync.
+
+LMDB's pages lie all over its file, and bringing them to the disk at each commit takes ten times as long as the
+few kilobytes that were written. So a commit is durable once its record is in the journal, LMDB's pages follow in
+the background (`checkpoints`), and after a power cut the records since the last checkpoint are written again.
+
+A record begins at a block of its own, so that no block that was answered for is ever written again. Records are
+numbered without gaps. Files are filled with zeros before they are used: writing into them changes no metadata,
+which is what makes the fsync short.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from afterwrite.errors import CorruptData
+from afterwrite.store.durable_files import create_directory, sync_directory
+
+BLOCK_BYTES: Final = 4096
+SEGMENT_BYTES_MAX: Final = 16 << 20
+_SEGMENT_BYTES_FIRST: Final = 256 << 10
+_SEGMENT_GROWTH: Final = 4
+_SUFFIX: Final = ".journal"
+_SPARE: Final = "spare"
+_MAGIC: Final = b"AWJ1"
+# Magic, the CRC-32 of all that follows, the bytes of the entries, the record's number.
+_HEADER: Final = struct.Struct(">4sIQQ")
+_CHECKED_FROM: Final = 8
+# Database, length of the key, length of the stored value; no entry is as long as what stands for a deletion.
+_ENTRY: Final = struct.Struct(">BHI")
+_DELETED: Final = 0xFFFFFFFF
+_ZEROS: Final = bytes(1 << 20)
+
+
+class Entry(NamedTuple):
+    """What was done at one key of one database (by its number): set to `stored`, or deleted where that is None."""
+
+    database: int
+    key: bytes
+    stored: bytes | None
+
+
+def put_entry(database: int, key: bytes, stored: bytes) -> tuple[bytes, bytes, bytes]:
+    """The pieces of an entry that sets `key`."""
+    return _ENTRY.pack(database, len(key), len(stored)), key, stored
+
+
+def deletion_entry(database: int, key: bytes) -> tuple[bytes, bytes]:
+    """The pieces of an entry that deletes `key`."""
+    return _ENTRY.pack(database, len(key), _DELETED), key
+
+
+def entries(body: bytes) -> Iterator[Entry]:
+    """The entries of a record."""
+    at = 0
+    while at < len(body):
+        database, key_bytes, stored_bytes = _ENTRY.unpack_from(body, at)
+        at += _ENTRY.size
+        key = body[at : at + key_bytes]
+        at += key_bytes
+        if stored_bytes == _DELETED:
+            yield Entry(database, key, None)
+        else:
+            yield Entry(database, key, body[at : at + stored_bytes])
+            at += stored_bytes
+
+
+class Journal:
+    """Writes records into `directory`. For one thread at a time, but for `prepare` and `forget`, which are another's.
+
+    Its methods raise OSError.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._sparing = threading.Lock()  # the next file is made by whoever needs it first
+        self._descriptor = -1
+        self._size = 0  # of the segment that is written to
+        self._end = 0  # of its last record
+        self._last = 0  # where that record begins
+        self._unsettled = False  # the last record is to be taken back
+        self._next_size = _SEGMENT_BYTES_FIRST
+        create_directory(directory)
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether more than half of the segment is used."""
+        return self._end > self._size // 2
+
+    def append(self, number: int, pieces: Sequence[bytes]) -> None:
+        """Add the record `number`, the one after the last; it is durable when this returns."""
+        if self._unsettled:
+            self.take_back()
+        body = b"".join(pieces)
+        header = _HEADER.pack(_MAGIC, 0, len(body), number)
+        checksum = crc32(body, crc32(header[_CHECKED_FROM:]))
+        record = header[:4] + checksum.to_bytes(4, "big") + header[_CHECKED_FROM:] + body
+        if self._end + len(record) > self._size:
+            self.begin_segment(number, len(record))
+        self._last = self._end
+        try:
+            _pwrite_all(self._descriptor, record, self._last)
+            os.fdatasync(self._descriptor)
+        except OSError:
+            self.take_back()
+            raise
+        self._end = _aligned(self._last + len(record))
+
+    def take_back(self) -> None:
+        """Make the record that was added last not have been, durably: what it says could not be done.
+
+        Where that fails, nothing is added before it has succeeded: nothing may follow a record that is not to be.
+        """
+        self._end = self._last
+        self._unsettled = True
+        _pwrite_all(self._descriptor, bytes(_HEADER.size), self._last)
+        os.fdatasync(self._descriptor)
+        self._unsettled = False
+
+    def begin_segment(self, number: int, record_bytes: int = 0) -> None:
+        """Go on in a new file, whose first record is `number`."""
+        size = max(self._next_size, _aligned(record_bytes))
+        path = self._directory / f"{number:020d}{_SUFFIX}"
+        spare = self._directory / f"{_SPARE}{_SUFFIX}"
+        # A file of that number holds no record: it was begun when this could not be completed.
+        path.unlink(missing_ok=True)
+        with self._sparing:
+            if not spare.exists() or spare.stat().st_size < size:
+                self._fill(size)
+            spare.rename(path)
+        sync_directory(self._directory)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self.close()
+        self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
+        self._end = self._last = 0
+        self._next_size = min(SEGMENT_BYTES_MAX, self._next_size * _SEGMENT_GROWTH)
+
+    def prepare(self) -> None:
+        """Have the next file ready before it is needed."""
+        spare = self._directory / f"{_SPARE}{_SUFFIX}"
+        with self._sparing:
+            if not spare.exists():
+                self._fill(self._next_size)
+
+    def forget(self, number: int) -> None:
+        """Delete the files all of whose records are older than `number`; one may become the next file."""
+        segments = _segments(self._directory)
+        spare = self._directory / f"{_SPARE}{_SUFFIX}"
+        for (_, path), (follower, _) in pairwise(segments):
+            if follower > number:
+                break
+            with self._sparing:
+                if not spare.exists() and path.stat().st_size >= self._next_size:
+                    # What it holds has lower numbers than any record that will be looked for in it.
+                    path.rename(spare)
+                else:
+                    path.unlink()
+
+    def close(self) -> None:
+        """Close the file that is written to."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            self._size = self._end = 0
+
+    def remove(self) -> None:
+        """Close, and delete every file: all that they say is on the disk."""
+        self.close()
+        for _, path in _segments(self._directory):
+            path.unlink()
+        (self._directory / f"{_SPARE}{_SUFFIX}").unlink(missing_ok=True)
+        sync_directory(self._directory)
+
+    def _fill(self, size: int) -> None:
+        spare = self._directory / f"{_SPARE}{_SUFFIX}"
+        growing = spare.with_suffix(".tmp")
+        descriptor = os.open(growing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            for at in range(0, size, len(_ZEROS)):
+                _pwrite_all(descriptor, _ZEROS[: size - at], at)
+            os.fsync(descriptor)
+        except OSError:
+            growing.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+        growing.rename(spare)
+
+
+def records(directory: Path, after: int) -> Iterator[tuple[int, bytes]]:
+    """The records of `directory` with higher numbers than `after`, in order: number and entries.
+
+    It ends at the last record that is whole. Raises CorruptData where whole records follow one that is not, since
+    each was written only after the one before was durable; and where the first ones are missing.
+    """
+    segments = _segments(directory)
+    if not segments or segments[0][0] > after + 1:
+        raise CorruptData(
+            f"expected the record {after + 1} in the journal in {directory}, "
+            + (f"its first is {segments[0][0]}: " if segments else "found no file: ")
+            + "a file of it was deleted; restore from a backup"
+        )
+    expected = segments[0][0]
+    for first, path in segments:
+        content = path.read_bytes()
+        if first != expected:
+            if _record(content, 0, first) is None:
+                continue  # begun, and never written to
+            raise CorruptData(f"expected the record {expected} before those of {path}: restore from a backup")
+        at = 0
+        while (body := _record(content, at, expected)) is not None:
+            if expected > after:
+                yield expected, body
+            at = _aligned(at + _HEADER.size + len(body))
+            expected += 1
+        _refuse_gap(path, content, at, expected)
+
+
+def _refuse_gap(path: Path, content: bytes, at: int, expected: int) -> None:
+    for later in range(at, len(content), BLOCK_BYTES):
+        if content[later : later + 4] != _MAGIC:
+            continue
+        number = _HEADER.unpack_from(content, later)[3]
+        if number > expected and _record(content, later, number) is not None:
+            raise CorruptData(
+                f"expected the record {expected} in {path} at byte {at}, found one that is damaged, and the record "
+                f"{number} after it: restore from a backup"
+            )
+
+
+def _record(content: bytes, at: int, expected: int) -> bytes | None:
+    """The entries of the record `expected` at `at`; None where none is, or not a whole one."""
+    if at + _HEADER.size > len(content):
+        return None
+    magic, checksum, size, number = _HEADER.unpack_from(content, at)
+    body_from = at + _HEADER.size
+    if magic != _MAGIC or number != expected or body_from + size > len(content):
+        return None
+    body = content[body_from : body_from + size]
+    if crc32(body, crc32(content[at + _CHECKED_FROM : body_from])) != checksum:
+        return None
+    return body
+
+
+def _segments(directory: Path) -> list[tuple[int, Path]]:
+    """The files and the numbers of their first records, in order."""
+    return sorted((int(path.stem), path) for path in directory.glob(f"*{_SUFFIX}") if path.stem.isdecimal())
+
+
+def _aligned(size: int) -> int:
+    return -(-size // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def _pwrite_all(descriptor: int, content: bytes, at: int) -> None:
+    view = memoryview(content)
+    while len(view):
+        written = os.pwrite(descriptor, view, at)
+        view, at = view[written:], at + written

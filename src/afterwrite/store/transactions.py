@@ -1,0 +1,221 @@
+"""Transactions: one consistent view of the store, and the one that writes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
+
+from afterwrite.store.checksums import seal, unseal
+from afterwrite.store.journal import deletion_entry, put_entry
+
+# Their places are their numbers in the journal.
+DATABASES: Final = (
+    "meta",  # counters and format
+    "catalog",  # tables by name
+    "names",  # numbers given to names
+    "items",
+    "expirations",  # when which item expires
+    "changes",  # the change log
+    "messages",  # queues: every message, by lane
+    "ready",  # queues: each lane's head, by the time it may run
+    "buffers",
+    "ledger",  # positions, plans, heads
+    "parked",
+    "completions",
+    "archive",
+    "timeline",  # what upkeep deletes, by the time it is due
+    "indexes",  # secondary indexes: an entry's key to its item's
+    "key_rests",  # what LMDB's keys cannot hold of long keys
+    "streams",  # tables' streams: their state, and their numbers by table and label
+    "kinesis",  # Kinesis streams by name
+    "kinesis_records",
+)
+_U64: Final = struct.Struct(">Q")
+
+
+class Database(NamedTuple):
+    """A database of the store: LMDB's handle, where its checksums start, and its number in the journal."""
+
+    handle: Any
+    seed: int
+    number: int
+
+
+class Opened(Protocol):
+    """What a transaction needs to know of the store it is of."""
+
+    @property
+    def databases(self) -> Mapping[str, Database]:
+        """The databases by name."""
+        ...
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The in-memory state that follows the commits."""
+        ...
+
+
+class ReadTransaction:
+    """A consistent view of the store as of its start. For one thread at a time."""
+
+    __slots__ = ("_databases", "lmdb")
+
+    # What is not found is looked for once more among its neighbours, in case only its key is damaged. A writing
+    # transaction is spared that: it is where every microsecond counts.
+    _checks_absence: ClassVar = True
+
+    def __init__(self, opened: Opened, transaction: Any) -> None:
+        self._databases = opened.databases
+        self.lmdb = transaction
+
+    def get(self, database: str, key: bytes) -> bytes | None:
+        """The value at `key`. Raises CorruptData."""
+        handle, seed, _ = self._databases[database]
+        sealed = self.lmdb.get(key, db=handle)
+        if sealed is not None:
+            return unseal(seed, key, sealed)
+        if self._checks_absence:
+            with self.lmdb.cursor(handle) as cursor:
+                _check_around(cursor, key, seed)
+        return None
+
+    def scan(
+        self, database: str, low: bytes, high: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """The entries with `low` <= key < `high` in order of their keys, or in the reverse. Raises CorruptData."""
+        handle, seed, _ = self._databases[database]
+        with self.lmdb.cursor(handle) as cursor:
+            if self._checks_absence:
+                # An entry whose key is damaged stands where it stood: at an end of the range it would be left out.
+                _check_around(cursor, low, seed)
+                if high is not None:
+                    _check_around(cursor, high, seed)
+            if not reverse:
+                if cursor.set_range(low):
+                    for key, sealed in cursor.iternext():
+                        if high is not None and key >= high:
+                            return
+                        yield key, unseal(seed, key, sealed)
+                return
+            found = cursor.last() if high is None or not cursor.set_range(high) else cursor.prev()
+            if found:
+                for key, sealed in cursor.iterprev():
+                    if key < low:
+                        return
+                    yield key, unseal(seed, key, sealed)
+
+    def scan_wanted(
+        self, database: str, low: bytes, high: bytes, wanted: Callable[[bytes], bool]
+    ) -> Iterator[tuple[bytes, bytes | None]]:
+        """Like `scan`, but the values of keys that are not `wanted` are not read and are given as None."""
+        handle, seed, _ = self._databases[database]
+        with self.lmdb.cursor(handle) as cursor:
+            if cursor.set_range(low):
+                for key in cursor.iternext(values=False):
+                    if key >= high:
+                        return
+                    yield key, unseal(seed, key, cursor.value()) if wanted(key) else None
+
+    def first(self, database: str, low: bytes, high: bytes) -> tuple[bytes, bytes] | None:
+        """The first entry with `low` <= key < `high`. Raises CorruptData."""
+        handle, seed, _ = self._databases[database]
+        with self.lmdb.cursor(handle) as cursor:
+            if cursor.set_range(low):
+                key = cursor.key()
+                if key < high:
+                    return key, unseal(seed, key, cursor.value())
+        return None
+
+    def counter(self, name: str) -> int:
+        """The durable counter `name`, 0 where it was never set."""
+        raw = self.get("meta", name.encode())
+        return _U64.unpack(raw)[0] if raw else 0
+
+
+def _check_around(cursor: Any, key: bytes, seed: int) -> None:
+    """Check the entries between which `key` would stand. Raises CorruptData."""
+    if cursor.set_range(key):
+        unseal(seed, cursor.key(), cursor.value())
+        found = cursor.prev()
+    else:
+        found = cursor.last()
+    if found:
+        unseal(seed, cursor.key(), cursor.value())
+
+
+class WriteTransaction(ReadTransaction):
+    """The one writing transaction. `now_us` is the time of the commit, and never runs backwards.
+
+    `entries` is what it has written, as the journal keeps it.
+    """
+
+    __slots__ = ("_counters", "dirty", "entries", "now_us", "state", "touched")
+
+    _checks_absence: ClassVar = False
+
+    def __init__(self, opened: Opened, transaction: Any, now_us: int) -> None:
+        super().__init__(opened, transaction)
+        self.now_us = now_us
+        self.dirty = False
+        self.entries: list[bytes] = []
+        self.touched: set[str] = set()
+        self.state: dict[str, Any] = dict(opened.state)
+        self._counters: dict[str, int] = {}
+
+    @property
+    def now_ms(self) -> int:
+        """The time of the commit in milliseconds since the epoch."""
+        return self.now_us // 1000
+
+    def put(self, database: str, key: bytes, value: bytes) -> None:
+        """Set the value at `key`."""
+        self.dirty = True
+        handle, seed, number = self._databases[database]
+        stored = seal(seed, key, value)
+        self.lmdb.put(key, stored, db=handle)
+        self.entries += put_entry(number, key, stored)
+
+    def delete(self, database: str, key: bytes) -> bool:
+        """Delete the entry at `key`; whether there was one."""
+        self.dirty = True
+        handle, _, number = self._databases[database]
+        if not self.lmdb.delete(key, db=handle):
+            return False
+        self.entries += deletion_entry(number, key)
+        return True
+
+    def counter(self, name: str) -> int:
+        """The durable counter `name`, as this transaction has it."""
+        value = self._counters.get(name)
+        return super().counter(name) if value is None else value
+
+    def advance(self, name: str, by: int = 1) -> int:
+        """Add to the durable counter `name` and return its new value. Counters reach the file at commit."""
+        self.dirty = True
+        counters = self._counters
+        value = counters.get(name)
+        if value is None:
+            value = super().counter(name)
+        value += by
+        counters[name] = value
+        return value
+
+    def remember(self, name: str, value: Any) -> None:
+        """Change the in-memory state that follows the commits; it is seen by others once this commits."""
+        self.dirty = True
+        self.state[name] = value
+
+    def touch(self, signal: str) -> None:
+        """Wake who waits for `signal`, after the commit."""
+        self.touched.add(signal)
+
+    @property
+    def has_written(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self.entries or self._counters)
+
+    def write_counters(self) -> None:
+        """Put the counters that changed into the file."""
+        for name, value in self._counters.items():
+            self.put("meta", name.encode(), _U64.pack(value))

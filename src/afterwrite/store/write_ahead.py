@@ -1,0 +1,228 @@
+"""What makes commits durable: a record in the journal before each, a checkpoint now and then.
+
+    commit:      journal record, fsync  ->  LMDB's pages, into the system's memory  ->  answers
+    checkpoint:  in the background, all of LMDB's pages to the disk; the journal before it is not needed any more
+
+At the start the file is made what it was at the last checkpoint, if the machine went down since, and the journal's
+records that are not in it are written again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from afterwrite.errors import CorruptData, StorageError
+from afterwrite.store import checkpoints, journal
+from afterwrite.store.checkpoints import Checkpoint
+from afterwrite.store.journal import Journal
+
+_LOG = logging.getLogger("afterwrite")
+
+_CHECKPOINT_S: Final = 5.0
+_RETRY_S: Final = 1.0
+_REPLAYED_BYTES_MAX: Final = 32 << 20
+
+
+def prepare_file(directory: Path, *, readonly: bool) -> Checkpoint | None:
+    """Make LMDB's file in `directory` one that can be opened; the checkpoint to go on from, None if it was closed.
+
+    Raises CorruptData, StorageError where it would have to be mended and is opened for reading only, and OSError.
+    """
+    checkpoint = checkpoints.kept(directory)
+    if checkpoint is None:
+        return None
+    if not (directory / "data.mdb").exists():
+        raise CorruptData(f"expected {directory / 'data.mdb'}, found none: restore the store from a backup")
+    if checkpoint.needs_restoring:
+        if readonly:
+            raise StorageError(
+                f"the machine went down while {directory} was written to: start the engine on it once, which brings "
+                "back every write that was answered"
+            )
+        checkpoints.restore(directory, checkpoint)
+    return checkpoint
+
+
+class WriteAhead:
+    """The journal and the checkpoints of an open store. `file` is LMDB's environment, opened without its own syncs.
+
+    A commit goes into the file inside `committing`. With `relaxed_s` there is no journal: what is committed is on
+    the disk within that time. `failure` is set once commits cannot be made durable any more. Raises OSError,
+    CorruptData and LMDB's errors.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        file: Any,
+        databases: Sequence[Any],
+        *,
+        applied: int,
+        checkpoint: Checkpoint | None,
+        relaxed_s: float | None,
+    ) -> None:
+        self.committing = threading.Lock()
+        self.failure: StorageError | None = None
+        self._directory = directory
+        self._file = file
+        self._databases = databases
+        self._boot = checkpoints.boot_id()
+        self._journals = relaxed_s is None
+        self._checkpoint_s = _CHECKPOINT_S if relaxed_s is None else relaxed_s
+        self._journal = Journal(directory / "journal")
+        self._record = applied
+        self._changed, self._urgent = threading.Event(), threading.Event()
+        self._stopped = threading.Event()
+        self._kept: Checkpoint | None = checkpoint
+        # Keeps the pages of the checkpoint from being used again.
+        self._reader = file.begin()
+        if checkpoint is not None and checkpoint.journaled and self._replay(checkpoint):
+            _LOG.info("the store was not closed; record %d of its journal is in its file", self._record)
+        self._take(rotate=self._journals)
+        if not self._journals:
+            self._journal.remove()
+        self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+        self._thread.start()
+
+    def append(self, record: int, entries: Sequence[bytes]) -> None:
+        """Make what the commit `record` writes durable. Called inside `committing`, before the commit.
+
+        Records are numbered without gaps. Raises OSError.
+        """
+        if self._journals:
+            self._journal.append(record, entries)
+        self._record = record
+        if not self._changed.is_set():
+            self._changed.set()
+        if self._journals and self._journal.is_filling and not self._urgent.is_set():
+            self._urgent.set()
+
+    def take_back(self) -> None:
+        """Undo the last `append`, whose commit failed. Called inside `committing`."""
+        self._record -= 1
+        if self._journals:
+            try:
+                self._journal.take_back()
+            except OSError as error:
+                _LOG.warning("a record cannot be taken out of the journal yet (%s): no commit before it is", error)
+
+    def urge(self) -> None:
+        """Take a checkpoint soon: it gives back the pages that were kept for the one before."""
+        self._changed.set()
+        self._urgent.set()
+
+    def close(self) -> None:
+        """Bring everything to the disk, and leave the file without journal and checkpoint."""
+        self._stopped.set()
+        self._changed.set()
+        self._urgent.set()
+        self._thread.join()
+        self._reader.abort()
+        if self.failure is not None:
+            self._journal.close()
+            return
+        self._file.sync(True)
+        checkpoints.remove(self._directory)
+        self._journal.remove()
+
+    def _replay(self, checkpoint: Checkpoint) -> bool:
+        """Write what the journal holds beyond the file; whether there was anything."""
+        if not checkpoint.needs_restoring:
+            # The file is whole in the system's memory. Before it changes it must be so on the disk.
+            self._take(rotate=False)
+        applied = self._record
+        waiting: list[bytes] = []
+        waiting_bytes = 0
+        for number, body in journal.records(self._directory / "journal", after=applied):
+            waiting.append(body)
+            waiting_bytes += len(body)
+            self._record = number
+            if waiting_bytes > _REPLAYED_BYTES_MAX:
+                self._write(waiting)
+                waiting, waiting_bytes = [], 0
+        if waiting:
+            self._write(waiting)
+        return self._record > applied
+
+    def _write(self, bodies: Sequence[bytes]) -> None:
+        with self._file.begin(write=True) as transaction:
+            for body in bodies:
+                for number, key, stored in journal.entries(body):
+                    handle = self._databases[number]
+                    if stored is None:
+                        transaction.delete(key, db=handle)
+                    else:
+                        transaction.put(key, stored, db=handle)
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._changed.wait()
+            self._urgent.wait(self._checkpoint_s)
+            if self._stopped.is_set() or self.failure is not None:
+                return
+            self._urgent.clear()
+            try:
+                self._take(rotate=self._prepare())
+            except OSError as error:
+                # The one before still stands; the journal grows until the next one.
+                _LOG.warning("no checkpoint could be written (%s): it is tried again", error)
+                self._changed.set()
+                self._stopped.wait(_RETRY_S)
+            except lmdb.Error as error:
+                self._fail(f"its pages cannot be brought to the disk ({error})")
+                return
+
+    def _prepare(self) -> bool:
+        """Whether the next checkpoint may begin a new file of the journal."""
+        if not self._journals or not self._journal.is_filling:
+            return False
+        try:
+            self._journal.prepare()
+        except OSError as error:
+            _LOG.warning("no new file of the journal could be made (%s): the present one goes on", error)
+            return False
+        return True
+
+    def _take(self, *, rotate: bool) -> None:
+        """Take a checkpoint of the last commit."""
+        with self.committing:
+            self._changed.clear()
+            reader = self._file.begin()
+            try:
+                metas = checkpoints.meta_pages(self._directory, self._file.stat()["psize"])
+                record = self._record
+                if rotate:
+                    self._journal.begin_segment(record + 1)
+            except BaseException:
+                reader.abort()
+                raise
+        try:
+            self._file.sync(True)
+            checkpoint = Checkpoint(record, self._journals, self._boot, metas)
+            checkpoints.keep(self._directory, checkpoint)
+        except BaseException:
+            reader.abort()
+            raise
+        self._reader.abort()
+        self._reader, self._kept = reader, checkpoint
+        if rotate:
+            self._journal.forget(record + 1)
+
+    def _fail(self, reason: str) -> None:
+        """Refuse every commit from now on, and let the next start go back to the checkpoint."""
+        self.failure = StorageError(
+            f"the store in {self._directory} cannot go on: {reason}; check the disk, then restart the engine"
+        )
+        _LOG.critical("%s", self.failure)
+        if self._kept is not None:
+            try:
+                checkpoints.keep(self._directory, replace(self._kept, boot=b""))
+            except OSError as error:
+                _LOG.critical("and its checkpoint cannot be marked (%s)", error)

@@ -1,0 +1,53 @@
+"""The engine's threads share a core, and leave it to others where it is not needed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from afterwrite.cli.one_core import core_to_use
+
+SETTLED = """
+import os, threading
+from afterwrite.cli.one_core import OneCore
+allowed = os.sched_getaffinity(0)
+keeper = OneCore()
+sum(range(3_000_000))
+keeper.settle()
+seen = []
+thread = threading.Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
+thread.start()
+thread.join()
+print(len(os.sched_getaffinity(0)), seen[0] == os.sched_getaffinity(0), os.sched_getaffinity(0) <= allowed)
+"""
+
+
+def test_the_first_core_is_the_idlest() -> None:
+    assert core_to_use(-1, {0: 0.5, 1: 0.1, 2: 0.3}, own=0.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("busy", "own", "expected"),
+    [
+        ({0: 1.0, 1: 0.1}, 1.0, 0),  # it is this process that keeps it busy
+        ({0: 1.0, 1: 0.1}, 0.4, 1),  # others do
+        ({0: 1.0, 1: 0.9}, 0.4, 0),  # and the other core is no better
+        ({0: 0.2, 1: 0.0}, 0.0, 0),  # they do not disturb
+        ({1: 0.9, 2: 0.8}, 0.5, 2),  # it may not be used any more
+    ],
+)
+def test_a_core_is_left_when_others_need_it_and_another_is_free(
+    busy: dict[int, float], own: float, expected: int
+) -> None:
+    assert core_to_use(0, busy, own) == expected
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
+)
+def test_threads_start_where_the_process_has_settled() -> None:
+    done = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "True", "True"]

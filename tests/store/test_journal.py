@@ -1,0 +1,128 @@
+"""The journal: records that are whole are read again, in order, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from afterwrite.errors import CorruptData
+from afterwrite.store.journal import BLOCK_BYTES, Entry, Journal, deletion_entry, entries, put_entry, records
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    journal = Journal(tmp_path)
+    yield journal
+    journal.close()
+
+
+def add(journal: Journal, number: int, size: int = 10) -> None:
+    journal.append(number, [*put_entry(3, b"key", b"%d" % number * size), *deletion_entry(4, b"gone")])
+
+
+def numbers(directory: Path, after: int = 0) -> list[int]:
+    return [number for number, _ in records(directory, after)]
+
+
+def segments(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.iterdir() if path.stem.isdecimal())
+
+
+def test_records_are_read_as_they_were_written(journal: Journal, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        add(journal, number)
+    found = {number: list(entries(body)) for number, body in records(tmp_path, 1)}
+    assert found == {number: [Entry(3, b"key", b"%d" % number * 10), Entry(4, b"gone", None)] for number in (2, 3)}
+
+
+def test_a_record_longer_than_a_file_gets_a_file_of_its_own(journal: Journal, tmp_path: Path) -> None:
+    add(journal, 1)
+    journal.append(2, put_entry(3, b"key", bytes(20 << 20)))
+    add(journal, 3)
+    assert numbers(tmp_path) == [1, 2, 3]
+    assert len(segments(tmp_path)) == 3
+
+
+def test_files_are_followed_by_files_and_forgotten_when_all_of_them_is_older(journal: Journal, tmp_path: Path) -> None:
+    for number in range(1, 400):
+        add(journal, number, size=5000)
+    assert len(segments(tmp_path)) > 2
+    assert numbers(tmp_path) == list(range(1, 400))
+    second = int(segments(tmp_path)[1].stem)
+    journal.forget(second)
+    assert numbers(tmp_path, second - 1) == list(range(second, 400))
+    with pytest.raises(CorruptData, match="was deleted"):
+        numbers(tmp_path)
+
+
+def test_a_file_that_is_used_again_shows_nothing_of_what_it_held(journal: Journal, tmp_path: Path) -> None:
+    journal.prepare()
+    for number in range(1, 2000):
+        add(journal, number, size=3000)
+        if journal.is_filling:
+            journal.begin_segment(number + 1)
+            journal.forget(number + 1)
+    assert numbers(tmp_path, 1998) == [1999]
+    assert len(list(tmp_path.iterdir())) <= 3
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 3, 30, 5000])
+def test_a_torn_record_is_the_end(journal: Journal, tmp_path: Path, kept_bytes: int) -> None:
+    add(journal, 1)
+    add(journal, 2, size=8000)
+    (path,) = segments(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[BLOCK_BYTES + kept_bytes :] = bytes(len(content) - BLOCK_BYTES - kept_bytes)
+    path.write_bytes(content)
+    assert numbers(tmp_path) == [1]
+
+
+def test_a_damaged_record_before_a_whole_one_is_no_end(journal: Journal, tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        add(journal, number)
+    (path,) = segments(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[BLOCK_BYTES + 40] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptData, match="expected the record 2"):
+        numbers(tmp_path)
+
+
+def test_a_record_that_is_taken_back_was_never_there(journal: Journal, tmp_path: Path) -> None:
+    add(journal, 1)
+    add(journal, 2, size=9000)
+    journal.take_back()
+    assert numbers(tmp_path) == [1]
+    add(journal, 2)
+    assert numbers(tmp_path) == [1, 2]
+
+
+def test_nothing_is_added_before_a_failed_record_is_taken_back(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(journal, 1)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fdatasync", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            add(journal, 2)
+        with pytest.raises(OSError, match="Input/output error"):
+            add(journal, 2, size=5)
+    assert numbers(tmp_path) == [1]
+    add(journal, 2, size=7)
+    assert [len(body) for _, body in records(tmp_path, 1)] == [len(b"".join(put_entry(3, b"key", b"2" * 7))) + 11]
+
+
+def test_a_journal_whose_file_is_missing_is_no_empty_one(journal: Journal, tmp_path: Path) -> None:
+    add(journal, 1)
+    journal.close()
+    for path in segments(tmp_path):
+        path.unlink()
+    with pytest.raises(CorruptData, match="found no file"):
+        numbers(tmp_path)
