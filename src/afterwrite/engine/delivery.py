@@ -24,21 +24,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from afterwrite.core import json_text
 from afterwrite.core.backpressure import Breaker, Concurrency, free_slots
 from afterwrite.core.failures import Failure, failure, failure_of
 from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import Done, Halt, Outcome, Park, RetryPolicy, after_failure
 from afterwrite.core.placements import Placement
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
+from afterwrite.engine.attempts import kept_text
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 
 STUCK_THREADS_MAX = 32
 STUCK_THREADS_LIMIT = 512
 STUCK_THREADS_MAX_A_LANE = 2
-# What a function returns is for the records of what was done; a table is for data.
-RESULT_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,11 +286,7 @@ class Dispatcher:
             placements: Sequence[Placement] = ()
             if self._function.leads_to is not None:
                 placements, result = self._function.leads_to(delivery, result), None
-            kept = json_text.dumps(result)
-            if len(kept) > RESULT_BYTES_MAX:
-                raise ValueError(
-                    f"expected a result of at most {RESULT_BYTES_MAX} bytes, got {len(kept)}: keep it in a table"
-                )
+            kept = kept_text(result)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
             return failure_of(error, raised_by=self._function.name)
         return _Returned(kept, placements)
