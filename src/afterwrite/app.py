@@ -33,6 +33,7 @@ DEAD_LETTERS: Final = "-dead-letters"
 # It names files.
 _DELIVERY_STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _RETENTION_HOURS_MAX: Final = 365 * 24
+_COLUMN_TYPES: Final = (str, int, float, bool)
 
 
 _Declared = TypeVar("_Declared", "Table", "Queue", "Topic", "Bus", "DeliveryStream", "AuditLog", "Function")
@@ -214,11 +215,12 @@ class Topic:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A bus's rule: events that match the pattern go to every target."""
+    """A bus's rule: events that match the pattern go to every target; `source` is the pattern as it was declared."""
 
     name: str
     pattern: Pattern
     targets: tuple[Queue | Function | DeliveryStream, ...]
+    source: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +244,7 @@ class Bus:
                 raise DeclarationError(
                     f"expected queues, functions or delivery streams as targets of the rule {name}, got {target!r}"
                 )
-        rule = Rule(name, compile_pattern(pattern), tuple(to))
+        rule = Rule(name, compile_pattern(pattern), tuple(to), pattern)
         self.rules.append(rule)
         return rule
 
@@ -254,6 +256,7 @@ class DeliveryStream:
     name: str
     buffer_seconds: float
     buffer_mib: float
+    columns: Mapping[str, type]
 
     def put(self, **record: Any) -> Deliver:
         """The effect that delivers a record."""
@@ -332,15 +335,29 @@ class App:
         """Declare a bus; events carry `source` (the app's name by default), and stay `archive_days` in its archive."""
         return _add(self.buses, Bus(name, source or self.name, archive_days))
 
-    def delivery_stream(self, name: str, *, buffer_seconds: float = 300, buffer_mib: float = 5) -> DeliveryStream:
-        """Declare a delivery stream, flushed after `buffer_seconds` (0 to 900) or `buffer_mib` (1 to 128) (S34)."""
+    def delivery_stream(
+        self,
+        name: str,
+        *,
+        buffer_seconds: float = 300,
+        buffer_mib: float = 5,
+        columns: Mapping[str, type] | None = None,
+    ) -> DeliveryStream:
+        """Declare a delivery stream, flushed after `buffer_seconds` (0 to 900) or `buffer_mib` (1 to 128) (S34).
+
+        `columns` gives the records' fields their types (str, int, float or bool): the service on AWS needs them for
+        Parquet and writes JSON lines without them. The embedded lake takes the types from the records.
+        """
         check_delivery_stream_name(name)
         if not 0 <= buffer_seconds <= 900 or not 1 <= buffer_mib <= 128:
             raise DeclarationError(
                 f"expected buffer_seconds from 0 to 900 and buffer_mib from 1 to 128 for {name}, "
                 f"got {buffer_seconds} and {buffer_mib}"
             )
-        return _add(self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib))
+        for column, kind in (columns or {}).items():
+            if kind not in _COLUMN_TYPES:
+                raise DeclarationError(f"expected str, int, float or bool for {name}'s column {column}, got {kind!r}")
+        return _add(self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {})))
 
     def audit_log(self, name: str, *, retain_days: int | None = None) -> AuditLog:
         """Declare an audit log; entries are kept for ever, or `retain_days`."""
