@@ -21,17 +21,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from afterwrite.core import json_text
 from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import Done, Halt, Outcome, Park, Retry, RetryPolicy, after_failure, reason_of
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
+from afterwrite.engine.attempts import attempt as run_attempt
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 
 STUCK_THREADS_MAX = 32
 STUCK_THREADS_MAX_A_LANE = 2
-# What a function returns is for the records of what was done; a table is for data.
-RESULT_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +225,7 @@ class Dispatcher:
             now_ms=self._now_ms,
         )
         try:
-            result = self._function.handler(delivery.payload, context)
-            kept = json_text.dumps(result)
-            if len(kept) > RESULT_BYTES_MAX:
-                raise ValueError(
-                    f"expected a result of at most {RESULT_BYTES_MAX} bytes, got {len(kept)}: keep it in a table"
-                )
+            kept = run_attempt(self._function.handler, delivery.payload, context)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
             return Settled(delivery, self._after_failure(delivery, reason_of(error)))
         return Settled(delivery, Done(), kept)
