@@ -7,13 +7,26 @@ from typing import Any, Final
 
 from afterwrite.synth.document import JsonObject, Resource, Text, join
 from afterwrite.synth.stack import Stack
+from afterwrite.targets.eventbridge import EventBus
+from afterwrite.targets.firehose import FirehoseStream
+from afterwrite.targets.lambda_function import LambdaFunction
+from afterwrite.targets.s3 import S3AuditLog
+from afterwrite.targets.sns import SnsTopic
+from afterwrite.targets.sqs import SqsQueue
 
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "AppendAudit": ("s3:PutObject", "s3:PutObjectRetention"),
-    "DeliverRecords": ("firehose:PutRecordBatch",),
-    "InvokeFunctions": ("lambda:InvokeFunction",),
+    "AppendAudit": S3AuditLog.actions,
+    "DeliverRecords": FirehoseStream.actions,
+    "InvokeFunctions": LambdaFunction.actions,
     "KeepFailures": ("s3:PutObject",),
-    "KeepLedger": ("dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"),
+    "KeepLedger": (
+        "dynamodb:BatchGetItem",
+        "dynamodb:BatchWriteItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+    ),
     "ListFailures": ("s3:ListBucket",),
     "ParkLanes": (
         "dynamodb:BatchGetItem",
@@ -23,10 +36,11 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "dynamodb:GetItem",
         "dynamodb:PutItem",
         "dynamodb:Query",
+        "dynamodb:Scan",
         "dynamodb:UpdateItem",
     ),
-    "PublishMessages": ("sns:Publish",),
-    "PutEvents": ("events:PutEvents",),
+    "PublishMessages": SnsTopic.actions,
+    "PutEvents": EventBus.actions,
     "ReadKinesis": (
         "kinesis:DescribeStream",
         "kinesis:DescribeStreamSummary",
@@ -42,7 +56,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "sqs:ReceiveMessage",
     ),
     "SendDeadLetters": ("sqs:SendMessage",),
-    "SendMessages": ("sqs:SendMessage",),
+    "SendMessages": SqsQueue.actions,
     "UseTables": (
         "dynamodb:ConditionCheckItem",
         "dynamodb:DeleteItem",

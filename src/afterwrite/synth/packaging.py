@@ -24,9 +24,12 @@ HANDLER_MODULE: Final = "afterwrite.aws_lambda"
 PROVIDED: Final = frozenset(("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"))
 """The libraries that Lambda's Python runtimes bring."""
 
+NOT_DEPLOYED: Final = frozenset(("afterwrite.remote.redis_ledger",))
+"""What the handler would import only for resources that the template does not have."""
+
 _RUNTIME: Final = re.compile(r"python3\.(\d+)")
 _MACHINES: Final[Mapping[str, str]] = {"x86_64": "x86_64", "arm64": "aarch64"}
-_LEFT_OUT: Final = frozenset((".pyc", ".pyi", ".md"))
+_LEFT_OUT: Final = frozenset((".md", ".pyc", ".pyi", ".typed"))
 _UNPACKED_BYTES_MAX: Final = 250 * 1024 * 1024
 # The earliest time that a ZIP file knows.
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
@@ -136,7 +139,6 @@ class _Collector:
         self._own = {"afterwrite": Path(afterwrite.__file__).parent.parent}
         self._target = target
         self._distributions = _by_name(libraries)
-        self._owners = _by_module(self._distributions.values())
         self._files: dict[str, bytes] = {}
         self._seen: set[str] = set()
         self._taken: set[str] = set()
@@ -161,7 +163,7 @@ class _Collector:
     def _add(self, name: str) -> list[str]:
         """Take a module; what it imports."""
         top = name.partition(".")[0]
-        if top in sys.stdlib_module_names or top in PROVIDED:
+        if top in sys.stdlib_module_names or top in PROVIDED or name in NOT_DEPLOYED:
             return []
         root = self._root_of(name)
         file = imports.find(name, [root])
@@ -176,7 +178,7 @@ class _Collector:
         return [*packages, *(imports.imported(name, file) if file.suffix == ".py" else [])]
 
     def _add_library(self, module: str) -> None:
-        owner = self._owners.get(module)
+        owner = _owner(module, self._distributions.values())
         if owner is None:
             raise CommandError(
                 f"the app imports {module}, which is neither beside it nor installed: install it, or name the folder "
@@ -219,13 +221,14 @@ def _by_name(libraries: Sequence[Path]) -> dict[str, Distribution]:
     return found
 
 
-def _by_module(every: Iterable[Distribution]) -> dict[str, Distribution]:
-    owners: dict[str, Distribution] = {}
+def _owner(module: str, every: Iterable[Distribution]) -> Distribution | None:
+    """The distribution that brings a module, by its own list of files."""
+    beginnings = (f"\n{module}/", f"\n{module}.")
     for distribution in every:
-        for file in distribution.files or ():
-            if not file.parts[0].endswith((".dist-info", ".data")) and file.suffix in (".py", ".so"):
-                owners.setdefault(file.parts[0].partition(".")[0], distribution)
-    return owners
+        files = "\n" + (distribution.read_text("RECORD") or "")
+        if any(beginning in files for beginning in beginnings):
+            return distribution
+    return None
 
 
 def _normalized(name: str) -> str:

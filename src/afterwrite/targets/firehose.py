@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final
 
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.effects import StampedEffect
 from afterwrite.targets.remote_target import EntryError, RemoteTarget, entry_errors
 
+_OWN_FIELDS: Final = frozenset(("id", "time", "dt", "hour"))
+
 
 def record_text(stamped: StampedEffect) -> bytes:
-    """A record as a line of JSON: the record's fields, the effect's `id`, and the change's time `at_ms`.
+    """A record as a line of JSON: the record's fields, the effect's `id`, and the change's `time` as events have it.
 
-    A field of the record that is called so gets an underscore in front, as in the lake.
+    A field of the record that is called so, or as the partitions of the lake are, gets an underscore in front.
     """
     effect: Any = stamped.effect
     fields = {_field_name(name): value for name, value in effect.record.items()}
-    return json_text.dumps({"id": stamped.id, "at_ms": stamped.at_ms, **fields}) + b"\n"
+    time = datetime.fromtimestamp(stamped.at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json_text.dumps({"id": stamped.id, "time": time, **fields}) + b"\n"
 
 
 def _field_name(name: str) -> str:
-    return f"_{name}" if name.lstrip("_").lower() in ("id", "at_ms") else name
+    return f"_{name}" if name.lstrip("_").lower() in _OWN_FIELDS else name
 
 
 class FirehoseStream(RemoteTarget):
