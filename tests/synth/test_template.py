@@ -134,6 +134,7 @@ def test_a_delivery_stream_with_columns_is_parquet_in_partitions_and_one_without
     app, _ = an_app()
     app.delivery_stream("typed", columns={"page": str, "count": int, "share": float, "first": bool})
     app.delivery_stream("plain")
+    app.bus("events").rule("all", {"source": ["shop"]}, to=[app.delivery_stream("events")])
     document = parsed(synth(app))
     streams = of_type(document, "AWS::KinesisFirehose::DeliveryStream")
     typed = streams["TypedStream"]["ExtendedS3DestinationConfiguration"]
@@ -143,6 +144,9 @@ def test_a_delivery_stream_with_columns_is_parquet_in_partitions_and_one_without
         assert each["Prefix"] == f"{name}/dt=!{{partitionKeyFromQuery:dt}}/hour=!{{partitionKeyFromQuery:hour}}/"
     assert typed["DataFormatConversionConfiguration"]["SchemaConfiguration"]["TableName"] == {"Ref": "TypedLakeTable"}
     assert "DataFormatConversionConfiguration" not in plain
+    events = streams["EventsStream"]["ExtendedS3DestinationConfiguration"]
+    kinds = [[each["Type"] for each in stream["ProcessingConfiguration"]["Processors"]] for stream in (plain, events)]
+    assert kinds == [["MetadataExtraction"], ["MetadataExtraction", "AppendDelimiterToRecord"]]
     table = of_type(document, "AWS::Glue::Table")["TypedLakeTable"]["TableInput"]
     columns = {each["Name"]: each["Type"] for each in table["StorageDescriptor"]["Columns"]}
     assert columns == {
@@ -190,9 +194,24 @@ def too_many_targets(app: App) -> None:
     app.bus("events").rule("all", {"source": ["shop"]}, to=[app.queue(f"queue-{n}") for n in range(6)])
 
 
+def dotted_queue(app: App) -> None:
+    app.queue("work.v1")
+
+
+def dotted_topic(app: App) -> None:
+    app.topic("news.v1")
+
+
+def undocumented_operator(app: App) -> None:
+    app.bus("events").rule("one", {"source": [{"exactly": "10.0.0.1"}]}, to=[app.queue("work")])
+
+
 @pytest.mark.parametrize(
     ("declare", "message"),
     [
+        (undocumented_operator, "the rule one would not match on AWS as it does here: .*exactly"),
+        (dotted_queue, "the queue's name to have no '.' on AWS, got 'work.v1'"),
+        (dotted_topic, "the topic's name to have no '.' on AWS, got 'news.v1'"),
         (retried_too_often, "at most 2 retries of call on AWS.*max_receives=6"),
         (runs_too_long, "timeout_s of at most 900 for call"),
         (audited_for_ever, "retain_days from 1 to 36500 for the audit log trail"),
@@ -205,6 +224,13 @@ def test_what_aws_cannot_do_as_declared_is_refused(declare: Any, message: str) -
     declare(app)
     with pytest.raises(DeclarationError, match=message):
         synth(app)
+
+
+def test_a_rule_with_a_long_pattern_is_noted() -> None:
+    app = App("shop")
+    app.bus("events").rule("long", {"source": [f"shop-{n}" for n in range(300)]}, to=[app.queue("work")])
+    (note,) = synth(app).notes
+    assert note.startswith("the rule long: a pattern of more than 2048 characters")
 
 
 @pytest.mark.parametrize("options", [Options(pipes=frozenset(["nope"])), Options(search={"nope": "index"})])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ _LAKE_FIELDS: Final[Mapping[str, str]] = {"id": "string", "time": "string"}
 _COLUMN_TYPES: Final[Mapping[type, str]] = {str: "string", int: "bigint", float: "double", bool: "boolean"}
 _PARTITION_QUERY: Final = "{dt: .time[0:10], hour: .time[11:13]}"
 _INDEX_RETRY_S: Final = 3_600
+_INDEX_MIB_MAX: Final = 100
 
 
 def add_failures(stack: Stack) -> Resource:
@@ -103,7 +105,7 @@ def add_delivery_streams(stack: Stack) -> None:
     lake = _bucket(stack, LAKE, {})
     database = None
     if any(_is_parquet(stack, stream) for stream in stack.app.delivery_streams):
-        name = physical_name(stack.app.name.replace("-", "_").lower())
+        name = physical_name(_catalog_name(stack.app.name))
         database = stack.add(
             "LakeDatabase",
             "AWS::Glue::Database",
@@ -172,7 +174,9 @@ def _delivery_stream(stack: Stack, stream: DeliveryStream, lake: Resource, datab
     if index is not None and domain is not None:
         destination = {"AmazonopensearchserviceDestinationConfiguration": _to_index(index, domain, to_lake, role)}
     else:
-        destination = {"ExtendedS3DestinationConfiguration": {**to_lake, **_partitioned(stream, role, database, table)}}
+        gets_events = any(stream in rule.targets for bus in stack.app.buses for rule in bus.rules)
+        partitioned = _partitioned(stream, role, database, table, gets_events=gets_events)
+        destination = {"ExtendedS3DestinationConfiguration": {**to_lake, **partitioned}}
     return stack.add(
         id,
         "AWS::KinesisFirehose::DeliveryStream",
@@ -207,7 +211,7 @@ def _to_lake(
 
 
 def _partitioned(
-    stream: DeliveryStream, role: Resource, database: Resource | None, table: Resource | None
+    stream: DeliveryStream, role: Resource, database: Resource | None, table: Resource | None, *, gets_events: bool
 ) -> dict[str, Any]:
     """What a stream into the lake has beside `_to_lake`: a partition for each hour, and Parquet where there is a table.
 
@@ -239,11 +243,10 @@ def _partitioned(
                 "VersionId": "LATEST",
             },
         }
-    else:
-        # Events come without an end of line; two would leave an empty one.
-        processors.append(
-            {"Type": "AppendDelimiterToRecord", "Parameters": [{"ParameterName": "Delimiter", "ParameterValue": "\\n"}]}
-        )
+    elif gets_events:
+        # A record of a route ends its line, an event does not.
+        delimiter = {"ParameterName": "Delimiter", "ParameterValue": "\\n"}
+        processors.append({"Type": "AppendDelimiterToRecord", "Parameters": [delimiter]})
     fields["ProcessingConfiguration"] = {"Enabled": True, "Processors": processors}
     return fields
 
@@ -258,7 +261,7 @@ def _lake_table(stack: Stack, stream: DeliveryStream, lake: Resource, database: 
             "CatalogId": Ref(ACCOUNT),
             "DatabaseName": database.ref,
             "TableInput": {
-                "Name": stream.name.replace("-", "_").lower(),
+                "Name": _catalog_name(stream.name),
                 "TableType": "EXTERNAL_TABLE",
                 # The partitions follow from the dates: nothing has to find them.
                 "Parameters": {
@@ -285,6 +288,10 @@ def _lake_table(stack: Stack, stream: DeliveryStream, lake: Resource, database: 
             },
         },
     )
+
+
+def _catalog_name(name: str) -> str:
+    return re.sub(r"[-.]", "_", name).lower()
 
 
 def _reads_schema(database: Resource, table: Resource) -> dict[str, Any]:
@@ -324,12 +331,13 @@ def _writes_index(domain: Ref) -> dict[str, Any]:
 
 def _to_index(index: str, domain: Ref, to_lake: Mapping[str, Any], role: Resource) -> dict[str, Any]:
     """Into the index, and every record into the lake as well, as JSON."""
+    hints = to_lake["BufferingHints"]
     return {
         "DomainARN": domain,
         "IndexName": index,
         "IndexRotationPeriod": "NoRotation",
         "RoleARN": role.arn,
-        "BufferingHints": to_lake["BufferingHints"],
+        "BufferingHints": {**hints, "SizeInMBs": min(hints["SizeInMBs"], _INDEX_MIB_MAX)},
         "RetryOptions": {"DurationInSeconds": _INDEX_RETRY_S},
         "S3BackupMode": "AllDocuments",
         "S3Configuration": to_lake,

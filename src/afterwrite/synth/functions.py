@@ -115,7 +115,7 @@ def add_route_functions(stack: Stack, failures: Resource) -> None:
             stack.route_functions[table.name] = _lambda(
                 stack,
                 logical_id(table.name, "Routes"),
-                physical_name(f"{stack.app.name}-routes-{table.name}", limit=_FUNCTION_NAME_MAX),
+                physical_name(f"{stack.app.name}-routes-{table.name.replace('.', '-')}", limit=_FUNCTION_NAME_MAX),
                 f"{stack.app.name}: the routes of {table.name}",
                 statements=[*_reading(stack, table, failures), *_effects(stack)],
                 variables={"AFTERWRITE_TABLE": table.name},

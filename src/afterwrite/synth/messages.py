@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 from afterwrite.app import DEAD_LETTERS, Bus, DeliveryStream, Function, Queue, Rule, Topic
-from afterwrite.errors import DeclarationError
+from afterwrite.core import json_text
+from afterwrite.core.patterns import EVENTBRIDGE, compile
+from afterwrite.core.patterns.dialects import OPERATORS
+from afterwrite.errors import DeclarationError, InvalidPattern
 from afterwrite.synth import iam
 from afterwrite.synth.document import JsonObject, Resource, Text, join, logical_id
-from afterwrite.synth.stack import Stack, arn, physical_name
+from afterwrite.synth.stack import Stack, arn, check_plain, physical_name
 
 QUEUE_NAME_MAX: Final = 80
 _BUS_NAME_MAX: Final = 256
@@ -21,6 +25,9 @@ _VISIBILITY_MARGIN_S: Final = 30
 _EVENT_AGE_S: Final = 86_400
 _RULE_RETRIES: Final = 185
 _RULE_TARGETS_MAX: Final = 5
+_PATTERN_CHARACTERS: Final = 2_048
+# The matcher that AWS publishes knows one operator more than the service documents.
+_DOCUMENTED: Final = dataclasses.replace(EVENTBRIDGE, operators=OPERATORS)
 
 
 def add_dead_letters(stack: Stack, name: str) -> Resource:
@@ -29,7 +36,7 @@ def add_dead_letters(stack: Stack, name: str) -> Resource:
         logical_id(name, "DeadLetters"),
         "AWS::SQS::Queue",
         {
-            "QueueName": physical_name(name + DEAD_LETTERS, limit=QUEUE_NAME_MAX),
+            "QueueName": physical_name(name.replace(".", "-") + DEAD_LETTERS, limit=QUEUE_NAME_MAX),
             "MessageRetentionPeriod": _KEPT_S,
             "SqsManagedSseEnabled": True,
         },
@@ -43,6 +50,7 @@ def add_queues(stack: Stack) -> None:
     """The app's queues, each with its dead letter queue."""
     timeouts = {each.queue.name: each.timeout_s for each in stack.app.functions if each.queue is not None}
     for queue in stack.app.queues:
+        check_plain("queue", queue.name)
         dead_letters = add_dead_letters(stack, queue.name)
         # A message must not come again while its consumer runs: the mapping waits before it starts the consumer.
         least_s = timeouts[queue.name] + _VISIBILITY_MARGIN_S if queue.name in timeouts else 0
@@ -64,6 +72,7 @@ def add_queues(stack: Stack) -> None:
 def add_topics(stack: Stack) -> None:
     """The app's topics; what a subscription cannot deliver goes to the topic's dead letters."""
     for topic in stack.app.topics:
+        check_plain("topic", topic.name)
         stack.topics[topic.name] = resource = stack.add(
             logical_id(topic.name, "Topic"),
             "AWS::SNS::Topic",
@@ -133,15 +142,28 @@ def _add_rules(stack: Stack, bus: Bus, resource: Resource) -> None:
         )
     rules = []
     for rule in bus.rules:
-        if len(rule.targets) > _RULE_TARGETS_MAX:
-            raise DeclarationError(
-                f"expected at most {_RULE_TARGETS_MAX} targets of the rule {rule.name} on AWS, got "
-                f"{len(rule.targets)}: declare a second rule with the same pattern"
-            )
+        _check_rule(stack, rule)
         rules.append(_rule(stack, bus, rule, resource, dead_letters, role))
     stack.rules.extend(rules)
     may_send = iam.may_send("RulesMaySend", "events.amazonaws.com", dead_letters.arn, [each.arn for each in rules])
     _queue_policy(stack, dead_letters, [may_send])
+
+
+def _check_rule(stack: Stack, rule: Rule) -> None:
+    if len(rule.targets) > _RULE_TARGETS_MAX:
+        raise DeclarationError(
+            f"expected at most {_RULE_TARGETS_MAX} targets of the rule {rule.name} on AWS, got "
+            f"{len(rule.targets)}: declare a second rule with the same pattern"
+        )
+    try:
+        compile(rule.source, _DOCUMENTED)
+    except InvalidPattern as refusal:
+        raise DeclarationError(f"the rule {rule.name} would not match on AWS as it does here: {refusal}") from None
+    if len(json_text.dumps(rule.source)) > _PATTERN_CHARACTERS:
+        stack.notes.append(
+            f"the rule {rule.name}: a pattern of more than {_PATTERN_CHARACTERS} characters needs a larger quota of "
+            "EventBridge's"
+        )
 
 
 def _rule(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from afterwrite.app import App
+from afterwrite.errors import DeclarationError
 from afterwrite.synth.document import (
     ACCOUNT,
     PARTITION,
@@ -159,6 +160,12 @@ class Stack:
 def physical_name(name: str, *, limit: int = 255) -> Text:
     """A declared name on AWS, the stage's prefix in front; one that would be too long ends in a digest of itself."""
     return join(Ref("NamePrefix"), shortened(name, limit - PREFIX_CHARACTERS_MAX))
+
+
+def check_plain(kind: str, name: str) -> None:
+    """Raise DeclarationError for a name that a queue, a topic or a function on AWS cannot have."""
+    if "." in name:
+        raise DeclarationError(f"expected the {kind}'s name to have no '.' on AWS, got {name!r}: use '-' or '_'")
 
 
 def shortened(name: str, limit: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from afterwrite.app import App
 from afterwrite.synth import alarms, buckets, functions, messages, routing, tables
 from afterwrite.synth.document import Output, Ref, Resource, Template, logical_id
-from afterwrite.synth.stack import CONDITIONS, Options, Stack
+from afterwrite.synth.stack import CONDITIONS, Options, Stack, check_plain
 
 _TAGGED: Final = frozenset(
     (
@@ -35,6 +35,7 @@ def synth(app: App, options: Options | None = None) -> Template:
 
     Raises DeclarationError for what AWS cannot do as declared, with what to declare instead.
     """
+    check_plain("app", app.name)
     stack = Stack(app, options or Options())
     tables.add(stack)
     failures = buckets.add_failures(stack)
