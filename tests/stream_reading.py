@@ -28,7 +28,8 @@ class Streams:
     def __call__(self, operation: str, /, **body: Any) -> dict[str, Any]:
         prepared = self._services[operation].prepare(operation, body)
         if not isinstance(prepared, Read):
-            return dict(self.environment.write(prepared.run))
+            answer = self.environment.write(prepared.run)
+            return {} if answer is None else dict(answer)
         with self.environment.read() as transaction:
             return dict(prepared.body(transaction, self.environment.state["catalog"]))
 

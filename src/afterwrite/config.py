@@ -5,7 +5,6 @@ The only reader of os.environ.
 
 from __future__ import annotations
 
-import configparser
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -192,6 +191,8 @@ def _json_pairs(text: str) -> list[tuple[str, str]] | None:
 
 
 def _profile_pairs(text: str) -> list[tuple[str, str]] | None:
+    import configparser  # only the engine has such a file, and a cold start on Lambda pays for every import
+
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text)

@@ -83,6 +83,12 @@ def test_gzip_is_undone(serve: Serve) -> None:
     assert client.answer().body == b"words " * 1000
 
 
+def test_gzip_members_in_a_row_are_one_body(serve: Serve) -> None:
+    client = serve(echo).client()
+    client.send(post(gzip.compress(b"one ") + gzip.compress(b"body"), "Content-Encoding: gzip"))
+    assert client.answer().body == b"one body"
+
+
 def test_expect_continue_is_answered_before_the_body_comes(serve: Serve) -> None:
     client = serve(echo).client()
     head, body = post(b"late", "Expect: 100-continue").split(b"\r\n\r\n")

@@ -124,3 +124,28 @@ def test_no_page_of_another_site_may_ask(engine: Engine) -> None:
     assert answer.status == 404
     assert not [name for name in answer.headers if name.startswith("access-control")]
     client.socket.close()
+
+
+def test_the_health_check_names_the_host_that_was_asked(engine: Engine) -> None:
+    client = Client(engine.address)
+    client.send(b"GET / HTTP/1.1\r\nHost: tables.example:8000\r\n\r\n")
+    answer = client.answer()
+    client.socket.close()
+    assert (answer.status, answer.body) == (200, b"healthy: tables.example:8000\n")
+
+
+def test_tagging_answers_without_a_body(engine: Engine) -> None:
+    tables = boto3_client(engine)
+    arn = tables.create_table(TableName="things", **KEYS)["TableDescription"]["TableArn"]
+    client = Client(engine.address)
+    for operation, fields in (
+        ("TagResource", {"Tags": [{"Key": "k", "Value": "v"}]}),
+        ("UntagResource", {"TagKeys": ["k"]}),
+    ):
+        body = json.dumps({"ResourceArn": arn, **fields}).encode()
+        client.send(post(body, f"X-Amz-Target: DynamoDB_20120810.{operation}"))
+        answer = client.answer()
+        assert (answer.status, answer.body, answer.headers["x-amz-crc32"]) == (200, b"", "0")
+    client.socket.close()
+    tables.tag_resource(ResourceArn=arn, Tags=[{"Key": "k", "Value": "w"}])
+    assert tables.list_tags_of_resource(ResourceArn=arn)["Tags"] == [{"Key": "k", "Value": "w"}]

@@ -264,3 +264,14 @@ def test_deep_expressions_parse(dynamo: Dynamo) -> None:
     dynamo.put(pk="1", a=1, b=2)
     found = dynamo("Scan", TableName="things", FilterExpression=expression)
     assert found["Count"] == 1
+
+
+@pytest.mark.parametrize("item", [{"pk": 5}, {"pk": ["x"]}, {"other": "x"}])
+def test_a_put_in_a_batch_is_told_that_its_key_does_not_fit_and_no_more(dynamo: Dynamo, item: dict[str, Any]) -> None:
+    create(dynamo)
+    batch = {"things": [{"PutRequest": {"Item": {"pk": {"S": "fine"}}}}, {"PutRequest": {"Item": encode_item(item)}}]}
+    with pytest.raises(ServiceError, match="The provided key element does not match the schema"):
+        dynamo("BatchWriteItem", RequestItems=batch)
+    assert dynamo.items() == []
+    with pytest.raises(ServiceError, match=r"Type mismatch for key pk|Missing the key pk"):
+        dynamo("PutItem", TableName="things", Item=encode_item(item))

@@ -33,8 +33,12 @@ def test_nesting_has_a_limit(container: str) -> None:
             value = {"L": [value]} if container == "L" else {"M": {"a": value}}
         return {"a": value}
 
-    checked_item(nested(32))
-    for levels in (33, 40, 900):
+    checked_item(nested(31))
+    deepest: dict[str, Any] = {container: [] if container == "L" else {}}
+    for _ in range(31):
+        deepest = {"L": [deepest]} if container == "L" else {"M": {"a": deepest}}
+    checked_item({"a": deepest})
+    for levels in (32, 33, 40, 900):
         with pytest.raises(ServiceError, match="Nesting Levels have exceeded supported limits"):
             checked_item(nested(levels))
 

@@ -331,7 +331,7 @@ def test_batch_write() -> None:
     ("items", "message"),
     [
         (None, CONSTRAINT.format("null at 'requestItems'", "Member must not be null")),
-        ({}, CONSTRAINT.format("'{}' at 'requestItems'", "Member must have length greater than or equal to 1")),
+        ({}, "The requestItems parameter is required for BatchWriteItem"),
         (
             {"abc": [{}]},
             "Supplied AttributeValue has more than one datatypes set, "

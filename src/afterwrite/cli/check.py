@@ -12,9 +12,10 @@ from afterwrite.store.verification import verify
 def check(*, data: Data = None, json: Flag = False) -> int:
     """Read the whole store and verify every entry.
 
-    Checks each entry's checksum, that it can be looked up, and that tables hold the items they count. Works beside a
-    running engine and on a stopped one's directory, and changes nothing. Exits with 1 if anything is damaged; then
-    restore from a backup. (Audit logs have a check of their own, `afterwrite audit verify`.)
+    Checks each entry's checksum, that it can be looked up, that tables hold the items they count, and that every index
+    has exactly the entries of its table's items. Works beside a running engine and on a stopped one's directory, and
+    changes nothing. Exits with 1 if anything is damaged; then restore from a backup. (Audit logs have a check of their
+    own, `afterwrite audit verify`.)
 
     Parameters
     ----------

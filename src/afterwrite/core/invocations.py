@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from afterwrite.core.ports import Services, SortKeyRange, TableClient
 from afterwrite.core.values import Item, encode_item
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from afterwrite.core.ports import Services, TableClient
 
 
 class Named(Protocol):
@@ -18,6 +21,14 @@ class Named(Protocol):
     def name(self) -> str:
         """The name."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SortKeyRange:
+    """Sort keys from `low` to `high`, both included."""
+
+    low: Any
+    high: Any
 
 
 def between(low: Any, high: Any) -> SortKeyRange:

@@ -12,7 +12,6 @@ import orjson
 from afterwrite.core.changes import Change
 from afterwrite.core.invocations import Message
 from afterwrite.core.lanes import digest
-from afterwrite.core.ports import DeliveredChange
 from afterwrite.core.wire import from_kinesis_data, from_streams_record
 from afterwrite.errors import InvalidValue
 
@@ -39,6 +38,19 @@ class Incoming(NamedTuple):
     caller: Caller
     records: Sequence[Mapping[str, Any]]
     by_pipe: bool = False
+
+
+class DeliveredChange(NamedTuple):
+    """A change as a batch of Lambda's brings it: beside its position, which orders its lane, its place in the batch.
+
+    `checkpoint` is the sequence number that the batch is cut at: everything from the lowest that is answered as
+    failed on comes again (S1).
+    """
+
+    position: int
+    lane: str
+    change: Change
+    checkpoint: int
 
 
 class Invocation(NamedTuple):

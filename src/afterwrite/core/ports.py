@@ -26,19 +26,6 @@ class ReadChange(NamedTuple):
     change: Change
 
 
-class DeliveredChange(NamedTuple):
-    """A change as a batch of Lambda's brings it: beside its position, which orders its lane, its place in the batch.
-
-    `checkpoint` is the sequence number that the batch is cut at: everything from the lowest that is answered as
-    failed on comes again (S1).
-    """
-
-    position: int
-    lane: str
-    change: Change
-    checkpoint: int
-
-
 @dataclass(frozen=True, slots=True)
 class ParkedChange:
     """A change that its lane cannot get past; `error` is None for one that follows the failed one."""
@@ -313,14 +300,6 @@ class Sink(Protocol):
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever the buffer may have to be flushed earlier."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SortKeyRange:
-    """Sort keys from `low` to `high`, both included."""
-
-    low: Any
-    high: Any
 
 
 class TableClient(Protocol):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from afterwrite.core.invocations import placeholders
-from afterwrite.core.ports import SortKeyRange
+from afterwrite.core.invocations import SortKeyRange, placeholders
 from afterwrite.core.values import Item, decode_item, encode_item, from_python
 from afterwrite.errors import DeclarationError
 

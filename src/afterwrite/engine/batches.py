@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from afterwrite.core.batching import requests
+from afterwrite.core.lambda_events import DeliveredChange
 from afterwrite.core.lane_runs import Failed, LaneRuns, Performed, PlannedChange, Unfinished
 from afterwrite.core.outcomes import Park
-from afterwrite.core.ports import DeliveredChange, Ledger, ParkedChange, ParkedLanes, Record, Targets
+from afterwrite.core.ports import Ledger, ParkedChange, ParkedLanes, Record, Targets
 from afterwrite.core.routes import Router
 from afterwrite.core.target_failures import TargetFailure, is_final
 from afterwrite.engine.planning import plan

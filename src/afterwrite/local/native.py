@@ -59,7 +59,8 @@ class NativeServices:
         if isinstance(prepared, Read):
             with self._environment.read() as transaction:
                 return dict(prepared.body(transaction, self._environment.state["catalog"]))
-        return dict(self._environment.write(prepared.run))
+        answer = self._environment.write(prepared.run)
+        return {} if answer is None else dict(answer)
 
     def put_items(self, table_name: str, items: Iterable[Item]) -> int:
         """Put items in the wire form, in order, many in one commit; how many they were, all of them durable."""

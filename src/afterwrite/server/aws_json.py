@@ -115,7 +115,7 @@ class AwsJson:
         self, service: Service, respond: Respond, result: Mapping[str, Any] | None, error: BaseException | None
     ) -> None:
         if error is None:
-            body = json_text.dumps(result) if result else b"{}"
+            body = json_text.dumps(result) if result else b"" if result is None else b"{}"
             self._answered.append((respond, Response(200, body, service.content_type)))
         else:
             self._answered.append((respond, _failure(service, error)))
@@ -170,6 +170,6 @@ def _unknown_target(target: str) -> Response:
 
 def _health(request: Request) -> Response:
     if request.method == b"GET" and request.path == b"/":
-        return Response(200, b"healthy: afterwrite speaks the DynamoDB protocol here\n", "text/plain")
+        return Response(200, b"healthy: " + request.headers.get(b"host", b"") + b"\n", "text/plain")
     fields = {"__type": f"{_CORAL}UnknownOperationException", "message": "expected POST with X-Amz-Target"}
     return Response(404, orjson.dumps(fields), "application/x-amz-json-1.0")

@@ -22,6 +22,7 @@ _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 # Below this size the client gains less than the server spends; above it, the fastest level does nearly all of it.
 _GZIP_BYTES_MIN = 4096
 _GZIP_LEVEL = 1
+_GZIP_MEMBERS_MAX = 16
 _GZIPPED = b"Content-Encoding: gzip\r\n"
 
 
@@ -76,17 +77,22 @@ def decode_body(body: bytes, encoding: bytes, body_bytes_max: int) -> bytes | Re
         return body
     if encoding not in (b"gzip", b"x-gzip"):
         return Refusal(415, "UnsupportedMediaTypeException", "expected Content-Encoding gzip or none")
-    inflate = zlib.decompressobj(_GZIP_WINDOW)
-    try:
-        decoded = inflate.decompress(body, body_bytes_max + 1)
-    except zlib.error:
-        return Refusal(400, "SerializationException", "expected a gzip body, as Content-Encoding says")
-    if len(decoded) > body_bytes_max:
-        return body_too_large(body_bytes_max)
-    if not inflate.eof or inflate.unused_data:
-        # A second member is legal gzip, but a body of very many empty ones would cost much and say nothing.
-        return Refusal(400, "SerializationException", "expected one whole gzip member as the body")
-    return decoded
+    decoded = b""
+    # Members in a row are legal gzip, but a body of very many empty ones would cost much and say nothing.
+    for _ in range(_GZIP_MEMBERS_MAX):
+        inflate = zlib.decompressobj(_GZIP_WINDOW)
+        try:
+            decoded += inflate.decompress(body, body_bytes_max + 1 - len(decoded))
+        except zlib.error:
+            return Refusal(400, "SerializationException", "expected a gzip body, as Content-Encoding says")
+        if len(decoded) > body_bytes_max:
+            return body_too_large(body_bytes_max)
+        if not inflate.eof:
+            return Refusal(400, "SerializationException", "expected a gzip body, got one that is cut short")
+        if not inflate.unused_data:
+            return decoded
+        body = inflate.unused_data
+    return Refusal(400, "SerializationException", f"expected at most {_GZIP_MEMBERS_MAX} gzip members as the body")
 
 
 def accepts_gzip(accept_encoding: bytes) -> bool:

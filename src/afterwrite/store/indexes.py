@@ -5,31 +5,72 @@ An entry holds no copy of its item, only where that is stored; what the index pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from afterwrite.core.values import Item
-from afterwrite.errors import ServiceError
 from afterwrite.store import long_keys
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, span
-from afterwrite.table.index_keys import check_index_keys, entry_key
-from afterwrite.table.schema import IndexSchema, KeySchema
+from afterwrite.table.index_keys import entry_key
+from afterwrite.table.schema import IndexSchema, KeyAttribute, KeySchema
 from afterwrite.table.sizes import item_size
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A secondary index of a table, and its number in the store."""
+    """A secondary index of a table, and its number in the store.
+
+    An index that is added to a table is filled in rounds: `filled_to` is where the last item is stored that it has
+    taken in, empty before the first and None once all are. An item behind that is taken in as it is then, so that
+    writes leave it alone until its turn comes.
+    """
 
     number: int
     schema: IndexSchema
+    filled_to: bytes | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The index as the catalog keeps it."""
+        filled_to = None if self.filled_to is None else self.filled_to.hex()
+        return {"number": self.number, "schema": asdict(self.schema), "filled_to": filled_to}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Index:
+        """Read an index of the catalog; one of a version that filled them at once has no `filled_to`."""
+        schema = dict(fields["schema"])
+        for name in ("partition_attributes", "sort_attributes"):
+            schema[name] = tuple(KeyAttribute(**each) for each in schema[name])
+        filled_to = fields.get("filled_to")
+        return cls(
+            fields["number"],
+            IndexSchema(**{**schema, "included": tuple(schema["included"])}),
+            None if filled_to is None else bytes.fromhex(filled_to),
+        )
+
+    def awaits(self, stored_at: bytes) -> bool:
+        """Whether the index is being filled and has not come to the item that is stored there."""
+        return self.filled_to is not None and stored_at > self.filled_to
+
+
+def entry_at(table: KeySchema, index: Index, item: Item) -> bytes | None:
+    """Where the item's entry is stored; None where it has none."""
+    key = entry_key(table, index.schema, item)
+    return None if key is None else U32.pack(index.number) + key
 
 
 def move(
     transaction: WriteTransaction, table: KeySchema, index: Index, stored_at: bytes, old: Item | None, new: Item | None
 ) -> None:
     """Let the index follow an item from `old` to `new`; `stored_at` is where the item is stored."""
+    if not index.awaits(stored_at):
+        _move(transaction, table, index, stored_at, old, new)
+
+
+def _move(
+    transaction: WriteTransaction, table: KeySchema, index: Index, stored_at: bytes, old: Item | None, new: Item | None
+) -> None:
     was = None if old is None else entry_key(table, index.schema, old)
     becomes = None if new is None else entry_key(table, index.schema, new)
     if was is None and becomes is None:
@@ -54,14 +95,10 @@ def scan(
         yield stored_at
 
 
-def fill(transaction: WriteTransaction, table: KeySchema, index: Index, items: Iterable[tuple[bytes, Item]]) -> None:
-    """Take in the items that were there before the index; those that cannot be in it are left out."""
+def take_in(transaction: WriteTransaction, table: KeySchema, index: Index, items: Iterable[tuple[bytes, Item]]) -> None:
+    """Take in items that were there before the index, with where they are stored."""
     for stored_at, item in items:
-        try:
-            check_index_keys(index.schema, item)
-        except ServiceError:
-            continue
-        move(transaction, table, index, stored_at, None, item)
+        _move(transaction, table, index, stored_at, None, item)
 
 
 def drop(transaction: WriteTransaction, index: Index) -> None:

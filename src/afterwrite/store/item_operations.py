@@ -18,7 +18,7 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table, table_named
 from afterwrite.table import batches, fields, reads, writes
-from afterwrite.table.batches import BatchGetPlan, TransactGetPlan, TransactWritePlan
+from afterwrite.table.batches import BatchGetPlan, BatchWritePlan, TransactGetPlan, TransactWritePlan
 from afterwrite.table.capacity import Capacity, Reporting, collection_metrics
 from afterwrite.table.keys import encode_key
 from afterwrite.table.reads import GetPlan, QueryPage, QueryPlan
@@ -72,7 +72,7 @@ def _batch_write(body: Body) -> Write:
     plan = batches.parse_batch_write_item(body)
 
     def run(transaction: WriteTransaction) -> Mapping[str, Any]:
-        plan.check_distinct(_places(tables.catalog(transaction), plan.writes))
+        plan.check_distinct(_batch_places(tables.catalog(transaction), plan))
         written = [tables.write_item(transaction, write) for write in plan.writes]
         return {"UnprocessedItems": {}, **_report(plan.reporting, plan.writes, written)}
 
@@ -143,6 +143,12 @@ def _places(catalog: Catalog, requests: Iterable[ItemWrite | GetPlan]) -> Iterat
         yield request.table_name, encode_key(schema, request.key(schema))
 
 
+def _batch_places(catalog: Catalog, plan: BatchWritePlan) -> Iterator[tuple[str, bytes]]:
+    for write in plan.writes:
+        schema = table_named(catalog, write.table_name).schema
+        yield write.table_name, encode_key(schema, plan.key(write, schema))
+
+
 def _transaction_places(catalog: Catalog, requests: Sequence[ItemWrite | GetPlan]) -> list[tuple[str, bytes]]:
     """As `_places`; the first key that does not fit its table cancels the transaction."""
     places: list[tuple[str, bytes]] = []
@@ -176,6 +182,8 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> M
         index = table.index_named(plan.index_name)
         if index is None:
             raise fields.invalid(f"The table does not have the specified index: {plan.index_name}")
+        if index.filled_to is not None:
+            raise fields.invalid(f"Cannot read from backfilling global secondary index: {plan.index_name}")
         keys = plan.range(table.schema, index.schema)
         page = QueryPage(plan, table.schema, index.schema)
         texts = tables.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)

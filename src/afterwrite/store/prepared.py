@@ -28,9 +28,9 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Runs in the next commit; answers the body."""
+    """Runs in the next commit; answers the body, None where the answer has none."""
 
-    run: Callable[[WriteTransaction], Mapping[str, Any]]
+    run: Callable[[WriteTransaction], Mapping[str, Any] | None]
 
 
 Prepared: TypeAlias = Read | Write

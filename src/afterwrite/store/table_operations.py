@@ -92,6 +92,10 @@ class TableOperations:
             raise fields.invalid(f"{_INVALID}The app that runs here declares the table: its deletion protection stays")
         schemas = [index.schema for index in table.indexes]
         created = plan.created_index(table.schema, schemas)
+        if created is not None and table.filling is not None:
+            raise fields.limit_exceeded(
+                "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
+            )
         _check_index_names(table, [name for name in (plan.delete, *plan.update) if name is not None])
         options = plan.options(table.options)
         on_demand_since_ms = table.on_demand_since_ms
@@ -213,12 +217,11 @@ class TableOperations:
         if not added:
             raise fields.invalid("Atleast one Tag needs to be provided as Input.")
 
-        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+        def run(transaction: WriteTransaction) -> None:
             table = self._tagged_table(tables.catalog(transaction), arn)
             merged = {**table.tags, **added}
             tags.check_tag_count(merged)
             tables.save(transaction, replace(table, tags=merged))
-            return {}
 
         return Write(run)
 
@@ -230,11 +233,10 @@ class TableOperations:
         if not keys:
             raise fields.invalid("Atleast one Tag Key needs to be provided as Input.")
 
-        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+        def run(transaction: WriteTransaction) -> None:
             table = self._tagged_table(tables.catalog(transaction), arn)
             left = {key: value for key, value in table.tags.items() if key not in keys}
             tables.save(transaction, replace(table, tags=left))
-            return {}
 
         return Write(run)
 
@@ -280,7 +282,9 @@ def _index_description(transaction: ReadTransaction, table: Table, index: Index,
         "IndexArn": arn,
     }
     if index.schema.scope == GLOBAL:
-        description["IndexStatus"] = "ACTIVE"
+        description["IndexStatus"] = "ACTIVE" if index.filled_to is None else "CREATING"
+        if index.filled_to is not None:
+            description["Backfilling"] = True
         description["ProvisionedThroughput"] = _throughput(*table.options.index_units.get(index.schema.name, (0, 0)))
     return description
 

@@ -9,7 +9,7 @@ import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import orjson
 
@@ -24,7 +24,7 @@ from afterwrite.store.names import U32, U64, span
 from afterwrite.table.batches import cancellation_reason
 from afterwrite.table.index_keys import check_index_keys
 from afterwrite.table.keys import encode_key
-from afterwrite.table.schema import IndexSchema, KeyAttribute, KeySchema
+from afterwrite.table.schema import IndexSchema, KeySchema
 from afterwrite.table.table_requests import TableOptions
 from afterwrite.table.writes import ItemWrite, Update
 
@@ -32,6 +32,9 @@ _ITEM: Final = struct.Struct(">IQ")
 # The service leaves items alone that expired more than five years ago.
 _EXPIRED_TOO_LONG_S: Final = 5 * 365 * 86_400
 _FAR_FUTURE_S: Final = 1 << 62
+# What one round of filling an index reads: other writes wait for it some ten milliseconds.
+_FILLED_ITEMS_MAX: Final = 500
+_FILLED_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,11 @@ class Table:
         """The table's index `name`, None where there is none."""
         return next((index for index in self.indexes if index.schema.name == name), None)
 
+    @property
+    def filling(self) -> Index | None:
+        """The index that is being filled, of which there is one at a time."""
+        return next((index for index in self.indexes if index.filled_to is not None), None)
+
     def to_json(self) -> bytes:
         """The table as the catalog keeps it."""
         stream = self.stream and {
@@ -75,7 +83,7 @@ class Table:
                 "stream_label": self.stream_label,
                 "ttl_attribute": self.ttl_attribute,
                 "retention_s": self.retention_s,
-                "indexes": [asdict(index) for index in self.indexes],
+                "indexes": [index.to_json() for index in self.indexes],
                 "options": asdict(self.options),
                 "tags": self.tags,
                 "on_demand_since_ms": self.on_demand_since_ms,
@@ -94,17 +102,10 @@ class Table:
             name=name,
             schema=KeySchema(*fields.pop("schema")),
             stream=stream and Stream(table=name, **stream),
-            indexes=tuple(_index_from_json(each) for each in fields.pop("indexes")),
+            indexes=tuple(Index.from_json(each) for each in fields.pop("indexes")),
             options=TableOptions.from_json(fields.pop("options")),
             **fields,
         )
-
-
-def _index_from_json(fields: Mapping[str, Any]) -> Index:
-    schema = dict(fields["schema"])
-    for name in ("partition_attributes", "sort_attributes"):
-        schema[name] = tuple(KeyAttribute(**each) for each in schema[name])
-    return Index(fields["number"], IndexSchema(**{**schema, "included": tuple(schema["included"])}))
 
 
 Catalog: TypeAlias = Mapping[str, Table]
@@ -188,12 +189,25 @@ def disable_stream(transaction: WriteTransaction, table: Table) -> Table:
 
 
 def create_index(transaction: WriteTransaction, table: Table, schema: IndexSchema) -> Table:
-    """Add an index, filled from the items that are there."""
-    index = Index(transaction.advance("names"), schema)
-    stored = long_keys.scan(transaction, "items", *span(table.number))
-    items = ((key, orjson.loads(value[_ITEM.size :])) for key, value in stored)
-    indexes.fill(transaction, table.schema, index, items)
-    return save(transaction, replace(table, indexes=(*table.indexes, index)))
+    """Add an index, and fill it from the first of the items that are there; `fill_index` goes on from them."""
+    index = Index(transaction.advance("names"), schema, filled_to=b"")
+    return fill_index(transaction, replace(table, indexes=(*table.indexes, index)), index)
+
+
+def fill_index(transaction: WriteTransaction, table: Table, index: Index) -> Table:
+    """Take the next items, a bounded number, into an index that is being filled; the table as it is then."""
+    items: list[tuple[bytes, Item]] = []
+    read_bytes = 0
+    filled_to: bytes | None = None
+    for stored_at, text in stored_items(transaction, table, after=index.filled_to):
+        if len(items) == _FILLED_ITEMS_MAX or read_bytes >= _FILLED_BYTES_MAX:
+            filled_to = items[-1][0]
+            break
+        items.append((stored_at, orjson.loads(text)))
+        read_bytes += len(text)
+    indexes.take_in(transaction, table.schema, index, items)
+    moved = replace(index, filled_to=filled_to)
+    return save(transaction, replace(table, indexes=tuple(moved if each is index else each for each in table.indexes)))
 
 
 def delete_index(transaction: WriteTransaction, table: Table, name: str) -> Table:
@@ -273,7 +287,12 @@ def item_key(table: Table, key: Item) -> bytes:
 
 def get_item(transaction: ReadTransaction, table: Table, key: Item) -> bytes | None:
     """The JSON text of the item with the key attributes `key`."""
-    value = long_keys.get(transaction, "items", item_key(table, key))
+    return item_at(transaction, item_key(table, key))
+
+
+def item_at(transaction: ReadTransaction, stored_at: bytes) -> bytes | None:
+    """The JSON text of the item that is stored there."""
+    value = long_keys.get(transaction, "items", stored_at)
     return None if value is None else value[_ITEM.size :]
 
 
@@ -292,6 +311,15 @@ def scan_items(
         yield value[_ITEM.size :]
 
 
+def stored_items(
+    transaction: ReadTransaction, table: Table, *, after: bytes | None = None
+) -> Iterator[tuple[bytes, bytes]]:
+    """Where the table's items are stored, and their JSON texts, in that order; only those behind `after`, if given."""
+    low, high = span(table.number)
+    for stored_at, value in long_keys.scan(transaction, "items", after + b"\0" if after else low, high):
+        yield stored_at, value[_ITEM.size :]
+
+
 def item_sizes(transaction: ReadTransaction, table: Table) -> Iterator[int]:
     """The size in bytes of each item of the table, in the keys' order."""
     for _, value in long_keys.scan(transaction, "items", *span(table.number)):
@@ -308,9 +336,9 @@ def scan_index(
 ) -> Iterator[bytes]:
     """The JSON texts of the whole items whose entries in the index are in [low, high), in the entries' order."""
     for stored_at in indexes.scan(transaction, index, low, high, reverse=reverse):
-        value = long_keys.get(transaction, "items", stored_at)
-        if value is not None:
-            yield value[_ITEM.size :]
+        text = item_at(transaction, stored_at)
+        if text is not None:
+            yield text
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Upkeep of the store: expired items deleted, old changes trimmed, records that are due deleted."""
+"""Upkeep of the store: expired items deleted, new indexes filled, old changes trimmed, records that are due deleted."""
 
 from __future__ import annotations
 
@@ -32,13 +32,17 @@ def run(environment: Environment, consumers: Mapping[str, str]) -> UpkeepReport:
             return None if consumer is None else ledger.position(transaction, consumer)
 
         expired = 0
+        filling = False
         for table in tables.catalog(transaction).values():
             if table.ttl_attribute is not None:
                 expired += tables.expire_items(transaction, table, _EXPIRED_A_COMMIT)
+            if (index := table.filling) is not None:
+                filling |= tables.fill_index(transaction, table, index).filling is not None
         done = streams.run_due(transaction, consumed_through, _DELETED_A_COMMIT)
         records, more_records = kinesis.run_due(transaction, _DELETED_A_COMMIT)
         deleted = timeline.delete_due(transaction, _DELETED_A_COMMIT)
-        more = expired >= _EXPIRED_A_COMMIT or done.more or more_records or deleted >= _DELETED_A_COMMIT
+        bounds = (expired >= _EXPIRED_A_COMMIT, filling, done.more, more_records, deleted >= _DELETED_A_COMMIT)
+        more = any(bounds)
         return UpkeepReport(expired, done.trimmed + records, deleted, done.held_back, more)
 
     environment.release_dead_readers()

@@ -1,4 +1,4 @@
-"""Reading the whole store: every entry's checksum, its way from the root, and the counts that are kept of it.
+"""Reading the whole store: every entry's checksum, its way from the root, the counts that are kept, the indexes.
 
 Damage in the pages between the entries can kill the process that reads them, so `verify` reads in one of its own.
 """
@@ -9,15 +9,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from afterwrite.errors import CorruptData, StorageError
-from afterwrite.store import tables
+from afterwrite.store import indexes, long_keys, tables
 from afterwrite.store.checksums import unseal
 from afterwrite.store.environment import Environment, ReadTransaction
+from afterwrite.store.indexes import Index
+from afterwrite.store.names import U32, span
+from afterwrite.store.tables import Table
+from afterwrite.table.sizes import item_size
 
 _DAMAGES_NAMED_MAX: Final = 100
 
@@ -65,6 +70,7 @@ def read_everything(directory: Path) -> Verification:
                         damage.append(found)
             if not damage:
                 damage.extend(_counts(transaction))
+                damage.extend(_indexes(transaction))
     except StorageError as error:
         damage.append(str(error))
     finally:
@@ -112,6 +118,55 @@ def _counts(transaction: ReadTransaction) -> Iterator[str]:
             size += item_bytes
         if (count, size) != kept:
             yield f"table {table.name}: expected {kept[0]} items of {kept[1]} bytes, found {count} of {size} bytes"
+
+
+def _indexes(transaction: ReadTransaction) -> Iterator[str]:
+    """Entries of indexes that their tables do not explain, and items that their indexes do not have."""
+    known: set[int] = set()
+    for table in tables.load_catalog(transaction).values():
+        for index in table.indexes:
+            known.add(index.number)
+            yield from islice(_index(transaction, table, index), _DAMAGES_NAMED_MAX)
+        if table.indexes:
+            yield from islice(_missing(transaction, table), _DAMAGES_NAMED_MAX)
+    low = b""
+    while (entry := next(transaction.scan("indexes", low), None)) is not None:
+        number = U32.unpack_from(entry[0])[0]
+        if number not in known:
+            yield f"indexes: entries of an index {number} that no table has"
+        low = U32.pack(number + 1)
+
+
+def _index(transaction: ReadTransaction, table: Table, index: Index) -> Iterator[str]:
+    name = f"index {index.schema.name} of table {table.name}"
+    count = size = 0
+    for key, stored_at in long_keys.scan(transaction, "indexes", *span(index.number)):
+        count += 1
+        text = tables.item_at(transaction, stored_at)
+        item = None if text is None else orjson.loads(text)
+        if item is None:
+            yield f"{name}: the entry {key[:64].hex()} leads to no item"
+        elif index.awaits(stored_at) or key != indexes.entry_at(table.schema, index, item):
+            yield f"{name}: the entry {key[:64].hex()} is not that of the item it leads to"
+        else:
+            size += item_size(index.schema.project(table.schema, item))
+    kept = indexes.statistics(transaction, index.number)
+    if (count, size) != kept:
+        yield f"{name}: expected {kept[0]} entries of {kept[1]} bytes, found {count} of {size} bytes"
+
+
+def _missing(transaction: ReadTransaction, table: Table) -> Iterator[str]:
+    for stored_at, text in tables.stored_items(transaction, table):
+        item = orjson.loads(text)
+        for index in table.indexes:
+            key = indexes.entry_at(table.schema, index, item)
+            if key is None or index.awaits(stored_at):
+                continue
+            if long_keys.get(transaction, "indexes", key) is None:
+                yield (
+                    f"index {index.schema.name} of table {table.name}: "
+                    f"no entry for the item stored at {stored_at[:64].hex()}"
+                )
 
 
 if __name__ == "__main__":

@@ -33,13 +33,13 @@ def checked_item(item: Any) -> Item:
     """A JSON value as an item, canonical. The dicts of `item` are changed in place."""
     if type(item) is not dict:
         raise_not_attribute_map(item)
-    _check_values(item, 0)
+    _check_values(item, 1)
     return item
 
 
 def checked_value(value: Any) -> AttributeValue:
     """A JSON value as one attribute value, canonical. The dicts of `value` are changed in place."""
-    _check_value(value, 0)
+    _check_value(value, 1)
     return value  # type: ignore[no-any-return]
 
 
@@ -48,10 +48,9 @@ def check_nesting(value: AttributeValue) -> None:
     level = 0
     values: list[Any] = [value]
     while values:
-        values = [member for each in values for member in _members(each)]
         level += 1
-        # The value itself and its innermost scalars stand outside the levels that count.
-        _check_level(level - 1)
+        _check_level(level)
+        values = [member for each in values for member in _members(each)]
 
 
 def _members(value: AttributeValue) -> list[Any]:
@@ -123,11 +122,13 @@ def _check_value(value: Any, level: int) -> None:
         elif kind == "M":
             if type(content) is not dict:
                 raise_not_attribute_map(content)
-            _check_level(level + 1)
+            if content:
+                _check_level(level + 1)
             _check_values(content, level + 1)
         elif kind == "L":
             _check_list(content)
-            _check_level(level + 1)
+            if content:
+                _check_level(level + 1)
             for member in content:
                 _check_value(member, level + 1)
         elif kind == "BOOL":
@@ -152,7 +153,7 @@ def _reduce_to_one_type(value: dict[str, Any]) -> None:
     if len(value) > 1:
         # A content that is wrong in itself is reported before the fact that there are several.
         for kind, content in value.items():
-            _check_value({kind: content}, 0)
+            _check_value({kind: content}, 1)
         raise _invalid(
             "Supplied AttributeValue has more than one datatypes set, "
             "must contain exactly one of the supported datatypes"
@@ -215,8 +216,12 @@ def _check_binary(content: Any) -> None:
 
 
 def _check_level(level: int) -> None:
+    """Refuse a value that stands too deep; an attribute's own value stands at level 1."""
     if level > NESTING_LEVELS_MAX:
-        raise _invalid(f"{_INVALID}Nesting Levels have exceeded supported limits")
+        raise _invalid(
+            "Nesting Levels have exceeded supported limits: "
+            "Attributes in the item have nested levels beyond supported limit"
+        )
 
 
 def _checked_set(kind: str, members: list[Any]) -> list[str]:

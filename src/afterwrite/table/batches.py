@@ -9,12 +9,15 @@ from typing import Any
 
 import orjson
 
+from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed, ServiceError
 from afterwrite.table import fields
 from afterwrite.table.attribute_values import checked_item, serialization_error
 from afterwrite.table.capacity import Reporting
 from afterwrite.table.fields import Body
+from afterwrite.table.keys import checked_key
 from afterwrite.table.reads import GetPlan, get_of, projection_of
+from afterwrite.table.schema import KeySchema
 from afterwrite.table.sizes import item_size
 from afterwrite.table.writes import Delete, ItemWrite, Put, delete_of, parse_member, put_of, reporting_of
 
@@ -25,6 +28,13 @@ TRANSACTION_WRITES_MAX = 100
 TRANSACTION_BYTES_MAX = 4 * 1024 * 1024
 TOKEN_CHARACTERS_MAX = 36
 
+# What the service says of a key of RequestItems that cannot name a table.
+TABLE_NAMES = (
+    "Map keys must satisfy constraint: [Member must have length less than or equal to 255, "
+    "Member must have length greater than or equal to 3, "
+    "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+]"
+)
+
 _MEMBER_KINDS = ("ConditionCheck", "Put", "Delete", "Update")
 
 
@@ -34,6 +44,12 @@ class BatchWritePlan:
 
     writes: tuple[Put | Delete, ...]
     reporting: Reporting
+
+    def key(self, write: Put | Delete, schema: KeySchema) -> Item:
+        """The key of one of the writes, validated; of a put too, the service says no more than that it does not fit."""
+        if isinstance(write, Put):
+            return checked_key(schema, {name: write.item[name] for name in schema.names if name in write.item})
+        return write.key(schema)
 
     def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Refuse two writes on one item; `keys` are the writes' table names and encoded keys."""
@@ -119,11 +135,11 @@ def parse_batch_write_item(body: Body) -> BatchWritePlan:
     if tables is None:
         raise fields.missing("RequestItems")
     if not tables:
-        raise fields.constraint_error("{}", "RequestItems", "Member must have length greater than or equal to 1")
+        raise fields.invalid("The requestItems parameter is required for BatchWriteItem")
     reporting = reporting_of(body)
     writes: list[Put | Delete] = []
     for table in tables:
-        name = fields.checked_table_name(table)
+        name = _table_of(tables, table)
         members = fields.structures(tables, table, "WriteRequest") or []
         if not 1 <= len(members) <= BATCH_WRITES_MAX:
             raise fields.constraint_error(
@@ -140,6 +156,30 @@ def parse_batch_write_item(body: Body) -> BatchWritePlan:
     if len(writes) > BATCH_WRITES_MAX:
         raise fields.invalid("Too many items requested for the BatchWriteItem call")
     return BatchWritePlan(tuple(writes), reporting)
+
+
+def names_a_table(name: str) -> bool:
+    """Whether a key of `RequestItems` may name a table, or is a table's ARN."""
+    try:
+        fields.checked_table_name(name)
+    except ServiceError:
+        return False
+    return True
+
+
+def shown(tables: Mapping[str, Any]) -> str:
+    """`RequestItems` as an error about it shows them."""
+    try:
+        return orjson.dumps(tables).decode()
+    except orjson.JSONEncodeError:
+        # Deeper than any item may be.
+        return f"{{{', '.join(tables)}}}"
+
+
+def _table_of(tables: Mapping[str, Any], name: str) -> str:
+    if not names_a_table(name):
+        raise fields.constraint_error(shown(tables), "RequestItems", TABLE_NAMES)
+    return fields.checked_table_name(name)
 
 
 def _batch_member(name: str, member: Mapping[str, Any], place: str, reporting: Reporting) -> Put | Delete:
@@ -207,12 +247,12 @@ def parse_batch_get_item(body: Body) -> BatchGetPlan:
     if tables is None:
         raise fields.missing("RequestItems")
     if not tables:
-        raise fields.constraint_error("{}", "RequestItems", "Member must have length greater than or equal to 1")
+        raise fields.invalid("The requestItems parameter is required for BatchGetItem")
     detail = fields.capacity_detail(body)
     gets: list[GetPlan] = []
     requests: dict[str, Body] = {}
     for table in tables:
-        name = fields.checked_table_name(table)
+        name = _table_of(tables, table)
         request = fields.structure(tables, table, "KeysAndAttributes") or {}
         keys = fields.structures(request, "Keys", "Key")
         place = f"requestItems.{table}.member."

@@ -1,15 +1,17 @@
 """All the constraints that a request on items breaks at once, for the one error that reports them together.
 
 Parsing stops at the first, which costs a request nothing that breaks none. Only what was refused is looked at again.
+The order is the service's: a batch read's map before its other fields, a batch write's and a transaction's members
+after them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from afterwrite.errors import ServiceError
-from afterwrite.table import fields
+from afterwrite.table import batches, fields
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.reads import SEGMENTS_MAX
 
@@ -35,30 +37,30 @@ _RANGES: Final = {"Limit": (1, None), "Segment": (0, SEGMENTS_MAX - 1), "TotalSe
 
 def all_broken(operation: str, body: Body, first: ServiceError) -> ServiceError:
     """The error of every constraint that `body` breaks; `first` itself where it is no such error, or the only one."""
-    if operation not in _REQUIRED or not first.message.startswith(_ONE_ERROR):
-        return first
     violations = Violations()
     try:
-        _note(violations, operation, body)
-        if len(violations) > 1:
-            violations.check()
+        if operation in _SEVERAL:
+            # What a member's expressions say comes after the constraints of all members.
+            if first.code == "ValidationException":
+                _SEVERAL[operation](violations, body)
+                violations.check()
+        elif operation in _REQUIRED and first.message.startswith(_ONE_ERROR):
+            _note(violations, operation, body)
+            if len(violations) > 1:
+                violations.check()
     except ServiceError as error:
         return error
     return first
 
 
 def _note(violations: Violations, operation: str, body: Body) -> None:
-    table_name = body.get("TableName")
-    if not (isinstance(table_name, str) and table_name.startswith("arn:")):
-        violations.resource_name(body, "TableName", "tableName")
+    _note_table(violations, body, "")
     for field in _REQUIRED[operation]:
         if body.get(field) is None:
             violations.add(None, field.lower(), "Member must not be null")
     if body.get("IndexName") is not None:
         violations.index_name(body, "indexName")
-    for field, allowed in _CHOICES.items():
-        if body.get(field) is not None:
-            violations.choice(body, field, allowed, f"{field[0].lower()}{field[1:]}")
+    _note_choices(violations, body, *_CHOICES)
     for field, (least, most) in _RANGES.items():
         value = fields.integer(body, field)
         if value is None:
@@ -68,3 +70,106 @@ def _note(violations: Violations, operation: str, body: Body) -> None:
             violations.add(value, place, f"Member must have value greater than or equal to {least}")
         elif most is not None and value > most:
             violations.add(value, place, f"Member must have value less than or equal to {most}")
+
+
+def _note_choices(violations: Violations, body: Body, *names: str, place: str = "") -> None:
+    for field in names:
+        if body.get(field) is not None:
+            violations.choice(body, field, _CHOICES[field], f"{place}{field[0].lower()}{field[1:]}")
+
+
+def _note_required(violations: Violations, body: Body, field: str, place: str) -> None:
+    if body.get(field) is None:
+        violations.add(None, f"{place}{field[0].lower()}{field[1:]}", "Member must not be null")
+
+
+def _note_batch_get(violations: Violations, body: Body) -> None:
+    tables = fields.structure(body, "RequestItems", "KeysAndAttributes")
+    _note_required(violations, body, "RequestItems", "")
+    if tables and not all(batches.names_a_table(name) for name in tables):
+        violations.add(batches.shown(tables), "requestItems", batches.TABLE_NAMES)
+    for name in tables or {}:
+        place = f"requestItems.{name}.member."
+        request = fields.structure(tables or {}, name, "KeysAndAttributes") or {}
+        keys = fields.structures(request, "Keys", "Key")
+        _note_required(violations, request, "Keys", place)
+        if keys is not None and not keys:
+            violations.add("[]", f"{place}keys", "Member must have length greater than or equal to 1")
+        if len(keys or ()) > batches.BATCH_GETS_MAX:
+            violations.add(
+                f"[{len(keys or ())} keys]",
+                f"{place}keys",
+                f"Member must have length less than or equal to {batches.BATCH_GETS_MAX}",
+            )
+    _note_choices(violations, body, "ReturnConsumedCapacity")
+
+
+def _note_batch_write(violations: Violations, body: Body) -> None:
+    _note_choices(violations, body, "ReturnConsumedCapacity", "ReturnItemCollectionMetrics")
+    tables = fields.structure(body, "RequestItems", "WriteRequest")
+    _note_required(violations, body, "RequestItems", "")
+    for name in tables or {}:
+        for index, member in enumerate(fields.structures(tables or {}, name, "WriteRequest") or (), 1):
+            place = f"requestItems.{name}.member.{index}.member."
+            for kind, required in (("PutRequest", "Item"), ("DeleteRequest", "Key")):
+                request = fields.structure(member, kind, kind)
+                if request is not None:
+                    _note_required(violations, request, required, f"{place}{kind[0].lower()}{kind[1:]}.")
+
+
+def _note_transact_get(violations: Violations, body: Body) -> None:
+    _note_choices(violations, body, "ReturnConsumedCapacity")
+    members = fields.structures(body, "TransactItems", "TransactGetItem")
+    _note_required(violations, body, "TransactItems", "")
+    for index, member in enumerate(_members_within(members), 1):
+        place = f"transactItems.{index}.member."
+        get = fields.structure(member, "Get", "Get")
+        _note_required(violations, member, "Get", place)
+        if get is not None:
+            _note_required(violations, get, "Key", f"{place}get.")
+            _note_table(violations, get, f"{place}get.")
+
+
+def _note_transact_write(violations: Violations, body: Body) -> None:
+    token = fields.text(body, "ClientRequestToken")
+    if token is not None and not 1 <= len(token) <= batches.TOKEN_CHARACTERS_MAX:
+        bound = "greater than or equal to 1" if not token else f"less than or equal to {batches.TOKEN_CHARACTERS_MAX}"
+        violations.add(token, "clientRequestToken", f"Member must have length {bound}")
+    _note_choices(violations, body, "ReturnConsumedCapacity", "ReturnItemCollectionMetrics")
+    members = fields.structures(body, "TransactItems", "TransactWriteItem")
+    _note_required(violations, body, "TransactItems", "")
+    for index, member in enumerate(_members_within(members), 1):
+        for kind, required in _MEMBERS.items():
+            request = fields.structure(member, kind, kind)
+            if request is None:
+                continue
+            place = f"transactItems.{index}.member.{kind[0].lower()}{kind[1:]}."
+            for field in required:
+                _note_required(violations, request, field, place)
+            _note_table(violations, request, place)
+            _note_choices(violations, request, "ReturnValuesOnConditionCheckFailure", place=place)
+
+
+def _members_within(members: Sequence[Body] | None) -> Sequence[Body]:
+    """The members of a transaction, none of one that has too many: that is what is wrong with it then."""
+    return () if members is None or len(members) > batches.TRANSACTION_WRITES_MAX else members
+
+
+def _note_table(violations: Violations, body: Body, place: str) -> None:
+    name = body.get("TableName")
+    if not (isinstance(name, str) and name.startswith("arn:")):
+        violations.resource_name(body, "TableName", f"{place}tableName")
+
+
+_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ConditionCheck": ("Key", "ConditionExpression"),
+    "Put": ("Item",),
+    "Delete": ("Key",),
+    "Update": ("Key", "UpdateExpression"),
+}
+_SEVERAL: Final[Mapping[str, Callable[[Violations, Body], None]]] = {
+    "BatchGetItem": _note_batch_get,
+    "BatchWriteItem": _note_batch_write,
+    "TransactGetItems": _note_transact_get,
+    "TransactWriteItems": _note_transact_write,
+}

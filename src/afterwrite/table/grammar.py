@@ -87,8 +87,13 @@ class _Grammar:
         return f"Attribute name is a reserved keyword; reserved keyword: {self.reserved_word}"
 
     def function_complaint(self) -> str:
-        """The complaint about a function that does not exist."""
-        return f"Invalid function name; function: {self.unknown_function}" if self.unknown_function else ""
+        """The complaint about a function that does not exist, or only in expressions of the other kind."""
+        name = self.unknown_function
+        if name in UPDATE_FUNCTIONS:
+            return f"The function is not allowed in a condition expression; function: {name}"
+        if name in CONDITION_FUNCTIONS:
+            return f"The function is not allowed in an update expression; function: {name}"
+        return f"Invalid function name; function: {name}" if name else ""
 
     def path(self) -> Path:
         """A document path."""

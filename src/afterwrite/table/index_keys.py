@@ -26,15 +26,22 @@ from afterwrite.table.keys import (
 )
 from afterwrite.table.schema import IndexSchema, KeySchema
 
+# As many characters are within every limit, in whatever encoding.
+_SHORT_CHARACTERS = SORT_KEY_BYTES_MAX // 4
+
 _TERMINATOR = b"\x00\x00"
 _ESCAPED_ZERO = b"\x00\xff"
 
 
 def entry_key(schema: KeySchema, index: IndexSchema, item: Mapping[str, AttributeValue]) -> bytes | None:
-    """The key of the item's entry; None where it lacks a key attribute of the index, or has it in another type."""
+    """The key of the item's entry; None where it has none.
+
+    That is so where it lacks a key attribute of the index, or where the attribute cannot be a key of it: an item that
+    is older than the index may have it in another type, empty, or too large.
+    """
     for each in index.attributes:
         value = item.get(each.name)
-        if value is None or each.type not in value:
+        if value is None or each.type not in value or not _can_be_key(index, each.name, each.type, value[each.type]):
             return None
     prefix = _partition_prefix([item[each.name] for each in index.partition_attributes])
     sort = b"".join([_closed(item[each.name]) for each in index.sort_attributes])
@@ -101,6 +108,16 @@ def check_index_keys(
             )
         if each.type != "N":
             _check_size(index, each.name, each.type, value[each.type])
+
+
+def _can_be_key(index: IndexSchema, name: str, kind: str, content: str) -> bool:
+    if kind == "N" or 0 < len(content) <= _SHORT_CHARACTERS:
+        return True
+    try:
+        _check_size(index, name, kind, content)
+    except ServiceError:
+        return False
+    return True
 
 
 def _check_size(index: IndexSchema, name: str, kind: str, content: str) -> None:

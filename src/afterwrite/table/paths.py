@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from afterwrite.core.values import AttributeValue
 from afterwrite.errors import ServiceError
+from afterwrite.table.attribute_values import NESTING_LEVELS_MAX
 from afterwrite.table.lexer import invalid_expression
 from afterwrite.table.syntax_tree import Path
 
@@ -23,8 +24,13 @@ class Names:
         self._names = names
 
     def resolve(self, path: Path) -> ResolvedPath:
-        """`path` with its placeholders replaced; raises for one that is not defined."""
-        return tuple(self._name(part) if isinstance(part, str) and part[0] == "#" else part for part in path.parts)
+        """`path` with its placeholders replaced; raises for one that is not defined, and for a path too long."""
+        resolved = tuple(self._name(part) if isinstance(part, str) and part[0] == "#" else part for part in path.parts)
+        if len(resolved) > NESTING_LEVELS_MAX:
+            raise invalid_expression(
+                self.label, f"The document path has too many nesting levels; nesting levels: {len(resolved)}"
+            )
+        return resolved
 
     def _name(self, placeholder: str) -> str:
         name = self._names.get(placeholder)
