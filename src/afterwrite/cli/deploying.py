@@ -53,7 +53,7 @@ def synth(
     format
         cloudformation (YAML), or terraform (JSON, for the providers awscc and aws).
     environment
-        A variable that every function gets, with a parameter of its own.
+        A variable that every function gets, by a parameter that has to be given.
     pipe
         A table whose changes come through an EventBridge Pipe instead of an event source mapping.
     search

@@ -187,6 +187,9 @@ def _add_dashboard(stack: Stack, alarms: Sequence[Resource]) -> None:
         ),
         ("Delivery freshness (s)", "Maximum", [_stream_metric(each) for each in stack.delivery_streams.values()]),
     ]
+    shown = [graph for graph in graphs if graph[2]]
+    if not alarms and not shown:
+        return
     widgets: list[dict[str, Any]] = [
         {
             "type": "alarm",
@@ -197,7 +200,7 @@ def _add_dashboard(stack: Stack, alarms: Sequence[Resource]) -> None:
             "properties": {"title": "Alarms", "alarms": [alarm.arn for alarm in alarms]},
         }
     ]
-    for number, (title, statistic, metrics) in enumerate(graph for graph in graphs if graph[2]):
+    for number, (title, statistic, metrics) in enumerate(shown):
         row, column = divmod(number, 2)
         widgets.append(
             {

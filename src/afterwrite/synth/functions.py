@@ -30,7 +30,7 @@ _REFERENCE_CHARACTERS: Final = 100
 def add_functions(stack: Stack) -> None:
     """The app's functions and consumers."""
     stack.parameters.extend(
-        Parameter(_parameter_of(name), f"The environment variable {name} of every function", "")
+        Parameter(_parameter_of(name), f"The environment variable {name} of every function")
         for name in stack.options.environment
     )
     for function in stack.app.functions:

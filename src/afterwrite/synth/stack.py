@@ -110,9 +110,9 @@ CONDITIONS: Final = (
 class Options:
     """What is chosen when the template is made.
 
-    `runtime` is Lambda's name for it; `environment` names variables that are passed to every function, each with a
-    parameter of its own; `pipes` names the tables whose changes come through an EventBridge Pipe; `search` maps
-    delivery streams to the OpenSearch index that they fill; with `exact_filters` a route whose guard the service
+    `runtime` is Lambda's name for it; `environment` names variables that are passed to every function, each by a
+    parameter that has to be given; `pipes` names the tables whose changes come through an EventBridge Pipe; `search`
+    maps delivery streams to the OpenSearch index that they fill; with `exact_filters` a route whose guard the service
     cannot filter by is refused.
     """
 
