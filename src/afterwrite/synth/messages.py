@@ -14,7 +14,7 @@ from afterwrite.core.patterns.dialects import OPERATORS
 from afterwrite.errors import DeclarationError, InvalidPattern
 from afterwrite.synth import iam
 from afterwrite.synth.document import JsonObject, Resource, Text, join, logical_id
-from afterwrite.synth.stack import Stack, arn, check_plain, physical_name
+from afterwrite.synth.stack import Stack, arn, check_plain, physical_name, shortened
 
 QUEUE_NAME_MAX: Final = 80
 _BUS_NAME_MAX: Final = 256
@@ -25,6 +25,7 @@ _VISIBILITY_MARGIN_S: Final = 30
 _EVENT_AGE_S: Final = 86_400
 _RULE_RETRIES: Final = 185
 _RULE_TARGETS_MAX: Final = 5
+_TARGET_ID_MAX: Final = 64
 _PATTERN_CHARACTERS: Final = 2_048
 # The matcher that AWS publishes knows one operator more than the service documents.
 _DOCUMENTED: Final = dataclasses.replace(EVENTBRIDGE, operators=OPERATORS)
@@ -172,7 +173,7 @@ def _rule(
     targets = []
     for target in rule.targets:
         fields: dict[str, Any] = {
-            "Id": target.name,
+            "Id": shortened(f"{type(target).__name__.lower()}-{target.name}", _TARGET_ID_MAX),
             "Arn": _target_arn(stack, target),
             "DeadLetterConfig": {"Arn": dead_letters.arn},
             "RetryPolicy": {"MaximumEventAgeInSeconds": _EVENT_AGE_S, "MaximumRetryAttempts": _RULE_RETRIES},
