@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from bench import flows, growth, latency, patterns, put
+from bench import flows, growth, latency, patterns, put, router
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
@@ -15,6 +15,7 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "latency": latency.measure,
     "flows": flows.measure,
     "patterns": patterns.measure,
+    "router": lambda _: router.measure(),
     "growth": growth.measure,
 }
 

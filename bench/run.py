@@ -1,4 +1,4 @@
-"""Figures beside the peers': `python bench/run.py put|latency|flows|patterns|growth|all [--seconds N] [--json]`."""
+"""Figures beside the peers': `python bench/run.py FIGURE|all [--seconds N] [--json]`."""
 
 from __future__ import annotations
 

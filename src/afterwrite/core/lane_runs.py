@@ -10,10 +10,9 @@ later effect is performed whose earlier one failed. One that keeps none is offer
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from afterwrite.core.batching import Entry
@@ -36,6 +35,9 @@ class Performed:
     """Every effect of the change has been performed."""
 
 
+PERFORMED: Final = Performed()
+
+
 @dataclass(frozen=True, slots=True)
 class Failed:
     """An effect of the change failed; `performed` are the ids of those that had not."""
@@ -53,10 +55,13 @@ class Unfinished:
 
 @dataclass(slots=True)
 class _LaneRun:
-    changes: deque[PlannedChange]
-    pending: list[tuple[str, Entry]] = field(default_factory=list)
-    performed: list[str] = field(default_factory=list)
-    attempts: dict[str, int] = field(default_factory=dict)
+    """A lane's changes, which of them is its head, and where that stands. A batch has many: they are made cheaply."""
+
+    changes: list[PlannedChange]
+    head: int = 0
+    pending: Sequence[tuple[str, Entry]] = ()
+    performed: tuple[str, ...] = ()
+    attempts: dict[str, int] | None = None
     not_before_ms: int = 0
     failure: TargetFailure | None = None
 
@@ -70,10 +75,13 @@ class LaneRuns:
         self._in_order = in_order
         self._policy = policy
         self._verdicts: dict[int, Performed | Failed | Unfinished] = {}
-        lanes: dict[str, deque[PlannedChange]] = {}
+        self._runs: dict[str, _LaneRun] = {}
         for change in changes:
-            lanes.setdefault(change.lane, deque()).append(change)
-        self._runs = {lane: _LaneRun(queue) for lane, queue in lanes.items()}
+            run = self._runs.get(change.lane)
+            if run is None:
+                self._runs[change.lane] = _LaneRun([change])
+            else:
+                run.changes.append(change)
         self._active = dict(self._runs)
         for lane, run in self._runs.items():
             self._begin_next(lane, run)
@@ -83,6 +91,10 @@ class LaneRuns:
         offered: dict[str, list[Entry]] = {}
         for run in self._active.values():
             if run.not_before_ms > now_ms:
+                continue
+            if len(run.pending) == 1:
+                target, entry = run.pending[0]
+                offered.setdefault(target, []).append(entry)
                 continue
             taken: set[str] = set()
             for target, entry in run.pending:
@@ -100,14 +112,16 @@ class LaneRuns:
         """The entry's effect has been performed."""
         run = self._runs[entry.lane]
         run.pending = [each for each in run.pending if each[1].id != entry.id]
-        run.performed.append(entry.id)
+        run.performed += (entry.id,)
         if not run.pending and run.failure is None:
-            self._verdicts[run.changes.popleft().position] = Performed()
+            self._verdicts[run.changes[run.head].position] = PERFORMED
+            run.head += 1
             self._begin_next(entry.lane, run)
 
     def failed(self, entry: Entry, failure: TargetFailure, *, now_ms: int, jitter: float) -> None:
         """The entry's effect failed; `jitter` is drawn from [0, 1)."""
         run = self._runs[entry.lane]
+        run.attempts = run.attempts or {}
         attempt = run.attempts[entry.id] = run.attempts.get(entry.id, 0) + 1
         if failure.directive.again:
             outcome = after_failure(self._policy, attempt=attempt, reason=failure.reason, jitter=jitter)
@@ -121,20 +135,21 @@ class LaneRuns:
         """What became of each change, by its position, as things stand."""
         verdicts = dict(self._verdicts)
         for run in self._runs.values():
-            for number, change in enumerate(run.changes):
-                performed = tuple(run.performed) if number == 0 else ()
-                stopped = number == 0 and run.failure is not None
-                verdicts[change.position] = (
-                    Failed(run.failure, performed) if stopped and run.failure else Unfinished(performed)
+            for number in range(run.head, len(run.changes)):
+                performed = run.performed if number == run.head else ()
+                stopped = run.failure if number == run.head else None
+                verdicts[run.changes[number].position] = (
+                    Unfinished(performed) if stopped is None else Failed(stopped, performed)
                 )
         return verdicts
 
     def _begin_next(self, lane: str, run: _LaneRun) -> None:
         """Go on to the lane's next change that has effects."""
-        while run.changes and not run.changes[0].entries:
-            self._verdicts[run.changes.popleft().position] = Performed()
-        run.performed, run.attempts, run.not_before_ms = [], {}, 0
-        if run.changes:
-            run.pending = list(run.changes[0].entries)
+        while run.head < len(run.changes) and not run.changes[run.head].entries:
+            self._verdicts[run.changes[run.head].position] = PERFORMED
+            run.head += 1
+        run.performed, run.attempts, run.not_before_ms = (), None, 0
+        if run.head < len(run.changes):
+            run.pending = run.changes[run.head].entries
         else:
             self._active.pop(lane, None)

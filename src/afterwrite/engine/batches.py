@@ -16,7 +16,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from afterwrite.core.batching import requests
+from afterwrite.core.batching import Entry, requests
+from afterwrite.core.effects import StampedEffect
 from afterwrite.core.lambda_events import DeliveredChange
 from afterwrite.core.lane_runs import Failed, LaneRuns, Performed, PlannedChange, Unfinished
 from afterwrite.core.outcomes import Park
@@ -149,12 +150,17 @@ class Batch:
         self, changes: Sequence[DeliveredChange], records: Mapping[str, Record]
     ) -> Mapping[int, Performed | Failed | Unfinished]:
         """Plan and send until everything is settled, or the time is up."""
+
+        def place(effect: StampedEffect) -> tuple[tuple[str, Entry]]:
+            return (targets.place(effect),)
+
+        targets = self._targets
         planned: list[PlannedChange] = []
         stopped: set[str] = set()
         for each in changes:
             if each.lane in stopped:
                 continue
-            placed = plan(self._router, each.change, each.lane, lambda effect: [self._targets.place(effect)])
+            placed = plan(self._router, each.change, each.lane, place)
             if isinstance(placed, Park):
                 self._refused[each.position] = placed.reason
                 stopped.add(each.lane)

@@ -21,8 +21,8 @@ def record_text(stamped: StampedEffect) -> bytes:
     """
     effect: Any = stamped.effect
     fields = {_field_name(name): value for name, value in effect.record.items()}
-    time = datetime.fromtimestamp(stamped.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    return json_text.dumps({"id": stamped.id, "time": time.replace("+00:00", "Z"), **fields}) + b"\n"
+    time = datetime.fromtimestamp(stamped.at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json_text.dumps({"id": stamped.id, "time": time, **fields}) + b"\n"
 
 
 def _field_name(name: str) -> str:
