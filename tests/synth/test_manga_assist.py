@@ -104,6 +104,13 @@ def test_each_function_has_a_role_of_its_own_and_only_routes_may_ask_for_effects
             assert id == "MangaAssistSessionsRoutesRole"
 
 
+def test_only_the_apps_own_code_gets_the_policy_that_a_stage_adds() -> None:
+    added = {id for id, role in properties("AWS::IAM::Role").items() if "ManagedPolicyArns" in role}
+    functions = properties("AWS::Lambda::Function").items()
+    own = {each["Role"]["Fn::GetAtt"].partition(".")[0] for id, each in functions if id != "MangaAssistSessionsRoutes"}
+    assert added == own
+
+
 def test_every_queue_has_a_dead_letter_queue_or_is_one() -> None:
     queues = properties("AWS::SQS::Queue")
     for id, queue in queues.items():

@@ -103,6 +103,7 @@ def _add_function(stack: Stack, function: Function, statements: Sequence[dict[st
         resources={**resources, LEDGER: stack.own_tables[LEDGER].ref},
         timeout_s=math.ceil(function.timeout_s),
         concurrency=concurrency,
+        managed_policies=where("HasFunctionPolicy", [Ref("FunctionPolicyArn")]),
     )
     stack.functions[function.name] = lambda_
     return lambda_
@@ -196,6 +197,7 @@ def _lambda(
     resources: dict[str, Text],
     timeout_s: int,
     concurrency: Any,
+    managed_policies: Any = None,
 ) -> Resource:
     log_group = stack.add(
         f"{id}Log",
@@ -203,7 +205,14 @@ def _lambda(
         {"LogGroupName": join("/aws/lambda/", name), "RetentionInDays": Ref("LogRetentionDays")},
     )
     writes = iam.allow("WriteLogs", log_group.arn)
-    role = iam.role(stack, f"{id}Role", "lambda.amazonaws.com", description, [writes, *statements])
+    role = iam.role(
+        stack,
+        f"{id}Role",
+        "lambda.amazonaws.com",
+        description,
+        [writes, *statements],
+        managed_policies=managed_policies,
+    )
     environment: dict[str, Any] = {
         "AFTERWRITE_APP": physical_name(stack.app.name),
         **variables,

@@ -105,6 +105,7 @@ def role(
     statements: Iterable[Mapping[str, Any]],
     *,
     source: tuple[str, Text] | None = None,
+    managed_policies: Any = None,
 ) -> Resource:
     """A role that the service takes on; `source` (a condition key and its value) says on whose behalf only."""
     condition = None if source is None else {"StringEquals": {source[0]: source[1]}}
@@ -117,6 +118,7 @@ def role(
         {
             "Description": description,
             "AssumeRolePolicyDocument": JsonObject(document([trust])),
+            "ManagedPolicyArns": managed_policies,
             "Policies": [{"PolicyName": "does", "PolicyDocument": JsonObject(document(list(statements)))}],
         },
     )

@@ -42,6 +42,7 @@ PARAMETERS: Final = (
         length_max=PREFIX_CHARACTERS_MAX,
     ),
     Parameter("AlarmTopicArn", "The SNS topic that alarms notify; empty for none", ""),
+    Parameter("FunctionPolicyArn", "A managed policy for what the app's own functions and consumers use beyond it", ""),
     Parameter("Architecture", "The processors that the package is made for", "x86_64", ("x86_64", "arm64")),
     Parameter("MemoryMiB", "Memory of each function", 512, least=128, most=10_240, is_number=True),
     Parameter(
@@ -101,6 +102,7 @@ PARAMETERS: Final = (
 
 CONDITIONS: Final = (
     Condition("HasAlarmTopic", "AlarmTopicArn", "", negated=True),
+    Condition("HasFunctionPolicy", "FunctionPolicyArn", "", negated=True),
     Condition("ReservesConcurrency", "ReserveConcurrency", "true"),
     Condition("ProtectsTables", "DeletionProtection", "true"),
 )
