@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from afterwrite import config
-from afterwrite.app import App, Function, Table, lanes_of
+from afterwrite.app import App, Function, Table, lanes_of, refuse_what_only_the_engine_runs
 from afterwrite.core.lambda_events import (
     Incoming,
     Invocation,
@@ -53,6 +53,7 @@ def handler(app: App, *, environ: Mapping[str, str] | None = None) -> Callable[[
 
     `environ` is the environment by default (docs/aws.md); it is read at once. Raises DeclarationError.
     """
+    refuse_what_only_the_engine_runs(app)
     settings = config.load_aws(app.name, environ)
     if settings.function is not None and settings.function not in {each.name for each in app.functions}:
         raise DeclarationError(

@@ -5,7 +5,7 @@ An `App` runs nothing: the engine runs what it declares.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from afterwrite.app.checks import (
@@ -25,6 +25,7 @@ from afterwrite.app.declarations import (
     Function,
     Key,
     Queue,
+    Rule,
     Table,
     Topic,
     add_declared,
@@ -48,14 +49,17 @@ __all__ = [
     "Function",
     "Key",
     "Queue",
+    "Rule",
     "Table",
     "Topic",
     "check_delivery_stream_name",
     "lanes_of",
+    "refuse_what_only_the_engine_runs",
 ]
 
 _TABLE_NAME_CHARACTERS_MIN: Final = 3
 _RETENTION_HOURS_MAX: Final = 365 * 24
+_COLUMN_TYPES: Final = (str, int, float, bool)
 
 
 class App:
@@ -149,15 +153,31 @@ class App:
         """Declare a bus; events carry `source` (the app's name by default), and stay `archive_days` in its archive."""
         return add_declared(self.buses, Bus(name, source or self.name, archive_days))
 
-    def delivery_stream(self, name: str, *, buffer_seconds: float = 300, buffer_mib: float = 5) -> DeliveryStream:
-        """Declare a delivery stream, flushed after `buffer_seconds` (0 to 900) or `buffer_mib` (1 to 128) (S34)."""
+    def delivery_stream(
+        self,
+        name: str,
+        *,
+        buffer_seconds: float = 300,
+        buffer_mib: float = 5,
+        columns: Mapping[str, type] | None = None,
+    ) -> DeliveryStream:
+        """Declare a delivery stream, flushed after `buffer_seconds` (0 to 900) or `buffer_mib` (1 to 128) (S34).
+
+        `columns` gives the records' fields their types (str, int, float or bool): the service on AWS needs them for
+        Parquet and writes JSON lines without them. The embedded lake takes the types from the records.
+        """
         check_delivery_stream_name(name)
         if not 0 <= buffer_seconds <= 900 or not 1 <= buffer_mib <= 128:
             raise DeclarationError(
                 f"expected buffer_seconds from 0 to 900 and buffer_mib from 1 to 128 for {name}, "
                 f"got {buffer_seconds} and {buffer_mib}"
             )
-        return add_declared(self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib))
+        for column, kind in (columns or {}).items():
+            if kind not in _COLUMN_TYPES:
+                raise DeclarationError(f"expected str, int, float or bool for {name}'s column {column}, got {kind!r}")
+        return add_declared(
+            self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}))
+        )
 
     def kinesis_stream(self, name: str, *, shard_count: int = 1) -> KinesisStream:
         """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing."""
@@ -220,3 +240,16 @@ class App:
 
 def key(key: Any) -> Any:
     return Key(key) if isinstance(key, str) else key
+
+
+def refuse_what_only_the_engine_runs(app: App) -> None:
+    """Raise DeclarationError where something is declared that the embedded engine alone runs, and AWS would not."""
+    pipes = [pipe.name for table in app.tables for pipe in table.pipes]
+    streams = [*app.tables, *app.kinesis_streams]
+    mappings = [mapping.function_name for stream in streams for mapping in stream.event_source_mappings]
+    for what, names in (("pipes", pipes), ("event source mappings of the functions", mappings)):
+        if names:
+            raise DeclarationError(
+                f"expected routes only, as {what} run on the embedded engine, got {', '.join(names)}: declare "
+                "routes in their place, or deploy them on AWS by a template of your own and leave them out here"
+            )

@@ -266,11 +266,12 @@ class Topic:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """A bus's rule: events that match the pattern go to every target."""
+    """A bus's rule: events that match the pattern go to every target; `source` is the pattern as it was declared."""
 
     name: str
     pattern: Pattern
     targets: tuple[Queue | Function | DeliveryStream, ...]
+    source: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +295,7 @@ class Bus:
                 raise DeclarationError(
                     f"expected queues, functions or delivery streams as targets of the rule {name}, got {target!r}"
                 )
-        rule = Rule(name, compile_pattern(pattern), tuple(to))
+        rule = Rule(name, compile_pattern(pattern), tuple(to), pattern)
         self.rules.append(rule)
         return rule
 
@@ -306,6 +307,7 @@ class DeliveryStream:
     name: str
     buffer_seconds: float
     buffer_mib: float
+    columns: Mapping[str, type]
 
     def put(self, **record: Any) -> Deliver:
         """The effect that delivers a record."""
