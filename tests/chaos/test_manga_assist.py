@@ -41,7 +41,7 @@ from manga_assist.reconcile import reconcile
 
 CHAOS_S = float(os.environ.get("AFTERWRITE_CHAOS_S", "0"))
 SEED = int(os.environ.get("AFTERWRITE_CHAOS_SEED") or time.time_ns() % 1_000_000)
-CONVERSATIONS_A_ROUND = 200 if CHAOS_S else 12
+CONVERSATIONS_A_ROUND = 60 if CHAOS_S else 12
 KILL_EVERY_S = (1.0, 4.0)
 SETTLED_S_MAX = 120.0
 
