@@ -42,15 +42,9 @@ class Clients:
         if client is None:
             with self._lock:  # the session is not made for threads
                 if service not in self._clients:
-                    self._clients[service] = self._session.client(service, config=self._config)
+                    self._clients[service] = _session().client(service, config=self._config)
                 client = self._clients[service]
         return client
-
-    @functools.cached_property
-    def _session(self) -> Any:
-        import boto3
-
-        return boto3.Session()
 
     @functools.cached_property
     def _config(self) -> Any:
@@ -62,6 +56,14 @@ class Clients:
             max_pool_connections=CONNECTIONS,
             retries={"mode": "standard", "total_max_attempts": 3},
         )
+
+
+@functools.cache
+def _session() -> Any:
+    """One for the process: it keeps the services' models, which take long to read."""
+    import boto3
+
+    return boto3.Session()
 
 
 class RemoteTargets:

@@ -31,4 +31,4 @@ def test_the_import_takes_less_than_100_ms_and_brings_neither_boto3_nor_the_engi
     assert not {name for name in modules if name.startswith(tuple(f"afterwrite.{each}" for each in packages))}
     # A machine that others use at the same time may be slower, and is then for asyncio too.
     took_ms, asyncio_ms = min(took for took, _ in runs), min(took for took, _ in peers)
-    assert took_ms < max(100, 2.5 * asyncio_ms)
+    assert took_ms < max(100, 3 * asyncio_ms)

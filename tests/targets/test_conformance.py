@@ -28,6 +28,7 @@ from afterwrite.targets.s3 import S3AuditLog
 from afterwrite.targets.sns import SnsTopic
 from afterwrite.targets.sqs import SqsQueue
 from aws_servers import AwsServer
+from faulty_proxy import faulty_proxy
 
 AT_MS = 1_700_000_000_123
 _numbers = count()
@@ -305,6 +306,44 @@ def test_what_is_not_there_is_missing(moto: AwsServer) -> None:
     for target, effect in cases:
         failure = failure_of(target, effect)
         assert (failure.target, failure.kind) == (target.name, "missing"), failure
+
+
+def test_each_entry_of_a_request_has_its_own_result_s28(moto: AwsServer) -> None:
+    """What fails on the way has not arrived, what does not has."""
+    url, _ = queue(moto)
+    bus, stream, kinesis_name = name("bus"), name("stream"), name("kinesis")
+    moto.client("events").create_event_bus(Name=bus)
+    moto.client("s3").create_bucket(Bucket=stream)
+    moto.client("firehose").create_delivery_stream(
+        DeliveryStreamName=stream,
+        ExtendedS3DestinationConfiguration={
+            "RoleARN": "arn:aws:iam::111122223333:role/delivery",
+            "BucketARN": f"arn:aws:s3:::{stream}",
+        },
+    )
+    moto.client("kinesis").create_stream(StreamName=kinesis_name, ShardCount=1)
+    described = moto.client("kinesis").describe_stream(StreamName=kinesis_name)["StreamDescription"]
+    with faulty_proxy(moto.endpoint_url) as proxy:
+        server = AwsServer("moto, behind a proxy", proxy.url)
+        cases: list[tuple[RemoteTarget, Callable[[int], Effect]]] = [
+            (SqsQueue("q", client(server, "sqs"), url), lambda number: Enqueue("q", {"n": number})),
+            (EventBus("b", client(server, "events"), bus), lambda number: PutEvent("b", "shop", "Paid", {"n": number})),
+            (FirehoseStream("d", client(server, "firehose"), stream), lambda number: Deliver("d", {"n": number})),
+            (
+                KinesisStream("k", client(server, "kinesis"), described["StreamARN"]),
+                lambda number: Deliver("k", {"n": number}),
+            ),
+        ]
+        for target, effect in cases:
+            asked = iter(range(5))
+            proxy.fault_of = lambda _, asked=asked: "fails" if next(asked) in (1, 3) else None  # type: ignore[misc]
+            failures = send(target, *(effect(number) for number in range(5)))
+            kinds = [failure and (failure.target, failure.kind) for failure in failures]
+            assert kinds == [None, (target.name, "transient"), None, (target.name, "transient"), None]
+    assert sorted(each.body["n"] for each in messages(moto, url, 3)) == [0, 2, 4]
+    (written,) = moto.client("s3").list_objects_v2(Bucket=stream)["Contents"]
+    lines = moto.client("s3").get_object(Bucket=stream, Key=written["Key"])["Body"].read().splitlines()
+    assert [orjson.loads(line)["n"] for line in lines] == [0, 2, 4]
 
 
 def test_a_server_that_cannot_be_reached_is_a_failure_that_may_pass() -> None:
