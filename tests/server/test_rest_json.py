@@ -24,6 +24,7 @@ HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 KEY_ID, SECRET = "AKIDEXAMPLE", "secret"
 SEEN: list[Any] = []
 LEAVE = threading.Event()
+OPENED: list[Any] = []
 
 app = App("invoked")
 
@@ -48,6 +49,14 @@ def haiku(request: ModelRequest) -> str:
 Client = Callable[[str], Any]
 
 
+@pytest.fixture(autouse=True)
+def clients_are_closed() -> Iterator[None]:
+    """Their connections do not outlive a test."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     with Engine(app, Settings(data=tmp_path_factory.mktemp("invoked") / "data", port=0)) as running:
@@ -64,7 +73,7 @@ def client(request: pytest.FixtureRequest, engine: Engine) -> Client:
 def over_http(engine: Engine, service: str, secret: str) -> Any:
     host, port = engine.address
     config = Config(retries={"total_max_attempts": 1})
-    return boto3.client(  # type: ignore[call-overload]
+    made = boto3.client(  # type: ignore[call-overload]
         service,
         endpoint_url=f"http://{host}:{port}",
         region_name=Identity().region,
@@ -72,6 +81,8 @@ def over_http(engine: Engine, service: str, secret: str) -> Any:
         aws_secret_access_key=secret,
         config=config,
     )
+    OPENED.append(made)
+    return made
 
 
 @pytest.mark.parametrize("name", ["add", "arn:aws:lambda:us-east-1:000000000000:function:add", "add:$LATEST"])

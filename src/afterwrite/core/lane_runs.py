@@ -15,12 +15,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from afterwrite.core import failures
 from afterwrite.core.batching import Entry
+from afterwrite.core.failures import failure_of_target
 from afterwrite.core.outcomes import Retry, RetryPolicy, after_failure
 from afterwrite.core.target_failures import TargetFailure
 
-POLICY: Final = RetryPolicy(attempts_max=4, backoff_ms_first=100, backoff_ms_max=5_000)
+POLICY: Final = RetryPolicy(attempts_max=4, backoff_ms_first=100, backoff_ms_max=5_000, age_ms_max=20_000)
 
 
 class PlannedChange(NamedTuple):
@@ -65,7 +65,8 @@ class _LaneRun:
     done: set[str] = field(default_factory=set)
     # What may be sent at any time, by the number of its change.
     free: list[tuple[int, str, Entry]] = field(default_factory=list)
-    attempts: dict[str, int] | None = None
+    # How often the effects that failed did, and since when (ms).
+    attempts: dict[str, tuple[int, int]] | None = None
     not_before_ms: int = 0
     failure: TargetFailure | None = None
 
@@ -125,11 +126,11 @@ class LaneRuns:
         """The entry's effect failed; `jitter` is drawn from [0, 1)."""
         run = self._runs[entry.lane]
         run.attempts = run.attempts or {}
-        attempt = run.attempts[entry.id] = run.attempts.get(entry.id, 0) + 1
+        failures, since_ms = run.attempts.get(entry.id, (0, now_ms))
+        attempt, _ = run.attempts[entry.id] = failures + 1, since_ms
         if failure.directive.again:
-            # What is throttled uses up attempts, too: waiting is paid for here, and another delivery comes.
-            again = failures.failure("unavailable", failure.reason)
-            outcome = after_failure(self._policy, again, attempt=attempt, age_ms=0, jitter=jitter)
+            failed, age_ms = failure_of_target(failure), now_ms - since_ms
+            outcome = after_failure(self._policy, failed, attempt=attempt, age_ms=age_ms, jitter=jitter)
             if isinstance(outcome, Retry):
                 run.not_before_ms = max(run.not_before_ms, now_ms + outcome.after_ms)
                 return
