@@ -20,7 +20,8 @@ from afterwrite.cli.parameters import Flag
 from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
 
-Cores: TypeAlias = Literal["one", "all"]
+Cores: TypeAlias = Literal["auto", "one", "all"]
+
 if TYPE_CHECKING:
     from afterwrite.testing.installing import Injector
 
@@ -42,7 +43,7 @@ def run(
     listen: str | None = None,
     credentials: Path | None = None,
     durability: Durability = "fsync",
-    cores: Cores = "one",
+    cores: Cores = "auto",
     faults: Path | None = None,
     json: Flag = False,
 ) -> None:
@@ -69,6 +70,8 @@ def run(
         process loses nothing, a power cut may lose that second's writes.
     cores
         one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
+        places them, for functions that compute outside of Python on several cores. auto: one where the app has
+        routes, so that several threads are busy.
         places them, for functions that compute outside of Python on several cores.
     faults
         A file of faults that are to happen, which afterwrite.testing writes for tests.
@@ -77,6 +80,8 @@ def run(
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
     declared = load_app(app)
+    if cores == "auto" and any(table.routes for table in declared.tables):
+        cores = "one"
     injector = None if faults is None else _injector(faults)
     engine = Engine(declared, settings, seams=None if injector is None else injector.seams())
     _run(engine, settings, cores=cores, json=json, does=_summary(declared), injector=injector)
@@ -88,7 +93,7 @@ def serve(
     listen: str | None = None,
     credentials: Path | None = None,
     durability: Durability = "fsync",
-    cores: Cores = "one",
+    cores: Cores = "auto",
     json: Flag = False,
 ) -> None:
     """Serve tables without an app until SIGINT or SIGTERM.
@@ -111,7 +116,8 @@ def serve(
         process loses nothing, a power cut may lose that second's writes.
     cores
         one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
-        places them, for functions that compute outside of Python on several cores.
+        places them, for functions that compute outside of Python on several cores. auto: one where the app has
+        routes, so that several threads are busy.
     json
         Print one JSON line when ready, and log as JSON lines.
     """
