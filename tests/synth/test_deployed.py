@@ -42,7 +42,7 @@ from manga_assist.sessions import Sessions
 pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(
-        importlib.util.find_spec("ministack") is None, reason="ministack is not installed (dependency group bench)"
+        importlib.util.find_spec("ministack") is None, reason="ministack is not installed (dependency group dev)"
     ),
 ]
 

@@ -72,7 +72,6 @@ def run(
         one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
         places them, for functions that compute outside of Python on several cores. auto: one where the app has
         routes, so that several threads are busy.
-        places them, for functions that compute outside of Python on several cores.
     faults
         A file of faults that are to happen, which afterwrite.testing writes for tests.
     json
@@ -80,7 +79,7 @@ def run(
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
     declared = load_app(app)
-    if cores == "auto" and any(table.routes for table in declared.tables):
+    if cores == "auto" and any(table.routes or table.pipes for table in declared.tables):
         cores = "one"
     injector = None if faults is None else _injector(faults)
     engine = Engine(declared, settings, seams=None if injector is None else injector.seams())
