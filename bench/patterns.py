@@ -147,7 +147,7 @@ def _ministack(patterns: Mapping[str, Any]) -> Matcher:
 
 def _moto(patterns: Mapping[str, Any]) -> Matcher:
     if importlib.util.find_spec("moto") is None:
-        raise Unavailable("the Python package moto is not installed (dependency group bench)")
+        raise Unavailable("the Python package moto is not installed (dependency group dev)")
     from moto.events.models import EventPattern
 
     loaded = {name: EventPattern.load(json.dumps(pattern)) for name, pattern in patterns.items()}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from afterwrite import App, Change, Context, Message
+from afterwrite import App, Change, Context, Message, Selection
 from afterwrite.config import Settings
 from afterwrite.wiring import Engine
 from engine_process import wait_until
@@ -159,6 +159,20 @@ def test_a_message_that_is_not_deleted_comes_again_and_then_is_a_dead_letter_s33
     assert dead["Attributes"]["DeadLetterQueueSourceArn"] == f"arn:aws:sqs:us-east-1:{ACCOUNT}:out"
     assert dead["MessageAttributes"]["dead_letter_reason"]["StringValue"] == "received 2 times and not deleted"
     delete(sqs, "out-dead-letters", dead)
+
+
+def test_an_operator_s_redrive_sends_a_dead_letter_as_it_came(engine: Engine, sqs: Any) -> None:
+    given = {"n": {"DataType": "Number", "StringValue": "1.50"}}
+    sqs.send_message(QueueUrl=url(sqs, "out"), MessageBody='{ "a" : 1.0 }', MessageAttributes=given)
+    for _ in range(2):
+        assert len(receive(sqs, "out", WaitTimeSeconds=10, VisibilityTimeout=0)) == 1
+    wait_until(lambda: receive(sqs, "out") == [] and attributes(sqs, "out")["ApproximateNumberOfMessages"] == "0")
+    (entry,) = engine.parked().entries(Selection(held_in="out"))
+    assert (entry.kind, entry.condition, entry.attempts) == ("dead letter", "received too often", 2)
+    assert engine.parked().redrive(Selection(held_in="out"), limit=10).entries == 1
+    (message,) = receive(sqs, "out", WaitTimeSeconds=10)
+    assert (message["Body"], message["MessageAttributes"]) == ('{ "a" : 1.0 }', given)
+    delete(sqs, "out", message)
 
 
 def test_visibility_is_changed_for_the_message_in_hand(sqs: Any) -> None:

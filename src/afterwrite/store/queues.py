@@ -398,22 +398,21 @@ def depth(transaction: ReadTransaction, queue: str) -> int:
 
 def in_flight(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
     """How many messages are received and not yet settled."""
-    number = number_of(transaction, "queue", queue)
-    if number is None:
-        return 0
-    low, high = span(number)
-    scanned = transaction.scan("ready", low + U64.pack(now_ms + 1), high)
-    return sum(1 for _, value in scanned if value[-1] == _HELD)
+    return _count_after(transaction, queue, now_ms, _HELD)
 
 
 def delayed(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
     """How many lanes wait for their first message's time."""
+    return _count_after(transaction, queue, now_ms, WAITS)
+
+
+def _count_after(transaction: ReadTransaction, queue: str, now_ms: int, state: int) -> int:
     number = number_of(transaction, "queue", queue)
     if number is None:
         return 0
     low, high = span(number)
     scanned = transaction.scan("ready", low + U64.pack(now_ms + 1), high)
-    return sum(1 for _, value in scanned if value[-1] == WAITS)
+    return sum(1 for _, value in scanned if value[-1] == state)
 
 
 def last_arrival(transaction: ReadTransaction) -> int:
