@@ -113,6 +113,19 @@ def test_what_only_the_engine_runs_is_refused_by_the_template_and_the_handler() 
                 use(app)
 
 
+def test_parking_and_ages_of_functions_are_said_to_be_the_engine_s() -> None:
+    app = App("shop")
+
+    @app.function(exhausted="park")
+    def pay(request: Any, context: Any) -> None: ...
+
+    @app.function()
+    def tell(request: Any, context: Any) -> None: ...
+
+    (note,) = synth(app).notes
+    assert note.startswith("pay: ")
+
+
 def test_a_pipe_carries_changes_where_it_is_asked_for() -> None:
     """S31"""
     app, orders = an_app()

@@ -39,6 +39,11 @@ def add_functions(stack: Stack) -> None:
                 f"expected timeout_s of at most {_TIMEOUT_S_MAX} for {function.name} on AWS, got {function.timeout_s}: "
                 "split what it does"
             )
+        if function.exhausted == "park" or function.policy.age_ms_max is not None:
+            stack.notes.append(
+                f'{function.name}: what it fails on goes to its dead letters after its attempts; exhausted="park" and '
+                "age_max_s are the embedded engine's"
+            )
         if function.queue is None:
             _add_invoked(stack, function)
         else:
