@@ -30,7 +30,7 @@ _SIMULATOR_VERSION = "2.9.30"
 def ministack() -> Iterator[System]:
     """Ministack, with its streams, Lambda and SQS. Raises Unavailable where it is not installed."""
     if importlib.util.find_spec("ministack") is None:
-        raise Unavailable("the Python package ministack is not installed (dependency group bench)")
+        raise Unavailable("the Python package ministack is not installed (dependency group dev)")
     port = free_port()
     system = System("ministack (in memory)", "127.0.0.1", port)
     with tempfile.TemporaryDirectory() as directory:

@@ -31,6 +31,8 @@ COMMANDS = [
     "restore",
     "export",
     "import",
+    "synth",
+    "package",
     "demo",
 ]
 
