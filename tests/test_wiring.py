@@ -70,7 +70,7 @@ def test_engines_that_stop_or_do_not_start_keep_no_descriptor(tmp_path: Path, mo
     app.audit_log("trail")
     with start(app, tmp_path):
         pass
-    before = descriptors()
+    before, threads = descriptors(), set(threading.enumerate())
     with start(app, tmp_path) as engine:
         address = engine.address
         with pytest.raises(AfterwriteError, match="cannot listen"):
@@ -80,7 +80,7 @@ def test_engines_that_stop_or_do_not_start_keep_no_descriptor(tmp_path: Path, mo
         with pytest.raises(OSError, match="no space"):
             start(app, tmp_path).start()
     assert descriptors() == before
-    assert not [thread for thread in threading.enumerate() if thread.name in ("server", "writer", "upkeep")]
+    assert not [each for each in set(threading.enumerate()) - threads if each.name in ("server", "writer", "upkeep")]
 
 
 def fail(*_: Any) -> None:
