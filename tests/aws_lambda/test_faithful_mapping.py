@@ -179,15 +179,14 @@ class Shop:
         """Write the changes, and deliver them all."""
         mapped_app = App("mapped")
         things = mapped_app.table("things", partition_key="pk", sort_key="sk")
-        things.event_source_mapping(
-            self._function(),
-            FunctionName="routes",
-            MaximumBatchingWindowInSeconds=1,
-            FunctionResponseTypes=["ReportBatchItemFailures"],
-            DestinationConfig={"OnFailure": {"Destination": "arn:aws:s3:::failures"}},
-            timeout_s=TIMEOUT_S,
+        whole: EventSourceMappingParameters = {
+            "FunctionName": "routes",
+            "MaximumBatchingWindowInSeconds": 1,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "DestinationConfig": {"OnFailure": {"Destination": "arn:aws:s3:::failures"}},
             **mapping,
-        )
+        }
+        things.event_source_mapping(self._function(), timeout_s=TIMEOUT_S, **whole)
         mapped = Mapped(mapped_app, path)
         items = [{"pk": {"S": key}, "sk": {"S": str(number)}} for number, key in keys.items()]
         for some in portions(tuple(items), 25):
