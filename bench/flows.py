@@ -1,6 +1,6 @@
 """Changes a second through all flows of MangaAssist, from the first write to the last effect.
 
-The writes are those of its sessions API for real conversations, recorded beforehand and sent over 64 connections,
+The writes are those of its sessions API for real conversations, recorded beforehand and sent over 128 connections,
 each conversation in order. Ours carries every flow: summaries, analytics, audit, hand-offs with their three
 subscribers, lifecycle events with their targets. The peer carries one: stream, Lambda, SQS.
 """
@@ -31,7 +31,7 @@ from manga_assist.load import Plan, plan
 from manga_assist.sessions import Sessions
 
 ROUNDS = 3
-CONNECTIONS = 64
+CONNECTIONS = 128
 CONVERSATIONS = 400
 PEER_CONVERSATIONS = 80
 TABLE = "manga-assist-sessions"

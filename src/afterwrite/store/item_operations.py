@@ -91,9 +91,11 @@ def _transact(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping
                 "IdempotentParameterMismatchException",
                 "The request uses the same client token as a previous, but non-identical request.",
             )
-    places = _transaction_places(tables.catalog(transaction), plan.writes)
+    catalog = tables.catalog(transaction)
+    keys = _transaction_keys(catalog, plan.writes)
+    places = _transaction_places(catalog, plan.writes, keys)
     plan.check_distinct(places)
-    written = tables.transact(transaction, plan.writes, [encoded_key for _, encoded_key in places])
+    written = tables.transact(transaction, plan.writes, keys, [encoded_key for _, encoded_key in places])
     if plan.token is not None:
         until_ms = transaction.now_ms + _TOKEN_KEPT_MS
         ledger.keep_note(transaction, note, plan.fingerprint.hex(), until_ms=until_ms)
@@ -150,19 +152,28 @@ def _batch_places(catalog: Catalog, plan: BatchWritePlan) -> Iterator[tuple[str,
         yield write.table_name, encode_key(schema, plan.key(write, schema))
 
 
-def _transaction_places(catalog: Catalog, requests: Sequence[ItemWrite | GetPlan]) -> list[tuple[str, bytes]]:
-    """As `_places`; the first key that does not fit its table cancels the transaction."""
-    places: list[tuple[str, bytes]] = []
+def _transaction_keys(catalog: Catalog, requests: Sequence[ItemWrite | GetPlan]) -> list[Item]:
+    """The keys of the requests' items; the first that does not fit its table cancels the transaction."""
+    keys: list[Item] = []
     for number, request in enumerate(requests):
         try:
-            places.extend(_places(catalog, (request,)))
+            keys.append(request.key(table_named(catalog, request.table_name).schema))
         except ServiceError as error:
             if error.code != "ValidationException":
                 raise
             reasons = [batches.cancellation_reason(None)] * len(requests)
             reasons[number] = batches.cancellation_reason(error)
             raise TransactionCanceled(reasons) from None
-    return places
+    return keys
+
+
+def _transaction_places(
+    catalog: Catalog, requests: Sequence[ItemWrite | GetPlan], keys: Sequence[Item]
+) -> list[tuple[str, bytes]]:
+    return [
+        (request.table_name, encode_key(catalog[request.table_name].schema, key))
+        for request, key in zip(requests, keys, strict=True)
+    ]
 
 
 def _check_paths(table: Table, plan: GetPlan | QueryPlan) -> None:
@@ -228,7 +239,7 @@ def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalo
 
 
 def _transact_get(plan: TransactGetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
-    plan.check_distinct(_transaction_places(catalog, plan.gets))
+    plan.check_distinct(_transaction_places(catalog, plan.gets, _transaction_keys(catalog, plan.gets)))
     responses: list[dict[str, Any]] = []
     capacities: dict[str, Capacity] = {}
     read_bytes = 0

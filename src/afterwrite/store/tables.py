@@ -352,13 +352,11 @@ class _Planned:
     new_bytes: int
 
 
-def _plan(transaction: WriteTransaction, write: ItemWrite, encoded_key: bytes | None = None) -> _Planned:
-    table = table_named(catalog(transaction), write.table_name)
-    key = write.key(table.schema)
+def _plan(transaction: WriteTransaction, table: Table, write: ItemWrite, key: Item, encoded_key: bytes) -> _Planned:
     nested = write.nested
     if nested:
         check_scalar_keys(table.schema, [index.schema for index in table.indexes], nested)
-    stored_at = item_key(table, key) if encoded_key is None else U32.pack(table.number) + encoded_key
+    stored_at = U32.pack(table.number) + encoded_key
     stored = long_keys.get(transaction, "items", stored_at)
     old = None
     if stored is not None and (table.indexes or write.needs_old):
@@ -375,24 +373,27 @@ def _plan(transaction: WriteTransaction, write: ItemWrite, encoded_key: bytes | 
 
 def write_item(transaction: WriteTransaction, write: ItemWrite) -> tuple[Table, Item | None, Item | None]:
     """Apply a write to its item, with its change record; the table, and the item before and after."""
-    planned = _plan(transaction, write)
+    table = table_named(catalog(transaction), write.table_name)
+    key = write.key(table.schema)
+    planned = _plan(transaction, table, write, key, encode_key(table.schema, key))
     _store(transaction, planned)
     return planned.table, planned.old, planned.new
 
 
 def transact(
-    transaction: WriteTransaction, writes: Sequence[ItemWrite], encoded_keys: Sequence[bytes]
+    transaction: WriteTransaction, writes: Sequence[ItemWrite], keys: Sequence[Item], encoded_keys: Sequence[bytes]
 ) -> list[tuple[Table, Item | None, Item | None]]:
-    """Apply all of the writes, each with its key as `encode_key` has it, or none.
+    """Apply all of the writes, each with its item's key, and that as `encode_key` has it, or none.
 
     Raises TransactionCanceled with one reason a write.
     """
     planned: list[_Planned] = []
     failures: list[ServiceError | None] = []
-    for write, encoded_key in zip(writes, encoded_keys, strict=True):
+    tables = catalog(transaction)
+    for write, key, encoded_key in zip(writes, keys, encoded_keys, strict=True):
         failure: ServiceError | None = None
         try:
-            planned.append(_plan(transaction, write, encoded_key))
+            planned.append(_plan(transaction, table_named(tables, write.table_name), write, key, encoded_key))
         except ServiceError as error:
             if error.code not in ("ConditionalCheckFailedException", "ValidationException"):
                 raise
