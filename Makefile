@@ -10,6 +10,7 @@ CHAOS_S ?= 600
 CONVERSATIONS ?= 600
 RUNS ?= 300
 APP ?= manga_assist
+WORKERS ?= 2
 
 .PHONY: help demo test check soak chaos fuzz bench lock clean differential record
 
@@ -19,14 +20,14 @@ help: ## Show what there is to make
 demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times during the load)
 	$(BIN)/afterwrite demo $(APP) --crash $(CRASH) --conversations $(CONVERSATIONS)
 
-test: $(VENV)/.dev ## Run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev ## Run the tests, in two processes (WORKERS=2)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: $(VENV)/.dev ## Run the linter, the type checker, the import contracts and the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 soak: $(VENV)/.dev ## Kill the engine 200 times under load; nothing acknowledged is lost, every index agrees (KILLS=200)
 	AFTERWRITE_CRASH_KILLS=$(KILLS) AFTERWRITE_CRASH_SEED=$$(date +%s) $(BIN)/python -m pytest tests/crash/test_kill.py -s
