@@ -9,6 +9,8 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email import policy
+from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
 from email.utils import formatdate
 from pathlib import Path
@@ -21,6 +23,9 @@ from manga_assist.files import write_durably
 from manga_assist.settings import Settings
 
 SMTP_TIMEOUT_S = 10.0
+# Headers are taken as the text they are: to parse addresses that were just put together is most of a mail's cost.
+# A line break in one is refused all the same.
+_PLAIN_HEADERS = policy.default.clone(header_factory=HeaderRegistry(use_default_map=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ def write_to_customer(outbox: Path, handoff: Handoff, settings: Settings) -> Pat
 def customer_mail(handoff: Handoff, domain: str) -> EmailMessage:
     """The mail that tells the customer who takes over."""
     who = "One of our agents" if handoff.agent_id is None else f"Our agent {handoff.agent_id}"
-    mail = EmailMessage()
+    mail = EmailMessage(policy=_PLAIN_HEADERS)
     mail["From"] = f"MangaAssist <chat@{domain}>"
     mail["To"] = f"{handoff.customer_id}@{domain}"
     mail["Subject"] = "A person takes over your chat"
