@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CRASH ?= 0
 KILLS ?= 200
 FUZZ_S ?= 520
-CONVERSATIONS ?= 600
+SIZE ?=
 RUNS ?= 300
 APP ?= manga_assist
 
@@ -15,8 +15,8 @@ APP ?= manga_assist
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times during the load)
-	$(BIN)/afterwrite demo $(APP) --crash $(CRASH) --conversations $(CONVERSATIONS)
+demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times during the load; APP=inventory)
+	$(BIN)/afterwrite demo $(APP) --crash $(CRASH) $(if $(SIZE),--size $(SIZE))
 
 test: $(VENV)/.dev ## Run the tests
 	$(BIN)/python -m pytest
