@@ -50,6 +50,8 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
 	$(COMPILE) --group dev --group bench -o requirements-bench.lock
 	$(COMPILE) --group dev -c requirements-bench.lock -o requirements-dev.lock
 	$(COMPILE) -c requirements-dev.lock -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-deps \
+	  --group files -o requirements-files.lock
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/.cache tests/clients/javascript/.cache
@@ -57,9 +59,10 @@ clean: ## Remove what was installed and made
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 
-$(VENV)/.demo: requirements.lock pyproject.toml | $(BIN)/python
+$(VENV)/.demo: requirements.lock requirements-files.lock pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV) (once)"
 	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --require-hashes -r requirements-files.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 

