@@ -121,6 +121,8 @@ def sell(stock: Stock, purchase: Purchase) -> list[Movement]:
         if item is None:
             raise AssertionError(f"{purchase.product_id} is not offered: list it before it is sold")
         numbers = {name: int(value["N"]) for name, value in item.items() if "N" in value}
+        if numbers["quantity"] >= purchase.units:
+            continue
         units = suggested_order_quantity(numbers) + purchase.units
         delivery = Movement(f"{purchase.id}-restock-{attempt}", "restock", purchase.product_id, units, 0, day)
         if stock.restock(delivery, by="warehouse", below=purchase.units):

@@ -15,7 +15,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
-PRODUCTS: Final = 500
+PRODUCTS: Final = 200
 _FILE: Final = "lifetimes/datasets/CDNOW_master.txt"
 _HASH_MAX: Final = 1 << 64
 

@@ -1,4 +1,4 @@
-"""A Redis of the demonstration's own: a process that is started, killed and started again, and keeps nothing on disk."""
+"""A Redis of the demonstration's own: a process, started, killed and started again, that keeps nothing on disk."""
 
 from __future__ import annotations
 
