@@ -12,9 +12,10 @@ from afterwrite.diagrams.svg import svg
 
 
 def graph(app: Path, /, *, format: Literal["mermaid", "svg"] = "mermaid") -> int:
-    """Draw what an app declares: its tables, routes and all that follows, on standard output.
+    """Draw an app: its tables, routes and all that follows.
 
-    A route's targets and a function's tables are those that their code names. Nothing is run but the app's file.
+    The picture is printed. A route's targets and a function's tables are those that their code names; nothing is run
+    but the app's file.
 
     Parameters
     ----------
