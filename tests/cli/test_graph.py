@@ -19,10 +19,11 @@ def test_an_svg_on_standard_output(cli: Run) -> None:
     assert done.stdout == (APPS / "inventory" / "flow.svg").read_text()
 
 
-@pytest.mark.parametrize("app", ["inventory"])
+@pytest.mark.parametrize("app", ["inventory", "manga_assist"])
 def test_the_readme_has_the_picture_of_the_declaration_as_it_is(app: str, cli: Run) -> None:
     (picture,) = re.findall(r"```mermaid\n(.*?)```", (APPS / app / "README.md").read_text(), re.DOTALL)
-    assert picture == cli("graph", APPS / app / "app.py").stdout
+    declared = cli("graph", APPS / app / "app.py").stdout
+    assert picture == declared, f"put what `afterwrite graph apps/{app}/app.py` prints into the README"
 
 
 def test_a_file_without_an_app_is_refused(tmp_path: Path, cli: Run) -> None:
