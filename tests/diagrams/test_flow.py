@@ -77,7 +77,7 @@ def test_all_that_is_declared_and_named_is_in_the_graph() -> None:
         ("announce", "shop-events", "", False),
         ("shop-orders", "keep", "", False),
         ("keep", "shop-trail", "", False),
-        ("shop-news", "shop-mail", "filtered", False),
+        ("shop-news", "shop-mail", "by kind", False),
         ("shop-events", "count", "paid", False),
         ("shop-events", "shop-lake", "paid", False),
         ("count", "shop-counters", "", False),

@@ -77,8 +77,9 @@ def flow_of(app: App) -> Flow:
             flow.edges.extend(Edge(route_id, target) for target in reached.by(route.handler, tables=False))
     for topic in app.topics:
         for subscription in topic.subscriptions:
-            policy = "" if subscription.filter_policy is None else "filtered"
-            flow.edges.append(Edge(ids[id(topic)], ids[id(subscription.queue)], policy))
+            policy = subscription.filter_policy
+            label = "" if policy is None else f"by {', '.join(policy.paths)}"
+            flow.edges.append(Edge(ids[id(topic)], ids[id(subscription.queue)], label))
     for bus in app.buses:
         for rule in bus.rules:
             flow.edges.extend(
