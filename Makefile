@@ -7,10 +7,11 @@ CRASH ?= 0
 KILLS ?= 200
 FUZZ_S ?= 520
 SIZE ?=
+CHAOS_S ?= 600
 RUNS ?= 300
 APP ?= manga_assist
 
-.PHONY: help demo test check soak fuzz bench lock clean differential record
+.PHONY: help demo test check soak chaos fuzz bench lock clean differential record
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -38,6 +39,9 @@ differential: $(VENV)/.dev ## Compare with DynamoDB Local in 300 runs that are n
 
 record: $(VENV)/.dev ## Record DynamoDB Local's answers anew, for where it cannot be had
 	AFTERWRITE_DIFFERENTIAL_RECORD=1 AFTERWRITE_DIFFERENTIAL_SECONDS=3000 AFTERWRITE_DIFFERENTIAL_RUNS=80 $(BIN)/python -m pytest tests/differential
+
+chaos: $(VENV)/.dev ## MangaAssist for ten minutes with faults at random and SIGKILLs; all is reconciled (CHAOS_S=600)
+	AFTERWRITE_CHAOS_S=$(CHAOS_S) $(BIN)/python -m pytest tests/chaos -s
 
 bench: $(VENV)/.bench ## Measure beside the peers (see bench/README.md)
 	$(BIN)/python bench/run.py all

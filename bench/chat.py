@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ def partition(run: str, number: int) -> str:
 
 def put_requests(system: System, table: str, run: str) -> Iterator[bytes]:
     """Endless requests; the n-th goes to partition n modulo PARTITIONS, with n as its sort key."""
-    templates = [_template(system, table, partition(run, 0), text) for text in _texts(1000)]
+    templates = [_template(system, table, partition(run, 0), text) for text in texts(1000)]
     heads = [partition(run, number).encode() for number in range(PARTITIONS)]
     for number in itertools.count():
         before, between, after = templates[number % len(templates)]
@@ -46,7 +47,8 @@ def _template(system: System, table: str, a_partition: str, text: str) -> tuple[
     return request_head(system, "PutItem", length) + before.encode(), between.encode(), after.encode()
 
 
-def _texts(count: int) -> list[str]:
+@functools.cache
+def texts(count: int) -> list[str]:
     """Passages of conversations that make items of about ITEM_BYTES bytes."""
     said = (turn.text for chat in conversations.load(10, 500) for turn in chat.turns)
     passages: list[str] = []

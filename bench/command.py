@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from bench import flows, growth, latency, outage, patterns, poison, put
+from bench import flows, growth, latency, operations, outage, patterns, poison, put, router
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
@@ -15,11 +15,15 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "latency": latency.measure,
     "flows": flows.measure,
     "patterns": patterns.measure,
+    "operations": operations.measure,
+    "router": lambda _: router.measure(),
     "growth": growth.measure,
     "poison": poison.measure,
     "outage": outage.measure,
 }
 
+SECONDS = 5.0
+OPERATION_SECONDS = 2.0
 ALONE = ("growth", "poison", "outage")
 
 
@@ -27,12 +31,16 @@ def main(arguments: list[str]) -> int:
     """Take the figures and print them; 1 where a check of a measurement failed."""
     parser = argparse.ArgumentParser(prog="python bench/run.py", description=__doc__)
     parser.add_argument("figure", choices=[*FIGURES, "all"])
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default 5)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help=f"of each measurement (default {SECONDS}; operations: {OPERATION_SECONDS} for each cell)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args(arguments)
     # They have no peer, and growth fills gigabytes.
     names = [name for name in FIGURES if name not in ALONE] if options.figure == "all" else [options.figure]
-    figures = [FIGURES[name](options.seconds) for name in names]
+    figures = [FIGURES[name](options.seconds or _default_s(name)) for name in names]
     if options.json:
         print(json.dumps({"machine": machine(), "figures": [figure.as_json() for figure in figures]}))
     else:
@@ -40,6 +48,10 @@ def main(arguments: list[str]) -> int:
         for figure in figures:
             print(table(figure))
     return 1 if any(figure.faults for figure in figures) else 0
+
+
+def _default_s(name: str) -> float:
+    return OPERATION_SECONDS if name == "operations" else SECONDS
 
 
 if __name__ == "__main__":

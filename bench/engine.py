@@ -1,4 +1,4 @@
-"""Our engine, started as a user starts it: `afterwrite run APP --data DIR --listen 127.0.0.1:0 --json`."""
+"""Our engine, started as a user starts it: `afterwrite run APP` or `afterwrite serve`, on a free port."""
 
 from __future__ import annotations
 
@@ -30,12 +30,16 @@ class Engine:
 
 
 @contextlib.contextmanager
-def afterwrite(app: Path, environment: Mapping[str, str] | None = None) -> Iterator[Engine]:
-    """The engine with `app` on a fresh data directory, on the checkout's disk. Raises Unavailable."""
+def afterwrite(app: Path | None, environment: Mapping[str, str] | None = None) -> Iterator[Engine]:
+    """The engine with `app`, or with tables alone, on a fresh data directory of the checkout's disk.
+
+    Raises Unavailable.
+    """
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="run-", ignore_cleanup_errors=True) as directory:
         data, log = Path(directory) / "data", Path(directory) / "log"
-        command = [sys.executable, "-m", "afterwrite", "run", str(app), "--data", str(data)]
+        verb = ["serve"] if app is None else ["run", str(app)]
+        command = [sys.executable, "-m", "afterwrite", *verb, "--data", str(data)]
         with running(
             [*command, "--listen", "127.0.0.1:0", "--json"], log=log, environment={**os.environ, **(environment or {})}
         ) as process:
@@ -53,6 +57,6 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
     try:
         address: str = json.loads(line)["listening"]
     except (ValueError, KeyError):
-        said = f"afterwrite run did not say where it listens, but {line!r}; its log ends: {last_line(log)}"
+        said = f"afterwrite did not say where it listens, but {line!r}; its log ends: {last_line(log)}"
         raise Unavailable(said) from None
     return address

@@ -133,7 +133,7 @@ def _ours(patterns: Mapping[str, Any]) -> Matcher:
 def _ministack(patterns: Mapping[str, Any]) -> Matcher:
     """Its bus's matcher, which keeps compiled patterns by their text."""
     if importlib.util.find_spec("ministack") is None:
-        raise Unavailable("the Python package ministack is not installed (dependency group bench)")
+        raise Unavailable("the Python package ministack is not installed (dependency group dev)")
     from ministack.services import eventbridge
 
     texts = {name: json.dumps(pattern) for name, pattern in patterns.items()}
@@ -147,7 +147,7 @@ def _ministack(patterns: Mapping[str, Any]) -> Matcher:
 
 def _moto(patterns: Mapping[str, Any]) -> Matcher:
     if importlib.util.find_spec("moto") is None:
-        raise Unavailable("the Python package moto is not installed (dependency group bench)")
+        raise Unavailable("the Python package moto is not installed (dependency group dev)")
     from moto.events.models import EventPattern
 
     loaded = {name: EventPattern.load(json.dumps(pattern)) for name, pattern in patterns.items()}

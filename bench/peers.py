@@ -1,6 +1,6 @@
 """The systems measured beside ours, as their own documentation starts them, on free loopback ports.
 
-Both keep their data in memory: that is the faster way to run either, and neither promises to survive a crash.
+They keep their data in memory: that is the fastest way to run each. Roto-aws can also be had durable.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIMULATOR_VERSION = "2.9.30"
 def ministack() -> Iterator[System]:
     """Ministack, with its streams, Lambda and SQS. Raises Unavailable where it is not installed."""
     if importlib.util.find_spec("ministack") is None:
-        raise Unavailable("the Python package ministack is not installed (dependency group bench)")
+        raise Unavailable("the Python package ministack is not installed (dependency group dev)")
     port = free_port()
     system = System("ministack (in memory)", "127.0.0.1", port)
     with tempfile.TemporaryDirectory() as directory:
@@ -65,6 +65,26 @@ def dynamodb_local() -> Iterator[System]:
         command = ["java", f"-Djava.library.path={jar.parent / 'DynamoDBLocal_lib'}", "-jar", str(jar)]
         options = ["-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(port)]
         with running([*command, *options], log=log, directory=Path(directory)) as it:
+            wait_until_it_answers(system, it, log)
+            yield system
+
+
+@contextlib.contextmanager
+def roto(*, durable: bool) -> Iterator[System]:
+    """Roto-aws, a simulator in Rust: in memory, or with an fsync at every commit. Raises Unavailable.
+
+    It has no streams.
+    """
+    program = Path(sys.executable).parent / "roto-server"
+    if not program.exists():
+        raise Unavailable("the Python package roto-aws is not installed (dependency group bench)")
+    port = free_port()
+    system = System(f"roto-aws ({'durable' if durable else 'in memory'})", "127.0.0.1", port)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="run-") as directory:
+        log = Path(directory) / "log"
+        keeping = ["--durable", "--data-dir", directory] if durable else ["--ephemeral"]
+        with running([str(program), "--port", str(port), *keeping], log=log, directory=Path(directory)) as it:
             wait_until_it_answers(system, it, log)
             yield system
 

@@ -1,7 +1,4 @@
-"""Figures beside the peers': `python bench/run.py FIGURE [--seconds N] [--json]`.
-
-FIGURE is put, latency, flows, patterns, growth, poison, outage or all.
-"""
+"""Figures beside the peers': `python bench/run.py FIGURE|all [--seconds N] [--json]`."""
 
 from __future__ import annotations
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import httptools
 
+DYNAMODB = "DynamoDB_20120810"
+STREAMS = "DynamoDBStreams_20120810"
+
 Credentials = {
     "aws_access_key_id": "local",
     "aws_secret_access_key": "local",
@@ -35,12 +38,12 @@ class System:
         return f"http://{self.host}:{self.port}"
 
 
-def request_head(system: System, operation: str, body_bytes: int) -> bytes:
+def request_head(system: System, operation: str, body_bytes: int, api: str = DYNAMODB) -> bytes:
     """What precedes a body of that length: the headers an SDK sends."""
     return (
         "POST / HTTP/1.1\r\n"
         f"Host: {system.host}:{system.port}\r\n"
-        f"X-Amz-Target: DynamoDB_20120810.{operation}\r\n"
+        f"X-Amz-Target: {api}.{operation}\r\n"
         "Content-Type: application/x-amz-json-1.0\r\n"
         "X-Amz-Date: 20260101T000000Z\r\n"
         f"Authorization: {_AUTHORIZATION}\r\n"
@@ -48,9 +51,9 @@ def request_head(system: System, operation: str, body_bytes: int) -> bytes:
     ).encode()
 
 
-def request_bytes(system: System, operation: str, body: bytes) -> bytes:
+def request_bytes(system: System, operation: str, body: bytes, api: str = DYNAMODB) -> bytes:
     """A whole request."""
-    return request_head(system, operation, len(body)) + body
+    return request_head(system, operation, len(body), api) + body
 
 
 class Connection:
@@ -82,9 +85,9 @@ class Connection:
             self._parser.feed_data(data)
         return self._parser.get_status_code(), self._body
 
-    def call(self, operation: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """One DynamoDB operation. Raises RuntimeError unless the answer is 200."""
-        status, answer = self.send(request_bytes(self._system, operation, json.dumps(body).encode()))
+    def call(self, operation: str, body: Mapping[str, Any], api: str = DYNAMODB) -> dict[str, Any]:
+        """One operation. Raises RuntimeError unless the answer is 200."""
+        status, answer = self.send(request_bytes(self._system, operation, json.dumps(body).encode(), api))
         if status != 200:
             raise RuntimeError(f"{self._system.name} answered {operation} with {status}: {answer!r}")
         parsed: dict[str, Any] = json.loads(answer)

@@ -14,7 +14,8 @@ from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any, cast
 
-READY_S_MAX = 30.0
+# On a busy machine the interpreter alone takes long to start.
+READY_S_MAX = 90.0
 STOP_S_MAX = 30.0
 POLL_S = 0.02
 

@@ -12,6 +12,7 @@ import pytest
 
 import afterwrite
 from afterwrite import app as declarations
+from afterwrite.core.event_source_mapping.declaration import MappedStream
 from afterwrite.core.ports import TableClient
 
 DOCS = (Path(__file__).resolve().parent.parent / "docs" / "declaring.md").read_text()
@@ -21,6 +22,7 @@ OWNERS = {
     "table": declarations.Table,
     "queue": declarations.Queue,
     "function": declarations.Function,
+    "stream": MappedStream,
     "topic": declarations.Topic,
     "bus": declarations.Bus,
     "delivery_stream": declarations.DeliveryStream,
@@ -70,4 +72,6 @@ def test_the_example_declares_an_app_and_its_route_is_tested() -> None:
     names: dict[str, Any] = {}
     exec(CODE[0], names)
     assert {table.name: len(table.routes) for table in names["app"].tables} == {"shop-orders": 2, "shop-counters": 0}
+    exec(next(code for code in CODE if "orders.pipe(" in code), names)
+    assert [pipe.name for pipe in names["orders"].pipes] == ["shop-orders-to-shop-mail"]
     exec(CODE[-1], names)

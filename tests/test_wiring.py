@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from afterwrite import App, Change, Context, DeclarationError, wiring
+from afterwrite import App, Change, Context, DeclarationError
 from afterwrite.config import Settings
 from afterwrite.errors import AfterwriteError, DataDirectoryInUse, StorageError
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.wiring import Engine
+from afterwrite.wiring import engine as engine_module
 from engine_process import wait_until
 
 
@@ -69,7 +70,7 @@ def test_engines_that_stop_or_do_not_start_keep_no_descriptor(tmp_path: Path, mo
     app.audit_log("trail")
     with start(app, tmp_path):
         pass
-    before = descriptors()
+    before, threads = descriptors(), set(threading.enumerate())
     with start(app, tmp_path) as engine:
         address = engine.address
         with pytest.raises(AfterwriteError, match="cannot listen"):
@@ -79,7 +80,7 @@ def test_engines_that_stop_or_do_not_start_keep_no_descriptor(tmp_path: Path, mo
         with pytest.raises(OSError, match="no space"):
             start(app, tmp_path).start()
     assert descriptors() == before
-    assert not [thread for thread in threading.enumerate() if thread.name in ("server", "writer", "upkeep")]
+    assert not [each for each in set(threading.enumerate()) - threads if each.name in ("server", "writer", "upkeep")]
 
 
 def fail(*_: Any) -> None:
@@ -87,7 +88,7 @@ def fail(*_: Any) -> None:
 
 
 def test_an_engine_stops_though_a_route_never_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wiring, "_LOOPS_S_MAX", 0.2)
+    monkeypatch.setattr(engine_module, "_LOOPS_S_MAX", 0.2)
     app = App("hangs")
     things = app.table("things", partition_key="pk")
     entered, let_go = threading.Event(), threading.Event()

@@ -19,7 +19,9 @@ app = App("manga-assist")
 sessions = app.table("manga-assist-sessions", partition_key="PK", sort_key="SK", ttl="ttl")
 operations = app.table("manga-assist-operations", partition_key="PK", sort_key="SK", ttl="ttl")
 
-analytics = app.delivery_stream("manga-assist-analytics", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5)
+analytics = app.delivery_stream(
+    "manga-assist-analytics", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5, columns=records.COLUMNS
+)
 archive = app.delivery_stream("manga-assist-archive", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5)
 audit = app.audit_log("manga-assist-audit", retain_days=365)
 bus = app.bus("manga-assist-events", source="mangaassist.sessions", archive_days=30)

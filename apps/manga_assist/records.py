@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from afterwrite import Change
 from manga_assist import keys
+
+COLUMNS: Final[Mapping[str, type]] = {
+    "event_id": str,
+    "event_name": str,
+    "session_id": str,
+    "item_type": str,
+    "sk": str,
+    "by_ttl": bool,
+    "size_bytes": int,
+    "at_ms": int,
+    "role": str,
+    "turn_number": int,
+    "status": str,
+    "old_status": str,
+    "turn_count": int,
+    "reason": str,
+    "agent_id": str,
+    "window_number": int,
+    "summary_method": str,
+}
+"""The types of a row's fields."""
 
 
 def analytics_row(change: Change) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from afterwrite.core.conditions import (
 )
 from afterwrite.core.effects import Effect
 from afterwrite.core.invocations import Check, Context, Delete, Message, Put, Update, between
+from afterwrite.core.models import ModelRequest
 from afterwrite.core.parked import Selection
 from afterwrite.errors import (
     AfterwriteError,
@@ -51,6 +52,7 @@ __all__ = [
     "Engine",
     "Key",
     "Message",
+    "ModelRequest",
     "Put",
     "Rejected",
     "Selection",

@@ -5,7 +5,6 @@ The only reader of os.environ.
 
 from __future__ import annotations
 
-import configparser
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -87,6 +86,43 @@ def load(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AwsSettings:
+    """What a Lambda function finds in its environment (docs/aws.md).
+
+    `resources` are where the app's resources are, by `KIND/NAME`. `function` is the declared function that this
+    Lambda function runs, None where it runs routes. `log_keys`: items' keys may appear in the log.
+    """
+
+    app: str
+    resources: Mapping[str, str]
+    function: str | None = None
+    table: str | None = None
+    log_keys: bool = False
+
+
+def load_aws(app: str, environ: Mapping[str, str] | None = None) -> AwsSettings:
+    """The settings of a Lambda function that runs the app named `app`. Raises DeclarationError."""
+    environ = os.environ if environ is None else environ
+    text = environ.get("AFTERWRITE_RESOURCES") or "{}"
+    try:
+        resources = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        resources = None
+    if not isinstance(resources, dict) or not all(isinstance(where, str) for where in resources.values()):
+        raise DeclarationError(
+            "expected AFTERWRITE_RESOURCES to be a JSON object from KIND/NAME to where the resource is, such as "
+            f'{{"topic/orders": "arn:aws:sns:…"}}, got {len(text)} characters that are none: set it as synth does'
+        )
+    return AwsSettings(
+        app=environ.get("AFTERWRITE_APP") or app,
+        resources=resources,
+        function=environ.get("AFTERWRITE_FUNCTION") or None,
+        table=environ.get("AFTERWRITE_TABLE") or None,
+        log_keys=environ.get("AFTERWRITE_LOG_KEYS") == "1",
+    )
+
+
 def _count(environ: Mapping[str, str], name: str, least: int, most: int, default: int) -> int:
     text = environ.get(name)
     if not text:
@@ -155,6 +191,8 @@ def _json_pairs(text: str) -> list[tuple[str, str]] | None:
 
 
 def _profile_pairs(text: str) -> list[tuple[str, str]] | None:
+    import configparser  # only the engine has such a file, and a cold start on Lambda pays for every import
+
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text)

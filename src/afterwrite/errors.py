@@ -90,15 +90,24 @@ class ServiceError(AfterwriteError):
     """An AWS-shaped error answer.
 
     `code` is the service's name for it (`ResourceNotFoundException`), `message` the service's words,
-    `status` the HTTP status, `fields` what else the answer's body carries.
+    `status` the HTTP status, `fields` what else the answer's body carries, `headers` what its head does.
     """
 
-    def __init__(self, code: str, message: str, *, status: int = 400, fields: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int = 400,
+        fields: Mapping[str, Any] | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
         self.fields: Mapping[str, Any] = fields or {}
+        self.headers = headers
 
 
 class ConditionalCheckFailed(ServiceError):

@@ -25,6 +25,7 @@ from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
 from afterwrite.local.lags import queue_lag, table_lag
+from afterwrite.local.mapping_ledger import progress
 from afterwrite.local.work_queues import stuck_note
 from afterwrite.store import archive, buffers, change_log, ledger, parked, queues, tables, waiting_messages
 from afterwrite.store.data_directory import DataDirectory
@@ -86,6 +87,20 @@ class BufferStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class MappingStatus:
+    """A Lambda function on a table's stream: how many changes it has to come, and how many batches are being tried.
+
+    The iterator age is that of the last record that it was done with, at that time (S16).
+    """
+
+    function: str
+    table: str
+    lag_records: int
+    batches_in_hand: int
+    iterator_age_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """All of it, as of one commit. `engine` is what the running engine says of itself, None where none runs."""
 
@@ -94,6 +109,7 @@ class Status:
     queues: list[QueueStatus]
     buffers: list[BufferStatus]
     thresholds: Thresholds = field(default_factory=Thresholds)
+    event_source_mappings: list[MappingStatus] = field(default_factory=list)
 
     @property
     def idle(self) -> bool:
@@ -102,6 +118,7 @@ class Status:
             all(consumer.lag_records == 0 for consumer in self.consumers)
             and all(queue.waiting + queue.in_flight == 0 for queue in self.queues if queue.function is not None)
             and all(buffer.records == 0 for buffer in self.buffers)
+            and all(each.lag_records + each.batches_in_hand == 0 for each in self.event_source_mappings)
         )
 
 
@@ -284,6 +301,11 @@ class DataReader:
                     ]
                 ],
                 Thresholds(**topology.get("alarms", {})),
+                [
+                    _mapping(transaction, declared, catalog[declared["table"]])
+                    for declared in topology.get("event_source_mappings", [])
+                    if declared["table"] in catalog
+                ],
             )
 
 
@@ -306,6 +328,12 @@ def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> Consum
         retention_ms=lag.retention_ms,
         time_to_loss_ms=lag.time_to_loss_ms,
     )
+
+
+def _mapping(transaction: ReadTransaction, declared: Mapping[str, str], table: Table) -> MappingStatus:
+    done = progress(transaction, declared["uuid"])
+    lag = 0 if table.stream is None else change_log.count_after(transaction, table.stream, done.done_through or 0)
+    return MappingStatus(declared["function"], table.name, lag, done.pieces, done.iterator_age_ms)
 
 
 def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]], now_ms: int) -> list[QueueStatus]:

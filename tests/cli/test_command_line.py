@@ -32,6 +32,8 @@ COMMANDS = [
     "export",
     "import",
     "graph",
+    "synth",
+    "package",
     "demo",
 ]
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from afterwrite import App
-from afterwrite.core.invocations import Check, Context, Delete, Put, Update, between, placeholders
-from afterwrite.core.ports import Services, SortKeyRange
+from afterwrite.core.invocations import Check, Context, Delete, Put, SortKeyRange, Update, between, placeholders
+from afterwrite.core.ports import Services
 from embedded import Clock
 
 TABLE = App("a").table("things", partition_key="pk")

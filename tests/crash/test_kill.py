@@ -24,7 +24,7 @@ KILLS_BETWEEN_VERIFICATIONS = 10
 SEED = int(os.environ.get("AFTERWRITE_CRASH_SEED", "20240601"))
 
 
-@pytest.mark.timeout(60 + 10 * KILLS)
+@pytest.mark.timeout(120 + 10 * KILLS)
 def test_every_acknowledged_write_survives_every_kill(tmp_path: Path) -> None:
     load = Load()
     source = random.Random(SEED)

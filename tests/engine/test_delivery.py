@@ -13,6 +13,7 @@ from afterwrite import App, Context, Message, Rejected, Throttled
 from afterwrite.app import Function
 from afterwrite.core.ports import Delivery, Settled, WorkQueue
 from afterwrite.engine import delivery
+from afterwrite.engine.attempts import RESULT_BYTES_MAX
 from afterwrite.errors import StorageFull
 from afterwrite.local.work_queues import FunctionQueue, Trials, stuck_note
 from afterwrite.store import ledger, queues, waiting_messages
@@ -188,7 +189,7 @@ def test_a_result_that_is_too_large_is_a_failed_attempt(start: Start) -> None:
 
 
 def returns_much(request: Any, context: Context) -> Any:
-    return "x" * (delivery.RESULT_BYTES_MAX - 1)
+    return "x" * (RESULT_BYTES_MAX - 1)
 
 
 def test_a_second_message_with_the_same_id_is_not_run(start: Start) -> None:

@@ -325,6 +325,21 @@ def test_a_message_behind_and_one_before_an_unreadable_one_come_and_go(environme
     assert ids(queue.receive()) == ["a3"]
 
 
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_purge_takes_parked_and_damaged_messages_too(environment: Environment, sealed: bool) -> None:
+    queue = Queue(environment)
+    for id in ("a0", "a1", "b0", "b1"):
+        queue.send(id[0], id)
+    queue.spoil("b1", b"?", sealed=sealed)
+    assert queue.park(queue.receive(1)[0])
+    purged = environment.write(lambda transaction: queues.purge(transaction, QUEUE, through=4, limit=100))
+    assert not purged
+    assert queue.parked() == []
+    assert queue.state(START_MS) == (0, 0, None, [])
+    queue.send("a", "a2")
+    assert ids(queue.receive()) == ["a2"]
+
+
 def test_an_unreadable_message_that_a_process_died_with_does_not_keep_the_engine_from_starting(
     environment: Environment,
 ) -> None:

@@ -9,7 +9,21 @@ from collections.abc import Sequence
 from cyclopts import App as CommandLine
 from cyclopts import CycloptsError
 
-from afterwrite.cli import audit, backup, check, demo, graph, parked, patterns, replay, running, status, tail, transfer
+from afterwrite.cli import (
+    audit,
+    backup,
+    check,
+    demo,
+    deploying,
+    graph,
+    parked,
+    patterns,
+    replay,
+    running,
+    status,
+    tail,
+    transfer,
+)
 from afterwrite.cli.help_text import PlainHelp
 from afterwrite.errors import AfterwriteError
 
@@ -36,6 +50,8 @@ command_line.command(backup.backup)
 command_line.command(backup.restore)
 command_line.command(transfer.export)
 command_line.command(transfer.import_, name="import")
+command_line.command(deploying.synth)
+command_line.command(deploying.package)
 command_line.command(graph.graph)
 command_line.command(demo.demo)
 

@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -24,7 +25,22 @@ _LIBRARIES: Final = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedApp:
+    """An App and where it is: `variable` of `module`, which is imported from the folder `root`."""
+
+    app: App
+    root: Path
+    module: str
+    variable: str
+
+
 def load_app(path: Path) -> App:
+    """The one App in the file at `path`; raises as `locate_app`."""
+    return locate_app(path).app
+
+
+def locate_app(path: Path) -> LoadedApp:
     """The one App in the file at `path`. The file's folder (or its package's) comes first among the imports.
 
     Raises DeclarationError where there is no such file, where it fails (with the place in the user's code), or where
@@ -45,7 +61,8 @@ def load_app(path: Path) -> App:
     if len(set(map(id, found.values()))) != 1:
         names = ", ".join(found) or "none"
         raise DeclarationError(f"expected exactly one App in {path}, found {names}: declare one, such as app = App(…)")
-    return next(iter(found.values()))
+    variable, app = next(iter(found.items()))
+    return LoadedApp(app, root, ".".join([*packages, path.stem]), variable)
 
 
 def _module(path: Path, root: Path, packages: Sequence[str]) -> ModuleType:

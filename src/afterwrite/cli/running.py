@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import orjson
 
@@ -21,6 +21,9 @@ from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
 
 Cores: TypeAlias = Literal["auto", "one", "all"]
+
+if TYPE_CHECKING:
+    from afterwrite.testing.installing import Injector
 
 _RELAXED_WARNING = (
     "durability is relaxed: writes are answered before they are on disk, where they are within a second; a power cut "
@@ -41,6 +44,7 @@ def run(
     credentials: Path | None = None,
     durability: Durability = "fsync",
     cores: Cores = "auto",
+    faults: Path | None = None,
     json: Flag = False,
 ) -> None:
     """Run an app on the embedded engine until SIGINT or SIGTERM.
@@ -68,14 +72,18 @@ def run(
         one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
         places them, for functions that compute outside of Python on several cores. auto: one where the app has
         routes, so that several threads are busy.
+    faults
+        A file of faults that are to happen, which afterwrite.testing writes for tests.
     json
         Print one JSON line when ready, and log as JSON lines.
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
     declared = load_app(app)
-    if cores == "auto" and any(table.routes for table in declared.tables):
+    if cores == "auto" and any(table.routes or table.pipes for table in declared.tables):
         cores = "one"
-    _run(Engine(declared, settings), settings, cores=cores, json=json, does=_summary(declared))
+    injector = None if faults is None else _injector(faults)
+    engine = Engine(declared, settings, seams=None if injector is None else injector.seams())
+    _run(engine, settings, cores=cores, json=json, does=_summary(declared), injector=injector)
 
 
 def serve(
@@ -128,7 +136,16 @@ def _summary(app: App) -> str:
     return f"app {app.name}: {'; '.join([*(routes or ['no routes']), *functions])}"
 
 
-def _run(engine: Engine, settings: Settings, *, cores: Cores, json: bool, does: str) -> None:
+def _injector(rules: Path) -> Injector:
+    """The faults of a rules file, which are logged beside it."""
+    from afterwrite.testing.installing import read_rules
+
+    return read_rules(rules)
+
+
+def _run(
+    engine: Engine, settings: Settings, *, cores: Cores, json: bool, does: str, injector: Injector | None = None
+) -> None:
     _log_to_stderr(as_json=json)
     gc.freeze()
     gc.set_threshold(_GC_ALLOCATIONS, 50, 100)
@@ -139,6 +156,8 @@ def _run(engine: Engine, settings: Settings, *, cores: Cores, json: bool, does: 
     if one_core is not None:
         one_core.settle()
     engine.start()
+    if injector is not None:
+        injector.armed = True
     address = f"{engine.address[0]}:{engine.address[1]}"
     signed = settings.credentials is not None
     if json:

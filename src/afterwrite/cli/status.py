@@ -169,10 +169,10 @@ def _show(directory: Path, found: Status) -> None:
                 each.last_position,
                 each.lag_records,
                 duration(each.iterator_age_ms),
-                "-" if each.time_to_loss_ms is None else duration(each.time_to_loss_ms),
+                _age(each.time_to_loss_ms),
                 each.parked_lanes,
                 each.parked_changes,
-                "-" if each.parked_age_ms is None else duration(each.parked_age_ms),
+                _age(each.parked_age_ms),
             )
             for each in found.consumers
         ],
@@ -199,6 +199,19 @@ def _show(directory: Path, found: Status) -> None:
         ["buffer", "records", "size", "oldest"],
         [(each.name, each.records, bytes_text(each.bytes), duration(each.oldest_age_ms)) for each in found.buffers],
     )
+    if found.event_source_mappings:
+        print_table(
+            "Event source mappings",
+            ["function", "table", "lag", "batches in hand", "iterator age"],
+            [
+                (each.function, each.table, each.lag_records, each.batches_in_hand, _age(each.iterator_age_ms))
+                for each in found.event_source_mappings
+            ],
+        )
+
+
+def _age(age_ms: int | None) -> str:
+    return "-" if age_ms is None else duration(age_ms)
 
 
 def _engine(engine: Mapping[str, Any] | None) -> Sequence[str | tuple[str, str]]:

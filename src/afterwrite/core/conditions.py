@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
+from afterwrite.core.invocations import SortKeyRange
 from afterwrite.core.patterns import ABSENT
 from afterwrite.core.patterns.dialects import Dialect
 from afterwrite.core.patterns.matchers import ARRAYS, compile_leaf
 from afterwrite.core.patterns.numeric import exact_decimal
-from afterwrite.core.ports import SortKeyRange
 
 Number: TypeAlias = int | float | Decimal
 Matcher: TypeAlias = str | Number | bool | Mapping[str, Any] | SortKeyRange | None

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from afterwrite.core.target_failures import KIND_OF_CODE, TargetFailure
+from afterwrite.core.target_failures import FailureKind as TargetKind
 from afterwrite.errors import Rejected, ServiceError, Throttled, Unavailable
 
 Kind: TypeAlias = Literal["throttled", "unavailable", "rejected", "bug"]
@@ -88,6 +90,11 @@ def failure(kind: Kind, reason: str, *, raised_by: str = "") -> Failure:
     return Failure(kind, reason, _digest(kind, reason), raised_by=raised_by)
 
 
+def failure_of_target(failed: TargetFailure) -> Failure:
+    """A target's refusal of an effect."""
+    return Failure(OF_TARGET[failed.kind], failed.reason, _digest(failed.target, failed.code), raised_by=failed.target)
+
+
 def failure_of(error: BaseException, *, raised_by: str = "", reason: str | None = None) -> Failure:
     """What `error`, raised by user code, means; `reason` where it is to be said in other words."""
     after_s = error.retry_after_s if isinstance(error, Throttled | Unavailable) else None
@@ -101,65 +108,29 @@ def failure_of(error: BaseException, *, raised_by: str = "", reason: str | None 
     )
 
 
-_THROTTLED_CODES: Final = frozenset(
-    (
-        "BandwidthLimitExceeded",
-        "EC2ThrottledException",
-        "KMSThrottlingException",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionInProgressException",
-    )
+_REJECTED_CODES: Final = (
+    "InvalidParameter",
+    "InvalidParameterException",
+    "InvalidParameterValue",
+    "InvalidParameterValueException",
+    "InvalidRequestException",
+    "InvalidSignatureException",
+    "SerializationException",
+    "ValidationError",
+    "ValidationException",
 )
-_UNAVAILABLE_CODES: Final = frozenset(
-    (
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        "ModelNotReadyException",
-        "ModelTimeoutException",
-        "RequestTimeout",
-        "RequestTimeoutException",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-    )
-)
-_REJECTED_CODES: Final = frozenset(
-    (
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthorizationError",
-        "AuthorizationErrorException",
-        "InvalidParameter",
-        "InvalidParameterException",
-        "InvalidParameterValue",
-        "InvalidParameterValueException",
-        "InvalidRequestException",
-        "InvalidSignatureException",
-        "NoSuchBucket",
-        "NotFound",
-        "NotFoundException",
-        "AWS.SimpleQueueService.NonExistentQueue",
-        "ResourceNotFoundException",
-        "SerializationException",
-        "UnrecognizedClientException",
-        "ValidationError",
-        "ValidationException",
-    )
-)
-_BY_CODE: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
-    ("throttled", _THROTTLED_CODES),
-    ("unavailable", _UNAVAILABLE_CODES),
-    ("rejected", _REJECTED_CODES),
-)
+OF_TARGET: Final[Mapping[TargetKind, Kind]] = {
+    "throttled": "throttled",
+    "transient": "unavailable",
+    "permission": "rejected",
+    "missing": "rejected",
+    "rejected": "rejected",
+}
+"""The kind of a failure by the kind of its target's error."""
+_BY_CODE: Final[Mapping[str, Kind]] = {
+    **{code: OF_TARGET[kind] for code, kind in KIND_OF_CODE.items()},
+    **dict.fromkeys(_REJECTED_CODES, "rejected"),
+}
 _UNAVAILABLE_NAMES: Final = frozenset(
     ("ConnectionError", "HTTPClientError", "NetworkError", "Timeout", "TimeoutError", "TimeoutException")
 )
@@ -177,9 +148,9 @@ def kind_of(error: BaseException) -> Kind:
         return "rejected"
     code, status = _answered(error)
     if code is not None:
-        for kind, codes in _BY_CODE:
-            if code in codes:
-                return kind
+        kind = _BY_CODE.get(code)
+        if kind is not None:
+            return kind
     if code is None and status is not None and (status in _THROTTLED_STATUSES or status in _REJECTED_STATUSES):
         return "throttled" if status in _THROTTLED_STATUSES else "rejected"
     if status is not None and 500 <= status <= 599:

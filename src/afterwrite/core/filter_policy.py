@@ -21,19 +21,20 @@ _DIALECTS = {"MessageAttributes": SNS_ATTRIBUTES, "MessageBody": SNS_BODY}
 
 
 class FilterPolicy:
-    """A compiled filter policy; immutable.
+    """A compiled filter policy; immutable. `source` is the policy as it was given.
 
     Raises `InvalidPattern` for what SNS refuses: an unknown scope, nesting in the attributes' scope, more than
     5 keys (of a nested policy, the outermost), more than 150 combinations of values.
     """
 
-    __slots__ = ("_pattern", "scope")
+    __slots__ = ("_pattern", "scope", "source")
 
     def __init__(self, policy: Mapping[str, Any] | str, scope: Scope = "MessageAttributes") -> None:
         dialect = _DIALECTS.get(scope)
         if dialect is None:
             raise InvalidPattern(f"filter policy scope: expected MessageAttributes or MessageBody, found {scope!r}")
         self.scope = scope
+        self.source = policy
         self._pattern = compile(policy, dialect)
         _check_size(self._pattern.branches, scope)
 

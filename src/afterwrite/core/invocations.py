@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from afterwrite.core.ports import Services, SortKeyRange, TableClient
 from afterwrite.core.values import Item, encode_item
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from afterwrite.core.ports import Services, TableClient
 
 
 class Named(Protocol):
@@ -18,6 +21,14 @@ class Named(Protocol):
     def name(self) -> str:
         """The name."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class SortKeyRange:
+    """Sort keys from `low` to `high`, both included."""
+
+    low: Any
+    high: Any
 
 
 def between(low: Any, high: Any) -> SortKeyRange:
@@ -156,6 +167,15 @@ class Context:
         """How long the attempt may still take."""
         return max(0, self._remaining_ms())
 
+    @property
+    def aws_request_id(self) -> str:
+        """The invocation's id by Lambda's name."""
+        return self.invocation_id
+
+    def get_remaining_time_in_millis(self) -> int:
+        """How long the attempt may still take, by Lambda's name."""
+        return self.remaining_ms
+
     def table(self, table: Named) -> TableClient:
         """A declared table, to read and write."""
         return self._services.table(table.name)
@@ -167,3 +187,42 @@ class Context:
     def directory(self, name: str) -> Path:
         """A directory for files of the app, made where it is missing."""
         return self._services.directory(name)
+
+
+class LambdaContext(Context):
+    """What Lambda gives a function as its second argument, and what a `Context` offers besides.
+
+    `aws_request_id` is another one for each invocation, also of the same records.
+    """
+
+    __slots__ = ("function_name", "invoked_function_arn")
+
+    function_version = "$LATEST"
+    memory_limit_in_mb = "128"
+    identity = None
+    client_context = None
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        function_name: str,
+        function_arn: str,
+        request_id: str,
+        remaining_ms: Callable[[], int],
+        now_ms: Callable[[], int],
+        attempt: int = 1,
+    ) -> None:
+        super().__init__(services, invocation_id=request_id, attempt=attempt, remaining_ms=remaining_ms, now_ms=now_ms)
+        self.function_name = function_name
+        self.invoked_function_arn = function_arn
+
+    @property
+    def log_group_name(self) -> str:
+        """Where Lambda would keep the function's log."""
+        return f"/aws/lambda/{self.function_name}"
+
+    @property
+    def log_stream_name(self) -> str:
+        """The part of the log that would be this process's."""
+        return f"[{self.function_version}]afterwrite"

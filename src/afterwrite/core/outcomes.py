@@ -7,7 +7,9 @@ from typing import Final, Literal, TypeAlias
 
 from afterwrite.core.failures import Failure
 
-Condition: TypeAlias = Literal["attempts exhausted", "too old", "rejected", "unreadable", "hangs", "no outcome"]
+Condition: TypeAlias = Literal[
+    "attempts exhausted", "too old", "rejected", "unreadable", "hangs", "no outcome", "received too often"
+]
 """Why something was given up."""
 
 _DOUBLINGS_MAX: Final = 40

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.changes import Change
 from afterwrite.core.effects import StampedEffect
 from afterwrite.core.failures import Failure
@@ -14,6 +15,7 @@ from afterwrite.core.lag import Alarm, AlarmState, Lag
 from afterwrite.core.outcomes import Outcome
 from afterwrite.core.parked import EVERYTHING, ParkedEntry, Portion, Selection
 from afterwrite.core.placements import Placement
+from afterwrite.core.target_failures import TargetFailure
 
 if TYPE_CHECKING:
     import threading
@@ -157,11 +159,15 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of a delivery; `result` (JSON text) is kept in the idempotency record of one that is done."""
+    """What became of a delivery.
+
+    `result` (JSON text) is kept in the idempotency record of one that is done, and its `placements` happen with that.
+    """
 
     delivery: Delivery
     outcome: Outcome
     result: bytes = b"null"
+    placements: Sequence[Placement] = ()
 
 
 class WorkQueue(Protocol):
@@ -207,6 +213,135 @@ class AlarmSink(Protocol):
         ...
 
 
+class Targets(Protocol):
+    """What performs effects outside of this process.
+
+    Order: a target of `in_order` keeps the order in which requests reach it. Duplicates: an effect may be performed
+    and its answer lost, so one that is sent again may happen twice; it carries its id. Durability: what `send` says
+    has been performed is kept by the target's service. Concurrency: `send` is called from any number of threads.
+    """
+
+    @property
+    def in_order(self) -> frozenset[str]:
+        """The targets that keep the order of what they get."""
+        ...
+
+    def place(self, effect: StampedEffect) -> tuple[str, Entry]:
+        """The target of an effect, and what it is sent: pure, and the last chance to refuse it.
+
+        Raises AfterwriteError or TypeError.
+        """
+        ...
+
+    def limits(self, target: str) -> Limits:
+        """What one request to a target may hold."""
+        ...
+
+    def send(self, target: str, entries: Sequence[Entry]) -> Sequence[TargetFailure | None]:
+        """Make one request; why each entry failed, None for one that was performed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The message has been done, with this result (JSON text)."""
+
+    result: bytes = b"null"
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """Another is at it, until the end of its lease (ms since the epoch)."""
+
+    lease_until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """It may be tried: the `attempt`, from 1, and the lease under which it is."""
+
+    attempt: int
+    lease_until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is kept of a message: whether it is done, how often it failed, and which parts were done nevertheless."""
+
+    done: bool
+    failures: int = 0
+    parts: frozenset[str] = frozenset()
+
+
+class Ledger(Protocol):
+    """What consumers have done with their messages: the idempotency records.
+
+    Duplicates: of those who begin one message at a time, one gets it; the others see it in progress, or done.
+    A process that dies leaves it in progress until its lease ends, then another may begin it: what was done and not
+    recorded is done again, under the same id, and nothing is lost. A lease that has ended is no right to `fail` the
+    message that another has begun since. Durability: on return. Concurrency: any number of processes and threads.
+    Raises StorageError where the ledger does not answer.
+    """
+
+    def begin(self, consumer: str, message_id: str, *, lease_ms: int) -> Begun | InProgress | Completed:
+        """Begin a message, for `lease_ms`."""
+        ...
+
+    def complete(self, consumer: str, message_id: str, *, keep_ms: int, result: bytes = b"null") -> None:
+        """Record that a message is done, with its result (JSON text), for `keep_ms`."""
+        ...
+
+    def fail(self, consumer: str, message_id: str, begun: Begun, *, keep_ms: int) -> None:
+        """End an attempt without a result, so that another may begin at once; the count of attempts is kept."""
+        ...
+
+    def look(self, consumer: str, message_ids: Collection[str]) -> Mapping[str, Record]:
+        """The records of many messages; those without one are left out."""
+        ...
+
+    def complete_all(self, consumer: str, message_ids: Collection[str], *, keep_ms: int) -> None:
+        """Record that many messages are done."""
+        ...
+
+    def note(self, consumer: str, message_id: str, *, failures: int, parts: Collection[str], keep_ms: int) -> int:
+        """Add failures to a message's count, and parts to those that were done; how many failures it is now."""
+        ...
+
+
+class ParkedLanes(Protocol):
+    """Lanes whose change failed for good, with that change and the later ones, whole, until they are redriven.
+
+    Order: a lane's changes by their positions. Duplicates: a change that is parked already stays as it is.
+    Durability: on return. Concurrency: one writer a lane, beside one that redrives it: a lane whose last change is
+    released while another follows is either still parked with that one, or `follow` says that it is not.
+    Raises StorageError where the table does not answer.
+    """
+
+    def parked_lanes(self, consumer: str, lanes: Collection[str]) -> frozenset[str]:
+        """Which of `lanes` are parked for the consumer."""
+        ...
+
+    def park(self, consumer: str, changes: Sequence[ParkedChange]) -> None:
+        """Park a lane with changes of it, the failed one first."""
+        ...
+
+    def follow(self, consumer: str, changes: Sequence[ParkedChange]) -> bool:
+        """Add changes to a lane if it is parked; False where it is not any more, and nothing was added."""
+        ...
+
+    def parked(self, consumer: str, lane: str, *, after: int, limit: int, bytes_max: int) -> Sequence[ParkedChange]:
+        """A lane's changes after a position, in order, at most `limit`, of `bytes_max` bytes in all, but one."""
+        ...
+
+    def release(self, consumer: str, lane: str, position: int) -> None:
+        """Take a change out, because it has run or is given up; a lane without changes is parked no more."""
+        ...
+
+    def lanes(self, consumer: str | None = None) -> Iterator[tuple[str, str, int]]:
+        """Every parked lane, of one consumer or of all: consumer, lane, and how many changes wait."""
+        ...
+
+
 class Sink(Protocol):
     """What takes records out of a buffer into files, each exactly once.
 
@@ -225,14 +360,6 @@ class Sink(Protocol):
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever the buffer may have to be flushed earlier."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SortKeyRange:
-    """Sort keys from `low` to `high`, both included."""
-
-    low: Any
-    high: Any
 
 
 class TableClient(Protocol):

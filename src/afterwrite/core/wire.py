@@ -87,8 +87,24 @@ def from_kinesis_data(data: Mapping[str, Any]) -> Change:
     )
 
 
-def streams_record_text(stored: StoredChange, *, id: str, sequence_number: str, region: str, view_type: str) -> bytes:
-    """The JSON text of a record as the Streams API gives it (S24, S25), its images spliced in without being decoded."""
+def streams_record_text(
+    stored: StoredChange,
+    *,
+    id: str,
+    sequence_number: str,
+    region: str,
+    view_type: str,
+    stream_arn: str | None = None,
+) -> bytes:
+    """The JSON text of a record as the Streams API gives it (S24, S25), its images spliced in without being decoded.
+
+    With `stream_arn` it is as Lambda delivers it.
+    """
+    identity = b',"userIdentity":{"PrincipalId":"dynamodb.amazonaws.com","Type":"Service"}' if stored.by_ttl else b""
+    source = b""
+    if stream_arn is not None:
+        identity = identity.replace(b"PrincipalId", b"principalId").replace(b"Type", b"type")
+        source = b',"eventSourceARN":"%s"' % stream_arn.encode()
     parts = [
         b'{"eventID":"%s","eventName":"%s","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"%s",'
         b'"dynamodb":{"ApproximateCreationDateTime":%d,"Keys":'
@@ -96,7 +112,9 @@ def streams_record_text(stored: StoredChange, *, id: str, sequence_number: str, 
         *_spliced(stored),
         b',"SequenceNumber":"%s","SizeBytes":%d,"StreamViewType":"%s"}'
         % (sequence_number.encode(), stored.size_bytes, view_type.encode()),
-        b',"userIdentity":{"PrincipalId":"dynamodb.amazonaws.com","Type":"Service"}}' if stored.by_ttl else b"}",
+        identity,
+        source,
+        b"}",
     ]
     return b"".join(parts)
 

@@ -19,36 +19,47 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from afterwrite.core import json_text
 from afterwrite.core.backpressure import Breaker, Concurrency, free_slots
 from afterwrite.core.failures import Failure, failure, failure_of
 from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import Done, Halt, Outcome, Park, RetryPolicy, after_failure
+from afterwrite.core.placements import Placement
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
+from afterwrite.engine.attempts import kept_text
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 
 STUCK_THREADS_MAX = 32
 STUCK_THREADS_LIMIT = 512
 STUCK_THREADS_MAX_A_LANE = 2
-# What a function returns is for the records of what was done; a table is for data.
-RESULT_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Invocable:
-    """A function as the dispatcher runs it."""
+    """A function as the dispatcher runs it.
+
+    `leads_to` is where what it returns goes, together with the record that it is done; then it is not kept there.
+    """
 
     name: str
     handler: Callable[[Any, Context], Any]
     policy: RetryPolicy
     timeout_s: float
     concurrency: int
+    leads_to: Callable[[Delivery, Any], Sequence[Placement]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Returned:
+    """A result as JSON text, and where it goes."""
+
+    kept: bytes
+    placements: Sequence[Placement]
 
 
 class _Attempt:
@@ -86,7 +97,7 @@ class Dispatcher:
         self._jitter = jitter
         self._wake: threading.Event = threading.Event()
         self._to_run: queue.SimpleQueue[_Attempt | None] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[tuple[_Attempt, bytes | Failure]] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[_Attempt, _Returned | Failure]] = queue.SimpleQueue()
         self._running: list[_Attempt] = []
         self._held_back: list[Delivery] = []
         self._unsettled: list[Settled] = []
@@ -199,13 +210,13 @@ class Dispatcher:
             settled.append(self._overtake(attempt))
         return settled
 
-    def _settled(self, attempt: _Attempt, result: bytes | Failure) -> Settled:
+    def _settled(self, attempt: _Attempt, result: _Returned | Failure) -> Settled:
         self._learn(attempt, result)
         if isinstance(result, Failure):
             return Settled(attempt.delivery, self._after_failure(attempt, result))
-        return Settled(attempt.delivery, Done(), result)
+        return Settled(attempt.delivery, Done(), result.kept, result.placements)
 
-    def _learn(self, attempt: _Attempt, result: bytes | Failure) -> None:
+    def _learn(self, attempt: _Attempt, result: _Returned | Failure) -> None:
         """Take what became of an attempt as a sign of how its target is."""
         began_ms, now_ms = attempt.began_ms, self._monotonic_s() * 1000
         was_closed = self._breaker.is_closed
@@ -260,8 +271,8 @@ class Dispatcher:
             self._finished.put((attempt, result))
             self._wake.set()
 
-    def _invoke(self, attempt: _Attempt) -> bytes | Failure:
-        """The attempt's result as JSON text, or how it failed."""
+    def _invoke(self, attempt: _Attempt) -> _Returned | Failure:
+        """What the attempt has returned, or how it failed."""
         delivery = attempt.delivery
         context = Context(
             self._services,
@@ -272,14 +283,13 @@ class Dispatcher:
         )
         try:
             result = self._function.handler(delivery.payload, context)
-            kept = json_text.dumps(result)
-            if len(kept) > RESULT_BYTES_MAX:
-                raise ValueError(
-                    f"expected a result of at most {RESULT_BYTES_MAX} bytes, got {len(kept)}: keep it in a table"
-                )
+            placements: Sequence[Placement] = ()
+            if self._function.leads_to is not None:
+                placements, result = self._function.leads_to(delivery, result), None
+            kept = kept_text(result)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
             return failure_of(error, raised_by=self._function.name)
-        return kept
+        return _Returned(kept, placements)
 
     def _after_failure(self, attempt: _Attempt, failed: Failure) -> Outcome:
         delivery = attempt.delivery

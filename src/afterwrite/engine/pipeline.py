@@ -11,7 +11,8 @@ from afterwrite.core.failures import failure_of, reason_of
 from afterwrite.core.outcomes import Park
 from afterwrite.core.placements import Placement
 from afterwrite.core.ports import ChangeSource, ParkedChange, ReadChange, Step, StepSink
-from afterwrite.core.routes import RouteFailed, Router
+from afterwrite.core.routes import Router
+from afterwrite.engine.planning import plan
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 
@@ -219,18 +220,6 @@ class Pipeline:
     def _place(self, each: InHand) -> list[Placement] | Park:
         self.in_hand = each
         try:
-            effects = self._router.plan(each.change, each.lane)
-        except RouteFailed as failed:
-            cause = failed.__cause__ or failed
-            return Park(failure_of(cause, raised_by=failed.route, reason=f"RouteFailed: {failed}"))
+            return plan(self._router, each.change, each.lane, self._sink.place)
         finally:
             self.in_hand = None
-        placements: list[Placement] = []
-        for effect in effects:
-            try:
-                placements.extend(self._sink.place(effect))
-            except BaseException as error:  # noqa: BLE001 - an effect that cannot be placed parks its change's lane
-                _, route, ordinal = effect.id.rsplit("/", 2)
-                reason = f"RouteFailed: route {route}, effect {ordinal}: {reason_of(error)}"
-                return Park(failure_of(error, raised_by=route, reason=reason))
-        return placements

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from afterwrite.core.lag import Alarm, AlarmState
@@ -68,6 +69,20 @@ class Telemetry:
         """A consumer is too far behind, or is so no longer."""
         fields = {"alarm": alarm.name, "consumer": alarm.consumer, "why": alarm.why, "what_to_do": alarm.what_to_do}
         _LOG.log(logging.ERROR if state == "raised" else logging.INFO, f"alarm {state}", extra={"fields": fields})
+
+    def batch_failed(self, function: str, shard_id: str, first: str | None, records: int, reason: str) -> None:
+        """An invocation of an event source mapping has failed; `first` is its first sequence number."""
+        self._warn(
+            "batch failed", function=function, shard_id=shard_id, sequence_number=first, records=records, reason=reason
+        )
+
+    def records_given_up(self, function: str, message: Mapping[str, Any], *, is_kept: bool) -> None:
+        """An event source mapping delivers records no more; `is_kept` says whether a destination has been told."""
+        self._warn("records given up", function=function, destination=is_kept, failure=dict(message))
+
+    def records_trimmed(self, function: str, shard_id: str) -> None:
+        """Records were past their retention before an event source mapping had read them: they are lost to it."""
+        _LOG.error("records trimmed unread", extra={"fields": {"function": function, "shard_id": shard_id}})
 
     def loop_failed(self, loop: str, failure: BaseException, retry_s: float) -> None:
         """A loop of the engine failed and is tried again."""

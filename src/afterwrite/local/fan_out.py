@@ -9,8 +9,10 @@ from typing import Any
 from afterwrite.app import App, Bus, DeliveryStream, Function, Queue, Topic
 from afterwrite.config import Identity
 from afterwrite.core import json_text
-from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent, StampedEffect
+from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent, StampedEffect, stamp
+from afterwrite.core.pipes import Pipe
 from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
+from afterwrite.core.ports import Delivery
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
 from afterwrite.store import queues
@@ -64,20 +66,23 @@ class FanOut:
         return placements
 
     def _put_event(self, stamped: StampedEffect, effect: PutEvent) -> Sequence[Placement]:
-        bus = _declared(self._buses, "bus", effect.bus)
-        text = json_text.dumps(
-            {
-                "version": "0",
-                "id": uuid_of(stamped.id),
-                "detail-type": effect.detail_type,
-                "source": effect.source,
-                "account": self._identity.account_id,
-                "time": datetime.fromtimestamp(stamped.at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "region": self._identity.region,
-                "resources": [],
-                "detail": effect.detail,
-            }
-        )
+        event = {
+            "version": "0",
+            "id": uuid_of(stamped.id),
+            "detail-type": effect.detail_type,
+            "source": effect.source,
+            "account": self._identity.account_id,
+            "time": datetime.fromtimestamp(stamped.at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "region": self._identity.region,
+            "resources": [],
+            "detail": effect.detail,
+        }
+        return self.place_event(effect.bus, event, stamped)
+
+    def place_event(self, bus_name: str, event: Mapping[str, Any], stamped: StampedEffect) -> Sequence[Placement]:
+        """Where an event goes: by the bus's rules, and into its archive."""
+        bus = _declared(self._buses, "bus", bus_name)
+        text = json_text.dumps(event)
         placements: list[Placement] = list(self.deliver_event(bus.name, json_text.loads(text), stamped))
         if bus.archive_days is not None:
             placements.append(ToArchive(bus.name, stamped.at_ms, text, bus.archive_days))
@@ -117,6 +122,20 @@ class FanOut:
         if effect.log not in self._logs:
             raise _undeclared("audit log", effect.log)
         return [ToBuffer(audit_buffer(effect.log), stamped.id, stamped.at_ms, json_text.dumps(effect.entry))]
+
+
+def piped(pipe: Pipe, fan_out: FanOut) -> Callable[[Delivery, Any], Sequence[Placement]]:
+    """The function from what a pipe's enrichment has answered to where that goes."""
+
+    def leads_to(delivery: Delivery, enriched: Any) -> Sequence[Placement]:
+        record = delivery.payload
+        change_id, route, _ = delivery.message_id.rsplit("/", 2)
+        effects = pipe.effects(record, enriched)
+        at_ms = int(record["dynamodb"]["ApproximateCreationDateTime"] * 1000)
+        stamped = stamp(effects, change_id=f"{change_id}/{route}", route="enriched", lane=delivery.lane, at_ms=at_ms)
+        return [placement for each in stamped for placement in fan_out.place(each)]
+
+    return leads_to
 
 
 def _message(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from afterwrite.app import Function
+from afterwrite.core import json_text
 from afterwrite.core.failures import failure
 from afterwrite.core.invocations import Message
 from afterwrite.core.outcomes import Done, Halt, Park, Retry
 from afterwrite.core.ports import Delivery, Settled
+from afterwrite.local.steps import put_all
 from afterwrite.store import ledger, queues
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.queues import Received
@@ -147,6 +148,7 @@ class FunctionQueue:
                     result=settled.result,
                     keep_ms=_COMPLETIONS_KEPT_MS,
                 )
+                put_all(transaction, settled.placements)
         elif isinstance(outcome, Retry):
             self._give_back(transaction, received, after_ms=outcome.after_ms, counted=outcome.counted)
         elif isinstance(outcome, Park):
@@ -171,20 +173,14 @@ class FunctionQueue:
             return
         ledger.abandon(transaction, self._function.name, received.message.id)
         message = received.message
-        dead = replace(
+        dead = queues.dead_letter(
             message,
-            attributes={
-                **(message.attributes or {}),
-                "dead_letter_source": self._queue,
-                "dead_letter_function": self._function.name,
-                "dead_letter_reason": park.reason,
-                "dead_letter_kind": park.failure.kind,
-                "dead_letter_condition": park.condition,
-                "dead_letter_fingerprint": park.failure.fingerprint,
-                "dead_letter_traceback": park.failure.traceback,
-                "dead_letter_receive_count": received.receive_count,
-                "dead_letter_at_ms": transaction.now_ms,
-            },
+            source=self._queue,
+            failed=park.failure,
+            condition=park.condition,
+            receive_count=received.receive_count,
+            at_ms=transaction.now_ms,
+            function=self._function.name,
         )
         queues.send(transaction, self._function.dead_letter_queue, message.lane, queues.encode(dead))
 
@@ -252,12 +248,21 @@ def _as_message(received: Received) -> Message:
     message = received.message
     return Message(
         id=message.id,
-        body=message.body,
+        body=message.body if message.wire is None else _parsed(message.body),
         sent_at_ms=message.sent_at_ms,
         subject=message.subject,
         attributes=message.attributes or {},
         receive_count=received.receive_count,
     )
+
+
+def _parsed(text: str) -> Any:
+    """What a text from outside stands for: an object or a list where it is the JSON of one, else itself."""
+    try:
+        found = json_text.loads(text)
+    except ValueError:
+        return text
+    return found if isinstance(found, dict | list) else text
 
 
 def _as_request(received: Received) -> Any:

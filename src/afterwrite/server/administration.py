@@ -11,11 +11,11 @@ from afterwrite.core import json_text
 from afterwrite.core.parked import Portion, Selection
 from afterwrite.core.shards import open_shards
 from afterwrite.errors import ServiceError
-from afterwrite.server.dynamodb_streams import named_shard, parse_stream_arn, shard_id
+from afterwrite.server.dynamodb_streams import named_shard, parse_stream_arn
 from afterwrite.store import parked, streams
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.operations import Prepared, Read, Write
-from afterwrite.store.streams import StreamState
+from afterwrite.store.streams import StreamState, shard_id
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 

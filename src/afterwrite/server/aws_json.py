@@ -18,9 +18,10 @@ import orjson
 from afterwrite.core import json_text
 from afterwrite.errors import CorruptData, ServiceError, StorageError
 from afterwrite.server import sigv4
-from afterwrite.server.http import Request, Respond, Response
+from afterwrite.server.http import Handler, Request, Respond, Response
+from afterwrite.server.long_polling import LongPolls
 from afterwrite.store.environment import Environment
-from afterwrite.store.operations import Prepared, Read
+from afterwrite.store.operations import Poll, Prepared, Read
 
 _LOG = logging.getLogger("afterwrite")
 
@@ -56,7 +57,7 @@ class Service(Protocol):
         """The content type of answers."""
         ...
 
-    def prepare(self, name: str, body: dict[str, Any]) -> Prepared:
+    def prepare(self, name: str, body: dict[str, Any]) -> Prepared | Poll:
         """The operation `name` with its body, validated. Raises ServiceError."""
         ...
 
@@ -65,7 +66,8 @@ class AwsJson:
     """The handler of a server: requests to services' operations, operations to answers.
 
     `run_soon` runs what it is given where answers may be given: on the HTTP server's event loop. With
-    `credentials` (secret access keys by id) a request must be signed by one of them.
+    `credentials` (secret access keys by id) a request must be signed by one of them. `without_target` answers requests
+    of other protocols, which have no X-Amz-Target.
     """
 
     def __init__(
@@ -74,10 +76,14 @@ class AwsJson:
         services: Sequence[Service],
         run_soon: Callable[[Callable[[], None]], None],
         *,
+        polls: LongPolls | None = None,
+        without_target: Handler | None = None,
         credentials: Mapping[str, str] | None = None,
         clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._environment = environment
+        self._polls = polls or LongPolls(environment)
+        self._without_target = without_target
         self._services: Mapping[str, Service] = {service.target: service for service in services}
         self._run_soon = run_soon
         self._credentials = credentials
@@ -94,7 +100,10 @@ class AwsJson:
         service_name, _, operation = target.partition(".")
         service = self._services.get(service_name)
         if service is None:
-            respond(_unknown_target(target))
+            if self._without_target is not None and not target:
+                self._without_target(request, respond)
+            else:
+                respond(unknown_target(target))
             return
         try:
             if self._credentials is not None:
@@ -109,16 +118,28 @@ class AwsJson:
         except (ServiceError, StorageError) as error:
             respond(_failure(service, error))
             return
+        if isinstance(prepared, Poll):
+            self._poll(service, respond, prepared)
+            return
         self._environment.submit(prepared.run, partial(self._on_done, service, respond))
+
+    def _poll(self, service: Service, respond: Respond, poll: Poll) -> None:
+        def on_waited(result: Mapping[str, Any] | None, error: BaseException | None) -> None:
+            # No commit follows an answer that says that the time is up.
+            self._run_soon(partial(respond, _answer(service, result, error)))
+
+        def on_tried(result: Mapping[str, Any] | None, error: BaseException | None) -> None:
+            if result is None and error is None and poll.wait_s > 0:
+                self._polls.add(poll, on_waited)
+            else:
+                self._on_done(service, respond, poll.otherwise if result is None else result, error)
+
+        self._environment.submit(poll.run, on_tried)
 
     def _on_done(
         self, service: Service, respond: Respond, result: Mapping[str, Any] | None, error: BaseException | None
     ) -> None:
-        if error is None:
-            body = json_text.dumps(result) if result else b"" if result is None else b"{}"
-            self._answered.append((respond, Response(200, body, service.content_type)))
-        else:
-            self._answered.append((respond, _failure(service, error)))
+        self._answered.append((respond, _answer(service, result, error)))
 
     def _hand_over(self) -> None:
         if self._answered:
@@ -129,6 +150,13 @@ class AwsJson:
         while answered:
             respond, response = answered.popleft()
             respond(response)
+
+
+def _answer(service: Service, result: Mapping[str, Any] | None, error: BaseException | None) -> Response:
+    if error is not None:
+        return _failure(service, error)
+    body = json_text.dumps(result) if result else b"" if result is None else b"{}"
+    return Response(200, body, service.content_type)
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -146,7 +174,7 @@ def _failure(service: Service, error: BaseException) -> Response:
         fields = {"__type": _error_type(service, error.code), "message": error.message, **error.fields}
         if error.code == "TransactionCanceledException":
             fields["Message"] = fields.pop("message")
-        return Response(error.status, json_text.dumps(fields), service.content_type)
+        return Response(error.status, json_text.dumps(fields), service.content_type, error.headers)
     message = str(error)
     if isinstance(error, CorruptData):
         _LOG.error("the store is damaged", exc_info=error)
@@ -163,7 +191,8 @@ def _error_type(service: Service, code: str) -> str:
     return _VALIDATION if code == "ValidationException" else service.error_prefix + code
 
 
-def _unknown_target(target: str) -> Response:
+def unknown_target(target: str) -> Response:
+    """The answer to a request that names no service that is offered."""
     fields = {"__type": f"{_CORAL}UnknownOperationException", "message": f"no service answers to {target!r}"}
     return Response(400, orjson.dumps(fields), "application/x-amz-json-1.0")
 

@@ -19,7 +19,7 @@ from afterwrite.store import change_log, streams
 from afterwrite.store.change_log import position_of, sequence_number
 from afterwrite.store.environment import ReadTransaction
 from afterwrite.store.operations import Prepared, Read
-from afterwrite.store.streams import StreamState
+from afterwrite.store.streams import StreamState, shard_id
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 
@@ -183,11 +183,6 @@ class DynamoDBStreamsService:
                 "ResourceNotFoundException", f"Requested resource not found: Stream: {self._arn(*place)} not found"
             )
         return state
-
-
-def shard_id(shard: Shard) -> str:
-    """The shard's id: ids sort as the shards were opened."""
-    return f"shardId-{shard.opened_at_ms:020}-{shard.number:08x}"
 
 
 def parse_stream_arn(body: Body, field: str) -> tuple[str, str]:

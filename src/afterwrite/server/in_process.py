@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from afterwrite.server.aws_json import AwsJson
+from afterwrite.server.http import Handler
 from afterwrite.server.http_messages import Refusal, Request, Response, decode_body, error_body
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BODY_BYTES_MAX = 16 << 20
 
 
-def boto3_session(handler: AwsJson, region: str) -> Session:
+def boto3_session(handler: Handler, region: str) -> Session:
     """A boto3 session: all requests of its clients and resources go to `handler`, none to the network.
 
     Services that the engine does not have answer UnknownOperationException. Raises ImportError without boto3.
@@ -46,7 +46,7 @@ def boto3_session(handler: AwsJson, region: str) -> Session:
 
 
 class _Sender:
-    def __init__(self, handler: AwsJson) -> None:
+    def __init__(self, handler: Handler) -> None:
         self._handler = handler
 
     def send(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
@@ -67,7 +67,7 @@ class _Sender:
             answers.append(response)
             answered.set()
 
-        self._handler.handle(request, respond)
+        self._handler(request, respond)
         answered.wait()
         return answers[0]
 

@@ -14,11 +14,11 @@ from afterwrite.core.shards import Shard
 from afterwrite.errors import ServiceError
 from afterwrite.server import kinesis_requests as requests
 from afterwrite.server.kinesis_requests import Body, invalid_argument
-from afterwrite.server.kinesis_streams import KinesisStreams, named_shard, shard_id
+from afterwrite.server.kinesis_streams import KinesisStreams, named_shard
 from afterwrite.server.shard_iterators import ShardIterator
 from afterwrite.store import kinesis
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.kinesis import KinesisRecord, KinesisStream, position_of, sequence_number
+from afterwrite.store.kinesis import KinesisRecord, KinesisStream, position_of, sequence_number, shard_id
 from afterwrite.store.operations import Prepared, Read, Write
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields

@@ -18,7 +18,7 @@ from afterwrite.server import kinesis_requests as requests
 from afterwrite.server.kinesis_requests import Body, invalid_argument
 from afterwrite.store import kinesis, kinesis_destinations
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.kinesis import HASH_KEYS, RETENTION_HOURS, KinesisStream, sequence_number
+from afterwrite.store.kinesis import HASH_KEYS, RETENTION_HOURS, KinesisStream, sequence_number, shard_id
 from afterwrite.store.operations import Prepared, Read, Write
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
@@ -213,11 +213,6 @@ class KinesisStreams:
             return orjson.dumps({"Tags": found[:limit], "HasMoreTags": len(found) > limit})
 
         return Read(run)
-
-
-def shard_id(shard: Shard) -> str:
-    """The shard's id."""
-    return f"shardId-{shard.number:012}"
 
 
 def named_shard(stream: KinesisStream, name: str) -> Shard:

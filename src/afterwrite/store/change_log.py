@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from afterwrite.core.changes import EVENT_NAMES, TTL_IDENTITY, Change
 from afterwrite.core.shards import Shard
@@ -30,6 +30,8 @@ _HASH_KEY_AT: Final = 12
 HASH_KEYS: Final = 1 << 16
 # What one request for a shard's records may pass over of other shards' records.
 _PASSED_OVER_MAX: Final = 20_000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,47 +153,75 @@ def read(
 
 
 @dataclass(frozen=True, slots=True)
-class ShardPage:
-    """Records of a shard as JSON texts; `after` is where the next page begins, None at a closed shard's end."""
+class ShardPage(Generic[T]):
+    """Records of a shard; `after` is where the next page begins, None at a closed shard's end.
 
-    records: list[bytes]
+    `is_cut` says that there may be more already.
+    """
+
+    records: list[T]
     after: int | None
+    is_cut: bool = False
 
 
 def read_shard(
     transaction: ReadTransaction, stream: Stream, shard: Shard, after: int, *, region: str, limit: int, bytes_max: int
-) -> ShardPage:
-    """A shard's records after a position: at most `limit`, of `bytes_max` bytes in all (one is always given).
+) -> ShardPage[bytes]:
+    """A shard's records after a position, as JSON texts: at most `limit`, of `bytes_max` bytes in all.
 
-    It may be empty although more follows: what is passed over of other shards is bounded.
+    One is always given. It may be empty although more follows: what is passed over of other shards is bounded.
     """
+
+    def text(position: int, _hash_key: int, stored: StoredChange) -> bytes:
+        return record_text(stream, position, stored, region=region)
+
+    return shard_page(transaction, stream, shard, after, text, limit=limit, bytes_max=bytes_max)
+
+
+def record_text(
+    stream: Stream, position: int, stored: StoredChange, *, region: str, stream_arn: str | None = None
+) -> bytes:
+    """A change as a stream's record; with `stream_arn` as Lambda delivers it."""
+    number = sequence_number(position)
+    return streams_record_text(
+        stored,
+        id=change_id(stream, number),
+        sequence_number=number,
+        region=region,
+        view_type=stream.view_type,
+        stream_arn=stream_arn,
+    )
+
+
+def shard_page(
+    transaction: ReadTransaction,
+    stream: Stream,
+    shard: Shard,
+    after: int,
+    make: Callable[[int, int, StoredChange], T],
+    *,
+    limit: int,
+    bytes_max: int,
+) -> ShardPage[T]:
+    """What `make` makes of the position, the hash key and the content of each of a shard's changes after a position."""
     through = transaction.counter("position") if shard.through is None else shard.through
     first, last = _HASH_KEY.pack(shard.low), _HASH_KEY.pack(shard.high)
     low = U32.pack(stream.number) + U64.pack(max(after, shard.after) + 1)
     high = U32.pack(stream.number) + U64.pack(through + 1)
-    records: list[bytes] = []
+    records: list[T] = []
     taken_bytes = passed_over = 0
     for key, value in transaction.scan_wanted("changes", low, high, lambda key: first <= key[_HASH_KEY_AT:] <= last):
         position: int = U64.unpack_from(key, 4)[0]
         if value is None:
             passed_over += 1
             if passed_over == _PASSED_OVER_MAX:
-                return ShardPage(records, position)
+                return ShardPage(records, position, True)
             continue
         stored = _stored(value)
         taken_bytes += stored.size_bytes
         if len(records) == limit or (records and taken_bytes > bytes_max):
-            return ShardPage(records, position - 1)
-        number = sequence_number(position)
-        records.append(
-            streams_record_text(
-                stored,
-                id=change_id(stream, number),
-                sequence_number=number,
-                region=region,
-                view_type=stream.view_type,
-            )
-        )
+            return ShardPage(records, position - 1, True)
+        records.append(make(position, _HASH_KEY.unpack_from(key, _HASH_KEY_AT)[0], stored))
     return ShardPage(records, None if shard.through is not None else max(through, after))
 
 

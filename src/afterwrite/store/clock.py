@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 
 class SteadyClock:
@@ -13,7 +14,8 @@ class SteadyClock:
     engine starts again: a wait that was begun lasts as long as it was to last. For any thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wall_ns: Callable[[], int] | None = None) -> None:
+        self._wall_ns = wall_ns
         self._lock = threading.Lock()
         self._seen_us = 0
         self._seen_at_ns = time.monotonic_ns()
@@ -23,7 +25,7 @@ class SteadyClock:
         with self._lock:
             now_ns = time.monotonic_ns()
             floor_us = self._seen_us + (now_ns - self._seen_at_ns) // 1000
-            wall_us = time.time_ns() // 1000
+            wall_us = (self._wall_ns or time.time_ns)() // 1000
             if wall_us >= floor_us:
                 self._seen_us, self._seen_at_ns = wall_us, now_ns
                 return wall_us

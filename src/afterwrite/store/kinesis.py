@@ -47,6 +47,11 @@ class KinesisStream:
     retention_hours: int = RETENTION_HOURS[0]
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def signal(self) -> str:
+        """What is notified after a commit that put records."""
+        return f"kinesis:{self.number}"
+
     def to_json(self) -> bytes:
         """The stream as the store keeps it."""
         fields = {name: getattr(self, name) for name in KinesisStream.__slots__ if name != "lineage"}
@@ -89,6 +94,11 @@ def sequence_number(position: int) -> str:
 def position_of(number: str) -> int:
     """The position of a sequence number."""
     return int(number) - SEQUENCE_NUMBER_BASE
+
+
+def shard_id(shard: Shard) -> str:
+    """The shard's id."""
+    return f"shardId-{shard.number:012}"
 
 
 def hash_key(partition_key: str) -> int:
@@ -177,6 +187,7 @@ def put(
     encoded = partition_key.encode()
     value = b"".join((_RECORD.pack(transaction.now_us, len(encoded)), encoded, data))
     transaction.put("kinesis_records", _shard_key(stream, shard) + U64.pack(position), value)
+    transaction.touch(stream.signal)
     return shard, position
 
 

@@ -48,6 +48,18 @@ def keep_note(transaction: WriteTransaction, name: str, value: Any, *, until_ms:
         timeline.schedule_deletion(transaction, "ledger", key, until_ms)
 
 
+def notes(transaction: ReadTransaction, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The notes whose names start with `prefix`, by the rest of their names."""
+    low = b"note\0" + prefix.encode()
+    for key, text in transaction.scan("ledger", low, low + b"\xff"):
+        yield key[len(low) :].decode(), orjson.loads(text)
+
+
+def forget_note(transaction: WriteTransaction, name: str) -> None:
+    """Keep nothing under `name` any more."""
+    transaction.delete("ledger", b"note\0" + name.encode())
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """What a consumer has done, or is doing until the end of its lease: the idempotency record."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
 from afterwrite.store import destination_operations, item_operations
-from afterwrite.store.prepared import Body, Prepared, Read, Write
+from afterwrite.store.prepared import Body, Poll, Prepared, Read, Write
 from afterwrite.store.table_operations import TableOperations
 from afterwrite.table.constraints import all_broken
 
-__all__ = ["Operations", "Prepared", "Read", "Write"]
+__all__ = ["Operations", "Poll", "Prepared", "Read", "Write"]
 
 
 class Operations:

@@ -24,7 +24,6 @@ from afterwrite.store.waiting_messages import ParkedHead
 _CHANGES: Final = "0"
 _MESSAGES: Final = "1"
 _DEAD_LETTERS: Final = "2"
-_DEAD_LETTER: Final = "dead_letter_"
 _PLACE: Final = re.compile(r"[012]/[^/]+/([0-9a-f]{2})+")
 
 _Place: TypeAlias = tuple[str, str, bytes]
@@ -121,22 +120,20 @@ def _payload(message: Message) -> dict[str, Any]:
     payload: dict[str, Any] = {"body": message.body}
     if message.subject is not None:
         payload["subject"] = message.subject
-    attributes = _own_attributes(message)
-    return {**payload, "attributes": attributes} if attributes else payload
-
-
-def _own_attributes(message: Message) -> dict[str, Any]:
-    """The attributes that the message was sent with."""
-    given = message.attributes or {}
-    return {name: value for name, value in given.items() if not name.startswith(_DEAD_LETTER)}
+    attributes = queues.revived(message).attributes
+    if attributes:
+        payload["attributes"] = attributes
+    if message.wire is not None:
+        payload["wire"] = message.wire
+    return payload
 
 
 def _dead_letters(transaction: ReadTransaction, queue: str, after: bytes, _counted: bool) -> Iterator[ParkedEntry]:
     for place, message in queues.placed_messages(transaction, queue, after=after):
         told = {
-            name.removeprefix(_DEAD_LETTER): value
+            name.removeprefix(queues.DEAD_LETTER): value
             for name, value in (message.attributes or {}).items()
-            if name.startswith(_DEAD_LETTER)
+            if name.startswith(queues.DEAD_LETTER)
         }
         if "source" not in told:
             continue  # sent to this queue by the app
@@ -147,7 +144,7 @@ def _dead_letters(transaction: ReadTransaction, queue: str, after: bytes, _count
             lane=message.lane,
             id=message.id,
             failure=_told_failure(told),
-            condition=told.get("condition", "received too often"),
+            condition=told["condition"],
             attempts=told["receive_count"],
             created_at_ms=message.sent_at_ms,
             parked_at_ms=told["at_ms"],
@@ -157,11 +154,11 @@ def _dead_letters(transaction: ReadTransaction, queue: str, after: bytes, _count
 
 
 def _told_failure(told: Mapping[str, Any]) -> Failure:
-    """The failure that a dead letter's attributes tell of; of one that outsiders received there is a reason only."""
+    """The failure that a dead letter's attributes tell of."""
     return Failure(
-        kind=told.get("kind", "bug"),
+        kind=told["kind"],
         reason=told["reason"],
-        fingerprint=told.get("fingerprint", ""),
+        fingerprint=told["fingerprint"],
         traceback=told.get("traceback", ""),
         raised_by=told.get("function", ""),
     )
@@ -241,6 +238,7 @@ def _send_again(transaction: WriteTransaction, entry: ParkedEntry) -> None:
         sent_at_ms=entry.created_at_ms or 0,
         subject=entry.payload.get("subject"),
         attributes=entry.payload.get("attributes"),
+        wire=entry.payload.get("wire"),
     )
     queues.send(transaction, entry.held_in, entry.lane, queues.encode(message))
 

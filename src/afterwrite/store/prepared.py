@@ -1,4 +1,4 @@
-"""What a request becomes: a read of the store, or a write to be run in the next commit."""
+"""What a request becomes: a read of the store, a write to be run in the next commit, or a wait for a queue."""
 
 from __future__ import annotations
 
@@ -34,3 +34,16 @@ class Write:
 
 
 Prepared: TypeAlias = Read | Write
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Runs in the next commit, and where that finds nothing, whenever `queue` may have something, for `wait_s`.
+
+    `run` answers the body, or None for nothing; `otherwise` is the body when the time is up.
+    """
+
+    run: Callable[[WriteTransaction], Mapping[str, Any] | None]
+    queue: str
+    wait_s: float
+    otherwise: Mapping[str, Any]

@@ -18,7 +18,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -39,11 +40,16 @@ _PARKED: Final = 3
 # Behind every time at which a message may be received.
 PARKED_AT: Final = U64.pack((1 << 64) - 1)
 PARKED_HEADS: Final = b"queue\0"
+DEAD_LETTER: Final = "dead_letter_"
+"""What the names of the attributes begin with that tell of a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it was sent; `attributes` are what subscriptions filter on and dead letters explain by."""
+    """A message as it was sent; `attributes` are what subscriptions filter on and dead letters explain by.
+
+    `wire` is what only those outside need of a message that came from outside: then its body is the text that came.
+    """
 
     id: str
     body: Any
@@ -52,6 +58,7 @@ class Message:
     subject: str | None = None
     attributes: Mapping[str, Any] | None = None
     receive_count: int = 0
+    wire: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,41 @@ def encode(message: Message) -> bytes:
         fields["subject"] = message.subject
     if message.attributes:
         fields["attributes"] = message.attributes
+    if message.wire is not None:
+        fields["wire"] = message.wire
     return json_text.dumps(fields)
+
+
+def dead_letter(
+    message: Message,
+    *,
+    source: str,
+    failed: Failure,
+    condition: Condition,
+    receive_count: int,
+    at_ms: int,
+    function: str | None = None,
+) -> Message:
+    """The message as it goes to the dead letters, with what has become of it in its attributes."""
+    died = {
+        "source": source,
+        "function": function,
+        "reason": failed.reason,
+        "kind": failed.kind,
+        "condition": condition,
+        "fingerprint": failed.fingerprint,
+        "traceback": failed.traceback or None,
+        "receive_count": receive_count,
+        "at_ms": at_ms,
+    }
+    told = {f"{DEAD_LETTER}{name}": value for name, value in died.items() if value is not None}
+    return replace(message, attributes={**(message.attributes or {}), **told})
+
+
+def revived(message: Message) -> Message:
+    """The message as it was before it became a dead letter."""
+    attributes = {name: value for name, value in (message.attributes or {}).items() if not name.startswith(DEAD_LETTER)}
+    return replace(message, attributes=attributes or None, receive_count=0)
 
 
 def decode(stored: bytes, receive_count: int = 0) -> Message:
@@ -90,8 +131,8 @@ def decode(stored: bytes, receive_count: int = 0) -> Message:
     return Message(**orjson.loads(stored[U64.size :]), receive_count=receive_count)
 
 
-def send(transaction: WriteTransaction, queue: str, lane: str, encoded: bytes, *, not_before_ms: int = 0) -> None:
-    """Add a message at the end of its lane."""
+def send(transaction: WriteTransaction, queue: str, lane: str, encoded: bytes, *, not_before_ms: int = 0) -> int:
+    """Add a message at the end of its lane; its arrival, a number that grows over all queues."""
     number = ensure_number(transaction, "queue", queue)
     lane_digest = digest(lane)
     arrival = transaction.advance("arrival")
@@ -101,6 +142,7 @@ def send(transaction: WriteTransaction, queue: str, lane: str, encoded: bytes, *
     transaction.advance(f"depth:{number}")
     if is_head:
         make_ready(transaction, queue, number, lane_digest, arrival, not_before_ms)
+    return arrival
 
 
 def _head(transaction: ReadTransaction, lane_prefix: bytes) -> tuple[bytes, bytes] | None:
@@ -258,6 +300,53 @@ def _park(
     transaction.put("parked", PARKED_HEADS + place, json_text.dumps(fields))
 
 
+def hold(transaction: WriteTransaction, queue: str, received: Received, *, until_ms: int) -> bool:
+    """Move the end of a received message's visibility; False where the receipt was overtaken."""
+    number = number_of(transaction, "queue", queue)
+    if number is None or not _take_receipt(transaction, number, received):
+        return False
+    key = U32.pack(number) + U64.pack(until_ms) + U64.pack(received.arrival)
+    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count, _HELD))
+    return True
+
+
+def is_held(transaction: ReadTransaction, queue: str, received: Received) -> bool:
+    """Whether the receipt is the last one of a message that is still there."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return False
+    key = U32.pack(number) + U64.pack(received.visible_until_ms) + U64.pack(received.arrival)
+    return transaction.get("ready", key) == _READY.pack(received.lane_digest, received.receive_count, _HELD)
+
+
+def purge(transaction: WriteTransaction, queue: str, *, through: int, limit: int) -> bool:
+    """Delete messages that arrived up to `through`, received ones too, about `limit`; False where none is left."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return False
+    scanned = transaction.scan("ready", *span(number))
+    heads = islice((each for each in scanned if U64.unpack_from(each[0], 12)[0] <= through), limit)
+    deleted = 0
+    for key, value in list(heads):
+        if deleted >= limit:
+            return True
+        lane_digest, _, state = _READY.unpack(value)
+        lane = U32.pack(number) + lane_digest
+        transaction.delete("ready", key)
+        if state == _PARKED:
+            transaction.delete("parked", PARKED_HEADS + lane + key[12:])
+        for place in [place for place, _ in islice(scan_keys(transaction, lane, lane + b"\xff" * 9), limit)]:
+            if U64.unpack_from(place, len(lane))[0] <= through:
+                transaction.delete("messages", place)
+                transaction.advance(f"depth:{number}", -1)
+                deleted += 1
+        head = _head(transaction, lane)
+        if head is not None:
+            arrival, not_before_ms = U64.unpack_from(head[0], len(lane))[0], U64.unpack_from(head[1])[0]
+            make_ready(transaction, queue, number, lane_digest, arrival, not_before_ms)
+    return deleted >= limit
+
+
 def _take_receipt(transaction: WriteTransaction, number: int, received: Received) -> bool:
     key = U32.pack(number) + U64.pack(received.visible_until_ms) + U64.pack(received.arrival)
     held = _READY.pack(received.lane_digest, received.receive_count, _HELD)
@@ -309,12 +398,26 @@ def depth(transaction: ReadTransaction, queue: str) -> int:
 
 def in_flight(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
     """How many messages are received and not yet settled."""
+    return _count_after(transaction, queue, now_ms, _HELD)
+
+
+def delayed(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
+    """How many lanes wait for their first message's time."""
+    return _count_after(transaction, queue, now_ms, WAITS)
+
+
+def _count_after(transaction: ReadTransaction, queue: str, now_ms: int, state: int) -> int:
     number = number_of(transaction, "queue", queue)
     if number is None:
         return 0
     low, high = span(number)
     scanned = transaction.scan("ready", low + U64.pack(now_ms + 1), high)
-    return sum(1 for _, value in scanned if value[-1] == _HELD)
+    return sum(1 for _, value in scanned if value[-1] == state)
+
+
+def last_arrival(transaction: ReadTransaction) -> int:
+    """The arrival of the message that was sent last, to whichever queue."""
+    return transaction.counter("arrival")
 
 
 def messages(transaction: ReadTransaction, queue: str, lane: str | None = None) -> Iterator[Message]:

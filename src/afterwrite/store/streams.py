@@ -72,6 +72,11 @@ class StreamState:
         return cls(stream=Stream(**fields.pop("stream")), lineage=shards.from_json(fields.pop("lineage")), **fields)
 
 
+def shard_id(shard: Shard) -> str:
+    """The shard's id: ids sort as the shards were opened."""
+    return f"shardId-{shard.opened_at_ms:020}-{shard.number:08x}"
+
+
 def configure(state: dict[str, Any], settings: StreamSettings) -> None:
     """Set the environment's settings for streams; `state` is its in-memory state."""
     state[_SETTINGS] = settings

@@ -1,27 +1,30 @@
-"""Wiring: an app and settings become a running engine. The only module that names concrete implementations."""
+"""The embedded engine: an app and settings become loops, services and a server."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import sys
-import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import ExitStack, suppress
-from dataclasses import asdict, replace
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import uvloop
+from typing import TYPE_CHECKING, Any, Self
 
 from afterwrite import backups, config
 from afterwrite.app import App, Function, Table, lanes_of
 from afterwrite.backups import Backup
 from afterwrite.config import Durability, Identity, Settings
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
+from afterwrite.core.event_source_mapping.failures import MappingIdentity
+from afterwrite.core.event_source_mapping.ports import ShardSource
+from afterwrite.core.pipes import Origin
+from afterwrite.core.ports import Sink
 from afterwrite.engine.delivery import Dispatcher, Invocable
+from afterwrite.engine.event_source_mapping import MappingWork
 from afterwrite.engine.flushing import Flushing
 from afterwrite.engine.lag_watch import LagWatch
 from afterwrite.engine.loops import Loop, Work
@@ -29,32 +32,45 @@ from afterwrite.engine.pipeline import Pipeline
 from afterwrite.engine.route_watch import RouteWatch
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.engine.upkeep import Upkeep
-from afterwrite.errors import AfterwriteError, DeclarationError
+from afterwrite.errors import AfterwriteError
 from afterwrite.inspection import DataReader
 from afterwrite.local.audit_logs import AuditSink
 from afterwrite.local.delivery_streams import LakeSink
-from afterwrite.local.fan_out import FanOut
+from afterwrite.local.fan_out import FanOut, piped
 from afterwrite.local.lags import EmbeddedLags, TopicAlarms
+from afterwrite.local.lambda_functions import LocalFunctions
+from afterwrite.local.mapping_ledger import EmbeddedMappingLedger, function_arn
 from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.parked import EmbeddedParked
+from afterwrite.local.queue_tasks import QueueTaskWork
 from afterwrite.local.replays import ReplayWork
-from afterwrite.local.steps import EmbeddedSteps
+from afterwrite.local.steps import EmbeddedSteps, put_all
 from afterwrite.local.work_queues import FunctionQueue, Trials
 from afterwrite.server import in_process
 from afterwrite.server.administration import AdministrationService
 from afterwrite.server.aws_json import AwsJson, Service
+from afterwrite.server.aws_query import AwsQuery
 from afterwrite.server.dynamodb import DynamoDBService
 from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.eventbridge import EventBridgeService
-from afterwrite.server.http import Handler, HttpServer, Request, Respond
+from afterwrite.server.firehose import FirehoseService
+from afterwrite.server.http import Handler
 from afterwrite.server.kinesis import KinesisService
+from afterwrite.server.long_polling import LongPolls
+from afterwrite.server.placing import Placing
+from afterwrite.server.rest_json import RestJson
+from afterwrite.server.sns import SnsService
+from afterwrite.server.sqs import SqsService
+from afterwrite.server.sqs_queues import SqsQueues, declared_queues
 from afterwrite.sources.embedded import EmbeddedSource
+from afterwrite.sources.shards import KinesisShards, TableShards
 from afterwrite.store import ledger, streams, tables, upkeep
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
-from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations
 from afterwrite.store.streams import StreamSettings
-from afterwrite.table.schema import KeySchema
+from afterwrite.wiring.declared import declare_kinesis_streams, declare_tables, keep_topology, routed
+from afterwrite.wiring.seams import Seams
+from afterwrite.wiring.server_thread import ServerThread
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -62,13 +78,10 @@ if TYPE_CHECKING:
 # The writer, the event loop and the pipeline take turns on one interpreter. At the default of 5 ms a write waits longer
 # for its turn than for the disk; much shorter, the threads that wait cost more than those that run.
 _SWITCH_INTERVAL_S = 0.002
-_START_TIMEOUT_S = 30.0
 # Functions that run when the engine stops may take this long to end; else they run again at the next start.
 _FINISH_S_MAX = 10.0
 # So may the loops. A route that never returns must not keep the engine from stopping.
 _LOOPS_S_MAX = 5.0
-_SERVER_STOP_S_MAX = 10.0
-T = TypeVar("T")
 _NO_APP = "tables"
 _RELAXED_SYNC_INTERVAL_S = 1.0
 
@@ -82,7 +95,8 @@ class Engine:
     Raises DataDirectoryInUse, StorageError, DeclarationError, and OSError where the address cannot be had.
     """
 
-    def __init__(self, app: App | None, settings: Settings) -> None:
+    def __init__(self, app: App | None, settings: Settings, *, seams: Seams | None = None) -> None:
+        self._seams = seams or Seams()
         self._app = App(_NO_APP) if app is None else app
         self._runs_app = app is not None
         self._settings = settings
@@ -90,9 +104,10 @@ class Engine:
         self._telemetry = Telemetry()
         self._loops: list[Loop] = []
         self._dispatchers: list[Dispatcher] = []
+        self._mappings: list[MappingWork] = []
         self._sinks: list[AuditSink] = []
         self._trials = Trials()
-        self._server: _ServerThread | None = None
+        self._server: ServerThread | None = None
         self._closing = ExitStack()
         self._address: tuple[str, int] | None = None
         self._running = False
@@ -111,27 +126,29 @@ class Engine:
             self._directory.refuse_if_held()
             if self._settings.port is not None:
                 # Before the directory is made: an address that cannot be had leaves nothing behind.
-                self._server = _ServerThread(self._settings)
+                self._server = ServerThread(self._settings)
                 closing.callback(self._server.stop)
                 self._address = self._server.bind()
             self._lock = DirectoryLock(self._directory)
             closing.callback(self._lock.release)
             relaxed = self._settings.durability == "relaxed"
-            self._environment = Environment(
+            self._environment = self._seams.open_store(
                 self._directory.store, sync_interval_s=_RELAXED_SYNC_INTERVAL_S if relaxed else None
             )
             closing.callback(self._environment.close)
             self._environment.watch_file(self._directory.lock_file)
-            self._loops, self._dispatchers, self._sinks, self._trials = [], [], [], Trials()
+            self._loops, self._dispatchers, self._mappings, self._sinks = [], [], [], []
+            self._trials = Trials()
             closing.callback(self._stop_work)
             self._start()
             if self._server is not None:
                 self._environment.drive(
                     self._server.waker(self._environment.commit_waiting, lambda: self._environment.waiting)
                 )
-                self._server.serve(self._handler(self._server.run_soon))
+                self._server.serve(self._answering(self._server.run_soon, self._settings.credentials))
                 closing.callback(self._server.stop)
                 closing.callback(self._environment.stop_driving)
+            closing.callback(self._polls.close)
             self._lock.describe(self._description())
             for loop in self._loops:
                 loop.start()
@@ -145,61 +162,121 @@ class Engine:
         )
         with environment.read() as transaction:
             environment.state["catalog"] = tables.load_catalog(transaction)
-        environment.write(lambda transaction: _declare_tables(transaction, self._app))
+        environment.write(lambda transaction: declare_tables(transaction, self._app))
+        environment.write(lambda transaction: declare_kinesis_streams(transaction, self._app))
         if self._runs_app:
-            environment.write(lambda transaction: _keep_topology(transaction, self._app))
+            environment.write(lambda transaction: keep_topology(transaction, self._app))
         with environment.read() as transaction:
             consumed = (ledger.note(transaction, "topology") or {}).get("tables", [])
         # A table that was deleted and made anew would be another stream, and its routes would not run.
         operations = Operations(identity, protected=[*consumed, *(table.name for table in self._app.tables)])
         self.services = NativeServices(environment, operations, self._directory.files)
+        self._polls = LongPolls(environment)
         consumers = {name: name for name in consumed}
+        self._fan_out = FanOut(self._app, identity)
         self._wire_services = self._services(operations)
         works = [*self._works(identity), Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry)]
         self._loops = [Loop(work, self._telemetry) for work in works]
         if self._address is not None:
             operations.listens_at(*self._address)
 
-    def _handler(self, run_soon: Callable[[Callable[[], None]], None]) -> Handler:
-        credentials = self._settings.credentials
-        return AwsJson(self._environment, self._wire_services, run_soon, credentials=credentials).handle
+    def _answering(
+        self, run_soon: Callable[[Callable[[], None]], None], credentials: Mapping[str, str] | None
+    ) -> Handler:
+        """By path Lambda's and Bedrock's requests, by target those of JSON protocols, else the query protocol's."""
+        app, environment, identity = self._app, self._environment, self._settings.identity
+        by_query = AwsQuery(environment, self._query_services, run_soon, credentials=credentials)
+        by_target = AwsJson(
+            environment,
+            self._wire_services,
+            run_soon,
+            polls=self._polls,
+            without_target=by_query.handle,
+            credentials=credentials,
+        )
+        functions = LocalFunctions(app, environment, self._fan_out, self.services, identity)
+        models = {model.model_id: model for model in app.models}
+        by_path = RestJson(functions, models, run_soon, by_target.handle, new_id=_new_id, credentials=credentials)
+        return self._seams.handler(by_path.handle)
 
     def _services(self, operations: Operations) -> list[Service]:
-        archives = {bus.name for bus in self._app.buses if bus.archive_days is not None}
-        identity = self._settings.identity
+        app, identity, now_ms = self._app, self._settings.identity, self._environment.now_ms
+        placing = Placing(self._fan_out.place, self._fan_out.place_event, put_all)
+        buses = {bus.name for bus in app.buses}
+        archives = {bus.name for bus in app.buses if bus.archive_days is not None}
+        streams = {stream.name for stream in app.delivery_streams}
+        self._query_services = [SnsService({topic.name for topic in app.topics}, placing, identity, now_ms)]
+        queues = SqsQueues(declared_queues(app), identity, self._environment)
+        if self._address is not None:
+            queues.listens_at(*self._address)
         return [
             DynamoDBService(operations),
-            DynamoDBStreamsService(identity, self._environment.now_ms),
-            KinesisService(identity, self._environment.now_ms),
-            EventBridgeService(archives, identity),
+            DynamoDBStreamsService(identity, now_ms),
+            KinesisService(identity, now_ms),
+            EventBridgeService(buses, archives, placing, identity, now_ms),
+            FirehoseService(streams, placing, now_ms),
+            SqsService(queues),
             AdministrationService(),
         ]
 
     def _works(self, identity: Identity) -> list[Work]:
         app, environment = self._app, self._environment
-        fan_out = FanOut(app, identity)
-        steps = EmbeddedSteps(environment, fan_out, identity)
+        steps = EmbeddedSteps(environment, self._fan_out, identity)
         pipelines: list[Pipeline] = []
-        for table in _routed(app):
-            source = EmbeddedSource(environment, environment.state["catalog"][table.name], lanes_of(table))
-            pipelines.append(Pipeline(table.name, source, table.router(), steps, self._telemetry))
+        for table in routed(app):
+            stored = environment.state["catalog"][table.name]
+            arn = f"arn:aws:dynamodb:{identity.region}:{identity.account_id}:table/{table.name}/stream/"
+            router = table.router(Origin(identity.region, arn + stored.stream.label))
+            source, taken = EmbeddedSource(environment, stored, lanes_of(table)), self._seams.steps(steps, table.name)
+            pipelines.append(Pipeline(table.name, source, router, taken, self._telemetry))
         works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
         self._dispatchers = [self._dispatcher(function) for function in app.functions]
         works.extend(self._dispatchers)
         works.extend(
-            Flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake), environment.now_ms)
+            self._flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake))
             for stream in app.delivery_streams
         )
         for log in app.audit_logs:
             sink = AuditSink(environment, log, self._directory.audit / log.name)
             self._sinks.append(sink)
-            works.append(Flushing(f"audit-{log.name}", sink, environment.now_ms))
-        works.append(ReplayWork(environment, fan_out))
+            works.append(self._flushing(f"audit-{log.name}", sink))
+        works.extend((ReplayWork(environment, self._fan_out), QueueTaskWork(environment)))
         if self._runs_app:
             topic = app.alarm_topic
-            told = None if topic is None else TopicAlarms(environment, fan_out, topic.name, environment.now_ms)
+            told = None if topic is None else TopicAlarms(environment, self._fan_out, topic.name, environment.now_ms)
             works.append(LagWatch(EmbeddedLags(environment, app), app.alarm_thresholds, told, self._telemetry))
+        self._mappings = list(self._mapping_works())
+        works.extend(self._mappings)
         return works
+
+    def _mapping_works(self) -> Iterator[MappingWork]:
+        environment, identity = self._environment, self._settings.identity
+        for table in self._app.tables:
+            for mapping in table.event_source_mappings:
+                stream = environment.state["catalog"][table.name].stream
+                yield self._mapping_work(mapping, TableShards(environment, stream, identity, mapping.settings))
+        for kinesis_stream in self._app.kinesis_streams:
+            for mapping in kinesis_stream.event_source_mappings:
+                source = KinesisShards(environment, kinesis_stream.name, identity, mapping.settings)
+                yield self._mapping_work(mapping, source)
+
+    def _mapping_work(self, mapping: EventSourceMapping, source: ShardSource) -> MappingWork:
+        arn = function_arn(self._settings.identity, mapping.function_name)
+        identity = MappingIdentity(mapping.uuid, arn, source.stream_arn, mapping.settings.source)
+        files = self._directory.files
+        return MappingWork(
+            mapping,
+            identity,
+            source,
+            EmbeddedMappingLedger(self._environment, self._fan_out, self._app, mapping, identity, files),
+            self.services,
+            self._telemetry,
+            now_ms=self._environment.now_ms,
+            new_id=_new_id,
+        )
+
+    def _flushing(self, name: str, sink: Sink) -> Flushing:
+        return Flushing(name, self._seams.sink(sink, name), self._environment.now_ms)
 
     def _description(self) -> Mapping[str, Any]:
         """What `afterwrite status` says of this engine."""
@@ -211,9 +288,13 @@ class Engine:
         return description
 
     def _dispatcher(self, function: Function) -> Dispatcher:
+        policy, concurrency = function.policy, function.concurrency
+        leads_to = None if function.pipe is None else piped(function.pipe, self._fan_out)
         return Dispatcher(
-            Invocable(function.name, function.handler, function.policy, function.timeout_s, function.concurrency),
-            FunctionQueue(self._environment, function, self._trials),
+            self._seams.invocable(
+                Invocable(function.name, function.handler, policy, function.timeout_s, concurrency, leads_to)
+            ),
+            self._seams.work_queue(FunctionQueue(self._environment, function, self._trials), function.name),
             self.services,
             self._telemetry,
             now_ms=self._environment.now_ms,
@@ -229,7 +310,7 @@ class Engine:
 
         Nothing that it sends leaves the process. Raises ImportError without boto3.
         """
-        handler = AwsJson(self._environment, self._wire_services, lambda respond_all: respond_all())
+        handler = self._answering(lambda respond_all: respond_all(), None)
         return in_process.boto3_session(handler, self._settings.identity.region)
 
     def reader(self) -> DataReader:
@@ -257,11 +338,13 @@ class Engine:
         deadline_s = time.monotonic() + _FINISH_S_MAX
         for dispatcher in self._dispatchers:
             dispatcher.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
+        for mapping in self._mappings:
+            mapping.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
         if all(ended):  # else a file might be closed under the loop that still writes it
             for sink in self._sinks:
                 sink.close()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         if not self._running:
             self.start()
         return self
@@ -291,144 +374,5 @@ def open_engine(
     return engine
 
 
-def _refuse(_request: Request, _respond: Respond) -> None:
-    raise AfterwriteError("the server does not serve yet")
-
-
-class _ServerThread:
-    """The HTTP server on an event loop in a thread of its own. For one start."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._server = HttpServer(_refuse, host=settings.host, port=settings.port or 0)
-        self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="server", daemon=True)
-        self._thread.start()
-
-    def bind(self) -> tuple[str, int]:
-        """Take the address; nobody is answered yet. Raises AfterwriteError where it cannot be had."""
-        return self._await(self._server.bind())
-
-    def serve(self, handler: Handler) -> None:
-        """Listen, and answer by `handler`. Raises AfterwriteError where the address cannot be had."""
-        self._server.handler = handler
-        self._await(self._server.start())
-
-    def stop(self) -> None:
-        """Answer what has arrived, and end the thread. May be called again."""
-        if self._thread.is_alive():
-            with suppress(TimeoutError):
-                asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(_SERVER_STOP_S_MAX)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(_SERVER_STOP_S_MAX)
-
-    def run_soon(self, action: Callable[[], None]) -> None:
-        """Run `action` on the server's thread, at once where this is it; nothing where that has ended."""
-        if threading.get_ident() == self._thread.ident:
-            action()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(action)
-
-    def waker(self, action: Callable[[], None], waiting: Callable[[], int]) -> Callable[[], None]:
-        """What makes `action` run on the server's thread, once the requests that keep arriving have arrived."""
-        loop, thread_id = self._loop, self._thread.ident
-
-        def gather(seen: int) -> None:
-            now = waiting()
-            if now > seen:
-                loop.call_soon(gather, now)
-            else:
-                action()
-
-        def wake() -> None:
-            if threading.get_ident() == thread_id:
-                loop.call_soon(gather, 0)
-            else:
-                loop.call_soon_threadsafe(gather, 0)
-
-        return wake
-
-    def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_TIMEOUT_S)
-        except OSError as error:
-            raise AfterwriteError(
-                f"cannot listen on {self._settings.host}:{self._settings.port} ({error}): "
-                "choose another address with --listen, port 0 for a free one"
-            ) from error
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        self._loop.close()
-
-
-def _routed(app: App) -> list[Table]:
-    """The tables whose changes lead to something."""
-    return [table for table in app.tables if table.routes]
-
-
-def _declare_tables(transaction: WriteTransaction, app: App) -> None:
-    """Create the app's tables that are missing; refuse those that are there with another key."""
-    for declared in app.tables:
-        sort_key = declared.sort_key
-        schema = KeySchema(
-            declared.partition_key.name,
-            declared.partition_key.type,
-            None if sort_key is None else sort_key.name,
-            None if sort_key is None else sort_key.type,
-        )
-        table = tables.catalog(transaction).get(declared.name)
-        if table is None:
-            table = tables.create_table(transaction, declared.name, schema, view_type=declared.view_type)
-        if table.schema != schema or table.stream is None or table.stream.view_type != declared.view_type:
-            raise DeclarationError(
-                f"the data directory holds a table {declared.name} with {table.schema} and the stream {table.stream}, "
-                f"the app declares {schema} and {declared.view_type}: use another data directory, or the same keys"
-            )
-        if table.ttl_attribute != declared.ttl:
-            tables.set_ttl(transaction, declared.name, declared.ttl)
-        if table.retention_s != declared.retention_hours * 3600:
-            tables.set_retention(transaction, declared.name, declared.retention_hours * 3600)
-
-
-def _keep_topology(transaction: WriteTransaction, app: App) -> None:
-    """Keep what runs here; refuse the directory of another app, whose queues and lanes would wait unseen."""
-    kept = ledger.note(transaction, "topology")
-    if kept is not None and kept["app"] != app.name:
-        raise DeclarationError(
-            f"the data directory belongs to the app {kept['app']!r}, this is the app {app.name!r}: "
-            "choose another directory with --data"
-        )
-    orders = {} if kept is None else kept.get("orders", {})
-    for table in _routed(app):
-        before = orders.get(table.name, table.order)
-        if before != table.order and next(ledger.parked_lanes(transaction, table.name), None) is not None:
-            raise DeclarationError(
-                f"the table {table.name} is declared with order={table.order!r} and has lanes that are parked by "
-                f"order={before!r}: redrive or drop them under that order first"
-            )
-    ledger.keep_note(transaction, "topology", topology(app))
-
-
-def topology(app: App) -> Mapping[str, Any]:
-    """What runs in the engine, kept in the data directory for those who look at it from outside."""
-    consumed = {function.queue_name: function for function in app.functions}
-    queues = [queue.name for queue in app.queues]
-    return {
-        "app": app.name,
-        "tables": [table.name for table in _routed(app)],
-        "orders": {table.name: table.order for table in _routed(app)},
-        "queues": [
-            {
-                "name": name,
-                "function": consumed[name].name if name in consumed else None,
-                "dead_letter_queue": f"{name}-dead-letters",
-            }
-            for name in [*queues, *(name for name in consumed if name not in queues)]
-        ],
-        "delivery_streams": [stream.name for stream in app.delivery_streams],
-        "audit_logs": [log.name for log in app.audit_logs],
-        "alarms": asdict(app.alarm_thresholds),
-        "buses": [{"name": bus.name, "archive_days": bus.archive_days} for bus in app.buses],
-    }
+def _new_id() -> str:
+    return str(uuid.uuid4())

@@ -1,0 +1,255 @@
+"""What a user declares: tables, buses, topics, queues, delivery streams, audit logs, functions and routes.
+
+An `App` runs nothing: the engine runs what it declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from afterwrite.app.checks import (
+    Exhausted,
+    age_ms_max,
+    at_least_one,
+    check_delivery_stream_name,
+    check_name,
+    exhaustion,
+)
+from afterwrite.app.declarations import (
+    DEAD_LETTERS,
+    FUNCTION_QUEUE,
+    AuditLog,
+    Bus,
+    DeliveryStream,
+    Function,
+    Key,
+    Queue,
+    Rule,
+    Table,
+    Topic,
+    add_declared,
+    lanes_of,
+)
+from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
+from afterwrite.core.event_source_mapping.declaration import KinesisStream
+from afterwrite.core.invocations import Context
+from afterwrite.core.lag import Thresholds
+from afterwrite.core.lanes import ORDERS, Order
+from afterwrite.core.models import Model, ModelHandler
+from afterwrite.core.outcomes import RetryPolicy
+from afterwrite.errors import DeclarationError
+
+__all__ = [
+    "DEAD_LETTERS",
+    "App",
+    "AuditLog",
+    "Bus",
+    "DeliveryStream",
+    "Function",
+    "Key",
+    "Queue",
+    "Rule",
+    "Table",
+    "Topic",
+    "check_delivery_stream_name",
+    "lanes_of",
+    "refuse_what_only_the_engine_runs",
+]
+
+_TABLE_NAME_CHARACTERS_MIN: Final = 3
+_RETENTION_HOURS_MAX: Final = 365 * 24
+_COLUMN_TYPES: Final = (str, int, float, bool)
+
+
+class App:
+    """A declaration of what happens after each write. Nothing runs until an engine is made of it."""
+
+    def __init__(self, name: str) -> None:
+        check_name("app", name, ())
+        self.name = name
+        self.tables: list[Table] = []
+        self.queues: list[Queue] = []
+        self.topics: list[Topic] = []
+        self.buses: list[Bus] = []
+        self.delivery_streams: list[DeliveryStream] = []
+        self.audit_logs: list[AuditLog] = []
+        self.kinesis_streams: list[KinesisStream] = []
+        self.models: list[Model] = []
+        self.functions: list[Function] = []
+        self.alarm_thresholds = Thresholds()
+        self.alarm_topic: Topic | None = None
+
+    def alarms(
+        self,
+        *,
+        to: Topic | None = None,
+        iterator_age_s: float = 60,
+        retention_fraction: float = 0.5,
+        queue_age_s: float = 900,
+    ) -> None:
+        """Declare when lag is an alarm, and the topic that alarms are published to.
+
+        A table's routes have changes that wait longer than `iterator_age_s`, or than `retention_fraction` of the
+        retention; a function's queue has messages that wait longer than `queue_age_s`; a lane is parked. Without this
+        declaration the same defaults hold, and alarms are in the log and in `afterwrite status`.
+        """
+        if iterator_age_s <= 0 or queue_age_s <= 0 or not 0 < retention_fraction <= 1:
+            raise DeclarationError(
+                "expected iterator_age_s and queue_age_s above 0 and retention_fraction above 0 and at most 1, "
+                f"got {iterator_age_s}, {queue_age_s} and {retention_fraction}"
+            )
+        self.alarm_thresholds = Thresholds(int(iterator_age_s * 1000), retention_fraction, int(queue_age_s * 1000))
+        self.alarm_topic = to
+
+    def table(
+        self,
+        name: str,
+        *,
+        partition_key: str | Key,
+        sort_key: str | Key | None = None,
+        ttl: str | None = None,
+        view_type: str = NEW_AND_OLD_IMAGES,
+        retention_hours: int = 24,
+        order: Order = "partition_key",
+    ) -> Table:
+        """Declare a table. Keys given as text are strings; `ttl` names the attribute with the epoch seconds.
+
+        Changes stay readable for `retention_hours` (1 to 8,760). Their effects stay in order for each partition key,
+        with `order="item"` for each item, with `"none"` not at all: what fails holds up that much.
+        """
+        if order not in ORDERS:
+            raise DeclarationError(f"expected order to be one of {', '.join(ORDERS)} for {name}, got {order!r}")
+        if view_type not in VIEW_TYPES:
+            raise DeclarationError(f"expected a view type of {', '.join(VIEW_TYPES)} for {name}, got {view_type!r}")
+        if not 1 <= retention_hours <= _RETENTION_HOURS_MAX:
+            raise DeclarationError(
+                f"expected retention_hours from 1 to {_RETENTION_HOURS_MAX} for {name}, got {retention_hours}"
+            )
+        if len(name) < _TABLE_NAME_CHARACTERS_MIN:
+            raise DeclarationError(
+                f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
+            )
+        partition, sort = key(partition_key), key(sort_key)
+        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, functions=self.functions)
+        return add_declared(self.tables, table)
+
+    def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:
+        """Declare a queue with its dead letter queue `NAME-dead-letters` (S33)."""
+        if name.startswith(FUNCTION_QUEUE):
+            raise DeclarationError(f"expected a queue's name that is no function's ({FUNCTION_QUEUE}…), got {name!r}")
+        at_least_one("max_receives", max_receives)
+        if not 0 < visibility_timeout_s <= 43_200:
+            raise DeclarationError(
+                f"expected visibility_timeout_s from 0 to 43200 for {name}, got {visibility_timeout_s}"
+            )
+        return add_declared(self.queues, Queue(name, max_receives, visibility_timeout_s, self.functions))
+
+    def topic(self, name: str) -> Topic:
+        """Declare a topic."""
+        return add_declared(self.topics, Topic(name))
+
+    def bus(self, name: str, *, source: str | None = None, archive_days: int | None = None) -> Bus:
+        """Declare a bus; events carry `source` (the app's name by default), and stay `archive_days` in its archive."""
+        return add_declared(self.buses, Bus(name, source or self.name, archive_days))
+
+    def delivery_stream(
+        self,
+        name: str,
+        *,
+        buffer_seconds: float = 300,
+        buffer_mib: float = 5,
+        columns: Mapping[str, type] | None = None,
+    ) -> DeliveryStream:
+        """Declare a delivery stream, flushed after `buffer_seconds` (0 to 900) or `buffer_mib` (1 to 128) (S34).
+
+        `columns` gives the records' fields their types (str, int, float or bool): the service on AWS needs them for
+        Parquet and writes JSON lines without them. The embedded lake takes the types from the records.
+        """
+        check_delivery_stream_name(name)
+        if not 0 <= buffer_seconds <= 900 or not 1 <= buffer_mib <= 128:
+            raise DeclarationError(
+                f"expected buffer_seconds from 0 to 900 and buffer_mib from 1 to 128 for {name}, "
+                f"got {buffer_seconds} and {buffer_mib}"
+            )
+        for column, kind in (columns or {}).items():
+            if kind not in _COLUMN_TYPES:
+                raise DeclarationError(f"expected str, int, float or bool for {name}'s column {column}, got {kind!r}")
+        return add_declared(
+            self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}))
+        )
+
+    def kinesis_stream(self, name: str, *, shard_count: int = 1) -> KinesisStream:
+        """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing."""
+        return add_declared(self.kinesis_streams, KinesisStream(name, at_least_one("shard_count", shard_count)))
+
+    def model(self, model_id: str) -> Callable[[ModelHandler], ModelHandler]:
+        """Declare the decorated function, from a `ModelRequest` to text, as the model that Bedrock's clients reach."""
+
+        def declare(handler: ModelHandler) -> ModelHandler:
+            if any(model.model_id == model_id for model in self.models):
+                raise DeclarationError(f"two declarations of the model {model_id!r}: declare it once")
+            self.models.append(Model(model_id, handler))
+            return handler
+
+        return declare
+
+    def audit_log(self, name: str, *, retain_days: int | None = None) -> AuditLog:
+        """Declare an audit log; entries are kept for ever, or `retain_days`."""
+        return add_declared(self.audit_logs, AuditLog(name, retain_days))
+
+    def function(
+        self,
+        *,
+        retries: int = 2,
+        timeout_s: float = 60.0,
+        concurrency: int = 4,
+        backoff_s: float = 1.0,
+        age_max_s: float | None = None,
+        exhausted: Exhausted = "dead_letter",
+    ) -> Callable[[Callable[[Any, Context], Any]], Function]:
+        """Declare the decorated function; it is invoked by `.later(…)`, or as a rule's target.
+
+        An invocation that raises or takes longer than `timeout_s` is tried again `retries` times, and not once it is
+        older than `age_max_s`, after waits that grow from `backoff_s`; then it goes to the dead letter queue
+        `function-NAME-dead-letters`, or with `exhausted="park"` stays, and its lane waits behind it.
+        """
+        if retries < 0 or timeout_s <= 0 or backoff_s < 0:
+            raise DeclarationError(
+                "expected retries and backoff_s of at least 0 and timeout_s above 0, "
+                f"got {retries}, {backoff_s} and {timeout_s}"
+            )
+
+        def declare(handler: Callable[[Any, Context], Any]) -> Function:
+            function = Function(
+                name=handler.__name__,
+                handler=handler,
+                policy=RetryPolicy(
+                    attempts_max=retries + 1,
+                    backoff_ms_first=int(backoff_s * 1000),
+                    age_ms_max=age_ms_max(age_max_s),
+                ),
+                timeout_s=timeout_s,
+                concurrency=at_least_one("concurrency", concurrency),
+                exhausted=exhaustion(exhausted),
+            )
+            return add_declared(self.functions, function)
+
+        return declare
+
+
+def key(key: Any) -> Any:
+    return Key(key) if isinstance(key, str) else key
+
+
+def refuse_what_only_the_engine_runs(app: App) -> None:
+    """Raise DeclarationError where something is declared that the embedded engine alone runs, and AWS would not."""
+    pipes = [pipe.name for table in app.tables for pipe in table.pipes]
+    streams = [*app.tables, *app.kinesis_streams]
+    mappings = [mapping.function_name for stream in streams for mapping in stream.event_source_mappings]
+    for what, names in (("pipes", pipes), ("event source mappings of the functions", mappings)):
+        if names:
+            raise DeclarationError(
+                f"expected routes only, as {what} run on the embedded engine, got {', '.join(names)}: declare "
+                "routes in their place, or deploy them on AWS by a template of your own and leave them out here"
+            )

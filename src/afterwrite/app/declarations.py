@@ -1,0 +1,338 @@
+"""What an app consists of: tables, buses, topics, queues, delivery streams, audit logs, functions and their routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
+
+from afterwrite.app.checks import Exhausted, age_ms_max, at_least_one, check_name, exhaustion
+from afterwrite.core.changes import EVENT_NAMES, Change
+from afterwrite.core.conditions import Matchers
+from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, KinesisStream, MappedStream
+from afterwrite.core.filter_policy import FilterPolicy
+from afterwrite.core.invocations import Context, Message
+from afterwrite.core.lanes import Order, lanes_by
+from afterwrite.core.outcomes import RetryPolicy
+from afterwrite.core.patterns import Pattern
+from afterwrite.core.patterns import compile as compile_pattern
+from afterwrite.core.pipes import Filter, Origin, Pipe, Transform, compile_filter, compile_transform, pipe_target
+from afterwrite.core.routes import Guard, Handler, Route, Router
+from afterwrite.errors import DeclarationError
+
+KeyType: TypeAlias = Literal["S", "N", "B"]
+Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
+
+FUNCTION_QUEUE: Final = "function-"
+DEAD_LETTERS: Final = "-dead-letters"
+"""What the name of a dead letter queue adds to its queue's."""
+
+
+_Declared = TypeVar(
+    "_Declared", "Table", "Queue", "Topic", "Bus", "DeliveryStream", "KinesisStream", "AuditLog", "Function"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key attribute that is no string: `Key("id", "N")`."""
+
+    name: str
+    type: KeyType = "S"
+
+
+@dataclass(frozen=True, eq=False)
+class Table(MappedStream):
+    """A DynamoDB table whose changes run routes, and Lambda functions."""
+
+    kind: ClassVar = "dynamodb"
+
+    name: str
+    partition_key: Key
+    sort_key: Key | None
+    ttl: str | None
+    view_type: str
+    retention_hours: int
+    order: Order = "partition_key"
+    routes: list[Route] = field(default_factory=list)
+    event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
+    pipes: list[Pipe] = field(default_factory=list)
+    functions: list[Function] = field(default_factory=list)
+
+    def on(
+        self,
+        *event_names: str,
+        partition_key: Matchers = None,
+        sort_key: Matchers = None,
+        changed: str | Sequence[str] = (),
+        old: Mapping[str, Matchers] | None = None,
+        new: Mapping[str, Matchers] | None = None,
+    ) -> Callable[[Handler], Handler]:
+        """Declare the decorated pure function as a route, for the changes that meet every condition given.
+
+        Without event names, for all of them. Conditions are on Python values, by the matchers of event patterns:
+        `"META"`, `prefix("TURN#")`, `less_than(10)`, `between(1, 5)` for numbers, a list of alternatives. `changed`
+        names attributes of which one must differ.
+        """
+        for name in event_names:
+            if name not in EVENT_NAMES:
+                raise DeclarationError(f"expected INSERT, MODIFY or REMOVE for a route on {self.name}, got {name!r}")
+        keys: dict[str, Matchers] = {}
+        if partition_key is not None:
+            keys[self.partition_key.name] = partition_key
+        if sort_key is not None:
+            if self.sort_key is None:
+                raise DeclarationError(f"the table {self.name} has no sort key: leave out sort_key={sort_key!r}")
+            keys[self.sort_key.name] = sort_key
+        guard = Guard(
+            event_names=frozenset(event_names or EVENT_NAMES),
+            keys=keys,
+            changed=(changed,) if isinstance(changed, str) else tuple(changed),
+            old=old or {},
+            new=new or {},
+        )
+
+        def declare(handler: Handler) -> Handler:
+            self.routes.append(Route(handler.__name__, self.name, guard, handler))
+            self.router()
+            return handler
+
+        return declare
+
+    def pipe(
+        self,
+        *,
+        to: Queue | Topic | Bus | DeliveryStream | AuditLog | Function,
+        filter: Filter = None,
+        enrich: Function | None = None,
+        transform: Transform = None,
+        name: str | None = None,
+    ) -> Pipe:
+        """Declare a pipe from this table's changes to a target, as EventBridge Pipes have them (S31).
+
+        `filter` is a pattern on a change's stream record, or up to five of which one must match. `enrich` is invoked
+        with each such record; what it answers goes on, each member of a list for itself, and nothing where it is
+        empty. `transform` is an input template or a pure function from the one to the target's payload. The name is
+        `TABLE-to-TARGET` unless given. Raises DeclarationError and InvalidPattern.
+        """
+        name = f"{self.name}-to-{to.name}" if name is None else name
+        check_name("pipe", name, [*(pipe.name for pipe in self.pipes), *(route.name for route in self.routes)])
+        patterns, shape = compile_filter(name, filter), compile_transform(transform)
+        enrichment = None if enrich is None else f"pipe-{name}"
+        if isinstance(to, Function) and not (to.queue is None and to.pipe is None):
+            raise DeclarationError(f"expected a function that is no queue's consumer as the target of {name}")
+        target_arn, send = pipe_target(name, type(to).__name__, to.name)
+        pipe = Pipe(name, self.name, patterns, enrichment, shape, target_arn, send)
+        if enrich is not None and enrichment is not None:
+            add_declared(self.functions, replace(enrich, name=enrichment, pipe=pipe))
+        self.pipes.append(pipe)
+        return pipe
+
+    def router(self, origin: Origin | None = None) -> Router:
+        """The table's routes and pipes, compiled; pipes' records say that the changes come from `origin`.
+
+        Raises DeclarationError or InvalidPattern where one is wrong.
+        """
+        if origin is None:
+            origin = Origin("us-east-1", f"arn:aws:dynamodb:us-east-1:000000000000:table/{self.name}/stream/-")
+        return Router([*self.routes, *(pipe.route(origin) for pipe in self.pipes)])
+
+
+@dataclass(frozen=True, eq=False)
+class Queue:
+    """A durable queue; after `max_receives` receives a message moves to the dead letter queue."""
+
+    name: str
+    max_receives: int
+    visibility_timeout_s: float
+    functions: list[Function]
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """The name of the queue for messages that were received too often."""
+        return self.name + DEAD_LETTERS
+
+    def send(self, body: Any, *, delay_s: float | Decimal = 0.0) -> Enqueue:
+        """The effect that sends a message to this queue, to be received after `delay_s` seconds, at most 30 days.
+
+        Placing it fails where `delay_s` is out of that range: the change is parked with its lane.
+        """
+        return Enqueue(self.name, body, delay_s)
+
+    def consumer(
+        self,
+        *,
+        concurrency: int = 4,
+        timeout_s: float | None = None,
+        age_max_s: float | None = None,
+        exhausted: Exhausted = "dead_letter",
+    ) -> Callable[[Callable[[Message, Context], Any]], Function]:
+        """Declare the decorated function as the queue's consumer; a message it raises on becomes visible again.
+
+        After a failure nothing older than `age_max_s` is tried again. With `exhausted="park"` a message that was
+        received too often stays, and its lane waits behind it.
+        """
+
+        def declare(handler: Callable[[Message, Context], Any]) -> Function:
+            taken = next((each.name for each in self.functions if each.queue is self), None)
+            if taken is not None:
+                raise DeclarationError(f"the queue {self.name} has the consumer {taken} already: use another queue")
+            function = Function(
+                name=handler.__name__,
+                handler=handler,
+                policy=RetryPolicy(attempts_max=self.max_receives, age_ms_max=age_ms_max(age_max_s)),
+                timeout_s=self.visibility_timeout_s if timeout_s is None else timeout_s,
+                concurrency=at_least_one("concurrency", concurrency),
+                queue=self,
+                exhausted=exhaustion(exhausted),
+            )
+            add_declared(self.functions, function)
+            return function
+
+        return declare
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """User code with side effects, invoked later, with retries, a timeout, and a dead letter queue.
+
+    What one with a `queue` gets are that queue's messages; what one with a `pipe` answers goes on to its target.
+    """
+
+    name: str
+    handler: Callable[[Any, Context], Any]
+    policy: RetryPolicy
+    timeout_s: float
+    concurrency: int
+    queue: Queue | None = None
+    pipe: Pipe | None = None
+    exhausted: Exhausted = "dead_letter"
+
+    @property
+    def queue_name(self) -> str:
+        """The durable queue that feeds it."""
+        return self.queue.name if self.queue is not None else FUNCTION_QUEUE + self.name
+
+    @property
+    def dead_letter_queue(self) -> str:
+        """Where invocations go, with their payload, that failed for good."""
+        return self.queue_name + DEAD_LETTERS
+
+    def later(self, **request: Any) -> Invoke:
+        """The effect that invokes this function with `request`."""
+        return Invoke(self.name, request)
+
+    def __call__(self, request: Any, context: Context) -> Any:
+        """Run the function's code here and now, as tests do."""
+        return self.handler(request, context)
+
+
+@dataclass(frozen=True, eq=False)
+class Subscription:
+    """A topic's subscription: messages that the filter policy lets through go to the queue."""
+
+    queue: Queue
+    filter_policy: FilterPolicy | None
+
+
+@dataclass(frozen=True, eq=False)
+class Topic:
+    """A topic that fans messages out to its subscriptions."""
+
+    name: str
+    subscriptions: list[Subscription] = field(default_factory=list)
+
+    def publish(
+        self, message: Any, *, subject: str | None = None, attributes: Mapping[str, Any] | None = None
+    ) -> Publish:
+        """The effect that publishes a message."""
+        return Publish(self.name, message, subject, attributes or {})
+
+    def subscribe(
+        self,
+        queue: Queue,
+        *,
+        filter_policy: Mapping[str, Any] | None = None,
+        scope: Scope = "MessageAttributes",
+    ) -> None:
+        """Send messages to `queue`: all, or those that the filter policy matches."""
+        if any(each.queue is queue for each in self.subscriptions):
+            raise DeclarationError(f"the queue {queue.name} subscribes to {self.name} already: declare it once")
+        policy = None if filter_policy is None else FilterPolicy(filter_policy, scope)
+        self.subscriptions.append(Subscription(queue, policy))
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """A bus's rule: events that match the pattern go to every target; `source` is the pattern as it was declared."""
+
+    name: str
+    pattern: Pattern
+    targets: tuple[Queue | Function | DeliveryStream, ...]
+    source: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Bus:
+    """An event bus with rules and an archive."""
+
+    name: str
+    source: str
+    archive_days: int | None
+    rules: list[Rule] = field(default_factory=list)
+
+    def put(self, detail_type: str, **detail: Any) -> PutEvent:
+        """The effect that puts an event on the bus."""
+        return PutEvent(self.name, self.source, detail_type, detail)
+
+    def rule(self, name: str, pattern: Mapping[str, Any], *, to: Sequence[Queue | Function | DeliveryStream]) -> Rule:
+        """Send the events that match `pattern` to every target of `to`."""
+        check_name("rule", name, [rule.name for rule in self.rules])
+        for target in to:
+            if not isinstance(target, (Queue, Function, DeliveryStream)):
+                raise DeclarationError(
+                    f"expected queues, functions or delivery streams as targets of the rule {name}, got {target!r}"
+                )
+        rule = Rule(name, compile_pattern(pattern), tuple(to), pattern)
+        self.rules.append(rule)
+        return rule
+
+
+@dataclass(frozen=True, eq=False)
+class DeliveryStream:
+    """A delivery stream that buffers records by time and size and writes them to a partitioned lake."""
+
+    name: str
+    buffer_seconds: float
+    buffer_mib: float
+    columns: Mapping[str, type]
+
+    def put(self, **record: Any) -> Deliver:
+        """The effect that delivers a record."""
+        return Deliver(self.name, record)
+
+
+@dataclass(frozen=True, eq=False)
+class AuditLog:
+    """An append-only, hash-chained log."""
+
+    name: str
+    retain_days: int | None
+
+    def append(self, **entry: Any) -> Append:
+        """The effect that appends an entry."""
+        return Append(self.name, entry)
+
+
+def lanes_of(table: Table) -> Callable[[Change], str]:
+    """The lane of a change of the table, by its declared order."""
+    return lanes_by(table.order, table.partition_key.name, table.sort_key.name if table.sort_key else None)
+
+
+def add_declared(declared: list[_Declared], new: _Declared) -> _Declared:
+    """Add a declaration to those of its kind. Raises DeclarationError for its name."""
+    check_name(type(new).__name__.lower(), new.name, [each.name for each in declared])
+    declared.append(new)
+    return new

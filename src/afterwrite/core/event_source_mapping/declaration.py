@@ -1,0 +1,96 @@
+"""A mapping as an app declares it: a function on a stream, with AWS's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Unpack
+
+from afterwrite.core.event_source_mapping.parameters import (
+    EventSourceMappingParameters,
+    MappingSettings,
+    SourceKind,
+    destination_of,
+    settings_of,
+)
+from afterwrite.core.uuids import uuid_of
+from afterwrite.errors import DeclarationError
+
+_TIMEOUT_S_MAX = 900
+
+
+@dataclass(frozen=True, eq=False)
+class EventSourceMapping:
+    """A function `handler(event, context)` that gets a stream's records in batches.
+
+    `destination` is what `DestinationConfig` names: something declared, or an ARN.
+    """
+
+    source_name: str
+    function_name: str
+    handler: Callable[[Any, Any], Any]
+    settings: MappingSettings
+    destination: Any
+    timeout_s: float
+
+    @property
+    def uuid(self) -> str:
+        """The mapping's UUID: the same for the same function on the same stream."""
+        return uuid_of(f"event-source-mapping/{self.settings.source}/{self.source_name}/{self.function_name}")
+
+
+class MappedStream:
+    """What has a stream that functions are run on: a table, a Kinesis stream."""
+
+    kind: ClassVar[SourceKind]
+    name: str
+    event_source_mappings: list[EventSourceMapping]
+
+    def event_source_mapping(
+        self,
+        handler: Callable[[Any, Any], Any],
+        *,
+        timeout_s: float = 60.0,
+        **parameters: Unpack[EventSourceMappingParameters],
+    ) -> EventSourceMapping:
+        """Run a Lambda function `handler(event, context)` on the stream, by AWS's own parameters.
+
+        An invocation that takes longer than `timeout_s` has failed. Raises DeclarationError and InvalidPattern.
+        """
+        others = self.event_source_mappings
+        mapping = _declared(handler, parameters, self.kind, self.name, timeout_s=timeout_s, others=others)
+        others.append(mapping)
+        return mapping
+
+
+@dataclass(frozen=True, eq=False)
+class KinesisStream(MappedStream):
+    """A Kinesis data stream, whose records run Lambda functions."""
+
+    kind: ClassVar = "kinesis"
+
+    name: str
+    shard_count: int
+    event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
+
+
+def _declared(
+    handler: Callable[[Any, Any], Any],
+    parameters: EventSourceMappingParameters,
+    source: SourceKind,
+    source_name: str,
+    *,
+    timeout_s: float,
+    others: Sequence[EventSourceMapping],
+) -> EventSourceMapping:
+    if not callable(handler):
+        raise DeclarationError(f"expected a function handler(event, context), got {handler!r}")
+    name = parameters.get("FunctionName") or getattr(handler, "name", None) or getattr(handler, "__name__", None)
+    if not isinstance(name, str):
+        raise DeclarationError(f"expected a function with a name, got {handler!r}: give one as FunctionName")
+    if any(each.function_name == name for each in others):
+        raise DeclarationError(f"the function {name} is mapped to {source_name} already: give another FunctionName")
+    if not 0 < timeout_s <= _TIMEOUT_S_MAX:
+        raise DeclarationError(f"expected timeout_s above 0 and up to {_TIMEOUT_S_MAX}, got {timeout_s}")
+    settings = settings_of(parameters, source)
+    return EventSourceMapping(source_name, name, handler, settings, destination_of(parameters), timeout_s)

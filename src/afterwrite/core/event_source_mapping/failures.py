@@ -1,0 +1,73 @@
+"""What is said of records that a mapping gives up on: the message for the failure destination (S14, S15)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from afterwrite.core.event_source_mapping.parameters import SourceKind
+from afterwrite.core.event_source_mapping.records import Record, iso_milliseconds, iso_seconds
+
+Condition: TypeAlias = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
+RETRIES_EXHAUSTED: Final = "RetryAttemptsExhausted"
+AGE_EXCEEDED: Final = "RecordAgeExceeded"
+
+_BATCH_INFO: Final[Mapping[SourceKind, str]] = {"dynamodb": "DDBStreamBatchInfo", "kinesis": "KinesisBatchInfo"}
+
+
+@dataclass(frozen=True, slots=True)
+class MappingIdentity:
+    """Whose records they are: the mapping, its function and its stream."""
+
+    uuid: str
+    function_arn: str
+    stream_arn: str
+    source: SourceKind
+
+
+def failure_message(
+    identity: MappingIdentity,
+    *,
+    shard_id: str,
+    records: Sequence[Record],
+    condition: Condition,
+    invocations: int,
+    is_function_error: bool,
+    request_id: str,
+    at_ms: int,
+) -> dict[str, Any]:
+    """The message about records, at least one: where they are in the stream, not what is in them (S14)."""
+    message: dict[str, Any] = {
+        "requestContext": {
+            "requestId": request_id,
+            "functionArn": identity.function_arn,
+            "condition": condition,
+            "approximateInvokeCount": invocations,
+        },
+    }
+    if condition != AGE_EXCEEDED:
+        # A response that names failed records is no error of the function.
+        error = {"functionError": "Unhandled"} if is_function_error else {}
+        message["responseContext"] = {"statusCode": 200, "executedVersion": "$LATEST", **error}
+    # DynamoDB's times are whole seconds, as in its records.
+    iso = iso_seconds if identity.source == "dynamodb" else iso_milliseconds
+    message["version"] = "1.0"
+    message["timestamp"] = iso_milliseconds(at_ms)
+    message[_BATCH_INFO[identity.source]] = {
+        "shardId": shard_id,
+        "startSequenceNumber": records[0].sequence_number,
+        "endSequenceNumber": records[-1].sequence_number,
+        "approximateArrivalOfFirstRecord": iso(records[0].arrived_at_ms),
+        "approximateArrivalOfLastRecord": iso(records[-1].arrived_at_ms),
+        "batchSize": len(records),
+        "streamArn": identity.stream_arn,
+    }
+    return message
+
+
+def object_key(identity: MappingIdentity, *, shard_id: str, at_ms: int, unique: str) -> str:
+    """The key under which S3 gets the message with its payload (S14)."""
+    at = iso_seconds(at_ms)
+    day, time = at[:10], at[11:19].replace(":", ".")
+    return f"aws/lambda/{identity.uuid}/{shard_id}/{day.replace('-', '/')}/{day}T{time}-{unique}"

@@ -1,0 +1,168 @@
+"""A mapping's parameters: AWS's own names and ranges (S12), checked, and made values that the decisions use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeAlias, TypedDict
+
+import orjson
+
+from afterwrite.core.patterns import LAMBDA, Dialect, Pattern
+from afterwrite.core.patterns import compile as compile_pattern
+from afterwrite.errors import DeclarationError, InvalidPattern
+
+SourceKind: TypeAlias = Literal["dynamodb", "kinesis"]
+
+REPORT_BATCH_ITEM_FAILURES: Final = "ReportBatchItemFailures"
+TRIM_HORIZON: Final = "TRIM_HORIZON"
+LATEST: Final = "LATEST"
+AT_TIMESTAMP: Final = "AT_TIMESTAMP"
+_FILTERS_MAX: Final = 5
+_PATTERN_CHARACTERS_MAX: Final = 4096
+# Of a Kinesis record a filter sees the data only.
+_KINESIS_FILTER: Final = replace(LAMBDA, name="Lambda FilterCriteria on Kinesis", roots=frozenset(("data",)))
+_FILTER_DIALECTS: Final[Mapping[SourceKind, Dialect]] = {"dynamodb": LAMBDA, "kinesis": _KINESIS_FILTER}
+
+# The least and the most of each number; -1 is "without an end" where it is allowed (S10, S11, S12).
+_RANGES: Final[Mapping[str, tuple[int, int]]] = {
+    "BatchSize": (1, 10_000),
+    "MaximumBatchingWindowInSeconds": (0, 300),
+    "ParallelizationFactor": (1, 10),
+    "MaximumRetryAttempts": (-1, 10_000),
+    "MaximumRecordAgeInSeconds": (-1, 604_800),
+    "TumblingWindowInSeconds": (0, 900),
+}
+_RECORD_AGE_S_MIN: Final = 60
+
+
+class EventSourceMappingParameters(TypedDict, total=False):
+    """The parameters of CreateEventSourceMapping that concern streams, by their names there.
+
+    `DestinationConfig` is `{"OnFailure": {"Destination": …}}`; the destination is a queue, a topic or a function of
+    the app, or an ARN: of one of these, or `arn:aws:s3:::NAME` for files in the directory `NAME`. A filter's
+    `Pattern` is JSON text, as on AWS, or the object.
+    """
+
+    FunctionName: str
+    BatchSize: int
+    MaximumBatchingWindowInSeconds: int
+    ParallelizationFactor: int
+    BisectBatchOnFunctionError: bool
+    MaximumRetryAttempts: int
+    MaximumRecordAgeInSeconds: int
+    FunctionResponseTypes: Sequence[str]
+    FilterCriteria: Mapping[str, Any]
+    DestinationConfig: Mapping[str, Any]
+    StartingPosition: str
+    StartingPositionTimestamp: float
+    TumblingWindowInSeconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSettings:
+    """The parameters as the decisions use them; None for a maximum that there is not."""
+
+    batch_size: int = 100
+    batching_window_ms: int = 0
+    parallelization_factor: int = 1
+    bisects: bool = False
+    retries_max: int | None = None
+    age_ms_max: int | None = None
+    reports_item_failures: bool = False
+    tumbling_window_ms: int = 0
+    starting_position: str = TRIM_HORIZON
+    starting_at_ms: int = 0
+    filters: tuple[Pattern, ...] = ()
+    source: SourceKind = "dynamodb"
+
+    def admits(self, seen: Mapping[str, Any]) -> bool:
+        """Whether a record passes the filters; `seen` is what a filter sees of it. Without filters all do (S17)."""
+        return not self.filters or any(pattern.matches(seen) for pattern in self.filters)
+
+
+def settings_of(parameters: EventSourceMappingParameters, source: SourceKind) -> MappingSettings:
+    """The settings that AWS's parameters ask for. Raises DeclarationError for what AWS refuses."""
+    unknown = sorted(set(parameters) - set(EventSourceMappingParameters.__annotations__))
+    if unknown:
+        known = ", ".join(EventSourceMappingParameters.__annotations__)
+        raise DeclarationError(f"expected parameters of an event source mapping ({known}), got {', '.join(unknown)}")
+    response_types = parameters.get("FunctionResponseTypes", ())
+    if list(response_types) not in ([], [REPORT_BATCH_ITEM_FAILURES]):
+        raise DeclarationError(
+            f"expected FunctionResponseTypes of [] or [{REPORT_BATCH_ITEM_FAILURES!r}], got {response_types!r}"
+        )
+    age_s = _number(parameters, "MaximumRecordAgeInSeconds", -1)
+    if -1 < age_s < _RECORD_AGE_S_MIN:
+        raise DeclarationError(f"expected MaximumRecordAgeInSeconds of -1, or from 60 to 604800, got {age_s}")
+    retries = _number(parameters, "MaximumRetryAttempts", -1)
+    position, at_ms = _start(parameters, source)
+    return MappingSettings(
+        batch_size=_number(parameters, "BatchSize", 100),
+        batching_window_ms=1000 * _number(parameters, "MaximumBatchingWindowInSeconds", 0),
+        parallelization_factor=_number(parameters, "ParallelizationFactor", 1),
+        bisects=bool(parameters.get("BisectBatchOnFunctionError", False)),
+        retries_max=None if retries == -1 else retries,
+        age_ms_max=None if age_s == -1 else 1000 * age_s,
+        reports_item_failures=bool(response_types),
+        tumbling_window_ms=1000 * _number(parameters, "TumblingWindowInSeconds", 0),
+        starting_position=position,
+        starting_at_ms=at_ms,
+        filters=_filters(parameters.get("FilterCriteria"), source),
+        source=source,
+    )
+
+
+def destination_of(parameters: EventSourceMappingParameters) -> Any:
+    """What `DestinationConfig` names for failures, None where nothing. Raises DeclarationError."""
+    config = parameters.get("DestinationConfig")
+    if config is None:
+        return None
+    on_failure = config.get("OnFailure") if isinstance(config, Mapping) else None
+    if not isinstance(on_failure, Mapping) or set(config) != {"OnFailure"} or not set(on_failure) <= {"Destination"}:
+        raise DeclarationError(
+            f'expected a DestinationConfig of {{"OnFailure": {{"Destination": …}}}}, as streams have it, got {config!r}'
+        )
+    return on_failure.get("Destination")
+
+
+def _number(parameters: EventSourceMappingParameters, name: str, default: int) -> int:
+    value: Any = parameters.get(name, default)
+    least, most = _RANGES[name]
+    if type(value) is not int or not least <= value <= most:
+        raise DeclarationError(f"expected {name} from {least} to {most}, got {value!r}")
+    return value
+
+
+def _start(parameters: EventSourceMappingParameters, source: SourceKind) -> tuple[str, int]:
+    position = parameters.get("StartingPosition", TRIM_HORIZON)
+    known = (TRIM_HORIZON, LATEST) if source == "dynamodb" else (TRIM_HORIZON, LATEST, AT_TIMESTAMP)
+    if position not in known:
+        raise DeclarationError(f"expected a StartingPosition of {', '.join(known)} for {source}, got {position!r}")
+    at_s: Any = parameters.get("StartingPositionTimestamp")
+    if (position == AT_TIMESTAMP) != (at_s is not None):
+        raise DeclarationError(
+            f"expected StartingPositionTimestamp with {AT_TIMESTAMP} and nothing else, got {at_s!r} with {position}"
+        )
+    return position, int(float(at_s or 0) * 1000)
+
+
+def _filters(criteria: Any, source: SourceKind) -> tuple[Pattern, ...]:
+    """The compiled patterns, at most five (S17). Raises DeclarationError and InvalidPattern."""
+    if criteria is None:
+        return ()
+    filters = criteria.get("Filters") if isinstance(criteria, Mapping) else None
+    if not isinstance(filters, Sequence) or len(filters) > _FILTERS_MAX:
+        raise DeclarationError(
+            f'expected FilterCriteria of {{"Filters": [{{"Pattern": …}}, …]}} with at most 5 filters, got {criteria!r}'
+        )
+    patterns: list[Pattern] = []
+    for each in filters:
+        pattern = each.get("Pattern") if isinstance(each, Mapping) else None
+        if not isinstance(pattern, str | Mapping):
+            raise DeclarationError(f'expected a filter of {{"Pattern": JSON text or an object}}, got {each!r}')
+        text = pattern if isinstance(pattern, str) else orjson.dumps(pattern).decode()
+        if len(text) > _PATTERN_CHARACTERS_MAX:
+            raise InvalidPattern(f"expected a filter's pattern of at most 4096 characters, got {len(text)}")
+        patterns.append(compile_pattern(text, _FILTER_DIALECTS[source]))
+    return tuple(patterns)

@@ -1,0 +1,136 @@
+"""A table in Python values, over whatever carries out DynamoDB's requests: the engine in this process, or AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from afterwrite.core.invocations import SortKeyRange, placeholders
+from afterwrite.core.values import Item, decode_item, encode_item, from_python
+from afterwrite.errors import DeclarationError
+
+Execute: TypeAlias = Callable[[str, dict[str, Any]], Mapping[str, Any]]
+
+
+class WireTable:
+    """The TableClient of the table `name` with these keys, over `execute`, which carries out a request.
+
+    `execute` takes an operation's wire name and its body and gives the answer's; it raises ServiceError.
+    """
+
+    def __init__(self, execute: Execute, name: str, partition_key: str, sort_key: str | None) -> None:
+        self._execute = execute
+        self._name = name
+        self._partition_key = partition_key
+        self._sort_key = sort_key
+
+    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The item with the key attributes `key`."""
+        body = {"TableName": self._name, "Key": encode_item(key), "ConsistentRead": True}
+        item = self._execute("GetItem", body).get("Item")
+        return None if item is None else decode_item(item)
+
+    def query(
+        self, partition: Any, sort_key: Any = None, *, newest_first: bool = False, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """The items of a partition, by a sort key, `prefix(…)`, `between(…, …)` or all of them."""
+        body = self._query_body(partition, sort_key)
+        body["ScanIndexForward"] = not newest_first
+        items: list[Item] = []
+        while True:
+            if limit is not None:
+                body["Limit"] = limit - len(items)
+            answer = self._execute("Query", dict(body))
+            items.extend(answer["Items"])
+            if "LastEvaluatedKey" not in answer or len(items) == limit:
+                return [decode_item(item) for item in items]
+            body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def scan(self) -> Iterator[dict[str, Any]]:
+        """Every item, read page by page: what is written meanwhile may be among them or not."""
+        body: dict[str, Any] = {"TableName": self._name, "ConsistentRead": True}
+        while True:
+            answer = self._execute("Scan", dict(body))
+            yield from map(decode_item, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
+            body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _query_body(self, partition: Any, sort_key: Any) -> dict[str, Any]:
+        names = {"#pk": self._partition_key}
+        values = {":pk": from_python(partition)}
+        condition = "#pk = :pk"
+        if sort_key is not None:
+            if self._sort_key is None:
+                raise DeclarationError(f"the table {self._name} has no sort key: query it by its partition key alone")
+            names["#sk"] = self._sort_key
+            if isinstance(sort_key, SortKeyRange):
+                condition += " AND #sk BETWEEN :low AND :high"
+                values |= {":low": from_python(sort_key.low), ":high": from_python(sort_key.high)}
+            elif isinstance(sort_key, Mapping):
+                if sort_key.keys() != {"prefix"}:
+                    raise DeclarationError(
+                        f"expected a sort key, prefix(…) or between(…, …) to query {self._name} by, got {sort_key!r}"
+                    )
+                condition += " AND begins_with(#sk, :low)"
+                values[":low"] = from_python(sort_key["prefix"])
+            else:
+                condition += " AND #sk = :low"
+                values[":low"] = from_python(sort_key)
+        return {
+            "TableName": self._name,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+            "ConsistentRead": True,
+        }
+
+    def put(
+        self,
+        item: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put an item. Raises ConditionalCheckFailed."""
+        body = {"Item": encode_item(item), **self._expressions(condition, names, values)}
+        self._execute("PutItem", body)
+
+    def update(
+        self,
+        key: Mapping[str, Any],
+        update: str,
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Update an item by an UpdateExpression and return the new item. Raises ConditionalCheckFailed."""
+        body = {
+            "Key": encode_item(key),
+            "UpdateExpression": update,
+            "ReturnValues": "ALL_NEW",
+            **self._expressions(condition, names, values),
+        }
+        return decode_item(self._execute("UpdateItem", body)["Attributes"])
+
+    def delete(
+        self,
+        key: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Delete an item. Raises ConditionalCheckFailed."""
+        body = {"Key": encode_item(key), **self._expressions(condition, names, values)}
+        self._execute("DeleteItem", body)
+
+    def _expressions(
+        self, condition: str | None, names: Mapping[str, str] | None, values: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        fields: dict[str, Any] = {"TableName": self._name}
+        if condition is not None:
+            fields["ConditionExpression"] = condition
+        return {**fields, **placeholders(names, values)}

@@ -1,0 +1,114 @@
+"""Threads that run a mapping's function: one invocation a lane, each with a deadline.
+
+A thread that runs past its deadline cannot be stopped: it is *stuck*, its invocation has timed out, and what it
+returns is ignored. A lane with two stuck threads, or any lane beside `STUCK_MAX` of them, may start no other.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from afterwrite.core.failures import reason_of
+
+STUCK_MAX = 32
+STUCK_MAX_A_LANE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An invocation's end: what it returned, or why it failed."""
+
+    key: Any
+    value: Any = None
+    failure: str | None = None
+
+
+class _Run:
+    __slots__ = ("call", "deadline_s", "is_overtaken", "key")
+
+    def __init__(self, key: Hashable, call: Callable[[], Any], deadline_s: float) -> None:
+        self.key = key
+        self.call = call
+        self.deadline_s = deadline_s
+        self.is_overtaken = False
+
+
+class HandlerThreads:
+    """Runs calls by their key, one at a time for each. For one thread to use; `timeout_s` bounds a call."""
+
+    def __init__(self, name: str, timeout_s: float, monotonic_s: Callable[[], float]) -> None:
+        self._name = name
+        self._timeout_s = timeout_s
+        self._monotonic_s = monotonic_s
+        self._wake: threading.Event = threading.Event()
+        self._to_run: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[_Run, Ended]] = queue.SimpleQueue()
+        self._running: dict[Hashable, _Run] = {}
+        self._stuck: Counter[Hashable] = Counter()
+        self._threads = 0
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever a call has ended."""
+        self._wake = event
+
+    @property
+    def running(self) -> tuple[Any, ...]:
+        """The keys of the calls that run."""
+        return tuple(self._running)
+
+    def may_run(self, key: Hashable) -> bool:
+        """Whether stuck threads leave room for a call."""
+        return self._stuck[key] < STUCK_MAX_A_LANE and self._stuck.total() < STUCK_MAX
+
+    def run(self, key: Hashable, call: Callable[[], Any]) -> None:
+        """Run a call in a thread."""
+        run = _Run(key, call, self._monotonic_s() + self._timeout_s)
+        self._running[key] = run
+        if self._threads < len(self._running) + self._stuck.total():
+            self._threads += 1
+            name = f"{self._name}-{self._threads}"
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._to_run.put(run)
+
+    def ended(self) -> list[Ended]:
+        """The calls that have ended or timed out since the last time."""
+        found: list[Ended] = []
+        while not self._finished.empty():
+            run, ended = self._finished.get()
+            if run.is_overtaken:
+                self._stuck[run.key] -= 1
+                continue
+            del self._running[run.key]
+            found.append(ended)
+        now_s = self._monotonic_s()
+        for key, run in [each for each in self._running.items() if each[1].deadline_s <= now_s]:
+            del self._running[key]
+            run.is_overtaken = True
+            self._stuck[key] += 1
+            found.append(Ended(key, failure=f"timed out after {self._timeout_s:g} s"))
+        return found
+
+    def due_s(self) -> float | None:
+        """How long until the next call times out, None where none runs."""
+        if not self._running:
+            return None
+        return max(0.001, min(run.deadline_s for run in self._running.values()) - self._monotonic_s())
+
+    def stop(self) -> None:
+        """End the threads that are idle; the others end with what they run."""
+        for _ in range(self._threads):
+            self._to_run.put(None)
+
+    def _work(self) -> None:
+        while (run := self._to_run.get()) is not None:
+            try:
+                ended = Ended(run.key, run.call())
+            except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed invocation
+                ended = Ended(run.key, failure=reason_of(error))
+            self._finished.put((run, ended))
+            self._wake.set()

@@ -1,0 +1,1 @@
+"""What functions and batches keep on AWS: tables, ledgers, parked lanes."""

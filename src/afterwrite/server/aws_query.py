@@ -1,0 +1,159 @@
+"""AWS's query protocol: a form names its Action, the answer is XML, one request at a time."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+from afterwrite.errors import ServiceError, StorageError
+from afterwrite.server import sigv4
+from afterwrite.server.aws_json import unknown_target
+from afterwrite.server.http_messages import Request, Response
+from afterwrite.store.environment import Environment, WriteTransaction
+
+_LOG = logging.getLogger("afterwrite")
+_FORM: Final = b"application/x-www-form-urlencoded"
+_XML: Final = "text/xml"
+_FIELDS_MAX: Final = 10_000
+
+Parameters = Mapping[str, Any]
+"""A form's fields: text, maps by the parts of their names between dots, and lists where those parts are numbers."""
+
+
+class QueryService(Protocol):
+    """One AWS service that speaks the query protocol: its version, its XML namespace, and its actions."""
+
+    @property
+    def version(self) -> str:
+        """The `Version` of its requests, by which it is known."""
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """The XML namespace of its answers."""
+        ...
+
+    def prepare(self, action: str, parameters: Parameters) -> Callable[[WriteTransaction], Mapping[str, Any]]:
+        """The action with its parameters, validated, to be run in the next commit. Raises ServiceError."""
+        ...
+
+
+class AwsQuery:
+    """The handler of forms. `run_soon` runs what it is given where answers may be given."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        services: Sequence[QueryService],
+        run_soon: Callable[[Callable[[], None]], None],
+        *,
+        credentials: Mapping[str, str] | None = None,
+        clock_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._environment = environment
+        self._services = {service.version: service for service in services}
+        self._run_soon = run_soon
+        self._credentials = credentials
+        self._clock_s = clock_s
+
+    def handle(self, request: Request, respond: Callable[[Response], None]) -> None:
+        """Answer a request, at once or after its commit."""
+        if not request.headers.get(b"content-type", b"").startswith(_FORM):
+            respond(unknown_target(""))
+            return
+        service: QueryService | None = None
+        try:
+            parameters = parsed_form(request.body)
+            action, version = str(parameters.get("Action", "")), str(parameters.get("Version", ""))
+            service = self._services.get(version)
+            if service is None:
+                raise ServiceError("InvalidAction", f"No service with version {version!r} answers here.")
+            if self._credentials is not None:
+                sigv4.verify(request, self._credentials, self._clock_s())
+            run = service.prepare(action, parameters)
+        except (ServiceError, StorageError) as error:
+            respond(_failure(service, error))
+            return
+        self._environment.submit(run, partial(self._on_done, service, action, respond))
+
+    def _on_done(
+        self,
+        service: QueryService,
+        action: str,
+        respond: Callable[[Response], None],
+        result: Mapping[str, Any] | None,
+        error: BaseException | None,
+    ) -> None:
+        response = _answer(service, action, result or {}) if error is None else _failure(service, error)
+        self._run_soon(partial(respond, response))
+
+
+def parsed_form(body: bytes) -> dict[str, Any]:
+    """The fields of a form. Raises ServiceError."""
+    try:
+        fields = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True, max_num_fields=_FIELDS_MAX)
+    except ValueError as error:
+        raise ServiceError("MalformedInput", f"expected a form of fields and values: {error}") from None
+    tree: dict[str, Any] = {}
+    for name, value in fields:
+        place = tree
+        *path, last = name.split(".")
+        for part in path:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict):
+                raise ServiceError("MalformedInput", f"expected either a value or members at {name}")
+        place[last] = value
+    return {name: _listed(value) for name, value in tree.items()}
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if value and all(part.isdecimal() for part in value):
+        return [_listed(value[part]) for part in sorted(value, key=int)]
+    return {name: _listed(member) for name, member in value.items()}
+
+
+def _answer(service: QueryService, action: str, result: Mapping[str, Any]) -> Response:
+    body = (
+        f'<{action}Response xmlns="{service.namespace}"><{action}Result>{_members(result)}</{action}Result>'
+        f"<ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata></{action}Response>"
+    )
+    return Response(200, body.encode(), _XML)
+
+
+def _members(value: Mapping[str, Any]) -> str:
+    return "".join(f"<{name}>{_xml(member)}</{name}>" for name, member in value.items())
+
+
+def _xml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _members(value)
+    if isinstance(value, list):
+        return "".join(f"<member>{_xml(member)}</member>" for member in value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return escape(str(value))
+
+
+def _failure(service: QueryService | None, error: BaseException) -> Response:
+    if isinstance(error, ServiceError):
+        status, code, message = error.status, error.code, error.message
+    else:
+        status, code, message = 500, "InternalError", str(error)
+        if not isinstance(error, StorageError):
+            _LOG.error("an operation failed inside the engine", exc_info=error)
+            message = "The request failed inside the engine"
+    namespace = "" if service is None else f' xmlns="{service.namespace}"'
+    body = (
+        f"<ErrorResponse{namespace}><Error><Type>{'Sender' if status < 500 else 'Receiver'}</Type>"
+        f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
+        f"<RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>"
+    )
+    return Response(status, body.encode(), _XML)

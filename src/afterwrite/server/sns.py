@@ -1,0 +1,196 @@
+"""SNS on the wire: messages published to the app's topics.
+
+They go where the routes' messages go, to the queues that subscribe, as raw message delivery has them: the text as it
+came, with its attributes. A message group is a lane; a message without one is a lane of its own.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.config import Identity
+from afterwrite.core.effects import Publish, StampedEffect
+from afterwrite.core.placements import ToQueue
+from afterwrite.errors import ServiceError
+from afterwrite.server import sqs_requests
+from afterwrite.server.aws_query import Parameters
+from afterwrite.server.placing import Placing
+from afterwrite.server.sqs_requests import Attributes
+from afterwrite.store import queues
+from afterwrite.store.environment import WriteTransaction
+
+_MESSAGE_BYTES_MAX: Final = 256 << 10
+_ENTRIES_MAX: Final = 10
+_SUBJECT: Final = re.compile(r"(?! )[ -~\u00a0-\U0010ffff]{1,99}")
+_ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+Run = Callable[[WriteTransaction], Mapping[str, Any]]
+
+
+class SnsService:
+    """SNS's Publish, PublishBatch, ListTopics and CreateTopic. `now_ms` is the engine's clock."""
+
+    version = "2010-03-31"
+    namespace = "http://sns.amazonaws.com/doc/2010-03-31/"
+
+    def __init__(
+        self, topics: Collection[str], placing: Placing, identity: Identity, now_ms: Callable[[], int]
+    ) -> None:
+        self._topics = sorted(topics)
+        self._placing = placing
+        self._arn = f"arn:aws:sns:{identity.region}:{identity.account_id}:"
+        self._now_ms = now_ms
+        self._by_name: Mapping[str, Callable[[Parameters], Run]] = {
+            "Publish": self._publish,
+            "PublishBatch": self._publish_batch,
+            "ListTopics": self._list_topics,
+            "CreateTopic": self._create_topic,
+        }
+
+    def prepare(self, action: str, parameters: Parameters) -> Run:
+        """The action with its parameters, validated. Raises ServiceError."""
+        operation = self._by_name.get(action)
+        if operation is None:
+            raise ServiceError("InvalidAction", f"The operation {action} is not offered")
+        return operation(parameters)
+
+    def _publish(self, parameters: Parameters) -> Run:
+        if "PhoneNumber" in parameters:
+            raise _invalid("PhoneNumber Reason: only topics of the app are offered")
+        topic = self._topic(parameters.get("TopicArn") or parameters.get("TargetArn"))
+        message_id, placements, size_bytes = self._placed(topic, parameters)
+        if size_bytes > _MESSAGE_BYTES_MAX:
+            raise _invalid("Message too long")
+
+        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            self._placing.put(transaction, placements)
+            return {"MessageId": message_id}
+
+        return run
+
+    def _publish_batch(self, parameters: Parameters) -> Run:
+        topic = self._topic(parameters.get("TopicArn"))
+        placements: list[ToQueue] = []
+        successful: list[Mapping[str, Any]] = []
+        failed: list[Mapping[str, Any]] = []
+        size_bytes = 0
+        for entry in _entries(parameters):
+            try:
+                message_id, placed, entry_bytes = self._placed(topic, entry)
+            except ServiceError as error:
+                refused = {"Id": entry["Id"], "Code": error.code, "Message": error.message, "SenderFault": True}
+                failed.append(refused)
+                continue
+            size_bytes += entry_bytes
+            placements += placed
+            successful.append({"Id": entry["Id"], "MessageId": message_id})
+        if size_bytes > _MESSAGE_BYTES_MAX:
+            raise ServiceError("BatchRequestTooLong", f"The batch is longer than {_MESSAGE_BYTES_MAX} bytes.")
+
+        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            self._placing.put(transaction, placements)
+            return {"Successful": successful, "Failed": failed}
+
+        return run
+
+    def _list_topics(self, _parameters: Parameters) -> Run:
+        return lambda _transaction: {"Topics": [{"TopicArn": self._arn + name} for name in self._topics]}
+
+    def _create_topic(self, parameters: Parameters) -> Run:
+        name = str(parameters.get("Name", ""))
+        if name not in self._topics:
+            raise _invalid(f"Name Reason: the app declares no topic {name}: declare it there, with app.topic({name!r})")
+        return lambda _transaction: {"TopicArn": self._arn + name}
+
+    def _topic(self, arn: object) -> str:
+        if not isinstance(arn, str) or not arn:
+            raise _invalid("TopicArn or TargetArn Reason: no value for required parameter")
+        name = arn.rpartition(":")[2]
+        if not arn.startswith("arn:") or name not in self._topics:
+            raise ServiceError("NotFound", "Topic does not exist", status=404)
+        return name
+
+    def _placed(self, topic: str, parameters: Parameters) -> tuple[str, list[ToQueue], int]:
+        """A message's new id, where it goes, and its size."""
+        text, subject = _message(parameters), _subject(parameters)
+        attributes = _attributes(parameters)
+        message_id = str(uuid.uuid4())
+        lane = sqs_requests.token(parameters, "MessageGroupId") or message_id
+        plain = sqs_requests.plain_attributes(attributes)
+        filtered = {name: value for name, value in plain.items() if "BinaryValue" not in attributes[name]}
+        at_ms = self._now_ms()
+        stored = queues.Message(
+            message_id, text, lane, at_ms, subject, plain or None, wire={"attributes": attributes} if attributes else {}
+        )
+        stamped = StampedEffect(message_id, lane, at_ms, Publish(topic, text, subject, filtered))
+        encoded = queues.encode(stored)
+        placed = [each._replace(text=encoded) for each in self._placing.place(stamped) if isinstance(each, ToQueue)]
+        size_bytes = len(text.encode()) + sum(
+            len(part.encode()) for name, given in attributes.items() for part in (name, *given.values())
+        )
+        return message_id, placed, size_bytes
+
+
+def _invalid(what: str) -> ServiceError:
+    return ServiceError("InvalidParameter", f"Invalid parameter: {what}")
+
+
+def _message(parameters: Parameters) -> str:
+    message = parameters.get("Message")
+    if not isinstance(message, str) or not message:
+        raise _invalid("Empty message")
+    structure = parameters.get("MessageStructure")
+    if structure is None:
+        return message
+    if structure != "json":
+        raise _invalid(f"MessageStructure Reason: expected json, got {structure}")
+    try:
+        by_protocol = orjson.loads(message)
+    except orjson.JSONDecodeError:
+        by_protocol = None
+    if not isinstance(by_protocol, dict) or not isinstance(by_protocol.get("default"), str):
+        raise _invalid("Message Structure - No default entry in JSON message body")
+    chosen = by_protocol.get("sqs", by_protocol["default"])
+    return chosen if isinstance(chosen, str) else str(by_protocol["default"])
+
+
+def _subject(parameters: Parameters) -> str | None:
+    subject = parameters.get("Subject")
+    if subject is not None and not (isinstance(subject, str) and _SUBJECT.fullmatch(subject)):
+        raise _invalid("Subject")
+    return subject
+
+
+def _attributes(parameters: Parameters) -> Attributes:
+    given = parameters.get("MessageAttributes", {})
+    entries = given.get("entry", []) if isinstance(given, dict) else given
+    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+        raise _invalid("MessageAttributes")
+    try:
+        return {
+            str(each.get("Name", "")): sqs_requests.checked_attribute(str(each.get("Name", "")), each.get("Value"))
+            for each in entries
+        }
+    except ServiceError as error:
+        raise ServiceError("ParameterValueInvalid", error.message) from None
+
+
+def _entries(parameters: Parameters) -> list[Parameters]:
+    """The entries of a batch, whose ids differ."""
+    given = parameters.get("PublishBatchRequestEntries", {})
+    entries = given.get("member", []) if isinstance(given, dict) else given
+    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries) or not entries:
+        raise ServiceError("EmptyBatchRequest", "The batch request doesn't contain any entries.")
+    if len(entries) > _ENTRIES_MAX:
+        raise ServiceError("TooManyEntriesInBatchRequest", f"The batch has more than {_ENTRIES_MAX} entries.")
+    ids = [str(each.get("Id", "")) for each in entries]
+    if not all(_ENTRY_ID.fullmatch(each) for each in ids):
+        raise ServiceError("InvalidBatchEntryId", "An Id has 1 to 80 letters, digits, hyphens and underscores.")
+    if len(set(ids)) < len(ids):
+        raise ServiceError("BatchEntryIdsNotDistinct", "Two or more batch entries in the request have the same Id.")
+    return entries

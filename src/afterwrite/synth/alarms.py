@@ -1,0 +1,230 @@
+"""Alarms on what needs an operator, and a dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from afterwrite.synth.document import REGION, Attribute, JsonText, Ref, Resource, Text, logical_id
+from afterwrite.synth.stack import Stack, physical_name, where
+from afterwrite.synth.tables import STREAM_HOURS
+
+METRICS_NAMESPACE: Final = "afterwrite"
+LAG_MS_MAX: Final = 60_000
+_MINUTE_S: Final = 60
+_FRESHNESS_S_MIN: Final = 900
+_WIDGET_WIDTH: Final = 12
+_WIDGET_HEIGHT: Final = 6
+_ALARMS_HEIGHT: Final = 4
+
+Metric = tuple[str, str, Mapping[str, Text]]
+"""Namespace, name, dimensions."""
+
+
+def add(stack: Stack) -> None:
+    """The alarms of everything in the stack, and the dashboard that shows them."""
+    alarms: list[Resource] = []
+    for table in stack.app.tables:
+        if table.name in stack.route_functions:
+            alarms += _routes(stack, table.name, table.retention_hours)
+    for name, function in _lambdas(stack).items():
+        alarms += _function(stack, name, function)
+    for name, queue in stack.dead_letter_queues.items():
+        visible = _queue_metric(queue, "ApproximateNumberOfMessagesVisible")
+        alarms.append(
+            _alarm(stack, logical_id(name, "Alarm"), f"{name} holds messages that failed for good", visible, "Maximum")
+        )
+    for name, stream in stack.delivery_streams.items():
+        declared = next(each for each in stack.app.delivery_streams if each.name == name)
+        freshness = _stream_metric(stream)
+        alarms.append(
+            _alarm(
+                stack,
+                logical_id(name, "FreshnessAlarm"),
+                f"The delivery stream {name} has not delivered for long",
+                freshness,
+                "Maximum",
+                above=max(_FRESHNESS_S_MIN, 3 * declared.buffer_seconds),
+                periods=5,
+            )
+        )
+    _add_dashboard(stack, alarms)
+
+
+def _routes(stack: Stack, table: str, retention_hours: int) -> list[Resource]:
+    function = stack.route_functions[table]
+    age = _lambda_metric(function, "IteratorAge")
+    kept_hours = max(retention_hours, STREAM_HOURS)
+    alarms = [
+        _alarm(
+            stack,
+            logical_id(table, "LagAlarm"),
+            f"The routes of {table} are more than {LAG_MS_MAX // 1000} s behind",
+            age,
+            "Maximum",
+            above=LAG_MS_MAX,
+            periods=5,
+        ),
+        _alarm(
+            stack,
+            logical_id(table, "LossAlarm"),
+            f"The routes of {table} are behind by half of the {kept_hours} h that its changes are kept",
+            age,
+            "Maximum",
+            above=kept_hours * 3_600_000 // 2,
+        ),
+        _alarm(
+            stack,
+            logical_id(table, "ParkedAlarm"),
+            f"Lanes of {table} are parked: afterwrite parked shows why",
+            _own_metric(stack, table, "ParkedChanges"),
+            "Sum",
+        ),
+    ]
+    if (mapping := stack.mappings.get(table)) is not None:
+        for metric, what in (
+            ("OnFailureDestinationDeliveredEventCount", "went to the failures bucket"),
+            ("DroppedEventCount", "were dropped"),
+        ):
+            alarms.append(
+                _alarm(
+                    stack,
+                    logical_id(table, metric.removesuffix("EventCount"), "Alarm"),
+                    f"Changes of {table} {what}",
+                    ("AWS/Lambda", metric, {"EventSourceMappingUUID": mapping.ref}),
+                    "Sum",
+                )
+            )
+    return alarms
+
+
+def _function(stack: Stack, name: str, function: Resource) -> list[Resource]:
+    return [
+        _alarm(
+            stack,
+            f"{function.id}{metric}Alarm",
+            f"{name} {what}",
+            _lambda_metric(function, metric),
+            "Sum",
+        )
+        for metric, what in (("Errors", "fails"), ("Throttles", "is throttled"))
+    ]
+
+
+def _lambdas(stack: Stack) -> dict[str, Resource]:
+    routes = {f"The routes of {table}": function for table, function in stack.route_functions.items()}
+    return {**routes, **stack.functions}
+
+
+def _lambda_metric(function: Resource, name: str) -> Metric:
+    return "AWS/Lambda", name, {"FunctionName": function.ref}
+
+
+def _queue_metric(queue: Resource, name: str) -> Metric:
+    return "AWS/SQS", name, {"QueueName": Attribute(queue.id, "QueueName")}
+
+
+def _stream_metric(stream: Resource) -> Metric:
+    to_index = "AmazonopensearchserviceDestinationConfiguration" in stream.properties
+    name = "DeliveryToAmazonOpenSearchService.DataFreshness" if to_index else "DeliveryToS3.DataFreshness"
+    return "AWS/Firehose", name, {"DeliveryStreamName": stream.ref}
+
+
+def _own_metric(stack: Stack, table: str, name: str) -> Metric:
+    return METRICS_NAMESPACE, name, {"App": physical_name(stack.app.name), "Table": table}
+
+
+def _alarm(
+    stack: Stack,
+    id: str,
+    description: str,
+    metric: Metric,
+    statistic: str,
+    *,
+    above: float = 0,
+    periods: int = 1,
+) -> Resource:
+    namespace, name, dimensions = metric
+    return stack.add(
+        id,
+        "AWS::CloudWatch::Alarm",
+        {
+            "AlarmDescription": description,
+            "Namespace": namespace,
+            "MetricName": name,
+            "Dimensions": [{"Name": each, "Value": value} for each, value in dimensions.items()],
+            "Statistic": statistic,
+            "Period": _MINUTE_S,
+            "EvaluationPeriods": periods,
+            "ComparisonOperator": "GreaterThanThreshold",
+            "Threshold": above,
+            "TreatMissingData": "notBreaching",
+            "AlarmActions": where("HasAlarmTopic", [Ref("AlarmTopicArn")]),
+            "OKActions": where("HasAlarmTopic", [Ref("AlarmTopicArn")]),
+        },
+    )
+
+
+def _add_dashboard(stack: Stack, alarms: Sequence[Resource]) -> None:
+    functions = list(_lambdas(stack).values())
+    routes = list(stack.route_functions.values())
+    graphs = [
+        ("Behind (ms)", "Maximum", [_lambda_metric(each, "IteratorAge") for each in routes]),
+        ("Parked changes", "Sum", [_own_metric(stack, table, "ParkedChanges") for table in stack.route_functions]),
+        ("Invocations", "Sum", [_lambda_metric(each, "Invocations") for each in functions]),
+        ("Errors", "Sum", [_lambda_metric(each, "Errors") for each in functions]),
+        ("Throttles", "Sum", [_lambda_metric(each, "Throttles") for each in functions]),
+        ("Duration (ms)", "p99", [_lambda_metric(each, "Duration") for each in functions]),
+        (
+            "Messages waiting",
+            "Maximum",
+            [_queue_metric(each, "ApproximateNumberOfMessagesVisible") for each in stack.queues.values()],
+        ),
+        (
+            "Dead letters",
+            "Maximum",
+            [_queue_metric(each, "ApproximateNumberOfMessagesVisible") for each in stack.dead_letter_queues.values()],
+        ),
+        ("Delivery freshness (s)", "Maximum", [_stream_metric(each) for each in stack.delivery_streams.values()]),
+    ]
+    shown = [graph for graph in graphs if graph[2]]
+    if not alarms and not shown:
+        return
+    widgets: list[dict[str, Any]] = [
+        {
+            "type": "alarm",
+            "x": 0,
+            "y": 0,
+            "width": 2 * _WIDGET_WIDTH,
+            "height": _ALARMS_HEIGHT,
+            "properties": {"title": "Alarms", "alarms": [alarm.arn for alarm in alarms]},
+        }
+    ]
+    for number, (title, statistic, metrics) in enumerate(shown):
+        row, column = divmod(number, 2)
+        widgets.append(
+            {
+                "type": "metric",
+                "x": column * _WIDGET_WIDTH,
+                "y": _ALARMS_HEIGHT + row * _WIDGET_HEIGHT,
+                "width": _WIDGET_WIDTH,
+                "height": _WIDGET_HEIGHT,
+                "properties": {
+                    "title": title,
+                    "region": Ref(REGION),
+                    "stat": statistic,
+                    "period": _MINUTE_S,
+                    "metrics": [_shown(metric) for metric in metrics],
+                },
+            }
+        )
+    stack.add(
+        "Dashboard",
+        "AWS::CloudWatch::Dashboard",
+        {"DashboardName": physical_name(stack.app.name), "DashboardBody": JsonText({"widgets": widgets})},
+    )
+
+
+def _shown(metric: Metric) -> list[Text]:
+    namespace, name, dimensions = metric
+    return [namespace, name, *(part for pair in dimensions.items() for part in pair)]

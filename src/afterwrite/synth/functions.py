@@ -1,0 +1,261 @@
+"""Lambda functions: one for the routes of each table, one for each function and consumer, each with its own role."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from afterwrite.app import Function, Table
+from afterwrite.core import json_text
+from afterwrite.errors import DeclarationError
+from afterwrite.synth import iam, messages
+from afterwrite.synth.document import Attribute, JsonText, Parameter, Ref, Resource, Text, join, logical_id
+from afterwrite.synth.stack import ENTRY_MODULE, Stack, physical_name, where
+from afterwrite.synth.tables import LEDGER, PARKED
+
+_FUNCTION_NAME_MAX: Final = 64
+_TIMEOUT_S_MAX: Final = 900
+_RETRIES_MAX: Final = 2
+# How long an asynchronous invocation is tried again: as long as Lambda can (S35).
+_EVENT_AGE_S: Final = 21_600
+_CONSUMERS_MIN: Final = 2
+_CONSUMERS_MAX: Final = 1_000
+ROUTES_TIMEOUT_S: Final = 300
+_ENVIRONMENT_BYTES_MAX: Final = 4_096
+# What stands for a reference when the environment's size is looked at: a queue's URL is the longest.
+_REFERENCE_CHARACTERS: Final = 100
+
+
+def add_functions(stack: Stack) -> None:
+    """The app's functions and consumers."""
+    stack.parameters.extend(
+        Parameter(_parameter_of(name), f"The environment variable {name} of every function")
+        for name in stack.options.environment
+    )
+    for function in stack.app.functions:
+        if function.timeout_s > _TIMEOUT_S_MAX:
+            raise DeclarationError(
+                f"expected timeout_s of at most {_TIMEOUT_S_MAX} for {function.name} on AWS, got {function.timeout_s}: "
+                "split what it does"
+            )
+        if function.exhausted == "park" or function.policy.age_ms_max is not None:
+            stack.notes.append(
+                f'{function.name}: what it fails on goes to its dead letters after its attempts; exhausted="park" and '
+                "age_max_s are the embedded engine's"
+            )
+        if function.queue is None:
+            _add_invoked(stack, function)
+        else:
+            _add_consumer(stack, function)
+
+
+def _add_invoked(stack: Stack, function: Function) -> None:
+    retries = function.policy.attempts_max - 1
+    if retries > _RETRIES_MAX:
+        raise DeclarationError(
+            f"expected at most {_RETRIES_MAX} retries of {function.name} on AWS, where an asynchronous invocation has "
+            f"no more, got {retries}: send to a queue with max_receives={retries + 1} and a consumer instead"
+        )
+    dead_letters = messages.add_dead_letters(stack, function.queue_name)
+    statements = [iam.allow("SendDeadLetters", dead_letters.arn)]
+    concurrency = where("ReservesConcurrency", function.concurrency)
+    lambda_ = _add_function(stack, function, statements, concurrency)
+    stack.add(
+        f"{lambda_.id}Invocations",
+        "AWS::Lambda::EventInvokeConfig",
+        {
+            "FunctionName": lambda_.ref,
+            "Qualifier": "$LATEST",
+            "MaximumRetryAttempts": retries,
+            "MaximumEventAgeInSeconds": _EVENT_AGE_S,
+            "DestinationConfig": {"OnFailure": {"Destination": dead_letters.arn}},
+        },
+    )
+
+
+def _add_consumer(stack: Stack, function: Function) -> None:
+    queue = stack.queues[function.queue_name]
+    consumers = min(max(function.concurrency, _CONSUMERS_MIN), _CONSUMERS_MAX)
+    concurrency = where("ReservesConcurrency", consumers)
+    lambda_ = _add_function(stack, function, [iam.allow("ReceiveMessages", queue.arn)], concurrency)
+    stack.add(
+        f"{lambda_.id}Messages",
+        "AWS::Lambda::EventSourceMapping",
+        {
+            "EventSourceArn": queue.arn,
+            "FunctionName": lambda_.ref,
+            # A receive is counted for the message that is tried, and for no neighbour (S33).
+            "BatchSize": 1,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "ScalingConfig": {"MaximumConcurrency": consumers},
+            "MetricsConfig": {"Metrics": ["EventCount"]},
+        },
+    )
+
+
+def _add_function(stack: Stack, function: Function, statements: Sequence[dict[str, Any]], concurrency: Any) -> Resource:
+    tables = [stack.tables[table.name].arn for table in stack.app.tables]
+    allowed = [iam.allow("UseTables", *tables)] if tables else []
+    resources = {f"table/{table.name}": stack.tables[table.name].ref for table in stack.app.tables}
+    lambda_ = _lambda(
+        stack,
+        logical_id(function.name, "Function"),
+        physical_name(f"{stack.app.name}-{function.name}", limit=_FUNCTION_NAME_MAX),
+        f"{stack.app.name}: {function.name}",
+        statements=[*statements, *allowed, iam.allow("KeepLedger", stack.own_tables[LEDGER].arn)],
+        variables={"AFTERWRITE_FUNCTION": function.name},
+        resources={**resources, LEDGER: stack.own_tables[LEDGER].ref},
+        timeout_s=math.ceil(function.timeout_s),
+        concurrency=concurrency,
+        managed_policies=where("HasFunctionPolicy", [Ref("FunctionPolicyArn")]),
+    )
+    stack.functions[function.name] = lambda_
+    return lambda_
+
+
+def add_route_functions(stack: Stack, failures: Resource) -> None:
+    """A function for the routes of each table. Everything that an effect may ask for has to be there already."""
+    for table in stack.app.tables:
+        if table.routes:
+            stack.route_functions[table.name] = _lambda(
+                stack,
+                logical_id(table.name, "Routes"),
+                physical_name(f"{stack.app.name}-routes-{table.name.replace('.', '-')}", limit=_FUNCTION_NAME_MAX),
+                f"{stack.app.name}: the routes of {table.name}",
+                statements=[*_reading(stack, table, failures), *_effects(stack)],
+                variables={"AFTERWRITE_TABLE": table.name},
+                resources=_effect_resources(stack, table),
+                timeout_s=ROUTES_TIMEOUT_S,
+                concurrency=where("ReservesConcurrency", Ref("RouteConcurrency")),
+            )
+
+
+def _reading(stack: Stack, table: Table, failures: Resource) -> list[dict[str, Any]]:
+    if table.name in stack.options.pipes:
+        return []
+    stream = stack.streams.get(table.name)
+    if stream is not None:
+        reads = [
+            iam.allow("ReadKinesis", stream.arn),
+            iam.allow_without_resource("ListKinesisStreamsKnowsNoResource"),
+        ]
+    else:
+        reads = [
+            iam.allow("ReadStream", _stream_arn(stack, table)),
+            iam.allow_without_resource("ListStreamsKnowsNoResource"),
+        ]
+    return [
+        *reads,
+        iam.allow("KeepFailures", iam.below(failures.arn)),
+        iam.allow("ListFailures", failures.arn),
+    ]
+
+
+def _stream_arn(stack: Stack, table: Table) -> Text:
+    return Attribute(stack.tables[table.name].id, "StreamArn")
+
+
+def _effects(stack: Stack) -> list[dict[str, Any]]:
+    """Whatever a route of the app may ask for; which one does is known only when it runs."""
+    targets: dict[str, list[Text]] = {
+        "PublishMessages": [topic.ref for topic in stack.topics.values()],
+        "PutEvents": [bus.arn for bus in stack.buses.values()],
+        "SendMessages": [queue.arn for queue in stack.queues.values()],
+        "DeliverRecords": [stream.arn for stream in stack.delivery_streams.values()],
+        "AppendAudit": [iam.below(bucket.arn) for bucket in stack.audit_buckets.values()],
+        "InvokeFunctions": [
+            stack.functions[function.name].arn for function in stack.app.functions if function.queue is None
+        ],
+    }
+    return [
+        *(iam.allow(what, *arns) for what, arns in targets.items() if arns),
+        iam.allow("KeepLedger", stack.own_tables[LEDGER].arn),
+        iam.allow("ParkLanes", stack.own_tables[PARKED].arn),
+    ]
+
+
+def _effect_resources(stack: Stack, table: Table) -> dict[str, Text]:
+    found: dict[str, Text] = {f"table/{table.name}": stack.tables[table.name].ref}
+    for kind, named in (
+        ("queue", stack.queues),
+        ("topic", stack.topics),
+        ("bus", stack.buses),
+        ("delivery_stream", stack.delivery_streams),
+        ("audit_log", stack.audit_buckets),
+    ):
+        found.update({f"{kind}/{name}": resource.ref for name, resource in named.items()})
+    for function in stack.app.functions:
+        if function.queue is None:
+            found[f"function/{function.name}"] = stack.functions[function.name].ref
+    return {**found, LEDGER: stack.own_tables[LEDGER].ref, PARKED: stack.own_tables[PARKED].ref}
+
+
+def _lambda(
+    stack: Stack,
+    id: str,
+    name: Text,
+    description: str,
+    *,
+    statements: Sequence[dict[str, Any]],
+    variables: dict[str, str],
+    resources: dict[str, Text],
+    timeout_s: int,
+    concurrency: Any,
+    managed_policies: Any = None,
+) -> Resource:
+    log_group = stack.add(
+        f"{id}Log",
+        "AWS::Logs::LogGroup",
+        {"LogGroupName": join("/aws/lambda/", name), "RetentionInDays": Ref("LogRetentionDays")},
+    )
+    writes = iam.allow("WriteLogs", log_group.arn)
+    role = iam.role(
+        stack,
+        f"{id}Role",
+        "lambda.amazonaws.com",
+        description,
+        [writes, *statements],
+        managed_policies=managed_policies,
+    )
+    environment: dict[str, Any] = {
+        "AFTERWRITE_APP": physical_name(stack.app.name),
+        **variables,
+        "AFTERWRITE_RESOURCES": JsonText(resources),
+        **{name: Ref(_parameter_of(name)) for name in stack.options.environment},
+    }
+    _check_size(description, resources)
+    return stack.add(
+        id,
+        "AWS::Lambda::Function",
+        {
+            "FunctionName": name,
+            "Description": description,
+            "Runtime": stack.options.runtime,
+            "Architectures": [Ref("Architecture")],
+            "Handler": f"{ENTRY_MODULE}.handler",
+            "Code": {"S3Bucket": Ref("CodeBucket"), "S3Key": Ref("CodeKey")},
+            "Role": role.arn,
+            "MemorySize": Ref("MemoryMiB"),
+            "Timeout": timeout_s,
+            "ReservedConcurrentExecutions": concurrency,
+            "LoggingConfig": {"LogGroup": log_group.ref, "LogFormat": "JSON"},
+            "Environment": {"Variables": environment},
+        },
+    )
+
+
+def _parameter_of(variable: str) -> str:
+    return logical_id(*(word.lower() for word in variable.split("_")))
+
+
+def _check_size(description: str, resources: dict[str, Text]) -> None:
+    shown = {
+        name: value if isinstance(value, str) else "." * _REFERENCE_CHARACTERS for name, value in resources.items()
+    }
+    size = len(json_text.dumps(shown))
+    if size > _ENVIRONMENT_BYTES_MAX - 512:
+        raise DeclarationError(
+            f"the names of what {description!r} may use need about {size} bytes, of which Lambda's environment has "
+            f"{_ENVIRONMENT_BYTES_MAX}: split the app"
+        )

@@ -1,0 +1,159 @@
+"""Roles and policies: each role does what its function does, on the resources that it does it on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from afterwrite.synth.document import JsonObject, Resource, Text, join
+from afterwrite.synth.stack import Stack
+from afterwrite.targets.eventbridge import EventBus
+from afterwrite.targets.firehose import FirehoseStream
+from afterwrite.targets.lambda_function import LambdaFunction
+from afterwrite.targets.s3 import S3AuditLog
+from afterwrite.targets.sns import SnsTopic
+from afterwrite.targets.sqs import SqsQueue
+
+ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "AppendAudit": S3AuditLog.actions,
+    "DeliverRecords": FirehoseStream.actions,
+    "InvokeFunctions": LambdaFunction.actions,
+    "KeepFailures": ("s3:PutObject",),
+    "KeepLedger": (
+        "dynamodb:BatchGetItem",
+        "dynamodb:BatchWriteItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+    ),
+    "ListFailures": ("s3:ListBucket",),
+    "ParkLanes": (
+        "dynamodb:BatchGetItem",
+        "dynamodb:BatchWriteItem",
+        "dynamodb:ConditionCheckItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+        "dynamodb:Scan",
+        "dynamodb:UpdateItem",
+    ),
+    "PublishMessages": SnsTopic.actions,
+    "PutEvents": EventBus.actions,
+    "ReadKinesis": (
+        "kinesis:DescribeStream",
+        "kinesis:DescribeStreamSummary",
+        "kinesis:GetRecords",
+        "kinesis:GetShardIterator",
+        "kinesis:ListShards",
+    ),
+    "ReadStream": ("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"),
+    "ReceiveMessages": (
+        "sqs:ChangeMessageVisibility",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ReceiveMessage",
+    ),
+    "SendDeadLetters": ("sqs:SendMessage",),
+    "SendMessages": SqsQueue.actions,
+    "UseTables": (
+        "dynamodb:ConditionCheckItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+        "dynamodb:Scan",
+        "dynamodb:UpdateItem",
+    ),
+    "WriteLogs": ("logs:CreateLogStream", "logs:PutLogEvents"),
+}
+"""What is done, by the statement's id, and the actions that it takes."""
+
+WITHOUT_RESOURCE: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    "ListStreamsKnowsNoResource": (
+        ("dynamodb:ListStreams",),
+        "the poller of an event source mapping lists streams, an action that is granted on all or none",
+    ),
+    "ListKinesisStreamsKnowsNoResource": (
+        ("kinesis:ListStreams",),
+        "the poller of an event source mapping lists streams, an action that is granted on all or none",
+    ),
+}
+"""The statements on `*`: their actions, and the reason why no resource can be named."""
+
+
+def allow(what: str, *resources: Text) -> dict[str, Any]:
+    """The statement that allows what `ACTIONS` names on the resources."""
+    return {
+        "Sid": what,
+        "Effect": "Allow",
+        "Action": list(ACTIONS[what]),
+        "Resource": resources[0] if len(resources) == 1 else list(resources),
+    }
+
+
+def allow_without_resource(what: str) -> dict[str, Any]:
+    """The statement for actions that know no resource."""
+    return {"Sid": what, "Effect": "Allow", "Action": list(WITHOUT_RESOURCE[what][0]), "Resource": "*"}
+
+
+def role(
+    stack: Stack,
+    id: str,
+    service: str,
+    description: str,
+    statements: Iterable[Mapping[str, Any]],
+    *,
+    source: tuple[str, Text] | None = None,
+    managed_policies: Any = None,
+) -> Resource:
+    """A role that the service takes on; `source` (a condition key and its value) says on whose behalf only."""
+    condition = None if source is None else {"StringEquals": {source[0]: source[1]}}
+    trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    if condition is not None:
+        trust["Condition"] = condition
+    return stack.add(
+        id,
+        "AWS::IAM::Role",
+        {
+            "Description": description,
+            "AssumeRolePolicyDocument": JsonObject(document([trust])),
+            "ManagedPolicyArns": managed_policies,
+            "Policies": [{"PolicyName": "does", "PolicyDocument": JsonObject(document(list(statements)))}],
+        },
+    )
+
+
+def document(statements: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A policy of the statements."""
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def only_encrypted(action: str, *resources: Text) -> dict[str, Any]:
+    """The statement of a resource's policy that refuses whoever comes without TLS."""
+    return {
+        "Sid": "OnlyEncrypted",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": action,
+        "Resource": resources[0] if len(resources) == 1 else list(resources),
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def may_send(sid: str, service: str, queue: Text, sources: Sequence[Text]) -> dict[str, Any]:
+    """The statement of a queue's policy that lets the service send for the sources."""
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": "sqs:SendMessage",
+        "Resource": queue,
+        "Condition": {"ArnEquals": {"aws:SourceArn": sources[0] if len(sources) == 1 else list(sources)}},
+    }
+
+
+def below(bucket: Text) -> Text:
+    """Every object of the bucket."""
+    return join(bucket, "/*")

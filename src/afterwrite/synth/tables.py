@@ -1,0 +1,76 @@
+"""Tables: the app's own with their streams, the ledger's, and that of parked lanes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from afterwrite.app import Key, Table
+from afterwrite.synth.document import Resource, logical_id
+from afterwrite.synth.stack import Stack, physical_name, where
+
+STREAM_HOURS: Final = 24
+"""How long DynamoDB Streams keep a change (S18)."""
+
+LEDGER: Final = "ledger"
+PARKED: Final = "parked"
+EXPIRES_AT: Final = "expires_at"
+
+
+def add(stack: Stack) -> None:
+    """The app's tables and afterwrite's two."""
+    for table in stack.app.tables:
+        stack.tables[table.name] = _table(stack, table)
+    _own(stack, LEDGER, Key("pk"), None, expires_at=EXPIRES_AT)
+    _own(stack, PARKED, Key("pk"), Key("sk"), expires_at=None)
+
+
+def _table(stack: Stack, table: Table) -> Resource:
+    properties = _properties(table.name, table.partition_key, table.sort_key, table.ttl)
+    if table.routes and table.retention_hours > STREAM_HOURS:
+        stream = stack.add(
+            logical_id(table.name, "Changes"),
+            "AWS::Kinesis::Stream",
+            {
+                "Name": physical_name(f"{table.name}-changes", limit=128),
+                "RetentionPeriodHours": table.retention_hours,
+                "StreamModeDetails": {"StreamMode": "ON_DEMAND"},
+                "StreamEncryption": {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"},
+            },
+            retain=True,
+        )
+        stack.streams[table.name] = stream
+        properties["KinesisStreamSpecification"] = {
+            "StreamArn": stream.arn,
+            "ApproximateCreationDateTimePrecision": "MICROSECOND",
+        }
+        stack.notes.append(
+            f"{table.name}: a table's own stream keeps changes for {STREAM_HOURS} hours; for the "
+            f"{table.retention_hours} that are declared they go through a Kinesis stream"
+        )
+    elif table.routes:
+        properties["StreamSpecification"] = {"StreamViewType": table.view_type}
+    return stack.add(logical_id(table.name, "Table"), "AWS::DynamoDB::Table", properties, retain=True)
+
+
+def _own(stack: Stack, what: str, partition_key: Key, sort_key: Key | None, *, expires_at: str | None) -> None:
+    name = f"{stack.app.name}-{what}"
+    properties = _properties(name, partition_key, sort_key, expires_at)
+    stack.own_tables[what] = stack.add(
+        logical_id("Afterwrite", what, "Table"), "AWS::DynamoDB::Table", properties, retain=True
+    )
+
+
+def _properties(name: str, partition_key: Key, sort_key: Key | None, ttl: str | None) -> dict[str, Any]:
+    keys = [(partition_key, "HASH"), *([(sort_key, "RANGE")] if sort_key is not None else [])]
+    properties: dict[str, Any] = {
+        "TableName": physical_name(name),
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": key.name, "AttributeType": key.type} for key, _ in keys],
+        "KeySchema": [{"AttributeName": key.name, "KeyType": role} for key, role in keys],
+        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+        "SSESpecification": {"SSEEnabled": True},
+        "DeletionProtectionEnabled": where("ProtectsTables", True, False),
+    }
+    if ttl is not None:
+        properties["TimeToLiveSpecification"] = {"AttributeName": ttl, "Enabled": True}
+    return properties

@@ -1,0 +1,193 @@
+"""Transcripts of routes: this is written, that is to happen. Nothing runs but the app's own pure functions.
+
+playbook = Playbook(app)
+assert (
+    playbook
+    >> put(orders, PK="o-1", SK="META", status="new")
+    << nothing
+    >> put(orders, PK="o-1", SK="META", status="paid")
+    << events.put("OrderPaid", order="o-1")
+    << news.publish({"text": "paid: o-1"})
+)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from afterwrite.app import App, Table
+from afterwrite.core.changes import NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE, TTL_IDENTITY, Change
+from afterwrite.core.effects import EFFECT_TYPES, Effect
+from afterwrite.core.lanes import lane_of
+from afterwrite.core.routes import RouteFailed
+from afterwrite.core.values import Item, encode_item
+from afterwrite.errors import DeclarationError
+
+_START_US: Final = 1_700_000_000_000_000
+
+
+class _Nothing:
+    """No effect."""
+
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+nothing: Final = _Nothing()
+"""What is expected after a write that leads to nothing; before any other expectation it says no more than none."""
+
+
+@dataclass(frozen=True, slots=True)
+class failure:  # noqa: N801 - it reads as a word of the transcript
+    """What is expected where a route fails, with these words in its error: the change is parked."""
+
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write to a table: the item afterwards, None where there is none; `by_ttl` where it expired."""
+
+    table: Table
+    key: Mapping[str, Any]
+    item: Mapping[str, Any] | None
+    by_ttl: bool = False
+
+    def __repr__(self) -> str:
+        what = "expire" if self.by_ttl else "delete" if self.item is None else "put"
+        shown = self.key if self.item is None else self.item
+        return f"{what}({self.table.name}, {', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+def put(table: Table, /, **item: Any) -> Write:
+    """An item is put."""
+    return Write(table, _key(table, item), item)
+
+
+def delete(table: Table, /, **key: Any) -> Write:
+    """The item with the key is deleted."""
+    return Write(table, _key(table, key), None)
+
+
+def expire(table: Table, /, **key: Any) -> Write:
+    """The item with the key expires."""
+    return Write(table, _key(table, key), None, by_ttl=True)
+
+
+def _key(table: Table, item: Mapping[str, Any]) -> Mapping[str, Any]:
+    names = [key.name for key in (table.partition_key, table.sort_key) if key is not None]
+    missing = [name for name in names if name not in item]
+    if missing:
+        raise DeclarationError(f"expected the key attributes {names} of {table.name}, got none for {missing}")
+    return {name: item[name] for name in names}
+
+
+Expected: TypeAlias = Effect | failure
+
+
+class Playbook:
+    """What is written, and what each write is to lead to; true where it does, an AssertionError with both where not.
+
+    A playbook grows by `>>` a write and `<<` an effect, `nothing` or a `failure`, and does not change: what two
+    transcripts begin with may be shared. Writes to one item follow each other, as in the table: the first is an
+    INSERT, and one that changes nothing leads to nothing (S18). What follows a failure in its lane waits: it leads to
+    nothing, too.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._entries: tuple[tuple[Write, tuple[Expected, ...]], ...] = ()
+
+    def __rshift__(self, write: Write) -> Playbook:
+        """The playbook with a write more."""
+        return self._with((*self._entries, (write, ())))
+
+    def __lshift__(self, expected: Expected | _Nothing) -> Playbook:
+        """The playbook with an effect more that the last write is to have."""
+        if not self._entries:
+            raise DeclarationError("expected a write (>> put(…)) before what it leads to (<< …)")
+        if isinstance(expected, _Nothing):
+            return self
+        if not isinstance(expected, (*EFFECT_TYPES, failure)):
+            raise DeclarationError(f"expected an effect, nothing or failure(…) after <<, got {expected!r}")
+        *before, (write, effects) = self._entries
+        return self._with((*before, (write, (*effects, expected))))
+
+    def __bool__(self) -> bool:
+        played = self.played()
+        differs = False
+        lines: list[str] = []
+        for (write, expected), found in zip(self._entries, played, strict=True):
+            lines.append(f"    >> {write!r}")
+            for number in range(max(len(expected), len(found))):
+                wanted = expected[number] if number < len(expected) else nothing
+                got = found[number] if number < len(found) else nothing
+                if _same(wanted, got):
+                    lines.append(f"    << {got!r}")
+                else:
+                    differs = True
+                    lines += (f"  - << {wanted!r}", f"  + << {got!r}")
+        if differs:
+            raise AssertionError("\n".join(("the transcript differs (- expected, + found):", *lines)))
+        return True
+
+    def played(self) -> list[list[Expected]]:
+        """What each write leads to."""
+        routers = {table.name: table.router() for table in self._app.tables}
+        items: dict[str, Item] = {}
+        parked: set[str] = set()
+        played: list[list[Expected]] = []
+        for number, (write, _) in enumerate(self._entries):
+            change = _change(write, items, number)
+            lane = "" if change is None else lane_of(change, write.table.partition_key.name)
+            if change is None or lane in parked:
+                played.append([])
+                continue
+            try:
+                planned = routers[write.table.name].plan(change, lane)
+            except RouteFailed as failed:
+                parked.add(lane)
+                played.append([failure(str(failed))])
+            else:
+                played.append([stamped.effect for stamped in planned])
+        return played
+
+    def _with(self, entries: tuple[tuple[Write, tuple[Expected, ...]], ...]) -> Playbook:
+        grown = Playbook(self._app)
+        grown._entries = entries
+        return grown
+
+
+def _same(wanted: object, got: object) -> bool:
+    if isinstance(wanted, failure) and isinstance(got, failure):
+        return wanted.words in got.words
+    return wanted == got
+
+
+def _change(write: Write, items: dict[str, Item], number: int) -> Change | None:
+    """The change that the write makes, None where it changes nothing; `items` follow it."""
+    key = encode_item(write.key)
+    place = f"{write.table.name} {sorted(key.items())!r}"
+    old = items.get(place)
+    new = None if write.item is None else encode_item(write.item)
+    if old == new:
+        return None
+    if new is None:
+        del items[place]
+    else:
+        items[place] = new
+    view_type = write.table.view_type
+    return Change(
+        id=f"{number:032x}",
+        table=write.table.name,
+        event_name="REMOVE" if new is None else "INSERT" if old is None else "MODIFY",
+        keys=key,
+        old_image=old if view_type in (OLD_IMAGE, NEW_AND_OLD_IMAGES) else None,
+        new_image=new if view_type in (NEW_IMAGE, NEW_AND_OLD_IMAGES) else None,
+        sequence_number=f"{number + 1:021}",
+        created_at_us=_START_US + number * 1_000_000,
+        user_identity=TTL_IDENTITY if write.by_ttl else None,
+        view_type=view_type,
+    )

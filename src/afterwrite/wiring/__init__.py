@@ -1,0 +1,6 @@
+"""Wiring: an app and settings become a running engine. Alone it names concrete implementations."""
+
+from afterwrite.wiring.engine import Engine, open_engine
+from afterwrite.wiring.seams import Seams
+
+__all__ = ["Engine", "Seams", "open_engine"]

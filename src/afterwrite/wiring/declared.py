@@ -1,0 +1,96 @@
+"""What an app declares, made in the data directory and kept there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from afterwrite.app import App, Table
+from afterwrite.errors import DeclarationError
+from afterwrite.store import kinesis, ledger, tables
+from afterwrite.store.environment import WriteTransaction
+from afterwrite.table.schema import KeySchema
+
+
+def routed(app: App) -> list[Table]:
+    """The tables whose changes lead to something."""
+    return [table for table in app.tables if table.routes or table.pipes]
+
+
+def declare_tables(transaction: WriteTransaction, app: App) -> None:
+    """Create the app's tables that are missing; refuse those that are there with another key."""
+    for declared in app.tables:
+        sort_key = declared.sort_key
+        schema = KeySchema(
+            declared.partition_key.name,
+            declared.partition_key.type,
+            None if sort_key is None else sort_key.name,
+            None if sort_key is None else sort_key.type,
+        )
+        table = tables.catalog(transaction).get(declared.name)
+        if table is None:
+            table = tables.create_table(transaction, declared.name, schema, view_type=declared.view_type)
+        if table.schema != schema or table.stream is None or table.stream.view_type != declared.view_type:
+            raise DeclarationError(
+                f"the data directory holds a table {declared.name} with {table.schema} and the stream {table.stream}, "
+                f"the app declares {schema} and {declared.view_type}: use another data directory, or the same keys"
+            )
+        if table.ttl_attribute != declared.ttl:
+            tables.set_ttl(transaction, declared.name, declared.ttl)
+        if table.retention_s != declared.retention_hours * 3600:
+            tables.set_retention(transaction, declared.name, declared.retention_hours * 3600)
+
+
+def declare_kinesis_streams(transaction: WriteTransaction, app: App) -> None:
+    """Create the app's Kinesis streams that are missing."""
+    for declared in app.kinesis_streams:
+        if kinesis.find(transaction, declared.name) is None:
+            kinesis.create(transaction, declared.name, declared.shard_count, mode="PROVISIONED", tags={})
+
+
+def keep_topology(transaction: WriteTransaction, app: App) -> None:
+    """Keep what runs here; refuse the directory of another app, whose queues and lanes would wait unseen."""
+    kept = ledger.note(transaction, "topology")
+    if kept is not None and kept["app"] != app.name:
+        raise DeclarationError(
+            f"the data directory belongs to the app {kept['app']!r}, this is the app {app.name!r}: "
+            "choose another directory with --data"
+        )
+    orders = {} if kept is None else kept.get("orders", {})
+    for table in routed(app):
+        before = orders.get(table.name, table.order)
+        if before != table.order and next(ledger.parked_lanes(transaction, table.name), None) is not None:
+            raise DeclarationError(
+                f"the table {table.name} is declared with order={table.order!r} and has lanes that are parked by "
+                f"order={before!r}: redrive or drop them under that order first"
+            )
+    ledger.keep_note(transaction, "topology", topology(app))
+
+
+def topology(app: App) -> Mapping[str, Any]:
+    """What runs in the engine, kept in the data directory for those who look at it from outside."""
+    consumed = {function.queue_name: function for function in app.functions}
+    queues = [queue.name for queue in app.queues]
+    return {
+        "app": app.name,
+        "tables": [table.name for table in routed(app)],
+        "orders": {table.name: table.order for table in routed(app)},
+        "queues": [
+            {
+                "name": name,
+                "function": consumed[name].name if name in consumed else None,
+                "dead_letter_queue": f"{name}-dead-letters",
+            }
+            for name in [*queues, *(name for name in consumed if name not in queues)]
+        ],
+        "delivery_streams": [stream.name for stream in app.delivery_streams],
+        "audit_logs": [log.name for log in app.audit_logs],
+        "alarms": asdict(app.alarm_thresholds),
+        "event_source_mappings": [
+            {"uuid": mapping.uuid, "function": mapping.function_name, "table": table.name}
+            for table in app.tables
+            for mapping in table.event_source_mappings
+        ],
+        "buses": [{"name": bus.name, "archive_days": bus.archive_days} for bus in app.buses],
+    }

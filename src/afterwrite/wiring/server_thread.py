@@ -1,0 +1,91 @@
+"""The HTTP server in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import uvloop
+
+from afterwrite.config import Settings
+from afterwrite.errors import AfterwriteError
+from afterwrite.server.http import Handler, HttpServer, Request, Respond
+
+_START_TIMEOUT_S = 30.0
+_SERVER_STOP_S_MAX = 10.0
+T = TypeVar("T")
+
+
+def _refuse(_request: Request, _respond: Respond) -> None:
+    raise AfterwriteError("the server does not serve yet")
+
+
+class ServerThread:
+    """The HTTP server on an event loop in a thread of its own. For one start."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._server = HttpServer(_refuse, host=settings.host, port=settings.port or 0)
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="server", daemon=True)
+        self._thread.start()
+
+    def bind(self) -> tuple[str, int]:
+        """Take the address; nobody is answered yet. Raises AfterwriteError where it cannot be had."""
+        return self._await(self._server.bind())
+
+    def serve(self, handler: Handler) -> None:
+        """Listen, and answer by `handler`. Raises AfterwriteError where the address cannot be had."""
+        self._server.handler = handler
+        self._await(self._server.start())
+
+    def stop(self) -> None:
+        """Answer what has arrived, and end the thread. May be called again."""
+        if self._thread.is_alive():
+            with suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(self._server.stop(), self._loop).result(_SERVER_STOP_S_MAX)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_SERVER_STOP_S_MAX)
+
+    def run_soon(self, action: Callable[[], None]) -> None:
+        """Run `action` on the server's thread, at once where this is it; nothing where that has ended."""
+        if threading.get_ident() == self._thread.ident:
+            action()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(action)
+
+    def waker(self, action: Callable[[], None], waiting: Callable[[], int]) -> Callable[[], None]:
+        """What makes `action` run on the server's thread, once the requests that keep arriving have arrived."""
+        loop, thread_id = self._loop, self._thread.ident
+
+        def gather(seen: int) -> None:
+            now = waiting()
+            if now > seen:
+                loop.call_soon(gather, now)
+            else:
+                action()
+
+        def wake() -> None:
+            if threading.get_ident() == thread_id:
+                loop.call_soon(gather, 0)
+            else:
+                loop.call_soon_threadsafe(gather, 0)
+
+        return wake
+
+    def _await(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_TIMEOUT_S)
+        except OSError as error:
+            raise AfterwriteError(
+                f"cannot listen on {self._settings.host}:{self._settings.port} ({error}): "
+                "choose another address with --listen, port 0 for a free one"
+            ) from error
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()

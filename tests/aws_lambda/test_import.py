@@ -1,0 +1,34 @@
+"""What a cold start pays for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+NOT_FOR_LAMBDA = {"boto3", "botocore", "duckdb", "httptools", "lmdb", "pyarrow", "redis", "uvloop"}
+
+
+def imported(statement: str) -> tuple[float, set[str]]:
+    """How long (ms of processor time) a new interpreter takes for an import, and which modules it brings."""
+    code = (
+        "import sys, time; before = time.process_time()\n"
+        f"{statement}\n"
+        "print((time.process_time() - before) * 1000, *sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    took_ms, *modules = done.stdout.split()
+    return float(took_ms), set(modules)
+
+
+def test_the_import_takes_less_than_100_ms_and_brings_neither_boto3_nor_the_engine() -> None:
+    runs, peers = [], []
+    for _ in range(5):
+        runs.append(imported("import afterwrite.aws_lambda"))
+        peers.append(imported("import asyncio"))
+    modules = runs[0][1]
+    assert not {name for name in modules if name.partition(".")[0] in NOT_FOR_LAMBDA}
+    packages = ("engine", "local", "server", "sources", "store", "table", "wiring")
+    assert not {name for name in modules if name.startswith(tuple(f"afterwrite.{each}" for each in packages))}
+    # A machine that others use at the same time may be slower, and is then for asyncio too.
+    took_ms, asyncio_ms = min(took for took, _ in runs), min(took for took, _ in peers)
+    assert took_ms < max(100, 3 * asyncio_ms)

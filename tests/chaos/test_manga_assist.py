@@ -1,0 +1,148 @@
+"""Chaos: MangaAssist on real conversations, with faults of every name at random and SIGKILL every few seconds.
+
+Rounds follow each other until AFTERWRITE_CHAOS_S seconds are over, each on a new data directory: conversations are
+written while the faults happen, then every store is read back and reconciled. AFTERWRITE_CHAOS_SEED repeats a run's
+faults, if not its timing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterwrite import open_data
+from afterwrite.testing import (
+    AnswerLost,
+    At,
+    ClockJump,
+    Crash,
+    DiskFull,
+    Duplicate,
+    EngineProcess,
+    Fault,
+    Rejected,
+    Reorder,
+    Slow,
+    Throttled,
+)
+from engine_process import wait_until
+from manga_assist import app, conversations, keys, load, manifest, readback
+from manga_assist.engine_process import APP
+from manga_assist.manifest import WrittenSession
+from manga_assist.reconcile import reconcile
+
+CHAOS_S = float(os.environ.get("AFTERWRITE_CHAOS_S", "0"))
+SEED = int(os.environ.get("AFTERWRITE_CHAOS_SEED") or time.time_ns() % 1_000_000)
+CONVERSATIONS_A_ROUND = 60 if CHAOS_S else 12
+KILL_EVERY_S = (1.0, 4.0)
+SETTLED_S_MAX = 120.0
+
+
+def rules() -> list[At]:
+    """Every fault that an app is to survive, anywhere; a function's attempts bear few failures each."""
+
+    def often(point: str, chance: float, *faults: Fault) -> list[At]:
+        return [At(point, fault, chance=chance, times=None) for fault in faults]
+
+    return [
+        *often("function:*", 0.005, Throttled(), AnswerLost(), Duplicate(), Slow(0.2)),
+        *often("deliveries:*", 0.2, Reorder()),
+        *often("step:*", 0.01, Rejected(), AnswerLost(), Slow(0.05), DiskFull()),
+        *often("flush:*", 0.05, Rejected(), AnswerLost(), DiskFull()),
+        *often("commit", 0.002, DiskFull(), Slow(0.02)),
+        *often("request:*", 0.003, Rejected(), Throttled(), AnswerLost(), Duplicate(), Slow(0.1)),
+        *[At("commit", ClockJump(seconds), chance=0.005, times=2) for seconds in (-40, 40)],
+        At("step:*", Crash("before"), chance=0.02, times=1),
+        At("step:*", Crash("after"), chance=0.02, times=1),
+        At("commit", Crash("after"), chance=0.002, times=2),
+        At("request:*", Crash("after"), chance=0.002, times=2),
+        At("flush:*", Crash("before"), chance=0.1, times=1),
+        At("flush:*", Crash("after"), chance=0.1, times=1),
+    ]
+
+
+class Killing(threading.Thread):
+    """SIGKILL every few seconds, until the load ends."""
+
+    def __init__(self, engine: EngineProcess, moments: random.Random) -> None:
+        super().__init__(daemon=True)
+        self._engine = engine
+        self._moments = moments
+        self._ended = threading.Event()
+        self.kills = 0
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            # What it does in between is to be got on with, however long a start takes.
+            if self._engine.wait(1.0) and not self._ended.wait(self._moments.uniform(*KILL_EVERY_S)):
+                self._engine.kill()
+                self.kills += 1
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def round_of(data: Path, seed: int) -> tuple[Counter[str], int]:
+    """Write conversations while faults happen, and reconcile; the faults that happened, and how many writes were."""
+    chosen = conversations.load(load.MINIMUM_TURNS, CONVERSATIONS_A_ROUND)
+    environment = {"MANGA_ASSIST_BUFFER_S": "1"}
+    with EngineProcess(APP, data / "engine", rules(), seed=seed, environment=environment) as engine:
+        written_count = load.counter()
+        share = load.Share(
+            number=0,
+            of=1,
+            endpoint_url=engine.url,
+            table_name=app.sessions.name,
+            conversations=len(chosen),
+            threads=8,
+            manifest=data / "written.jsonl",
+        )
+        killing = Killing(engine, random.Random(seed))
+        killing.start()
+        load.write_share(share, written_count)
+        killing.end()
+        written = list(manifest.read([share.manifest]))
+        assert len(written) == len(chosen)
+        with open_data(data / "engine") as view:
+            settle(engine, view, written)
+            engine.stop()
+            checks = reconcile(written, readback.read(view, data / "engine" / "files" / "outbox"))
+    assert [(check.name, check.difference) for check in checks if not check.ok] == [], f"seed {seed}"
+    return engine.happened + Counter({"SIGKILL": killing.kills}), written_count.value
+
+
+def settle(engine: EngineProcess, view: Any, written: Sequence[WrittenSession]) -> None:
+    """Wait until all that follows from the writes is done, expiry included."""
+    expired = {keys.partition(session.session_id) for session in written if session.expires}
+
+    def settled() -> bool:
+        engine.check()
+        left = {item["PK"] for item in view.items(app.sessions.name)} & expired
+        return not left and view.idle()
+
+    wait_until(settled, bound_s=SETTLED_S_MAX, what="the engine's rest")
+
+
+@pytest.mark.timeout(CHAOS_S + 400)
+def test_everything_is_there_once_whatever_breaks(tmp_path: Path) -> None:
+    began_s, rounds, writes = time.monotonic(), 0, 0
+    survived: Counter[str] = Counter()
+    while rounds == 0 or time.monotonic() - began_s < CHAOS_S:
+        rounds += 1
+        data = tmp_path / f"round-{rounds}"
+        data.mkdir()
+        happened, written = round_of(data, SEED + rounds)
+        survived += happened
+        writes += written
+    assert survived["SIGKILL"] + survived["Crash"] > 0
+    counts = ", ".join(f"{count} {name}" for name, count in survived.most_common())
+    print(f"\nseed {SEED}: {rounds} rounds, {writes} transactions, {sum(survived.values())} faults survived: {counts}")

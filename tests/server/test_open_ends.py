@@ -1,0 +1,250 @@
+"""SNS, EventBridge and Firehose over boto3, and without a socket: what comes from outside goes where effects go."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from afterwrite import App, Context
+from afterwrite.config import Settings
+from afterwrite.local import lake
+from afterwrite.wiring import Engine
+from engine_process import wait_until
+from server.aws_clients import client
+
+SNS = "arn:aws:sns:us-east-1:000000000000:"
+EVENTS: list[Any] = []
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    app = App("open-ends")
+    everything, loud, cheap = app.queue("everything"), app.queue("loud"), app.queue("cheap")
+    news = app.topic("news")
+    news.subscribe(everything)
+    news.subscribe(loud, filter_policy={"level": [{"numeric": [">", 5]}]})
+    news.subscribe(cheap, filter_policy={"price": [{"numeric": ["<", 10]}]}, scope="MessageBody")
+    facts = app.delivery_stream("facts", buffer_seconds=0.1)
+    bus = app.bus("bus", archive_days=1)
+
+    @app.function()
+    def note(event: Any, context: Context) -> None:
+        EVENTS.append(event)
+
+    bus.rule("paid", {"detail-type": ["Paid"]}, to=[note])
+    with Engine(app, Settings(tmp_path_factory.mktemp("engine") / "data")) as engine:
+        yield engine
+        assert facts.name == "facts"
+
+
+@pytest.fixture(scope="module", params=["socket", "in process"])
+def aws(engine: Engine, request: pytest.FixtureRequest) -> Any:
+    if request.param == "socket":
+        return lambda service: client(engine, service)
+    session = engine.boto3_session()
+    return session.client
+
+
+def taken(aws: Any, queue: str) -> list[Any]:
+    """The queue's messages, received and deleted."""
+    sqs = aws("sqs")
+    request = {"QueueUrl": queue, "MaxNumberOfMessages": 10, "MessageAttributeNames": ["All"]}
+    messages: list[Any] = sqs.receive_message(**request, MessageSystemAttributeNames=["All"]).get("Messages", [])
+    for each in messages:
+        sqs.delete_message(QueueUrl=queue, ReceiptHandle=each["ReceiptHandle"])
+    return messages
+
+
+def code_of(failure: pytest.ExceptionInfo[ClientError]) -> str:
+    return str(failure.value.response["Error"]["Code"])
+
+
+def test_a_message_goes_to_the_subscriptions_whose_policy_lets_it_through_s32(aws: Any) -> None:
+    sns = aws("sns")
+    given = {
+        "level": {"DataType": "Number", "StringValue": "9"},
+        "tags": {"DataType": "String.Array", "StringValue": '["a", "b"]'},
+        "raw": {"DataType": "Binary", "BinaryValue": b"\x00\xff"},
+    }
+    published = sns.publish(TopicArn=SNS + "news", Message='{ "price": 5 }', Subject="s & <t>", MessageAttributes=given)
+    for queue in ("everything", "loud", "cheap"):
+        (message,) = taken(aws, queue)
+        assert (message["MessageId"], message["Body"]) == (published["MessageId"], '{ "price": 5 }')
+        assert message["MessageAttributes"] == given
+    sns.publish(TargetArn=SNS + "news", Message="no JSON", MessageGroupId="g")
+    (message,) = taken(aws, "everything")
+    assert message["Attributes"]["MessageGroupId"] == "g"
+    assert taken(aws, "loud") == taken(aws, "cheap") == []
+
+
+def test_a_message_may_have_a_form_for_each_protocol(aws: Any) -> None:
+    sns = aws("sns")
+    sns.publish(TopicArn=SNS + "news", Message='{"default": "d", "sqs": "q"}', MessageStructure="json")
+    assert [each["Body"] for each in taken(aws, "everything")] == ["q"]
+    with pytest.raises(sns.exceptions.InvalidParameterException):
+        sns.publish(TopicArn=SNS + "news", Message="x", MessageStructure="json")
+
+
+def test_a_batch_of_messages_has_a_result_for_each_s28(aws: Any) -> None:
+    sns = aws("sns")
+    entries = [
+        {"Id": "a", "Message": "1", "MessageGroupId": "g"},
+        {"Id": "b", "Message": "2", "MessageAttributes": {"n": {"DataType": "Number", "StringValue": "x"}}},
+        {"Id": "c", "Message": "3", "MessageGroupId": "g"},
+    ]
+    answer = sns.publish_batch(TopicArn=SNS + "news", PublishBatchRequestEntries=entries)
+    assert [each["Id"] for each in answer["Successful"]] == ["a", "c"]
+    assert [(each["Id"], each["Code"]) for each in answer["Failed"]] == [("b", "ParameterValueInvalid")]
+    assert [each["Body"] for each in [*taken(aws, "everything"), *taken(aws, "everything")]] == ["1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "code"),
+    [
+        ("publish", {"TopicArn": SNS + "nothing", "Message": "x"}, "NotFound"),
+        ("publish", {"Message": "x"}, "InvalidParameter"),
+        ("publish", {"PhoneNumber": "+1", "Message": "x"}, "InvalidParameter"),
+        ("publish", {"TopicArn": SNS + "news", "Message": "x" * ((256 << 10) + 1)}, "InvalidParameter"),
+        ("publish", {"TopicArn": SNS + "news", "Message": "x", "Subject": "two\nlines"}, "InvalidParameter"),
+        (
+            "publish_batch",
+            {
+                "TopicArn": SNS + "news",
+                "PublishBatchRequestEntries": [{"Id": str(n), "Message": "x" * 140_000} for n in range(2)],
+            },
+            "BatchRequestTooLong",
+        ),
+        (
+            "publish_batch",
+            {"TopicArn": SNS + "news", "PublishBatchRequestEntries": [{"Id": "a", "Message": "x"}] * 2},
+            "BatchEntryIdsNotDistinct",
+        ),
+        (
+            "publish_batch",
+            {
+                "TopicArn": SNS + "news",
+                "PublishBatchRequestEntries": [{"Id": str(n), "Message": "x"} for n in range(11)],
+            },
+            "TooManyEntriesInBatchRequest",
+        ),
+        ("create_topic", {"Name": "other"}, "InvalidParameter"),
+        ("list_subscriptions", {}, "InvalidAction"),
+    ],
+)
+def test_sns_refuses_in_its_own_words_s29(aws: Any, operation: str, fields: dict[str, Any], code: str) -> None:
+    with pytest.raises(ClientError) as failure:
+        getattr(aws("sns"), operation)(**fields)
+    assert code_of(failure) == code
+
+
+def test_topics_are_listed(aws: Any) -> None:
+    assert aws("sns").list_topics()["Topics"] == [{"TopicArn": SNS + "news"}]
+    assert aws("sns").create_topic(Name="news")["TopicArn"] == SNS + "news"
+
+
+def test_events_from_outside_go_by_the_rules_and_into_the_archive_s28(aws: Any, engine: Engine) -> None:
+    EVENTS.clear()
+    entries: list[Any] = [
+        {
+            "EventBusName": "arn:aws:events:us-east-1:000000000000:event-bus/bus",
+            "Source": "shop",
+            "DetailType": "Paid",
+            "Detail": '{"amount": 12345678901234567890.5}',
+            "Resources": ["arn:x"],
+            "Time": datetime(2024, 5, 1, tzinfo=UTC),
+        },
+        {"EventBusName": "bus", "Source": "shop", "DetailType": "Paid", "Detail": "[1]"},
+        {"EventBusName": "bus", "Source": "shop", "Detail": "{}"},
+        {"EventBusName": "nowhere", "Source": "shop", "DetailType": "Paid", "Detail": "{}"},
+        {"EventBusName": "bus", "Source": "shop", "DetailType": "Unmatched", "Detail": "{}"},
+    ]
+    answer = aws("events").put_events(Entries=entries)
+    assert answer["FailedEntryCount"] == 3
+    codes = [each.get("ErrorCode") for each in answer["Entries"]]
+    assert codes == [None, "MalformedDetail", "InvalidArgument", "InvalidArgument", None]
+    wait_until(lambda: len(EVENTS) == 1)
+    event = dict(EVENTS[0])
+    assert event.pop("id") == answer["Entries"][0]["EventId"]
+    assert event == {
+        "version": "0",
+        "detail-type": "Paid",
+        "source": "shop",
+        "account": "000000000000",
+        "time": "2024-05-01T00:00:00Z",
+        "region": "us-east-1",
+        "resources": ["arn:x"],
+        "detail": {"amount": 12345678901234567890.5},
+    }
+    archived = {each["id"] for each in engine.reader().archived_events("bus")}
+    assert {answer["Entries"][0]["EventId"], answer["Entries"][4]["EventId"]} <= archived
+
+
+def test_events_that_are_too_many_or_too_large_are_refused_together_s29(aws: Any) -> None:
+    entry = {"EventBusName": "bus", "Source": "s", "DetailType": "t", "Detail": "{}"}
+    large = {**entry, "Detail": '{"a": "' + "x" * 600_000 + '"}'}
+    for entries in ([entry] * 11, [large] * 2):
+        with pytest.raises(ClientError) as failure:
+            aws("events").put_events(Entries=entries)
+        assert code_of(failure) == "ValidationException"
+
+
+def test_records_from_outside_become_rows_of_the_lake(aws: Any, engine: Engine) -> None:
+    firehose = aws("firehose")
+    one = firehose.put_record(DeliveryStreamName="facts", Record={"Data": b'{"a": 1}\n'})
+    many = firehose.put_record_batch(
+        DeliveryStreamName="facts", Records=[{"Data": b'{"a": 2}'}, {"Data": b"no JSON"}, {"Data": b'{"a": 3}'}]
+    )
+    assert many["FailedPutCount"] == 0
+    ids = {one["RecordId"], *(each["RecordId"] for each in many["RequestResponses"])}
+    assert len(ids) == 4
+
+    def rows() -> list[Any]:
+        return list(lake.read(engine.reader().lake("facts").parent, "facts"))
+
+    wait_until(lambda: engine.reader().status().buffers[0].records == 0, what="the files")
+    found = {row["id"]: row["a"] for row in rows() if row["id"] in ids}
+    # Of the one that is no JSON the buffer is rid, too, but it is no row.
+    assert sorted(found.values()) == [1, 2, 3]
+    assert firehose.list_delivery_streams()["DeliveryStreamNames"] == ["facts"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "fields", "code"),
+    [
+        ("put_record", {"DeliveryStreamName": "nothing", "Record": {"Data": b"x"}}, "ResourceNotFoundException"),
+        ("put_record", {"DeliveryStreamName": "facts", "Record": {"Data": b"x" * 1_024_001}}, "ValidationException"),
+        ("put_record_batch", {"DeliveryStreamName": "facts", "Records": [{"Data": b"x"}] * 501}, "ValidationException"),
+        (
+            "put_record_batch",
+            {"DeliveryStreamName": "facts", "Records": [{"Data": b"x" * 900_000}] * 5},
+            "InvalidArgumentException",
+        ),
+        ("create_delivery_stream", {"DeliveryStreamName": "facts"}, "UnknownOperationException"),
+    ],
+)
+def test_firehose_refuses_in_its_own_words_s29(aws: Any, operation: str, fields: dict[str, Any], code: str) -> None:
+    with pytest.raises(ClientError) as failure:
+        getattr(aws("firehose"), operation)(**fields)
+    assert code_of(failure) == code
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "code"),
+    [
+        ("application/x-www-form-urlencoded", b"Action=Publish&Version=1999-01-01", "InvalidAction"),
+        ("application/x-www-form-urlencoded", b"\xff=1", "MalformedInput"),
+        ("application/x-www-form-urlencoded", b"a=1&a.b=2", "MalformedInput"),
+        ("application/x-www-form-urlencoded", b"a", "MalformedInput"),
+    ],
+)
+def test_a_form_that_is_none_is_refused(engine: Engine, content_type: str, body: bytes, code: str) -> None:
+    connection = http.client.HTTPConnection(*engine.address, timeout=10)
+    connection.request("POST", "/", body, {"Content-Type": content_type})
+    answer = connection.getresponse()
+    assert (answer.status, f"<Code>{code}</Code>" in answer.read().decode()) == (400, True)
+    connection.close()

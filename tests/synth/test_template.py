@@ -1,0 +1,317 @@
+"""What declarations become on AWS, and what is refused there."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from cfnlint.api import lint
+
+from afterwrite import INSERT, MODIFY, App, Key, less_than, prefix
+from afterwrite.app import Table
+from afterwrite.aws_lambda import handler
+from afterwrite.errors import DeclarationError
+from afterwrite.synth import cloudformation
+from afterwrite.synth.document import Attribute, Joined, Ref, join, logical_id
+from afterwrite.synth.routing import EVERY_CHANGE, filters
+from afterwrite.synth.stack import Options, Stack, physical_name, shortened
+from afterwrite.synth.template import synth
+from synth.documents import of_type, parsed
+
+
+def an_app(**table: Any) -> tuple[App, Table]:
+    app = App("shop")
+    return app, app.table("orders", partition_key="PK", sort_key="SK", **table)
+
+
+def patterns(app: App, table: Table, options: Options | None = None) -> tuple[list[Any], list[str]]:
+    stack = Stack(app, options or Options())
+    return filters(table, stack), stack.notes
+
+
+def test_filters_come_from_the_routes_guards() -> None:
+    app, orders = an_app()
+    orders.on(INSERT, sort_key=prefix("TURN#"))(lambda change: None)
+    found, notes = patterns(app, orders)
+    assert found == [{"eventName": ["INSERT"], "dynamodb": {"Keys": {"SK": {"S": [{"prefix": "TURN#"}]}}}}]
+    assert notes == []
+
+
+def test_a_route_for_every_change_needs_every_change() -> None:
+    app, orders = an_app()
+
+    @orders.on(INSERT)
+    def first(change: Any) -> None: ...
+
+    @orders.on()
+    def second(change: Any) -> None: ...
+
+    assert patterns(app, orders) == ([EVERY_CHANGE], [])
+
+
+def test_a_guard_that_aws_cannot_filter_by_gets_more_changes_with_a_note_or_is_refused() -> None:
+    """S17: numbers are texts in the record; a pattern that compared them would match nothing."""
+    app, orders = an_app()
+
+    @orders.on(MODIFY, new={"stock": less_than(10)})
+    def low(change: Any) -> None: ...
+
+    found, (note,) = patterns(app, orders)
+    assert "numeric" not in json.dumps(found)
+    assert found[0]["eventName"] == ["MODIFY"]
+    assert note.startswith("orders: more changes than low wants reach it: NewImage.stock: numbers are texts")
+    with pytest.raises(DeclarationError, match="more changes than low wants reach it"):
+        patterns(app, orders, Options(exact_filters=True))
+
+
+def test_more_guards_than_a_mapping_has_filters_become_one_of_alternatives() -> None:
+    app, orders = an_app()
+    for number in range(6):
+        handler = lambda change: None  # noqa: E731 - its name is set below
+        handler.__name__ = f"route_{number}"
+        orders.on(INSERT, sort_key=prefix(f"{number}#"))(handler)
+    (found,), _ = patterns(app, orders)
+    assert len(found["$or"]) == 6
+
+
+def test_alternatives_that_are_too_long_become_the_kinds_of_change() -> None:
+    app, orders = an_app()
+    for number in range(6):
+        handler = lambda change: None  # noqa: E731 - its name is set below
+        handler.__name__ = f"route_{number}"
+        orders.on(INSERT, sort_key=prefix(f"{number}#" * 400))(handler)
+    assert patterns(app, orders)[0] == [{"eventName": ["INSERT"]}]
+
+
+def test_changes_that_are_kept_for_longer_go_through_kinesis() -> None:
+    app, orders = an_app(retention_hours=72)
+
+    @orders.on(INSERT)
+    def route(change: Any) -> None: ...
+
+    document = parsed(synth(app))
+    table = of_type(document, "AWS::DynamoDB::Table")["OrdersTable"]
+    assert "StreamSpecification" not in table
+    assert table["KinesisStreamSpecification"]["StreamArn"] == {"Fn::GetAtt": "OrdersChanges.Arn"}
+    assert of_type(document, "AWS::Kinesis::Stream")["OrdersChanges"]["RetentionPeriodHours"] == 72
+    (mapping,) = of_type(document, "AWS::Lambda::EventSourceMapping").values()
+    assert mapping["EventSourceArn"] == {"Fn::GetAtt": "OrdersChanges.Arn"}
+    (pattern,) = mapping["FilterCriteria"]["Filters"]
+    assert json.loads(pattern["Pattern"]) == {"data": {"eventName": ["INSERT"]}}
+    loss = of_type(document, "AWS::CloudWatch::Alarm")["OrdersLossAlarm"]
+    assert loss["Threshold"] == 36 * 3_600_000
+
+
+def test_what_only_the_engine_runs_is_refused_by_the_template_and_the_handler() -> None:
+    piping, mapping = App("piping"), App("mapping")
+    piping.table("orders", partition_key="id").pipe(to=piping.queue("out"))
+    mapping.kinesis_stream("clicks").event_source_mapping(lambda event, context: None, FunctionName="count")
+    for app, name in ((piping, "orders-to-out"), (mapping, "count")):
+        for use in (synth, handler):
+            with pytest.raises(DeclarationError, match=f"run on the embedded engine, got {name}: "):
+                use(app)
+
+
+def test_parking_and_ages_of_functions_are_said_to_be_the_engine_s() -> None:
+    app = App("shop")
+
+    @app.function(exhausted="park")
+    def pay(request: Any, context: Any) -> None: ...
+
+    @app.function()
+    def tell(request: Any, context: Any) -> None: ...
+
+    (note,) = synth(app).notes
+    assert note.startswith("pay: ")
+
+
+def test_a_pipe_carries_changes_where_it_is_asked_for() -> None:
+    """S31"""
+    app, orders = an_app()
+
+    @orders.on(INSERT)
+    def route(change: Any) -> None: ...
+
+    document = parsed(synth(app, Options(pipes=frozenset(["orders"]))))
+    assert of_type(document, "AWS::Lambda::EventSourceMapping") == {}
+    (pipe,) = of_type(document, "AWS::Pipes::Pipe").values()
+    assert pipe["Source"] == {"Fn::GetAtt": "OrdersTable.StreamArn"}
+    settings = pipe["SourceParameters"]["DynamoDBStreamParameters"]
+    assert settings["OnPartialBatchItemFailure"] == "AUTOMATIC_BISECT"
+    assert settings["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": "PipeOrdersDeadLetters.Arn"}}
+    assert pipe["Target"] == {"Fn::GetAtt": "OrdersRoutes.Arn"}
+
+
+def test_a_delivery_stream_fills_an_index_and_the_lake() -> None:
+    app, _ = an_app()
+    app.delivery_stream("clicks", columns={"page": str})
+    template = synth(app, Options(search={"clicks": "clicks-v1"}))
+    assert "ClicksDomainArn" in [parameter.name for parameter in template.parameters]
+    (stream,) = of_type(parsed(template), "AWS::KinesisFirehose::DeliveryStream").values()
+    destination = stream["AmazonopensearchserviceDestinationConfiguration"]
+    assert destination["IndexName"] == "clicks-v1"
+    assert destination["S3BackupMode"] == "AllDocuments"
+
+
+def test_a_delivery_stream_with_columns_is_parquet_in_partitions_and_one_without_is_lines() -> None:
+    app, _ = an_app()
+    app.delivery_stream("typed", columns={"page": str, "count": int, "share": float, "first": bool})
+    app.delivery_stream("plain")
+    app.bus("events").rule("all", {"source": ["shop"]}, to=[app.delivery_stream("events")])
+    document = parsed(synth(app))
+    streams = of_type(document, "AWS::KinesisFirehose::DeliveryStream")
+    typed = streams["TypedStream"]["ExtendedS3DestinationConfiguration"]
+    plain = streams["PlainStream"]["ExtendedS3DestinationConfiguration"]
+    for each, name in ((typed, "typed"), (plain, "plain")):
+        assert each["DynamicPartitioningConfiguration"]["Enabled"] is True
+        assert each["Prefix"] == f"{name}/dt=!{{partitionKeyFromQuery:dt}}/hour=!{{partitionKeyFromQuery:hour}}/"
+    assert typed["DataFormatConversionConfiguration"]["SchemaConfiguration"]["TableName"] == {"Ref": "TypedLakeTable"}
+    assert "DataFormatConversionConfiguration" not in plain
+    events = streams["EventsStream"]["ExtendedS3DestinationConfiguration"]
+    kinds = [[each["Type"] for each in stream["ProcessingConfiguration"]["Processors"]] for stream in (plain, events)]
+    assert kinds == [["MetadataExtraction"], ["MetadataExtraction", "AppendDelimiterToRecord"]]
+    table = of_type(document, "AWS::Glue::Table")["TypedLakeTable"]["TableInput"]
+    columns = {each["Name"]: each["Type"] for each in table["StorageDescriptor"]["Columns"]}
+    assert columns == {
+        "id": "string",
+        "time": "string",
+        "page": "string",
+        "count": "bigint",
+        "share": "double",
+        "first": "boolean",
+    }
+
+
+def test_variables_of_the_app_become_parameters() -> None:
+    app, _ = an_app()
+
+    @app.function()
+    def call(request: Any, context: Any) -> None: ...
+
+    document = parsed(synth(app, Options(environment=("SHOP_MAIL_DOMAIN",))))
+    (function,) = of_type(document, "AWS::Lambda::Function").values()
+    assert function["Environment"]["Variables"]["SHOP_MAIL_DOMAIN"] == {"Ref": "ShopMailDomain"}
+    # An empty default would set the variable, which is not the same as leaving it out.
+    assert "Default" not in document["Parameters"]["ShopMailDomain"]
+
+
+def retried_too_often(app: App) -> None:
+    @app.function(retries=5)
+    def call(request: Any, context: Any) -> None: ...
+
+
+def runs_too_long(app: App) -> None:
+    @app.function(timeout_s=1_000)
+    def call(request: Any, context: Any) -> None: ...
+
+
+def audited_for_ever(app: App) -> None:
+    app.audit_log("trail")
+
+
+def named_alike(app: App) -> None:
+    app.queue("a-b")
+    app.queue("a_b")
+
+
+def too_many_targets(app: App) -> None:
+    app.bus("events").rule("all", {"source": ["shop"]}, to=[app.queue(f"queue-{n}") for n in range(6)])
+
+
+def dotted_queue(app: App) -> None:
+    app.queue("work.v1")
+
+
+def dotted_topic(app: App) -> None:
+    app.topic("news.v1")
+
+
+def undocumented_operator(app: App) -> None:
+    app.bus("events").rule("one", {"source": [{"exactly": "10.0.0.1"}]}, to=[app.queue("work")])
+
+
+@pytest.mark.parametrize(
+    ("declare", "message"),
+    [
+        (undocumented_operator, "the rule one would not match on AWS as it does here: .*exactly"),
+        (dotted_queue, "the queue's name to have no '.' on AWS, got 'work.v1'"),
+        (dotted_topic, "the topic's name to have no '.' on AWS, got 'news.v1'"),
+        (retried_too_often, "at most 2 retries of call on AWS.*max_receives=6"),
+        (runs_too_long, "timeout_s of at most 900 for call"),
+        (audited_for_ever, "retain_days from 1 to 36500 for the audit log trail"),
+        (named_alike, "two declarations would both be the resource ABDeadLetters"),
+        (too_many_targets, "at most 5 targets of the rule all"),
+    ],
+)
+def test_what_aws_cannot_do_as_declared_is_refused(declare: Any, message: str) -> None:
+    app = App("shop")
+    declare(app)
+    with pytest.raises(DeclarationError, match=message):
+        synth(app)
+
+
+def test_a_rule_with_a_long_pattern_is_noted() -> None:
+    app = App("shop")
+    app.bus("events").rule("long", {"source": [f"shop-{n}" for n in range(300)]}, to=[app.queue("work")])
+    (note,) = synth(app).notes
+    assert note.startswith("the rule long: a pattern of more than 2048 characters")
+
+
+@pytest.mark.parametrize("options", [Options(pipes=frozenset(["nope"])), Options(search={"nope": "index"})])
+def test_options_about_what_is_not_declared_are_refused(options: Options) -> None:
+    app, _ = an_app()
+    with pytest.raises(DeclarationError, match="nope"):
+        synth(app, options)
+
+
+def test_everything_at_once_is_clean_by_the_linter() -> None:
+    """Kinesis, a Pipe, an index, numbers as keys, a rule to everything that a rule may go to."""
+    app = App("shop")
+    kept = app.table("orders", partition_key=Key("id", "N"), retention_hours=48)
+    piped = app.table("carts", partition_key="PK", sort_key=Key("at", "B"), view_type="KEYS_ONLY")
+    clicks = app.delivery_stream("clicks", columns={"page": str})
+    work = app.queue("work")
+
+    @work.consumer(timeout_s=600)
+    def worker(message: Any, context: Any) -> None: ...
+
+    @app.function(retries=0)
+    def call(request: Any, context: Any) -> None: ...
+
+    app.bus("events").rule("all", {"source": [{"prefix": "sh"}]}, to=[work, call, clicks])
+    app.topic("news").subscribe(work, filter_policy={"kind": ["big", {"prefix": "x"}]}, scope="MessageBody")
+
+    @kept.on(INSERT)
+    def route_kept(change: Any) -> None: ...
+
+    @piped.on()
+    def route_piped(change: Any) -> None: ...
+
+    template = synth(app, Options(pipes=frozenset(["carts"]), search={"clicks": "clicks"}, environment=("SHOP_URL",)))
+    found = lint(cloudformation.render(template))
+    assert [f"{match.rule.id} {match.message}" for match in found] == []
+
+
+def test_an_app_of_nothing_but_a_table_is_a_table() -> None:
+    app, _ = an_app()
+    document = parsed(synth(app))
+    kinds = {each["Type"] for each in document["Resources"].values()}
+    assert kinds == {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy"}
+
+
+def test_long_names_stay_apart() -> None:
+    long = "x" * 70
+    assert len(shortened(long, 48)) == 48
+    assert shortened(long + "1", 48) != shortened(long + "2", 48)
+    assert physical_name("short", limit=64) == Joined((Ref("NamePrefix"), "short"))
+
+
+def test_parts_join_to_the_shortest_text() -> None:
+    assert join("a", "b") == "ab"
+    assert join("", Ref("X")) == Ref("X")
+    assert join("a", join("b", Attribute("X")), "c") == Joined(("ab", Attribute("X"), "c"))
+
+
+def test_ids_are_words_in_camel_case() -> None:
+    assert logical_id("agent-dashboard_queue", "DeadLetters") == "AgentDashboardQueueDeadLetters"

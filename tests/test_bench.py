@@ -1,0 +1,93 @@
+"""The load of the figures: prepared requests are what they claim to be, whoever sends them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import shutil
+import socket
+import threading
+
+import pytest
+from bench import templates
+from bench.report import Figure, table
+from bench.wire import System
+from bench.wrk import drive
+
+SYSTEM = System("here", "127.0.0.1", 1)
+
+
+def _requests(operation: str, bodies: list[templates.Body], count: int) -> list[bytes]:
+    written = [templates.template(SYSTEM, operation, body) for body in bodies]
+    return list(itertools.islice(templates.filled(written), count))
+
+
+def _body(request: bytes) -> dict[str, object]:
+    head, _, body = request.partition(b"\r\n\r\n")
+    assert b"Content-Length: %d" % len(body) in head
+    parsed: dict[str, object] = json.loads(body)
+    return parsed
+
+
+def test_new_items_have_keys_of_their_own_and_their_number_s_partition() -> None:
+    bodies = map(_body, _requests("BatchWriteItem", templates.batch_write_item("run"), 100))
+    puts = [put["PutRequest"]["Item"] for body in bodies for put in body["RequestItems"]["bench"]]  # type: ignore[index]
+    assert [item["SK"]["S"] for item in puts] == [f"TURN#{number:012d}" for number in range(2500)]
+    assert [item["PK"]["S"] for item in puts] == [templates.partition("run", number % 200) for number in range(2500)]
+
+
+def test_stored_keys_reach_every_stored_item_once_in_each_pass() -> None:
+    bodies = map(_body, _requests("GetItem", templates.get_item("run"), templates.STORED))
+    keys = {(body["Key"]["PK"]["S"], body["Key"]["SK"]["S"]) for body in bodies}  # type: ignore[index]
+    numbers = range(templates.STORED)
+    assert keys == {(templates.partition("stored", number % 200), f"TURN#{number:012d}") for number in numbers}
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@pytest.mark.parametrize(
+    ("operation", "bodies"),
+    [
+        ("PutItem", templates.put_item("run")),
+        ("Query", templates.query("run")),
+        ("TransactWriteItems", templates.transact_write_items("run")),
+    ],
+)
+def test_wrk_sends_the_same_requests(operation: str, bodies: list[templates.Body]) -> None:
+    written = [templates.template(SYSTEM, operation, body) for body in bodies]
+    # It takes the first to try its script with.
+    expected = b"".join(itertools.islice(templates.filled(written), 1, 301))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        received = bytearray()
+        answering = threading.Thread(target=_answer, args=(server, received), daemon=True)
+        answering.start()
+        driven = drive(System("here", *server.getsockname()), written, connections=1, seconds=1)
+        answering.join(10)
+    assert driven.answers >= 300
+    assert driven.faults == []
+    assert bytes(received[: len(expected)]) == expected
+
+
+def _answer(server: socket.socket, received: bytearray) -> None:
+    """Answer one connection's requests, each with the end of its body; wrk sends one at a time."""
+    # wrk tries the address with a connection of its own first.
+    for _ in range(2):
+        connection, _ = server.accept()
+        # Its time up, it breaks off with a request under way.
+        with connection, contextlib.suppress(ConnectionError):
+            while data := connection.recv(1 << 20):
+                received += data
+                if received.endswith(b"}"):
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+
+def test_a_compared_figure_shows_the_ratio_to_the_fastest_other() -> None:
+    figure = Figure("Answers a second", "ours")
+    for system, values in {"ours": {"Put": 300.0, "Get": 40.0}, "one": {"Put": 100.0}, "other": {"Put": 150.0}}.items():
+        figure.add(system, values)
+    assert table(figure).splitlines()[2:] == [
+        "       ours  one  other  ours / fastest peer",
+        "  Put   300  100    150  2.00",
+        "  Get    40    -      -  -",
+    ]
+    assert figure.as_json()["ratios"] == {"Put": 2.0, "Get": None}

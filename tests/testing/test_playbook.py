@@ -1,0 +1,101 @@
+"""The playbook: what is written, and what it leads to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from afterwrite import INSERT, MODIFY, App, Change, Effect
+from afterwrite.errors import DeclarationError
+from afterwrite.testing import Playbook, delete, expire, failure, nothing, put
+
+app = App("playbook")
+things = app.table("things", partition_key="pk", sort_key="sk")
+keys_only = app.table("keys-only", partition_key="pk", view_type="KEYS_ONLY")
+out, news = app.queue("out"), app.topic("news")
+
+
+@things.on(INSERT)
+def greet(change: Change) -> Effect:
+    return out.send({"new": change.keys["pk"]})
+
+
+@things.on(MODIFY, changed="status")
+def follow(change: Change) -> list[Effect]:
+    assert change.new and change.old
+    return [news.publish(f"{change.old['status']} to {change.new['status']}"), out.send(change.new["n"])]
+
+
+@things.on("REMOVE")
+def part(change: Change) -> Any:
+    return out.send("expired" if change.by_ttl else "deleted")
+
+
+@keys_only.on()
+def look(change: Change) -> Any:
+    return out.send([change.new, change.old])
+
+
+BEGUN = Playbook(app) >> put(things, pk="a", sk="1", status="x", n=1) << out.send({"new": "a"})
+
+
+def test_a_transcript_that_holds() -> None:
+    assert (
+        BEGUN
+        >> put(things, pk="a", sk="1", status="x", n=1)  # S18: nothing has changed
+        << nothing
+        >> put(things, pk="a", sk="1", status="y", n=2)
+        << news.publish("x to y")
+        << out.send(2)
+        >> delete(things, pk="a", sk="1")
+        << out.send("deleted")
+        >> delete(things, pk="a", sk="1")
+        >> put(things, pk="b", sk="1")
+        << out.send({"new": "b"})
+        >> expire(things, pk="b", sk="1")
+        << out.send("expired")
+    )
+
+
+def test_a_view_without_images_shows_none() -> None:
+    assert Playbook(app) >> put(keys_only, pk="a", x=1) << out.send([None, None])
+
+
+def test_a_failing_route_parks_its_lane() -> None:
+    assert (
+        BEGUN
+        >> put(things, pk="a", sk="1", status="y")
+        << failure("KeyError: 'n'")
+        >> put(things, pk="a", sk="2")
+        << nothing
+        >> put(things, pk="b", sk="2")
+        << out.send({"new": "b"})
+    )
+
+
+def test_a_transcript_that_differs_is_shown_with_what_was_found() -> None:
+    playbook = BEGUN >> put(things, pk="a", sk="1", status="y", n=2) << out.send(2) >> put(things, pk="b", sk="1")
+    with pytest.raises(AssertionError) as difference:
+        assert playbook
+    assert str(difference.value).splitlines()[1:] == [
+        "    >> put(things, pk='a', sk='1', status='x', n=1)",
+        f"    << {out.send({'new': 'a'})!r}",
+        "    >> put(things, pk='a', sk='1', status='y', n=2)",
+        f"  - << {out.send(2)!r}",
+        f"  + << {news.publish('x to y')!r}",
+        "  - << nothing",
+        f"  + << {out.send(2)!r}".replace("body=2", "body=Decimal('2')"),
+        "    >> put(things, pk='b', sk='1')",
+        "  - << nothing",
+        f"  + << {out.send({'new': 'b'})!r}",
+    ]
+
+
+def test_what_cannot_be_played_is_refused() -> None:
+    with pytest.raises(DeclarationError):
+        Playbook(app) << nothing
+    with pytest.raises(DeclarationError):
+        BEGUN << 5  # type: ignore[operator]
+    with pytest.raises(DeclarationError):
+        put(things, pk="a")
