@@ -79,9 +79,9 @@ class Mapped:
         work.watch(self.wake)
         return work
 
-    def deliver(self, work: MappingWork, *, until: Callable[[], bool] | None = None) -> None:
+    def deliver(self, work: MappingWork, *, until: Callable[[], bool] | None = None, wait_s: float = WAIT_S) -> None:
         """Run rounds, the clock moved to whatever is due, until nothing is left, or until something holds."""
-        deadline_s = time.monotonic() + WAIT_S
+        deadline_s = time.monotonic() + wait_s
         while time.monotonic() < deadline_s:
             self.wake.clear()
             work.run_once()

@@ -68,16 +68,26 @@ class Writers:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Start processes, and see to their end, without an interruption in between.
+    """Start processes, and see to their end, without an interruption in between; on the main thread.
 
     Ctrl-C reaches the whole group of processes, but the starter is the one that ends the others. A process is born
-    with its starter's mask, so that nothing is printed even by one that has only begun.
+    with its starter's mask, so that nothing is printed even by one that has only begun. The mask is one thread's:
+    a signal that another thread of the starter takes is kept until the end, too.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    kept: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: kept.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for taken in kept:
+            signal.raise_signal(taken)
 
 
 def counter() -> Count:

@@ -20,8 +20,6 @@ from afterwrite.core.conditions import (
 )
 from afterwrite.core.effects import Effect
 from afterwrite.core.invocations import Check, Context, Delete, Message, Put, Update, between
-from afterwrite.core.models import ModelRequest
-from afterwrite.core.parked import Selection
 from afterwrite.errors import (
     AfterwriteError,
     ConditionalCheckFailed,
@@ -33,6 +31,8 @@ from afterwrite.errors import (
 )
 
 if TYPE_CHECKING:
+    from afterwrite.core.models import ModelRequest
+    from afterwrite.core.parked import Selection
     from afterwrite.inspection import open_data
     from afterwrite.wiring import Engine, open_engine
 
@@ -77,13 +77,15 @@ __all__ = [
 
 _IMPORTED_WHEN_USED = {
     "Engine": "afterwrite.wiring",
+    "ModelRequest": "afterwrite.core.models",
+    "Selection": "afterwrite.core.parked",
     "open_data": "afterwrite.inspection",
     "open_engine": "afterwrite.wiring",
 }
 
 
 def __getattr__(name: str) -> object:
-    """These bring the store and the server, which an import on Lambda must not."""
+    """These are for the embedded engine, whose store and server an import on Lambda must not bring."""
     if name in _IMPORTED_WHEN_USED:
         from importlib import import_module
 

@@ -1,75 +1,11 @@
-"""What AWS does between services, for tests: a mapping that reads a table's stream, and ones that poll queues.
-
-A stream's batch comes again from the lowest failure that its handler reports (S1), whole where the handler raises.
-"""
+"""What AWS does between services, for tests: mappings that poll queues."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from afterwrite.remote.dynamodb_client import from_boto3
-
 Handle = Callable[[Any, Any], Any]
-
-
-class StreamMapping:
-    """Reads the one shard of a table's stream from its beginning, and invokes a handler with batches.
-
-    `interrupted` is asked for each batch, by its number: an interrupted one is run, but its answer is lost, so that it
-    comes again.
-    """
-
-    def __init__(
-        self,
-        streams: Any,
-        stream_arn: str,
-        handle: Handle,
-        context: Callable[[], Any],
-        *,
-        batch_size: int = 100,
-        interrupted: Callable[[int], bool] = lambda _: False,
-    ) -> None:
-        self._streams = streams
-        self._stream_arn = stream_arn
-        self._handle = handle
-        self._context = context
-        self._batch_size = batch_size
-        self._interrupted = interrupted
-        self._waiting: list[dict[str, Any]] = []
-        self.deliveries = 0
-        self.partial_failures = 0
-        (shard,) = streams.describe_stream(StreamArn=stream_arn)["StreamDescription"]["Shards"]
-        self._iterator: str = streams.get_shard_iterator(
-            StreamArn=stream_arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
-
-    def run_once(self) -> bool:
-        """Deliver one batch; False where there is none."""
-        if len(self._waiting) < self._batch_size:
-            answer = self._streams.get_records(ShardIterator=self._iterator, Limit=1_000)
-            self._iterator = answer["NextShardIterator"]
-            self._waiting += [self._as_lambda_has_it(record) for record in answer["Records"]]
-        batch = self._waiting[: self._batch_size]
-        if not batch:
-            return False
-        self.deliveries += 1
-        answer = self._handle({"Records": batch}, self._context())
-        if self._interrupted(self.deliveries):
-            return True
-        failed = [int(failure["itemIdentifier"]) for failure in answer["batchItemFailures"]]
-        self.partial_failures += bool(failed)
-        done = [record for record in batch if not failed or int(record["dynamodb"]["SequenceNumber"]) < min(failed)]
-        del self._waiting[: len(done)]
-        return True
-
-    def _as_lambda_has_it(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        dynamodb = {**record["dynamodb"]}
-        dynamodb["ApproximateCreationDateTime"] = dynamodb["ApproximateCreationDateTime"].timestamp()
-        found = {**record, "dynamodb": from_boto3(dynamodb), "eventSourceARN": self._stream_arn}
-        if (identity := record.get("userIdentity")) is not None:
-            found["userIdentity"] = {"type": identity["Type"], "principalId": identity["PrincipalId"]}
-        return found
 
 
 class QueueMapping:

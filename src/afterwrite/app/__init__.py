@@ -6,7 +6,7 @@ An `App` runs nothing: the engine runs what it declares.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from afterwrite.app.checks import (
     Exhausted,
@@ -36,9 +36,11 @@ from afterwrite.core.event_source_mapping.declaration import KinesisStream
 from afterwrite.core.invocations import Context
 from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import ORDERS, Order
-from afterwrite.core.models import Model, ModelHandler
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from afterwrite.core.models import Model, ModelHandler
 
 __all__ = [
     "DEAD_LETTERS",
@@ -185,6 +187,7 @@ class App:
 
     def model(self, model_id: str) -> Callable[[ModelHandler], ModelHandler]:
         """Declare the decorated function, from a `ModelRequest` to text, as the model that Bedrock's clients reach."""
+        from afterwrite.core.models import Model
 
         def declare(handler: ModelHandler) -> ModelHandler:
             if any(model.model_id == model_id for model in self.models):

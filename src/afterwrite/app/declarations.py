@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 from afterwrite.app.checks import Exhausted, age_ms_max, at_least_one, check_name, exhaustion
 from afterwrite.core.changes import EVENT_NAMES, Change
@@ -18,9 +18,11 @@ from afterwrite.core.lanes import Order, lanes_by
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.patterns import Pattern
 from afterwrite.core.patterns import compile as compile_pattern
-from afterwrite.core.pipes import Filter, Origin, Pipe, Transform, compile_filter, compile_transform, pipe_target
 from afterwrite.core.routes import Guard, Handler, Route, Router
 from afterwrite.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from afterwrite.core.pipes import Filter, Origin, Pipe, Transform
 
 KeyType: TypeAlias = Literal["S", "N", "B"]
 Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
@@ -117,6 +119,8 @@ class Table(MappedStream):
         empty. `transform` is an input template or a pure function from the one to the target's payload. The name is
         `TABLE-to-TARGET` unless given. Raises DeclarationError and InvalidPattern.
         """
+        from afterwrite.core.pipes import Pipe, compile_filter, compile_transform, pipe_target
+
         name = f"{self.name}-to-{to.name}" if name is None else name
         check_name("pipe", name, [*(pipe.name for pipe in self.pipes), *(route.name for route in self.routes)])
         patterns, shape = compile_filter(name, filter), compile_transform(transform)
@@ -135,6 +139,10 @@ class Table(MappedStream):
 
         Raises DeclarationError or InvalidPattern where one is wrong.
         """
+        if not self.pipes:
+            return Router(self.routes)
+        from afterwrite.core.pipes import Origin
+
         if origin is None:
             origin = Origin("us-east-1", f"arn:aws:dynamodb:us-east-1:000000000000:table/{self.name}/stream/-")
         return Router([*self.routes, *(pipe.route(origin) for pipe in self.pipes)])

@@ -1,6 +1,6 @@
 """MangaAssist behind the Lambda handler: the same conversations, the same reconciliation as on the embedded engine.
 
-The tables are the embedded engine's, written over the wire; their stream is read as an event source mapping reads it.
+The tables are the embedded engine's, written over the wire; its event source mapping runs the handler of the routes.
 Topics, queues, the bus, delivery streams and the audit bucket are moto's. Functions are fed by queues. On the way to
 moto entries of requests fail, answers of whole batches are lost, and every message is delivered twice.
 """
@@ -17,10 +17,10 @@ from typing import Any
 import orjson
 import pytest
 
-from afterwrite import aws_lambda, open_engine
+from afterwrite import App, aws_lambda, open_engine
 from afterwrite.app import DeliveryStream, Function, Queue
 from aws_lambda.conftest import Remaining
-from aws_lambda.driving import QueueMapping, StreamMapping, received
+from aws_lambda.driving import QueueMapping, received
 from aws_servers import AwsServer, moto_server
 from aws_tables import create_table
 from demonstration.writers import counter
@@ -42,12 +42,9 @@ class Stack:
     def __init__(self, moto: AwsServer, dynamodb: AwsServer) -> None:
         self.moto = moto
         self.dynamodb = dynamodb.client("dynamodb")
-        self.streams = dynamodb.client("dynamodbstreams")
         self.sqs, self.s3 = moto.client("sqs"), moto.client("s3")
         self.queues: dict[str, str] = {}
         self.resources: dict[str, str] = {}
-        for table in (manga.sessions, manga.operations):
-            self._table(table.name, table.ttl or "")
         self.resources |= {
             "ledger": create_table(self.dynamodb, "pk"),
             "parked": create_table(self.dynamodb, "pk", "sk"),
@@ -60,18 +57,6 @@ class Stack:
         self._topic()
         self._bus()
         self._files()
-
-    def _table(self, name: str, ttl: str) -> None:
-        self.dynamodb.create_table(
-            TableName=name,
-            KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}, {"AttributeName": "SK", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in ("PK", "SK")],
-            BillingMode="PAY_PER_REQUEST",
-            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-        )
-        self.dynamodb.update_time_to_live(
-            TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": ttl}
-        )
 
     def _queue(self, name: str) -> str:
         self.queues[name] = str(self.sqs.create_queue(QueueName=name)["QueueUrl"])
@@ -128,11 +113,6 @@ class Stack:
             environ["AFTERWRITE_FUNCTION"] = function.name
         return aws_lambda.handler(manga.app, environ=environ)
 
-    def mapping(self, **options: Any) -> StreamMapping:
-        """The mapping of the sessions table."""
-        described = self.dynamodb.describe_table(TableName=manga.sessions.name)["Table"]
-        return StreamMapping(self.streams, described["LatestStreamArn"], self.handler(), Remaining, **options)
-
     def consumers(self) -> list[QueueMapping]:
         """The mappings of all functions, each message delivered twice."""
         return [
@@ -170,6 +150,39 @@ class Stack:
 def proxy() -> Iterator[tuple[AwsServer, FaultyProxy]]:
     with moto_server() as moto, faulty_proxy(moto.endpoint_url) as proxy:
         yield moto, proxy
+
+
+class Routes:
+    """The function that the mapping invokes: the handler of the routes. Of every third batch the answer is lost."""
+
+    def __init__(self) -> None:
+        self.deliveries = 0
+        self.handle: Callable[[Any, Any], Any] | None = None
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        self.deliveries += 1
+        assert self.handle is not None
+        answer = self.handle(event, context)
+        if self.deliveries % 3 == 2:
+            raise MemoryError
+        return answer
+
+
+def deployed(function: Routes) -> App:
+    """The tables, as an app of their own whose sessions are mapped to the function."""
+    app = App("tables-of-manga-assist")
+    for declared in (manga.sessions, manga.operations):
+        partition_key, sort_key = declared.partition_key, declared.sort_key
+        table = app.table(declared.name, partition_key=partition_key, sort_key=sort_key, ttl=declared.ttl)
+        if declared is manga.sessions:
+            table.event_source_mapping(
+                function,
+                FunctionName="routes",
+                FunctionResponseTypes=["ReportBatchItemFailures"],
+                BisectBatchOnFunctionError=True,
+                MaximumRetryAttempts=10,
+            )
+    return app
 
 
 def every_tenth_entry_fails_once() -> Callable[[str], Fault | None]:
@@ -233,7 +246,9 @@ def test_the_same_reconciliation_holds_through_partial_failures_and_repetitions(
 ) -> None:
     moto, faults = proxy
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with open_engine(tmp_path / "data", listen="127.0.0.1:0", durability="relaxed") as engine:
+    routes = Routes()
+    app = deployed(routes)
+    with open_engine(tmp_path / "data", app, listen="127.0.0.1:0", durability="relaxed") as engine:
         url = f"http://127.0.0.1:{engine.address[1]}"
         for name, value in {
             "AWS_ACCESS_KEY_ID": "testing",
@@ -246,18 +261,17 @@ def test_the_same_reconciliation_holds_through_partial_failures_and_repetitions(
             monkeypatch.setenv(name, value)
         stack = Stack(moto, AwsServer("ours", url))
         faults.fault_of = every_tenth_entry_fails_once()
+        routes.handle = stack.handler()
         written = write(url)
-        mapping = stack.mapping(interrupted=lambda number: number % 3 == 2)
-        works: list[StreamMapping | QueueMapping] = [mapping, *stack.consumers()]
+        consumers = stack.consumers()
         expired = {session.session_id for session in written if session.expires}
 
         def is_over() -> bool:
-            busy = [work.run_once() for work in works]
-            if any(busy):
-                return False
             with engine.reader() as data:
                 left = {readback.stored_item(item).session_id for item in data.items(manga.sessions.name)}
-            return not left & expired
+                (mapping,) = data.status().event_source_mappings
+            busy = [work.run_once() for work in consumers]
+            return not any(busy) and mapping.lag_records == 0 and not left & expired
 
         deadline_s = time.monotonic() + 100
         while not is_over():
@@ -266,4 +280,4 @@ def test_the_same_reconciliation_holds_through_partial_failures_and_repetitions(
             checks = reconcile(written, found(stack, data, tmp_path / "afterwrite" / "outbox"))
         assert stack.parked() == 0
     assert [check for check in checks if not check.ok] == []
-    assert mapping.deliveries >= 3, "one of which came twice"
+    assert routes.deliveries >= 3, "one of which came twice"

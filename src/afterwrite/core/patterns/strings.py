@@ -6,7 +6,6 @@ text's length.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -148,6 +147,8 @@ def address(value: Any) -> Address | None:
         return (4, int.from_bytes(bytes(parts), "big")) if max(parts) < 256 else None
     if ":" not in value or not _ADDRESS_V6.fullmatch(value):
         return None
+    import ipaddress
+
     try:
         parsed = ipaddress.IPv6Address(_LEADING_ZEROS.sub("", value))
     except ValueError:
