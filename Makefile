@@ -6,8 +6,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CRASH ?= 0
 KILLS ?= 200
 FUZZ_S ?= 520
+SIZE ?=
 CHAOS_S ?= 600
-CONVERSATIONS ?= 600
 RUNS ?= 300
 APP ?= manga_assist
 WORKERS ?= 2
@@ -17,8 +17,8 @@ WORKERS ?= 2
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times during the load)
-	$(BIN)/afterwrite demo $(APP) --crash $(CRASH) --conversations $(CONVERSATIONS)
+demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times during the load; APP=inventory)
+	$(BIN)/afterwrite demo $(APP) --crash $(CRASH) $(if $(SIZE),--size $(SIZE))
 
 test: $(VENV)/.dev ## Run the tests, in two processes (WORKERS=2)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
@@ -55,6 +55,8 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
 	$(COMPILE) --group dev --group bench -o requirements-bench.lock
 	$(COMPILE) --group dev -c requirements-bench.lock -o requirements-dev.lock
 	$(COMPILE) -c requirements-dev.lock -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-deps \
+	  --group files -o requirements-files.lock
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/.cache tests/clients/javascript/.cache
@@ -62,9 +64,10 @@ clean: ## Remove what was installed and made
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 
-$(VENV)/.demo: requirements.lock pyproject.toml | $(BIN)/python
+$(VENV)/.demo: requirements.lock requirements-files.lock pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV) (once)"
 	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --require-hashes -r requirements-files.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -5,14 +5,10 @@ Every conversation belongs to one thread, which writes it from start to end over
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,7 +18,6 @@ from botocore.config import Config
 
 from manga_assist import conversations
 from manga_assist.conversations import Conversation
-from manga_assist.engine_process import end_with_starter
 from manga_assist.manifest import WrittenHandoff, WrittenSession, digest
 from manga_assist.sessions import Sessions
 
@@ -106,52 +101,6 @@ def client(endpoint_url: str, threads: int) -> DynamoDBClient:
             read_timeout=20,
         ),
     )
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Start processes, and see to their end, without an interruption in between; on the main thread.
-
-    Ctrl-C reaches the whole group of processes, but the starter is the one that ends the others. A process is born
-    with its starter's mask, so that nothing is printed even by one that has only begun. The mask is one thread's:
-    a signal that another thread of the starter takes is kept until the end, too.
-    """
-    kept: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _: kept.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, handlers)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for taken in kept:
-            signal.raise_signal(taken)
-
-
-def start(share: Share, written: Synchronized[int]) -> SpawnProcess:
-    """Begin writing a share in a process of its own, `uninterrupted`; `written` counts its transactions."""
-    process = multiprocessing.get_context("spawn").Process(
-        target=_write_until_killed, args=(share, written), name=f"writer-{share.number}", daemon=True
-    )
-    process.start()
-    return process
-
-
-def counter() -> Synchronized[int]:
-    """A count that a writer's process shares with its starter."""
-    return multiprocessing.get_context("spawn").Value("q", 0)
-
-
-def _write_until_killed(share: Share, written: Synchronized[int]) -> None:
-    end_with_starter()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    starter = multiprocessing.parent_process()
-    if starter is not None and starter.is_alive():  # it may have ended before it was watched
-        write_share(share, written)
 
 
 def write_share(share: Share, written: Synchronized[int]) -> None:

@@ -6,26 +6,13 @@ all show, each with an example.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from demonstration.checks import EXAMPLES_MAX, Check, same
 from manga_assist import keys
 from manga_assist.manifest import WrittenSession
-
-EXAMPLES_MAX = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One equation: how many were expected and found, whether they are the same, and what differs."""
-
-    name: str
-    expected: int
-    found: int
-    ok: bool
-    difference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +99,12 @@ def _log(written: Sequence[WrittenSession], found: Found) -> list[Check]:
     inserts = [change for change in found.changes if change.event_name == "INSERT"]
     sequence = [change.sequence_number for change in found.changes]
     return [
-        _same(
+        same(
             "sessions started = META inserts in the log",
             (session.session_id for session in written),
             (change.session_id for change in inserts if change.sort_key == keys.META),
         ),
-        _same(
+        same(
             "turns written = turn inserts in the log, number and content",
             (
                 (session.session_id, keys.turn(number), digest)
@@ -130,7 +117,7 @@ def _log(written: Sequence[WrittenSession], found: Found) -> list[Check]:
                 if change.sort_key.startswith(keys.TURN)
             ),
         ),
-        _same(
+        same(
             "hand-offs written = hand-off inserts in the log",
             ((s.session_id, handoff.sort_key) for s in written for handoff in s.handoffs),
             ((c.session_id, c.sort_key) for c in inserts if c.sort_key.startswith(keys.HANDOFF)),
@@ -147,12 +134,12 @@ def _log(written: Sequence[WrittenSession], found: Found) -> list[Check]:
 def _copies(found: Found) -> list[Check]:
     logged = [change.event_id for change in found.changes]
     return [
-        _same(
+        same(
             "changes in the log = analytics rows in the lake",
             ((c.event_id, c.event_name, keys.item_type(c.sort_key)) for c in found.changes),
             found.analytics,
         ),
-        _same("changes in the log = audit entries", logged, found.audited),
+        same("changes in the log = audit entries", logged, found.audited),
         Check(
             "audit chain verified, entry by entry",
             len(logged),
@@ -165,7 +152,7 @@ def _copies(found: Found) -> list[Check]:
 
 def _summaries(written: Sequence[WrittenSession], found: Found) -> list[Check]:
     return [
-        _same(
+        same(
             "summaries = one for each ten turns, naming exactly those",
             (
                 (session.session_id, keys.summary(number), tuple(keys.window_turns(number)))
@@ -197,7 +184,7 @@ def _handoffs(written: Sequence[WrittenSession], found: Found) -> list[Check]:
         ("escalation-queue", escalated),
     ):
         checks.append(
-            _same(
+            same(
                 f"{queue}: messages by its filter policy",
                 (change_ids.get((session_id, h.sort_key), "not in the log") for session_id, h in chosen),
                 (message_id.split("/", 1)[0] for message_id in found.completions[queue]),
@@ -205,17 +192,17 @@ def _handoffs(written: Sequence[WrittenSession], found: Found) -> list[Check]:
         )
     return [
         *checks,
-        _same(
+        same(
             "dashboard rows = hand-offs with an agent",
             ((h.agent_id, _handoff_name(session_id, h.sort_key)) for session_id, h in assigned),
             found.dashboard,
         ),
-        _same(
+        same(
             "mails = all hand-offs",
             (_handoff_name(session_id, h.sort_key) for session_id, h in every),
             found.mails,
         ),
-        _same(
+        same(
             "open escalations = escalated hand-offs",
             (_handoff_name(session_id, h.sort_key) for session_id, h in escalated),
             found.escalations,
@@ -230,21 +217,21 @@ def _lifecycle(written: Sequence[WrittenSession], found: Found) -> list[Check]:
         (event.event_id, "handoffs" if event.new_status == "handoff" else "active_sessions") for event in found.archived
     ]
     return [
-        _same(
+        same(
             "status changes = lifecycle events in the bus's archive",
             expected,
             ((e.session_id, e.old_status, e.new_status) for e in found.archived),
         ),
-        _same(
+        same(
             "status changes in the log = those events, by id",
             (c.event_id for c in found.changes if c.sort_key == keys.META and _changes_status(c)),
             (e.event_id for e in found.archived),
         ),
-        _same("rule AllEvents: a row in the lake for each event", found.archived, found.event_rows),
-        _same("rules SessionStarted, SessionHandoff, SessionEnded: each event counted once", counted, found.markers),
+        same("rule AllEvents: a row in the lake for each event", found.archived, found.event_rows),
+        same("rules SessionStarted, SessionHandoff, SessionEnded: each event counted once", counted, found.markers),
         _equal("active sessions counted at the end", 0, found.counters.get("active_sessions", -1)),
         _equal("hand-offs counted", len(handed_off), found.counters.get("handoffs", 0)),
-        _same("sessions offered to agents = sessions handed off", handed_off, found.offered),
+        same("sessions offered to agents = sessions handed off", handed_off, found.offered),
     ]
 
 
@@ -253,7 +240,7 @@ def _expiry(written: Sequence[WrittenSession], found: Found) -> list[Check]:
     ends = {session.session_id: -(-session.ended_at_ms // 1000) + session.retention_s for session in written}
     inserted = [(c.session_id, c.sort_key) for c in found.changes if c.event_name == "INSERT"]
     return [
-        _same(
+        same(
             "expired items = REMOVE changes by time to live",
             (key for key in inserted if key[0] in expired),
             ((c.session_id, c.sort_key) for c in found.changes if c.event_name == "REMOVE" and c.by_ttl),
@@ -263,7 +250,7 @@ def _expiry(written: Sequence[WrittenSession], found: Found) -> list[Check]:
             0,
             sum(1 for c in found.changes if c.event_name == "REMOVE" and not c.by_ttl),
         ),
-        _same(
+        same(
             "items in the table = items of the other sessions, each with its time to live",
             ((*key, ends.get(key[0])) for key in inserted if key[0] not in expired),
             ((item.session_id, item.sort_key, item.ttl) for item in found.items),
@@ -295,14 +282,3 @@ def _none(name: str, counts: Mapping[str, int]) -> Check:
     return Check(
         name, 0, sum(present.values()), not present, ", ".join(f"{q}: {n}" for q, n in sorted(present.items()))
     )
-
-
-def _same(name: str, expected: Iterable[Hashable], found: Iterable[Hashable]) -> Check:
-    wanted, got = Counter(expected), Counter(found)
-    differences = [
-        f"{len(list(difference.elements()))} {word}, such as "
-        + ", ".join(str(example) for example in list(difference)[:EXAMPLES_MAX])
-        for word, difference in (("missing", wanted - got), ("unexpected or twice", got - wanted))
-        if difference
-    ]
-    return Check(name, wanted.total(), got.total(), not differences, "; ".join(differences))

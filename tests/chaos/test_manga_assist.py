@@ -33,9 +33,9 @@ from afterwrite.testing import (
     Slow,
     Throttled,
 )
+from demonstration import writers
 from engine_process import wait_until
 from manga_assist import app, conversations, keys, load, manifest, readback
-from manga_assist.engine_process import APP
 from manga_assist.manifest import WrittenSession
 from manga_assist.reconcile import reconcile
 
@@ -95,8 +95,8 @@ def round_of(data: Path, seed: int) -> tuple[Counter[str], int]:
     """Write conversations while faults happen, and reconcile; the faults that happened, and how many writes were."""
     chosen = conversations.load(load.MINIMUM_TURNS, CONVERSATIONS_A_ROUND)
     environment = {"MANGA_ASSIST_BUFFER_S": "1"}
-    with EngineProcess(APP, data / "engine", rules(), seed=seed, environment=environment) as engine:
-        written_count = load.counter()
+    with EngineProcess(Path(app.__file__), data / "engine", rules(), seed=seed, environment=environment) as engine:
+        written_count = writers.counter()
         share = load.Share(
             number=0,
             of=1,

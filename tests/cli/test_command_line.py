@@ -31,6 +31,7 @@ COMMANDS = [
     "restore",
     "export",
     "import",
+    "graph",
     "synth",
     "package",
     "demo",

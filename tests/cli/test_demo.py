@@ -20,13 +20,13 @@ WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from afterwrite.cli 
 
 
 def test_runs_and_reconciles(tmp_path: Path, cli: Run) -> None:
-    done = cli("demo", "--data", tmp_path / "demo", "--conversations", "1", "--json")
+    done = cli("demo", "--data", tmp_path / "demo", "--size", "1", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["ok"]
 
 
 def test_says_in_plain_lines_what_happens_and_where_the_data_is(tmp_path: Path, cli: Run) -> None:
-    lines = cli("demo", "--data", tmp_path / "demo", "--conversations", "1").stdout.splitlines()
+    lines = cli("demo", "--data", tmp_path / "demo", "--size", "1").stdout.splitlines()
     progress = [line for line in lines if line.startswith("Writing 1 conversations")]
     assert len(progress) == len(set(progress)) > 0
     assert lines[-1] == f"  afterwrite status --data {tmp_path / 'demo' / 'engine'}"
@@ -45,7 +45,7 @@ INTERRUPTIONS: dict[str, tuple[Callable[[int], None], int, str]] = {
 @pytest.mark.parametrize("case", INTERRUPTIONS)
 def test_an_interrupted_demonstration_leaves_no_engine_behind(case: str, tmp_path: Path) -> None:
     interrupt, status, told = INTERRUPTIONS[case]
-    command = [sys.executable, "-m", "afterwrite", "demo", "--data", str(tmp_path / "demo"), "--conversations", "60"]
+    command = [sys.executable, "-m", "afterwrite", "demo", "--data", str(tmp_path / "demo"), "--size", "60"]
     directory = DataDirectory(tmp_path / "demo" / "engine")
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -67,7 +67,7 @@ def test_a_directory_with_files_is_refused(tmp_path: Path, cli: Run) -> None:
 def test_an_app_that_is_not_there(cli: Run) -> None:
     done = cli("demo", "nope")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("afterwrite: expected a demonstration app (manga_assist")
+    assert done.stderr.startswith("afterwrite: expected a demonstration app (inventory, manga_assist)")
 
 
 @pytest.mark.parametrize("package", ["boto3", "chitchat_dataset", "duckdb"])

@@ -111,6 +111,12 @@ def test_a_query_reads_all_pages(table: TableClient) -> None:
     assert [item["sk"] for item in table.query("p", limit=5, newest_first=True)] == ["7", "6", "5", "4", "3"]
 
 
+def test_a_scan_reads_all_pages(table: TableClient) -> None:
+    for number in range(8):
+        table.put({**key(f"{number}"), "text": "x" * 300_000})
+    assert sorted(item["sk"] for item in table.scan()) == [str(number) for number in range(8)]
+
+
 def test_a_table_without_a_sort_key_refuses_one(services: Services) -> None:
     single = services.table("single")
     single.put({"pk": "p", "n": 1})

@@ -15,6 +15,7 @@ from afterwrite.cli import (
     check,
     demo,
     deploying,
+    graph,
     parked,
     patterns,
     replay,
@@ -51,6 +52,7 @@ command_line.command(transfer.export)
 command_line.command(transfer.import_, name="import")
 command_line.command(deploying.synth)
 command_line.command(deploying.package)
+command_line.command(graph.graph)
 command_line.command(demo.demo)
 
 

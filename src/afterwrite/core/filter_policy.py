@@ -38,6 +38,11 @@ class FilterPolicy:
         self._pattern = compile(policy, dialect)
         _check_size(self._pattern.branches, scope)
 
+    @property
+    def paths(self) -> list[str]:
+        """What the policy looks at: attributes' names, or the body's paths."""
+        return sorted({condition.path for branch in self._pattern.branches for condition in branch})
+
     def matches(self, attributes: Mapping[str, Any], body: Any) -> bool:
         """Whether a message goes to the subscription.
 

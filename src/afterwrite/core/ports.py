@@ -375,6 +375,10 @@ class TableClient(Protocol):
         """The items of a partition, by a sort key, `prefix(…)`, `between(…, …)` or all of them."""
         ...
 
+    def scan(self) -> Iterator[dict[str, Any]]:
+        """Every item, read page by page: what is written meanwhile may be among them or not."""
+        ...
+
     def put(
         self,
         item: Mapping[str, Any],

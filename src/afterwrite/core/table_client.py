@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from afterwrite.core.invocations import SortKeyRange, placeholders
@@ -44,6 +44,16 @@ class WireTable:
             items.extend(answer["Items"])
             if "LastEvaluatedKey" not in answer or len(items) == limit:
                 return [decode_item(item) for item in items]
+            body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def scan(self) -> Iterator[dict[str, Any]]:
+        """Every item, read page by page: what is written meanwhile may be among them or not."""
+        body: dict[str, Any] = {"TableName": self._name, "ConsistentRead": True}
+        while True:
+            answer = self._execute("Scan", dict(body))
+            yield from map(decode_item, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                return
             body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _query_body(self, partition: Any, sort_key: Any) -> dict[str, Any]:

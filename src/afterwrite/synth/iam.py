@@ -63,6 +63,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "dynamodb:GetItem",
         "dynamodb:PutItem",
         "dynamodb:Query",
+        "dynamodb:Scan",
         "dynamodb:UpdateItem",
     ),
     "WriteLogs": ("logs:CreateLogStream", "logs:PutLogEvents"),

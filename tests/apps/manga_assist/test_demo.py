@@ -14,7 +14,7 @@ from manga_assist import demo
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("crash", [0, 3])
 def test_everything_is_there_once(tmp_path: Path, crash: int, capfd: pytest.CaptureFixture[str]) -> None:
-    status = demo.run(tmp_path / "data", conversations=40, crash=crash, json=True)
+    status = demo.run(tmp_path / "data", size=40, crash=crash, json=True)
     result: dict[str, Any] = json.loads(capfd.readouterr().out)
     assert [check for check in result["checks"] if not check["ok"]] == []
     assert status == 0
@@ -26,6 +26,6 @@ def test_everything_is_there_once(tmp_path: Path, crash: int, capfd: pytest.Capt
 def test_a_directory_with_files_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tmp_path / "precious"
     kept.touch()
-    assert demo.run(tmp_path, conversations=1, crash=0, json=False) == 2
+    assert demo.run(tmp_path, size=1, crash=0, json=False) == 2
     assert "expected a new or empty directory" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [kept]

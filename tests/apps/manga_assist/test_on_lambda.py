@@ -23,6 +23,7 @@ from aws_lambda.conftest import Remaining
 from aws_lambda.driving import QueueMapping, received
 from aws_servers import AwsServer, moto_server
 from aws_tables import create_table
+from demonstration.writers import counter
 from faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from manga_assist import app as manga
 from manga_assist import conversations, lifecycle, load, readback
@@ -203,7 +204,7 @@ def write(url: str) -> list[WrittenSession]:
         load.client(url, 1), manga.sessions.name, retention_s=load.RETENTION_S, retry_for_s=load.RETRY_FOR_S
     )
     shortest = sorted(conversations.load(load.MINIMUM_TURNS, 200), key=lambda each: len(each.turns))
-    count = load.counter()
+    count = counter()
     return [
         load.write_conversation(sessions, each, load.plan(fate, len(each.turns)), count)
         for fate, each in zip(FATES, shortest, strict=False)

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final, cast
 
-APP: Final = Path(__file__).with_name("app.py")
 READY_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 30.0
 _LOG_LINES_SHOWN: Final = 20
@@ -31,15 +31,16 @@ def end_with_starter() -> None:
 
 
 class EngineProcess:
-    """`afterwrite run` on a data directory. What it prints goes to `log`.
+    """`afterwrite run` of the app in the file `app`, on a data directory. What it prints goes to `log`.
 
-    Raises EngineFailed where it does not start to listen within a minute.
+    `settings` are environment variables. Raises EngineFailed where it does not start to listen within a minute.
     """
 
-    def __init__(self, data: Path, log: Path, *, buffer_s: int) -> None:
+    def __init__(self, app: Path, data: Path, log: Path, settings: Mapping[str, str]) -> None:
+        self._app = app
         self._data = data
         self._log = log
-        self._environment = {**os.environ, "MANGA_ASSIST_BUFFER_S": str(buffer_s)}
+        self._environment = {**os.environ, **settings}
         self._process: subprocess.Popen[bytes] | None = None
         self._address = "127.0.0.1:0"
 
@@ -50,7 +51,7 @@ class EngineProcess:
 
     def start(self) -> None:
         """Start it and wait until it listens, on the port it had before if it ran before."""
-        command = [sys.executable, "-m", "afterwrite", "run", str(APP), "--data", str(self._data)]
+        command = [sys.executable, "-m", "afterwrite", "run", str(self._app), "--data", str(self._data)]
         with self._log.open("ab") as log:
             # No thread holds a lock that the child could wait for: all it does before it is the command is one call.
             self._process = subprocess.Popen(  # noqa: S603 - our own command

@@ -1,0 +1,1 @@
+"""A shop's stock: what follows from each change of the products table."""

@@ -1,0 +1,1 @@
+"""Pictures of an app's flow, drawn from its declaration alone."""
