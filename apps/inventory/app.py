@@ -20,7 +20,7 @@ products = app.table("inventory-products", partition_key="productId")
 audit = app.table("inventory-audit", partition_key="productId", sort_key="sequence")
 orders = app.table("inventory-purchase-orders", partition_key="productId", sort_key="alertId")
 
-analytics = app.delivery_stream("inventory-analytics", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5)
+analytics = app.delivery_stream("inventory-analytics", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5, key="product_id")
 purchasing = app.queue("inventory-purchasing", max_receives=5)
 low_stock = app.topic("inventory-low-stock")
 low_stock.subscribe(purchasing)

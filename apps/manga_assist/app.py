@@ -20,7 +20,11 @@ sessions = app.table("manga-assist-sessions", partition_key="PK", sort_key="SK",
 operations = app.table("manga-assist-operations", partition_key="PK", sort_key="SK", ttl="ttl")
 
 analytics = app.delivery_stream(
-    "manga-assist-analytics", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5, columns=records.COLUMNS
+    "manga-assist-analytics",
+    buffer_seconds=SETTINGS.buffer_s,
+    buffer_mib=5,
+    columns=records.COLUMNS,
+    key=("session_id", "sk"),
 )
 archive = app.delivery_stream("manga-assist-archive", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5)
 audit = app.audit_log("manga-assist-audit", retain_days=365)

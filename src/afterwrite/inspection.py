@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -32,6 +32,9 @@ from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
 from afterwrite.store.tables import Table
+
+if TYPE_CHECKING:
+    from afterwrite.lake_queries import LakeQueries
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,14 @@ class DataReader:
     def lake(self, stream_name: str) -> Path:
         """The folder of a delivery stream's Parquet files."""
         return self._directory.lake / stream_name
+
+    def lake_queries(self) -> LakeQueries:
+        """SQL on the delivery streams' files, with a view of each; close it. Raises CommandError without DuckDB."""
+        from afterwrite.lake_queries import LakeQueries
+
+        topology = self._topology()
+        keys = dict.fromkeys(topology.get("delivery_streams", []), ()) | topology.get("delivery_stream_keys", {})
+        return LakeQueries(self._directory.lake, keys)
 
     def audit_entries(self, log_name: str) -> Iterator[dict[str, Any]]:
         """The entries of an audit log, in order, each with its number, id, time and hashes."""

@@ -23,6 +23,7 @@ COMMANDS = [
     "parked show",
     "parked redrive",
     "parked drop",
+    "query",
     "replay",
     "audit verify",
     "pattern test",

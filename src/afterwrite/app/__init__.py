@@ -5,7 +5,7 @@ An `App` runs nothing: the engine runs what it declares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from afterwrite.app.checks import (
@@ -162,9 +162,11 @@ class App:
         buffer_seconds: float = 300,
         buffer_mib: float = 5,
         columns: Mapping[str, type] | None = None,
+        key: str | Sequence[str] = (),
     ) -> DeliveryStream:
         """Declare a delivery stream, flushed after `buffer_seconds` (0 to 900) or `buffer_mib` (1 to 128) (S34).
 
+        `key` names the field or fields that say what a record is about: queries then have the last record of each.
         `columns` gives the records' fields their types (str, int, float or bool): the service on AWS needs them for
         Parquet and writes JSON lines without them. The embedded lake takes the types from the records.
         """
@@ -177,9 +179,9 @@ class App:
         for column, kind in (columns or {}).items():
             if kind not in _COLUMN_TYPES:
                 raise DeclarationError(f"expected str, int, float or bool for {name}'s column {column}, got {kind!r}")
-        return add_declared(
-            self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}))
-        )
+        fields = (key,) if isinstance(key, str) else tuple(key)
+        stream = DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}), fields)
+        return add_declared(self.delivery_streams, stream)
 
     def kinesis_stream(self, name: str, *, shard_count: int = 1) -> KinesisStream:
         """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing."""

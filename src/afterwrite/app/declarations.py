@@ -310,12 +310,16 @@ class Bus:
 
 @dataclass(frozen=True, eq=False)
 class DeliveryStream:
-    """A delivery stream that buffers records by time and size and writes them to a partitioned lake."""
+    """A delivery stream that buffers records by time and size and writes them to a partitioned lake.
+
+    `key` are the fields that say what a record is about.
+    """
 
     name: str
     buffer_seconds: float
     buffer_mib: float
     columns: Mapping[str, type]
+    key: tuple[str, ...] = ()
 
     def put(self, **record: Any) -> Deliver:
         """The effect that delivers a record."""

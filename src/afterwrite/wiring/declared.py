@@ -85,6 +85,7 @@ def topology(app: App) -> Mapping[str, Any]:
             for name in [*queues, *(name for name in consumed if name not in queues)]
         ],
         "delivery_streams": [stream.name for stream in app.delivery_streams],
+        "delivery_stream_keys": {stream.name: list(stream.key) for stream in app.delivery_streams if stream.key},
         "audit_logs": [log.name for log in app.audit_logs],
         "alarms": asdict(app.alarm_thresholds),
         "event_source_mappings": [
