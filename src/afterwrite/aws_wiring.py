@@ -13,7 +13,7 @@ from typing import Any, Final
 from afterwrite.app import App
 from afterwrite.config import AwsSettings
 from afterwrite.core.batching import Entry, Limits
-from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent, StampedEffect
+from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent, Show, StampedEffect
 from afterwrite.core.ports import Ledger, ParkedLanes
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.errors import DeclarationError
@@ -80,6 +80,7 @@ class RemoteTargets:
             "queue": {queue.name for queue in app.queues},
             "delivery_stream": {stream.name for stream in app.delivery_streams},
             "audit_log": {log.name for log in app.audit_logs},
+            "cache": {cache.name for cache in app.caches},
             "function": {function.name for function in app.functions},
         }
 
@@ -130,6 +131,7 @@ _ADDRESSES: Final[Mapping[type, tuple[str, str]]] = {
     Deliver: ("delivery_stream", "stream"),
     Append: ("audit_log", "log"),
     Invoke: ("function", "function"),
+    Show: ("cache", "cache"),
 }
 
 
@@ -178,6 +180,13 @@ def _function(_app: App, key: str, where: str, clients: Clients) -> RemoteTarget
     return LambdaFunction(key, clients.maker("lambda"), where)
 
 
+def _cache(_app: App, key: str, where: str, _clients: Clients) -> RemoteTarget:
+    """A cache by its URL."""
+    from afterwrite.targets.redis import RedisCache
+
+    return RedisCache(key, where, now_ms=now_ms)
+
+
 _MAKERS: Final[Mapping[str, Callable[[App, str, str, Clients], RemoteTarget]]] = {
     "topic": _topic,
     "bus": _bus,
@@ -185,6 +194,7 @@ _MAKERS: Final[Mapping[str, Callable[[App, str, str, Clients], RemoteTarget]]] =
     "delivery_stream": _delivery_stream,
     "audit_log": _audit_log,
     "function": _function,
+    "cache": _cache,
 }
 
 

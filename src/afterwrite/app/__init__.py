@@ -31,6 +31,7 @@ from afterwrite.app.declarations import (
     add_declared,
     lanes_of,
 )
+from afterwrite.app.views import Cache
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
 from afterwrite.core.invocations import Context
@@ -47,6 +48,7 @@ __all__ = [
     "App",
     "AuditLog",
     "Bus",
+    "Cache",
     "DeliveryStream",
     "Function",
     "Key",
@@ -76,11 +78,17 @@ class App:
         self.buses: list[Bus] = []
         self.delivery_streams: list[DeliveryStream] = []
         self.audit_logs: list[AuditLog] = []
+        self.caches: list[Cache] = []
         self.kinesis_streams: list[KinesisStream] = []
         self.models: list[Model] = []
         self.functions: list[Function] = []
         self.alarm_thresholds = Thresholds()
         self.alarm_topic: Topic | None = None
+
+    @property
+    def engine_functions(self) -> list[Function]:
+        """What the embedded engine runs: the app's functions, and one for each cache."""
+        return [*self.functions, *(cache.function for cache in self.caches)]
 
     def alarms(
         self,
@@ -202,6 +210,13 @@ class App:
     def audit_log(self, name: str, *, retain_days: int | None = None) -> AuditLog:
         """Declare an audit log; entries are kept for ever, or `retain_days`."""
         return add_declared(self.audit_logs, AuditLog(name, retain_days))
+
+    def cache(self, name: str, *, url: str) -> Cache:
+        """Declare a cache in Redis; `url` is `redis://`, `rediss://` or `unix://`, with `?cluster=true` for a cluster.
+
+        On AWS the function's settings say where it is.
+        """
+        return add_declared(self.caches, Cache(name, url))
 
     def function(
         self,

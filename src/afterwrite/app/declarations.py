@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from afterwrite.app.checks import Exhausted, age_ms_max, at_least_one, check_name, exhaustion
 from afterwrite.core.changes import EVENT_NAMES, Change
 from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
-from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, KinesisStream, MappedStream
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, MappedStream
 from afterwrite.core.filter_policy import FilterPolicy
 from afterwrite.core.invocations import Context, Message
 from afterwrite.core.lanes import Order, lanes_by
@@ -32,9 +32,16 @@ DEAD_LETTERS: Final = "-dead-letters"
 """What the name of a dead letter queue adds to its queue's."""
 
 
-_Declared = TypeVar(
-    "_Declared", "Table", "Queue", "Topic", "Bus", "DeliveryStream", "KinesisStream", "AuditLog", "Function"
-)
+class Declared(Protocol):
+    """Whatever has a name on an app."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        ...
+
+
+_Declared = TypeVar("_Declared", bound=Declared)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,22 @@ class Invoke:
     request: Mapping[str, Any]
 
 
-Effect: TypeAlias = Publish | PutEvent | Enqueue | Deliver | Append | Invoke
-EFFECT_TYPES = (Publish, PutEvent, Enqueue, Deliver, Append, Invoke)
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Show `values` by their keys in a cache, and take the `removed` keys out of it.
+
+    Nothing happens where the cache shows a later `version` (decimal text) of the item `id`.
+    """
+
+    cache: str
+    id: str
+    version: str
+    values: Mapping[str, str]
+    removed: tuple[str, ...] = ()
+
+
+Effect: TypeAlias = Publish | PutEvent | Enqueue | Deliver | Append | Invoke | Show
+EFFECT_TYPES = (Publish, PutEvent, Enqueue, Deliver, Append, Invoke, Show)
 
 
 class StampedEffect(NamedTuple):

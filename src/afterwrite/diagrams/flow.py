@@ -17,7 +17,9 @@ from afterwrite.app import App
 from afterwrite.core.changes import EVENT_NAMES
 from afterwrite.core.routes import Guard
 
-Kind: TypeAlias = Literal["table", "route", "topic", "queue", "bus", "function", "delivery_stream", "audit_log"]
+Kind: TypeAlias = Literal[
+    "table", "route", "topic", "queue", "bus", "function", "delivery_stream", "audit_log", "cache", "search_index"
+]
 
 _LABEL_CHARACTERS_MAX: Final = 48
 _LOADS_BY_NAME: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLOSURE"})
@@ -63,6 +65,7 @@ def flow_of(app: App) -> Flow:
         ("function", app.functions),
         ("delivery_stream", app.delivery_streams),
         ("audit_log", app.audit_logs),
+        ("cache", app.caches),
     ]
     for kind, declared in kinds:
         for number, each in enumerate(declared):

@@ -70,7 +70,7 @@ def keep_topology(transaction: WriteTransaction, app: App) -> None:
 
 def topology(app: App) -> Mapping[str, Any]:
     """What runs in the engine, kept in the data directory for those who look at it from outside."""
-    consumed = {function.queue_name: function for function in app.functions}
+    consumed = {function.queue_name: function for function in app.engine_functions}
     queues = [queue.name for queue in app.queues]
     return {
         "app": app.name,

@@ -71,6 +71,7 @@ from afterwrite.store.streams import StreamSettings
 from afterwrite.wiring.declared import declare_kinesis_streams, declare_tables, keep_topology, routed
 from afterwrite.wiring.seams import Seams
 from afterwrite.wiring.server_thread import ServerThread
+from afterwrite.wiring.views import engine_functions
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -139,6 +140,7 @@ class Engine:
             self._environment.watch_file(self._directory.lock_file)
             self._loops, self._dispatchers, self._mappings, self._sinks = [], [], [], []
             self._trials = Trials()
+            self._closing_targets = closing.enter_context(ExitStack())
             closing.callback(self._stop_work)
             self._start()
             if self._server is not None:
@@ -230,7 +232,8 @@ class Engine:
             source, taken = EmbeddedSource(environment, stored, lanes_of(table)), self._seams.steps(steps, table.name)
             pipelines.append(Pipeline(table.name, source, router, taken, self._telemetry))
         works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
-        self._dispatchers = [self._dispatcher(function) for function in app.functions]
+        functions = engine_functions(app, environment.now_ms, self._closing_targets)
+        self._dispatchers = [self._dispatcher(function) for function in functions]
         works.extend(self._dispatchers)
         works.extend(
             self._flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake))

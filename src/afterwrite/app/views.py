@@ -1,0 +1,104 @@
+"""What an app shows elsewhere: caches that follow its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from afterwrite.app.declarations import Function, Table
+from afterwrite.core.changes import NEW_AND_OLD_IMAGES, Change
+from afterwrite.core.effects import Show
+from afterwrite.core.invocations import Context
+from afterwrite.core.outcomes import RetryPolicy
+from afterwrite.core.routes import Guard, Route
+from afterwrite.core.versions import version_of
+from afterwrite.errors import DeclarationError
+
+# What is away is waited for, however long: what it has missed it gets in order.
+_POLICY: Final = RetryPolicy(attempts_max=100_000, backoff_ms_first=1_000)
+_TIMEOUT_S: Final = 300.0
+CONCURRENCY: Final = 32
+"""How many changes at most go to a cache or an index in one request of the embedded engine."""
+
+CACHE: Final = "cache-"
+"""What the names of caches' functions begin with."""
+
+Entries: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, str]]
+"""From an item to what a cache shows of it: values by their keys; nothing where it does not show the item."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A table as a cache shows it."""
+
+    table: Table
+    entries: Entries
+    shows: Callable[[Mapping[str, Any]], Show | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Cache:
+    """A cache in Redis that follows tables. `url` is where the embedded engine finds it."""
+
+    name: str
+    url: str
+    views: list[View] = field(default_factory=list)
+
+    @property
+    def function(self) -> Function:
+        """The function that the embedded engine feeds with what is to be shown; the engine gives it its code."""
+        return view_function(CACHE + self.name)
+
+    def show(self, id: str, values: Mapping[str, str], *, version: str, removed: Sequence[str] = ()) -> Show:
+        """The effect that shows `values` by their keys, and no more the `removed` keys, of what is known by `id`.
+
+        Nothing happens where the cache shows a later `version`: a whole number as text, such as `version_of(change)`.
+        """
+        return Show(self.name, id, version, dict(values), tuple(removed))
+
+    def view(self, table: Table) -> Callable[[Entries], Entries]:
+        """Declare the decorated pure function, from an item to values by their keys, as what is shown of `table`.
+
+        It becomes a route of the table. An item's keys must not be another's; no keys: the item is not shown. A cache
+        that has lost everything is filled again from the table by the embedded engine.
+        """
+        if table.view_type != NEW_AND_OLD_IMAGES:
+            raise DeclarationError(
+                f"expected the table {table.name} with both images, as a view of it removes what the old one showed, "
+                f"got {table.view_type}: declare it with view_type={NEW_AND_OLD_IMAGES!r}"
+            )
+
+        def declare(entries: Entries) -> Entries:
+            def route(change: Change) -> Show | None:
+                shown = {} if change.new is None else entries(change.new)
+                before = {} if change.old is None else entries(change.old)
+                removed = tuple(key for key in before if key not in shown)
+                if not shown and not removed:
+                    return None
+                return self.show(_id(table, change.keys), shown, version=version_of(change), removed=removed)
+
+            def shows(item: Mapping[str, Any]) -> Show | None:
+                shown = entries(item)
+                return self.show(_id(table, item), shown, version="0") if shown else None
+
+            table.routes.append(Route(entries.__name__, table.name, Guard(), route))
+            table.router()
+            self.views.append(View(table, entries, shows))
+            return entries
+
+        return declare
+
+
+def _id(table: Table, item: Mapping[str, Any]) -> str:
+    keys = [key for key in (table.partition_key, table.sort_key) if key is not None]
+    return "/".join([table.name, *(str(item[key.name]) for key in keys)])
+
+
+def view_function(name: str) -> Function:
+    """A function of the engine's own that is tried until it has done its work, one attempt a lane at a time."""
+
+    def without_engine(_request: Any, _context: Context) -> None:
+        raise DeclarationError(f"expected the embedded engine to run {name}: nobody else does")
+
+    return Function(name, without_engine, _POLICY, _TIMEOUT_S, CONCURRENCY)
