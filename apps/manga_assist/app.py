@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from afterwrite import INSERT, MODIFY, App, Change, Context, Effect, Message, prefix
-from manga_assist import handoffs, keys, lifecycle, records, settings, summaries
+from manga_assist import handoffs, keys, lifecycle, records, search, settings, summaries
 from manga_assist.extractive import ExtractiveSummarizer
 
 SETTINGS = settings.read()
@@ -27,6 +27,7 @@ analytics = app.delivery_stream(
     key=("session_id", "sk"),
 )
 archive = app.delivery_stream("manga-assist-archive", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5)
+found = app.search_index("manga-assist-conversations", fields=search.FIELDS, url=SETTINGS.search_url)
 audit = app.audit_log("manga-assist-audit", retain_days=365)
 bus = app.bus("manga-assist-events", source="mangaassist.sessions", archive_days=30)
 
@@ -124,6 +125,12 @@ def notify(change: Change) -> Effect:
     return handoff_topic.publish(
         handoff.message(), subject=f"Chat handoff: {handoff.session_id}", attributes=handoff.attributes()
     )
+
+
+@found.documents(sessions, sort_key=prefix(keys.SUMMARY))
+def summary_document(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Conversations are found by the words of their summaries, until they expire."""
+    return search.document(item)
 
 
 @sessions.on()

@@ -2,6 +2,7 @@
 
 MANGA_ASSIST_SMTP_URL          smtp://user:password@host:port or smtps://…; without it mail stays in the outbox
 MANGA_ASSIST_MAIL_DOMAIN       the domain of customers' addresses
+MANGA_ASSIST_SEARCH_URL        OpenSearch, https://user:password@host:port; without it the data directory has the index
 MANGA_ASSIST_BUFFER_S          how long analytics rows are gathered before a file is written
 """
 
@@ -19,6 +20,7 @@ class Settings:
     smtp_url: str | None
     mail_domain: str
     buffer_s: int
+    search_url: str | None = None
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -27,4 +29,5 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         smtp_url=environment.get("MANGA_ASSIST_SMTP_URL") or None,
         mail_domain=environment.get("MANGA_ASSIST_MAIL_DOMAIN", "customers.example"),
         buffer_s=int(environment.get("MANGA_ASSIST_BUFFER_S", 60)),
+        search_url=environment.get("MANGA_ASSIST_SEARCH_URL") or None,
     )

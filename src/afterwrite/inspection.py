@@ -17,9 +17,10 @@ from afterwrite.core.invocations import Message
 from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import lanes_by, table_of
 from afterwrite.core.parked import ParkedEntry, Selection
+from afterwrite.core.ports import Hit
 from afterwrite.core.values import decode_item
 from afterwrite.errors import StorageError
-from afterwrite.local import audit_files, audit_verification
+from afterwrite.local import audit_files, audit_verification, search_index
 from afterwrite.local.audit_files import AuditHead
 from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_verification import AuditReport
@@ -258,6 +259,21 @@ class DataReader:
         topology = self._topology()
         keys = dict.fromkeys(topology.get("delivery_streams", []), ()) | topology.get("delivery_stream_keys", {})
         return LakeQueries(self._directory.lake, keys)
+
+    def search_indexes(self) -> list[str]:
+        """The app's search indexes that are in the data directory."""
+        return list(self._topology().get("search_indexes", []))
+
+    def search(self, index_name: str, words: str, *, limit: int = 10) -> Sequence[Hit]:
+        """The documents of a search index in the data directory that hold all words, the best first.
+
+        Raises CommandError where there is no such index, and TargetError.
+        """
+        return search_index.search(search_index.index_file(self._directory.search, index_name), words, limit=limit)
+
+    def documents(self, index_name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every document of a search index in the data directory, with its id, in no order."""
+        return search_index.documents(search_index.index_file(self._directory.search, index_name))
 
     def audit_entries(self, log_name: str) -> Iterator[dict[str, Any]]:
         """The entries of an audit log, in order, each with its number, id, time and hashes."""

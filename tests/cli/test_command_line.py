@@ -25,6 +25,7 @@ COMMANDS = [
     "parked drop",
     "query",
     "replay",
+    "search",
     "audit verify",
     "pattern test",
     "pattern explain",

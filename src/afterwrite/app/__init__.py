@@ -31,7 +31,7 @@ from afterwrite.app.declarations import (
     add_declared,
     lanes_of,
 )
-from afterwrite.app.views import Cache
+from afterwrite.app.views import Cache, SearchIndex
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
 from afterwrite.core.invocations import Context
@@ -54,6 +54,7 @@ __all__ = [
     "Key",
     "Queue",
     "Rule",
+    "SearchIndex",
     "Table",
     "Topic",
     "check_delivery_stream_name",
@@ -79,6 +80,7 @@ class App:
         self.delivery_streams: list[DeliveryStream] = []
         self.audit_logs: list[AuditLog] = []
         self.caches: list[Cache] = []
+        self.search_indexes: list[SearchIndex] = []
         self.kinesis_streams: list[KinesisStream] = []
         self.models: list[Model] = []
         self.functions: list[Function] = []
@@ -87,8 +89,9 @@ class App:
 
     @property
     def engine_functions(self) -> list[Function]:
-        """What the embedded engine runs: the app's functions, and one for each cache."""
-        return [*self.functions, *(cache.function for cache in self.caches)]
+        """What the embedded engine runs: the app's functions, and one for each cache and search index."""
+        views = [cache.function for cache in self.caches] + [index.function for index in self.search_indexes]
+        return [*self.functions, *views]
 
     def alarms(
         self,
@@ -217,6 +220,13 @@ class App:
         On AWS the function's settings say where it is.
         """
         return add_declared(self.caches, Cache(name, url))
+
+    def search_index(self, name: str, *, fields: Sequence[str] = (), url: str | None = None) -> SearchIndex:
+        """Declare a search index: OpenSearch's at `url`, or without one an index in the data directory.
+
+        `fields` of its documents are searched, all of them where none is given.
+        """
+        return add_declared(self.search_indexes, SearchIndex(name, tuple(fields), url))
 
     def function(
         self,

@@ -1,4 +1,4 @@
-"""What an app shows elsewhere: caches that follow its tables."""
+"""What an app shows elsewhere: caches and search indexes that follow its tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Final, TypeAlias
 
 from afterwrite.app.declarations import Function, Table
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, Change
-from afterwrite.core.effects import Show
+from afterwrite.core.conditions import Matchers, compile_condition
+from afterwrite.core.effects import Index, Show
 from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.routes import Guard, Route
@@ -63,11 +64,7 @@ class Cache:
         It becomes a route of the table. An item's keys must not be another's; no keys: the item is not shown. A cache
         that has lost everything is filled again from the table by the embedded engine.
         """
-        if table.view_type != NEW_AND_OLD_IMAGES:
-            raise DeclarationError(
-                f"expected the table {table.name} with both images, as a view of it removes what the old one showed, "
-                f"got {table.view_type}: declare it with view_type={NEW_AND_OLD_IMAGES!r}"
-            )
+        _refuse_without_images(table)
 
         def declare(entries: Entries) -> Entries:
             def route(change: Change) -> Show | None:
@@ -93,6 +90,81 @@ class Cache:
 def _id(table: Table, item: Mapping[str, Any]) -> str:
     keys = [key for key in (table.partition_key, table.sort_key) if key is not None]
     return "/".join([table.name, *(str(item[key.name]) for key in keys)])
+
+
+SEARCH: Final = "search-"
+"""What the names of search indexes' functions begin with."""
+
+Document: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, Any] | None]
+"""From an item to its document; None where the item is not to be found."""
+
+
+@dataclass(frozen=True, eq=False)
+class IndexedTable:
+    """A table whose items are in a search index."""
+
+    table: Table
+    indexes: Callable[[Mapping[str, Any]], Index | None]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchIndex:
+    """A search index that follows tables: OpenSearch's at `url`, or one in the data directory."""
+
+    name: str
+    fields: tuple[str, ...]
+    url: str | None
+    tables: list[IndexedTable] = field(default_factory=list)
+
+    @property
+    def function(self) -> Function:
+        """The function that the embedded engine feeds with what is to be indexed; the engine gives it its code."""
+        return view_function(SEARCH + self.name)
+
+    def put(self, id: str, document: Mapping[str, Any] | None, *, version: str) -> Index:
+        """The effect that puts the document of what is known by `id` into the index; None takes it out.
+
+        Nothing happens where the index holds a later `version`: a whole number as text.
+        """
+        return Index(self.name, id, version, None if document is None else dict(document))
+
+    def documents(self, table: Table, *, sort_key: Matchers = None) -> Callable[[Document], Document]:
+        """Declare the decorated pure function, from an item to its document, as what can be found of `table`.
+
+        It becomes a route of the table, for items whose sort key matches. An item that has no document any more, or
+        is removed, leaves the index.
+        """
+        _refuse_without_images(table)
+
+        def declare(document: Document) -> Document:
+            def indexes(change: Change) -> Index | None:
+                found = None if change.new is None else document(change.new)
+                if found is None and (change.old is None or document(change.old) is None):
+                    return None
+                return self.put(_id(table, change.keys), found, version=version_of(change))
+
+            def filled(item: Mapping[str, Any]) -> Index | None:
+                found = document(item)
+                return None if found is None else self.put(_id(table, item), found, version="0")
+
+            indexes.__name__ = document.__name__
+            table.on(sort_key=sort_key)(indexes)
+            holds = compile_condition(sort_key, "sort_key") if sort_key is not None and table.sort_key else None
+            name = table.sort_key.name if table.sort_key else ""
+            self.tables.append(
+                IndexedTable(table, lambda item: filled(item) if holds is None or holds(item[name]) else None)
+            )
+            return document
+
+        return declare
+
+
+def _refuse_without_images(table: Table) -> None:
+    if table.view_type != NEW_AND_OLD_IMAGES:
+        raise DeclarationError(
+            f"expected the table {table.name} with both images, as what follows it removes what the old one led to, "
+            f"got {table.view_type}: declare it with view_type={NEW_AND_OLD_IMAGES!r}"
+        )
 
 
 def view_function(name: str) -> Function:

@@ -21,6 +21,7 @@ from afterwrite.cli import (
     query,
     replay,
     running,
+    search,
     status,
     tail,
     transfer,
@@ -46,6 +47,7 @@ command_line.command(tail.tail)
 command_line.command(parked.command_line)
 command_line.command(query.query)
 command_line.command(replay.replay)
+command_line.command(search.search)
 command_line.command(audit.command_line)
 command_line.command(patterns.command_line)
 command_line.command(backup.backup)

@@ -94,8 +94,21 @@ class Show:
     removed: tuple[str, ...] = ()
 
 
-Effect: TypeAlias = Publish | PutEvent | Enqueue | Deliver | Append | Invoke | Show
-EFFECT_TYPES = (Publish, PutEvent, Enqueue, Deliver, Append, Invoke, Show)
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Put the document of the item `id` into a search index, or take it out where it is None.
+
+    Nothing happens where the index holds a later `version` (decimal text).
+    """
+
+    index: str
+    id: str
+    version: str
+    document: Mapping[str, Any] | None
+
+
+Effect: TypeAlias = Publish | PutEvent | Enqueue | Deliver | Append | Invoke | Show | Index
+EFFECT_TYPES = (Publish, PutEvent, Enqueue, Deliver, Append, Invoke, Show, Index)
 
 
 class StampedEffect(NamedTuple):

@@ -66,6 +66,7 @@ def flow_of(app: App) -> Flow:
         ("delivery_stream", app.delivery_streams),
         ("audit_log", app.audit_logs),
         ("cache", app.caches),
+        ("search_index", app.search_indexes),
     ]
     for kind, declared in kinds:
         for number, each in enumerate(declared):

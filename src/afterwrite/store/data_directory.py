@@ -35,6 +35,7 @@ class DataDirectory:
         self.lake = path / "lake"
         self.audit = path / "audit"
         self.files = path / "files"
+        self.search = path / "search"
         self.lock_file = path / "engine.lock"
 
     def holder(self) -> Mapping[str, Any] | None:

@@ -86,6 +86,7 @@ def topology(app: App) -> Mapping[str, Any]:
         ],
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "delivery_stream_keys": {stream.name: list(stream.key) for stream in app.delivery_streams if stream.key},
+        "search_indexes": [index.name for index in app.search_indexes if index.url is None],
         "audit_logs": [log.name for log in app.audit_logs],
         "alarms": asdict(app.alarm_thresholds),
         "event_source_mappings": [

@@ -232,7 +232,7 @@ class Engine:
             source, taken = EmbeddedSource(environment, stored, lanes_of(table)), self._seams.steps(steps, table.name)
             pipelines.append(Pipeline(table.name, source, router, taken, self._telemetry))
         works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
-        functions = engine_functions(app, environment.now_ms, self._closing_targets)
+        functions = engine_functions(app, self._directory.search, environment.now_ms, self._closing_targets)
         self._dispatchers = [self._dispatcher(function) for function in functions]
         works.extend(self._dispatchers)
         works.extend(
