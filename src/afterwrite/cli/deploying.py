@@ -13,7 +13,7 @@ from afterwrite.cli.loading import load_app, locate_app
 from afterwrite.cli.parameters import Flag
 from afterwrite.cli.rendering import bytes_text, count_text, print_json, print_line
 from afterwrite.errors import CommandError
-from afterwrite.synth import cloudformation, packaging, terraform
+from afterwrite.synth import cloudformation, packaging, terraform, views
 from afterwrite.synth.stack import Options
 from afterwrite.synth.template import synth as template_of
 
@@ -124,6 +124,7 @@ def package(
         packaging.Target(runtime or _runtime(), architecture),
         include=include or (),
         site_packages=site_packages,
+        without=views.not_deployed(found.app) | {packaging.NEVER_DEPLOYED},
     )
     if json:
         print_json(

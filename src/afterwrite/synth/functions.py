@@ -167,6 +167,7 @@ def _effects(stack: Stack) -> list[dict[str, Any]]:
         "InvokeFunctions": [
             stack.functions[function.name].arn for function in stack.app.functions if function.queue is None
         ],
+        "WriteSearchIndexes": stack.search_arns,
     }
     return [
         *(iam.allow(what, *arns) for what, arns in targets.items() if arns),
@@ -188,6 +189,7 @@ def _effect_resources(stack: Stack, table: Table) -> dict[str, Text]:
     for function in stack.app.functions:
         if function.queue is None:
             found[f"function/{function.name}"] = stack.functions[function.name].ref
+    found.update(stack.views)
     return {**found, LEDGER: stack.own_tables[LEDGER].ref, PARKED: stack.own_tables[PARKED].ref}
 
 

@@ -10,6 +10,7 @@ from afterwrite.synth.stack import Stack
 from afterwrite.targets.eventbridge import EventBus
 from afterwrite.targets.firehose import FirehoseStream
 from afterwrite.targets.lambda_function import LambdaFunction
+from afterwrite.targets.opensearch import OpenSearchIndex
 from afterwrite.targets.s3 import S3AuditLog
 from afterwrite.targets.sns import SnsTopic
 from afterwrite.targets.sqs import SqsQueue
@@ -66,6 +67,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "dynamodb:Scan",
         "dynamodb:UpdateItem",
     ),
+    "WriteSearchIndexes": OpenSearchIndex.actions,
     "WriteLogs": ("logs:CreateLogStream", "logs:PutLogEvents"),
 }
 """What is done, by the statement's id, and the actions that it takes."""

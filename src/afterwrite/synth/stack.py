@@ -151,6 +151,10 @@ class Stack:
     """Lambda functions, by the declared function."""
     route_functions: dict[str, Resource] = field(default_factory=dict)
     """Lambda functions, by the table whose routes they run."""
+    views: dict[str, Ref] = field(default_factory=dict)
+    """Where caches and search indexes are, by `KIND/NAME`."""
+    search_arns: list[Text] = field(default_factory=list)
+    """The search indexes that are written to."""
     mappings: dict[str, Resource] = field(default_factory=dict)
     """Event source mappings of streams, by table."""
 
