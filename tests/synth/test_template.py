@@ -330,6 +330,9 @@ def test_a_cache_and_an_index_are_where_parameters_say_and_the_role_writes_to_th
     @app.search_index("here").documents(orders)
     def elsewhere(item: Any) -> Any: ...
 
+    @app.function()
+    def work(request: Any, context: Any) -> None: ...
+
     template = synth(app)
     document = parsed(template)
     assert {"ShopCacheUrl", "TitlesSearchEndpoint", "TitlesSearchDomainArn"} <= document["Parameters"].keys()

@@ -14,6 +14,7 @@ filling began as its version: older than any sequence number, so that changes wi
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -54,6 +55,7 @@ else
 end
 return 1
 """
+_SHOW_SHA: Final = hashlib.sha1(_SHOW.encode(), usedforsecurity=False).hexdigest()
 _FINISH: Final = """
 if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('RENAME', KEYS[2], KEYS[1]) end
 if redis.call('GET', KEYS[1]) == ARGV[1] then return 1 end
@@ -200,7 +202,7 @@ class RedisCache(RemoteTarget):
                 number for number, result in enumerate(results) if isinstance(result, redis.exceptions.NoScriptError)
             ]
             if unknown:
-                self._load(client)
+                client.script_load(_SHOW)
                 again, whole = self._pipelined(client, [entries[number] for number in unknown], filling)
                 for number, result in zip(unknown, again, strict=True):
                     results[number] = result
@@ -220,7 +222,7 @@ class RedisCache(RemoteTarget):
                 counts = (len(item.values), len(item.removed))
                 arguments = (item.version, TOMBSTONE_MS, *counts, filling, *item.values.values())
                 # By its own method a cluster's pipeline refuses it, as not every caller names its keys.
-                pipeline.execute_command("EVALSHA", self._sha, len(keys), *keys, *arguments)
+                pipeline.execute_command("EVALSHA", _SHOW_SHA, len(keys), *keys, *arguments)
             # After the writes: a cache that is lost before they are made is seen as lost.
             pipeline.exists(self._view)
             *results, whole = pipeline.execute(raise_on_error=False)
@@ -240,11 +242,7 @@ class RedisCache(RemoteTarget):
             else:
                 # A pooled connection may be to a server that is gone; what is sent here waits longer for it.
                 self._redis = redis.Redis.from_url(self._url, retry=Retry(NoBackoff(), 1), **waits)
-            self._load(self._redis)
         return self._redis
-
-    def _load(self, client: Any) -> None:
-        self._sha = client.script_load(_SHOW)
 
     def _failure(self, error: Exception) -> TargetFailure:
         import redis
