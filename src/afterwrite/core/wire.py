@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
@@ -64,7 +65,7 @@ def from_streams_record(record: Mapping[str, Any], *, table: str | None = None) 
         sequence_number=str(dynamodb["SequenceNumber"]) if "SequenceNumber" in dynamodb else None,
         created_at_us=int(float(dynamodb.get("ApproximateCreationDateTime", 0)) * 1_000_000),
         size_bytes=int(dynamodb.get("SizeBytes", 0)),
-        user_identity=_user_identity(record),
+        user_identity=_user_identity(record["userIdentity"]) if record.get("userIdentity") else None,
         view_type=str(dynamodb.get("StreamViewType", NEW_AND_OLD_IMAGES)),
     )
 
@@ -83,7 +84,7 @@ def from_kinesis_data(data: Mapping[str, Any]) -> Change:
         old_image=dynamodb.get("OldImage"),
         created_at_us=created if microseconds else created * 1000,
         size_bytes=int(dynamodb.get("SizeBytes", 0)),
-        user_identity=_user_identity(data),
+        user_identity=_user_identity(data["userIdentity"]) if data.get("userIdentity") else None,
     )
 
 
@@ -165,8 +166,8 @@ def _images(change: Change) -> dict[str, Any]:
 
 def _dynamodb_part(record: Mapping[str, Any], *needed: str) -> Mapping[str, Any]:
     dynamodb = record.get("dynamodb")
-    is_change = record.get("eventName") in EVENT_NAMES and all(name in record for name in needed)
-    if is_change and isinstance(dynamodb, Mapping) and "Keys" in dynamodb:
+    is_change = record.get("eventName") in EVENT_NAMES and all(map(record.__contains__, needed))
+    if is_change and isinstance(dynamodb, (dict, Mapping)) and "Keys" in dynamodb:
         return dynamodb
     raise InvalidValue(
         f"expected a record of a DynamoDB change ({', '.join(needed)}, eventName INSERT, MODIFY or REMOVE, and "
@@ -175,10 +176,7 @@ def _dynamodb_part(record: Mapping[str, Any], *needed: str) -> Mapping[str, Any]
     )
 
 
-def _user_identity(record: Mapping[str, Any]) -> Mapping[str, str] | None:
-    identity = record.get("userIdentity")
-    if not identity:
-        return None
+def _user_identity(identity: Mapping[str, Any]) -> Mapping[str, str]:
     # The Streams API names the two fields with capitals, Lambda's events and Kinesis without (S25).
     return {
         "type": str(identity.get("type", identity.get("Type"))),
@@ -186,6 +184,7 @@ def _user_identity(record: Mapping[str, Any]) -> Mapping[str, str] | None:
     }
 
 
+@lru_cache(maxsize=64)
 def _table_of_arn(stream_arn: str) -> str:
     parts = stream_arn.split("/")
     if len(parts) < 2:
