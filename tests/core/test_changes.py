@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from afterwrite.core import json_text
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE, TTL_IDENTITY, Change
-from afterwrite.errors import InvalidValue
 
 
 def change(event_name: str = MODIFY, **fields: Any) -> Change:
@@ -35,26 +33,6 @@ def test_an_image_that_nobody_reads_is_not_decoded() -> None:
 def test_an_image_is_decoded_once() -> None:
     each = change(new_image=b'{"a":{"S":"x"}}')
     assert each.new is each.new
-
-
-def test_only_the_attributes_that_are_read_are_decoded() -> None:
-    new = change(new_image={"a": {"S": "x"}, "wrong": {"X": 1}, "n": {"L": [{"N": "1"}]}}).new
-    assert new is not None
-    assert (new["a"], new.get("b", 0), "wrong" in new, len(new)) == ("x", 0, True, 3)
-    assert new["n"] is new["n"]
-    with pytest.raises(InvalidValue, match="expected one of the types"):
-        new["wrong"]
-    with pytest.raises(KeyError):
-        new["b"]
-
-
-def test_attributes_are_a_mapping_to_compare_to_copy_and_to_send() -> None:
-    new = change(new_image={"a": {"S": "x"}, "n": {"N": "1"}}).new
-    assert new == {"a": "x", "n": Decimal(1)}
-    assert {"a": "x", "n": Decimal(1)} == new
-    assert {**(new or {}), "a": "y"} == {"a": "y", "n": Decimal(1)}
-    assert repr(new) == "{'a': 'x', 'n': Decimal('1')}"
-    assert json_text.dumps({"new": new, "none": None}) == b'{"new":{"a":"x","n":1},"none":null}'
 
 
 @pytest.mark.parametrize(

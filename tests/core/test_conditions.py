@@ -30,7 +30,7 @@ from afterwrite.errors import InvalidPattern
         (True, Decimal(1), False),
         (None, None, True),
         (None, ABSENT, False),
-        (less_than(10), Decimal("9.99999999999999999999999999999999999999"), True),
+        (less_than(10), Decimal("9.9999999999999999999999999999999999999"), True),
         (less_than(10), Decimal(10), False),
         (at_most(10), Decimal(10), True),
         (more_than(10), Decimal("10.0000000000000000000000000000000001"), True),

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeAlias, TypeVar, overload
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
 
 import orjson
 
-from afterwrite.core.values import Item, to_python
-
-T = TypeVar("T")
+from afterwrite.core.values import Item, decode_item, to_python
 
 INSERT: Final = "INSERT"
 MODIFY: Final = "MODIFY"
@@ -29,56 +27,10 @@ Image: TypeAlias = bytes | Item
 """An item in the wire form, as JSON text or already parsed."""
 
 
-class Attributes(Mapping[str, Any]):
-    """An item's attributes as Python values (numbers as Decimal), each decoded when it is first read.
-
-    `dict(attributes)` is all of them. Reading one that is no attribute value raises InvalidValue.
-    """
-
-    __slots__ = ("_decoded", "_image")
-
-    def __init__(self, image: Item) -> None:
-        self._image = image
-        self._decoded: dict[str, Any] | None = None
-
-    def __getitem__(self, name: str) -> Any:
-        wire = self._image[name]
-        # Text is most of what there is; it is settled here, without a call.
-        if "S" in wire and len(wire) == 1:
-            return wire["S"]
-        if self._decoded is None:
-            self._decoded = {}
-        if name not in self._decoded:
-            self._decoded[name] = to_python(wire)
-        return self._decoded[name]
-
-    @overload
-    def get(self, name: str, /) -> Any | None: ...
-
-    @overload
-    def get(self, name: str, /, default: Any | T) -> Any | T: ...
-
-    def get(self, name: str, /, default: Any = None) -> Any:
-        """The value of the attribute `name`, or `default`."""
-        return self[name] if name in self._image else default
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._image
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._image)
-
-    def __len__(self) -> int:
-        return len(self._image)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
 class Change:
     """One item-level change of a table.
 
-    `keys`, `new` and `old` are mappings of Python values, decoded as far as they are read; `new` and `old` are
+    `keys`, `new` and `old` are Python values (numbers as Decimal), decoded when first read; `new` and `old` are
     None where the item was absent or the stream's view type leaves them out. `sequence_number` is decimal text
     and compares as an integer (S9); it is None for a change that came through Kinesis (S26). `created_at_us`
     is in microseconds since the epoch.
@@ -127,29 +79,29 @@ class Change:
         self._keys_image = keys
         self._new_image = new_image
         self._old_image = old_image
-        self._keys: Attributes | None = None
-        self._new: Attributes | None = None
-        self._old: Attributes | None = None
+        self._keys: dict[str, Any] | None = None
+        self._new: dict[str, Any] | None = None
+        self._old: dict[str, Any] | None = None
 
     @property
     def keys(self) -> Mapping[str, Any]:
         """The item's key attributes."""
         if self._keys is None:
-            self._keys = Attributes(self.keys_image)
+            self._keys = decode_item(self.keys_image)
         return self._keys
 
     @property
     def new(self) -> Mapping[str, Any] | None:
         """The item after the change."""
         if self._new is None and (image := self.new_image) is not None:
-            self._new = Attributes(image)
+            self._new = decode_item(image)
         return self._new
 
     @property
     def old(self) -> Mapping[str, Any] | None:
         """The item before the change."""
         if self._old is None and (image := self.old_image) is not None:
-            self._old = Attributes(image)
+            self._old = decode_item(image)
         return self._old
 
     @property

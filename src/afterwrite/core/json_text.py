@@ -7,7 +7,6 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
@@ -31,8 +30,6 @@ def _encode_other(value: Any) -> Any:
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, (set, frozenset)):
         return sorted(value)
-    if isinstance(value, Mapping):
-        return dict(value)
     raise TypeError(
         f"expected JSON values, Decimal, bytes or sets, got {type(value).__name__}: convert it in the route"
     )
@@ -66,7 +63,7 @@ def _check_floats(value: Any) -> None:
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise _refused(value)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         _check_floats(dict(value))
     elif isinstance(value, (list, tuple)):
         _check_floats(list(value))

@@ -110,10 +110,9 @@ class Router:
     def plan(self, change: Change, lane: str) -> list[StampedEffect]:
         """What is to be done after `change`, in the order of the routes. Raises RouteFailed."""
         planned: list[StampedEffect] = []
-        keys = change.keys_image
         for name, admits_keys, admits_images, handler in self._routes[change.event_name]:
             try:
-                if admits_keys is not None and not admits_keys(keys):
+                if admits_keys is not None and not admits_keys(change.keys_image):
                     continue
                 if admits_images is not None and not admits_images(change):
                     continue
@@ -123,7 +122,7 @@ class Router:
                 raise
             except BaseException as error:
                 raise RouteFailed(name, reason_of(error)) from error
-            planned += stamp(effects, change_id=change.id, route=name, lane=lane, at_ms=change.created_at_ms)
+            planned += stamp(effects, change.id, name, lane, change.created_at_ms)
         return planned
 
 

@@ -52,7 +52,7 @@ def from_streams_record(record: Mapping[str, Any], *, table: str | None = None) 
 
     Raises InvalidValue where the record is not one of DynamoDB Streams.
     """
-    dynamodb = _dynamodb_part(record, "eventID")
+    dynamodb = _dynamodb_part(record)
     if table is None:
         table = _table_of_arn(str(record.get("eventSourceARN", "")))
     return Change(
@@ -72,7 +72,9 @@ def from_streams_record(record: Mapping[str, Any], *, table: str | None = None) 
 
 def from_kinesis_data(data: Mapping[str, Any]) -> Change:
     """The change in a Kinesis record's data (S26). Raises InvalidValue where it is not one of DynamoDB's."""
-    dynamodb = _dynamodb_part(data, "eventID", "tableName")
+    dynamodb = _dynamodb_part(data)
+    if "tableName" not in data:
+        raise _no_change(data, "eventID, tableName")
     created = int(dynamodb.get("ApproximateCreationDateTime", 0))
     microseconds = dynamodb.get("ApproximateCreationDateTimePrecision") == "MICROSECOND"
     return Change(
@@ -164,13 +166,18 @@ def _images(change: Change) -> dict[str, Any]:
     return images
 
 
-def _dynamodb_part(record: Mapping[str, Any], *needed: str) -> Mapping[str, Any]:
+def _dynamodb_part(record: Mapping[str, Any]) -> Mapping[str, Any]:
     dynamodb = record.get("dynamodb")
-    is_change = record.get("eventName") in EVENT_NAMES and all(map(record.__contains__, needed))
+    is_change = record.get("eventName") in EVENT_NAMES and "eventID" in record
+    # An ABC is slow to ask, and nearly every record is parsed JSON.
     if is_change and isinstance(dynamodb, (dict, Mapping)) and "Keys" in dynamodb:
         return dynamodb
-    raise InvalidValue(
-        f"expected a record of a DynamoDB change ({', '.join(needed)}, eventName INSERT, MODIFY or REMOVE, and "
+    raise _no_change(record, "eventID")
+
+
+def _no_change(record: Mapping[str, Any], needed: str) -> InvalidValue:
+    return InvalidValue(
+        f"expected a record of a DynamoDB change ({needed}, eventName INSERT, MODIFY or REMOVE, and "
         f"dynamodb.Keys), got eventName {record.get('eventName')!r} and the fields {sorted(record)}: "
         "check that the stream belongs to a DynamoDB table"
     )
