@@ -19,6 +19,7 @@ from afterwrite.errors import CommandError
 
 # What an app's demonstration needs besides afterwrite. Of some only the files are used.
 _PACKAGES: Final = {
+    "accounts": ("boto3", "lifetimes", "redis"),
     "manga_assist": ("boto3", "chitchat_dataset", "duckdb"),
     "inventory": ("boto3", "duckdb", "lifetimes", "redis"),
 }
