@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from afterwrite import App, aws_lambda
-from inventory.redis_process import RedisProcess
+from demonstration.redis_process import RedisProcess
 from opensearch_double import OpenSearchDouble, serving
 
 BASE = 111_437_100_000_000_025_684_653_890

@@ -16,8 +16,8 @@ from afterwrite.core.effects import Show, StampedEffect
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.errors import InvalidValue
 from afterwrite.targets.redis import RedisCache
+from demonstration.redis_process import RedisProcess, server
 from engine_process import wait_until
-from inventory.redis_process import RedisProcess, server
 
 NINES = "9" * 21
 LONGER = "1" + "0" * 21

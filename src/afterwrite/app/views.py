@@ -13,6 +13,7 @@ from afterwrite.core.effects import Index, Show
 from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.routes import Guard, Route
+from afterwrite.core.values import encode_item
 from afterwrite.core.versions import version_of
 from afterwrite.errors import DeclarationError
 
@@ -149,14 +150,19 @@ class SearchIndex:
 
             indexes.__name__ = document.__name__
             table.on(sort_key=sort_key)(indexes)
-            holds = compile_condition(sort_key, "sort_key") if sort_key is not None and table.sort_key else None
-            name = table.sort_key.name if table.sort_key else ""
-            self.tables.append(
-                IndexedTable(table, lambda item: filled(item) if holds is None or holds(item[name]) else None)
-            )
+            self.tables.append(IndexedTable(table, filled if sort_key is None else _where(table, sort_key, filled)))
             return document
 
         return declare
+
+
+def _where(
+    table: Table, sort_key: Matchers, indexes: Callable[[Mapping[str, Any]], Index | None]
+) -> Callable[[Mapping[str, Any]], Index | None]:
+    """The same for items whose sort key matches, and nothing for others."""
+    name = table.sort_key.name if table.sort_key else ""
+    holds = compile_condition(sort_key, name, "sort_key")
+    return lambda item: indexes(item) if holds(encode_item({name: item[name]})) else None
 
 
 def _refuse_without_images(table: Table) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from afterwrite import App, Engine
 from afterwrite.config import Settings
+from demonstration.redis_process import RedisProcess
 from engine_process import wait_until
 from inventory import cache
-from inventory.redis_process import RedisProcess
 
 
 @pytest.fixture
