@@ -16,7 +16,7 @@ import pytest
 
 from afterwrite.core.effects import Index, StampedEffect
 from afterwrite.core.target_failures import TargetFailure
-from afterwrite.errors import CommandError, InvalidValue, Rejected, Unavailable
+from afterwrite.errors import CommandError, InvalidValue, Rejected, StorageError, Unavailable
 from afterwrite.local.search_index import EmbeddedIndex, index_file, search
 from afterwrite.targets.opensearch import DELETED, TOMBSTONE_MS, OpenSearchIndex
 from opensearch_double import OpenSearchDouble, Refused, serving
@@ -159,6 +159,12 @@ def test_the_embedded_index_is_searched_while_it_is_written_and_after_a_restart(
         search(tmp_path / "none.sqlite", "kept")
     with pytest.raises(Rejected, match="expected words to search for, got '\\* !'"):
         search(file, "* !")
+
+
+def test_a_file_that_is_no_index_is_named(tmp_path: Path) -> None:
+    index_file(tmp_path, "talks").write_bytes(b"no database" * 1_000)
+    with pytest.raises(StorageError, match=r"talks.sqlite cannot be used .* delete the file"):
+        EmbeddedIndex(tmp_path, "talks", now_ms=lambda: NOW_MS)
 
 
 def test_an_embedded_index_is_filled_once_and_changes_win(tmp_path: Path) -> None:

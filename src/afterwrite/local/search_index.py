@@ -22,7 +22,7 @@ from afterwrite.core.effects import Index, StampedEffect
 from afterwrite.core.ports import Hit
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.core.versions import is_later, is_version
-from afterwrite.errors import CommandError, InvalidValue, Rejected, Unavailable
+from afterwrite.errors import CommandError, InvalidValue, Rejected, StorageError, Unavailable
 
 TOMBSTONE_MS: Final = 7 * 86_400_000
 _PURGE_EVERY_MS: Final = 3_600_000
@@ -59,7 +59,8 @@ def index_file(directory: Path, index: str) -> Path:
 class EmbeddedIndex:
     """The index `name` in `directory`, to write to. `fields` of documents are searched, every text where none is given.
 
-    Safe for use by several threads. Durability: what `send` says was performed is on disk.
+    Safe for use by several threads. Durability: what `send` says was performed is on disk. Raises StorageError for a
+    file that is none of its own.
     """
 
     limits: Final = _LIMITS
@@ -70,12 +71,21 @@ class EmbeddedIndex:
         self._fields = tuple(fields)
         self._now_ms = now_ms
         self._path = index_file(directory, name)
-        self._database = sqlite3.connect(self._path, timeout=_BUSY_S_MAX, check_same_thread=False, isolation_level=None)
-        self._database.executescript(_SCHEMA)
-        self._database.execute("PRAGMA synchronous = FULL")
+        try:
+            self._database = sqlite3.connect(
+                self._path, timeout=_BUSY_S_MAX, check_same_thread=False, isolation_level=None
+            )
+            self._database.executescript(_SCHEMA)
+            self._database.execute("PRAGMA synchronous = FULL")
+            filled = self._database.execute("SELECT count(*) FROM filled").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"the search index {self._path} cannot be used ({error}): delete the file, and it is made again from "
+                "the tables"
+            ) from error
         self._lock = threading.Lock()
         self._purged_ms = 0
-        self.is_whole = self._database.execute("SELECT count(*) FROM filled").fetchone()[0] > 0
+        self.is_whole = filled > 0
         """Whether it has been filled with what the tables held before the first change that it was told."""
 
     def close(self) -> None:
