@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Deployed:
         self._cli = cli
         self.url = self.table = ""
         self.is_mended = False
+        self.handle: Callable[..., Any] = lambda *_: None
         self.shop = App("shop")
         things, numbers = self.shop.table("things", partition_key="pk", sort_key="sk"), self.shop.queue("numbers")
 
@@ -51,8 +52,10 @@ class Deployed:
     def deliver(self, keys: str) -> None:
         """A batch of changes, numbered from 1, one a letter; a capital letter's is poison."""
         records = [
-            dynamodb_record(number, key.lower(), **({"poison": True} if key.isupper() else {}))
-            for number, key in enumerate(keys, 1)
+            dynamodb_record(number, key, poison=True)
+            if (key := letter.lower()) != letter
+            else dynamodb_record(number, key)
+            for number, letter in enumerate(keys, 1)
         ]
         assert self.handle({"Records": records}) == {"batchItemFailures": []}
         self.sent()
