@@ -90,12 +90,14 @@ class AwsSettings:
     """What a Lambda function finds in its environment (docs/aws.md).
 
     `resources` are where the app's resources are, by `KIND/NAME`. `function` is the declared function that this
-    Lambda function runs, None where it runs routes. `log_keys`: items' keys may appear in the log.
+    Lambda function runs, and `mapped_function` the one of an event source mapping; both are None where it runs routes.
+    `log_keys`: items' keys may appear in the log.
     """
 
     app: str
     resources: Mapping[str, str]
     function: str | None = None
+    mapped_function: str | None = None
     table: str | None = None
     log_keys: bool = False
 
@@ -117,6 +119,7 @@ def load_aws(app: str, environ: Mapping[str, str] | None = None) -> AwsSettings:
         app=environ.get("AFTERWRITE_APP") or app,
         resources=resources,
         function=environ.get("AFTERWRITE_FUNCTION") or None,
+        mapped_function=environ.get("AFTERWRITE_MAPPED_FUNCTION") or None,
         table=environ.get("AFTERWRITE_TABLE") or None,
         log_keys=environ.get("AFTERWRITE_LOG_KEYS") == "1",
     )

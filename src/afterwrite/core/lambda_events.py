@@ -68,10 +68,16 @@ class Invocation(NamedTuple):
 
 
 def recognise(event: Any) -> Incoming:
-    """Who calls, by the form of what came. Whatever is known by nothing else is an invocation's own payload."""
+    """Who calls, by the form of what came. Whatever is known by nothing else is an invocation's own payload.
+
+    The records of a Pipe's invocation are what is to be asked of a function, each with its id.
+    """
     if isinstance(event, list):
-        caller = _caller_of(event)
-        return Incoming("invocation", [], by_pipe=False) if caller is None else Incoming(caller, event, by_pipe=True)
+        if (caller := _caller_of(event)) is not None:
+            return Incoming(caller, event, by_pipe=True)
+        if event and all(_is_request(member) for member in event):
+            return Incoming("invocation", event, by_pipe=True)
+        return Incoming("invocation", [])
     if isinstance(event, Mapping):
         records = event.get("Records")
         if isinstance(records, list) and (caller := _caller_of(records)) is not None:
@@ -186,10 +192,13 @@ def invocations_of(incoming: Incoming, *, as_messages: bool) -> list[Invocation]
 
 def invocation_of(payload: Any, request_id: str) -> Invocation:
     """An asynchronous invocation: `function.later(…)` names its effect, anything else the request, also retried."""
-    named = payload.get("afterwrite") if isinstance(payload, Mapping) else None
-    if isinstance(named, Mapping) and "request" in payload:
-        return Invocation(str(named["id"]), payload["request"], request_id)
+    if _is_request(payload):
+        return Invocation(str(payload["afterwrite"]["id"]), payload["request"], request_id)
     return Invocation(request_id, payload, request_id)
+
+
+def _is_request(payload: Any) -> bool:
+    return isinstance(payload, Mapping) and isinstance(payload.get("afterwrite"), Mapping) and "request" in payload
 
 
 def _from_event(event: Mapping[str, Any], item_id: str) -> Invocation:
@@ -253,7 +262,7 @@ def _unwrapped(message: Message, parsed: Any, item_id: str) -> Invocation:
     incoming = recognise(parsed)
     if incoming.caller == "eventbridge":
         return _from_event(parsed, item_id)
-    if isinstance(parsed, Mapping) and isinstance(parsed.get("afterwrite"), Mapping) and "request" in parsed:
+    if _is_request(parsed):
         return invocation_of(parsed, item_id)._replace(item_id=item_id)
     return Invocation(message.id, message.body, item_id)
 

@@ -23,7 +23,8 @@ _TIMEOUT_S_MAX = 900
 class EventSourceMapping:
     """A function `handler(event, context)` that gets a stream's records in batches.
 
-    `destination` is what `DestinationConfig` names: something declared, or an ARN.
+    `parameters` are AWS's, as declared, `settings` what they ask for; `destination` is what `DestinationConfig` names:
+    something declared, or an ARN.
     """
 
     source_name: str
@@ -32,6 +33,7 @@ class EventSourceMapping:
     settings: MappingSettings
     destination: Any
     timeout_s: float
+    parameters: EventSourceMappingParameters
 
     @property
     def uuid(self) -> str:
@@ -93,4 +95,4 @@ def _declared(
     if not 0 < timeout_s <= _TIMEOUT_S_MAX:
         raise DeclarationError(f"expected timeout_s above 0 and up to {_TIMEOUT_S_MAX}, got {timeout_s}")
     settings = settings_of(parameters, source)
-    return EventSourceMapping(source_name, name, handler, settings, destination_of(parameters), timeout_s)
+    return EventSourceMapping(source_name, name, handler, settings, destination_of(parameters), timeout_s, parameters)
