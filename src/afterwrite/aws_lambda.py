@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from afterwrite.aws_wiring import Aws
     from afterwrite.engine.batches import Batch, BatchResult, Journal
+    from afterwrite.engine.invocations import Invocations
+    from afterwrite.engine.record_lanes import RecordLanes
     from afterwrite.targets.cloudwatch import CloudWatchLog
 
 # Of the invocation's time, for what is left to do when no more is sent: to keep what was done, and to answer.
@@ -128,18 +130,34 @@ class _Handler:
 
     def _redrive(self, request: Mapping[str, Any], time_left_ms: Callable[[], int]) -> dict[str, Any]:
         """Run parked lanes again, those named or all of a table: `{"table": …, "lanes": […]}`."""
-        parked_lanes = self._aws.parked_lanes
-        table = self._table(str(request.get("table") or self._settings.table))
-        if parked_lanes is None:
-            raise DeclarationError("expected AFTERWRITE_RESOURCES to say where parked lanes are kept: add `parked`")
-        lanes = request.get("lanes") or [lane for _, lane, _ in parked_lanes.lanes(table.name)]
+        journal = self._journal
+        if journal is None:
+            raise DeclarationError(
+                "expected AFTERWRITE_RESOURCES to say where parked lanes and the ledger are kept: add `parked` and "
+                "`ledger`"
+            )
+        consumer, redrive = self._redriving(request.get("table"), time_left_ms)
+        lanes = request.get("lanes") or [lane for _, lane, _ in journal.parked_lanes.lanes(consumer)]
         performed, still_parked = 0, []
-        for lane in lanes:
-            result = self._batch(table, time_left_ms).redrive(str(lane))
-            performed += result.performed
-            if result.again or time_left_ms() <= 0:
+        for lane in map(str, lanes):
+            with journal.redriving(consumer, lane, lease_ms=time_left_ms()) as is_ours:
+                result = redrive(lane) if is_ours else None
+            performed += 0 if result is None else result.performed
+            if result is None or result.again or time_left_ms() <= 0:
                 still_parked.append(lane)
         return {"performed": performed, "lanes": len(lanes), "still_parked": len(still_parked)}
+
+    def _redriving(self, asked: Any, time_left_ms: Callable[[], int]) -> tuple[str, Callable[[str], BatchResult]]:
+        """Whose lanes run again here, and what runs one: a table's by its routes, a function's records by itself."""
+        if self._function is not None:
+            lanes = self._record_lanes(self._function, self._runner(self._function, time_left_ms))
+            if lanes is None or asked not in (None, lanes.consumer):
+                raise DeclarationError(
+                    f"expected the function that runs the routes of {asked}, got {self._function.name}: invoke that one"
+                )
+            return lanes.consumer, lanes.redrive
+        table = self._table(str(asked or self._settings.table))
+        return table.name, lambda lane: self._batch(table, time_left_ms).redrive(lane)
 
     def _batch(
         self,
@@ -174,13 +192,12 @@ class _Handler:
     def _invoke(
         self, function: Function, incoming: Incoming, event: Any, context: Any, time_left_ms: Callable[[], int]
     ) -> Any:
-        from afterwrite.aws_wiring import now_ms
-        from afterwrite.engine.invocations import Invocations
-
-        runner = Invocations(
-            function.name, function.handler, self._aws.services, self._aws.ledger, self._log, now_ms, time_left_ms
-        )
+        runner = self._runner(function, time_left_ms)
         messages = self._messages(function, incoming, event, context)
+        if incoming.caller == "kinesis" and (lanes := self._record_lanes(function, runner)) is not None:
+            kept = lanes.run(list(zip(incoming.records, messages, strict=True)))
+            self._report(lanes.consumer, kept)
+            return batch_answer([messages[number].item_id for number in kept.again[:1]])
         results, failures = runner.run(messages)
         if incoming.caller in ("sqs", "kinesis", "dynamodb") and not self._enriches(incoming):
             failed = [failure.invocation.item_id for failure in failures]
@@ -197,6 +214,22 @@ class _Handler:
             return [value for value in values if value is not None]
         pipe = function.pipe
         return [item for each in zip(incoming.records, values, strict=True) for item in pipe.answers(*each)]
+
+    def _runner(self, function: Function, time_left_ms: Callable[[], int]) -> Invocations:
+        from afterwrite.aws_wiring import now_ms
+        from afterwrite.engine.invocations import Invocations
+
+        return Invocations(
+            function.name, function.handler, self._aws.services, self._aws.ledger, self._log, now_ms, time_left_ms
+        )
+
+    def _record_lanes(self, function: Function, runner: Invocations) -> RecordLanes | None:
+        """What parks the function's records, None where nothing says where."""
+        if self._journal is None:
+            return None
+        from afterwrite.engine.record_lanes import RecordLanes
+
+        return RecordLanes(runner, function.policy.attempts_max, self._journal, self._log)
 
     def _messages(self, function: Function, incoming: Incoming, event: Any, context: Any) -> Sequence[Invocation]:
         if incoming.caller != "invocation":

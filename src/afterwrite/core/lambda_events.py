@@ -133,8 +133,13 @@ def changes_of(incoming: Incoming, lane_of: Callable[[Change], str], table_of: C
 def _sequence_number(record: Mapping[str, Any]) -> str:
     if "dynamodb" in record:
         return str(record["dynamodb"]["SequenceNumber"])
-    # A Pipe has a Kinesis record's members beside the others, a mapping under `kinesis`.
-    return str(record.get("kinesis", record)["sequenceNumber"])
+    return str(kinesis_members(record)["sequenceNumber"])
+
+
+def kinesis_members(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a Kinesis record has of its own: a Pipe has it beside the other members, a mapping under `kinesis`."""
+    members: Mapping[str, Any] = record.get("kinesis", record)
+    return members
 
 
 def _change_of(caller: Caller, record: Mapping[str, Any], table_of: Callable[[str], str]) -> Change:
@@ -156,7 +161,7 @@ def _position_by_time(change: Change) -> int:
 
 def kinesis_value(record: Mapping[str, Any]) -> Any:
     """What a Kinesis record carries: the value of a JSON text, another text, or bytes."""
-    data = base64.b64decode(record.get("kinesis", record)["data"])
+    data = base64.b64decode(kinesis_members(record)["data"])
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -212,7 +217,7 @@ def _from_event(event: Mapping[str, Any], item_id: str) -> Invocation:
 
 
 def _from_kinesis(record: Mapping[str, Any], *, by_pipe: bool) -> Invocation:
-    members = record.get("kinesis", record)
+    members = kinesis_members(record)
     item_id = str(record["eventID"]) if by_pipe else str(members["sequenceNumber"])
     return Invocation(str(record["eventID"]), kinesis_value(record), item_id, str(members["partitionKey"]))
 
