@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import orjson
 
 from afterwrite.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Durability: TypeAlias = Literal["fsync", "relaxed"]
 
@@ -67,6 +69,8 @@ def load(
 
     Raises DeclarationError.
     """
+    from pathlib import Path
+
     environ = os.environ if environ is None else environ
     file = credentials or (Path(given) if (given := environ.get("AFTERWRITE_CREDENTIALS")) else None)
     host, port = _address(listen or environ.get("AFTERWRITE_LISTEN") or DEFAULT_LISTEN, signed=file is not None)

@@ -40,7 +40,7 @@ from manga_assist.app import app
 from manga_assist.sessions import Sessions
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
         importlib.util.find_spec("ministack") is None, reason="ministack is not installed (dependency group dev)"
     ),
@@ -50,7 +50,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNTIME = f"python3.{sys.version_info.minor}"
 STACK = "manga"
 PREFIX = "it-"
-WAIT_S_MAX = 120.0
+WAIT_S_MAX = 400.0
 TURNS = (10, 2, 1)
 """Of each conversation: one has a window to summarize."""
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-from afterwrite.core.event_source_mapping.parameters import (
-    EventSourceMappingParameters,
-    MappingSettings,
-    SourceKind,
-    destination_of,
-    settings_of,
-)
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from afterwrite.core.event_source_mapping.parameters import (
+        EventSourceMappingParameters,
+        MappingSettings,
+        SourceKind,
+    )
 
 _TIMEOUT_S_MAX = 900
 
@@ -85,6 +85,8 @@ def _declared(
     timeout_s: float,
     others: Sequence[EventSourceMapping],
 ) -> EventSourceMapping:
+    from afterwrite.core.event_source_mapping.parameters import destination_of, settings_of
+
     if not callable(handler):
         raise DeclarationError(f"expected a function handler(event, context), got {handler!r}")
     name = parameters.get("FunctionName") or getattr(handler, "name", None) or getattr(handler, "__name__", None)
