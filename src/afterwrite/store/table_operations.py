@@ -141,6 +141,12 @@ class TableOperations:
                     "Resource cannot be deleted as it is currently protected against deletion. "
                     "Disable deletion protection first."
                 )
+            if table.filling is not None:
+                raise ServiceError(
+                    "ResourceInUseException",
+                    "Attempt to change a resource which is still in use: "
+                    "Cannot delete table while indexes are being created, updated, or deleted.",
+                )
             description = self._deleted_description(transaction, table)
             tables.delete_table(transaction, name)
             return {"TableDescription": description}
