@@ -106,7 +106,7 @@ def test_the_key_that_a_table_is_said_to_be_encrypted_with(dynamo: Dynamo) -> No
 
 
 def test_an_index_is_as_warm_as_it_was_asked_to_be(dynamo: Dynamo, environment: Environment) -> None:
-    index = {"IndexName": "by-a", "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}]}
+    index: dict[str, Any] = {"IndexName": "by-a", "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}]}
     index |= {"Projection": {"ProjectionType": "ALL"}, "WarmThroughput": {"ReadUnitsPerSecond": 15_000}}
     definitions = [TEXT, {"AttributeName": "a", "AttributeType": "S"}]
     create(dynamo, AttributeDefinitions=definitions, GlobalSecondaryIndexes=[index])
@@ -126,7 +126,7 @@ def test_an_index_is_as_warm_as_it_was_asked_to_be(dynamo: Dynamo, environment: 
 
 
 def test_an_index_is_not_colder_than_every_index(dynamo: Dynamo) -> None:
-    index = {"IndexName": "by-a", "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}]}
+    index: dict[str, Any] = {"IndexName": "by-a", "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}]}
     index |= {"Projection": {"ProjectionType": "ALL"}, "WarmThroughput": {"ReadUnitsPerSecond": 10_000}}
     definitions = [TEXT, {"AttributeName": "a", "AttributeType": "S"}]
     with pytest.raises(ServiceError, match="for index by-a is lower than initial throughput for OnDemand"):
