@@ -247,8 +247,8 @@ def test_a_server_that_is_away_is_tried_again(alone: RedisProcess) -> None:
     try:
         (failure,) = send(cache, stock(2, "2"))
         assert failure is not None
-        assert (failure.kind, failure.target) == ("transient", "cache/shop")
-        assert [each.kind for each in cache.fill(list)] == ["transient"]
+        assert (failure.kind, failure.target) == ("unavailable", "cache/shop")
+        assert [each.kind for each in cache.fill(list)] == ["unavailable"]
     finally:
         alone.start()
     assert send(cache, stock(2, "2")) == [None]
@@ -259,7 +259,7 @@ def test_a_server_that_is_away_is_tried_again(alone: RedisProcess) -> None:
     ("command", "kind"),
     [
         (lambda client: client.config_set("maxmemory", "1"), "throttled"),
-        (lambda client: client.execute_command("REPLICAOF", "127.0.0.1", "1"), "transient"),
+        (lambda client: client.execute_command("REPLICAOF", "127.0.0.1", "1"), "unavailable"),
         (lambda client: client.execute_command("ACL", "SETUSER", "default", "-set"), "permission"),
         (lambda client: client.execute_command("ACL", "SETUSER", "default", "-evalsha"), "permission"),
         (lambda client: client.config_set("requirepass", "secret"), "permission"),

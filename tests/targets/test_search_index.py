@@ -220,9 +220,9 @@ def test_each_document_s_failure_is_its_own_and_a_conflict_is_none(
         None,
         "throttled",
         None,
-        "transient",
+        "unavailable",
         "permission",
-        "transient",
+        "unavailable",
         "rejected",
     ]
     assert failures[6] is not None
@@ -236,7 +236,7 @@ def test_each_document_s_failure_is_its_own_and_a_conflict_is_none(
     ("status", "type", "kind"),
     [
         (429, "circuit_breaking_exception", "throttled"),
-        (503, "master_not_discovered_exception", "transient"),
+        (503, "master_not_discovered_exception", "unavailable"),
         (401, "security_exception", "permission"),
         (403, "security_exception", "permission"),
         (404, "index_not_found_exception", "missing"),
@@ -266,7 +266,7 @@ def test_a_cluster_that_is_away_is_unavailable() -> None:
     index = OpenSearchIndex("search_index/talks", "http://127.0.0.1:1", "talks", now_ms=lambda: NOW_MS)
     (failure,) = Subject(index, lambda: None).send(put("a", "text"))
     assert failure is not None
-    assert failure.kind == "transient"
+    assert failure.kind == "unavailable"
     with pytest.raises(Unavailable):
         index.search("text")
     index.close()

@@ -113,7 +113,7 @@ class EmbeddedIndex:
                 if self._now_ms() - self._purged_ms >= _PURGE_EVERY_MS:
                     self._purge()
         except sqlite3.Error as error:
-            failure = TargetFailure(self.name, "transient", type(error).__name__, f"{self._path}: {error}")
+            failure = TargetFailure(self.name, "unavailable", type(error).__name__, f"{self._path}: {error}")
             return [failure] * len(entries)
         return [None] * len(entries)
 
@@ -128,7 +128,7 @@ class EmbeddedIndex:
                         self._put(each.id, str(began_ms), json_text.dumps(each.document).decode(), began_ms)
                 self._database.execute("INSERT INTO filled VALUES (?)", (began_ms,))
         except sqlite3.Error as error:
-            return [TargetFailure(self.name, "transient", type(error).__name__, f"{self._path}: {error}")]
+            return [TargetFailure(self.name, "unavailable", type(error).__name__, f"{self._path}: {error}")]
         self.is_whole = True
         return []
 

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.effects import StampedEffect
+from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.ports import Hit
-from afterwrite.core.target_failures import FailureKind, TargetFailure, kind_of
+from afterwrite.core.target_failures import TargetFailure, kind_of
 from afterwrite.core.versions import as_int64, is_version
 from afterwrite.errors import InvalidValue, Rejected, TargetError, Throttled, Unavailable
 from afterwrite.targets.remote_target import RemoteTarget
@@ -28,15 +29,15 @@ _PURGE_EVERY_MS: Final = 3_600_000
 _ID_BYTES_MAX: Final = 512
 _ANSWER_S_MAX: Final = 10
 _CONFLICT: Final = "version_conflict_engine_exception"
-_KINDS: Final[Mapping[str, FailureKind]] = {
+_KINDS: Final[Mapping[str, Kind]] = {
     # A disk that is nearly full makes an index read-only; OpenSearch lifts that by itself.
-    "cluster_block_exception": "transient",
+    "cluster_block_exception": "unavailable",
     "circuit_breaking_exception": "throttled",
     "es_rejected_execution_exception": "throttled",
     "rejected_execution_exception": "throttled",
     "security_exception": "permission",
 }
-_SEARCH_ERRORS: Final[Mapping[FailureKind, type[TargetError]]] = {"throttled": Throttled, "transient": Unavailable}
+_SEARCH_ERRORS: Final[Mapping[Kind, type[TargetError]]] = {"throttled": Throttled, "unavailable": Unavailable}
 
 
 class OpenSearchIndex(RemoteTarget):
@@ -136,7 +137,7 @@ class OpenSearchIndex(RemoteTarget):
         items = answer.get("items") or []
         if len(items) != len(entries):
             message = f"expected an answer about {len(entries)} documents, got {len(items)}"
-            return [TargetFailure(self.name, "transient", "AnswerNotWhole", message)] * len(entries)
+            return [TargetFailure(self.name, "unavailable", "AnswerNotWhole", message)] * len(entries)
         return [self._failure_of_item(item["index"]) for item in items]
 
     def _failure_of_item(self, item: Mapping[str, Any]) -> TargetFailure | None:
@@ -152,7 +153,7 @@ class OpenSearchIndex(RemoteTarget):
 
         status = error.status_code if isinstance(error, TransportError) else None
         if not isinstance(status, int):
-            return TargetFailure(self.name, "transient", type(error).__name__, str(error))
+            return TargetFailure(self.name, "unavailable", type(error).__name__, str(error))
         return self._failed(str(error.error), str(error), status)
 
     def _failed(self, code: str, message: str, status: int) -> TargetFailure:

@@ -23,7 +23,8 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from afterwrite.core.batching import Entry, Limits, requests
 from afterwrite.core.effects import Show, StampedEffect
-from afterwrite.core.target_failures import FailureKind, TargetFailure
+from afterwrite.core.failure_kinds import Kind
+from afterwrite.core.target_failures import TargetFailure
 from afterwrite.core.versions import is_version
 from afterwrite.errors import InvalidValue
 from afterwrite.targets.remote_target import RemoteTarget
@@ -62,14 +63,14 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return 1 end
 return 0
 """
 # Redis's names for what a command or a script is refused for; a script's error has them in the middle of its text.
-_KINDS: Final[dict[str, FailureKind]] = {
-    "BUSY": "transient",
-    "CLUSTERDOWN": "transient",
-    "MISCONF": "transient",
-    "MASTERDOWN": "transient",
-    "NOREPLICAS": "transient",
-    "READONLY": "transient",
-    "TRYAGAIN": "transient",
+_KINDS: Final[dict[str, Kind]] = {
+    "BUSY": "unavailable",
+    "CLUSTERDOWN": "unavailable",
+    "MISCONF": "unavailable",
+    "MASTERDOWN": "unavailable",
+    "NOREPLICAS": "unavailable",
+    "READONLY": "unavailable",
+    "TRYAGAIN": "unavailable",
     "OOM": "throttled",
     "NOPERM": "permission",
     "WRONGTYPE": "rejected",
@@ -186,7 +187,7 @@ class RedisCache(RemoteTarget):
             for request in requests(entries, self.limits):
                 failures, void = self._perform(request, filling)
                 if void:
-                    return TargetFailure(self.name, "transient", _VOID, "the cache was lost again")
+                    return TargetFailure(self.name, "unavailable", _VOID, "the cache was lost again")
                 if failure := next((each for each in failures if each is not None), None):
                     return failure
         return None
@@ -251,7 +252,7 @@ class RedisCache(RemoteTarget):
         if isinstance(error, redis.AuthenticationError):
             return TargetFailure(self.name, "permission", code, str(error))
         if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-            return TargetFailure(self.name, "transient", code, str(error))
+            return TargetFailure(self.name, "unavailable", code, str(error))
         if "can't run this command" in str(error):  # what a script says where its user may not
             return TargetFailure(self.name, "permission", "NOPERM", str(error))
         words = [_NAMED_BY_CLIENT.get(code, ""), *_WORD.findall(str(error))]

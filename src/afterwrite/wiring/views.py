@@ -11,7 +11,6 @@ from typing import Any
 
 from afterwrite.app import App, Cache, Function, SearchIndex
 from afterwrite.core.effects import Index, Show, StampedEffect
-from afterwrite.core.failures import OF_TARGET
 from afterwrite.core.invocations import Context
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.engine.gathering import Gathering
@@ -23,7 +22,6 @@ from afterwrite.targets.redis import RedisCache
 _ERRORS: Mapping[str, type[TargetError]] = {
     "throttled": Throttled,
     "unavailable": Unavailable,
-    "rejected": Rejected,
 }
 
 
@@ -101,4 +99,4 @@ def _documents(index: SearchIndex) -> Callable[[Context], Iterator[Index]]:
 def _raise(failure: TargetFailure | None) -> None:
     """Raise a target's failure as a function tells it."""
     if failure is not None:
-        raise _ERRORS[OF_TARGET[failure.kind]](failure.reason)
+        raise _ERRORS.get(failure.kind, Rejected)(failure.reason)
