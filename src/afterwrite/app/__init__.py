@@ -26,9 +26,11 @@ from afterwrite.app.declarations import (
     Key,
     Queue,
     Rule,
+    StreamKind,
     Table,
     Topic,
     add_declared,
+    check_stream,
     lanes_of,
 )
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
@@ -114,12 +116,15 @@ class App:
         view_type: str = NEW_AND_OLD_IMAGES,
         retention_hours: int = 24,
         order: Order = "partition_key",
+        stream: StreamKind = "dynamodb",
     ) -> Table:
         """Declare a table. Keys given as text are strings; `ttl` names the attribute with the epoch seconds.
 
         Changes stay readable for `retention_hours` (1 to 8,760). Their effects stay in order for each partition key,
-        with `order="item"` for each item, with `"none"` not at all: what fails holds up that much.
+        with `order="item"` for each item, with `"none"` not at all: what fails holds up that much. They come by
+        DynamoDB Streams, with `stream="kinesis"` by the Kinesis data stream `NAME-changes`, which carries both images.
         """
+        check_stream(name, stream, view_type)
         if order not in ORDERS:
             raise DeclarationError(f"expected order to be one of {', '.join(ORDERS)} for {name}, got {order!r}")
         if view_type not in VIEW_TYPES:
@@ -133,7 +138,9 @@ class App:
                 f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
             )
         partition, sort = key(partition_key), key(sort_key)
-        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, functions=self.functions)
+        table = Table(
+            name, partition, sort, ttl, view_type, retention_hours, order, stream, functions=self.functions
+        )
         return add_declared(self.tables, table)
 
     def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:

@@ -10,7 +10,7 @@ from afterwrite.core.effects import Publish, StampedEffect
 from afterwrite.core.lag import Alarm, AlarmState, Lag
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.steps import put_all
-from afterwrite.store import change_log, ledger, queues, waiting_messages
+from afterwrite.store import change_log, kinesis_intake, ledger, queues, waiting_messages
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.tables import Table
 
@@ -49,7 +49,7 @@ def table_lag(
     counted_max: int | None = None,
     lanes_max: int | None = None,
 ) -> Lag:
-    """How far a table's routes are behind."""
+    """How far a table's routes are behind; what waits in the Kinesis stream that its changes come by counts as well."""
     behind = age_ms = 0
     if table.stream is not None:
         position = ledger.position(transaction, table.name)
@@ -57,6 +57,9 @@ def table_lag(
         if oldest is not None:
             age_ms = max(0, now_ms - oldest[1] // 1000)
             behind = change_log.count_after(transaction, table.stream, position, limit=counted_max)
+        arriving, since_us = kinesis_intake.behind(transaction, table, limit=counted_max)
+        behind += arriving
+        age_ms = age_ms if since_us is None else max(age_ms, now_ms - since_us // 1000)
     parked = [each.at_ms for each in islice(ledger.parked_heads(transaction, table.name), lanes_max)]
     return Lag(
         consumer=table.name,

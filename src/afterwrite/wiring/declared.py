@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from afterwrite.app import App, Table
+from afterwrite.config import Identity
+from afterwrite.engine.intake import Intake
+from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import DeclarationError
-from afterwrite.store import kinesis, ledger, tables
-from afterwrite.store.environment import WriteTransaction
+from afterwrite.local.kinesis_arrivals import KinesisArrivals
+from afterwrite.store import kinesis, kinesis_intake, ledger, tables
+from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.table.schema import KeySchema
 
 
@@ -47,6 +52,30 @@ def declare_kinesis_streams(transaction: WriteTransaction, app: App) -> None:
     for declared in app.kinesis_streams:
         if kinesis.find(transaction, declared.name) is None:
             kinesis.create(transaction, declared.name, declared.shard_count, mode="PROVISIONED", tags={})
+
+
+def declare_paths(environment: Environment, app: App, identity: Identity, telemetry: Telemetry) -> None:
+    """Have each table's changes come by the stream that it is declared with; what is under way is taken before."""
+    for declared in app.tables:
+        table = environment.state["catalog"][declared.name]
+        if declared.kinesis_stream is not None:
+            arn = f"arn:aws:kinesis:{identity.region}:{identity.account_id}:stream/{declared.kinesis_stream}"
+            environment.write(partial(_feed, table=declared.name, stream_arn=arn, region=identity.region))
+        elif table.stream.fed_by is not None:
+            rest = Intake(
+                table.name, KinesisArrivals(environment, table), telemetry, window_ms=0, now_ms=environment.now_ms
+            )
+            while rest.run_once() is not None:
+                pass
+            environment.write(partial(_feed_no_more, table=declared.name))
+
+
+def _feed(transaction: WriteTransaction, *, table: str, stream_arn: str, region: str) -> None:
+    kinesis_intake.feed(transaction, tables.catalog(transaction)[table], stream_arn, region)
+
+
+def _feed_no_more(transaction: WriteTransaction, *, table: str) -> None:
+    kinesis_intake.feed_no_more(transaction, tables.catalog(transaction)[table])
 
 
 def keep_topology(transaction: WriteTransaction, app: App) -> None:
