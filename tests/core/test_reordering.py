@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ def test_changes_of_one_time_are_linked_by_their_images() -> None:
         random.Random(seed).shuffle(shuffled)
         found = [each for each in in_order_of_creation(shuffled, lambda each: each) if each is not other]
         assert [found[0].id, found[-1].id] == ["a", "d"]
-        for first, second in zip(found, found[1:], strict=False):
+        for first, second in pairwise(found):
             assert first.new_image == second.old_image
 
 
@@ -90,7 +91,8 @@ def test_changes_that_no_image_links_stay_as_they_arrived() -> None:
 def test_any_disorder_within_the_window_is_undone(seed: int) -> None:
     """Each item counts up; what is made at a time arrives up to a window later, some of it twice."""
     dice = random.Random(seed)
-    window_us, arriving = 500, []
+    window_us = 500
+    arriving: list[tuple[int, Change]] = []
     state: dict[str, int] = {}
     made: dict[str, list[str]] = {}
     for number in range(200):
@@ -99,8 +101,7 @@ def test_any_disorder_within_the_window_is_undone(seed: int) -> None:
         state[pk] = number
         each = change(f"{number:03}", at_us, old, number, pk=pk)
         made.setdefault(pk, []).append(each.id)
-        for _ in range(dice.choice((1, 1, 2))):
-            arriving.append((at_us + dice.randrange(window_us), each))
+        arriving += [(at_us + dice.randrange(window_us), each) for _ in range(dice.choice((1, 1, 2)))]
     arriving.sort(key=lambda each: each[0])
     reordering = Reordering(window_us=window_us, waiting_max=1_000)
     released: list[Change] = []

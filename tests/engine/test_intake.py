@@ -1,4 +1,4 @@
-"""The intake on the real store: a table's changes that come by Kinesis, in disorder, are taken in order and once (S26)."""
+"""The intake on the real store: changes that come by Kinesis, in disorder, are taken in order and once (S26)."""
 
 from __future__ import annotations
 
@@ -183,9 +183,7 @@ def test_a_record_that_comes_again_later_is_known(fed: Environment, dynamo: Dyna
     take_all(intake(fed, clock), clock)
     (record,) = records(fed)
     clock.advance(s=HOUR_S)
-    fed.write(
-        lambda transaction: kinesis.put(transaction, stream_of(transaction), record.partition_key, record.data)
-    )
+    fed.write(lambda transaction: kinesis.put(transaction, stream_of(transaction), record.partition_key, record.data))
     take_all(intake(fed, clock), clock)
     assert len(dynamo.changes()) == 1
 
@@ -259,9 +257,7 @@ def test_a_stream_that_was_there_before_is_taken_from_its_end(
     environment: Environment, dynamo: Dynamo, clock: Clock
 ) -> None:
     dynamo.create()
-    environment.write(
-        lambda transaction: kinesis.create(transaction, "things-changes", 2, mode="PROVISIONED", tags={})
-    )
+    environment.write(lambda transaction: kinesis.create(transaction, "things-changes", 2, mode="PROVISIONED", tags={}))
     dynamo("EnableKinesisStreamingDestination", TableName="things", StreamArn=ARN)
     dynamo.put(pk="a", sk="x", n=1)
     environment.write(

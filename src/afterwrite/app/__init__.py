@@ -19,6 +19,7 @@ from afterwrite.app.checks import (
 from afterwrite.app.declarations import (
     DEAD_LETTERS,
     FUNCTION_QUEUE,
+    KINESIS_STREAM,
     AuditLog,
     Bus,
     DeliveryStream,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEAD_LETTERS",
+    "KINESIS_STREAM",
     "App",
     "AuditLog",
     "Bus",
@@ -54,6 +56,7 @@ __all__ = [
     "Key",
     "Queue",
     "Rule",
+    "StreamKind",
     "Table",
     "Topic",
     "check_delivery_stream_name",
@@ -138,9 +141,7 @@ class App:
                 f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
             )
         partition, sort = key(partition_key), key(sort_key)
-        table = Table(
-            name, partition, sort, ttl, view_type, retention_hours, order, stream, functions=self.functions
-        )
+        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, stream, functions=self.functions)
         return add_declared(self.tables, table)
 
     def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple, TypeVar
 
 import orjson
@@ -76,8 +76,7 @@ def _linked(items: list[T], change_of: Callable[[T], Change]) -> list[T]:
                 trail.append(taken)
     trail.reverse()
     is_trail = len(trail) == len(items) and all(
-        _ends(change_of(first))[1] == _ends(change_of(second))[0]
-        for first, second in zip(trail, trail[1:], strict=False)
+        _ends(change_of(first))[1] == _ends(change_of(second))[0] for first, second in pairwise(trail)
     )
     return trail if is_trail else items
 

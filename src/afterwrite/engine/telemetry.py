@@ -85,7 +85,7 @@ class Telemetry:
         _LOG.error("records trimmed unread", extra={"fields": {"function": function, "shard_id": shard_id}})
 
     def arrival_unreadable(self, table: str, sequence_number: str) -> None:
-        """A record of the Kinesis stream of a table's changes holds none, so it leads to nothing; the stream keeps it."""
+        """A record of the Kinesis stream of a table's changes is none: it leads to nothing, and stays in the stream."""
         fields = {"table": table, "sequence_number": sequence_number}
         _LOG.error("record of a Kinesis stream is no change", extra={"fields": fields})
 

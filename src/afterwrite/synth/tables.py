@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from afterwrite.app import Key, Table
+from afterwrite.app import KINESIS_STREAM, Key, Table
 from afterwrite.synth.document import Resource, logical_id
 from afterwrite.synth.stack import Stack, physical_name, where
 
@@ -26,13 +26,13 @@ def add(stack: Stack) -> None:
 
 def _table(stack: Stack, table: Table) -> Resource:
     properties = _properties(table.name, table.partition_key, table.sort_key, table.ttl)
-    if table.routes and table.retention_hours > STREAM_HOURS:
+    if table.routes and (table.stream == "kinesis" or table.retention_hours > STREAM_HOURS):
         stream = stack.add(
             logical_id(table.name, "Changes"),
             "AWS::Kinesis::Stream",
             {
-                "Name": physical_name(f"{table.name}-changes", limit=128),
-                "RetentionPeriodHours": table.retention_hours,
+                "Name": physical_name(table.name + KINESIS_STREAM, limit=128),
+                "RetentionPeriodHours": max(STREAM_HOURS, table.retention_hours),
                 "StreamModeDetails": {"StreamMode": "ON_DEMAND"},
                 "StreamEncryption": {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"},
             },
@@ -43,10 +43,11 @@ def _table(stack: Stack, table: Table) -> Resource:
             "StreamArn": stream.arn,
             "ApproximateCreationDateTimePrecision": "MICROSECOND",
         }
-        stack.notes.append(
-            f"{table.name}: a table's own stream keeps changes for {STREAM_HOURS} hours; for the "
-            f"{table.retention_hours} that are declared they go through a Kinesis stream"
-        )
+        if table.stream != "kinesis":
+            stack.notes.append(
+                f"{table.name}: a table's own stream keeps changes for {STREAM_HOURS} hours; for the "
+                f"{table.retention_hours} that are declared they go through a Kinesis stream"
+            )
     elif table.routes:
         properties["StreamSpecification"] = {"StreamViewType": table.view_type}
     return stack.add(logical_id(table.name, "Table"), "AWS::DynamoDB::Table", properties, retain=True)
