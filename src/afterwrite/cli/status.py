@@ -83,11 +83,18 @@ def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[C
 
 def _late_consumers(found: Status) -> Iterator[Concern]:
     lags = [
-        *(Lag(each.table, True, each.lag_records, each.iterator_age_ms, each.retention_ms) for each in found.consumers),
         *(
-            Lag(each.name, False, each.waiting, each.oldest_age_ms)
+            Lag(each.table, "table", each.lag_records, each.iterator_age_ms, each.retention_ms)
+            for each in found.consumers
+        ),
+        *(
+            Lag(each.name, "queue", each.waiting, each.oldest_age_ms)
             for each in found.queues
             if each.function is not None
+        ),
+        *(
+            Lag(f"{each.function} on {each.source}", "mapping", each.lag_records, each.oldest_age_ms, each.retention_ms)
+            for each in found.event_source_mappings
         ),
     ]
     for alarm in alarms(lags, found.thresholds):
@@ -202,9 +209,17 @@ def _show(directory: Path, found: Status) -> None:
     if found.event_source_mappings:
         print_table(
             "Event source mappings",
-            ["function", "table", "lag", "batches in hand", "iterator age"],
+            ["function", "stream", "lag", "oldest", "time to loss", "batches in hand", "iterator age"],
             [
-                (each.function, each.table, each.lag_records, each.batches_in_hand, _age(each.iterator_age_ms))
+                (
+                    each.function,
+                    each.source,
+                    each.lag_records,
+                    duration(each.oldest_age_ms),
+                    _age(each.time_to_loss_ms),
+                    each.batches_in_hand,
+                    _age(each.iterator_age_ms),
+                )
                 for each in found.event_source_mappings
             ],
         )

@@ -13,6 +13,7 @@ from afterwrite.engine.intake import Intake
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import DeclarationError
 from afterwrite.local.kinesis_arrivals import KinesisArrivals
+from afterwrite.local.lags import declared_mappings
 from afterwrite.store import kinesis, kinesis_intake, ledger, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.table.schema import KeySchema
@@ -116,10 +117,6 @@ def topology(app: App) -> Mapping[str, Any]:
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "audit_logs": [log.name for log in app.audit_logs],
         "alarms": asdict(app.alarm_thresholds),
-        "event_source_mappings": [
-            {"uuid": mapping.uuid, "function": mapping.function_name, "table": table.name}
-            for table in app.tables
-            for mapping in table.event_source_mappings
-        ],
+        "event_source_mappings": declared_mappings(app),
         "buses": [{"name": bus.name, "archive_days": bus.archive_days} for bus in app.buses],
     }
