@@ -20,10 +20,10 @@ _CLEARED_FRACTION: Final = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far a consumer is behind: a table's routes, the function of a queue, or a function that is mapped to a stream.
+    """How far a consumer is behind: a table's routes, a queue's function, or a function that is mapped to a stream.
 
-    `consumer` names the table, the queue, or the mapping. `parked_age_ms` is how long its oldest parked lane has waited, None where none does. `retention_ms` is None where
-    nothing is ever lost by waiting.
+    `consumer` names the table, the queue, or the mapping. `parked_age_ms` is how long its oldest parked lane has
+    waited, None where none does. `retention_ms` is None where nothing is ever lost by waiting.
     """
 
     consumer: str
