@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from afterwrite import App, Engine, open_data, open_engine
 from afterwrite.app import StreamKind, Table
 from afterwrite.errors import DeclarationError
-from afterwrite.testing import At, Crash, EngineProcess
+from afterwrite.testing import At, Crash, Duplicate, EngineProcess, FaultyEngine, Reorder
 from server.clients import dynamodb_client
 
 WITHIN_S = 60.0
@@ -121,6 +121,21 @@ def test_a_destination_of_one_s_own_is_in_the_way(tmp_path: Path) -> None:
 def test_what_cannot_be_declared(table: dict[str, Any], words: str) -> None:
     with pytest.raises(DeclarationError, match=words):
         App("shop").table(table.pop("name", "things"), partition_key="pk", **table)
+
+
+def test_what_arrives_twice_and_in_disorder_by_named_faults_is_had_once(tmp_path: Path) -> None:
+    app, things, had = counting("kinesis")
+    rules = [
+        At("arrivals:things", Duplicate(), times=None, chance=0.5),
+        At("arrivals:things", Reorder(), times=None, chance=0.8),
+    ]
+    with FaultyEngine(tmp_path / "data", app, rules) as engine:
+        for number in range(10):
+            count(engine, things, range(10 * number, 10 * number + 10))
+            wait_until(lambda number=number: sum(map(len, had.values())) > 5 * number)  # type: ignore[misc]
+        wait_until(engine.reader().idle)
+        assert {type(each.fault) for each in engine.happened} == {Duplicate, Reorder}
+    assert had == {"a": list(range(0, 100, 2)), "b": list(range(1, 100, 2))}
 
 
 APP = """

@@ -70,7 +70,7 @@ def records(environment: Environment) -> Sequence[KinesisRecord]:
 
 def scramble(environment: Environment, dice: random.Random) -> None:
     """Have what is in the stream arrive anew: in any order, some of it twice or three times."""
-    arrived = records(environment)
+    arrived = {each.data: each for each in records(environment)}.values()
     again = [each for each in arrived for _ in range(dice.choice((1, 1, 2, 3)))]
     dice.shuffle(again)
 

@@ -58,7 +58,8 @@ class Intake:
         self._reordering.add(page.arrivals)
         self._read_through = page.through
         changes = self._reordering.release(read_to_us, limit=_TAKEN_MAX)
-        through = self._reordering.done_through(page.through)
+        # What comes once more from before is known to the store.
+        through = max(before, self._reordering.done_through(page.through))
         if changes or through != before:
             # Should this fail, it is for the store to say what was taken.
             self._taken_through = None

@@ -237,7 +237,7 @@ class Engine:
         intakes = [
             Intake(
                 table.name,
-                KinesisArrivals(environment, table),
+                self._seams.arrivals(KinesisArrivals(environment, table), table.name),
                 self._telemetry,
                 window_ms=REORDERING_MS,
                 now_ms=environment.now_ms,
