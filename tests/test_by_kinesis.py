@@ -156,7 +156,7 @@ def keep(change):
 def test_a_killed_engine_has_each_change_once_and_in_order(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     numbers = range(30)
-    rules = [At("commit", Crash(when), nth=nth) for when, nth in (("after", 9), ("before", 14))]
+    rules = [At("commit", Crash("after"), nth=9), At("commit", Crash("before"), nth=14)]
     with EngineProcess(tmp_path / "app.py", tmp_path / "data", rules) as engine:
         client = dynamodb_client(engine.url)
 

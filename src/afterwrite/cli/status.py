@@ -18,7 +18,7 @@ from afterwrite.cli.rendering import (
     printable,
 )
 from afterwrite.core.lag import Lag, alarms, duration
-from afterwrite.inspection import ConsumerStatus, DataReader, Status, open_data
+from afterwrite.inspection import ConsumerStatus, DataReader, MappingStatus, Status, open_data
 
 _LANES_NAMED_MAX: Final = 3
 
@@ -206,7 +206,11 @@ def _show(directory: Path, found: Status) -> None:
         ["buffer", "records", "size", "oldest"],
         [(each.name, each.records, bytes_text(each.bytes), duration(each.oldest_age_ms)) for each in found.buffers],
     )
-    if found.event_source_mappings:
+    _show_mappings(found.event_source_mappings)
+
+
+def _show_mappings(mappings: Sequence[MappingStatus]) -> None:
+    if mappings:
         print_table(
             "Event source mappings",
             ["function", "stream", "lag", "oldest", "time to loss", "batches in hand", "iterator age"],
@@ -220,7 +224,7 @@ def _show(directory: Path, found: Status) -> None:
                     each.batches_in_hand,
                     _age(each.iterator_age_ms),
                 )
-                for each in found.event_source_mappings
+                for each in mappings
             ],
         )
 
