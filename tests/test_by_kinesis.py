@@ -97,6 +97,25 @@ def test_the_stream_is_served_and_cannot_be_deleted(tmp_path: Path) -> None:
         engine.boto3_session().client("kinesis").delete_stream(StreamName=STREAM)
 
 
+def test_the_stream_of_changes_can_be_declared_and_have_functions(tmp_path: Path) -> None:
+    app, things, had = counting("kinesis")
+    seen: list[str] = []
+
+    def look(event: Any, _context: Any) -> None:
+        seen.extend(record["kinesis"]["sequenceNumber"] for record in event["Records"])
+
+    stream = app.kinesis_stream(STREAM, shard_count=2, retention_hours=48)
+    stream.event_source_mapping(look, StartingPosition="TRIM_HORIZON")
+    with open_engine(tmp_path / "data", app) as engine:
+        count(engine, things, range(10))
+        reader = engine.reader()
+        wait_until(reader.idle)
+        kinesis = engine.boto3_session().client("kinesis")
+        summary = kinesis.describe_stream_summary(StreamName=STREAM)["StreamDescriptionSummary"]
+        assert (summary["RetentionPeriodHours"], summary["OpenShardCount"]) == (48, 2)
+    assert sum(map(len, had.values())) == len(set(seen)) == 10
+
+
 def test_a_destination_of_one_s_own_is_in_the_way(tmp_path: Path) -> None:
     app, things, _ = counting("dynamodb")
     with open_engine(tmp_path / "data", app) as engine:

@@ -36,7 +36,7 @@ def fed(environment: Environment, dynamo: Dynamo) -> Environment:
     dynamo.create()
 
     def feed(transaction: WriteTransaction) -> None:
-        kinesis_intake.feed(transaction, tables.catalog(transaction)["things"], ARN, "us-east-1")
+        kinesis_intake.feed(transaction, tables.catalog(transaction)["things"], ARN, "us-east-1", retention_hours=24)
 
     environment.write(feed)
     return environment
@@ -261,7 +261,9 @@ def test_a_stream_that_was_there_before_is_taken_from_its_end(
     dynamo("EnableKinesisStreamingDestination", TableName="things", StreamArn=ARN)
     dynamo.put(pk="a", sk="x", n=1)
     environment.write(
-        lambda transaction: kinesis_intake.feed(transaction, tables.catalog(transaction)["things"], ARN, "us-east-1")
+        lambda transaction: kinesis_intake.feed(
+            transaction, tables.catalog(transaction)["things"], ARN, "us-east-1", retention_hours=24
+        )
     )
     dynamo.put(pk="a", sk="x", n=2)
     take_all(intake(environment, clock), clock)

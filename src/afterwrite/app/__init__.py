@@ -19,6 +19,7 @@ from afterwrite.app.checks import (
 from afterwrite.app.declarations import (
     DEAD_LETTERS,
     FUNCTION_QUEUE,
+    KINESIS_RETENTION_HOURS_MIN,
     KINESIS_STREAM,
     AuditLog,
     Bus,
@@ -189,9 +190,18 @@ class App:
             self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}))
         )
 
-    def kinesis_stream(self, name: str, *, shard_count: int = 1) -> KinesisStream:
-        """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing."""
-        return add_declared(self.kinesis_streams, KinesisStream(name, at_least_one("shard_count", shard_count)))
+    def kinesis_stream(self, name: str, *, shard_count: int = 1, retention_hours: int = 24) -> KinesisStream:
+        """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing.
+
+        Records stay for `retention_hours` (24 to 8,760).
+        """
+        if not KINESIS_RETENTION_HOURS_MIN <= retention_hours <= _RETENTION_HOURS_MAX:
+            raise DeclarationError(
+                f"expected retention_hours from {KINESIS_RETENTION_HOURS_MIN} to {_RETENTION_HOURS_MAX} for {name}, "
+                f"got {retention_hours}"
+            )
+        count = at_least_one("shard_count", shard_count)
+        return add_declared(self.kinesis_streams, KinesisStream(name, count, retention_hours))
 
     def model(self, model_id: str) -> Callable[[ModelHandler], ModelHandler]:
         """Declare the decorated function, from a `ModelRequest` to text, as the model that Bedrock's clients reach."""

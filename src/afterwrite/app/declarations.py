@@ -38,6 +38,7 @@ DEAD_LETTERS: Final = "-dead-letters"
 
 
 _KINESIS_STREAM_CHARACTERS_MAX: Final = 128
+KINESIS_RETENTION_HOURS_MIN: Final = 24
 
 _Declared = TypeVar(
     "_Declared", "Table", "Queue", "Topic", "Bus", "DeliveryStream", "KinesisStream", "AuditLog", "Function"
@@ -70,6 +71,11 @@ class Table(MappedStream):
     event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
     pipes: list[Pipe] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
+
+    @property
+    def kinesis_hours(self) -> int:
+        """How long that stream keeps its records."""
+        return max(KINESIS_RETENTION_HOURS_MIN, self.retention_hours)
 
     @property
     def kinesis_stream(self) -> str | None:

@@ -85,7 +85,7 @@ def _text(image: Item | None) -> bytes | None:
     return None if image is None else orjson.dumps(image)
 
 
-def feed(transaction: WriteTransaction, table: Table, stream_arn: str, region: str) -> None:
+def feed(transaction: WriteTransaction, table: Table, stream_arn: str, region: str, *, retention_hours: int) -> None:
     """Have the table's changes come through a Kinesis stream from now on, which is created where it is missing.
 
     Raises DeclarationError where the table has another destination, or the stream feeds another table.
@@ -100,9 +100,8 @@ def feed(transaction: WriteTransaction, table: Table, stream_arn: str, region: s
     if kinesis.find(transaction, name) is None:
         kinesis.create(transaction, name, _ON_DEMAND_SHARDS, mode="ON_DEMAND", tags={})
     stream = kinesis.find(transaction, name)
-    hours = max(kinesis.RETENTION_HOURS[0], table.retention_s // 3600)
-    if stream is not None and stream.retention_hours != hours:
-        kinesis.keep_for(transaction, stream, hours)
+    if stream is not None and stream.retention_hours != retention_hours:
+        kinesis.keep_for(transaction, stream, retention_hours)
     if active is None:
         kinesis_destinations.keep(transaction, table.name, wanted)
     if table.stream is not None and table.stream.fed_by is None:

@@ -32,7 +32,7 @@ def _table(stack: Stack, table: Table) -> Resource:
             "AWS::Kinesis::Stream",
             {
                 "Name": physical_name(table.name + KINESIS_STREAM, limit=128),
-                "RetentionPeriodHours": max(STREAM_HOURS, table.retention_hours),
+                "RetentionPeriodHours": table.kinesis_hours,
                 "StreamModeDetails": {"StreamMode": "ON_DEMAND"},
                 "StreamEncryption": {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"},
             },

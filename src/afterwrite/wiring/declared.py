@@ -49,10 +49,13 @@ def declare_tables(transaction: WriteTransaction, app: App) -> None:
 
 
 def declare_kinesis_streams(transaction: WriteTransaction, app: App) -> None:
-    """Create the app's Kinesis streams that are missing."""
+    """Create the app's Kinesis streams that are missing, and keep their records as long as declared."""
     for declared in app.kinesis_streams:
-        if kinesis.find(transaction, declared.name) is None:
-            kinesis.create(transaction, declared.name, declared.shard_count, mode="PROVISIONED", tags={})
+        stream = kinesis.find(transaction, declared.name)
+        if stream is None:
+            stream = kinesis.create(transaction, declared.name, declared.shard_count, mode="PROVISIONED", tags={})
+        if stream.retention_hours != declared.retention_hours:
+            kinesis.keep_for(transaction, stream, declared.retention_hours)
 
 
 def declare_paths(environment: Environment, app: App, identity: Identity, telemetry: Telemetry) -> None:
@@ -61,7 +64,11 @@ def declare_paths(environment: Environment, app: App, identity: Identity, teleme
         table = environment.state["catalog"][declared.name]
         if declared.kinesis_stream is not None:
             arn = f"arn:aws:kinesis:{identity.region}:{identity.account_id}:stream/{declared.kinesis_stream}"
-            environment.write(partial(_feed, table=declared.name, stream_arn=arn, region=identity.region))
+            named = [each for each in app.kinesis_streams if each.name == declared.kinesis_stream]
+            hours = max([declared.kinesis_hours, *(each.retention_hours for each in named)])
+            environment.write(
+                partial(_feed, table=declared.name, stream_arn=arn, region=identity.region, retention_hours=hours)
+            )
         elif table.stream.fed_by is not None:
             rest = Intake(
                 table.name, KinesisArrivals(environment, table), telemetry, window_ms=0, now_ms=environment.now_ms
@@ -71,8 +78,9 @@ def declare_paths(environment: Environment, app: App, identity: Identity, teleme
             environment.write(partial(_feed_no_more, table=declared.name))
 
 
-def _feed(transaction: WriteTransaction, *, table: str, stream_arn: str, region: str) -> None:
-    kinesis_intake.feed(transaction, tables.catalog(transaction)[table], stream_arn, region)
+def _feed(transaction: WriteTransaction, *, table: str, stream_arn: str, region: str, retention_hours: int) -> None:
+    found = tables.catalog(transaction)[table]
+    kinesis_intake.feed(transaction, found, stream_arn, region, retention_hours=retention_hours)
 
 
 def _feed_no_more(transaction: WriteTransaction, *, table: str) -> None:
