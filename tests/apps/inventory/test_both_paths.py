@@ -12,11 +12,12 @@ import pytest
 
 from afterwrite.app import StreamKind
 from both_paths import running, settle
+from demonstration.certain_writes import dynamodb_client
+from demonstration.redis_process import RedisProcess
 from inventory import app, load, purchases, readback
 from inventory.cache import Cache
 from inventory.purchases import product_id
 from inventory.reconcile import Found, Written, reconcile
-from inventory.redis_process import RedisProcess
 from inventory.stock import Stock
 
 PURCHASES = 150
@@ -28,7 +29,7 @@ def shop(data: Path, redis_url: str, stream: StreamKind) -> Found:
     """Purchases by one writer, and what the stores hold when all is done; every equation of the demonstration holds."""
     with running(app.app, app.products, data, stream) as (engine, disorder):
         host, port = engine.address
-        with closing(load.client(f"http://{host}:{port}", threads=1)) as client:
+        with closing(dynamodb_client(f"http://{host}:{port}", threads=1)) as client:
             stock = Stock(client, app.products.name)
             movements = load.open_shop(stock, range(PRODUCTS))
             for number, purchase in enumerate(purchases.load(PURCHASES)):
