@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from bench import flows, growth, latency, operations, outage, patterns, poison, put, router
+from bench import flows, growth, latency, operations, outage, patterns, poison, put, router, routing
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
@@ -17,6 +17,7 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "flows": flows.measure,
     "patterns": patterns.measure,
     "operations": operations.measure,
+    "routing": lambda _: routing.measure(),
     "router": lambda _: router.measure(),
     "growth": growth.measure,
     "poison": poison.measure,
