@@ -19,6 +19,8 @@ from afterwrite.app.checks import (
 from afterwrite.app.declarations import (
     DEAD_LETTERS,
     FUNCTION_QUEUE,
+    KINESIS_RETENTION_HOURS_MIN,
+    KINESIS_STREAM,
     AuditLog,
     Bus,
     DeliveryStream,
@@ -26,9 +28,11 @@ from afterwrite.app.declarations import (
     Key,
     Queue,
     Rule,
+    StreamKind,
     Table,
     Topic,
     add_declared,
+    check_stream,
     lanes_of,
 )
 from afterwrite.app.views import Cache, SearchIndex
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEAD_LETTERS",
+    "KINESIS_STREAM",
     "App",
     "AuditLog",
     "Bus",
@@ -55,6 +60,7 @@ __all__ = [
     "Queue",
     "Rule",
     "SearchIndex",
+    "StreamKind",
     "Table",
     "Topic",
     "check_delivery_stream_name",
@@ -124,12 +130,15 @@ class App:
         view_type: str = NEW_AND_OLD_IMAGES,
         retention_hours: int = 24,
         order: Order = "partition_key",
+        stream: StreamKind = "dynamodb",
     ) -> Table:
         """Declare a table. Keys given as text are strings; `ttl` names the attribute with the epoch seconds.
 
         Changes stay readable for `retention_hours` (1 to 8,760). Their effects stay in order for each partition key,
-        with `order="item"` for each item, with `"none"` not at all: what fails holds up that much.
+        with `order="item"` for each item, with `"none"` not at all: what fails holds up that much. They come by
+        DynamoDB Streams, with `stream="kinesis"` by the Kinesis data stream `NAME-changes`, which carries both images.
         """
+        check_stream(name, stream, view_type)
         if order not in ORDERS:
             raise DeclarationError(f"expected order to be one of {', '.join(ORDERS)} for {name}, got {order!r}")
         if view_type not in VIEW_TYPES:
@@ -143,7 +152,7 @@ class App:
                 f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
             )
         partition, sort = key(partition_key), key(sort_key)
-        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, functions=self.functions)
+        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, stream, functions=self.functions)
         return add_declared(self.tables, table)
 
     def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:
@@ -193,9 +202,18 @@ class App:
         stream = DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}), fields)
         return add_declared(self.delivery_streams, stream)
 
-    def kinesis_stream(self, name: str, *, shard_count: int = 1) -> KinesisStream:
-        """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing."""
-        return add_declared(self.kinesis_streams, KinesisStream(name, at_least_one("shard_count", shard_count)))
+    def kinesis_stream(self, name: str, *, shard_count: int = 1, retention_hours: int = 24) -> KinesisStream:
+        """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing.
+
+        Records stay for `retention_hours` (24 to 8,760).
+        """
+        if not KINESIS_RETENTION_HOURS_MIN <= retention_hours <= _RETENTION_HOURS_MAX:
+            raise DeclarationError(
+                f"expected retention_hours from {KINESIS_RETENTION_HOURS_MIN} to {_RETENTION_HOURS_MAX} for {name}, "
+                f"got {retention_hours}"
+            )
+        count = at_least_one("shard_count", shard_count)
+        return add_declared(self.kinesis_streams, KinesisStream(name, count, retention_hours))
 
     def model(self, model_id: str) -> Callable[[ModelHandler], ModelHandler]:
         """Declare the decorated function, from a `ModelRequest` to text, as the model that Bedrock's clients reach."""

@@ -14,7 +14,6 @@ from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.routes import Guard, Route
 from afterwrite.core.values import encode_item
-from afterwrite.core.versions import version_of
 from afterwrite.errors import DeclarationError
 
 # What is away is waited for, however long: what it has missed it gets in order.
@@ -55,7 +54,7 @@ class Cache:
     def show(self, id: str, values: Mapping[str, str], *, version: str, removed: Sequence[str] = ()) -> Show:
         """The effect that shows `values` by their keys, and no more the `removed` keys, of what is known by `id`.
 
-        Nothing happens where the cache shows a later `version`: a whole number as text, such as `version_of(change)`.
+        Nothing happens where the cache shows a later `version`: a whole number as text, such as `change.version`.
         """
         return Show(self.name, id, version, dict(values), tuple(removed))
 
@@ -74,7 +73,7 @@ class Cache:
                 removed = tuple(key for key in before if key not in shown)
                 if not shown and not removed:
                     return None
-                return self.show(_id(table, change.keys), shown, version=version_of(change), removed=removed)
+                return self.show(_id(table, change.keys), shown, version=change.version, removed=removed)
 
             def shows(item: Mapping[str, Any]) -> Show | None:
                 shown = entries(item)
@@ -142,7 +141,7 @@ class SearchIndex:
                 found = None if change.new is None else document(change.new)
                 if found is None and (change.old is None or document(change.old) is None):
                     return None
-                return self.put(_id(table, change.keys), found, version=version_of(change))
+                return self.put(_id(table, change.keys), found, version=change.version)
 
             def filled(item: Mapping[str, Any]) -> Index | None:
                 found = document(item)

@@ -9,7 +9,7 @@ from typing import Any
 from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import print_json, print_line, printable
 from afterwrite.core import json_text
-from afterwrite.core.ports import Hit
+from afterwrite.core.search import Hit
 from afterwrite.errors import CommandError
 from afterwrite.inspection import open_data
 from afterwrite.targets.opensearch import OpenSearchIndex

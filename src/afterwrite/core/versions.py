@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from afterwrite.core.changes import Change
-
 _INT64_MAX: Final = 2**63 - 1
 _A_MS: Final = 1_000_000
-
-
-def version_of(change: Change) -> str:
-    """The version that the change makes, as decimal text: its sequence number (S9), or its time without one (S26)."""
-    return change.sequence_number or str(change.created_at_ms)
 
 
 def is_version(text: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, Final
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.effects import Index, StampedEffect
-from afterwrite.core.ports import Hit
+from afterwrite.core.search import Hit
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.core.versions import is_later, is_version
 from afterwrite.errors import CommandError, InvalidValue, Rejected, StorageError, Unavailable

@@ -16,7 +16,7 @@ from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.effects import StampedEffect
 from afterwrite.core.failure_kinds import Kind
-from afterwrite.core.ports import Hit
+from afterwrite.core.search import Hit
 from afterwrite.core.target_failures import TargetFailure, kind_of
 from afterwrite.core.versions import as_int64, is_version
 from afterwrite.errors import InvalidValue, Rejected, TargetError, Throttled, Unavailable
