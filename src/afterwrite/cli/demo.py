@@ -21,6 +21,8 @@ from afterwrite.errors import CommandError
 _PACKAGES: Final = {
     "manga_assist": ("boto3", "chitchat_dataset", "duckdb"),
     "inventory": ("boto3", "duckdb", "lifetimes", "redis"),
+    "orders": ("aiosmtpd", "boto3", "lifetimes"),
+    "profiles": ("boto3", "lifetimes"),
 }
 
 
@@ -31,7 +33,9 @@ def demo(
     data: Annotated[Path | None, Parameter(help="A new directory for all of it. Default: ./demo-data/TIME")] = None,
     size: Annotated[
         PositiveInt | None,
-        Parameter(help="How much to write: conversations (600 without it), or purchases (all 69,659)"),
+        Parameter(
+            help="How much to write: conversations, purchases or orders (without it: as much as each README says)"
+        ),
     ] = None,
     crash: NonNegativeInt = 0,
     json: Flag = False,
@@ -41,8 +45,9 @@ def demo(
     Starts the engine as a process of its own, writes real data with several concurrent writers over the DynamoDB
     protocol, and waits until everything that follows has happened. Then it reads the stores back and compares what is
     there with what was written: nothing twice, nothing missing. Exits with 0 if all is equal, else with 1. The apps are
-    `manga_assist`, a chat shop assistant, and `inventory`, a shop's stock with its cache in Redis. Needs the packages
-    of the `demo` extra: `pip install '.[demo]'` in a checkout.
+    `manga_assist`, a chat shop assistant, `inventory`, a shop's stock with its cache in Redis, `orders`, messages about
+    orders, and `profiles`, systems that hear of customers over HTTP. Needs the packages of the `demo` extra:
+    `pip install '.[demo]'` in a checkout.
 
     Parameters
     ----------
