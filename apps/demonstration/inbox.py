@@ -71,7 +71,12 @@ def count(path: Path) -> int:
 def once(arrivals: list[Delivery]) -> tuple[list[Delivery], list[Delivery]]:
     """The first arrival of each key, in order, and the repetitions."""
     first: dict[str, Delivery] = {}
-    repeated = [each for each in arrivals if first.setdefault(each.key, each) is not each]
+    repeated: list[Delivery] = []
+    for arrival in arrivals:
+        if arrival.key in first:
+            repeated.append(arrival)
+        else:
+            first[arrival.key] = arrival
     return list(first.values()), repeated
 
 

@@ -26,7 +26,7 @@ from orders.reconcile import expected, reconcile
 ORDERS: Final = 2_000
 WRITERS: Final = 2
 THREADS: Final = 4
-QUIET_S: Final = 10
+QUIET_S: Final = 15
 _RESTART_AT: Final = 1 / 2
 _POLL_S: Final = 0.1
 
