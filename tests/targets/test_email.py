@@ -105,7 +105,9 @@ def test_an_address_that_the_server_does_not_know_is_rejected(server: MailServer
     assert (len(server.messages), server.connections) == (1, 1)
 
 
-@pytest.mark.parametrize("to", ["", "nobody", "a@b\r\nBcc: everyone@example.com", "a b@example.com", "a@b, c@d"])
+@pytest.mark.parametrize(
+    "to", ["", "nobody", "a@b\r\nBcc: everyone@example.com", "a b@example.com", "a@b, c@d", ",", "a@(", "\ud800@b"]
+)
 def test_what_is_no_address_is_rejected_before_it_is_sent(server: MailServer, to: str) -> None:
     with pytest.raises(Rejected):
         send(Email(server.url, sender=SENDER), to=to)
@@ -188,6 +190,8 @@ def test_tls_that_is_asked_for_is_not_done_without(server: MailServer) -> None:
     ("url", "sender", "message"),
     [
         ("http://127.0.0.1", SENDER, "expected an e-mail's url to be smtp://"),
+        ("smtp://127.0.0.1:secret", SENDER, "expected a URL of the form"),
+        ("ses://", "a,b", "expected an e-mail's sender"),
         ("smtp://", SENDER, "expected an e-mail's url to be smtp://"),
         ("smtp://user:secret@127.0.0.1", SENDER, r"expected smtp\+starttls:// or smtps://"),
         ("ses://", "shop", "expected an e-mail's sender"),

@@ -1,10 +1,13 @@
-"""Connections that are kept from one request to the next: one a thread, as a function's threads are few and last."""
+"""Where requests go, and connections that are kept from one to the next: one a thread, as those are few and last."""
 
 from __future__ import annotations
 
 import threading
 import weakref
 from typing import Generic, Protocol, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from afterwrite.errors import DeclarationError
 
 
 class _Connection(Protocol):
@@ -41,3 +44,15 @@ class _Idle(Generic[_C]):
         connection = self._connection()
         self._end.detach()
         return connection
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a declared URL. Raises DeclarationError, whose words leave out the URL: it may hold secrets."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise DeclarationError(
+            "expected a URL of the form SCHEME://HOST:PORT/PATH with a port from 0 to 65535"
+        ) from None
+    return parts

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from afterwrite.core import json_text
 from afterwrite.core.invocations import Context
 from afterwrite.core.sending import asked_for, fail
 from afterwrite.core.target_failures import TargetFailure, kind_of
 from afterwrite.errors import DeclarationError
-from afterwrite.targets.connections import Connections
+from afterwrite.targets.connections import Connections, split_url
 
 ANSWER_BYTES_MAX: Final = 65_536
 _SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - what secrets in base64 begin with
@@ -50,7 +50,7 @@ class Webhook:
     def __init__(
         self, url: str, *, secret: str | None = None, timeout_s: float = 10.0, headers: Mapping[str, str] | None = None
     ) -> None:
-        parts = urlsplit(url)
+        parts = split_url(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise DeclarationError(
                 "expected a webhook's URL to be http://HOST/… or https://HOST/… without a user, got one with the "
@@ -61,6 +61,8 @@ class Webhook:
         refused = [name for name in headers or () if name.lower() in _OWN_HEADERS]
         if refused:
             raise DeclarationError(f"expected headers that a webhook does not set itself, got {', '.join(refused)}")
+        if any(not text.isprintable() or not text.isascii() for header in (headers or {}).items() for text in header):
+            raise DeclarationError("expected a webhook's headers to be printable ASCII: encode what is not")
         # Paths and queries of webhooks may be secrets: they are in no message.
         self.name = f"webhook {parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         self._https = parts.scheme == "https"
