@@ -127,7 +127,12 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
 
 @pytest.mark.parametrize(
     ("code", "words", "kind"),
-    [(535, "bad credentials", "permission"), (450, "busy", "transient"), (-1, "", "transient"), (503, "", "rejected")],
+    [
+        (535, "bad credentials", "permission"),
+        (450, "busy", "unavailable"),
+        (-1, "", "unavailable"),
+        (503, "", "rejected"),
+    ],
 )
 def test_replies_have_kinds(code: int, words: str, kind: str) -> None:
     assert kind_of_reply(code, words) == kind

@@ -57,7 +57,6 @@ __all__ = [
     "Topic",
     "check_delivery_stream_name",
     "lanes_of",
-    "refuse_what_only_the_engine_runs",
 ]
 
 _TABLE_NAME_CHARACTERS_MIN: Final = 3
@@ -270,16 +269,3 @@ class App:
 
 def key(key: Any) -> Any:
     return Key(key) if isinstance(key, str) else key
-
-
-def refuse_what_only_the_engine_runs(app: App) -> None:
-    """Raise DeclarationError where something is declared that the embedded engine alone runs, and AWS would not."""
-    pipes = [pipe.name for table in app.tables for pipe in table.pipes]
-    streams = [*app.tables, *app.kinesis_streams]
-    mappings = [mapping.function_name for stream in streams for mapping in stream.event_source_mappings]
-    for what, names in (("pipes", pipes), ("event source mappings of the functions", mappings)):
-        if names:
-            raise DeclarationError(
-                f"expected routes only, as {what} run on the embedded engine, got {', '.join(names)}: declare "
-                "routes in their place, or deploy them on AWS by a template of your own and leave them out here"
-            )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NoReturn, Protocol
 
-from afterwrite.core.failures import OF_TARGET
 from afterwrite.core.invocations import Context, Message
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.errors import Rejected, Throttled, Unavailable
@@ -29,9 +28,8 @@ def asked_for(request: Any) -> Any:
 
 def fail(failure: TargetFailure, *, retry_after_s: float | None = None) -> NoReturn:
     """Raise what tells the engine of a target's failure: Throttled, Unavailable or Rejected, by its kind."""
-    kind = OF_TARGET[failure.kind]
-    if kind == "throttled":
+    if failure.kind == "throttled":
         raise Throttled(failure.reason, retry_after_s=retry_after_s)
-    if kind == "unavailable":
+    if failure.kind == "unavailable":
         raise Unavailable(failure.reason, retry_after_s=retry_after_s)
     raise Rejected(failure.reason)

@@ -19,6 +19,7 @@ from afterwrite.targets.sqs import SqsQueue
 
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "AppendAudit": S3AuditLog.actions,
+    "DeliverEvents": ("firehose:PutRecord", "firehose:PutRecordBatch"),
     "DeliverRecords": FirehoseStream.actions,
     "InvokeFunctions": LambdaFunction.actions,
     "KeepFailures": ("s3:PutObject",),
@@ -42,6 +43,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "dynamodb:Scan",
         "dynamodb:UpdateItem",
     ),
+    "PublishFailures": ("sns:Publish",),
     "PublishMessages": SnsTopic.actions,
     "PutEvents": EventBus.actions,
     "ReadKinesis": (
@@ -59,6 +61,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "sqs:ReceiveMessage",
     ),
     "SendDeadLetters": ("sqs:SendMessage",),
+    "SendFailures": ("sqs:SendMessage",),
     "SendMessages": SqsQueue.actions,
     "UseTables": (
         "dynamodb:ConditionCheckItem",
@@ -127,6 +130,21 @@ def sending(senders: Iterable[Sender]) -> list[dict[str, Any]]:
 
 def _ses(kind: str, name: str) -> Text:
     return join("arn:", Ref(PARTITION), ":ses:", Ref(REGION), ":", Ref(ACCOUNT), f":{kind}/{name}")
+
+
+def reading_stream(stream: Text) -> list[dict[str, Any]]:
+    """What a mapping of a table's stream takes."""
+    return [allow("ReadStream", stream), allow_without_resource("ListStreamsKnowsNoResource")]
+
+
+def reading_kinesis(stream: Text) -> list[dict[str, Any]]:
+    """What a mapping of a Kinesis stream takes."""
+    return [allow("ReadKinesis", stream), allow_without_resource("ListKinesisStreamsKnowsNoResource")]
+
+
+def keeping_failures(bucket: Text) -> list[dict[str, Any]]:
+    """What a mapping takes whose failures go to the bucket."""
+    return [allow("KeepFailures", below(bucket)), allow("ListFailures", bucket)]
 
 
 def role(

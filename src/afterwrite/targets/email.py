@@ -141,7 +141,7 @@ class _Smtp:
         except ssl.SSLCertVerificationError as error:
             return TargetFailure(self.name, "permission", type(error).__name__, str(error))
         except OSError as error:  # SMTPException is one, for what is no answer, such as a connection that ends
-            return TargetFailure(self.name, "transient", type(error).__name__, str(error))
+            return TargetFailure(self.name, "unavailable", type(error).__name__, str(error))
         return None
 
     def _send(self, message: EmailMessage, sender: str, to: str) -> None:

@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Final
 
-from afterwrite.core.target_failures import FailureKind
+from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.uuids import uuid_of
 
 ID_HEADER: Final = "X-Idempotency-Key"
@@ -42,16 +42,16 @@ def compose(
     return message
 
 
-_BY_CODE: Final[Mapping[int, FailureKind]] = {
-    **dict.fromkeys((421, 450, 451, 454), "transient"),
+_BY_CODE: Final[Mapping[int, Kind]] = {
+    **dict.fromkeys((421, 450, 451, 454), "unavailable"),
     452: "throttled",
     **dict.fromkeys((530, 534, 535, 538), "permission"),
 }
 _MAIL_FLOOD: Final = re.compile(r"\b4\.7\.28\b|throttl|rate (limit )?exceeded|too many (messages|connections)", re.I)
 
 
-def kind_of_reply(code: int, words: str) -> FailureKind:
+def kind_of_reply(code: int, words: str) -> Kind:
     """The kind of a mail server's refusal: by its code, and where it says that it gets too much, by its words."""
     if 400 <= code < 500 and _MAIL_FLOOD.search(words):
         return "throttled"
-    return _BY_CODE.get(code, "rejected" if code >= 500 else "transient")
+    return _BY_CODE.get(code, "rejected" if code >= 500 else "unavailable")

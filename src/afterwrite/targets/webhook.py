@@ -96,7 +96,7 @@ class Webhook:
         try:
             answer, said = self._exchange(text, headers)
         except (OSError, http.client.HTTPException) as error:
-            fail(TargetFailure(self.name, "transient", type(error).__name__, str(error)))
+            fail(TargetFailure(self.name, "unavailable", type(error).__name__, str(error)))
         if not 200 <= answer.status < 300:
             failure = TargetFailure(self.name, _kind_of(answer.status), str(answer.status), _words(answer, said))
             fail(failure, retry_after_s=retry_after_s(answer.headers.get("Retry-After"), now_s=time.time()))
@@ -165,7 +165,7 @@ def retry_after_s(value: str | None, *, now_s: float) -> float | None:
 
 
 def _kind_of(status: int) -> Any:
-    return "transient" if status == http.client.TOO_EARLY else kind_of(str(status), status=status)
+    return "unavailable" if status == http.client.TOO_EARLY else kind_of(str(status), status=status)
 
 
 def _words(answer: http.client.HTTPResponse, said: bytes) -> str:
