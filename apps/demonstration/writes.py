@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
+from demonstration.certain_writes import CertainWrites
 
 
-def set_attributes(client: DynamoDBClient, table_name: str, key: Mapping[str, str], fields: Mapping[str, Any]) -> None:
+def set_attributes(writes: CertainWrites, table_name: str, key: Mapping[str, str], fields: Mapping[str, Any]) -> None:
     """Set attributes of the item with this key, which is made where it is missing."""
     encode: Any = TypeSerializer().serialize
-    client.update_item(
+    writes.until_answered(
+        writes.client.update_item,
         TableName=table_name,
         Key={name: encode(value) for name, value in key.items()},
         UpdateExpression="SET " + ", ".join(f"#{number} = :{number}" for number in range(len(fields))),

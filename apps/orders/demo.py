@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from afterwrite import open_data
+from demonstration.certain_writes import CertainWrites, dynamodb_client
 from demonstration.checks import Check
-from demonstration.dynamodb import repeating_client
+from demonstration.course import Course
 from demonstration.engine_process import EngineProcess
 from demonstration.server_process import ServerProcess
-from demonstration.settling import settle
 from demonstration.stage import Display, moments, perform
-from demonstration.writers import Writers
 from orders import app, load, readback
 from orders.reconcile import expected, reconcile
 
@@ -27,8 +26,6 @@ ORDERS: Final = 2_000
 WRITERS: Final = 2
 THREADS: Final = 4
 QUIET_S: Final = 15
-_RESTART_AT: Final = 1 / 2
-_POLL_S: Final = 0.1
 
 
 def run(data: Path, size: int | None, crash: int, json: bool) -> int:
@@ -68,12 +65,19 @@ class _Demo:
             plan = load.planned(self._size, datetime.now(UTC))
             self._display.say(f"The engine listens on {self._engine.url}, its data is in {self._data / 'engine'}.")
             view = stack.enter_context(open_data(self._data / "engine"))
-            client = repeating_client(self._engine.url, threads=8)
+            client = dynamodb_client(self._engine.url, threads=8)
             stack.callback(client.close)
-            load.register(client, app.customers.name, plan.customers)
+            load.register(CertainWrites(client), app.customers.name, plan.customers)
             began = time.monotonic()
-            self._load(len(plan.steps))
-            settle(view, self._engine, self._display)
+            total = len(plan.steps)
+            course = Course(self._engine, self._display, total)
+            course.load(
+                load.write_share,
+                [self._share(number) for number in range(WRITERS)],
+                [(total // 2, self._restart_mail_server), *course.crashes(moments(self._crashes, total))],
+                f"Making {total} writes to {self._size} orders",
+            )
+            course.settle(view)
             took_s = time.monotonic() - began
             self._engine.stop()
             found = readback.read(view, self._emails, self._texts)
@@ -93,39 +97,13 @@ class _Demo:
                 ),
             ]
 
-    def _load(self, total: int) -> None:
-        accidents = [(int(total * _RESTART_AT), self._restart_mail_server)]
-        accidents = sorted(
-            [*accidents, *((moment, self._crash) for moment in moments(self._crashes, total))], key=lambda each: each[0]
-        )
-        shares = [self._share(number) for number in range(WRITERS)]
-        with (
-            Writers(load.write_share, shares) as writers,
-            self._display.progress(f"Making {total} writes to {self._size} orders", total) as show,
-        ):
-            while writers.at_work():
-                time.sleep(_POLL_S)
-                show(writers.written)
-                while accidents and writers.written >= accidents[0][0]:
-                    _, happen = accidents.pop(0)
-                    self._display.say(f"{happen()} after {writers.written} writes.")
-                self._engine.check()
-            show(writers.written)
-        for _, happen in accidents:  # a small load may be over before its last ones
-            self._display.say(f"{happen()} after the last write.")
-
     def _restart_mail_server(self) -> str:
         self._mail_server.kill()
         self._mail_server.start()
         return "Killed the mail server and started it again"
 
-    def _crash(self) -> str:
-        self._engine.kill()
-        self._engine.start()
-        return "Killed the engine and started it again"
-
-    def _share(self, number: int) -> load.Share:
-        return load.Share(
+    def _share(self, number: int) -> load.OrdersShare:
+        return load.OrdersShare(
             number=number,
             of=WRITERS,
             endpoint_url=self._engine.url,

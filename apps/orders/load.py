@@ -10,16 +10,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from demonstration.dynamodb import repeating_client
+from demonstration import cdnow
+from demonstration.certain_writes import CertainWrites, dynamodb_client
+from demonstration.shares import Share
 from demonstration.writes import set_attributes
-from inventory import purchases
 from orders.shop import Step, customers, steps
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
-
     from demonstration.writers import Count
 
+RETRY_FOR_S: Final = 60.0
 _CUSTOMER_THREADS: Final = 8
 
 
@@ -37,49 +37,39 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """One process's part: the orders whose index leaves `number` when divided by `of`."""
+class OrdersShare(Share):
+    """One process's part; the quiet hours of this day end `quiet_s` seconds after its first write."""
 
-    number: int
-    of: int
-    endpoint_url: str
-    table_name: str
-    orders: int
     quiet_s: float
-    threads: int
-    manifest: Path
 
 
-def planned(orders: int, quiet_until: datetime) -> Plan:
-    """The first `orders` purchases as orders, and their customers."""
-    chosen = purchases.load(orders)
-    lives = [steps(purchase, number, quiet_until) for number, purchase in enumerate(chosen)]
+def planned(orders: int | None, quiet_until: datetime) -> Plan:
+    """The first `orders` orders, and their customers."""
+    chosen = cdnow.load(orders)
+    lives = [steps(order, number, quiet_until) for number, order in enumerate(chosen)]
     return Plan(list(customers(chosen)), lives)
 
 
-def register(client: DynamoDBClient, table_name: str, known: Iterable[dict[str, Any]]) -> None:
+def register(writes: CertainWrites, table_name: str, known: Iterable[dict[str, Any]]) -> None:
     """Write the customers."""
 
     def write(customer: dict[str, Any]) -> None:
         fields = {name: value for name, value in customer.items() if name != "customerId"}
-        set_attributes(client, table_name, {"customerId": customer["customerId"]}, fields)
+        set_attributes(writes, table_name, {"customerId": customer["customerId"]}, fields)
 
     with ThreadPoolExecutor(_CUSTOMER_THREADS) as threads:
         list(threads.map(write, known))
 
 
-def write_share(share: Share, written: Count) -> None:
-    """Make the share's writes and write down how many were acknowledged.
-
-    The quiet hours of this day end `quiet_s` seconds after the first of them.
-    """
-    client = repeating_client(share.endpoint_url, share.threads)
+def write_share(share: OrdersShare, written: Count) -> None:
+    """Make the share's writes and write down how many were acknowledged."""
+    writes = CertainWrites(dynamodb_client(share.endpoint_url, share.threads), retry_for_s=RETRY_FOR_S)
     quiet_until = (datetime.now(UTC) + timedelta(seconds=share.quiet_s)).replace(microsecond=0)
     lives = planned(share.orders, quiet_until).lives[share.number :: share.of]
 
     def write(life: list[Step]) -> int:
         for step in life:
-            set_attributes(client, share.table_name, {"orderId": step.order_id}, step.fields)
+            set_attributes(writes, share.table_name, {"orderId": step.order_id}, step.fields)
             with written.get_lock():
                 written.value += 1
         return len(life)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from inventory.purchases import Purchase
+from demonstration.cdnow import Order
 
 DECLINES_EMAIL_EVERY: Final = 9
 DECLINES_TEXT_EVERY: Final = 7
@@ -26,9 +26,9 @@ class Step:
     rewrites: bool = False
 
 
-def customers(purchases: Iterable[Purchase]) -> Iterator[dict[str, Any]]:
-    """The customers of the purchases. Every ninth declines e-mails, every seventh texts."""
-    for number in sorted({int(purchase.customer_id) for purchase in purchases}):
+def customers(orders: Iterable[Order]) -> Iterator[dict[str, Any]]:
+    """The customers of the orders. Every ninth declines e-mails, every seventh texts."""
+    for number in sorted({int(order.customer_id) for order in orders}):
         customer: dict[str, Any] = {
             "customerId": customer_id(number),
             "name": f"Customer {number}",
@@ -55,19 +55,19 @@ def quiet_hours(number: int, until: datetime) -> dict[str, Any] | None:
     return {"from": f"{begins:%H:%M:%S}", "until": f"{ends:%H:%M:%S}", "utcOffsetMinutes": offset}
 
 
-def steps(purchase: Purchase, number: int, quiet_until: datetime) -> list[Step]:
+def steps(order: Order, number: int, quiet_until: datetime) -> list[Step]:
     """An order's life: placed, packed, shipped, delivered, or cancelled; some writes leave the status as it is.
 
     The order carries its customer's quiet hours, as they were when it was placed.
     """
-    order_id = f"O-{purchase.id.removeprefix('sale-')}"
+    order_id = f"O-{order.number:05d}"
     placed: dict[str, Any] = {
-        "customerId": customer_id(int(purchase.customer_id)),
+        "customerId": customer_id(int(order.customer_id)),
         "status": "placed",
-        "units": purchase.units,
-        "cents": purchase.cents,
+        "units": order.units,
+        "cents": order.cents,
     }
-    quiet = quiet_hours(int(purchase.customer_id), quiet_until)
+    quiet = quiet_hours(int(order.customer_id), quiet_until)
     if quiet is not None:
         placed["quietHours"] = quiet
     life = [Step(order_id, placed)]

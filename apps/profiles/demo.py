@@ -14,21 +14,18 @@ from typing import Final
 
 from afterwrite import open_data
 from demonstration import inbox
+from demonstration.certain_writes import CertainWrites, dynamodb_client
 from demonstration.checks import Check
-from demonstration.dynamodb import repeating_client
+from demonstration.course import Accident, Course
 from demonstration.engine_process import EngineProcess
 from demonstration.server_process import ServerProcess
-from demonstration.settling import settle
 from demonstration.stage import Display, moments, perform
-from demonstration.writers import Writers
 from profiles import app, load, readback
 from profiles.reconcile import reconcile
 
 PURCHASES: Final = 6_000
 WRITERS: Final = 2
 THREADS: Final = 4
-_DOWN_FROM: Final = 1 / 3
-_DOWN_UNTIL: Final = 2 / 3
 _SECRET: Final = "whsec-of-the-demonstration"  # noqa: S105 - of two processes of this machine
 _WENT_ON_S_MAX: Final = 60.0
 _POLL_S: Final = 0.1
@@ -47,7 +44,6 @@ class _Demo:
     def __init__(self, data: Path, size: int, crashes: int, display: Display) -> None:
         self._data = data
         self._display = display
-        self._size = size
         self._edits = load.planned(size)
         self._crashes = moments(crashes, len(self._edits))
         self._marketing_file, self._shipping_file = data / "marketing.sqlite", data / "shipping.sqlite"
@@ -71,12 +67,18 @@ class _Demo:
             self._display.say(f"The engine listens on {self._engine.url}, its data is in {self._data / 'engine'}.")
             view = stack.enter_context(open_data(self._data / "engine"))
             began = time.monotonic()
-            self._load()
-            client = repeating_client(self._engine.url, threads=1)
+            course = Course(self._engine, self._display, len(self._edits))
+            course.load(
+                load.write_share,
+                course.shares(self._manifests, app.customers.name, THREADS),
+                [*self._outage(), *course.crashes(self._crashes)],
+                f"Making {len(self._edits)} changes",
+            )
+            client = dynamodb_client(self._engine.url, threads=1)
             stack.callback(client.close)
             leaving = load.removed(self._edits)
-            load.remove(client, app.customers.name, leaving)
-            settle(view, self._engine, self._display)
+            load.remove(CertainWrites(client), app.customers.name, leaving)
+            course.settle(view)
             took_s = time.monotonic() - began
             self._engine.stop()
             found = readback.read(view, self._marketing_file, self._shipping_file)
@@ -96,25 +98,9 @@ class _Demo:
                 ),
             ]
 
-    def _load(self) -> None:
+    def _outage(self) -> list[Accident]:
         total = len(self._edits)
-        accidents = [(int(total * _DOWN_FROM), self._take_down), (int(total * _DOWN_UNTIL), self._bring_back)]
-        accidents = sorted([*accidents, *((moment, self._crash) for moment in self._crashes)], key=lambda each: each[0])
-        shares = [self._share(number) for number in range(WRITERS)]
-        with (
-            Writers(load.write_share, shares) as writers,
-            self._display.progress(f"Making {total} changes", total) as show,
-        ):
-            while writers.at_work():
-                time.sleep(_POLL_S)
-                show(writers.written)
-                while accidents and writers.written >= accidents[0][0]:
-                    _, happen = accidents.pop(0)
-                    self._display.say(f"{happen()} after {writers.written} writes.")
-                self._engine.check()
-            show(writers.written)
-        for _, happen in accidents:  # a small load may be over before its last ones
-            self._display.say(f"{happen()} after the last write.")
+        return [(total // 3, self._take_down), (total * 2 // 3, self._bring_back)]
 
     def _take_down(self) -> str:
         self._marketing.kill()
@@ -128,19 +114,3 @@ class _Demo:
         self._went_on = told - self._told_before
         self._marketing.start()
         return f"Started the marketing system again; shipping was told {self._went_on} times meanwhile,"
-
-    def _crash(self) -> str:
-        self._engine.kill()
-        self._engine.start()
-        return "Killed the engine and started it again"
-
-    def _share(self, number: int) -> load.Share:
-        return load.Share(
-            number=number,
-            of=WRITERS,
-            endpoint_url=self._engine.url,
-            table_name=app.customers.name,
-            purchases=self._size,
-            threads=THREADS,
-            manifest=self._manifests[number],
-        )

@@ -1,7 +1,7 @@
 """Customers and their changes: CDNOW's customers, as their purchases make them known, with made names and addresses.
 
 Whatever is made up comes from a digest of the customer's number and of how often it has changed, so that the same
-purchases give the same people each time.
+orders give the same people each time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
-from inventory.purchases import Purchase
+from demonstration.cdnow import Order
 
 _FIRST: Final = ("Ada", "Alan", "Barbara", "Edsger", "Grace", "Jean", "John", "Katherine", "Margaret", "Niklaus")
 _LAST: Final = ("Allen", "Backus", "Hamilton", "Hopper", "Johnson", "Liskov", "Lovelace", "McCarthy", "Turing", "Wirth")
@@ -28,16 +28,16 @@ class Edit:
     fields: dict[str, Any]
 
 
-def edits(purchases: Iterable[Purchase]) -> Iterator[Edit]:
+def edits(orders: Iterable[Order]) -> Iterator[Edit]:
     """A customer's first purchase makes a profile; of the later ones, some come with a new address or e-mail.
 
     Each sets the day of the purchase as well, of which no other system is told.
     """
     known: dict[str, int] = {}
-    for purchase in purchases:
-        number, version = purchase.customer_id, known.get(purchase.customer_id, -1) + 1
+    for order in orders:
+        number, version = order.customer_id, known.get(order.customer_id, -1) + 1
         known[number] = version
-        fields: dict[str, Any] = {"lastOrder": purchase.day.isoformat()}
+        fields: dict[str, Any] = {"lastOrder": order.day.isoformat()}
         if version == 0:
             fields |= {"name": name(number), "email": email(number, 0), "address": address(number, 0)}
         else:
