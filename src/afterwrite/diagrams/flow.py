@@ -18,7 +18,17 @@ from afterwrite.core.changes import EVENT_NAMES
 from afterwrite.core.routes import Guard
 
 Kind: TypeAlias = Literal[
-    "table", "route", "topic", "queue", "bus", "function", "delivery_stream", "audit_log", "cache", "search_index"
+    "table",
+    "route",
+    "topic",
+    "queue",
+    "bus",
+    "function",
+    "delivery_stream",
+    "audit_log",
+    "outside",
+    "cache",
+    "search_index",
 ]
 
 _LABEL_CHARACTERS_MAX: Final = 48
@@ -95,6 +105,11 @@ def flow_of(app: App) -> Flow:
             flow.edges.append(Edge(ids[id(function.queue)], ids[id(function)]))
         for target in reached.by(function.handler, tables=True):
             flow.edges.append(Edge(ids[id(function)], target, back=target in with_routes))
+        for sender in function.sends:
+            if id(sender) not in ids:
+                ids[id(sender)] = f"outside{sum(node.kind == 'outside' for node in flow.nodes)}"
+                flow.nodes.append(Node(ids[id(sender)], "outside", type(sender).__name__))
+            flow.edges.append(Edge(ids[id(function)], ids[id(sender)]))
     return flow
 
 

@@ -17,6 +17,7 @@ _SHAPES: Final[dict[Kind, tuple[str, str]]] = {
     "audit_log": ("[(", ")]"),
     "cache": ("[(", ")]"),
     "search_index": ("[(", ")]"),
+    "outside": (">", "]"),
 }
 
 

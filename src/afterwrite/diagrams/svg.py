@@ -28,6 +28,7 @@ _FILLS: Final[dict[Kind, str]] = {
     "audit_log": "#e2e8f0",
     "cache": "#fee2e2",
     "search_index": "#e0e7ff",
+    "outside": "#ffe4e6",
 }
 _STYLE: Final = (
     "text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#0f172a}"
