@@ -19,8 +19,9 @@ from afterwrite.core.lanes import lanes_by, table_of
 from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.values import decode_item
 from afterwrite.errors import StorageError
-from afterwrite.local import audit_files, audit_verification
+from afterwrite.local import audit_files, audit_history, audit_verification
 from afterwrite.local.audit_files import AuditHead
+from afterwrite.local.audit_history import ItemEvent, WantedItem
 from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
@@ -251,6 +252,31 @@ class DataReader:
     def audit_entries(self, log_name: str) -> Iterator[dict[str, Any]]:
         """The entries of an audit log, in order, each with its number, id, time and hashes."""
         return audit_files.read_entries(self._directory.audit / log_name, self.audit_head(log_name))
+
+    def item_events(self, wanted: WantedItem | None = None, *, log: str | None = None) -> Iterator[ItemEvent]:
+        """What the audit logs, or one `log`, tell of an item (None: of all), then what only the change log does.
+
+        Each log in its order. What an entry leaves out is taken from the change log. Nothing is verified.
+        """
+        changes = {event.change_id: event for event in self._logged_events(wanted)}
+        told: set[str] = set()
+        for name in self.audit_logs() if log is None else [log]:
+            for line in audit_files.read_lines(self._directory.audit / name, self.audit_head(name)):
+                if wanted is None or wanted.in_text(line):
+                    event = audit_history.event_of_entry(name, audit_history.decode(line))
+                    event = audit_history.completed(event, changes.get(event.change_id))
+                    if wanted is None or audit_history.is_about(event, wanted):
+                        told.add(event.change_id)
+                        yield event
+        if log is None:
+            yield from (event for event in changes.values() if event.change_id not in told)
+
+    def _logged_events(self, wanted: WantedItem | None) -> Iterator[ItemEvent]:
+        for table in self._topology().get("tables", []):
+            for position, change in self.positioned_changes(table):
+                event = audit_history.event_of_change(position, change)
+                if wanted is None or audit_history.is_about(event, wanted):
+                    yield event
 
     def audit_logs(self) -> list[str]:
         """The audit logs of the app."""

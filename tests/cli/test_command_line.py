@@ -25,6 +25,7 @@ COMMANDS = [
     "parked drop",
     "replay",
     "audit verify",
+    "audit history",
     "pattern test",
     "pattern explain",
     "backup",

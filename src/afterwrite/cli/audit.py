@@ -12,9 +12,9 @@ from cyclopts import App as CommandLine
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from afterwrite.cli.audit_history import history, logs_meant
 from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import count_text, print_json, print_line, printable
-from afterwrite.errors import CommandError
 from afterwrite.inspection import DataReader, open_data
 
 command_line = CommandLine(name="audit", help="Look after audit logs.")
@@ -39,10 +39,7 @@ def verify(log: str | None = None, /, *, data: Data = None, json: Flag = False) 
         Print one JSON object.
     """
     with open_data(data_directory(data)) as reader:
-        known = reader.audit_logs()
-        if log is not None and log not in known:
-            raise CommandError(f"expected an audit log of this app ({', '.join(known) or 'it has none'}), got {log!r}")
-        reports = [_verify(reader, name) for name in (known if log is None else [log])]
+        reports = [_verify(reader, name) for name in logs_meant(reader, log)]
     ok = not any(report["faults"] for report in reports)
     if json:
         print_json({"ok": ok, "logs": reports})
@@ -51,6 +48,9 @@ def verify(log: str | None = None, /, *, data: Data = None, json: Flag = False) 
     for report in reports if not json else []:
         _show(report)
     return 0 if ok else 1
+
+
+command_line.command(history)
 
 
 def _verify(reader: DataReader, log: str) -> dict[str, Any]:
