@@ -19,10 +19,11 @@ from afterwrite.core.lanes import lanes_by, table_of
 from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.values import decode_item
 from afterwrite.errors import StorageError
-from afterwrite.local import audit_files, audit_history, audit_verification
+from afterwrite.local import audit_digests, audit_files, audit_history, audit_verification
 from afterwrite.local.audit_files import AuditHead
 from afterwrite.local.audit_history import ItemEvent, WantedItem
-from afterwrite.local.audit_logs import head_of
+from afterwrite.local.audit_keys import trusted_keys
+from afterwrite.local.audit_logs import digest_of, head_of
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
 from afterwrite.local.lags import queue_lag, table_lag
@@ -292,13 +293,20 @@ class DataReader:
         log_name: str,
         progress: Callable[[int, int], None] | None = None,
         *,
-        head: AuditHead | None = None,
+        key: Path | None = None,
+        anchored: bytes | None = None,
     ) -> AuditReport:
-        """Check an audit log's chain, seals and end, up to `head` or to its committed end.
+        """Check an audit log's chain, seals, signed digests and end.
 
-        `progress` is given bytes done and in all.
+        `progress` is given bytes done and in all. Digests must be signed with the key in the file `key`, or one that
+        the data directory keeps; `anchored` is the last digest that is kept elsewhere.
         """
-        return audit_verification.verify(self._directory.audit / log_name, head or self.audit_head(log_name), progress)
+        directory = self._directory.audit / log_name
+        keys = trusted_keys(self._directory.keys, key)
+        with self._environment.read() as transaction:
+            kept = digest_of(transaction, log_name)
+        signed = audit_digests.check(directory, log_name, keys, anchored, kept)
+        return audit_verification.verify(directory, self.audit_head(log_name), progress, signed)
 
     def _topology(self) -> Mapping[str, Any]:
         with self._environment.read() as transaction:

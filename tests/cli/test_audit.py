@@ -62,6 +62,26 @@ def test_a_log_that_is_not_there(written: EngineProcess, cli: Run) -> None:
     assert done.stderr == "afterwrite: expected an audit log of this app (trail), got 'nope'\n"
 
 
+def test_a_stopped_engines_log_is_signed_and_anchored(app: Path, tmp_path: Path, cli: Run) -> None:
+    anchors = tmp_path / "elsewhere" / "anchors"
+    with EngineProcess(app, tmp_path / "data", environment={"AFTERWRITE_AUDIT_ANCHOR": str(anchors)}) as engine:
+        engine.put("orders", PK="a", SK="good")
+        with afterwrite.open_data(engine.data) as reader:
+            wait_until(lambda: reader.audit_head("trail").number == 1)
+        engine.stop()
+    verify = ("audit", "verify", "--anchor", anchors, "--data", engine.data)
+    (log,) = json.loads(cli(*verify, "--json").stdout)["logs"]
+    assert (log["ok"], log["digests"], log["signed"], log["anchored"]) == (True, 1, 1, True)
+    assert "up to entry 1 by 1 digest, the last is anchored elsewhere" in cli(*verify).stdout
+    (public,) = (engine.data / "keys").glob("*.pub.pem")
+    assert cli(*verify, "--key", public).returncode == 0
+    (digest,) = (engine.data / "audit" / "trail").glob("audit-digest-*.json")
+    digest.unlink()
+    done = cli(*verify)
+    assert done.returncode == 1
+    assert f"missing_digest {digest.name}: expected digests up to 1" in done.stdout
+
+
 LEDGER_APP = """
 from afterwrite import App
 

@@ -11,6 +11,8 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.app import AuditLog
+from afterwrite.local import audit_digests
+from afterwrite.local.audit_digests import AuditDigests
 from afterwrite.local.audit_files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead, drop_before
 from afterwrite.local.delivery_streams import flush_at_ms
 from afterwrite.local.fan_out import audit_buffer
@@ -29,6 +31,12 @@ def head_of(transaction: ReadTransaction, audit_log: str) -> AuditHead:
     return EMPTY_HEAD if kept is None else AuditHead(**kept)
 
 
+def digest_of(transaction: ReadTransaction, audit_log: str) -> dict[str, Any] | None:
+    """What is kept of an audit log's last digest: its number and SHA-256; None where it has none."""
+    kept: dict[str, Any] | None = ledger.note(transaction, f"audit-digest/{audit_log}")
+    return kept
+
+
 class AuditSink:
     """The Sink of an audit log: entries reach the files exactly once.
 
@@ -36,34 +44,54 @@ class AuditSink:
     cut off and appended again.
     """
 
-    def __init__(self, environment: Environment, log: AuditLog, directory: Path) -> None:
+    def __init__(
+        self, environment: Environment, log: AuditLog, directory: Path, digests: AuditDigests | None = None
+    ) -> None:
         self._environment = environment
         self._log = log
         self._buffer = audit_buffer(log.name)
         self._directory = directory
         self._files = AuditFiles(directory)
+        self._digests = digests
         self._retained_from: Any = None
         self._open()
 
     def _open(self) -> None:
         with self._environment.read() as transaction:
-            self._files.open(head_of(transaction, self._log.name))
+            self._head = head_of(transaction, self._log.name)
+        self._files.open(self._head)
 
     def close(self) -> None:
-        """Let go of the files; the next flush would open them again."""
-        self._files.close()
+        """Sign for what there is, and let go of the files; the next flush would open them again."""
+        try:
+            self._sign(closing=True)
+        finally:
+            self._files.close()
+
+    def _sign(self, *, closing: bool = False) -> None:
+        """Write the digest that is due, and have the store know of it."""
+        if self._digests is None:
+            return
+        signed = self._digests.work(self._head, self._environment.now_ms(), closing=closing)
+        if signed is not None:
+            kept = audit_digests.identity(signed)
+            name = f"audit-digest/{self._log.name}"
+            self._environment.write(lambda transaction: ledger.keep_note(transaction, name, kept))
 
     def next_flush_ms(self, now_ms: int) -> int | None:
-        """When the buffer is to be flushed by its limits of time and size, None where it is empty."""
+        """When the buffer is to be flushed by its limits of time and size, or a digest is due."""
         with self._environment.read() as transaction:
             fill = buffers.fill(transaction, self._buffer)
-        return flush_at_ms(fill, buffer_seconds=_LINGER_S, buffer_bytes=_BATCH_BYTES, now_ms=now_ms)
+        flush_ms = flush_at_ms(fill, buffer_seconds=_LINGER_S, buffer_bytes=_BATCH_BYTES, now_ms=now_ms)
+        digest_ms = None if self._digests is None else self._digests.due_ms(self._head, now_ms)
+        return min((each for each in (flush_ms, digest_ms) if each is not None), default=None)
 
     def flush(self) -> int:
         """Append what waits, at most one batch; how many entries that was."""
         with self._environment.read() as transaction:
             waiting = list(buffers.read(transaction, self._buffer, records_max=_BATCH_RECORDS, bytes_max=_BATCH_BYTES))
         if not waiting:
+            self._sign()
             return 0
         if not self._files.is_open:
             self._open()
@@ -79,7 +107,9 @@ class AuditSink:
             # What was appended is beyond the committed end: opening cuts it off.
             self._files.close()
             raise
+        self._head = head
         self._drop_old(waiting[-1].at_ms)
+        self._sign()
         return removed
 
     def _drop_old(self, now_ms: int) -> None:
