@@ -17,6 +17,7 @@ from afterwrite.core.invocations import Message
 from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import lanes_by, table_of
 from afterwrite.core.parked import ParkedEntry, Selection
+from afterwrite.core.privacy import MaskedChange, PrivatePath
 from afterwrite.core.values import decode_item
 from afterwrite.errors import StorageError
 from afterwrite.local import audit_digests, audit_files, audit_history, audit_verification
@@ -274,8 +275,10 @@ class DataReader:
 
     def _logged_events(self, wanted: WantedItem | None) -> Iterator[ItemEvent]:
         for table in self._topology().get("tables", []):
+            private = self.private(table)
             for position, change in self.positioned_changes(table):
-                event = audit_history.event_of_change(position, change)
+                shown = MaskedChange(change, private) if private else change
+                event = audit_history.event_of_change(position, shown)
                 if wanted is None or audit_history.is_about(event, wanted):
                     yield event
 
@@ -311,6 +314,10 @@ class DataReader:
     def _topology(self) -> Mapping[str, Any]:
         with self._environment.read() as transaction:
             return ledger.note(transaction, "topology") or {}
+
+    def private(self, table_name: str) -> Sequence[PrivatePath]:
+        """The paths of a table's private attributes, as the app last declared them."""
+        return [tuple(path) for path in self._topology().get("private", {}).get(table_name, ())]
 
     def status(self) -> Status:
         """Positions, lags, depths, parked lanes."""

@@ -5,7 +5,7 @@ An `App` runs nothing: the engine runs what it declares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from afterwrite.app.checks import (
@@ -37,6 +37,7 @@ from afterwrite.core.invocations import Context
 from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import ORDERS, Order
 from afterwrite.core.outcomes import RetryPolicy
+from afterwrite.core.privacy import compile_paths
 from afterwrite.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -114,11 +115,15 @@ class App:
         view_type: str = NEW_AND_OLD_IMAGES,
         retention_hours: int = 24,
         order: Order = "partition_key",
+        private: Sequence[str] = (),
     ) -> Table:
         """Declare a table. Keys given as text are strings; `ttl` names the attribute with the epoch seconds.
 
         Changes stay readable for `retention_hours` (1 to 8,760). Their effects stay in order for each partition key,
         with `order="item"` for each item, with `"none"` not at all: what fails holds up that much.
+
+        Routes see `***` in place of the `private` attributes (`"email"`, `"profile.phone"`), and their values in
+        `change.clear` only.
         """
         if order not in ORDERS:
             raise DeclarationError(f"expected order to be one of {', '.join(ORDERS)} for {name}, got {order!r}")
@@ -133,7 +138,8 @@ class App:
                 f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
             )
         partition, sort = key(partition_key), key(sort_key)
-        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, functions=self.functions)
+        paths = compile_paths(name, private, [each.name for each in (partition, sort) if each is not None])
+        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, paths, functions=self.functions)
         return add_declared(self.tables, table)
 
     def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:

@@ -18,6 +18,7 @@ from afterwrite.core.lanes import Order, lanes_by
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.patterns import Pattern
 from afterwrite.core.patterns import compile as compile_pattern
+from afterwrite.core.privacy import PrivatePath
 from afterwrite.core.routes import Guard, Handler, Route, Router
 from afterwrite.errors import DeclarationError
 
@@ -58,6 +59,7 @@ class Table(MappedStream):
     view_type: str
     retention_hours: int
     order: Order = "partition_key"
+    private: tuple[PrivatePath, ...] = ()
     routes: list[Route] = field(default_factory=list)
     event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
     pipes: list[Pipe] = field(default_factory=list)
@@ -140,12 +142,12 @@ class Table(MappedStream):
         Raises DeclarationError or InvalidPattern where one is wrong.
         """
         if not self.pipes:
-            return Router(self.routes)
+            return Router(self.routes, self.private)
         from afterwrite.core.pipes import Origin
 
         if origin is None:
             origin = Origin("us-east-1", f"arn:aws:dynamodb:us-east-1:000000000000:table/{self.name}/stream/-")
-        return Router([*self.routes, *(pipe.route(origin) for pipe in self.pipes)])
+        return Router([*self.routes, *(pipe.route(origin) for pipe in self.pipes)], self.private)
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,6 +76,7 @@ def topology(app: App) -> Mapping[str, Any]:
         "app": app.name,
         "tables": [table.name for table in routed(app)],
         "orders": {table.name: table.order for table in routed(app)},
+        "private": {table.name: table.private for table in app.tables if table.private},
         "queues": [
             {
                 "name": name,
