@@ -25,6 +25,7 @@ from afterwrite.local.audit_files import AuditHead
 from afterwrite.local.audit_history import ItemEvent, WantedItem
 from afterwrite.local.audit_keys import trusted_keys
 from afterwrite.local.audit_logs import digest_of, head_of
+from afterwrite.local.audit_sealing import EntryOpener
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
 from afterwrite.local.lags import queue_lag, table_lag
@@ -252,8 +253,18 @@ class DataReader:
         return self._directory.lake / stream_name
 
     def audit_entries(self, log_name: str) -> Iterator[dict[str, Any]]:
-        """The entries of an audit log, in order, each with its number, id, time and hashes."""
-        return audit_files.read_entries(self._directory.audit / log_name, self.audit_head(log_name))
+        """The entries of an audit log, in order, each with its number, id, time and hashes.
+
+        Those of a forgettable log are decrypted; one that was forgotten is `{"forgotten": true}`.
+        """
+        opener = self._opener(log_name)
+        for line in audit_files.read_entries(self._directory.audit / log_name, self.audit_head(log_name)):
+            yield line if opener is None else opener.open(line)
+
+    def _opener(self, log_name: str) -> EntryOpener | None:
+        with self._environment.read() as transaction:
+            opener = EntryOpener(transaction, log_name, self._directory.keys)
+        return opener if opener or log_name in self._topology().get("forgettable_logs", []) else None
 
     def item_events(self, wanted: WantedItem | None = None, *, log: str | None = None) -> Iterator[ItemEvent]:
         """What the audit logs, or one `log`, tell of an item (None: of all), then what only the change log does.
@@ -263,9 +274,11 @@ class DataReader:
         changes = {event.change_id: event for event in self._logged_events(wanted)}
         told: set[str] = set()
         for name in self.audit_logs() if log is None else [log]:
+            opener = self._opener(name)
             for line in audit_files.read_lines(self._directory.audit / name, self.audit_head(name)):
-                if wanted is None or wanted.in_text(line):
-                    event = audit_history.event_of_entry(name, audit_history.decode(line))
+                if wanted is None or opener is not None or wanted.in_text(line):
+                    entry = audit_history.decode(line)
+                    event = audit_history.event_of_entry(name, entry if opener is None else opener.open(entry))
                     event = audit_history.completed(event, changes.get(event.change_id))
                     if wanted is None or audit_history.is_about(event, wanted):
                         told.add(event.change_id)

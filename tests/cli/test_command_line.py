@@ -26,6 +26,7 @@ COMMANDS = [
     "replay",
     "audit verify",
     "audit history",
+    "forget",
     "pattern test",
     "pattern explain",
     "backup",

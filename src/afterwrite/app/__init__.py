@@ -203,9 +203,13 @@ class App:
 
         return declare
 
-    def audit_log(self, name: str, *, retain_days: int | None = None) -> AuditLog:
-        """Declare an audit log; entries are kept for ever, or `retain_days`."""
-        return add_declared(self.audit_logs, AuditLog(name, retain_days))
+    def audit_log(self, name: str, *, retain_days: int | None = None, forgettable: bool = False) -> AuditLog:
+        """Declare an audit log; entries are kept for ever, or `retain_days`.
+
+        The content of a `forgettable` one is encrypted with a key for each partition key, which `afterwrite forget`
+        destroys.
+        """
+        return add_declared(self.audit_logs, AuditLog(name, retain_days, forgettable))
 
     def function(
         self,

@@ -326,10 +326,11 @@ class DeliveryStream:
 
 @dataclass(frozen=True, eq=False)
 class AuditLog:
-    """An append-only, hash-chained log."""
+    """An append-only, hash-chained log; the content of a `forgettable` one is encrypted with keys by lane."""
 
     name: str
     retain_days: int | None
+    forgettable: bool = False
 
     def append(self, **entry: Any) -> Append:
         """The effect that appends an entry."""

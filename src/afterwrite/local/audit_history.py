@@ -140,9 +140,9 @@ def keys_of(event: ItemEvent) -> Iterator[str]:
     return (str(value) for value in (event.keys or {}).values())
 
 
-def decode(line: bytes) -> Mapping[str, Any]:
+def decode(line: bytes) -> dict[str, Any]:
     """An audit log's line; numbers keep every digit."""
-    decoded: Mapping[str, Any] = json_text.loads_exactly(line)
+    decoded: dict[str, Any] = json_text.loads_exactly(line)
     return decoded
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.app import AuditLog
-from afterwrite.local import audit_digests
+from afterwrite.local import audit_digests, audit_sealing
 from afterwrite.local.audit_digests import AuditDigests
 from afterwrite.local.audit_files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead, drop_before
+from afterwrite.local.audit_sealing import EntrySealer
 from afterwrite.local.delivery_streams import flush_at_ms
 from afterwrite.local.fan_out import audit_buffer
 from afterwrite.store import buffers, ledger
+from afterwrite.store.buffers import Buffered
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
 
 # Entries wait this long for company: a commit of the files costs a sync of its own.
@@ -45,7 +48,12 @@ class AuditSink:
     """
 
     def __init__(
-        self, environment: Environment, log: AuditLog, directory: Path, digests: AuditDigests | None = None
+        self,
+        environment: Environment,
+        log: AuditLog,
+        directory: Path,
+        digests: AuditDigests | None = None,
+        sealer: EntrySealer | None = None,
     ) -> None:
         self._environment = environment
         self._log = log
@@ -53,6 +61,7 @@ class AuditSink:
         self._directory = directory
         self._files = AuditFiles(directory)
         self._digests = digests
+        self._sealer = sealer
         self._retained_from: Any = None
         self._open()
 
@@ -95,9 +104,12 @@ class AuditSink:
             return 0
         if not self._files.is_open:
             self._open()
-        head = self._files.append([AuditEntry(each.id, each.at_ms, orjson.Fragment(each.text)) for each in waiting])
+        head = self._files.append(self._entries(waiting))
+        new_keys = [] if self._sealer is None else list(self._sealer.unkept)
 
         def operation(transaction: WriteTransaction) -> int:
+            for key in new_keys:
+                audit_sealing.keep_key(transaction, self._log.name, key)
             ledger.keep_note(transaction, f"audit-head/{self._log.name}", asdict(head))
             return buffers.remove_through(transaction, self._buffer, waiting[-1].sequence)
 
@@ -106,11 +118,25 @@ class AuditSink:
         except BaseException:
             # What was appended is beyond the committed end: opening cuts it off.
             self._files.close()
+            if self._sealer is not None:
+                self._sealer.drop_unkept()
             raise
+        if self._sealer is not None:
+            self._sealer.kept()
         self._head = head
         self._drop_old(waiting[-1].at_ms)
         self._sign()
         return removed
+
+    def _entries(self, waiting: Sequence[Buffered]) -> list[AuditEntry]:
+        """What waits as it is appended: encrypted where the log is forgettable."""
+        if self._sealer is None:
+            texts = ((each, audit_sealing.lane_and_entry(each.text)[1]) for each in waiting)
+            return [AuditEntry(each.id, each.at_ms, orjson.Fragment(text)) for each, text in texts]
+        with self._environment.read() as transaction:
+            sealed = [self._sealer.seal(transaction, each.id, each.text) for each in waiting]
+        pairs = zip(waiting, sealed, strict=True)
+        return [AuditEntry(each.id, each.at_ms, orjson.Fragment(text)) for each, text in pairs]
 
     def _drop_old(self, now_ms: int) -> None:
         if self._log.retain_days is None:

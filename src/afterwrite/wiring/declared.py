@@ -87,6 +87,7 @@ def topology(app: App) -> Mapping[str, Any]:
         ],
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "audit_logs": [log.name for log in app.audit_logs],
+        "forgettable_logs": [log.name for log in app.audit_logs if log.forgettable],
         "alarms": asdict(app.alarm_thresholds),
         "event_source_mappings": [
             {"uuid": mapping.uuid, "function": mapping.function_name, "table": table.name}

@@ -37,6 +37,7 @@ from afterwrite.inspection import DataReader
 from afterwrite.local.audit_digests import AuditDigests
 from afterwrite.local.audit_keys import signing_key
 from afterwrite.local.audit_logs import AuditSink
+from afterwrite.local.audit_sealing import EntrySealer, wrapping_key
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut, piped
 from afterwrite.local.lags import EmbeddedLags, TopicAlarms
@@ -240,7 +241,9 @@ class Engine:
             for stream in app.delivery_streams
         )
         for log in app.audit_logs:
-            sink = AuditSink(environment, log, self._directory.audit / log.name, self._digests(log.name))
+            keys = self._directory.keys
+            sealer = EntrySealer(log.name, wrapping_key(keys, make=True)) if log.forgettable else None
+            sink = AuditSink(environment, log, self._directory.audit / log.name, self._digests(log.name), sealer)
             self._sinks.append(sink)
             works.append(self._flushing(f"audit-{log.name}", sink))
         works.extend((ReplayWork(environment, self._fan_out), QueueTaskWork(environment)))
