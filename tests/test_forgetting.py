@@ -13,6 +13,7 @@ import pytest
 
 import afterwrite
 from afterwrite import App, Change, Context, Message, open_engine
+from afterwrite.backups import back_up, restore
 from afterwrite.cli import main
 from afterwrite.errors import CommandError, DataDirectoryInUse
 from afterwrite.forgetting import forget
@@ -188,6 +189,65 @@ def test_forgotten_content_is_nowhere_and_the_audit_log_verifies(data: Path) -> 
         assert all(change.old is None for change in reader.changes("chat-turns") if change.keys["PK"] == ADA)
         assert [item["PK"] for item in reader.items("chat-turns")] == [BOB, BOB]
         assert [row["session"] for row in lake.read(data / "lake", "analytics") if row["text"]] == [BOB, BOB]
+
+
+def test_what_was_interrupted_is_completed_and_again_finds_only_what_tells_of_it(data: Path) -> None:
+    (data / "store" / "compacted").mkdir()
+    (data / "store" / "compacted" / "data.mdb").write_bytes(b"half of it")
+    (data / "files" / "outbox" / "ada.txt").unlink()
+    assert forget(data, ADA).left == []
+    assert not (data / "store" / "compacted").exists()
+    assert dict(forget(data, ADA).erased) == {"changes": 4}, "the REMOVEs, which nobody has read yet"
+    with pytest.raises(CommandError, match="found nothing of 'SESSION#ada'"):
+        forget(data, ADA)
+
+
+def test_a_backup_holds_the_keys_and_a_restored_directory_is_forgotten_again(data: Path, tmp_path: Path) -> None:
+    back_up(data, tmp_path / "backup")
+    forget(data, ADA)
+    restore(tmp_path / "backup", tmp_path / "again")
+    with afterwrite.open_data(tmp_path / "again") as reader:
+        assert SECRETS[0] in json.dumps([line["entry"] for line in reader.audit_entries("trail")])
+        assert reader.verify_audit("trail").faults == []
+    forget(tmp_path / "again", ADA)
+    assert held_by(tmp_path / "again" / "store", SECRETS[0]) == []
+
+
+def test_a_tables_kinesis_records_are_forgotten_and_one_tells_of_it(tmp_path: Path) -> None:
+    with open_engine(tmp_path / "data") as engine:
+        session = engine.boto3_session()
+        kinesis, dynamodb = session.client("kinesis"), session.client("dynamodb")
+        kinesis.create_stream(StreamName="out", ShardCount=1)
+        arn = kinesis.describe_stream_summary(StreamName="out")["StreamDescriptionSummary"]["StreamARN"]
+        dynamodb.create_table(
+            TableName="people",
+            KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "PK", "AttributeType": "N"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        dynamodb.enable_kinesis_streaming_destination(TableName="people", StreamArn=arn)
+
+        def is_active() -> bool:
+            found = dynamodb.describe_kinesis_streaming_destination(TableName="people")
+            return found["KinesisDataStreamDestinations"][0]["DestinationStatus"] == "ACTIVE"
+
+        wait_until(is_active)
+        for number, text in (("7", SECRETS[0]), ("8", KEPT)):
+            dynamodb.put_item(TableName="people", Item={"PK": {"N": number}, "text": {"S": text}})
+    assert "data.mdb" in held_by(tmp_path / "data", SECRETS[0])
+    assert forget(tmp_path / "data", "7.0").erased == {"items": 1, "kinesis records": 1}
+    assert held_by(tmp_path / "data", SECRETS[0]) == []
+    with open_engine(tmp_path / "data") as engine:
+        kinesis = engine.boto3_session().client("kinesis")
+        shard = kinesis.list_shards(StreamName="out")["Shards"][0]["ShardId"]
+        iterator = kinesis.get_shard_iterator(StreamName="out", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+        records = kinesis.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
+        changes = [json.loads(record["Data"]) for record in records]
+        assert [(each["eventName"], each["dynamodb"]["Keys"]["PK"]["N"]) for each in changes] == [
+            ("INSERT", "8"),
+            ("REMOVE", "7"),
+        ]
+        assert "OldImage" not in changes[1]["dynamodb"]
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

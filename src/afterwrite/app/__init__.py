@@ -260,6 +260,12 @@ def refuse_what_only_the_engine_runs(app: App) -> None:
     pipes = [pipe.name for table in app.tables for pipe in table.pipes]
     streams = [*app.tables, *app.kinesis_streams]
     mappings = [mapping.function_name for stream in streams for mapping in stream.event_source_mappings]
+    forgettable = [log.name for log in app.audit_logs if log.forgettable]
+    if forgettable:
+        raise DeclarationError(
+            f"expected audit logs that are not forgettable, as only the embedded engine keeps keys for them, got "
+            f"{', '.join(forgettable)}: declare them without forgettable=True, or deploy an app without them"
+        )
     for what, names in (("pipes", pipes), ("event source mappings of the functions", mappings)):
         if names:
             raise DeclarationError(
