@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from afterwrite import INSERT, App, Context, DeclarationError, Key, Message, prefix
+from afterwrite.app import refuse_what_only_the_engine_runs
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.errors import InvalidPattern
@@ -167,3 +168,12 @@ def test_routes_are_declared_with_their_conditions(app: App) -> None:
     assert route.guard.event_names == {INSERT}
     assert route.guard.keys == {"sk": {"prefix": "TURN#"}}
     assert route.guard.changed == ("status",)
+
+
+def test_a_forgettable_audit_log_is_the_embedded_engines_alone() -> None:
+    app = App("shop")
+    app.audit_log("clear")
+    refuse_what_only_the_engine_runs(app)
+    app.audit_log("trail", forgettable=True)
+    with pytest.raises(DeclarationError, match="expected audit logs that are not forgettable"):
+        refuse_what_only_the_engine_runs(app)
