@@ -35,9 +35,7 @@ class Log:
     def put(self, lane: str | None, entry: dict[str, Any]) -> None:
         """Have an entry wait, with its lane where the log is declared forgettable."""
         text = orjson.dumps(entry)
-        record = NewRecord(
-            f"change-{self.number}/r/0", 1_700_000_000_000, text if lane is None else with_lane(lane, text)
-        )
+        record = NewRecord(f"change-{self.number}/r/0", START_MS, text if lane is None else with_lane(lane, text))
         self.number += 1
         self.environment.write(lambda transaction: buffers.add(transaction, audit_buffer(LOG), [record]))
 
