@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable
 
-from bench import flows, growth, latency, operations, outage, patterns, poison, put, router
+from bench import flows, growth, latency, operations, outage, patterns, poison, put, router, routing
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
@@ -16,6 +17,7 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "flows": flows.measure,
     "patterns": patterns.measure,
     "operations": operations.measure,
+    "routing": lambda _: routing.measure(),
     "router": lambda _: router.measure(),
     "growth": growth.measure,
     "poison": poison.measure,
@@ -38,6 +40,8 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args(arguments)
+    # SIGTERM ends it as Ctrl-C does: the servers that it has started end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # They have no peer, and growth fills gigabytes.
     names = [name for name in FIGURES if name not in ALONE] if options.figure == "all" else [options.figure]
     figures = [FIGURES[name](options.seconds or _default_s(name)) for name in names]

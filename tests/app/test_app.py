@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from afterwrite import INSERT, App, Context, DeclarationError, Key, Message, prefix
-from afterwrite.app import refuse_what_only_the_engine_runs
+from afterwrite.app import refuse_forgettable_on_aws
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.errors import InvalidPattern
@@ -172,8 +172,6 @@ def test_routes_are_declared_with_their_conditions(app: App) -> None:
 
 def test_a_forgettable_audit_log_is_the_embedded_engines_alone() -> None:
     app = App("shop")
-    app.audit_log("clear")
-    refuse_what_only_the_engine_runs(app)
-    app.audit_log("trail", forgettable=True)
-    with pytest.raises(DeclarationError, match="expected audit logs that are not forgettable"):
-        refuse_what_only_the_engine_runs(app)
+    refuse_forgettable_on_aws(app.audit_log("clear"))
+    with pytest.raises(DeclarationError, match="expected an audit log that is not forgettable on AWS"):
+        refuse_forgettable_on_aws(app.audit_log("trail", forgettable=True))

@@ -220,7 +220,7 @@ def test_the_log_has_no_item_s_content(
         assert content not in out + err
     events = {line["event"]: line for line in lines if "event" in line}
     assert set(events) == {"lane parked", "effect failed"}
-    assert (events["effect failed"]["target"], events["effect failed"]["kind"]) == ("queue/numbers", "transient")
+    assert (events["effect failed"]["target"], events["effect failed"]["kind"]) == ("queue/numbers", "unavailable")
     assert len(events["lane parked"]["lane"]) == 16
     (metrics,) = (line for line in lines if "_aws" in line)
     assert (metrics["App"], metrics["Table"]) == ("shop-test", "things")

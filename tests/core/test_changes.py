@@ -41,6 +41,7 @@ def test_an_image_is_decoded_once() -> None:
         ({"a": {"N": "1"}}, {"a": {"N": "2"}}, True),
         ({"a": {"N": "1"}}, {"a": {"N": "1.0"}}, False),
         ({"a": {"S": "1"}}, {"a": {"N": "1"}}, True),
+        ({"a": {"BOOL": True}}, {"a": {"N": "1"}}, True),
         ({"a": {"NULL": True}}, {}, True),
         ({}, {"a": {"NULL": True}}, True),
         ({}, {}, False),

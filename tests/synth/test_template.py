@@ -10,7 +10,6 @@ from cfnlint.api import lint
 
 from afterwrite import INSERT, MODIFY, App, Key, less_than, prefix
 from afterwrite.app import Table
-from afterwrite.aws_lambda import handler
 from afterwrite.errors import DeclarationError
 from afterwrite.synth import cloudformation
 from afterwrite.synth.document import Attribute, Joined, Ref, join, logical_id
@@ -103,16 +102,6 @@ def test_changes_that_are_kept_for_longer_go_through_kinesis() -> None:
     assert loss["Threshold"] == 36 * 3_600_000
 
 
-def test_what_only_the_engine_runs_is_refused_by_the_template_and_the_handler() -> None:
-    piping, mapping = App("piping"), App("mapping")
-    piping.table("orders", partition_key="id").pipe(to=piping.queue("out"))
-    mapping.kinesis_stream("clicks").event_source_mapping(lambda event, context: None, FunctionName="count")
-    for app, name in ((piping, "orders-to-out"), (mapping, "count")):
-        for use in (synth, handler):
-            with pytest.raises(DeclarationError, match=f"run on the embedded engine, got {name}: "):
-                use(app)
-
-
 def test_parking_and_ages_of_functions_are_said_to_be_the_engine_s() -> None:
     app = App("shop")
 
@@ -196,11 +185,6 @@ def test_variables_of_the_app_become_parameters() -> None:
     assert "Default" not in document["Parameters"]["ShopMailDomain"]
 
 
-def retried_too_often(app: App) -> None:
-    @app.function(retries=5)
-    def call(request: Any, context: Any) -> None: ...
-
-
 def runs_too_long(app: App) -> None:
     @app.function(timeout_s=1_000)
     def call(request: Any, context: Any) -> None: ...
@@ -208,6 +192,14 @@ def runs_too_long(app: App) -> None:
 
 def audited_for_ever(app: App) -> None:
     app.audit_log("trail")
+
+
+def forgettable(app: App) -> None:
+    app.audit_log("trail", retain_days=30, forgettable=True)
+
+
+def piped_private(app: App) -> None:
+    app.table("users", partition_key="PK", private=["email"]).pipe(to=app.queue("work"))
 
 
 def named_alike(app: App) -> None:
@@ -237,9 +229,10 @@ def undocumented_operator(app: App) -> None:
         (undocumented_operator, "the rule one would not match on AWS as it does here: .*exactly"),
         (dotted_queue, "the queue's name to have no '.' on AWS, got 'work.v1'"),
         (dotted_topic, "the topic's name to have no '.' on AWS, got 'news.v1'"),
-        (retried_too_often, "at most 2 retries of call on AWS.*max_receives=6"),
         (runs_too_long, "timeout_s of at most 900 for call"),
         (audited_for_ever, "retain_days from 1 to 36500 for the audit log trail"),
+        (forgettable, "expected an audit log that is not forgettable on AWS, where none keeps keys for it, got trail"),
+        (piped_private, "expected no private attributes for the pipe users-to-work"),
         (named_alike, "two declarations would both be the resource ABDeadLetters"),
         (too_many_targets, "at most 5 targets of the rule all"),
     ],

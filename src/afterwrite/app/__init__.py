@@ -30,6 +30,7 @@ from afterwrite.app.declarations import (
     Topic,
     add_declared,
     lanes_of,
+    refuse_forgettable_on_aws,
 )
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
@@ -57,7 +58,7 @@ __all__ = [
     "Topic",
     "check_delivery_stream_name",
     "lanes_of",
-    "refuse_what_only_the_engine_runs",
+    "refuse_forgettable_on_aws",
 ]
 
 _TABLE_NAME_CHARACTERS_MIN: Final = 3
@@ -253,22 +254,3 @@ class App:
 
 def key(key: Any) -> Any:
     return Key(key) if isinstance(key, str) else key
-
-
-def refuse_what_only_the_engine_runs(app: App) -> None:
-    """Raise DeclarationError where something is declared that the embedded engine alone runs, and AWS would not."""
-    pipes = [pipe.name for table in app.tables for pipe in table.pipes]
-    streams = [*app.tables, *app.kinesis_streams]
-    mappings = [mapping.function_name for stream in streams for mapping in stream.event_source_mappings]
-    forgettable = [log.name for log in app.audit_logs if log.forgettable]
-    if forgettable:
-        raise DeclarationError(
-            f"expected audit logs that are not forgettable, as only the embedded engine keeps keys for them, got "
-            f"{', '.join(forgettable)}: declare them without forgettable=True, or deploy an app without them"
-        )
-    for what, names in (("pipes", pipes), ("event source mappings of the functions", mappings)):
-        if names:
-            raise DeclarationError(
-                f"expected routes only, as {what} run on the embedded engine, got {', '.join(names)}: declare "
-                "routes in their place, or deploy them on AWS by a template of your own and leave them out here"
-            )

@@ -125,29 +125,35 @@ class Table(MappedStream):
 
         name = f"{self.name}-to-{to.name}" if name is None else name
         check_name("pipe", name, [*(pipe.name for pipe in self.pipes), *(route.name for route in self.routes)])
-        patterns, shape = compile_filter(name, filter), compile_transform(transform)
+        (given, patterns), shape = compile_filter(name, filter), compile_transform(transform)
         enrichment = None if enrich is None else f"pipe-{name}"
         if isinstance(to, Function) and not (to.queue is None and to.pipe is None):
             raise DeclarationError(f"expected a function that is no queue's consumer as the target of {name}")
-        target_arn, send = pipe_target(name, type(to).__name__, to.name)
-        pipe = Pipe(name, self.name, patterns, enrichment, shape, target_arn, send)
+        target = pipe_target(name, type(to).__name__, to.name)
+        pipe = Pipe(name, self.name, given, patterns, enrichment, shape, target)
         if enrich is not None and enrichment is not None:
             add_declared(self.functions, replace(enrich, name=enrichment, pipe=pipe))
         self.pipes.append(pipe)
         return pipe
 
-    def router(self, origin: Origin | None = None) -> Router:
-        """The table's routes and pipes, compiled; pipes' records say that the changes come from `origin`.
+    @property
+    def routed_pipes(self) -> list[Pipe]:
+        """The pipes that are routes on AWS, too: those that no EventBridge Pipe can do."""
+        return [pipe for pipe in self.pipes if pipe.shaped_by == "routes"]
+
+    def router(self, origin: Origin | None = None, *, pipes: Sequence[Pipe] | None = None) -> Router:
+        """The table's routes and pipes, or those of `pipes`, compiled; their records say that they are from `origin`.
 
         Raises DeclarationError or InvalidPattern where one is wrong.
         """
-        if not self.pipes:
+        pipes = self.pipes if pipes is None else pipes
+        if not pipes:
             return Router(self.routes, self.private)
         from afterwrite.core.pipes import Origin
 
         if origin is None:
             origin = Origin("us-east-1", f"arn:aws:dynamodb:us-east-1:000000000000:table/{self.name}/stream/-")
-        return Router([*self.routes, *(pipe.route(origin) for pipe in self.pipes)], self.private)
+        return Router([*self.routes, *(pipe.route(origin) for pipe in pipes)], self.private)
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,6 +341,15 @@ class AuditLog:
     def append(self, **entry: Any) -> Append:
         """The effect that appends an entry."""
         return Append(self.name, entry)
+
+
+def refuse_forgettable_on_aws(log: AuditLog) -> None:
+    """Raise DeclarationError for an audit log that AWS could not forget of: its objects are under Object Lock."""
+    if log.forgettable:
+        raise DeclarationError(
+            f"expected an audit log that is not forgettable on AWS, where none keeps keys for it, got {log.name}: "
+            "declare it without forgettable=True, or run the app on the embedded engine"
+        )
 
 
 def lanes_of(table: Table) -> Callable[[Change], str]:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from afterwrite.core.values import Item, decode_item
+from afterwrite.core.values import Item, decode_item, to_python
 
 INSERT: Final = "INSERT"
 MODIFY: Final = "MODIFY"
@@ -145,10 +145,15 @@ class Change:
 
     def changed(self, attribute: str) -> bool:
         """Whether `attribute` differs between the old and the new image; presence counts."""
-        return bool((self.old or {}).get(attribute, _MISSING) != (self.new or {}).get(attribute, _MISSING))
+        old_image, new_image = self.old_image, self.new_image
+        old = None if old_image is None else old_image.get(attribute)
+        new = None if new_image is None else new_image.get(attribute)
+        if old == new:
+            return False
+        if old is None or new is None or "S" in old or old.keys() != new.keys():
+            return True
+        # Equal values may be written differently: a set's members in another order, a number with other digits.
+        return bool(to_python(old) != to_python(new))
 
     def __repr__(self) -> str:
         return f"Change({self.event_name} {self.table} {dict(self.keys)} sequence_number={self.sequence_number})"
-
-
-_MISSING: Final = object()

@@ -16,6 +16,7 @@ from afterwrite.targets.sqs import SqsQueue
 
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "AppendAudit": S3AuditLog.actions,
+    "DeliverEvents": ("firehose:PutRecord", "firehose:PutRecordBatch"),
     "DeliverRecords": FirehoseStream.actions,
     "InvokeFunctions": LambdaFunction.actions,
     "KeepFailures": ("s3:PutObject",),
@@ -39,6 +40,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "dynamodb:Scan",
         "dynamodb:UpdateItem",
     ),
+    "PublishFailures": ("sns:Publish",),
     "PublishMessages": SnsTopic.actions,
     "PutEvents": EventBus.actions,
     "ReadKinesis": (
@@ -56,6 +58,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "sqs:ReceiveMessage",
     ),
     "SendDeadLetters": ("sqs:SendMessage",),
+    "SendFailures": ("sqs:SendMessage",),
     "SendMessages": SqsQueue.actions,
     "UseTables": (
         "dynamodb:ConditionCheckItem",
@@ -96,6 +99,21 @@ def allow(what: str, *resources: Text) -> dict[str, Any]:
 def allow_without_resource(what: str) -> dict[str, Any]:
     """The statement for actions that know no resource."""
     return {"Sid": what, "Effect": "Allow", "Action": list(WITHOUT_RESOURCE[what][0]), "Resource": "*"}
+
+
+def reading_stream(stream: Text) -> list[dict[str, Any]]:
+    """What a mapping of a table's stream takes."""
+    return [allow("ReadStream", stream), allow_without_resource("ListStreamsKnowsNoResource")]
+
+
+def reading_kinesis(stream: Text) -> list[dict[str, Any]]:
+    """What a mapping of a Kinesis stream takes."""
+    return [allow("ReadKinesis", stream), allow_without_resource("ListKinesisStreamsKnowsNoResource")]
+
+
+def keeping_failures(bucket: Text) -> list[dict[str, Any]]:
+    """What a mapping takes whose failures go to the bucket."""
+    return [allow("KeepFailures", below(bucket)), allow("ListFailures", bucket)]
 
 
 def role(

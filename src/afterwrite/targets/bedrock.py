@@ -72,7 +72,7 @@ class Model:
         except ClientError as error:
             raise ModelFailed(failure_of(self._model_id, error)) from error
         except BotoCoreError as error:
-            raise ModelFailed(TargetFailure(self._model_id, "transient", type(error).__name__, str(error))) from error
+            raise ModelFailed(TargetFailure(self._model_id, "unavailable", type(error).__name__, str(error))) from error
         content = answer["output"]["message"]["content"]
         said = "".join(part["text"] for part in content if "text" in part)
         if answer["stopReason"] not in _WHOLE:
