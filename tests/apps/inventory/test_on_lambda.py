@@ -24,6 +24,8 @@ from aws_lambda.conftest import Remaining
 from aws_lambda.driving import QueueMapping, Routes, every_tenth_entry_fails_once
 from aws_servers import AwsServer, moto_server
 from aws_tables import create_table
+from demonstration.certain_writes import dynamodb_client
+from demonstration.redis_process import RedisProcess
 from faulty_proxy import FaultyProxy, faulty_proxy
 from inventory import app as shop
 from inventory import load, purchases, readback
@@ -127,7 +129,7 @@ def deployed(function: Routes) -> App:
 
 def write(url: str) -> Written:
     """Open the shop, sell, change a price, discontinue two products and list one of them again."""
-    stock = Stock(load.client(url, 1), shop.products.name)
+    stock = Stock(dynamodb_client(url, 1), shop.products.name)
     movements = load.open_shop(stock, PRODUCTS)
     offered = set(map(product_id, PRODUCTS))
     wanted = [each for each in purchases.load(2_000) if each.product_id in offered][:PURCHASES]
