@@ -16,7 +16,6 @@ from typing import Any
 
 import orjson
 import pytest
-from inventory.redis_process import RedisProcess
 
 from afterwrite import App, aws_lambda, open_engine
 from afterwrite.app import Function
