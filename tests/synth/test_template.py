@@ -83,6 +83,27 @@ def test_alternatives_that_are_too_long_become_the_kinds_of_change() -> None:
     assert patterns(app, orders)[0] == [{"eventName": ["INSERT"]}]
 
 
+def test_changes_go_through_kinesis_by_one_word() -> None:
+    app, orders = an_app(stream="kinesis")
+
+    @orders.on(INSERT, sort_key="META")
+    def route(change: Any) -> None: ...
+
+    template = synth(app)
+    document = parsed(template)
+    table = of_type(document, "AWS::DynamoDB::Table")["OrdersTable"]
+    assert "StreamSpecification" not in table
+    assert table["KinesisStreamSpecification"] == {
+        "StreamArn": {"Fn::GetAtt": "OrdersChanges.Arn"},
+        "ApproximateCreationDateTimePrecision": "MICROSECOND",
+    }
+    assert of_type(document, "AWS::Kinesis::Stream")["OrdersChanges"]["RetentionPeriodHours"] == 24
+    (mapping,) = of_type(document, "AWS::Lambda::EventSourceMapping").values()
+    (criteria,) = mapping["FilterCriteria"]["Filters"]
+    assert json.loads(criteria["Pattern"])["data"]["dynamodb"] == {"Keys": {"SK": {"S": ["META"]}}}
+    assert [note for note in template.notes if "Kinesis" in note] == []
+
+
 def test_changes_that_are_kept_for_longer_go_through_kinesis() -> None:
     app, orders = an_app(retention_hours=72)
 

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
 
-from afterwrite.core.changes import Change
+from afterwrite.core.changes import Change, position_by_time
 from afterwrite.core.invocations import Message
-from afterwrite.core.lanes import digest
+from afterwrite.core.reordering import in_order_of_creation
 from afterwrite.core.wire import from_kinesis_data, from_streams_record
 from afterwrite.errors import InvalidValue
 
@@ -122,11 +122,11 @@ def changes_of(incoming: Incoming, lane_of: Callable[[Change], str], table_of: C
         except (InvalidValue, KeyError):
             unreadable.append(checkpoint)
             continue
-        position = checkpoint if incoming.caller == "dynamodb" else _position_by_time(change)
+        position = checkpoint if incoming.caller == "dynamodb" else position_by_time(change)
         changes.append(DeliveredChange(position, lane, change, checkpoint))
     if incoming.caller == "kinesis":
         changes = list({each.change.id: each for each in reversed(changes)}.values())
-        changes.sort(key=lambda each: each.position)
+        changes = in_order_of_creation(reversed(changes), lambda each: each.change)
     return Delivery(changes, item_ids, unreadable)
 
 
@@ -152,11 +152,6 @@ def _change_of(caller: Caller, record: Mapping[str, Any], table_of: Callable[[st
         change = from_kinesis_data(data)
     change.table = table_of(change.table)
     return change
-
-
-def _position_by_time(change: Change) -> int:
-    """Ascends with the creation time; changes of one time are told apart by their ids."""
-    return change.created_at_us << 64 | int.from_bytes(digest(change.id))
 
 
 def kinesis_value(record: Mapping[str, Any]) -> Any:

@@ -57,8 +57,8 @@ def change_ids(transaction: ReadTransaction, subject: Subject) -> set[str]:
     """The ids of the subject's changes that the change log holds."""
     labels = _streams(transaction)
     return {
-        change_log.change_id(labels[key[_STREAM]], change_log.sequence_number(U64.unpack_from(key, 4)[0]))
-        for key, _ in _changes(transaction, subject)
+        change_log.decode(labels[key[_STREAM]], U64.unpack_from(key, 4)[0], value).id
+        for key, value in _changes(transaction, subject)
         if key[_STREAM] in labels
     }
 

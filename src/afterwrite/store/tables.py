@@ -72,9 +72,7 @@ class Table:
     def to_json(self) -> bytes:
         """The table as the catalog keeps it."""
         stream = self.stream and {
-            "number": self.stream.number,
-            "label": self.stream.label,
-            "view_type": self.stream.view_type,
+            name: getattr(self.stream, name) for name in ("number", "label", "view_type", "fed_by")
         }
         return orjson.dumps(
             {

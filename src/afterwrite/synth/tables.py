@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from afterwrite.app import Key, Table
+from afterwrite.app import KINESIS_STREAM, Key, Table
 from afterwrite.synth.document import Resource, logical_id
 from afterwrite.synth.stack import Stack, physical_name, where
 
@@ -35,14 +35,14 @@ def _table(stack: Stack, table: Table) -> Resource:
     properties = _properties(table.name, table.partition_key, table.sort_key, table.ttl)
     direct = [*(pipe.name for pipe in table.pipes), *(each.function_name for each in table.event_source_mappings)]
     direct = [name for name in direct if name not in {pipe.name for pipe in table.routed_pipes}]
-    by_kinesis = has_routes(table) and table.retention_hours > STREAM_HOURS
+    by_kinesis = has_routes(table) and (table.stream == "kinesis" or table.retention_hours > STREAM_HOURS)
     if by_kinesis:
         stream = stack.add(
             logical_id(table.name, "Changes"),
             "AWS::Kinesis::Stream",
             {
-                "Name": physical_name(f"{table.name}-changes", limit=128),
-                "RetentionPeriodHours": table.retention_hours,
+                "Name": physical_name(table.name + KINESIS_STREAM, limit=128),
+                "RetentionPeriodHours": table.kinesis_hours,
                 "StreamModeDetails": {"StreamMode": "ON_DEMAND"},
                 "StreamEncryption": {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"},
             },
@@ -53,17 +53,18 @@ def _table(stack: Stack, table: Table) -> Resource:
             "StreamArn": stream.arn,
             "ApproximateCreationDateTimePrecision": "MICROSECOND",
         }
-        stack.notes.append(
-            f"{table.name}: a table's own stream keeps changes for {STREAM_HOURS} hours; for the "
-            f"{table.retention_hours} that are declared they go through a Kinesis stream"
-        )
+        if table.stream != "kinesis":
+            stack.notes.append(
+                f"{table.name}: a table's own stream keeps changes for {STREAM_HOURS} hours; for the "
+                f"{table.retention_hours} that are declared they go through a Kinesis stream"
+            )
     if direct or (has_routes(table) and not by_kinesis):
         readers = len(direct) + (has_routes(table) and not by_kinesis)
         if readers > STREAM_READERS_MAX:
             stack.notes.append(
                 f"{table.name}: {readers} read its stream, routes, pipes and functions together; for more than "
-                f"{STREAM_READERS_MAX} DynamoDB slows them down: declare retention_hours above {STREAM_HOURS}, which "
-                "takes the routes off it, or fewer"
+                f'{STREAM_READERS_MAX} DynamoDB slows them down: declare stream="kinesis", which takes the routes off '
+                "it, or fewer"
             )
         properties["StreamSpecification"] = {"StreamViewType": table.view_type}
     return stack.add(logical_id(table.name, "Table"), "AWS::DynamoDB::Table", properties, retain=True)

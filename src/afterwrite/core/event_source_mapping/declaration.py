@@ -73,6 +73,7 @@ class KinesisStream(MappedStream):
 
     name: str
     shard_count: int
+    retention_hours: int = 24
     event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
 
 
