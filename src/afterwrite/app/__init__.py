@@ -60,6 +60,7 @@ __all__ = [
     "StreamKind",
     "Table",
     "Topic",
+    "change_stream_hours",
     "check_delivery_stream_name",
     "lanes_of",
 ]
@@ -256,6 +257,12 @@ class App:
             return add_declared(self.functions, function)
 
         return declare
+
+
+def change_stream_hours(app: App, table: Table) -> int:
+    """How long the Kinesis stream that the table's changes come by keeps them: as long as any declaration says."""
+    named = [stream.retention_hours for stream in app.kinesis_streams if stream.name == table.kinesis_stream]
+    return max([KINESIS_RETENTION_HOURS_MIN, table.retention_hours, *named])
 
 
 def key(key: Any) -> Any:
