@@ -104,6 +104,22 @@ def test_changes_go_through_kinesis_by_one_word() -> None:
     assert [note for note in template.notes if "Kinesis" in note] == []
 
 
+def test_the_stream_of_changes_is_declared_once_and_kept_as_long_as_any_says() -> None:
+    app, orders = an_app(stream="kinesis")
+
+    @orders.on(INSERT)
+    def route(change: Any) -> None: ...
+
+    changes = app.kinesis_stream("orders-changes", retention_hours=72)
+    changes.event_source_mapping(lambda event, context: None, FunctionName="copy")
+    app.kinesis_stream("clicks", retention_hours=48)
+    document = parsed(synth(app))
+    hours = {name: each["RetentionPeriodHours"] for name, each in of_type(document, "AWS::Kinesis::Stream").items()}
+    assert hours == {"OrdersChanges": 72, "ClicksKinesisStream": 48}
+    sources = [each["EventSourceArn"] for each in of_type(document, "AWS::Lambda::EventSourceMapping").values()]
+    assert sources == [{"Fn::GetAtt": "OrdersChanges.Arn"}] * 2
+
+
 def test_changes_that_are_kept_for_longer_go_through_kinesis() -> None:
     app, orders = an_app(retention_hours=72)
 

@@ -63,6 +63,7 @@ __all__ = [
     "StreamKind",
     "Table",
     "Topic",
+    "change_stream_hours",
     "check_delivery_stream_name",
     "lanes_of",
     "refuse_forgettable_on_aws",
@@ -297,6 +298,12 @@ class App:
             sends=sends,
         )
         return add_declared(self.functions, function)
+
+
+def change_stream_hours(app: App, table: Table) -> int:
+    """How long the Kinesis stream that the table's changes come by keeps them: as long as any declaration says."""
+    named = [stream.retention_hours for stream in app.kinesis_streams if stream.name == table.kinesis_stream]
+    return max([KINESIS_RETENTION_HOURS_MIN, table.retention_hours, *named])
 
 
 def key(key: Any) -> Any:

@@ -76,11 +76,6 @@ class Table(MappedStream):
     functions: list[Function] = field(default_factory=list)
 
     @property
-    def kinesis_hours(self) -> int:
-        """How long that stream keeps its records."""
-        return max(KINESIS_RETENTION_HOURS_MIN, self.retention_hours)
-
-    @property
     def kinesis_stream(self) -> str | None:
         """The name of the Kinesis stream that its changes come by, None where they come by DynamoDB Streams."""
         return self.name + KINESIS_STREAM if self.stream == "kinesis" else None

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from afterwrite.app import App, Table
+from afterwrite.app import App, Table, change_stream_hours
 from afterwrite.config import Identity
 from afterwrite.engine.intake import Intake
 from afterwrite.engine.telemetry import Telemetry
@@ -64,8 +64,7 @@ def declare_paths(environment: Environment, app: App, identity: Identity, teleme
         table = environment.state["catalog"][declared.name]
         if declared.kinesis_stream is not None:
             arn = f"arn:aws:kinesis:{identity.region}:{identity.account_id}:stream/{declared.kinesis_stream}"
-            named = [each for each in app.kinesis_streams if each.name == declared.kinesis_stream]
-            hours = max([declared.kinesis_hours, *(each.retention_hours for each in named)])
+            hours = change_stream_hours(app, declared)
             environment.write(
                 partial(_feed, table=declared.name, stream_arn=arn, region=identity.region, retention_hours=hours)
             )
