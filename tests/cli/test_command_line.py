@@ -27,6 +27,8 @@ COMMANDS = [
     "replay",
     "search",
     "audit verify",
+    "audit history",
+    "forget",
     "pattern test",
     "pattern explain",
     "backup",

@@ -27,6 +27,7 @@ from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
 from afterwrite.core.ports import Delivery
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
+from afterwrite.local.audit_sealing import with_lane
 from afterwrite.store import queues
 
 
@@ -50,7 +51,7 @@ class FanOut:
         self._queues = {queue.name for queue in app.queues}
         self._functions: Mapping[str, Function] = {function.name: function for function in app.functions}
         self._streams = {stream.name for stream in app.delivery_streams}
-        self._logs = {log.name for log in app.audit_logs}
+        self._logs = {log.name: log.forgettable for log in app.audit_logs}
         self._indexes = {index.name: index.function.queue_name for index in app.search_indexes}
         self._caches = {cache.name: cache.function.queue_name for cache in app.caches}
         self._place_by_type: Mapping[type, Callable[[StampedEffect, Any], Sequence[Placement]]] = {
@@ -137,7 +138,10 @@ class FanOut:
     def _append(self, stamped: StampedEffect, effect: Append) -> Sequence[Placement]:
         if effect.log not in self._logs:
             raise _undeclared("audit log", effect.log)
-        return [ToBuffer(audit_buffer(effect.log), stamped.id, stamped.at_ms, json_text.dumps(effect.entry))]
+        text = json_text.dumps(effect.entry)
+        if self._logs[effect.log]:
+            text = with_lane(stamped.lane, text)
+        return [ToBuffer(audit_buffer(effect.log), stamped.id, stamped.at_ms, text)]
 
     def _show(self, stamped: StampedEffect, effect: Show) -> Sequence[Placement]:
         queue = _declared(self._caches, "cache", effect.cache)
