@@ -67,7 +67,7 @@ class RemoteTarget:
         except ClientError as error:
             return [failure_of(self.name, error)] * len(entries)
         except BotoCoreError as error:
-            return [TargetFailure(self.name, _kind_without_answer(error), type(error).__name__, str(error))] * len(
+            return [TargetFailure(self.name, kind_without_answer(error), type(error).__name__, str(error))] * len(
                 entries
             )
         return [
@@ -110,7 +110,7 @@ def error_parts(error: Any) -> tuple[str, str, int]:
     return str(detail.get("Code", "Unknown")), str(detail.get("Message", error)), int(status)
 
 
-def _kind_without_answer(error: Any) -> FailureKind:
+def kind_without_answer(error: Any) -> FailureKind:
     """The kind of an error before or instead of an answer."""
     from botocore import exceptions
 

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from manga_assist.summaries import Summary, Turn
+from afterwrite.summaries.languages import terms
+from afterwrite.summaries.port import Summary, Turn
 
 QUOTES_MAX: Final = 5
 OPEN_QUESTIONS_MAX: Final = 3
@@ -33,19 +34,9 @@ _SAME: Final = 0.9
 # Fullwidth and ideographic marks, the Arabic question mark and the danda end a sentence without a space after.
 _SENTENCE_END = re.compile("(?<=[.!?\u2026])\\s+|(?<=[\u3002\uff01\uff1f\u061f\u0964])\\s*|\\s*\\n\\s*")
 _QUESTION_MARKS: Final = ("?", "\uff1f", "\u061f")
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-# Thai, Lao, Burmese, Khmer, kana and the ideographs are written without spaces.
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _COMMITMENT = re.compile(
     r"\b(?:(?:i|we)(?:'ll| will| promise| can do)|let me|(?:i'm|im|we're|i am|we are)(?: \w+)? (?:going to|gonna))\b"
 )
-_COMMON_WORDS: Final = """
-    a about all also am an and any are as at be been but by can could did do does for from had has have he her him
-    his how i i'm if in is it it's its just like me my no not of oh ok okay on or our she so some than that that's the
-    their them then there they this to too up us was we were what when where which who why will with would yeah yes
-    you you're your
-"""
-_COMMON: Final = frozenset(_COMMON_WORDS.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +53,6 @@ _Vector = dict[str, float]
 
 class ExtractiveSummarizer:
     """Quotes the sentences that say most about a window. Deterministic; needs nothing but the turns."""
-
-    method = "extractive"
 
     def summarize(self, turns: Sequence[Turn], previous: Summary | None) -> Summary:
         """The summary of `turns`; works for empty turns, any language and any length."""
@@ -99,7 +88,7 @@ def _sentences(turn: Turn) -> Iterable[_Sentence]:
             yield _Sentence(
                 turn,
                 text,
-                tuple(_terms(plain)),
+                tuple(terms(text)),
                 text.endswith(_QUESTION_MARKS),
                 _COMMITMENT.search(plain) is not None,
             )
@@ -109,22 +98,13 @@ def _plain(text: str) -> str:
     return text.casefold().replace("\u2019", "'")
 
 
-def _terms(plain: str) -> Iterable[str]:
-    for word in _WORD.findall(plain):
-        if _UNSPACED.search(word):
-            # Scripts without spaces: pairs of characters stand in for words.
-            yield from (word[i : i + 2] for i in range(max(len(word) - 1, 1)))
-        elif word not in _COMMON:
-            yield word
-
-
 def _choose(sentences: Sequence[_Sentence], previous: Summary | None) -> list[_Sentence]:
     """The sentences to quote, in the order they were said."""
     frequency = Counter(term for sentence in sentences for term in set(sentence.terms))
     rarity = {term: 1.0 + math.log(len(sentences) / count) for term, count in frequency.items()}
     vectors = [_vector(sentence.terms, rarity) for sentence in sentences]
     scores = _scores(sentences, vectors)
-    seen = _vector(tuple(_terms(_plain(previous.text))), rarity) if previous else {}
+    seen = _vector(terms(previous.text), rarity) if previous else {}
     redundancy = [_similarity(vector, seen) for vector in vectors]
     remaining = [i for i, sentence in enumerate(sentences) if sentence.terms] or list(range(len(sentences)))
     chosen: list[int] = []

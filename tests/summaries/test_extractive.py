@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manga_assist.conversations import load
-from manga_assist.extractive import (
+from afterwrite.summaries.extractive import (
     OPEN_QUESTIONS_MAX,
     QUOTE_CHARACTERS_MAX,
     QUOTES_MAX,
     TURN_CHARACTERS_MAX,
     ExtractiveSummarizer,
 )
-from manga_assist.summaries import Summary, Turn
+from afterwrite.summaries.port import Summary, Turn
+from manga_assist.conversations import load
 
 SUMMARIZER = ExtractiveSummarizer()
 QUOTE = re.compile("Turn ([0-9]+), (customer|assistant): \u201c(.*?)\u201d", re.DOTALL)
