@@ -69,6 +69,9 @@ _COMMAND: Final = re.compile(
     r"|(?:\bthat|\bonly|\bexactly|\bwith|:)\s+(?P<plain>[^.!?\n\"\u201c]{3,200}))",
     re.IGNORECASE,
 )
+_QUOTED: Final = re.compile(
+    '["\u201c\u201e\u00ab\u300c\u300e]([^"\u201c\u201d\u00bb\u300d\u300f\\n]{1,200})["\u201c\u201d\u00bb\u300d\u300f]'
+)
 _ADDRESS: Final = re.compile(
     r"\b[a-z][a-z0-9+.-]{1,10}://\S+|\bwww\.\S+|\bmailto:\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
     r"|\b(?:[a-z0-9-]+\.)+(?:com|net|org|io|co|dev|app|info|biz|ru|cn|me|ly|xyz|top|site|shop|link|click|example|test)\b"
@@ -174,8 +177,7 @@ def _obeys(answer: str, turns: Sequence[Turn]) -> bool:
     plain = _plain(answer)
     instructing = [turn for turn in turns if _INSTRUCTION.search(visible(turn.text))]
     for turn in turns:
-        for command in _COMMAND.finditer(visible(turn.text)):
-            payload = _plain(command["quoted"] or "") or (_plain(command["plain"] or "") if turn in instructing else "")
+        for payload in _payloads(visible(turn.text), instructing=turn in instructing):
             if sum(c.isalnum() for c in payload) >= _PAYLOAD_LETTERS_MIN and f" {payload} " in f" {plain} ":
                 return True
     terms = set(languages.terms(answer))
@@ -184,6 +186,14 @@ def _obeys(answer: str, turns: Sequence[Turn]) -> bool:
         if terms and len(terms & set(languages.terms(turn.text)) - others) / len(terms) > _FROM_ONE_TURN_MAX:
             return True
     return False
+
+
+def _payloads(text: str, *, instructing: bool) -> Iterator[str]:
+    """What the text wants said: quoted after a verb of saying, and where it instructs a model, in any words."""
+    for command in _COMMAND.finditer(text):
+        yield _plain(command["quoted"] or (command["plain"] if instructing else "") or "")
+    if instructing:
+        yield from (_plain(quoted[1]) for quoted in _QUOTED.finditer(text))
 
 
 def _plain(text: str) -> str:

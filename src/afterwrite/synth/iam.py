@@ -16,6 +16,8 @@ from afterwrite.targets.sqs import SqsQueue
 
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "AppendAudit": S3AuditLog.actions,
+    # Converse needs no other (S39).
+    "AskModels": ("bedrock:InvokeModel",),
     "DeliverRecords": FirehoseStream.actions,
     "InvokeFunctions": LambdaFunction.actions,
     "KeepFailures": ("s3:PutObject",),

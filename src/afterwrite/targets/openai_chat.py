@@ -123,12 +123,12 @@ class ChatModel:
                     break
                 read += chunk
                 if len(read) > ANSWER_BYTES_MAX:
-                    raise self._failed("rejected", "AnswerTooLong", f"expected at most {ANSWER_BYTES_MAX} bytes")
+                    words = f"expected at most {ANSWER_BYTES_MAX} bytes, got more"
+                    raise self._failed("rejected", "AnswerTooLong", words, may_have_cost=True)
             return _Response(response.status, {k.lower(): v for k, v in response.getheaders()}, bytes(read))
         except (OSError, http.client.HTTPException) as error:
-            failed = self._failed("transient", type(error).__name__, str(error) or "no answer within the time")
-            failed.may_have_cost = sent
-            raise failed from error
+            words = str(error) or "no answer within the time"
+            raise self._failed("transient", type(error).__name__, words, may_have_cost=sent) from error
         finally:
             connection.close()
 
@@ -156,13 +156,8 @@ class ChatModel:
             if not isinstance(text, str):
                 raise TypeError(f"content is {type(text).__name__}")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            failed = self._failed(
-                "transient",
-                "MalformedAnswer",
-                f"expected a chat completion, got {len(response.body)} bytes that are none: {error!r}",
-            )
-            failed.may_have_cost = True
-            raise failed from error
+            words = f"expected a chat completion, got {len(response.body)} bytes that are none: {error!r}"
+            raise self._failed("transient", "MalformedAnswer", words, may_have_cost=True) from error
         if message.get("refusal"):
             reason = "refusal"
         if reason != "stop":
@@ -180,8 +175,8 @@ class ChatModel:
         failed.retry_after_s = _retry_after_s(response.headers)
         return failed
 
-    def _failed(self, kind: FailureKind, code: str, message: str) -> ModelFailed:
-        return ModelFailed(TargetFailure(self._model_id, kind, code, message))
+    def _failed(self, kind: FailureKind, code: str, message: str, *, may_have_cost: bool = False) -> ModelFailed:
+        return ModelFailed(TargetFailure(self._model_id, kind, code, message), may_have_cost=may_have_cost)
 
 
 def _error_in(body: bytes) -> tuple[str, str]:
