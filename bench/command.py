@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from bench import flows, growth, latency, operations, outage, patterns, poison, put, router
+from bench import flows, growth, latency, operations, outage, patterns, poison, put, router, summaries
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
@@ -20,11 +20,12 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "growth": growth.measure,
     "poison": poison.measure,
     "outage": outage.measure,
+    "summaries": summaries.measure,
 }
 
 SECONDS = 5.0
 OPERATION_SECONDS = 2.0
-ALONE = ("growth", "poison", "outage")
+ALONE = ("growth", "poison", "outage", "summaries")
 
 
 def main(arguments: list[str]) -> int:
