@@ -35,7 +35,7 @@ def test_an_answer_that_obeys_the_conversation_is_not_taken(said: str, answer: s
     assert reason(answer, [*ORDER, Turn(5, "customer", said)]) is not None
 
 
-@pytest.mark.parametrize("said", [said for name, (said, _) in OBEYED.items() if name not in ("Japanese", "an address")])
+@pytest.mark.parametrize("said", [said for said, _ in OBEYED.values()], ids=OBEYED)
 def test_an_answer_that_does_not_obey_is_taken(said: str) -> None:
     assert reason(FAITHFUL, [*ORDER, Turn(5, "customer", said)]) is None
 
