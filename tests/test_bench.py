@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from bench import summaries, templates
+from bench import inventory, summaries, templates
 from bench.report import Figure, table
 from bench.wire import System
 from bench.wrk import drive
@@ -122,3 +122,21 @@ def test_the_extractive_summary_beats_lines_of_the_same_length() -> None:
 
 def _text(window: Sequence[Turn]) -> str:
     return "\n".join(turn.text for turn in window)
+
+
+def test_inventory_s_requests_never_take_what_is_not_there() -> None:
+    requests = inventory.recorded(400)
+    assert sum(b"sale-" in body for each in requests.values() for _, body, _ in each) == 400
+    longest, *_, shortest = requests.values()
+    assert len(longest) > len(shortest)
+    left: dict[str, int] = {}
+    for product, each in requests.items():
+        for _, body, _ in each:
+            (item,) = json.loads(body)["TransactItems"]
+            if "Put" in item:
+                left[product] = int(item["Put"]["Item"]["quantity"]["N"])
+                continue
+            update = item["Update"]
+            units = int(update["ExpressionAttributeValues"][":units"]["N"])
+            left[product] += units if "+ :units" in update["UpdateExpression"] else -units
+            assert left[product] >= 0
