@@ -1,7 +1,8 @@
 """A real model behind a real server: what it says of real conversations, and what of that is taken. Run: `make models`.
 
-It is a model of 135 million parameters, far too small for the task: most of what it says is not taken. That is what
-is looked at here: nothing but a checked answer gets through, and every window has a summary.
+It is a model of 135 million parameters, far too small for the task, so it gets a simpler one (`small.prompt`), and much
+of what it says is not taken. That is what is looked at here: nothing but a checked answer gets through, and every
+window has a summary.
 """
 
 from __future__ import annotations
@@ -15,12 +16,20 @@ from pathlib import Path
 import pytest
 from bench import summaries
 
-from afterwrite.summaries import Budget, ExtractiveSummarizer, Limits, MemorySpending, ModelSummarizer, openai
+from afterwrite.summaries import (
+    Budget,
+    ExtractiveSummarizer,
+    Limits,
+    MemorySpending,
+    ModelSummarizer,
+    PromptTemplate,
+    openai,
+)
 from afterwrite.summaries.spending import Cost
 
 CONVERSATIONS = int(os.environ.get("AFTERWRITE_MODEL_CONVERSATIONS", "0"))
 TOKENS_A_DAY = 10_000_000
-ANSWER_TOKENS_MAX = 120
+ANSWER_TOKENS_MAX = 160
 CONTEXT_TOKENS = 8_192
 TIMEOUT_S = 900.0
 
@@ -54,7 +63,8 @@ def url() -> Iterator[str]:
 def test_what_a_small_model_says_is_taken_only_where_it_holds(url: str) -> None:
     spending = MemorySpending(Budget(tokens_a_day=TOKENS_A_DAY), lambda: 1_763_726_400_000)
     model = openai(url, "smollm2-135m-instruct", timeout_s=TIMEOUT_S)
-    asking = ModelSummarizer(model, spending, limits=Limits(answer_tokens_max=ANSWER_TOKENS_MAX))
+    template = PromptTemplate.read(Path(__file__).with_name("small.prompt"))
+    asking = ModelSummarizer(model, spending, template, Limits(answer_tokens_max=ANSWER_TOKENS_MAX))
     windows = summaries.windows(CONVERSATIONS)
     made = [asking.summarize(window, None) for window in windows]
     extracts = [ExtractiveSummarizer().summarize(window, None) for window in windows]

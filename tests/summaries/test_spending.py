@@ -16,7 +16,8 @@ from afterwrite.summaries import Budget, MemorySpending, Price, Spending, TableS
 from afterwrite.summaries.spending import Cost, Reply
 from afterwrite.wiring import Engine
 
-NOON_MS = 1_763_726_400_000
+# Far enough ahead that no item of it expires during a test.
+NOON_MS = 4_102_488_000_000
 DAY_MS = 86_400_000
 PRICE = Price(Decimal("0.25"), Decimal("1.25"))
 
@@ -119,3 +120,13 @@ def test_the_items_expire(engine: Engine) -> None:
     items = [item for item in table.scan() if item["PK"].startswith("EXPIRING#")]
     assert sorted(item["SK"] for item in items) == ["REPLY", "SPENT"]
     assert {int(item["ttl"]) for item in items} == {NOON_MS // 1000 + 7 * 86_400}
+
+
+def test_what_is_settled_after_its_day_has_expired_leaves_nothing_behind(engine: Engine) -> None:
+    table = engine.services.table("kept")
+    spending = TableSpending(table, Budget(tokens_a_day=100), NOON_MS, prefix="LATE#")
+    reservation = spending.reserve(Cost(10))
+    assert reservation is not None
+    table.delete({"PK": f"LATE#SPENT#{reservation.day}", "SK": "SPENT"})
+    spending.settle(reservation, Cost(5), "r1", None)
+    assert [item for item in table.scan() if item["PK"].startswith("LATE#")] == []

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from afterwrite.summaries import AnswerNotWhole, LanguageModel, ModelFailed, bedrock
+from afterwrite.summaries import AnswerNotWhole, LanguageModel, ModelFailed, Said, bedrock
 from afterwrite.targets.language_models import Answer
 from model_endpoint import Endpoint, Scripted, model_endpoint
 
@@ -112,3 +112,17 @@ def test_another_form_than_the_one_that_is_read_is_refused() -> None:
     with model_endpoint(Scripted({"generation": "It is short."})) as endpoint, pytest.raises(ModelFailed) as raised:
         model(endpoint, "invoke").ask("x")
     assert (raised.value.failure.code, raised.value.may_have_cost) == ("UnknownAnswer", True)
+
+
+def test_a_form_of_its_own_is_written_and_read() -> None:
+    with model_endpoint(Scripted({"generation": "It is short.", "tokens": [7, 3]})) as endpoint:
+        asked = bedrock(
+            MODEL,
+            region="us-east-1",
+            endpoint_url=endpoint.url,
+            by="invoke",
+            encode=lambda text, system, max_tokens, temperature: {"prompt": f"{system} {text}", "limit": max_tokens},
+            decode=lambda answer: Said(answer["generation"], "end_turn", *answer["tokens"]),
+        )
+        assert asked.ask("Summarize.", system="Be brief.", max_tokens=9) == Answer("It is short.", 7, 3)
+    assert endpoint.requests[0][2] == {"prompt": "Be brief. Summarize.", "limit": 9}

@@ -16,7 +16,7 @@ from afterwrite.summaries.port import Made, Summarizer, Summary, Turn
 from afterwrite.summaries.prompts import PromptTemplate
 from afterwrite.summaries.providers import bedrock, openai
 from afterwrite.summaries.spending import Budget, MemorySpending, Price, Spending, TableSpending
-from afterwrite.targets.language_models import Answer, AnswerNotWhole, LanguageModel, ModelFailed
+from afterwrite.targets.language_models import Answer, AnswerNotWhole, LanguageModel, ModelFailed, Said
 
 __all__ = [
     "Answer",
@@ -32,6 +32,7 @@ __all__ = [
     "ModelSummarizer",
     "Price",
     "PromptTemplate",
+    "Said",
     "Spending",
     "Summarizer",
     "Summary",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from afterwrite.targets.bedrock import Decode, Encode
     from afterwrite.targets.language_models import LanguageModel
 
 
@@ -18,16 +19,21 @@ def bedrock(
     timeout_s: float = 30.0,
     attempts_max: int = 3,
     by: Literal["converse", "invoke"] = "converse",
+    encode: Encode | None = None,
+    decode: Decode | None = None,
 ) -> LanguageModel:
     """A model of Amazon Bedrock, by its id or its inference profile's ARN.
 
     Credentials and region are boto3's. `timeout_s` is for each of at most `attempts_max` attempts. `by="invoke"` asks
-    by InvokeModel in the form of Anthropic's Messages, for what Converse does not reach.
+    by InvokeModel, for what Converse does not reach: in the form of Anthropic's Messages, or in the one that `encode`
+    writes (text, system prompt, max_tokens, temperature -> body) and `decode` reads (parsed answer -> Said).
     """
-    from afterwrite.targets.bedrock import InvokedModel, Model
+    from afterwrite.targets.bedrock import InvokedModel, Model, messages_body, messages_said
 
     client = functools.cache(lambda: _bedrock_client(region, endpoint_url, timeout_s, attempts_max))
-    return InvokedModel(client, model_id) if by == "invoke" else Model(client, model_id)
+    if by == "converse":
+        return Model(client, model_id)
+    return InvokedModel(client, model_id, encode=encode or messages_body, decode=decode or messages_said)
 
 
 def openai(

@@ -6,6 +6,7 @@ is never exceeded, and of a process that dies between the two the reservation st
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable, Mapping
@@ -182,10 +183,14 @@ class TableSpending:
                 kept["stop_reason"] = reply.stop_reason
             self._table.put({**self._key("REPLY", request_id), **kept})
         rest = used - reservation.cost
-        if rest != Cost():
+        if rest == Cost():
+            return
+        # A day that has expired meanwhile has nothing to be given back to, and is not to be made anew.
+        with contextlib.suppress(ConditionalCheckFailed):
             self._table.update(
                 self._key("SPENT", reservation.day),
                 "ADD #tokens :tokens, #micros :micros",
+                condition="attribute_exists(#tokens)",
                 names={"#tokens": "tokens", "#micros": "micros"},
                 values={"tokens": rest.tokens, "micros": rest.micros},
             )

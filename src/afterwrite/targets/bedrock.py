@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import orjson
 
 from afterwrite.core.target_failures import TargetFailure
-from afterwrite.targets.language_models import Answer, AnswerNotWhole, ModelFailed
+from afterwrite.targets.language_models import Answer, AnswerNotWhole, ModelFailed, Said
 from afterwrite.targets.remote_target import failure_of, kind_without_answer
 
 _WHOLE: Final = frozenset({"end_turn", "stop_sequence"})
@@ -44,15 +44,6 @@ class Model:
         said = "".join(part["text"] for part in content if "text" in part)
         usage = answer["usage"]
         return _whole(self._model_id, Said(said, answer["stopReason"], usage["inputTokens"], usage["outputTokens"]))
-
-
-class Said(NamedTuple):
-    """What a model said, why it stopped, in the service's word, and what it cost in tokens."""
-
-    text: str
-    stop_reason: str
-    input_tokens: int
-    output_tokens: int
 
 
 Encode: TypeAlias = Callable[[str, str | None, int, float], Mapping[str, Any]]

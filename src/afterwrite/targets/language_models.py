@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.errors import AfterwriteError
@@ -56,6 +56,15 @@ class Answer:
     """A whole answer, and what it cost in tokens."""
 
     text: str
+    input_tokens: int
+    output_tokens: int
+
+
+class Said(NamedTuple):
+    """What a model said, why it stopped, in the service's word, and what it cost in tokens."""
+
+    text: str
+    stop_reason: str
     input_tokens: int
     output_tokens: int
 

@@ -15,7 +15,8 @@ from manga_assist.summaries import summarize_missing
 from manga_assist.summarizers import Summarizers
 from model_endpoint import Endpoint, Scripted, completion, model_endpoint
 
-NOW_MS = 1_763_726_400_000
+# Far enough ahead that no item of it expires during a test.
+NOW_MS = 4_102_488_000_000
 SAID = "The customer asks about the sentences of the session, and the assistant answers with sentences."
 
 
