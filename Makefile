@@ -18,7 +18,7 @@ CONVERSATIONS ?= 20
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times during the load; APP=inventory)
+demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times during the load; APP=inventory, leaderboard, accounts)
 	$(BIN)/afterwrite demo $(APP) --crash $(CRASH) $(if $(SIZE),--size $(SIZE))
 
 test: $(VENV)/.dev ## Run the tests, in two processes (WORKERS=2)
@@ -31,7 +31,7 @@ check: $(VENV)/.dev ## Run the linter, the type checker, the import contracts an
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 soak: $(VENV)/.dev ## Kill the engine 200 times under load; nothing acknowledged is lost, every index agrees (KILLS=200)
-	AFTERWRITE_CRASH_KILLS=$(KILLS) AFTERWRITE_CRASH_SEED=$$(date +%s) $(BIN)/python -m pytest tests/crash/test_kill.py -s
+	AFTERWRITE_CRASH_KILLS=$(KILLS) AFTERWRITE_CRASH_SEED=$$(date +%s) $(BIN)/python -m pytest tests/crash/test_kill.py tests/crash/test_filling.py -s
 
 fuzz: $(VENV)/.dev ## Send malformed requests, bytes and expressions for nine minutes (FUZZ_S=520)
 	AFTERWRITE_FUZZ_S=$(FUZZ_S) AFTERWRITE_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest tests/fuzz -s

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable
 
-from bench import flows, growth, inventory, latency, operations, outage, patterns, poison, put, router, summaries
+from bench import (
+    flows,
+    growth,
+    inventory,
+    latency,
+    operations,
+    outage,
+    patterns,
+    poison,
+    put,
+    router,
+    routing,
+    summaries,
+)
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
@@ -16,6 +30,7 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "flows": flows.measure,
     "patterns": patterns.measure,
     "operations": operations.measure,
+    "routing": lambda _: routing.measure(),
     "router": lambda _: router.measure(),
     "growth": growth.measure,
     "poison": poison.measure,
@@ -41,6 +56,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--size", type=int, help="purchases of inventory (default 5000; all are 69659)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args(arguments)
+    # SIGTERM ends it as Ctrl-C does: the servers that it has started end with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # They have no peer, growth fills gigabytes, and inventory takes minutes.
     names = [name for name in FIGURES if name not in ALONE] if options.figure == "all" else [options.figure]
     if options.figure == "inventory":

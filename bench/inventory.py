@@ -30,11 +30,11 @@ from bench.wire import Credentials, System, request_bytes
 from botocore.config import Config
 
 from afterwrite.inspection import open_data
+from demonstration.redis_process import RedisProcess
 from demonstration.stage import DemoFailed
 from inventory import load, purchases
 from inventory.alerts import suggested_order_quantity
 from inventory.purchases import PRODUCTS, Purchase, product_id
-from inventory.redis_process import RedisProcess
 from inventory.stock import Movement, Stock
 
 ROUNDS = 3

@@ -37,9 +37,9 @@ def dynamodb_record(number: int, key: str, *, table: str = "things", **attribute
 
 
 def kinesis_record(number: int, key: str, change: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of a Kinesis stream that carries a DynamoDB change: its `id`, and the time `at` in ms."""
-    keys = encode_item({"pk": key, "sk": str(number)})
-    data = {
+    """A record of a Kinesis stream that carries a change: `id`, the time `at` in ms, the `from` that the item was."""
+    keys = encode_item({"pk": key, "sk": change.get("sk", str(number))})
+    data: dict[str, Any] = {
         "awsRegion": "eu-west-1",
         "eventID": change.get("id", str(number)),
         "eventName": "INSERT",
@@ -54,6 +54,9 @@ def kinesis_record(number: int, key: str, change: Mapping[str, Any]) -> dict[str
         },
         "eventSource": "aws:dynamodb",
     }
+    if "from" in change:
+        data["eventName"] = "MODIFY"
+        data["dynamodb"]["OldImage"] = {**keys, **encode_item(change["from"])}
     return {
         "kinesis": {
             "kinesisSchemaVersion": "1.0",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,3 +31,16 @@ def same(name: str, expected: Iterable[Hashable], found: Iterable[Hashable]) -> 
         if difference
     ]
     return Check(name, wanted.total(), got.total(), not differences, "; ".join(differences))
+
+
+def none(name: str, counts: Mapping[str, int]) -> Check:
+    """Whether all of the counts are zero; those that are not are named."""
+    left = {what: count for what, count in counts.items() if count}
+    return Check(name, 0, sum(left.values()), not left, ", ".join(f"{what}: {n}" for what, n in sorted(left.items())))
+
+
+def logged_once(changes: Sequence[tuple[str, int]]) -> Check:
+    """Whether a log's changes, each an id and a sequence number, come in the order of the numbers, none twice."""
+    numbers = [number for _, number in changes]
+    ok = numbers == sorted(set(numbers)) and len({change_id for change_id, _ in changes}) == len(changes)
+    return Check("sequence numbers rise, no change is logged twice", len(numbers), len(set(numbers)), ok)

@@ -2,7 +2,7 @@
 
     product:ID     the item as JSON
     stock:ID       its quantity alone
-    version:ID     the sequence number of the change that made them; after a removal alone, for a week
+    version:ID     the version of the change that made them; after a removal alone, for a week
     inventory:view what says that the view is whole
 
 One script compares the version and writes all three (S37). A change that comes twice or late changes nothing, and a
@@ -85,7 +85,7 @@ class Refresh:
     @classmethod
     def of(cls, change: Change) -> Refresh:
         """What the cache is to show after the change."""
-        version = change.sequence_number or "0"
+        version = change.version
         if change.new is None:
             return cls(change.keys["productId"], version, None, 0)
         return cls(change.keys["productId"], version, as_json(change.new), int(change.new["quantity"]))

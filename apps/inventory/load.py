@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
 
-import boto3
-from botocore.config import Config
-
+from demonstration import shares
+from demonstration.certain_writes import dynamodb_client
+from demonstration.shares import Share
 from inventory import purchases
 from inventory.alerts import suggested_order_quantity
 from inventory.purchases import Purchase, product_id
 from inventory.stock import Movement, Stock
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
-
     from demonstration.writers import Count
 
 RETRY_FOR_S: Final = 60.0
 OPENING_DAY: Final = "1997-01-01"
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """One process's part: the purchases whose index leaves `number` when divided by `of`."""
-
-    number: int
-    of: int
-    endpoint_url: str
-    table_name: str
-    purchases: int | None
-    threads: int
-    manifest: Path
-
-
-def client(endpoint_url: str, threads: int) -> DynamoDBClient:
-    """A DynamoDB client for an engine on this machine; Stock does the retrying."""
-    session = boto3.session.Session(
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - the engine asks for none
-        region_name="us-east-1",
-    )
-    return session.client(
-        "dynamodb",
-        endpoint_url=endpoint_url,
-        config=Config(
-            max_pool_connections=threads,
-            parameter_validation=False,
-            retries={"total_max_attempts": 1},
-            connect_timeout=5,
-            read_timeout=20,
-        ),
-    )
 
 
 def listing(number: int, *, again: bool = False) -> Movement:
@@ -83,27 +44,9 @@ def open_shop(stock: Stock, numbers: Iterable[int], *, again: bool = False) -> l
 
 def write_share(share: Share, written: Count) -> None:
     """Make the share's purchases and write down every movement that was acknowledged."""
-    chosen = purchases.load(share.purchases)[share.number :: share.of]
-    stock = Stock(client(share.endpoint_url, share.threads), share.table_name, retry_for_s=RETRY_FOR_S)
-    with share.manifest.open("w", encoding="utf-8") as manifest, ThreadPoolExecutor(share.threads) as threads:
-        futures: list[Future[list[Movement]]] = [
-            threads.submit(_sell_all, stock, chosen[number :: share.threads], written)
-            for number in range(share.threads)
-        ]
-        failed = [f for f in wait(futures, return_when=FIRST_EXCEPTION).done if f.exception() is not None]
-        if failed:
-            threads.shutdown(cancel_futures=True)
-        for future in failed or futures:
-            manifest.writelines(json.dumps(asdict(movement)) + "\n" for movement in future.result())
-
-
-def _sell_all(stock: Stock, chosen: list[Purchase], written: Count) -> list[Movement]:
-    movements: list[Movement] = []
-    for purchase in chosen:
-        movements.extend(sell(stock, purchase))
-        with written.get_lock():
-            written.value += 1
-    return movements
+    client = dynamodb_client(share.endpoint_url, share.threads)
+    stock = Stock(client, share.table_name, retry_for_s=RETRY_FOR_S)
+    shares.write_share(share, purchases.load(share.orders), lambda purchase: sell(stock, purchase), written)
 
 
 def sell(stock: Stock, purchase: Purchase) -> list[Movement]:
@@ -128,12 +71,3 @@ def sell(stock: Stock, purchase: Purchase) -> list[Movement]:
         if stock.restock(delivery, by="warehouse", below=purchase.units):
             movements.append(delivery)
     raise AssertionError(f"{purchase.id} was outrun by other purchases 1,000 times")
-
-
-def read(manifests: Iterable[Path]) -> Iterator[Movement]:
-    """The movements that were written down."""
-    for path in manifests:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                fields: dict[str, Any] = json.loads(line)
-                yield Movement(**fields)

@@ -1,22 +1,20 @@
-"""Real purchases to replay: CDNOW's, 69,659 orders of 23,570 customers in 1997 and 1998.
+"""The purchases to replay: CDNOW's orders, each of one product.
 
-The data set is Fader and Hardie's; its file comes with the package `lifetimes`, of which nothing else is used. It says
-who bought how many CDs when and for how much, but not which: each purchase is given a product by a fixed rule, some
-products far more often than others.
+The data set does not say which CDs were bought: each order is given a product by a fixed rule, some products far more
+often than others.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from hashlib import blake2b
-from importlib.metadata import distribution
-from pathlib import Path
 from typing import Final
 
+from demonstration import cdnow
+from demonstration.cdnow import Order
+
 PRODUCTS: Final = 200
-_FILE: Final = "lifetimes/datasets/CDNOW_master.txt"
 _HASH_MAX: Final = 1 << 64
 
 
@@ -34,21 +32,18 @@ class Purchase:
 
 def load(limit: int | None = None) -> list[Purchase]:
     """The first `limit` purchases, all by default, in the order of their days."""
-    path = Path(str(distribution("lifetimes").locate_file(_FILE)))
-    lines = path.read_text(encoding="ascii").splitlines()[1:]
-    return sorted(map(purchase, range(len(lines)), lines), key=lambda each: (each.day, each.id))[:limit]
+    return [purchase(order) for order in cdnow.load(limit)]
 
 
-def purchase(number: int, line: str) -> Purchase:
-    """The purchase in a line of the file, which holds customer, day, number of CDs and dollars."""
-    customer_id, day, units, dollars = line.split()
+def purchase(order: Order) -> Purchase:
+    """The order as a purchase of its product."""
     return Purchase(
-        id=f"sale-{number:05d}",
-        customer_id=customer_id,
-        product_id=product_id(_popular(f"{number} {customer_id}")),
-        day=date(int(day[:4]), int(day[4:6]), int(day[6:])),
-        units=int(units),
-        cents=int(Decimal(dollars) * 100),
+        id=f"sale-{order.number:05d}",
+        customer_id=order.customer_id,
+        product_id=product_id(_popular(f"{order.number} {order.customer_id}")),
+        day=order.day,
+        units=order.units,
+        cents=order.cents,
     )
 
 

@@ -21,7 +21,7 @@ def audit_entry(change: Change) -> dict[str, Any]:
     product = change.new or change.old or {}
     return {
         "productId": product["productId"],
-        "sequence": (change.sequence_number or "").zfill(_SEQUENCE_DIGITS_MAX),
+        "sequence": change.version.zfill(_SEQUENCE_DIGITS_MAX),
         "changeId": change.id,
         "eventType": change.event_name,
         "oldQuantity": None if change.old is None else quantity_of(change.old),

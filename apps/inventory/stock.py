@@ -1,36 +1,17 @@
-"""The shop's write side: every movement of stock is one conditional update, and stock never falls below zero.
-
-A request whose answer was lost (a broken connection, a server that died after its commit) is sent again under the same
-client request token, by which DynamoDB knows it again: the movement happens once.
-"""
+"""The shop's write side: every movement of stock is one conditional update, and stock never falls below zero."""
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
+from demonstration.certain_writes import CertainWrites
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 Kind: TypeAlias = Literal["listing", "sale", "restock"]
-
-# After one of these nobody knows whether the request was carried out.
-_FATE_UNKNOWN: Final = (HTTPClientError, ConnectionError, IncompleteReadError)
-_TRY_AGAIN: Final = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ThrottlingException",
-        "TransactionInProgressException",
-    }
-)
-_PAUSE_S_FIRST: Final = 0.02
-_PAUSE_S_MAX: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +39,8 @@ class Stock:
     """
 
     def __init__(self, dynamodb_client: DynamoDBClient, table_name: str, *, retry_for_s: float = 30.0) -> None:
-        self._client = dynamodb_client
+        self._writes = CertainWrites(dynamodb_client, retry_for_s=retry_for_s)
         self._table = table_name
-        self._retry_for_s = retry_for_s
 
     def list_product(
         self, listing: Movement, *, name: str, sku: str, price_cents: int, threshold: int, reorder: int | None, by: str
@@ -82,7 +62,7 @@ class Stock:
         if reorder is not None:
             item["reorderQuantity"] = _number(reorder)
         put = {"TableName": self._table, "Item": item, "ConditionExpression": "attribute_not_exists(productId)"}
-        return self._transact({"Put": put}, listing.id)
+        return self._writes.once({"Put": put}, listing.id)
 
     def sell(self, sale: Movement, by: str) -> bool:
         """Take the sale's units from the stock; False, and nothing taken, where fewer are left or no such product."""
@@ -94,8 +74,8 @@ class Stock:
 
     def set_price(self, product_id: str, price_cents: int, by: str) -> None:
         """Change the product's price; its stock stays as it is."""
-        self._until_answered(
-            self._client.update_item,
+        self._writes.until_answered(
+            self._writes.client.update_item,
             TableName=self._table,
             Key=_key(product_id),
             UpdateExpression="SET priceCents = :cents, lastModifiedBy = :by",
@@ -105,12 +85,12 @@ class Stock:
 
     def discontinue(self, product_id: str) -> None:
         """Take the product out of the shop."""
-        self._until_answered(self._client.delete_item, TableName=self._table, Key=_key(product_id))
+        self._writes.until_answered(self._writes.client.delete_item, TableName=self._table, Key=_key(product_id))
 
     def get(self, product_id: str) -> Mapping[str, Any] | None:
         """The product's item as DynamoDB has it now, None where it is not offered."""
-        answer = self._until_answered(
-            self._client.get_item, TableName=self._table, Key=_key(product_id), ConsistentRead=True
+        answer = self._writes.until_answered(
+            self._writes.client.get_item, TableName=self._table, Key=_key(product_id), ConsistentRead=True
         )
         item: Mapping[str, Any] | None = answer.get("Item")
         return item
@@ -128,49 +108,7 @@ class Stock:
             "ConditionExpression": condition,
             "ExpressionAttributeValues": values,
         }
-        return self._transact({"Update": update}, movement.id)
-
-    def _transact(self, write: Mapping[str, Any], token: str) -> bool:
-        try:
-            self._until_answered(self._client.transact_write_items, TransactItems=[write], ClientRequestToken=token)
-        except ClientError as error:
-            if _reasons(error) == {"ConditionalCheckFailed"}:
-                return False
-            raise
-        return True
-
-    def _until_answered(self, operation: Callable[..., Any], **parameters: Any) -> Any:
-        deadline = time.monotonic() + self._retry_for_s
-        longest_s = _PAUSE_S_FIRST
-        while True:
-            pause_s = random.uniform(longest_s / 2, longest_s)  # noqa: S311 - spreads writers, hides nothing
-            try:
-                return operation(**parameters)
-            except _FATE_UNKNOWN:
-                if time.monotonic() + pause_s > deadline:
-                    raise
-            except ClientError as error:
-                if not _is_transient(error) or time.monotonic() + pause_s > deadline:
-                    raise
-            time.sleep(pause_s)
-            longest_s = min(longest_s * 2, _PAUSE_S_MAX)
-
-
-def _is_transient(error: ClientError) -> bool:
-    reasons = _reasons(error)
-    if reasons:
-        return "ConditionalCheckFailed" not in reasons and reasons <= _TRY_AGAIN_REASONS
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status >= 500 or error.response.get("Error", {}).get("Code", "") in _TRY_AGAIN
-
-
-_TRY_AGAIN_REASONS: Final = frozenset({"TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"})
-
-
-def _reasons(error: ClientError) -> set[str]:
-    """Why a transaction was cancelled; nothing for any other error."""
-    reasons: Any = error.response.get("CancellationReasons", [])
-    return {reason.get("Code", "None") for reason in reasons} - {"None"}
+        return self._writes.once({"Update": update}, movement.id)
 
 
 def _key(product_id: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@
     handler = aws_lambda.handler(app)
 
 A batch of a stream, also through Kinesis or a Pipe, runs routes; everything else runs the function that the
-environment names (docs/aws.md). The import brings neither boto3 nor the embedded engine.
+environment names (docs/aws.md), and an event source mapping's function gets the event as it is. The import brings
+neither boto3 nor the embedded engine.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from afterwrite import config
-from afterwrite.app import App, Function, Table, lanes_of, refuse_what_only_the_engine_runs
+from afterwrite.app import App, Function, Table, lanes_of
 from afterwrite.core.lambda_events import (
     Incoming,
     Invocation,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     from afterwrite.aws_wiring import Aws
     from afterwrite.engine.batches import Batch, BatchResult, Journal
+    from afterwrite.engine.invocations import Invocations
+    from afterwrite.engine.record_lanes import RecordLanes
     from afterwrite.targets.cloudwatch import CloudWatchLog
 
 # Of the invocation's time, for what is left to do when no more is sent: to keep what was done, and to answer.
@@ -53,14 +56,30 @@ def handler(app: App, *, environ: Mapping[str, str] | None = None) -> Callable[[
 
     `environ` is the environment by default (docs/aws.md); it is read at once. Raises DeclarationError.
     """
-    refuse_what_only_the_engine_runs(app)
     settings = config.load_aws(app.name, environ)
+    if settings.mapped_function is not None:
+        return _mapped(app, settings.mapped_function)
     if settings.function is not None and settings.function not in {each.name for each in app.functions}:
         raise DeclarationError(
             f"expected AFTERWRITE_FUNCTION to name a function of the app {app.name}, got {settings.function!r}: "
             f"choose one of {', '.join(each.name for each in app.functions) or 'none, as it declares none'}"
         )
     return _Handler(app, settings)
+
+
+def _mapped(app: App, name: str) -> Callable[[Any, Any], Any]:
+    """The function of an event source mapping, as it was declared."""
+    declared = {
+        mapping.function_name: mapping.handler
+        for stream in (*app.tables, *app.kinesis_streams)
+        for mapping in stream.event_source_mappings
+    }
+    if name not in declared:
+        raise DeclarationError(
+            f"expected AFTERWRITE_MAPPED_FUNCTION to name a function of an event source mapping of the app {app.name}, "
+            f"got {name!r}: choose one of {', '.join(declared) or 'none, as it declares none'}"
+        )
+    return declared[name]
 
 
 class _Handler:
@@ -94,7 +113,8 @@ class _Handler:
         for each in delivery.changes:
             by_table.setdefault(each.change.table, []).append(each)
         for table, changes in by_table.items():
-            batch = self._batch(self._table(table), time_left_ms, remember=incoming.caller == "kinesis")
+            origin = _origin(incoming.records[0])
+            batch = self._batch(self._table(table), time_left_ms, remember=incoming.caller == "kinesis", origin=origin)
             try:
                 result = batch.run(changes)
             except AfterwriteError as error:
@@ -110,29 +130,52 @@ class _Handler:
 
     def _redrive(self, request: Mapping[str, Any], time_left_ms: Callable[[], int]) -> dict[str, Any]:
         """Run parked lanes again, those named or all of a table: `{"table": …, "lanes": […]}`."""
-        parked_lanes = self._aws.parked_lanes
-        table = self._table(str(request.get("table") or self._settings.table))
-        if parked_lanes is None:
-            raise DeclarationError("expected AFTERWRITE_RESOURCES to say where parked lanes are kept: add `parked`")
-        lanes = request.get("lanes") or [lane for _, lane, _ in parked_lanes.lanes(table.name)]
+        journal = self._journal
+        if journal is None:
+            raise DeclarationError(
+                "expected AFTERWRITE_RESOURCES to say where parked lanes and the ledger are kept: add `parked` and "
+                "`ledger`"
+            )
+        consumer, redrive = self._redriving(request.get("table"), time_left_ms)
+        lanes = request.get("lanes") or [lane for _, lane, _ in journal.parked_lanes.lanes(consumer)]
         performed, still_parked = 0, []
-        for lane in lanes:
-            result = self._batch(table, time_left_ms).redrive(str(lane))
-            performed += result.performed
-            if result.again or time_left_ms() <= 0:
+        for lane in map(str, lanes):
+            with journal.redriving(consumer, lane, lease_ms=time_left_ms()) as is_ours:
+                result = redrive(lane) if is_ours else None
+            performed += 0 if result is None else result.performed
+            if result is None or result.again or time_left_ms() <= 0:
                 still_parked.append(lane)
         return {"performed": performed, "lanes": len(lanes), "still_parked": len(still_parked)}
 
-    def _batch(self, table: Table, time_left_ms: Callable[[], int], *, remember: bool = False) -> Batch:
+    def _redriving(self, asked: Any, time_left_ms: Callable[[], int]) -> tuple[str, Callable[[str], BatchResult]]:
+        """Whose lanes run again here, and what runs one: a table's by its routes, a function's records by itself."""
+        if self._function is not None:
+            lanes = self._record_lanes(self._function, self._runner(self._function, time_left_ms))
+            if lanes is None or asked not in (None, lanes.consumer):
+                raise DeclarationError(
+                    f"expected the function that runs the routes of {asked}, got {self._function.name}: invoke that one"
+                )
+            return lanes.consumer, lanes.redrive
+        table = self._table(str(asked or self._settings.table))
+        return table.name, lambda lane: self._batch(table, time_left_ms).redrive(lane)
+
+    def _batch(
+        self,
+        table: Table,
+        time_left_ms: Callable[[], int],
+        *,
+        remember: bool = False,
+        origin: tuple[str, str] = ("", "::::"),
+    ) -> Batch:
         import random
 
         from afterwrite.aws_wiring import now_ms
         from afterwrite.engine.batches import Batch, Surroundings
 
         surroundings = Surroundings(now_ms, time_left_ms, random.random, self._executor)
-        router = self._routers.get(table.name)
+        router = self._routers.get((table.name, origin))
         if router is None:
-            router = self._routers[table.name] = table.router()
+            router = self._routers[table.name, origin] = _router(table, origin)
         targets, journal = self._aws.targets, self._journal
         return Batch(table.name, router, targets, journal, self._log, surroundings, remember=remember)
 
@@ -149,13 +192,12 @@ class _Handler:
     def _invoke(
         self, function: Function, incoming: Incoming, event: Any, context: Any, time_left_ms: Callable[[], int]
     ) -> Any:
-        from afterwrite.aws_wiring import now_ms
-        from afterwrite.engine.invocations import Invocations
-
-        runner = Invocations(
-            function.name, function.handler, self._aws.services, self._aws.ledger, self._log, now_ms, time_left_ms
-        )
+        runner = self._runner(function, time_left_ms)
         messages = self._messages(function, incoming, event, context)
+        if incoming.caller == "kinesis" and (lanes := self._record_lanes(function, runner)) is not None:
+            kept = lanes.run(list(zip(incoming.records, messages, strict=True)))
+            self._report(lanes.consumer, kept)
+            return batch_answer([messages[number].item_id for number in kept.again[:1]])
         results, failures = runner.run(messages)
         if incoming.caller in ("sqs", "kinesis", "dynamodb") and not self._enriches(incoming):
             failed = [failure.invocation.item_id for failure in failures]
@@ -165,12 +207,35 @@ class _Handler:
         from afterwrite.core import json_text
 
         values = [json_text.loads(result) if result is not None else None for result in results]
+        if not incoming.by_pipe:
+            return values[0]
         # A Pipe's enrichment answers with the items that go on.
-        return [value for value in values if value is not None] if incoming.by_pipe else values[0]
+        if function.pipe is None:
+            return [value for value in values if value is not None]
+        pipe = function.pipe
+        return [item for each in zip(incoming.records, values, strict=True) for item in pipe.answers(*each)]
+
+    def _runner(self, function: Function, time_left_ms: Callable[[], int]) -> Invocations:
+        from afterwrite.aws_wiring import now_ms
+        from afterwrite.engine.invocations import Invocations
+
+        return Invocations(
+            function.name, function.handler, self._aws.services, self._aws.ledger, self._log, now_ms, time_left_ms
+        )
+
+    def _record_lanes(self, function: Function, runner: Invocations) -> RecordLanes | None:
+        """What parks the function's records, None where nothing says where."""
+        if self._journal is None:
+            return None
+        from afterwrite.engine.record_lanes import RecordLanes
+
+        return RecordLanes(runner, function.policy.attempts_max, self._journal, self._log)
 
     def _messages(self, function: Function, incoming: Incoming, event: Any, context: Any) -> Sequence[Invocation]:
         if incoming.caller != "invocation":
             return invocations_of(incoming, as_messages=function.queue is not None)
+        if incoming.by_pipe:
+            return [invocation_of(record, "") for record in incoming.records]
         return [invocation_of(event, str(getattr(context, "aws_request_id", "local")))]
 
     def _enriches(self, incoming: Incoming) -> bool:
@@ -203,7 +268,7 @@ class _Handler:
         return {table.name: table for table in self._app.tables}
 
     @functools.cached_property
-    def _routers(self) -> dict[str, Any]:
+    def _routers(self) -> dict[tuple[str, tuple[str, str]], Any]:
         return {}
 
     @functools.cached_property
@@ -233,6 +298,21 @@ class _Handler:
         from afterwrite.aws_wiring import CONNECTIONS
 
         return ThreadPoolExecutor(CONNECTIONS, "afterwrite-send")
+
+
+def _origin(record: Mapping[str, Any]) -> tuple[str, str]:
+    """The region and the stream's ARN that a record says it is from."""
+    return str(record.get("awsRegion", "")), str(record.get("eventSourceARN", "::::"))
+
+
+def _router(table: Table, origin: tuple[str, str]) -> Any:
+    """The table's routes, and its pipes that are routes on AWS."""
+    pipes = table.routed_pipes if table.pipes else ()
+    if not pipes:
+        return table.router(pipes=())
+    from afterwrite.core.pipes import Origin
+
+    return table.router(Origin(*origin), pipes=pipes)
 
 
 def _time_left(context: Any) -> Callable[[], int]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import orjson
 
 from afterwrite.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Durability: TypeAlias = Literal["fsync", "relaxed"]
 
@@ -67,6 +69,8 @@ def load(
 
     Raises DeclarationError.
     """
+    from pathlib import Path
+
     environ = os.environ if environ is None else environ
     file = credentials or (Path(given) if (given := environ.get("AFTERWRITE_CREDENTIALS")) else None)
     host, port = _address(listen or environ.get("AFTERWRITE_LISTEN") or DEFAULT_LISTEN, signed=file is not None)
@@ -90,12 +94,14 @@ class AwsSettings:
     """What a Lambda function finds in its environment (docs/aws.md).
 
     `resources` are where the app's resources are, by `KIND/NAME`. `function` is the declared function that this
-    Lambda function runs, None where it runs routes. `log_keys`: items' keys may appear in the log.
+    Lambda function runs, and `mapped_function` the one of an event source mapping; both are None where it runs routes.
+    `log_keys`: items' keys may appear in the log.
     """
 
     app: str
     resources: Mapping[str, str]
     function: str | None = None
+    mapped_function: str | None = None
     table: str | None = None
     log_keys: bool = False
 
@@ -117,6 +123,7 @@ def load_aws(app: str, environ: Mapping[str, str] | None = None) -> AwsSettings:
         app=environ.get("AFTERWRITE_APP") or app,
         resources=resources,
         function=environ.get("AFTERWRITE_FUNCTION") or None,
+        mapped_function=environ.get("AFTERWRITE_MAPPED_FUNCTION") or None,
         table=environ.get("AFTERWRITE_TABLE") or None,
         log_keys=environ.get("AFTERWRITE_LOG_KEYS") == "1",
     )

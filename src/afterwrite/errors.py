@@ -15,6 +15,7 @@
     │   └── CorruptData           bytes that cannot be what was written: restore from a backup
     └── ServiceError              an AWS-shaped error answer, with its code, message and HTTP status
         ├── ConditionalCheckFailed    the item did not meet the request's condition
+        ├── EmptyKey                  a key attribute without a character or byte
         └── TransactionCanceled       one reason an item of the transaction
 
 A message says what was expected, what came, and what to do.
@@ -120,6 +121,13 @@ class ConditionalCheckFailed(ServiceError):
             fields={"Item": item} if item else None,
         )
         self.item = item
+
+
+class EmptyKey(ServiceError):
+    """A key attribute, of a table or of an index, that is empty. It refuses a whole transaction, not one member."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ValidationException", f"One or more parameter values are not valid. {message}")
 
 
 class TransactionCanceled(ServiceError):

@@ -24,14 +24,14 @@ from afterwrite.local.audit_files import AuditHead
 from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
-from afterwrite.local.lags import queue_lag, table_lag
+from afterwrite.local.lags import mapping_lag, queue_lag, table_lag
 from afterwrite.local.mapping_ledger import progress
 from afterwrite.local.work_queues import stuck_note
 from afterwrite.store import archive, buffers, change_log, ledger, parked, queues, tables, waiting_messages
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
-from afterwrite.store.tables import Table
+from afterwrite.store.tables import Catalog, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +88,22 @@ class BufferStatus:
 
 @dataclass(frozen=True, slots=True)
 class MappingStatus:
-    """A Lambda function on a table's stream: how many changes it has to come, and how many batches are being tried.
+    """A Lambda function on a stream: how many records it has to come, and how many batches are being tried.
 
-    The iterator age is that of the last record that it was done with, at that time (S16).
+    `source` is the table or the Kinesis stream, by `kind`. The iterator age is that of the last record that it was done
+    with, at that time (S16); `oldest_age_ms` how long the oldest that is to come has waited, `time_to_loss_ms` how long
+    it is until that one is past its retention.
     """
 
     function: str
-    table: str
+    kind: str
+    source: str
     lag_records: int
     batches_in_hand: int
     iterator_age_ms: int | None
+    oldest_age_ms: int = 0
+    retention_ms: int | None = None
+    time_to_loss_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,9 +308,9 @@ class DataReader:
                 ],
                 Thresholds(**topology.get("alarms", {})),
                 [
-                    _mapping(transaction, declared, catalog[declared["table"]])
+                    found
                     for declared in topology.get("event_source_mappings", [])
-                    if declared["table"] in catalog
+                    if "kind" in declared and (found := _mapping(transaction, declared, catalog, now_ms)) is not None
                 ],
             )
 
@@ -330,10 +336,24 @@ def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> Consum
     )
 
 
-def _mapping(transaction: ReadTransaction, declared: Mapping[str, str], table: Table) -> MappingStatus:
+def _mapping(
+    transaction: ReadTransaction, declared: Mapping[str, str], catalog: Catalog, now_ms: int
+) -> MappingStatus | None:
+    lag = mapping_lag(transaction, declared, catalog, now_ms)
+    if lag is None:
+        return None
     done = progress(transaction, declared["uuid"])
-    lag = 0 if table.stream is None else change_log.count_after(transaction, table.stream, done.done_through or 0)
-    return MappingStatus(declared["function"], table.name, lag, done.pieces, done.iterator_age_ms)
+    return MappingStatus(
+        declared["function"],
+        declared["kind"],
+        declared["source"],
+        lag.records_behind,
+        done.pieces,
+        done.iterator_age_ms,
+        lag.age_ms,
+        lag.retention_ms,
+        lag.time_to_loss_ms,
+    )
 
 
 def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]], now_ms: int) -> list[QueueStatus]:

@@ -116,6 +116,7 @@ REFUSED: dict[str, Callable[[App], Any]] = {
     "visibility of more than 12 hours": lambda app: app.queue("q", visibility_timeout_s=43_201),
     "a second consumer": two_consumers,
     "a second subscription": two_subscriptions,
+    "records that go after an hour": lambda app: app.kinesis_stream("k", retention_hours=1),
     "a buffer of 16 minutes": lambda app: app.delivery_stream("d", buffer_seconds=901),
     "a buffer of 129 MiB": lambda app: app.delivery_stream("d", buffer_mib=129),
     "negative retries": lambda app: app.function(retries=-1),

@@ -1,9 +1,14 @@
-"""What AWS does between services, for tests: mappings that poll queues."""
+"""What AWS does between services, for tests: mappings that poll queues, answers that are lost, entries that fail."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import orjson
+
+from faulty_proxy import Fault
 
 Handle = Callable[[Any, Any], Any]
 
@@ -52,3 +57,33 @@ def received(sqs: Any, url: str) -> Iterator[dict[str, Any]]:
             },
             "eventSource": "aws:sqs",
         }
+
+
+class Routes:
+    """The function that the mapping invokes: the handler of the routes. Of every third batch the answer is lost."""
+
+    def __init__(self) -> None:
+        self.deliveries = 0
+        self.handle: Callable[[Any, Any], Any] | None = None
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        self.deliveries += 1
+        assert self.handle is not None
+        answer = self.handle(event, context)
+        if self.deliveries % 3 == 2:
+            raise MemoryError
+        return answer
+
+
+def every_tenth_entry_fails_once() -> Callable[[str], Fault | None]:
+    failed: set[int] = set()
+
+    def fault_of(entry: str) -> Fault | None:
+        # Without the number that the entry has in its request, which is another the next time.
+        digest = zlib.crc32(orjson.dumps({**orjson.loads(entry), "Id": ""}))
+        if digest % 10 or digest in failed:
+            return None
+        failed.add(digest)
+        return "fails"
+
+    return fault_of

@@ -188,3 +188,74 @@ def test_settings_that_cannot_be_are_refused_when_the_handler_is_made(shop: Shop
         aws_lambda.handler(shop.app, environ={"AFTERWRITE_RESOURCES": "[]"})
     with pytest.raises(DeclarationError, match="got an event of sqs: set AFTERWRITE_FUNCTION"):
         aws_lambda.handler(shop.app, environ={})({"Records": [message("1", "i")]}, Remaining())
+
+
+def clicks(*values: str) -> dict[str, Any]:
+    """A batch of plain records, a letter and a number each: the key, and where it is in the stream."""
+    records = [kinesis_record(int(value[1:]), value[0], {}) for value in values]
+    for value, record in zip(values, records, strict=True):
+        record["eventID"] = f"shardId-0:{value}"
+        record["kinesis"]["data"] = base64.b64encode(orjson.dumps(value)).decode()
+    return {"Records": records}
+
+
+def test_a_record_that_exhausts_its_attempts_is_parked_with_its_key_and_the_shard_moves_on(
+    shop: Shop, dynamodb_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dynamodb = AwsServer("ours", dynamodb_url).client("dynamodb")
+    shop.resources["parked"] = create_table(dynamodb, "pk", "sk")
+    handle = shop.handler("charge")
+    shop.failing |= {"a1", "b2"}
+    batch = clicks("a1", "b2", "c3", "a4", "b5")
+    again = {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    for _ in range(2):
+        assert handle(batch, Remaining()) == again
+    shop.failing.discard("b2")
+    assert handle(batch, Remaining()) == {"batchItemFailures": []}, "the third attempt is the last"
+    assert [what for _, what, _ in shop.given] == ["c3", "b2", "b5"]
+    assert handle(clicks("a6", "c7"), Remaining()) == {"batchItemFailures": []}
+    assert shop.given[-1][1] == "c7"
+    redrive = {"afterwrite": {"redrive": {"table": "function/charge", "lanes": ["charge/a"]}}}
+    assert handle(redrive, Remaining()) == {"performed": 0, "lanes": 1, "still_parked": 1}
+    shop.failing.clear()
+    assert handle({"afterwrite": {"redrive": {}}}, Remaining()) == {"performed": 3, "lanes": 1, "still_parked": 0}
+    assert [what for _, what, _ in shop.given[-3:]] == ["a1", "a4", "a6"]
+    assert handle(batch, Remaining()) == {"batchItemFailures": []}
+    assert len(shop.given) == 7, "what has run is not run again"
+    assert not any(value in capsys.readouterr().out for value in ('"a1"', "cannot do"))
+
+
+def test_a_record_that_is_parked_is_parked_once_though_its_batch_comes_again_s1(shop: Shop, dynamodb_url: str) -> None:
+    dynamodb = AwsServer("ours", dynamodb_url).client("dynamodb")
+    shop.resources["parked"] = create_table(dynamodb, "pk", "sk")
+    handle = shop.handler("charge")
+    shop.failing |= {"a1", "b2"}
+    for _ in range(2):
+        handle(clicks("b2"), Remaining())
+    batch = clicks("a1", "b2", "b3")
+    assert handle(batch, Remaining()) == {"batchItemFailures": [{"itemIdentifier": "1"}]}, "b's lane is parked"
+    redrive = {"afterwrite": {"redrive": {"lanes": ["charge/b"]}}}
+    shop.failing.clear()
+    assert handle(redrive, Remaining())["performed"] == 2
+    assert handle(batch, Remaining()) == {"batchItemFailures": []}
+    assert [what for _, what, _ in shop.given] == ["b2", "b3", "a1"]
+
+
+def test_of_two_redrives_of_a_lane_at_one_time_one_runs(shop: Shop, dynamodb_url: str) -> None:
+    dynamodb = AwsServer("ours", dynamodb_url).client("dynamodb")
+    shop.resources["parked"] = create_table(dynamodb, "pk", "sk")
+    redrive: dict[str, Any] = {"afterwrite": {"redrive": {}}}
+    beside: list[Any] = []
+
+    @shop.app.function(retries=0)
+    def once(request: Any, context: Context) -> None:
+        if "a1" in shop.failing:
+            raise ValueError(request)
+        beside.append(handle(redrive, Remaining()))
+
+    handle = shop.handler("once")
+    shop.failing.add("a1")
+    assert handle(clicks("a1"), Remaining()) == {"batchItemFailures": []}
+    shop.failing.clear()
+    assert handle(redrive, Remaining()) == {"performed": 1, "lanes": 1, "still_parked": 0}
+    assert beside == [{"performed": 0, "lanes": 1, "still_parked": 1}]

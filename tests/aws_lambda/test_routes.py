@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import orjson
@@ -198,6 +199,31 @@ def test_changes_through_kinesis_are_taken_once_across_batches_s26(deployed: Dep
     assert [number for _, number in deployed.sent()] == [1, 2, 3, 4]
 
 
+def test_kinesis_disorder_with_failures_leads_to_each_effect_once_and_in_order_s26(
+    deployed: Deployed, proxy: FaultyProxy
+) -> None:
+    deployed.keep_journal()
+    dice = random.Random(1)
+    numbers = [*range(1, 25), *dice.sample(range(1, 25), 8)]
+    dice.shuffle(numbers)
+    records = [
+        kinesis_record(place, "abc"[n % 3], {"id": f"c{n}", "at": n, "sk": str(n)})
+        for place, n in enumerate(numbers, 1)
+    ]
+    fails(proxy, "fails", 5, 10, 15, 20, times=6)  # more often than one delivery tries
+    deliveries, left = 0, records
+    while left:
+        deliveries += 1
+        assert deliveries < 20
+        answer = deployed.handler()({"Records": left}, Remaining())
+        lowest = [each["itemIdentifier"] for each in answer["batchItemFailures"]]
+        left = [each for each in left if lowest and int(each["kinesis"]["sequenceNumber"]) >= int(lowest[0])]
+    sent = deployed.sent()
+    assert deliveries > 1
+    for key in "abc":
+        assert [number for each, number in sent if each == key] == [n for n in range(1, 25) if "abc"[n % 3] == key]
+
+
 def test_tables_are_known_by_their_names_on_aws(deployed: Deployed) -> None:
     deployed.resources["table/things"] = "production-things"
     record = dynamodb_record(1, "a", table="production-things")
@@ -220,7 +246,7 @@ def test_the_log_has_no_item_s_content(
         assert content not in out + err
     events = {line["event"]: line for line in lines if "event" in line}
     assert set(events) == {"lane parked", "effect failed"}
-    assert (events["effect failed"]["target"], events["effect failed"]["kind"]) == ("queue/numbers", "transient")
+    assert (events["effect failed"]["target"], events["effect failed"]["kind"]) == ("queue/numbers", "unavailable")
     assert len(events["lane parked"]["lane"]) == 16
     (metrics,) = (line for line in lines if "_aws" in line)
     assert (metrics["App"], metrics["Table"]) == ("shop-test", "things")

@@ -67,7 +67,7 @@ def test_a_directory_with_files_is_refused(tmp_path: Path, cli: Run) -> None:
 def test_an_app_that_is_not_there(cli: Run) -> None:
     done = cli("demo", "nope")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("afterwrite: expected a demonstration app (inventory, manga_assist)")
+    assert done.stderr.startswith("afterwrite: expected a demonstration app (accounts, inventory, leaderboard, ")
 
 
 @pytest.mark.parametrize("package", ["boto3", "chitchat_dataset", "duckdb"])

@@ -16,7 +16,8 @@ from typing import IO, Any, cast
 from cli.conftest import Run
 from engine_process import EngineProcess, wait_until
 
-LINE_S_MAX = 20.0
+# On a busy machine the interpreter alone takes long to start.
+LINE_S_MAX = 90.0
 
 
 class Tail:
@@ -133,10 +134,16 @@ def test_a_change_that_goes_on_later_is_told_again(engine: EngineProcess) -> Non
 
 def test_a_buffered_record_is_told_at_once_and_again_when_it_is_written(engine: EngineProcess) -> None:
     with tailing(engine.app, "--data", engine.data, "--from-start") as tail:
-        engine.put("orders", PK="a", SK="kept")
-        first, second = tail.next(), tail.next()
+        for number in range(20):
+            engine.put("orders", PK=f"a{number}", SK="kept")
+            first = tail.next()
+            if fates(first)["Deliver slow-lake"] == [("lake/slow-lake", "buffered")]:
+                break
+            # On a busy machine it may be written by the time it is looked at; then it is told once.
+            assert fates(first)["Deliver slow-lake"] == [("lake/slow-lake", "written")]
+        second = tail.next()
         assert [each["update"] for each in (first, second)] == [False, True]
-        assert fates(first)["Deliver slow-lake"] == [("lake/slow-lake", "buffered")]
+        assert second["position"] == first["position"]
         assert fates(second)["Deliver slow-lake"] == [("lake/slow-lake", "written")]
 
 
@@ -162,7 +169,7 @@ def test_begins_with_the_next_change(engine: EngineProcess) -> None:
             engine.put("orders", PK=f"late-{next(numbers)}", SK="good")
             return tail.has_told()
 
-        wait_until(put_until_told)
+        wait_until(put_until_told, bound_s=LINE_S_MAX)
         assert tail.next()["keys"]["PK"]["S"].startswith("late-")
 
 

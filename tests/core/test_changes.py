@@ -41,6 +41,7 @@ def test_an_image_is_decoded_once() -> None:
         ({"a": {"N": "1"}}, {"a": {"N": "2"}}, True),
         ({"a": {"N": "1"}}, {"a": {"N": "1.0"}}, False),
         ({"a": {"S": "1"}}, {"a": {"N": "1"}}, True),
+        ({"a": {"BOOL": True}}, {"a": {"N": "1"}}, True),
         ({"a": {"NULL": True}}, {}, True),
         ({}, {"a": {"NULL": True}}, True),
         ({}, {}, False),
@@ -63,3 +64,13 @@ def test_only_the_service_deletes_by_ttl_s25() -> None:
 
 def test_times_are_in_microseconds_and_floored_to_milliseconds() -> None:
     assert change(INSERT, created_at_us=1_234_567_999).created_at_ms == 1_234_567
+
+
+def test_a_version_is_the_sequence_number_or_rises_with_the_time_s26() -> None:
+    def made(id: str, **fields: Any) -> Change:
+        return Change(id=id, table="t", event_name="INSERT", keys=b"{}", **fields)
+
+    assert made("a", sequence_number="100000000000000000007", created_at_us=5).version == "100000000000000000007"
+    versions = [int(made(id, created_at_us=at_us).version) for at_us, id in ((5, "z"), (6, "a"), (1_760_000_000, "b"))]
+    assert versions == sorted(versions)
+    assert made("a", created_at_us=5).version != made("b", created_at_us=5).version

@@ -10,6 +10,7 @@ import pytest
 from afterwrite import absent, anything_but, at_least, at_most, between, exists, less_than, more_than, prefix, suffix
 from afterwrite.core.conditions import compile_condition
 from afterwrite.core.patterns import ABSENT
+from afterwrite.core.values import from_python
 from afterwrite.errors import InvalidPattern
 
 
@@ -29,7 +30,7 @@ from afterwrite.errors import InvalidPattern
         (True, Decimal(1), False),
         (None, None, True),
         (None, ABSENT, False),
-        (less_than(10), Decimal("9.99999999999999999999999999999999999999"), True),
+        (less_than(10), Decimal("9.9999999999999999999999999999999999999"), True),
         (less_than(10), Decimal(10), False),
         (at_most(10), Decimal(10), True),
         (more_than(10), Decimal("10.0000000000000000000000000000000001"), True),
@@ -57,7 +58,8 @@ from afterwrite.errors import InvalidPattern
     ],
 )
 def test_a_condition_holds(matchers: Any, value: Any, expected: bool) -> None:
-    assert compile_condition(matchers, "new.x")(value) is expected
+    item = {} if value is ABSENT else {"x": from_python(value)}
+    assert compile_condition(matchers, "x", "new.x")(item) is expected
 
 
 @pytest.mark.parametrize(
@@ -73,5 +75,5 @@ def test_a_condition_holds(matchers: Any, value: Any, expected: bool) -> None:
 )
 def test_what_is_no_condition_is_refused_with_the_attribute_s_name(matchers: Any, words: str) -> None:
     with pytest.raises(InvalidPattern) as refusal:
-        compile_condition(matchers, "new.x")
+        compile_condition(matchers, "x", "new.x")
     assert words in str(refusal.value)

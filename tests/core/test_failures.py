@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from afterwrite.core.failures import DIRECTIVES, Kind, failure_of, kind_of, reason_of, traceback_of
+from afterwrite.core.failure_kinds import DIRECTIVES, Kind
+from afterwrite.core.failures import failure_of, kind_of, reason_of, traceback_of
 from afterwrite.errors import ConditionalCheckFailed, Rejected, ServiceError, Throttled, Unavailable
 
 
@@ -37,13 +38,16 @@ class Refused(Exception):
         (answered("ModelTimeoutException", 408), "unavailable"),  # S39
         (answered("SomethingNew", 503), "unavailable"),
         (answered("ValidationException"), "rejected"),  # S39
-        (answered("AccessDeniedException"), "rejected"),  # S39
+        (answered("AccessDeniedException"), "permission"),  # S39
+        (answered("ResourceNotFoundException", 404), "missing"),
         (answered("SomethingNew"), "bug"),
         (ServiceError("ValidationException", "no"), "rejected"),
         (ConditionalCheckFailed(), "bug"),
         (Refused(429), "throttled"),
         (Refused(502), "unavailable"),
-        (Refused(403), "rejected"),
+        (Refused(403), "permission"),
+        (Refused(404), "missing"),
+        (Refused(422), "rejected"),
         (Refused(409), "bug"),
         (urllib.error.HTTPError("http://x", 503, "busy", Message(), None), "unavailable"),
         (ConnectionRefusedError(), "unavailable"),

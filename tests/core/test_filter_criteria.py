@@ -25,9 +25,10 @@ from afterwrite import (
     suffix,
 )
 from afterwrite.core.changes import EVENT_NAMES, Change
+from afterwrite.core.effects import Enqueue
 from afterwrite.core.filter_criteria import FilterPattern, NotFilterable, filter_criteria
 from afterwrite.core.patterns import LAMBDA, compile
-from afterwrite.core.routes import Guard
+from afterwrite.core.routes import Guard, Route, Router
 from afterwrite.core.values import encode_item
 from afterwrite.core.wire import to_streams_record
 
@@ -197,7 +198,8 @@ def _check(guard: Guard, change: Change) -> None:
     pattern = criteria.pattern if isinstance(criteria, FilterPattern) else criteria.widest
     record = json.loads(json.dumps(to_streams_record(change, region="us-east-1", stream_arn="arn")))
     passes = pattern is None or compile(json.dumps(pattern), LAMBDA).matches(record)
-    admits = guard.compile()(change)
+    router = Router([Route("r", "orders", guard, lambda _: Enqueue("q", 1))])
+    admits = bool(router.plan(change, "lane"))
     if isinstance(criteria, FilterPattern):
         assert passes is admits
     else:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from afterwrite.core.lag import Alarm, Lag, Thresholds, alarms, duration, transitions
 
 HOUR_MS = 3_600_000
-TABLE = Lag("orders", True, 0, 0, retention_ms=24 * HOUR_MS)
-QUEUE = Lag("mail", False, 0, 0)
+TABLE = Lag("orders", "table", 0, 0, retention_ms=24 * HOUR_MS)
+QUEUE = Lag("mail", "queue", 0, 0)
 
 
 def names(*lags: Lag, raised: list[Alarm] | None = None) -> list[str]:
@@ -81,3 +81,13 @@ def test_each_alarm_is_raised_and_cleared_once(before: set[str], after: set[str]
 )
 def test_durations(duration_ms: int, shown: str) -> None:
     assert duration(duration_ms) == shown
+
+
+def test_a_function_that_is_mapped_to_a_stream_is_late_as_a_table_s_routes_are() -> None:
+    mapping = Lag("copy on clicks", "mapping", 7, 13 * HOUR_MS, retention_ms=24 * HOUR_MS)
+    late, near_loss = alarms([mapping], Thresholds())
+    assert late.why == "7 records of a stream have waited for the function copy on clicks for up to 13 h"
+    assert near_loss.why == (
+        "records of a stream have waited for the function copy on clicks for 13 h of their retention of 24 h: 11 h left"
+    )
+    assert "gone" in near_loss.what_to_do

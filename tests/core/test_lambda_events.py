@@ -87,6 +87,19 @@ def test_changes_through_kinesis_are_ordered_by_time_and_taken_once_s26() -> Non
     assert [(each.change.id, each.checkpoint) for each in delivery.changes] == [("first", 2), ("second", 1)]
 
 
+def test_changes_through_kinesis_of_one_time_are_linked_by_their_images_s26() -> None:
+    made = [
+        {"id": "first", "at": 1_000, "sk": "x", "attributes": {"n": 1}},
+        {"id": "second", "at": 1_000, "sk": "x", "from": {"n": 1}, "attributes": {"n": 2}},
+        {"id": "third", "at": 1_000, "sk": "x", "from": {"n": 2}, "attributes": {"n": 1}},
+    ]
+    records = [kinesis_record(number, "a", made[at]) for number, at in enumerate((2, 0, 1), 1)]
+    delivery = changes_of(recognise({"Records": records}), lane_of, str)
+    assert [each.change.id for each in delivery.changes] == ["first", "second", "third"]
+    # Each has a version of its own, by which a view can keep the newest.
+    assert len({each.change.version for each in delivery.changes}) == 3
+
+
 def test_a_record_that_holds_no_change_is_named_and_the_others_are_taken() -> None:
     broken = kinesis_record(1, "a", {})
     broken["kinesis"]["data"] = base64.b64encode(b"[1]").decode()

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterwrite.core.batching import Entry, Limits, requests
+from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.lane_runs import Failed, LaneRuns, Performed, PlannedChange, Unfinished
 from afterwrite.core.outcomes import RetryPolicy
-from afterwrite.core.target_failures import DELIVERIES_MAX, FailureKind, TargetFailure, is_final, kind_of
+from afterwrite.core.target_failures import DELIVERIES_MAX, TargetFailure, is_final, kind_of
 
 POLICY = RetryPolicy(attempts_max=3, backoff_ms_first=100)
 IN_ORDER = frozenset({"topic"})
@@ -34,7 +35,7 @@ def offered(lanes: LaneRuns, now_ms: int = 0) -> list[str]:
     return [f"{target}:{each.id}" for target, entries in lanes.ready(now_ms).items() for each in entries]
 
 
-def failure(kind: FailureKind) -> TargetFailure:
+def failure(kind: Kind) -> TargetFailure:
     return TargetFailure("topic", kind, "Code", "words")
 
 
@@ -102,9 +103,9 @@ def test_attempts_end() -> None:
     lanes = runs(change(1, "topic:a1"))
     for attempt in range(POLICY.attempts_max):
         assert lanes.next_ready_ms() == 0, attempt
-        lanes.failed(entry("a1"), failure("transient"), now_ms=0, jitter=0.0)
+        lanes.failed(entry("a1"), failure("unavailable"), now_ms=0, jitter=0.0)
     assert lanes.next_ready_ms() is None
-    assert lanes.verdicts() == {1: Failed(failure("transient"), ())}
+    assert lanes.verdicts() == {1: Failed(failure("unavailable"), ())}
 
 
 def test_a_change_without_effects_is_performed_at_once() -> None:
@@ -120,7 +121,7 @@ def test_a_change_without_effects_is_performed_at_once() -> None:
     verdicts=st.lists(st.sampled_from(["ok", "ok", "throttled", "rejected"]), min_size=80, max_size=80),
 )
 def test_whatever_fails_each_lane_is_performed_in_order_and_up_to_its_first_failure(
-    lanes_of_changes: Sequence[str], verdicts: Sequence[FailureKind | str]
+    lanes_of_changes: Sequence[str], verdicts: Sequence[Kind | str]
 ) -> None:
     changes = [
         change(number, f"topic:{lane}{number}x", f"topic:{lane}{number}y")
@@ -137,7 +138,7 @@ def test_whatever_fails_each_lane_is_performed_in_order_and_up_to_its_first_fail
                     performed.append(each.id)
                     lanes.performed(each)
                 else:
-                    kind: FailureKind = "throttled" if verdict == "throttled" else "rejected"
+                    kind: Kind = "throttled" if verdict == "throttled" else "rejected"
                     lanes.failed(each, failure(kind), now_ms=now_ms, jitter=0.5)
     wanted = [sent.id for planned in changes for _, sent in planned.entries]
     for lane in "abc":
@@ -167,16 +168,17 @@ def test_errors_are_classified_by_code_then_status_then_fault() -> None:
     assert kind_of("ProvisionedThroughputExceededException", status=400) == "throttled"
     assert kind_of("AccessDeniedException", status=400) == "permission"
     assert kind_of("AWS.SimpleQueueService.NonExistentQueue", status=400) == "missing"
-    assert kind_of("InternalFailure") == "transient"
+    assert kind_of("InternalFailure") == "unavailable"
     assert kind_of("Unheard", status=400) == "rejected"
-    assert kind_of("Unheard", status=503) == "transient"
+    assert kind_of("Unheard", status=503) == "unavailable"
     assert kind_of("Unheard", status=404) == "missing"
     assert kind_of("Unheard", sender_fault=True) == "rejected"
-    assert kind_of("Unheard", sender_fault=False) == "transient"
+    assert kind_of("Unheard", sender_fault=False) == "unavailable"
 
 
 def test_what_may_pass_is_delivered_some_times_and_what_is_rejected_once() -> None:
     assert is_final(failure("rejected"), 1)
-    for kind in ("throttled", "transient", "permission", "missing"):
+    kinds: tuple[Kind, ...] = ("throttled", "unavailable", "permission", "missing")
+    for kind in kinds:
         assert not is_final(TargetFailure("t", kind, "", ""), DELIVERIES_MAX - 1)
         assert is_final(TargetFailure("t", kind, "", ""), DELIVERIES_MAX)

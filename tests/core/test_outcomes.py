@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterwrite.core.changes import Change
-from afterwrite.core.failures import DIRECTIVES, Failure, Kind, failure
+from afterwrite.core.failure_kinds import DIRECTIVES, Kind
+from afterwrite.core.failures import Failure, failure
 from afterwrite.core.lanes import digest, lane_of, lanes_by, table_of
 from afterwrite.core.outcomes import Park, Retry, RetryPolicy, after_failure
 

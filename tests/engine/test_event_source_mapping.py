@@ -542,10 +542,34 @@ def test_the_status_says_how_far_a_mapping_is(tmp_path: Path) -> None:
         engine.table(things).put({"pk": "a", "sk": "1"})
         wait_until(lambda: bool(function.events))
         (found,) = reader.status().event_source_mappings
-        assert (found.function, found.table, found.lag_records, found.batches_in_hand) == ("route", "things", 1, 1)
+        assert (found.function, found.source, found.lag_records, found.batches_in_hand) == ("route", "things", 1, 1)
         assert not reader.idle()
         leave.set()
         wait_until(reader.idle)
         (found,) = reader.status().event_source_mappings
         assert (found.lag_records, found.batches_in_hand) == (0, 0)
         assert found.iterator_age_ms is not None
+
+
+def test_the_status_says_how_far_a_mapping_on_a_kinesis_stream_is(tmp_path: Path) -> None:
+    leave = threading.Event()
+    function = Recorder(lambda event: leave.wait(WAIT_S) and None)
+    app = App("shop")
+    clicks = app.kinesis_stream("clicks", shard_count=2)
+    clicks.event_source_mapping(function, FunctionName="route", StartingPosition="TRIM_HORIZON", BatchSize=1)
+    with afterwrite.open_engine(tmp_path / "data", app) as engine:
+        reader, kinesis_client = engine.reader(), engine.boto3_session().client("kinesis")
+        for key in ("a", "b", "c"):
+            kinesis_client.put_record(StreamName="clicks", PartitionKey=key, Data=b"{}")
+        wait_until(lambda: bool(function.events))
+        (found,) = reader.status().event_source_mappings
+        assert (found.function, found.kind, found.source, found.lag_records) == ("route", "kinesis", "clicks", 3)
+        assert found.time_to_loss_ms is not None and 86_300_000 < found.time_to_loss_ms <= 86_400_000
+        assert not reader.idle()
+        shard = kinesis_client.list_shards(StreamName="clicks")["Shards"][0]
+        middle = (int(shard["HashKeyRange"]["StartingHashKey"]) + int(shard["HashKeyRange"]["EndingHashKey"])) // 2
+        kinesis_client.split_shard(StreamName="clicks", ShardToSplit=shard["ShardId"], NewStartingHashKey=str(middle))
+        leave.set()
+        wait_until(reader.idle)
+        (found,) = reader.status().event_source_mappings
+        assert (found.lag_records, found.batches_in_hand, found.oldest_age_ms) == (0, 0, 0)

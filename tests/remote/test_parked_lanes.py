@@ -9,11 +9,13 @@ import pytest
 
 from afterwrite.core.changes import Change
 from afterwrite.core.failures import failure
+from afterwrite.core.parked import Portion, Selection
 from afterwrite.core.ports import ParkedChange
 from afterwrite.core.values import encode_item
 from afterwrite.core.wire import to_streams_record
 from afterwrite.errors import StorageError
 from afterwrite.remote.dynamodb_parked_lanes import DynamoDBParkedLanes
+from afterwrite.remote.dynamodb_parked_work import DynamoDBParkedWork
 from aws_tables import create_table
 from embedded import Clock
 
@@ -122,3 +124,32 @@ def test_a_table_that_is_not_there_is_an_error_that_says_so(embedded_client: Any
     lanes = DynamoDBParkedLanes(lambda: embedded_client, "absent", now_ms=lambda: 0)
     with pytest.raises(StorageError, match="TransactWriteItems on absent failed: ResourceNotFoundException"):
         lanes.park("orders", [parked(1)])
+
+
+def test_entries_are_lanes_heads_in_the_order_of_their_places_portion_by_portion(
+    parked_lanes: DynamoDBParkedLanes,
+) -> None:
+    run: list[tuple[str, str]] = []
+    work = DynamoDBParkedWork(parked_lanes, lambda consumer, lane: run.append((consumer, lane)))
+    names = [f"orders/{number}" for number in range(7)]
+    for name in names:
+        parked_lanes.park("orders", [parked(3, name, error="why"), parked(10, name)])
+    entries = list(work.entries())
+    assert sorted(entry.lane for entry in entries) == names
+    assert [entry.place for entry in entries] == sorted(entry.place for entry in entries)
+    assert {(entry.behind, entry.failure) for entry in entries} == {(1, failure("bug", "why"))}
+    assert [entry.lane for entry in work.entries(Selection(lane="orders/3"))] == ["orders/3"]
+    assert list(work.entries(Selection(held_in="carts"))) == []
+    after, portions = "", []
+    while True:
+        portion = work.redrive(after=after, limit=3)
+        portions.append(portion.entries)
+        if portion.next is None:
+            break
+        after = portion.next
+    assert portions == [3, 3, 1]
+    assert run == [("orders", entry.lane) for entry in entries]
+    assert work.drop(limit=100) == Portion(7, None)
+    assert [(entry.behind, entry.failure) for entry in work.entries()] == [(0, None)] * 7
+    assert work.drop(limit=100, whole_lane=True) == Portion(7, None)
+    assert list(parked_lanes.lanes()) == []

@@ -156,10 +156,34 @@ def test_an_index_can_be_given_up_and_made_again_meanwhile(dynamo: Dynamo) -> No
     add_index(dynamo)
     fill_up(dynamo)
     assert len(in_index(dynamo)) == ITEMS
-    add_second = {**BY_A, "GlobalSecondaryIndexUpdates": [another("by-a-again")]}
-    dynamo("UpdateTable", TableName="things", **add_second)
+
+
+def test_its_table_cannot_be_deleted_meanwhile(dynamo: Dynamo) -> None:
+    filled(dynamo)
+    add_index(dynamo)
+    with pytest.raises(ServiceError, match="Cannot delete table while indexes are being created") as refused:
+        dynamo("DeleteTable", TableName="things")
+    assert refused.value.code == "ResourceInUseException"
+    fill_up(dynamo)
     dynamo("DeleteTable", TableName="things")
     assert not upkeep.run(dynamo.environment, {}).more
+    assert whole(dynamo.environment)
+
+
+def test_its_table_can_be_changed_otherwise_meanwhile(dynamo: Dynamo) -> None:
+    """Its tags, its time to live and its stream are none of the index's."""
+    filled(dynamo)
+    add_index(dynamo)
+    dynamo(
+        "UpdateTable",
+        TableName="things",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"},
+        DeletionProtectionEnabled=True,
+    )
+    dynamo("UpdateTimeToLive", TableName="things", TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
+    assert described(dynamo)["IndexStatus"] == "CREATING"
+    fill_up(dynamo)
+    assert len(in_index(dynamo)) == ITEMS
     assert whole(dynamo.environment)
 
 

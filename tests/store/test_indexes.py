@@ -244,15 +244,35 @@ def test_a_local_index_reads_through_to_its_table(indexed: Dynamo) -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ({"status": 1}, "Type mismatch for Index Key status Expected: S Actual: N IndexName: by-status"),
+        ({"status": 1}, "Type mismatch for Index Key status Expected: S Actual: N IndexName: by-place"),
         ({"city": ""}, "cannot contain an empty string value. IndexName: by-place, IndexKey: city"),
-        ({"status": "x" * 2049}, "Size of hashkey has exceeded"),
+        ({"status": "x" * 2049}, "Aggregated size of all range keys has exceeded"),
+        ({"city": "x" * 2049}, "Size of hashkey has exceeded"),
     ],
 )
 def test_an_item_that_an_index_cannot_hold_is_refused(indexed: Dynamo, item: Item, message: str) -> None:
+    """In the words of the first index by name, of those that cannot hold it."""
     with pytest.raises(ServiceError, match=message):
         indexed.put(pk="p", sk="1", **item)
     assert indexed.items() == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_update_that_empties_an_index_key_is_refused_in_words_of_its_own(indexed: Dynamo, there: bool) -> None:
+    if there:
+        indexed.put(pk="p", sk="1", city="a")
+    update = {
+        "TableName": "things",
+        "Key": encode_item({"pk": "p", "sk": "1"}),
+        "UpdateExpression": "SET city = :none",
+        "ExpressionAttributeValues": {":none": {"S": ""}},
+    }
+    words = "The update expression attempted to update a secondary index key to a value that is not supported"
+    with pytest.raises(ServiceError, match=words):
+        indexed("UpdateItem", **update)
+    with pytest.raises(ServiceError, match=words) as refused:
+        indexed("TransactWriteItems", TransactItems=[{"Update": update}])
+    assert refused.value.code == "ValidationException"
 
 
 def test_an_item_that_an_index_cannot_hold_is_refused_before_its_condition_is_looked_at(indexed: Dynamo) -> None:

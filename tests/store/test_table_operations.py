@@ -71,6 +71,113 @@ def test_update_table_refuses(dynamo: Dynamo, before: Any, fields: Any, message:
         update(dynamo, **fields)
 
 
+def test_a_table_that_was_provisioned_from_the_start_has_no_billing_mode_to_summarize(dynamo: Dynamo) -> None:
+    units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
+    assert "BillingModeSummary" not in create(dynamo, BillingMode="PROVISIONED", ProvisionedThroughput=units)
+    assert update(dynamo, BillingMode="PAY_PER_REQUEST")["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_what_bounds_requests_is_remembered(dynamo: Dynamo) -> None:
+    create(dynamo, OnDemandThroughput={"MaxReadRequestUnits": 10, "MaxWriteRequestUnits": 5})
+    assert describe(dynamo)["OnDemandThroughput"] == {"MaxReadRequestUnits": 10, "MaxWriteRequestUnits": 5}
+    update(dynamo, OnDemandThroughput={"MaxReadRequestUnits": 20})
+    assert describe(dynamo)["OnDemandThroughput"] == {"MaxReadRequestUnits": 20, "MaxWriteRequestUnits": 5}
+
+
+def test_a_provisioned_table_has_no_bound_on_demand(dynamo: Dynamo) -> None:
+    units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
+    with pytest.raises(ServiceError, match="OnDemandThroughput cannot be specified"):
+        create(
+            dynamo,
+            BillingMode="PROVISIONED",
+            ProvisionedThroughput=units,
+            OnDemandThroughput={"MaxReadRequestUnits": 10},
+        )
+
+
+def test_the_key_that_a_table_is_said_to_be_encrypted_with(dynamo: Dynamo) -> None:
+    assert "SSEDescription" not in create(dynamo, SSESpecification={"Enabled": False})
+    managed = update(dynamo, SSESpecification={"Enabled": True})["SSEDescription"]
+    assert (managed["Status"], managed["SSEType"]) == ("ENABLED", "KMS")
+    assert managed["KMSMasterKeyArn"].startswith("arn:aws:kms:us-east-1:")
+    own = update(dynamo, SSESpecification={"Enabled": True, "KMSMasterKeyId": "1234"})["SSEDescription"]
+    assert own["KMSMasterKeyArn"].endswith(":key/1234")
+    assert "SSEDescription" not in update(dynamo, SSESpecification={"Enabled": False})
+
+
+def test_an_index_is_as_warm_as_it_was_asked_to_be(dynamo: Dynamo, environment: Environment) -> None:
+    index: dict[str, Any] = {"IndexName": "by-a", "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}]}
+    index |= {"Projection": {"ProjectionType": "ALL"}, "WarmThroughput": {"ReadUnitsPerSecond": 15_000}}
+    definitions = [TEXT, {"AttributeName": "a", "AttributeType": "S"}]
+    create(dynamo, AttributeDefinitions=definitions, GlobalSecondaryIndexes=[index])
+    another = {**index, "IndexName": "by-a-too", "WarmThroughput": {"WriteUnitsPerSecond": 5_000}}
+    update(dynamo, AttributeDefinitions=definitions, GlobalSecondaryIndexUpdates=[{"Create": another}])
+    path = Path(environment.lmdb.path())
+    environment.close()
+    again = open_store(path, Clock())
+    try:
+        found = describe(Dynamo(again))["GlobalSecondaryIndexes"]
+    finally:
+        again.close()
+    assert {each["IndexName"]: each["WarmThroughput"] for each in found} == {
+        "by-a": {"ReadUnitsPerSecond": 15_000, "WriteUnitsPerSecond": 4_000, "Status": "ACTIVE"},
+        "by-a-too": {"ReadUnitsPerSecond": 12_000, "WriteUnitsPerSecond": 5_000, "Status": "ACTIVE"},
+    }
+
+
+def test_an_index_is_not_colder_than_every_index(dynamo: Dynamo) -> None:
+    index: dict[str, Any] = {"IndexName": "by-a", "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}]}
+    index |= {"Projection": {"ProjectionType": "ALL"}, "WarmThroughput": {"ReadUnitsPerSecond": 10_000}}
+    definitions = [TEXT, {"AttributeName": "a", "AttributeType": "S"}]
+    with pytest.raises(ServiceError, match="for index by-a is lower than initial throughput for OnDemand"):
+        create(dynamo, AttributeDefinitions=definitions, GlobalSecondaryIndexes=[index])
+
+
+def test_a_batch_calls_its_tables_what_its_request_calls_them(dynamo: Dynamo) -> None:
+    arn = create(dynamo)["TableArn"]
+    dynamo.put(pk="1")
+    item = encode_item({"pk": "1"})
+    assert dynamo("BatchGetItem", RequestItems={arn: {"Keys": [item]}})["Responses"] == {arn: [item]}
+
+
+def test_a_batch_is_projected_in_one_way_for_all_tables(dynamo: Dynamo) -> None:
+    create(dynamo)
+    dynamo.create("others")
+    projected = {
+        "things": {"Keys": [encode_item({"pk": "1"})], "ProjectionExpression": "pk"},
+        "others": {"Keys": [encode_item({"pk": "1", "sk": "1"})], "AttributesToGet": ["pk"]},
+    }
+    with pytest.raises(ServiceError, match="Can not use both expression and non-expression parameters"):
+        dynamo("BatchGetItem", RequestItems=projected)
+
+
+EMPTY = encode_item({"pk": ""})
+TOUCH = {"UpdateExpression": "SET a = :a", "ExpressionAttributeValues": {":a": {"S": "x"}}}
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"Put": {"Item": EMPTY}},
+        {"Update": {"Key": EMPTY, **TOUCH}},
+        {"Delete": {"Key": EMPTY}},
+        {"ConditionCheck": {"Key": EMPTY, "ConditionExpression": "attribute_exists(pk)"}},
+        {"Get": {"Key": EMPTY}},
+    ],
+    ids=lambda member: next(iter(member)),
+)
+def test_an_empty_key_refuses_the_transaction_where_a_wrong_one_cancels_it(dynamo: Dynamo, member: Any) -> None:
+    create(dynamo)
+    ((kind, fields),) = member.items()
+    operation = "TransactGetItems" if kind == "Get" else "TransactWriteItems"
+    with pytest.raises(ServiceError, match="cannot contain an empty string value") as refused:
+        dynamo(operation, TransactItems=[{kind: {"TableName": "things", **fields}}])
+    assert refused.value.code == "ValidationException"
+    where = "Item" if kind == "Put" else "Key"
+    with pytest.raises(TransactionCanceled):
+        dynamo(operation, TransactItems=[{kind: {"TableName": "things", **fields, where: {"pk": {"N": "1"}}}}])
+
+
 def test_what_a_table_is_set_to(dynamo: Dynamo, environment: Environment) -> None:
     created = create(dynamo, DeletionProtectionEnabled=True, TableClass="STANDARD")
     assert (created["TableStatus"], describe(dynamo)["TableStatus"]) == ("CREATING", "ACTIVE")
@@ -80,7 +187,7 @@ def test_what_a_table_is_set_to(dynamo: Dynamo, environment: Environment) -> Non
     units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
     provisioned = update(dynamo, BillingMode="PROVISIONED", ProvisionedThroughput=units)
     assert provisioned["ProvisionedThroughput"] == {"NumberOfDecreasesToday": 0, **units}
-    assert "BillingModeSummary" not in provisioned
+    assert provisioned["BillingModeSummary"] == {**created["BillingModeSummary"], "BillingMode": "PROVISIONED"}
     with pytest.raises(ServiceError, match="The provisioned throughput for the table will not change"):
         update(dynamo, ProvisionedThroughput=units)
     assert update(dynamo, TableClass="STANDARD_INFREQUENT_ACCESS")["TableClassSummary"]["LastUpdateDateTime"]

@@ -89,10 +89,10 @@ def test_a_model_that_obeys_the_conversation_is_not_quoted(
         (completion(""), "empty: expected a summary, got nothing", 150),
         (completion("It is", "length"), "not whole: the answer ends by length", 150),
         (completion(None, refusal="No."), "not whole: the answer ends by refusal", 150),
-        (BROKEN, "failed: transient, HTTP 500", 0),
+        (BROKEN, "failed: unavailable, HTTP 500", 0),
         (Scripted({"error": {"code": "rate_limit_exceeded"}}, 429), "failed: throttled, rate_limit_exceeded", 0),
         (Scripted({"error": {"message": "secret words"}}, 400), "failed: rejected, HTTP 400", 0),
-        (Scripted(b"{", 200), "failed: transient, MalformedAnswer", None),
+        (Scripted(b"{", 200), "failed: unavailable, MalformedAnswer", None),
     ],
     ids=["empty", "length", "refusal", "500", "429", "400", "malformed"],
 )
@@ -109,7 +109,7 @@ def test_why_a_model_s_answer_was_not_taken_is_kept(answer: Scripted, reason: st
 def test_a_model_that_does_not_answer_in_time_costs_the_time_only() -> None:
     with model_endpoint(Scripted({}, hold=True)) as endpoint:
         summary = summarizer(endpoint, timeout_s=0.3).summarize(ORDER, None)
-    assert summary.made.fallback == "failed: transient, TimeoutError"
+    assert summary.made.fallback == "failed: unavailable, TimeoutError"
 
 
 def test_where_the_budget_ends_nothing_is_asked() -> None:

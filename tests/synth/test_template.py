@@ -10,7 +10,6 @@ from cfnlint.api import lint
 
 from afterwrite import INSERT, MODIFY, App, Key, less_than, prefix
 from afterwrite.app import Table
-from afterwrite.aws_lambda import handler
 from afterwrite.errors import DeclarationError
 from afterwrite.synth import cloudformation
 from afterwrite.synth.document import Attribute, Joined, Ref, join, logical_id
@@ -84,6 +83,27 @@ def test_alternatives_that_are_too_long_become_the_kinds_of_change() -> None:
     assert patterns(app, orders)[0] == [{"eventName": ["INSERT"]}]
 
 
+def test_changes_go_through_kinesis_by_one_word() -> None:
+    app, orders = an_app(stream="kinesis")
+
+    @orders.on(INSERT, sort_key="META")
+    def route(change: Any) -> None: ...
+
+    template = synth(app)
+    document = parsed(template)
+    table = of_type(document, "AWS::DynamoDB::Table")["OrdersTable"]
+    assert "StreamSpecification" not in table
+    assert table["KinesisStreamSpecification"] == {
+        "StreamArn": {"Fn::GetAtt": "OrdersChanges.Arn"},
+        "ApproximateCreationDateTimePrecision": "MICROSECOND",
+    }
+    assert of_type(document, "AWS::Kinesis::Stream")["OrdersChanges"]["RetentionPeriodHours"] == 24
+    (mapping,) = of_type(document, "AWS::Lambda::EventSourceMapping").values()
+    (criteria,) = mapping["FilterCriteria"]["Filters"]
+    assert json.loads(criteria["Pattern"])["data"]["dynamodb"] == {"Keys": {"SK": {"S": ["META"]}}}
+    assert [note for note in template.notes if "Kinesis" in note] == []
+
+
 def test_changes_that_are_kept_for_longer_go_through_kinesis() -> None:
     app, orders = an_app(retention_hours=72)
 
@@ -101,16 +121,6 @@ def test_changes_that_are_kept_for_longer_go_through_kinesis() -> None:
     assert json.loads(pattern["Pattern"]) == {"data": {"eventName": ["INSERT"]}}
     loss = of_type(document, "AWS::CloudWatch::Alarm")["OrdersLossAlarm"]
     assert loss["Threshold"] == 36 * 3_600_000
-
-
-def test_what_only_the_engine_runs_is_refused_by_the_template_and_the_handler() -> None:
-    piping, mapping = App("piping"), App("mapping")
-    piping.table("orders", partition_key="id").pipe(to=piping.queue("out"))
-    mapping.kinesis_stream("clicks").event_source_mapping(lambda event, context: None, FunctionName="count")
-    for app, name in ((piping, "orders-to-out"), (mapping, "count")):
-        for use in (synth, handler):
-            with pytest.raises(DeclarationError, match=f"run on the embedded engine, got {name}: "):
-                use(app)
 
 
 def test_parking_and_ages_of_functions_are_said_to_be_the_engine_s() -> None:
@@ -196,11 +206,6 @@ def test_variables_of_the_app_become_parameters() -> None:
     assert "Default" not in document["Parameters"]["ShopMailDomain"]
 
 
-def retried_too_often(app: App) -> None:
-    @app.function(retries=5)
-    def call(request: Any, context: Any) -> None: ...
-
-
 def runs_too_long(app: App) -> None:
     @app.function(timeout_s=1_000)
     def call(request: Any, context: Any) -> None: ...
@@ -237,7 +242,6 @@ def undocumented_operator(app: App) -> None:
         (undocumented_operator, "the rule one would not match on AWS as it does here: .*exactly"),
         (dotted_queue, "the queue's name to have no '.' on AWS, got 'work.v1'"),
         (dotted_topic, "the topic's name to have no '.' on AWS, got 'news.v1'"),
-        (retried_too_often, "at most 2 retries of call on AWS.*max_receives=6"),
         (runs_too_long, "timeout_s of at most 900 for call"),
         (audited_for_ever, "retain_days from 1 to 36500 for the audit log trail"),
         (named_alike, "two declarations would both be the resource ABDeadLetters"),

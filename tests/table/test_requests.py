@@ -476,7 +476,29 @@ INVALID = "One or more parameter values were invalid: "
     ("fields", "message"),
     [
         ({"TableName": None}, "The parameter 'TableName' is required but was not present in the request"),
-        ({"TableName": "a;"}, "TableName must be at least 3 characters long and at most 255 characters long"),
+        (
+            {"TableName": "a;"},
+            CONSTRAINT.format("'a;' at 'tableName'", "Member must have length greater than or equal to 3"),
+        ),
+        (
+            {"TableName": ""},
+            CONSTRAINT.format("'' at 'tableName'", "Member must have length greater than or equal to 1"),
+        ),
+        (
+            {
+                "KeySchema": [
+                    HASH,
+                    {"AttributeName": "sk", "KeyType": "RANGE"},
+                    {"AttributeName": "x", "KeyType": "RANGE"},
+                ]
+            },
+            CONSTRAINT.format(
+                "'[KeySchemaElement(attributeName=pk, keyType=HASH), "
+                "KeySchemaElement(attributeName=sk, keyType=RANGE), "
+                "KeySchemaElement(attributeName=x, keyType=RANGE)]' at 'keySchema'",
+                "Member must have length less than or equal to 2",
+            ),
+        ),
         ({"KeySchema": None}, CONSTRAINT.format("null at 'keySchema'", "Member must not be null")),
         (
             {"KeySchema": []},

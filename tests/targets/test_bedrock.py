@@ -59,9 +59,9 @@ def test_an_answer_that_is_not_whole_is_none_s39(stub: Stubber, stop_reason: str
     ("code", "status", "kind"),
     [
         ("ThrottlingException", 429, "throttled"),
-        ("ModelTimeoutException", 408, "transient"),
-        ("ModelNotReadyException", 429, "transient"),
-        ("ServiceUnavailableException", 503, "transient"),
+        ("ModelTimeoutException", 408, "unavailable"),
+        ("ModelNotReadyException", 429, "unavailable"),
+        ("ServiceUnavailableException", 503, "unavailable"),
         ("AccessDeniedException", 403, "permission"),
         ("ResourceNotFoundException", 404, "missing"),
         ("ValidationException", 400, "rejected"),

@@ -82,7 +82,7 @@ def test_throttling_is_tried_again_as_botocore_is_told_s39(by: By) -> None:
     ("code", "status", "kind"),
     [
         ("ThrottlingException", 429, "throttled"),
-        ("ServiceUnavailableException", 503, "transient"),
+        ("ServiceUnavailableException", 503, "unavailable"),
         ("AccessDeniedException", 403, "permission"),
         ("ValidationException", 400, "rejected"),
     ],
@@ -105,7 +105,7 @@ def test_an_answer_that_is_not_whole_tells_what_it_cost_s39(by: By, reason: str)
 def test_a_model_that_does_not_answer_in_time_may_have_cost() -> None:
     with model_endpoint(Scripted({}, hold=True)) as endpoint, pytest.raises(ModelFailed) as raised:
         model(endpoint, "converse", timeout_s=0.3).ask("x")
-    assert (raised.value.failure.kind, raised.value.may_have_cost) == ("transient", True)
+    assert (raised.value.failure.kind, raised.value.may_have_cost) == ("unavailable", True)
 
 
 def test_another_form_than_the_one_that_is_read_is_refused() -> None:

@@ -339,7 +339,7 @@ def test_each_entry_of_a_request_has_its_own_result_s28(moto: AwsServer) -> None
             proxy.fault_of = lambda _, asked=asked: "fails" if next(asked) in (1, 3) else None  # type: ignore[misc]
             failures = send(target, *(effect(number) for number in range(5)))
             kinds = [failure and (failure.target, failure.kind) for failure in failures]
-            assert kinds == [None, (target.name, "transient"), None, (target.name, "transient"), None]
+            assert kinds == [None, (target.name, "unavailable"), None, (target.name, "unavailable"), None]
     assert sorted(each.body["n"] for each in messages(moto, url, 3)) == [0, 2, 4]
     (written,) = moto.client("s3").list_objects_v2(Bucket=stream)["Contents"]
     lines = moto.client("s3").get_object(Bucket=stream, Key=written["Key"])["Body"].read().splitlines()
@@ -349,7 +349,7 @@ def test_each_entry_of_a_request_has_its_own_result_s28(moto: AwsServer) -> None
 def test_a_server_that_cannot_be_reached_is_a_failure_that_may_pass() -> None:
     nowhere = AwsServer("nothing", "http://127.0.0.1:9")
     failure = failure_of(SqsQueue("q", client(nowhere, "sqs"), "http://127.0.0.1:9/1/q"), Enqueue("q", "x"))
-    assert (failure.kind, failure.code) == ("transient", "EndpointConnectionError")
+    assert (failure.kind, failure.code) == ("unavailable", "EndpointConnectionError")
 
 
 def test_an_entry_too_large_is_refused_and_the_others_of_its_request_are_not_s29(moto: AwsServer) -> None:

@@ -73,14 +73,14 @@ def test_a_wait_that_is_longer_than_the_time_is_left_to_the_caller() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "asked"),
     [
-        (BROKEN, "transient", 3),
+        (BROKEN, "unavailable", 3),
         (BUSY, "throttled", 3),
         (Scripted({"error": {"message": "no", "code": "invalid_api_key"}}, 401), "permission", 1),
         (Scripted({"error": {"message": "pay", "code": "insufficient_quota"}}, 429), "permission", 1),
         (Scripted({"error": "model 'small' not found"}, 404), "missing", 1),
         (Scripted({"error": {"message": "too long", "type": "invalid_request_error"}}, 400), "rejected", 1),
         (Scripted(b"<html>moved</html>", 302, {"Location": "http://127.0.0.1:9/"}), "rejected", 1),
-        (Scripted(b"<html>bad gateway</html>", 502), "transient", 3),
+        (Scripted(b"<html>bad gateway</html>", 502), "unavailable", 3),
     ],
     ids=["500", "429", "401", "quota", "404", "400", "redirection", "502"],
 )
@@ -105,7 +105,7 @@ def test_errors_are_told_apart(answer: Scripted, kind: str, asked: int) -> None:
 def test_an_answer_that_is_no_completion_is_asked_for_once_as_it_may_be_billed(answer: Scripted) -> None:
     with model_endpoint(answer) as endpoint, pytest.raises(ModelFailed) as raised:
         model(endpoint).ask("x")
-    assert raised.value.failure.kind == "transient"
+    assert raised.value.failure.kind == "unavailable"
     assert raised.value.may_have_cost
     assert len(endpoint.requests) == 1
 
@@ -132,7 +132,7 @@ def test_a_model_that_does_not_answer_in_time_is_left() -> None:
         with pytest.raises(ModelFailed) as raised:
             model(endpoint, timeout_s=0.3).ask("x")
         assert time.monotonic() - began < 10
-    assert (raised.value.failure.kind, raised.value.may_have_cost) == ("transient", True)
+    assert (raised.value.failure.kind, raised.value.may_have_cost) == ("unavailable", True)
 
 
 def test_an_answer_without_end_is_not_read() -> None:
@@ -147,7 +147,7 @@ def test_where_nobody_listens_nothing_was_billed() -> None:
     waits = Waits()
     with pytest.raises(ModelFailed) as raised:
         ChatModel(f"http://127.0.0.1:{port}/v1", "small", sleep=waits).ask("x")
-    assert (raised.value.failure.kind, raised.value.may_have_cost) == ("transient", False)
+    assert (raised.value.failure.kind, raised.value.may_have_cost) == ("unavailable", False)
     assert waits.waited_s == [0.5, 1.0]
 
 

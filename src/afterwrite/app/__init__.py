@@ -19,6 +19,8 @@ from afterwrite.app.checks import (
 from afterwrite.app.declarations import (
     DEAD_LETTERS,
     FUNCTION_QUEUE,
+    KINESIS_RETENTION_HOURS_MIN,
+    KINESIS_STREAM,
     AuditLog,
     Bus,
     DeliveryStream,
@@ -26,9 +28,11 @@ from afterwrite.app.declarations import (
     Key,
     Queue,
     Rule,
+    StreamKind,
     Table,
     Topic,
     add_declared,
+    check_stream,
     lanes_of,
 )
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEAD_LETTERS",
+    "KINESIS_STREAM",
     "App",
     "AuditLog",
     "Bus",
@@ -52,11 +57,11 @@ __all__ = [
     "Key",
     "Queue",
     "Rule",
+    "StreamKind",
     "Table",
     "Topic",
     "check_delivery_stream_name",
     "lanes_of",
-    "refuse_what_only_the_engine_runs",
 ]
 
 _TABLE_NAME_CHARACTERS_MIN: Final = 3
@@ -114,12 +119,15 @@ class App:
         view_type: str = NEW_AND_OLD_IMAGES,
         retention_hours: int = 24,
         order: Order = "partition_key",
+        stream: StreamKind = "dynamodb",
     ) -> Table:
         """Declare a table. Keys given as text are strings; `ttl` names the attribute with the epoch seconds.
 
         Changes stay readable for `retention_hours` (1 to 8,760). Their effects stay in order for each partition key,
-        with `order="item"` for each item, with `"none"` not at all: what fails holds up that much.
+        with `order="item"` for each item, with `"none"` not at all: what fails holds up that much. They come by
+        DynamoDB Streams, with `stream="kinesis"` by the Kinesis data stream `NAME-changes`, which carries both images.
         """
+        check_stream(name, stream, view_type)
         if order not in ORDERS:
             raise DeclarationError(f"expected order to be one of {', '.join(ORDERS)} for {name}, got {order!r}")
         if view_type not in VIEW_TYPES:
@@ -133,7 +141,7 @@ class App:
                 f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
             )
         partition, sort = key(partition_key), key(sort_key)
-        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, functions=self.functions)
+        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, stream, functions=self.functions)
         return add_declared(self.tables, table)
 
     def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:
@@ -181,9 +189,18 @@ class App:
             self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}))
         )
 
-    def kinesis_stream(self, name: str, *, shard_count: int = 1) -> KinesisStream:
-        """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing."""
-        return add_declared(self.kinesis_streams, KinesisStream(name, at_least_one("shard_count", shard_count)))
+    def kinesis_stream(self, name: str, *, shard_count: int = 1, retention_hours: int = 24) -> KinesisStream:
+        """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing.
+
+        Records stay for `retention_hours` (24 to 8,760).
+        """
+        if not KINESIS_RETENTION_HOURS_MIN <= retention_hours <= _RETENTION_HOURS_MAX:
+            raise DeclarationError(
+                f"expected retention_hours from {KINESIS_RETENTION_HOURS_MIN} to {_RETENTION_HOURS_MAX} for {name}, "
+                f"got {retention_hours}"
+            )
+        count = at_least_one("shard_count", shard_count)
+        return add_declared(self.kinesis_streams, KinesisStream(name, count, retention_hours))
 
     def model(self, model_id: str) -> Callable[[ModelHandler], ModelHandler]:
         """Declare the decorated function, from a `ModelRequest` to text, as the model that Bedrock's clients reach."""
@@ -243,16 +260,3 @@ class App:
 
 def key(key: Any) -> Any:
     return Key(key) if isinstance(key, str) else key
-
-
-def refuse_what_only_the_engine_runs(app: App) -> None:
-    """Raise DeclarationError where something is declared that the embedded engine alone runs, and AWS would not."""
-    pipes = [pipe.name for table in app.tables for pipe in table.pipes]
-    streams = [*app.tables, *app.kinesis_streams]
-    mappings = [mapping.function_name for stream in streams for mapping in stream.event_source_mappings]
-    for what, names in (("pipes", pipes), ("event source mappings of the functions", mappings)):
-        if names:
-            raise DeclarationError(
-                f"expected routes only, as {what} run on the embedded engine, got {', '.join(names)}: declare "
-                "routes in their place, or deploy them on AWS by a template of your own and leave them out here"
-            )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar, get_args
 
 from afterwrite.app.checks import Exhausted, age_ms_max, at_least_one, check_name, exhaustion
-from afterwrite.core.changes import EVENT_NAMES, Change
+from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
 from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, KinesisStream, MappedStream
@@ -26,11 +26,19 @@ if TYPE_CHECKING:
 
 KeyType: TypeAlias = Literal["S", "N", "B"]
 Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
+StreamKind: TypeAlias = Literal["dynamodb", "kinesis"]
+"""By which of the two a table's changes come: DynamoDB Streams, or Kinesis Data Streams for DynamoDB."""
+STREAM_KINDS: Final = get_args(StreamKind)
 
 FUNCTION_QUEUE: Final = "function-"
+KINESIS_STREAM: Final = "-changes"
+"""What the name of a Kinesis stream of changes adds to its table's."""
 DEAD_LETTERS: Final = "-dead-letters"
 """What the name of a dead letter queue adds to its queue's."""
 
+
+_KINESIS_STREAM_CHARACTERS_MAX: Final = 128
+KINESIS_RETENTION_HOURS_MIN: Final = 24
 
 _Declared = TypeVar(
     "_Declared", "Table", "Queue", "Topic", "Bus", "DeliveryStream", "KinesisStream", "AuditLog", "Function"
@@ -58,10 +66,21 @@ class Table(MappedStream):
     view_type: str
     retention_hours: int
     order: Order = "partition_key"
+    stream: StreamKind = "dynamodb"
     routes: list[Route] = field(default_factory=list)
     event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
     pipes: list[Pipe] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
+
+    @property
+    def kinesis_hours(self) -> int:
+        """How long that stream keeps its records."""
+        return max(KINESIS_RETENTION_HOURS_MIN, self.retention_hours)
+
+    @property
+    def kinesis_stream(self) -> str | None:
+        """The name of the Kinesis stream that its changes come by, None where they come by DynamoDB Streams."""
+        return self.name + KINESIS_STREAM if self.stream == "kinesis" else None
 
     def on(
         self,
@@ -123,29 +142,35 @@ class Table(MappedStream):
 
         name = f"{self.name}-to-{to.name}" if name is None else name
         check_name("pipe", name, [*(pipe.name for pipe in self.pipes), *(route.name for route in self.routes)])
-        patterns, shape = compile_filter(name, filter), compile_transform(transform)
+        (given, patterns), shape = compile_filter(name, filter), compile_transform(transform)
         enrichment = None if enrich is None else f"pipe-{name}"
         if isinstance(to, Function) and not (to.queue is None and to.pipe is None):
             raise DeclarationError(f"expected a function that is no queue's consumer as the target of {name}")
-        target_arn, send = pipe_target(name, type(to).__name__, to.name)
-        pipe = Pipe(name, self.name, patterns, enrichment, shape, target_arn, send)
+        target = pipe_target(name, type(to).__name__, to.name)
+        pipe = Pipe(name, self.name, given, patterns, enrichment, shape, target)
         if enrich is not None and enrichment is not None:
             add_declared(self.functions, replace(enrich, name=enrichment, pipe=pipe))
         self.pipes.append(pipe)
         return pipe
 
-    def router(self, origin: Origin | None = None) -> Router:
-        """The table's routes and pipes, compiled; pipes' records say that the changes come from `origin`.
+    @property
+    def routed_pipes(self) -> list[Pipe]:
+        """The pipes that are routes on AWS, too: those that no EventBridge Pipe can do."""
+        return [pipe for pipe in self.pipes if pipe.shaped_by == "routes"]
+
+    def router(self, origin: Origin | None = None, *, pipes: Sequence[Pipe] | None = None) -> Router:
+        """The table's routes and pipes, or those of `pipes`, compiled; their records say that they are from `origin`.
 
         Raises DeclarationError or InvalidPattern where one is wrong.
         """
-        if not self.pipes:
+        pipes = self.pipes if pipes is None else pipes
+        if not pipes:
             return Router(self.routes)
         from afterwrite.core.pipes import Origin
 
         if origin is None:
             origin = Origin("us-east-1", f"arn:aws:dynamodb:us-east-1:000000000000:table/{self.name}/stream/-")
-        return Router([*self.routes, *(pipe.route(origin) for pipe in self.pipes)])
+        return Router([*self.routes, *(pipe.route(origin) for pipe in pipes)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,6 +362,22 @@ class AuditLog:
 def lanes_of(table: Table) -> Callable[[Change], str]:
     """The lane of a change of the table, by its declared order."""
     return lanes_by(table.order, table.partition_key.name, table.sort_key.name if table.sort_key else None)
+
+
+def check_stream(table: str, stream: str, view_type: str) -> None:
+    """Raise DeclarationError where the table's changes cannot come by such a stream."""
+    if stream not in STREAM_KINDS:
+        raise DeclarationError(f"expected a stream of {', '.join(STREAM_KINDS)} for {table}, got {stream!r}")
+    if stream == "kinesis" and view_type != NEW_AND_OLD_IMAGES:
+        raise DeclarationError(
+            f"expected no view_type for {table} with stream='kinesis', whose records carry both images, "
+            f"got {view_type!r}: leave it out"
+        )
+    if stream == "kinesis" and len(table) + len(KINESIS_STREAM) > _KINESIS_STREAM_CHARACTERS_MAX:
+        raise DeclarationError(
+            f"expected a name of at most {_KINESIS_STREAM_CHARACTERS_MAX - len(KINESIS_STREAM)} characters for a table "
+            f"with stream='kinesis', got {table!r}"
+        )
 
 
 def add_declared(declared: list[_Declared], new: _Declared) -> _Declared:

@@ -19,6 +19,8 @@ from afterwrite.errors import CommandError
 
 # What an app's demonstration needs besides afterwrite. Of some only the files are used.
 _PACKAGES: Final = {
+    "accounts": ("boto3", "lifetimes", "redis"),
+    "leaderboard": ("boto3", "lifetimes", "redis"),
     "manga_assist": ("boto3", "chitchat_dataset", "duckdb"),
     "inventory": ("boto3", "duckdb", "lifetimes", "redis"),
 }
@@ -31,7 +33,7 @@ def demo(
     data: Annotated[Path | None, Parameter(help="A new directory for all of it. Default: ./demo-data/TIME")] = None,
     size: Annotated[
         PositiveInt | None,
-        Parameter(help="How much to write: conversations (600 without it), or purchases (all 69,659)"),
+        Parameter(help="How much to write: conversations (600 without it), or orders (all 69,659)"),
     ] = None,
     crash: NonNegativeInt = 0,
     json: Flag = False,
@@ -41,8 +43,9 @@ def demo(
     Starts the engine as a process of its own, writes real data with several concurrent writers over the DynamoDB
     protocol, and waits until everything that follows has happened. Then it reads the stores back and compares what is
     there with what was written: nothing twice, nothing missing. Exits with 0 if all is equal, else with 1. The apps are
-    `manga_assist`, a chat shop assistant, and `inventory`, a shop's stock with its cache in Redis. Needs the packages
-    of the `demo` extra: `pip install '.[demo]'` in a checkout.
+    `manga_assist`, a chat shop assistant; `inventory`, a shop's stock with its cache in Redis; `leaderboard`, scores
+    with their boards in Redis; and `accounts`, balances with their whole history as events. Needs the packages of the
+    `demo` extra: `pip install '.[demo]'` in a checkout.
 
     Parameters
     ----------

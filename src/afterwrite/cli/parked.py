@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -14,10 +15,12 @@ from cyclopts import Parameter
 from afterwrite import config
 from afterwrite.cli.engine_client import EngineClient
 from afterwrite.cli.parameters import Data, Flag, data_directory, moment_ms
+from afterwrite.cli.parked_on_aws import OnAws, parked_work
 from afterwrite.cli.rendering import count_text, print_json, print_line, printable, time_text
 from afterwrite.config import Settings
 from afterwrite.core import json_text
 from afterwrite.core.parked import ParkedEntry, Portion, Selection
+from afterwrite.core.ports import ParkedWork
 from afterwrite.errors import CommandError
 from afterwrite.inspection import open_data
 from afterwrite.local.parked import EmbeddedParked
@@ -48,6 +51,10 @@ _Credentials: TypeAlias = Annotated[
         "Default: AFTERWRITE_CREDENTIALS"
     ),
 ]
+_Function: TypeAlias = Annotated[
+    str | None,
+    Parameter(help="With --table: the Lambda function that runs the app's routes; it runs the lanes again."),
+]
 _REASON_WIDTH: Final = 150
 
 
@@ -58,6 +65,7 @@ def list_(
     *,
     which: Which | None = None,
     data: Data = None,
+    on_aws: OnAws | None = None,
     json: Flag = False,
 ) -> None:
     """List what failed for good and waits for you.
@@ -75,15 +83,14 @@ def list_(
     """
     selection = _selection(lane, which)
     nothing = True
-    with open_data(data_directory(data)) as reader:
-        for entry in reader.parked_entries(selection):
-            nothing = False
-            if json:
-                fields = _fields(entry)
-                del fields["payload"], fields["traceback"]
-                print_json(fields)
-            else:
-                _show_line(entry)
+    for entry, _ in _entries(selection, data, on_aws):
+        nothing = False
+        if json:
+            fields = _fields(entry)
+            del fields["payload"], fields["traceback"]
+            print_json(fields)
+        else:
+            _show_line(entry)
     if nothing and not json:
         print_line("nothing is parked")
 
@@ -95,6 +102,7 @@ def show(
     *,
     which: Which | None = None,
     data: Data = None,
+    on_aws: OnAws | None = None,
     json: Flag = False,
 ) -> None:
     """Show what failed for good, with error, traceback and payload.
@@ -111,13 +119,12 @@ def show(
     """
     selection = _selection(lane, which)
     nothing = True
-    with open_data(data_directory(data)) as reader:
-        for entry in reader.parked_entries(selection):
-            nothing = False
-            if json:
-                print_json({**_fields(entry), "newer_delivered": reader.newer_delivered(entry)})
-            else:
-                _show(entry, reader.newer_delivered(entry))
+    for entry, newer in _entries(selection, data, on_aws):
+        nothing = False
+        if json:
+            print_json({**_fields(entry), "newer_delivered": newer()})
+        else:
+            _show(entry, newer())
     if nothing and not json:
         print_line("nothing is parked")
 
@@ -132,6 +139,8 @@ def redrive(
     dry_run: Flag = False,
     data: Data = None,
     credentials: _Credentials = None,
+    on_aws: OnAws | None = None,
+    function: _Function = None,
     json: Flag = False,
 ) -> None:
     """Let what failed run again, in order.
@@ -150,11 +159,14 @@ def redrive(
         Print one JSON object.
     """
     selection = _chosen(lane, which, everything=all_)
-    settings = config.load(data=data, credentials=credentials)
-    warnings = _preview(settings.data, selection, dry_run=dry_run, json=json, verb="would run again")
+    warnings = _preview(selection, data, on_aws, dry_run=dry_run, json=json, verb="would run again")
     if dry_run:
         return
-    count = _in_portions(settings, "RedriveParked", selection, lambda parked: parked.redrive, {})
+    work = parked_work(on_aws or OnAws(), function)
+    if work is not None and function is None:
+        raise CommandError("expected --function beside --table: the Lambda function that runs the app's routes")
+    where = work or config.load(data=data, credentials=credentials)
+    count = _in_portions(where, "RedriveParked", selection, lambda parked: parked.redrive, {})
     if json:
         print_json({"redriven": count, "behind_newer": warnings})
     else:
@@ -172,6 +184,8 @@ def drop(
     dry_run: Flag = False,
     data: Data = None,
     credentials: _Credentials = None,
+    on_aws: OnAws | None = None,
+    function: _Function = None,
     json: Flag = False,
 ) -> None:
     """Delete what failed, for good.
@@ -191,12 +205,12 @@ def drop(
         Print one JSON object.
     """
     selection = _chosen(lane, which, everything=all_)
-    settings = config.load(data=data, credentials=credentials)
     if dry_run:
-        _preview(settings.data, selection, dry_run=True, json=json, verb="would be deleted")
+        _preview(selection, data, on_aws, dry_run=True, json=json, verb="would be deleted")
         return
     options = {"whole_lane": whole_lane}
-    count = _in_portions(settings, "DropParked", selection, lambda parked: parked.drop, options)
+    where = parked_work(on_aws or OnAws(), function) or config.load(data=data, credentials=credentials)
+    count = _in_portions(where, "DropParked", selection, lambda parked: parked.drop, options)
     if json:
         print_json({"dropped": count})
     else:
@@ -226,19 +240,34 @@ def _chosen(lane: str | None, which: Which | None, *, everything: bool) -> Selec
     return selection
 
 
-def _preview(directory: Path, selection: Selection, *, dry_run: bool, json: bool, verb: str) -> int:
+def _entries(
+    selection: Selection, data: Path | None, on_aws: OnAws | None
+) -> Iterator[tuple[ParkedEntry, Callable[[], int]]]:
+    """The entries that are meant, and what counts the newer changes that were delivered since."""
+    work = parked_work(on_aws or OnAws())
+    if work is not None:
+        for entry in work.entries(selection):
+            yield entry, lambda: 0  # what is parked with its lane is not overtaken
+        return
+    with open_data(data_directory(data)) as reader:
+        for entry in reader.parked_entries(selection):
+            yield entry, partial(reader.newer_delivered, entry)
+
+
+def _preview(
+    selection: Selection, data: Path | None, on_aws: OnAws | None, *, dry_run: bool, json: bool, verb: str
+) -> int:
     """Say what is meant, if it is only to be said, and warn of what would come after newer; how many those are."""
     entries = behind_newer = 0
-    with open_data(directory) as reader:
-        for entry in reader.parked_entries(selection):
-            entries += 1
-            newer = reader.newer_delivered(entry)
-            behind_newer += newer > 0
-            if not json:
-                if dry_run:
-                    _show_line(entry)
-                if newer:
-                    print_line(("warning: ", "bold yellow"), _newer_text(entry, newer))
+    for entry, count_newer in _entries(selection, data, on_aws):
+        entries += 1
+        newer = count_newer()
+        behind_newer += newer > 0
+        if not json:
+            if dry_run:
+                _show_line(entry)
+            if newer:
+                print_line(("warning: ", "bold yellow"), _newer_text(entry, newer))
     if dry_run and json:
         print_json({"entries": entries, "behind_newer": behind_newer})
     elif dry_run:
@@ -255,40 +284,41 @@ def _newer_text(entry: ParkedEntry, newer: int) -> str:
 
 
 def _in_portions(
-    settings: Settings,
+    where: Settings | ParkedWork,
     operation: str,
     selection: Selection,
-    method: Callable[[EmbeddedParked], Callable[..., Portion]],
+    method: Callable[[ParkedWork], Callable[..., Portion]],
     options: Mapping[str, Any],
 ) -> int:
-    """Ask the running engine, or work on the stopped one's store, until everything that is meant is done."""
+    """Ask the running engine, or work on the stopped one's store or the table, until everything meant is done."""
     with ExitStack() as closing:
-        directory = DataDirectory(settings.data)
-        if directory.holder() is not None:
-            client = EngineClient(settings, target="Afterwrite", service="dynamodb")
+        portion: Callable[..., Portion]
+        if not isinstance(where, Settings):
+            portion = partial(method(where), selection, limit=LIMIT_MAX, **options)
+        elif (directory := DataDirectory(where.data)).holder() is not None:
+            client = EngineClient(where, target="Afterwrite", service="dynamodb")
             body = {"Selection": selection_body(selection), "Limit": LIMIT_MAX}
             if options.get("whole_lane"):
                 body["WholeLane"] = True
 
-            def portion(after: str) -> Portion:
+            def asked(*, after: str) -> Portion:
                 answer = client.call(operation, {**body, "After": after})
                 return Portion(answer["Count"], answer["Next"])
+
+            portion = asked
         else:
-            with open_data(settings.data):
+            with open_data(where.data):
                 pass  # refuses what is no data directory, before anything is made there
             lock = DirectoryLock(directory)
             closing.callback(lock.release)
             environment = Environment(directory.store)
             closing.callback(environment.close)
-            act = method(EmbeddedParked(environment))
+            portion = partial(method(EmbeddedParked(environment)), selection, limit=LIMIT_MAX, **options)
 
-            def portion(after: str) -> Portion:
-                return act(selection, after=after, limit=LIMIT_MAX, **options)
-
-        done = portion("")
+        done = portion(after="")
         count = done.entries
         while done.next is not None:
-            done = portion(done.next)
+            done = portion(after=done.next)
             count += done.entries
         return count
 

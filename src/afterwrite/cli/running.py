@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -17,6 +15,7 @@ from afterwrite.app import App
 from afterwrite.cli.loading import load_app
 from afterwrite.cli.one_core import PERIOD_S, OneCore
 from afterwrite.cli.parameters import Flag
+from afterwrite.cli.stop_signals import StopSignals
 from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
 
@@ -149,36 +148,34 @@ def _run(
     _log_to_stderr(as_json=json)
     gc.freeze()
     gc.set_threshold(_GC_ALLOCATIONS, 50, 100)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    one_core = OneCore() if cores == "one" else None
-    if one_core is not None:
-        one_core.settle()
-    engine.start()
-    if injector is not None:
-        injector.armed = True
-    address = f"{engine.address[0]}:{engine.address[1]}"
-    signed = settings.credentials is not None
-    if json:
-        ready = {
-            "listening": address,
-            "data": str(settings.data),
-            "durability": settings.durability,
-            "signatures_checked": signed,
-        }
-        print(orjson.dumps(ready).decode(), flush=True)
-    else:
-        print(does)
-        print(f"listening on http://{address}, data in {settings.data} (stop with Ctrl-C)", flush=True)
-        if signed:
-            print(f"requests must be signed by one of {len(settings.credentials or ())} access keys", flush=True)
-        if settings.durability == "relaxed":
-            print(_RELAXED_WARNING, flush=True)
-    while not stop.wait(None if one_core is None else PERIOD_S):
+    with StopSignals() as stop:
+        one_core = OneCore() if cores == "one" else None
         if one_core is not None:
             one_core.settle()
-    engine.stop()
+        engine.start()
+        if injector is not None:
+            injector.armed = True
+        address = f"{engine.address[0]}:{engine.address[1]}"
+        signed = settings.credentials is not None
+        if json:
+            ready = {
+                "listening": address,
+                "data": str(settings.data),
+                "durability": settings.durability,
+                "signatures_checked": signed,
+            }
+            print(orjson.dumps(ready).decode(), flush=True)
+        else:
+            print(does)
+            print(f"listening on http://{address}, data in {settings.data} (stop with Ctrl-C)", flush=True)
+            if signed:
+                print(f"requests must be signed by one of {len(settings.credentials or ())} access keys", flush=True)
+            if settings.durability == "relaxed":
+                print(_RELAXED_WARNING, flush=True)
+        while not stop.wait(None if one_core is None else PERIOD_S):
+            if one_core is not None:
+                one_core.settle()
+        engine.stop()
 
 
 class _FieldsFormatter(logging.Formatter):

@@ -18,7 +18,7 @@ from afterwrite.cli.rendering import (
     printable,
 )
 from afterwrite.core.lag import Lag, alarms, duration
-from afterwrite.inspection import ConsumerStatus, DataReader, Status, open_data
+from afterwrite.inspection import ConsumerStatus, DataReader, MappingStatus, Status, open_data
 
 _LANES_NAMED_MAX: Final = 3
 
@@ -83,11 +83,18 @@ def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[C
 
 def _late_consumers(found: Status) -> Iterator[Concern]:
     lags = [
-        *(Lag(each.table, True, each.lag_records, each.iterator_age_ms, each.retention_ms) for each in found.consumers),
         *(
-            Lag(each.name, False, each.waiting, each.oldest_age_ms)
+            Lag(each.table, "table", each.lag_records, each.iterator_age_ms, each.retention_ms)
+            for each in found.consumers
+        ),
+        *(
+            Lag(each.name, "queue", each.waiting, each.oldest_age_ms)
             for each in found.queues
             if each.function is not None
+        ),
+        *(
+            Lag(f"{each.function} on {each.source}", "mapping", each.lag_records, each.oldest_age_ms, each.retention_ms)
+            for each in found.event_source_mappings
         ),
     ]
     for alarm in alarms(lags, found.thresholds):
@@ -199,13 +206,25 @@ def _show(directory: Path, found: Status) -> None:
         ["buffer", "records", "size", "oldest"],
         [(each.name, each.records, bytes_text(each.bytes), duration(each.oldest_age_ms)) for each in found.buffers],
     )
-    if found.event_source_mappings:
+    _show_mappings(found.event_source_mappings)
+
+
+def _show_mappings(mappings: Sequence[MappingStatus]) -> None:
+    if mappings:
         print_table(
             "Event source mappings",
-            ["function", "table", "lag", "batches in hand", "iterator age"],
+            ["function", "stream", "lag", "oldest", "time to loss", "batches in hand", "iterator age"],
             [
-                (each.function, each.table, each.lag_records, each.batches_in_hand, _age(each.iterator_age_ms))
-                for each in found.event_source_mappings
+                (
+                    each.function,
+                    each.source,
+                    each.lag_records,
+                    duration(each.oldest_age_ms),
+                    _age(each.time_to_loss_ms),
+                    each.batches_in_hand,
+                    _age(each.iterator_age_ms),
+                )
+                for each in mappings
             ],
         )
 

@@ -11,10 +11,10 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from afterwrite.core.invocations import SortKeyRange
-from afterwrite.core.patterns import ABSENT
 from afterwrite.core.patterns.dialects import Dialect
 from afterwrite.core.patterns.matchers import ARRAYS, compile_leaf
 from afterwrite.core.patterns.numeric import exact_decimal
+from afterwrite.core.values import Item, to_python
 
 Number: TypeAlias = int | float | Decimal
 Matcher: TypeAlias = str | Number | bool | Mapping[str, Any] | SortKeyRange | None
@@ -78,22 +78,28 @@ def listed(matchers: Matchers) -> list[Any]:
     ]
 
 
-def compile_condition(matchers: Matchers, path: str) -> Callable[[Any], bool]:
-    """A predicate on an attribute's value, or on `ABSENT`; `path` names the attribute in errors.
+def compile_condition(matchers: Matchers, attribute: str, path: str) -> Callable[[Item], bool]:
+    """A predicate on items in the wire form that looks at one attribute; `path` names it in errors.
 
-    Raises `InvalidPattern`.
+    Raises `InvalidPattern`; the predicate raises InvalidValue where the attribute is no attribute value.
     """
     compiled = compile_leaf(listed(matchers), path, DECODED)
     test, absent = compiled.test, compiled.absent
 
-    def holds(value: Any) -> bool:
-        if isinstance(value, str):
-            return test(value)
-        if value is ABSENT or isinstance(value, dict):
+    def holds(item: Item) -> bool:
+        value = item.get(attribute)
+        if value is None:
             return absent
-        if isinstance(value, ARRAYS):
-            scalars = [element for element in value if not isinstance(element, (dict, *ARRAYS))]
-            return any(map(test, scalars)) if scalars else absent
-        return test(value)
+        # Most conditions are on text.
+        return test(value["S"]) if "S" in value else _some_scalar(test, absent, to_python(value))
 
     return holds
+
+
+def _some_scalar(test: Callable[[Any], bool], absent: bool, value: Any) -> bool:
+    if isinstance(value, dict):
+        return absent
+    if isinstance(value, ARRAYS):
+        scalars = [element for element in value if not isinstance(element, (dict, *ARRAYS))]
+        return any(map(test, scalars)) if scalars else absent
+    return test(value)

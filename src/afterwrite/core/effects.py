@@ -93,8 +93,9 @@ class StampedEffect(NamedTuple):
     effect: Effect
 
 
-def stamp(effects: Iterable[Effect], *, change_id: str, route: str, lane: str, at_ms: int) -> Sequence[StampedEffect]:
+def stamp(effects: Iterable[Effect], change_id: str, route: str, lane: str, at_ms: int) -> Sequence[StampedEffect]:
     """Give `effects` their ids: `<change id>/<route>/<ordinal>`."""
-    return [
-        StampedEffect(f"{change_id}/{route}/{ordinal}", lane, at_ms, effect) for ordinal, effect in enumerate(effects)
-    ]
+    stamped: list[StampedEffect] = []
+    for effect in effects:
+        stamped.append(StampedEffect(f"{change_id}/{route}/{len(stamped)}", lane, at_ms, effect))
+    return stamped

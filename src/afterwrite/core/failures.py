@@ -1,4 +1,4 @@
-"""Failures: what went wrong, classified once: kind, then what is done about it, then what an operator does.
+"""Failures of user code: what went wrong, in words, and which kind it is (`core/failure_kinds`).
 
 Code may say itself which kind it is, by raising Throttled, Unavailable or Rejected; the errors of AWS's SDK, of HTTP
 clients and of the standard library are known by their codes, statuses and names, without importing any of them.
@@ -9,59 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
-from afterwrite.core.target_failures import KIND_OF_CODE, TargetFailure
-from afterwrite.core.target_failures import FailureKind as TargetKind
+from afterwrite.core.failure_kinds import DIRECTIVES, KIND_OF_CODE, KIND_OF_STATUS, Directive, Kind
+from afterwrite.core.target_failures import TargetFailure
 from afterwrite.errors import Rejected, ServiceError, Throttled, Unavailable
-
-Kind: TypeAlias = Literal["throttled", "unavailable", "rejected", "bug"]
 
 _REASON_CHARACTERS_MAX: Final = 2_000
 _FRAMES_MAX: Final = 30
 _CAUSES_MAX: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Directive:
-    """What is done about failures of a kind, and what an operator does.
-
-    One that is not `retried` is given up at once. One that does not `use_attempts` is retried until the message's age
-    runs out (S7). `of_target`: it speaks of the target rather than of this message, so the target is spared.
-    """
-
-    retried: bool
-    uses_attempts: bool
-    of_target: bool
-    remedy: str
-
-
-DIRECTIVES: Final[Mapping[Kind, Directive]] = {
-    "throttled": Directive(
-        retried=True,
-        uses_attempts=False,
-        of_target=True,
-        remedy="the target takes no more at this rate: raise its limit, or lower the function's concurrency",
-    ),
-    "unavailable": Directive(
-        retried=True,
-        uses_attempts=True,
-        of_target=True,
-        remedy="the target did not answer: see that it runs and can be reached, then redrive",
-    ),
-    "rejected": Directive(
-        retried=False,
-        uses_attempts=True,
-        of_target=False,
-        remedy="the target refuses it and would again: mend the permission, the resource or the data, then redrive",
-    ),
-    "bug": Directive(
-        retried=True,
-        uses_attempts=True,
-        of_target=False,
-        remedy="the code fails on it: mend the code, start the engine with it, then redrive",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +48,7 @@ def failure(kind: Kind, reason: str, *, raised_by: str = "") -> Failure:
 
 def failure_of_target(failed: TargetFailure) -> Failure:
     """A target's refusal of an effect."""
-    return Failure(OF_TARGET[failed.kind], failed.reason, _digest(failed.target, failed.code), raised_by=failed.target)
+    return Failure(failed.kind, failed.reason, _digest(failed.target, failed.code), raised_by=failed.target)
 
 
 def failure_of(error: BaseException, *, raised_by: str = "", reason: str | None = None) -> Failure:
@@ -108,34 +64,9 @@ def failure_of(error: BaseException, *, raised_by: str = "", reason: str | None 
     )
 
 
-_REJECTED_CODES: Final = (
-    "InvalidParameter",
-    "InvalidParameterException",
-    "InvalidParameterValue",
-    "InvalidParameterValueException",
-    "InvalidRequestException",
-    "InvalidSignatureException",
-    "SerializationException",
-    "ValidationError",
-    "ValidationException",
-)
-OF_TARGET: Final[Mapping[TargetKind, Kind]] = {
-    "throttled": "throttled",
-    "transient": "unavailable",
-    "permission": "rejected",
-    "missing": "rejected",
-    "rejected": "rejected",
-}
-"""The kind of a failure by the kind of its target's error."""
-_BY_CODE: Final[Mapping[str, Kind]] = {
-    **{code: OF_TARGET[kind] for code, kind in KIND_OF_CODE.items()},
-    **dict.fromkeys(_REJECTED_CODES, "rejected"),
-}
 _UNAVAILABLE_NAMES: Final = frozenset(
     ("ConnectionError", "HTTPClientError", "NetworkError", "Timeout", "TimeoutError", "TimeoutException")
 )
-_THROTTLED_STATUSES: Final = frozenset((429,))
-_REJECTED_STATUSES: Final = frozenset((400, 401, 403, 404, 405, 406, 410, 413, 414, 415, 422))
 
 
 def kind_of(error: BaseException) -> Kind:
@@ -147,14 +78,12 @@ def kind_of(error: BaseException) -> Kind:
     if isinstance(error, Rejected):
         return "rejected"
     code, status = _answered(error)
-    if code is not None:
-        kind = _BY_CODE.get(code)
-        if kind is not None:
-            return kind
-    if code is None and status is not None and (status in _THROTTLED_STATUSES or status in _REJECTED_STATUSES):
-        return "throttled" if status in _THROTTLED_STATUSES else "rejected"
-    if status is not None and 500 <= status <= 599:
-        return "unavailable"
+    if code is not None and (kind := KIND_OF_CODE.get(code)) is not None:
+        return kind
+    kind = None if status is None else KIND_OF_STATUS.get(status)
+    # A code that is not known tells more than its status, but for a server's error.
+    if kind is not None and (code is None or kind == "unavailable"):
+        return kind
     names = {each.__name__ for each in type(error).__mro__}
     return "bug" if names.isdisjoint(_UNAVAILABLE_NAMES) else "unavailable"
 

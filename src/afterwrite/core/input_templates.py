@@ -82,6 +82,12 @@ class InputTemplate:
         """The event reshaped. `event` is what a JSON parser gives."""
         return self._filled(self._tree, event, variables)
 
+    def as_json(self) -> str:
+        """The template as a value inside JSON: free text in quotes, anything else as it is."""
+        stripped = self.text.strip()
+        is_value = stripped[:1] in ("{", "[", '"') or (isinstance(self._tree, str) and self._tree.startswith("\ue002"))
+        return stripped if is_value else json_text.dumps(self.text).decode()
+
     def _filled(self, node: Any, event: Any, variables: Variables) -> Any:
         if isinstance(node, dict):
             return {name: self._filled(member, event, variables) for name, member in node.items()}

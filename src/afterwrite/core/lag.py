@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 AlarmName: TypeAlias = Literal["iterator age", "retention", "queue age", "parked"]
 AlarmState: TypeAlias = Literal["raised", "cleared"]
+LagKind: TypeAlias = Literal["table", "queue", "mapping"]
 
 # An alarm that is raised is cleared below this part of its threshold, so that it does not come and go.
 _CLEARED_FRACTION: Final = 0.8
@@ -19,14 +20,14 @@ _CLEARED_FRACTION: Final = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far a consumer is behind: a table's routes (`of_table`), or the function of a queue.
+    """How far a consumer is behind: a table's routes, a queue's function, or a function that is mapped to a stream.
 
-    `parked_age_ms` is how long its oldest parked lane has waited, None where none does. `retention_ms` is None where
-    nothing is ever lost by waiting.
+    `consumer` names the table, the queue, or the mapping. `parked_age_ms` is how long its oldest parked lane has
+    waited, None where none does. `retention_ms` is None where nothing is ever lost by waiting.
     """
 
     consumer: str
-    of_table: bool
+    kind: LagKind
     records_behind: int
     age_ms: int
     retention_ms: int | None = None
@@ -73,17 +74,17 @@ def alarms(
         for name, measure, threshold in _measures(lag, thresholds):
             bound = threshold * _CLEARED_FRACTION if (name, lag.consumer) in before else threshold
             if measure > bound:
-                found.append(Alarm(name, lag.consumer, _why(name, lag), _WHAT_TO_DO[name]))
+                found.append(Alarm(name, lag.consumer, _why(name, lag), _what_to_do(name, lag)))
     return found
 
 
 def _measures(lag: Lag, thresholds: Thresholds) -> Iterable[tuple[AlarmName, float, float]]:
-    if lag.of_table:
+    if lag.kind == "queue":
+        yield "queue age", lag.age_ms, thresholds.queue_age_ms_max
+    else:
         yield "iterator age", lag.age_ms, thresholds.iterator_age_ms_max
         if lag.retention_ms:
             yield "retention", lag.age_ms / lag.retention_ms, thresholds.retention_fraction_max
-    else:
-        yield "queue age", lag.age_ms, thresholds.queue_age_ms_max
     yield "parked", lag.parked_lanes, 0
 
 
@@ -95,7 +96,24 @@ _WHAT_TO_DO: Final[Mapping[AlarmName, str]] = {
 }
 
 
+_MAPPING_WHAT_TO_DO: Final[Mapping[AlarmName, str]] = {
+    "iterator age": "see in the engine's log how the function fails; if it does not, it is too slow for its shards",
+    "retention": "let the function catch up before the records are past their retention: then they are gone",
+}
+
+
+def _what_to_do(name: AlarmName, lag: Lag) -> str:
+    return _MAPPING_WHAT_TO_DO[name] if lag.kind == "mapping" else _WHAT_TO_DO[name]
+
+
 def _why(name: AlarmName, lag: Lag) -> str:
+    if lag.kind == "mapping" and name == "iterator age":
+        waiting, age = _count(lag.records_behind, "record"), duration(lag.age_ms)
+        return f"{waiting} of a stream have waited for the function {lag.consumer} for up to {age}"
+    if lag.kind == "mapping":
+        left, kept = duration(lag.time_to_loss_ms or 0), duration(lag.retention_ms or 0)
+        waits = f"records of a stream have waited for the function {lag.consumer} for {duration(lag.age_ms)}"
+        return f"{waits} of their retention of {kept}: {left} left"
     if name == "iterator age":
         return (
             f"{_count(lag.records_behind, 'change')} of the table {lag.consumer} have waited for the routes for up to "
@@ -109,9 +127,8 @@ def _why(name: AlarmName, lag: Lag) -> str:
         )
     if name == "queue age":
         return f"messages of the queue {lag.consumer} have waited for up to {duration(lag.age_ms)}"
-    held_in = "table" if lag.of_table else "queue"
     waits = "" if lag.parked_age_ms is None else f", for up to {duration(lag.parked_age_ms)}"
-    return f"{_count(lag.parked_lanes, 'lane')} of the {held_in} {lag.consumer} parked{waits}"
+    return f"{_count(lag.parked_lanes, 'lane')} of the {lag.kind} {lag.consumer} parked{waits}"
 
 
 def _count(count: int, one: str) -> str:

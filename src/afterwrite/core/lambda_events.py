@@ -9,9 +9,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import orjson
 
-from afterwrite.core.changes import Change
+from afterwrite.core.changes import Change, position_by_time
 from afterwrite.core.invocations import Message
-from afterwrite.core.lanes import digest
+from afterwrite.core.reordering import in_order_of_creation
 from afterwrite.core.wire import from_kinesis_data, from_streams_record
 from afterwrite.errors import InvalidValue
 
@@ -68,10 +68,16 @@ class Invocation(NamedTuple):
 
 
 def recognise(event: Any) -> Incoming:
-    """Who calls, by the form of what came. Whatever is known by nothing else is an invocation's own payload."""
+    """Who calls, by the form of what came. Whatever is known by nothing else is an invocation's own payload.
+
+    The records of a Pipe's invocation are what is to be asked of a function, each with its id.
+    """
     if isinstance(event, list):
-        caller = _caller_of(event)
-        return Incoming("invocation", [], by_pipe=False) if caller is None else Incoming(caller, event, by_pipe=True)
+        if (caller := _caller_of(event)) is not None:
+            return Incoming(caller, event, by_pipe=True)
+        if event and all(_is_request(member) for member in event):
+            return Incoming("invocation", event, by_pipe=True)
+        return Incoming("invocation", [])
     if isinstance(event, Mapping):
         records = event.get("Records")
         if isinstance(records, list) and (caller := _caller_of(records)) is not None:
@@ -116,19 +122,24 @@ def changes_of(incoming: Incoming, lane_of: Callable[[Change], str], table_of: C
         except (InvalidValue, KeyError):
             unreadable.append(checkpoint)
             continue
-        position = checkpoint if incoming.caller == "dynamodb" else _position_by_time(change)
+        position = checkpoint if incoming.caller == "dynamodb" else position_by_time(change)
         changes.append(DeliveredChange(position, lane, change, checkpoint))
     if incoming.caller == "kinesis":
         changes = list({each.change.id: each for each in reversed(changes)}.values())
-        changes.sort(key=lambda each: each.position)
+        changes = in_order_of_creation(reversed(changes), lambda each: each.change)
     return Delivery(changes, item_ids, unreadable)
 
 
 def _sequence_number(record: Mapping[str, Any]) -> str:
     if "dynamodb" in record:
         return str(record["dynamodb"]["SequenceNumber"])
-    # A Pipe has a Kinesis record's members beside the others, a mapping under `kinesis`.
-    return str(record.get("kinesis", record)["sequenceNumber"])
+    return str(kinesis_members(record)["sequenceNumber"])
+
+
+def kinesis_members(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a Kinesis record has of its own: a Pipe has it beside the other members, a mapping under `kinesis`."""
+    members: Mapping[str, Any] = record.get("kinesis", record)
+    return members
 
 
 def _change_of(caller: Caller, record: Mapping[str, Any], table_of: Callable[[str], str]) -> Change:
@@ -143,14 +154,9 @@ def _change_of(caller: Caller, record: Mapping[str, Any], table_of: Callable[[st
     return change
 
 
-def _position_by_time(change: Change) -> int:
-    """Ascends with the creation time; changes of one time are told apart by their ids."""
-    return change.created_at_us << 64 | int.from_bytes(digest(change.id))
-
-
 def kinesis_value(record: Mapping[str, Any]) -> Any:
     """What a Kinesis record carries: the value of a JSON text, another text, or bytes."""
-    data = base64.b64decode(record.get("kinesis", record)["data"])
+    data = base64.b64decode(kinesis_members(record)["data"])
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -186,10 +192,13 @@ def invocations_of(incoming: Incoming, *, as_messages: bool) -> list[Invocation]
 
 def invocation_of(payload: Any, request_id: str) -> Invocation:
     """An asynchronous invocation: `function.later(…)` names its effect, anything else the request, also retried."""
-    named = payload.get("afterwrite") if isinstance(payload, Mapping) else None
-    if isinstance(named, Mapping) and "request" in payload:
-        return Invocation(str(named["id"]), payload["request"], request_id)
+    if _is_request(payload):
+        return Invocation(str(payload["afterwrite"]["id"]), payload["request"], request_id)
     return Invocation(request_id, payload, request_id)
+
+
+def _is_request(payload: Any) -> bool:
+    return isinstance(payload, Mapping) and isinstance(payload.get("afterwrite"), Mapping) and "request" in payload
 
 
 def _from_event(event: Mapping[str, Any], item_id: str) -> Invocation:
@@ -203,7 +212,7 @@ def _from_event(event: Mapping[str, Any], item_id: str) -> Invocation:
 
 
 def _from_kinesis(record: Mapping[str, Any], *, by_pipe: bool) -> Invocation:
-    members = record.get("kinesis", record)
+    members = kinesis_members(record)
     item_id = str(record["eventID"]) if by_pipe else str(members["sequenceNumber"])
     return Invocation(str(record["eventID"]), kinesis_value(record), item_id, str(members["partitionKey"]))
 
@@ -253,7 +262,7 @@ def _unwrapped(message: Message, parsed: Any, item_id: str) -> Invocation:
     incoming = recognise(parsed)
     if incoming.caller == "eventbridge":
         return _from_event(parsed, item_id)
-    if isinstance(parsed, Mapping) and isinstance(parsed.get("afterwrite"), Mapping) and "request" in parsed:
+    if _is_request(parsed):
         return invocation_of(parsed, item_id)._replace(item_id=item_id)
     return Invocation(message.id, message.body, item_id)
 

@@ -128,7 +128,7 @@ class LaneRuns:
         run.attempts = run.attempts or {}
         failures, since_ms = run.attempts.get(entry.id, (0, now_ms))
         attempt, _ = run.attempts[entry.id] = failures + 1, since_ms
-        if failure.directive.again:
+        if failure.directive.retried:
             failed, age_ms = failure_of_target(failure), now_ms - since_ms
             outcome = after_failure(self._policy, failed, attempt=attempt, age_ms=age_ms, jitter=jitter)
             if isinstance(outcome, Retry):

@@ -15,6 +15,7 @@ from afterwrite.core.lag import Alarm, AlarmState, Lag
 from afterwrite.core.outcomes import Outcome
 from afterwrite.core.parked import EVERYTHING, ParkedEntry, Portion, Selection
 from afterwrite.core.placements import Placement
+from afterwrite.core.reordering import Arrival
 from afterwrite.core.target_failures import TargetFailure
 
 if TYPE_CHECKING:
@@ -76,6 +77,47 @@ class ChangeSource(Protocol):
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be more to read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalPage:
+    """Changes as they arrived, up to the position `through` and the time `read_to_us` (µs).
+
+    `is_cut` says that there is more to read. `unreadable` are the sequence numbers of records that are no changes.
+    """
+
+    arrivals: Sequence[Arrival]
+    through: int
+    read_to_us: int
+    is_cut: bool
+    unreadable: Sequence[str] = ()
+
+
+class Arrivals(Protocol):
+    """Where a table's changes arrive in no certain order, and the log that takes them in order, each once.
+
+    Order: of arrival when they are read, of `take` in the log. Duplicates: any when they are read; of those that are
+    taken, one that was taken before is left out. Durability: on return of `take`. Concurrency: one thread.
+    """
+
+    def taken_through(self) -> int:
+        """The position up to which everything was taken."""
+        ...
+
+    def read(self, after: int, *, limit: int, bytes_max: int) -> ArrivalPage:
+        """What arrived after a position, about `limit` changes of about `bytes_max` bytes."""
+        ...
+
+    def take(self, changes: Sequence[Change], before: int, after: int) -> None:
+        """Append changes to the log, and move from the position `before` to `after`, in one transaction.
+
+        Raises StorageError, also where another position was reached than `before`.
+        """
+        ...
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever something may have arrived."""
         ...
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from afterwrite.core.changes import EVENT_NAMES, Change
 from afterwrite.core.conditions import Matchers, compile_condition
 from afterwrite.core.effects import EFFECT_TYPES, Effect, StampedEffect, stamp
 from afterwrite.core.failures import reason_of
-from afterwrite.core.patterns import ABSENT
+from afterwrite.core.values import Item
 from afterwrite.errors import DeclarationError
 
 RouteResult: TypeAlias = Effect | Iterable[Effect] | None
@@ -32,29 +32,40 @@ class Guard:
     old: Mapping[str, Matchers] = field(default_factory=dict)
     new: Mapping[str, Matchers] = field(default_factory=dict)
 
-    def compile(self) -> Callable[[Change], bool]:
-        """The guard as one predicate, its matchers compiled."""
-        keys, old, new = _compiled("keys", self.keys), _compiled("old", self.old), _compiled("new", self.new)
-        event_names, changed = self.event_names, self.changed
+    def compile(self) -> CompiledGuard:
+        """The guard with its matchers compiled."""
+        admits_old, admits_new = _compiled("old", self.old), _compiled("new", self.new)
+        changed = self.changed
 
-        def admits(change: Change) -> bool:
-            if change.event_name not in event_names:
-                return False
-            for name, holds in keys:
-                if not holds(change.keys.get(name, ABSENT)):
+        def admits_images(change: Change) -> bool:
+            for name in changed:
+                if change.changed(name):
+                    break
+            else:
+                if changed:
                     return False
-            if changed and not any(change.changed(name) for name in changed):
+            if admits_new is not None and not admits_new(change.new_image or {}):
                 return False
-            for name, holds in new:
-                if not holds((change.new or {}).get(name, ABSENT)):
-                    return False
-            return all(holds((change.old or {}).get(name, ABSENT)) for name, holds in old)
+            return admits_old is None or admits_old(change.old_image or {})
 
-        return admits
+        guards_images = changed or admits_old or admits_new
+        return CompiledGuard(self.event_names, _compiled("keys", self.keys), admits_images if guards_images else None)
 
 
-def _compiled(image: str, conditions: Mapping[str, Matchers]) -> list[tuple[str, Callable[[Any], bool]]]:
-    return [(name, compile_condition(matchers, f"{image}.{name}")) for name, matchers in conditions.items()]
+class CompiledGuard(NamedTuple):
+    """A guard in the parts that a router asks in turn, the cheapest first; None admits everything."""
+
+    event_names: frozenset[str]
+    admits_keys: Callable[[Item], bool] | None
+    admits_images: Callable[[Change], bool] | None
+
+
+def _compiled(image: str, conditions: Mapping[str, Matchers]) -> Callable[[Item], bool] | None:
+    """One predicate on an item, of all conditions on its attributes."""
+    compiled = [compile_condition(matchers, name, f"{image}.{name}") for name, matchers in conditions.items()]
+    if len(compiled) <= 1:
+        return compiled[0] if compiled else None
+    return lambda item: all(holds(item) for holds in compiled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +97,24 @@ class Router:
                 raise DeclarationError(
                     f"two routes of one table are named {name!r}: effects' ids are made from the name, rename one"
                 )
-        self._routes = [(route.name, route.guard.compile(), route.handler) for route in routes]
+        compiled = [(route, route.guard.compile()) for route in routes]
+        self._routes = {
+            event_name: [
+                (route.name, guard.admits_keys, guard.admits_images, route.handler)
+                for route, guard in compiled
+                if event_name in guard.event_names
+            ]
+            for event_name in EVENT_NAMES
+        }
 
     def plan(self, change: Change, lane: str) -> list[StampedEffect]:
         """What is to be done after `change`, in the order of the routes. Raises RouteFailed."""
         planned: list[StampedEffect] = []
-        for name, admits, handler in self._routes:
+        for name, admits_keys, admits_images, handler in self._routes[change.event_name]:
             try:
-                if not admits(change):
+                if admits_keys is not None and not admits_keys(change.keys_image):
+                    continue
+                if admits_images is not None and not admits_images(change):
                     continue
                 self.running = name
                 effects = _effects(name, handler(change))
@@ -101,7 +122,7 @@ class Router:
                 raise
             except BaseException as error:
                 raise RouteFailed(name, reason_of(error)) from error
-            planned.extend(stamp(effects, change_id=change.id, route=name, lane=lane, at_ms=change.created_at_ms))
+            planned += stamp(effects, change.id, name, lane, change.created_at_ms)
         return planned
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
@@ -51,7 +52,7 @@ def from_streams_record(record: Mapping[str, Any], *, table: str | None = None) 
 
     Raises InvalidValue where the record is not one of DynamoDB Streams.
     """
-    dynamodb = _dynamodb_part(record, "eventID")
+    dynamodb = _dynamodb_part(record)
     if table is None:
         table = _table_of_arn(str(record.get("eventSourceARN", "")))
     return Change(
@@ -64,14 +65,16 @@ def from_streams_record(record: Mapping[str, Any], *, table: str | None = None) 
         sequence_number=str(dynamodb["SequenceNumber"]) if "SequenceNumber" in dynamodb else None,
         created_at_us=int(float(dynamodb.get("ApproximateCreationDateTime", 0)) * 1_000_000),
         size_bytes=int(dynamodb.get("SizeBytes", 0)),
-        user_identity=_user_identity(record),
+        user_identity=_user_identity(record["userIdentity"]) if record.get("userIdentity") else None,
         view_type=str(dynamodb.get("StreamViewType", NEW_AND_OLD_IMAGES)),
     )
 
 
 def from_kinesis_data(data: Mapping[str, Any]) -> Change:
     """The change in a Kinesis record's data (S26). Raises InvalidValue where it is not one of DynamoDB's."""
-    dynamodb = _dynamodb_part(data, "eventID", "tableName")
+    dynamodb = _dynamodb_part(data)
+    if "tableName" not in data:
+        raise _no_change(data, "eventID, tableName")
     created = int(dynamodb.get("ApproximateCreationDateTime", 0))
     microseconds = dynamodb.get("ApproximateCreationDateTimePrecision") == "MICROSECOND"
     return Change(
@@ -83,7 +86,7 @@ def from_kinesis_data(data: Mapping[str, Any]) -> Change:
         old_image=dynamodb.get("OldImage"),
         created_at_us=created if microseconds else created * 1000,
         size_bytes=int(dynamodb.get("SizeBytes", 0)),
-        user_identity=_user_identity(data),
+        user_identity=_user_identity(data["userIdentity"]) if data.get("userIdentity") else None,
     )
 
 
@@ -163,22 +166,24 @@ def _images(change: Change) -> dict[str, Any]:
     return images
 
 
-def _dynamodb_part(record: Mapping[str, Any], *needed: str) -> Mapping[str, Any]:
+def _dynamodb_part(record: Mapping[str, Any]) -> Mapping[str, Any]:
     dynamodb = record.get("dynamodb")
-    is_change = record.get("eventName") in EVENT_NAMES and all(name in record for name in needed)
-    if is_change and isinstance(dynamodb, Mapping) and "Keys" in dynamodb:
+    is_change = record.get("eventName") in EVENT_NAMES and "eventID" in record
+    # An ABC is slow to ask, and nearly every record is parsed JSON.
+    if is_change and isinstance(dynamodb, (dict, Mapping)) and "Keys" in dynamodb:
         return dynamodb
-    raise InvalidValue(
-        f"expected a record of a DynamoDB change ({', '.join(needed)}, eventName INSERT, MODIFY or REMOVE, and "
+    raise _no_change(record, "eventID")
+
+
+def _no_change(record: Mapping[str, Any], needed: str) -> InvalidValue:
+    return InvalidValue(
+        f"expected a record of a DynamoDB change ({needed}, eventName INSERT, MODIFY or REMOVE, and "
         f"dynamodb.Keys), got eventName {record.get('eventName')!r} and the fields {sorted(record)}: "
         "check that the stream belongs to a DynamoDB table"
     )
 
 
-def _user_identity(record: Mapping[str, Any]) -> Mapping[str, str] | None:
-    identity = record.get("userIdentity")
-    if not identity:
-        return None
+def _user_identity(identity: Mapping[str, Any]) -> Mapping[str, str]:
     # The Streams API names the two fields with capitals, Lambda's events and Kinesis without (S25).
     return {
         "type": str(identity.get("type", identity.get("Type"))),
@@ -186,6 +191,7 @@ def _user_identity(record: Mapping[str, Any]) -> Mapping[str, str] | None:
     }
 
 
+@lru_cache(maxsize=64)
 def _table_of_arn(stream_arn: str) -> str:
     parts = stream_arn.split("/")
     if len(parts) < 2:

@@ -11,8 +11,9 @@ has failed for good is parked with its later changes, so that the shard moves on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,13 +23,15 @@ from afterwrite.core.failures import Failure, failure_of_target
 from afterwrite.core.lambda_events import DeliveredChange
 from afterwrite.core.lane_runs import Failed, LaneRuns, Performed, PlannedChange, Unfinished
 from afterwrite.core.outcomes import Park
-from afterwrite.core.ports import Ledger, ParkedChange, ParkedLanes, Record, Targets
+from afterwrite.core.ports import Begun, Ledger, ParkedChange, ParkedLanes, Record, Targets
 from afterwrite.core.routes import Router
 from afterwrite.core.target_failures import TargetFailure, is_final
 from afterwrite.engine.planning import plan
 
 # As long as a stream can keep a change for another delivery, or a lane stays parked.
 _KEPT_MS = 30 * 86_400_000
+# A redrive that did not end with its process is over by then.
+_LEASE_GRACE_MS = 2_000
 # Of a parked lane at a time.
 _REDRIVEN_CHANGES = 100
 _REDRIVEN_BYTES = 4 << 20
@@ -40,6 +43,16 @@ class Journal:
 
     ledger: Ledger
     parked_lanes: ParkedLanes
+
+    @contextmanager
+    def redriving(self, consumer: str, lane: str, *, lease_ms: int) -> Iterator[bool]:
+        """Keep others from redriving a parked lane meanwhile; False where another is at it. Raises StorageError."""
+        held = self.ledger.begin(f"redrive/{consumer}", lane, lease_ms=max(0, lease_ms) + _LEASE_GRACE_MS)
+        try:
+            yield isinstance(held, Begun)
+        finally:
+            if isinstance(held, Begun):
+                self.ledger.fail(f"redrive/{consumer}", lane, held, keep_ms=_KEPT_MS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,11 @@ _LEASE_GRACE_MS = 2_000
 
 @dataclass(frozen=True, slots=True)
 class NotDone:
-    """A message whose attempt failed, is left for another, or was not made."""
+    """A message whose attempt failed, the `attempt`-th, is left for another, or was not made: then without an error."""
 
     invocation: Invocation
     error: BaseException | None
+    attempt: int = 0
 
 
 class InvocationTelemetry(Protocol):
@@ -95,7 +96,7 @@ class Invocations:
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
             self.telemetry.invocation_failed(self.name, each.message_id, number, error)
             self._end(each, begun)
-            return NotDone(each, error)
+            return NotDone(each, error, number)
         if self.ledger is not None:
             self.ledger.complete(self.name, each.message_id, keep_ms=KEPT_MS, result=result)
         return result

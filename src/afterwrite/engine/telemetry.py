@@ -84,6 +84,11 @@ class Telemetry:
         """Records were past their retention before an event source mapping had read them: they are lost to it."""
         _LOG.error("records trimmed unread", extra={"fields": {"function": function, "shard_id": shard_id}})
 
+    def arrival_unreadable(self, table: str, sequence_number: str) -> None:
+        """A record of the Kinesis stream of a table's changes is none: it leads to nothing, and stays in the stream."""
+        fields = {"table": table, "sequence_number": sequence_number}
+        _LOG.error("record of a Kinesis stream is no change", extra={"fields": fields})
+
     def loop_failed(self, loop: str, failure: BaseException, retry_s: float) -> None:
         """A loop of the engine failed and is tried again."""
         self._warn("loop failed", loop=loop, error=f"{type(failure).__name__}: {failure}", retry_s=retry_s)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from afterwrite.app import App
 from afterwrite.core.effects import Publish, StampedEffect
 from afterwrite.core.lag import Alarm, AlarmState, Lag
 from afterwrite.local.fan_out import FanOut
+from afterwrite.local.mapping_ledger import progress
 from afterwrite.local.steps import put_all
-from afterwrite.store import change_log, ledger, queues, waiting_messages
+from afterwrite.store import change_log, kinesis, kinesis_intake, ledger, queues, waiting_messages
 from afterwrite.store.environment import Environment, ReadTransaction
-from afterwrite.store.tables import Table
+from afterwrite.store.tables import Catalog, Table
 
 # A look costs no more than this many steps for each consumer, however far it is behind.
 _COUNTED_MAX = 10_000
@@ -26,9 +27,10 @@ class EmbeddedLags:
         self._environment = environment
         self._tables = [table.name for table in app.tables if table.routes]
         self._queues = [function.queue_name for function in app.functions]
+        self._mappings = declared_mappings(app)
 
     def lags(self) -> Sequence[Lag]:
-        """The lag of every table's routes, and of every function's queue."""
+        """The lag of every table's routes, of every function's queue, and of every function on a stream."""
         now_ms = self._environment.now_ms()
         with self._environment.read() as transaction:
             catalog = self._environment.state["catalog"]
@@ -38,7 +40,12 @@ class EmbeddedLags:
                 if name in catalog
             ]
             of_queues = [queue_lag(transaction, name, now_ms, lanes_max=_LANES_MAX) for name in self._queues]
-        return [*of_tables, *of_queues]
+            of_mappings = [
+                lag
+                for declared in self._mappings
+                if (lag := mapping_lag(transaction, declared, catalog, now_ms, counted_max=_COUNTED_MAX)) is not None
+            ]
+        return [*of_tables, *of_queues, *of_mappings]
 
 
 def table_lag(
@@ -49,7 +56,7 @@ def table_lag(
     counted_max: int | None = None,
     lanes_max: int | None = None,
 ) -> Lag:
-    """How far a table's routes are behind."""
+    """How far a table's routes are behind; what waits in the Kinesis stream that its changes come by counts as well."""
     behind = age_ms = 0
     if table.stream is not None:
         position = ledger.position(transaction, table.name)
@@ -57,10 +64,13 @@ def table_lag(
         if oldest is not None:
             age_ms = max(0, now_ms - oldest[1] // 1000)
             behind = change_log.count_after(transaction, table.stream, position, limit=counted_max)
+        arriving, since_us = kinesis_intake.behind(transaction, table, limit=counted_max)
+        behind += arriving
+        age_ms = age_ms if since_us is None else max(age_ms, now_ms - since_us // 1000)
     parked = [each.at_ms for each in islice(ledger.parked_heads(transaction, table.name), lanes_max)]
     return Lag(
         consumer=table.name,
-        of_table=True,
+        kind="table",
         records_behind=behind,
         age_ms=age_ms,
         retention_ms=table.retention_s * 1000,
@@ -75,11 +85,64 @@ def queue_lag(transaction: ReadTransaction, queue: str, now_ms: int, *, lanes_ma
     parked = [each.at_ms for each in islice(waiting_messages.parked_heads(transaction, queue), lanes_max)]
     return Lag(
         consumer=queue,
-        of_table=False,
+        kind="queue",
         records_behind=queues.depth(transaction, queue),
         age_ms=0 if sent_ms is None else max(0, now_ms - sent_ms),
         parked_lanes=len(parked),
         parked_age_ms=max(0, now_ms - min(parked)) if parked else None,
+    )
+
+
+def declared_mappings(app: App) -> list[Mapping[str, str]]:
+    """The app's event source mappings, as they are kept for those who look from outside: `kind` is their stream's."""
+    return [
+        {"uuid": mapping.uuid, "function": mapping.function_name, "kind": stream.kind, "source": stream.name}
+        for stream in [*app.tables, *app.kinesis_streams]
+        for mapping in stream.event_source_mappings
+    ]
+
+
+def mapping_lag(
+    transaction: ReadTransaction,
+    declared: Mapping[str, str],
+    catalog: Catalog,
+    now_ms: int,
+    *,
+    counted_max: int | None = None,
+) -> Lag | None:
+    """How far a function on a stream is behind, None where the stream is gone. Counted up to `counted_max` a shard."""
+    done = progress(transaction, declared["uuid"])
+    behind, since_us, retention_ms = 0, None, 0
+    if declared["kind"] == "kinesis":
+        stream = kinesis.find(transaction, declared["source"])
+        if stream is None:
+            return None
+        found = [
+            kinesis.behind(transaction, stream, shard, after, limit=counted_max)
+            for shard in stream.lineage
+            if (after := done.by_shard.get(shard.number, shard.after)) is not None
+        ]
+        behind = sum(count for count, _ in found)
+        since_us = min((at_us for _, at_us in found if at_us is not None), default=None)
+        retention_ms = stream.retention_hours * 3_600_000
+    else:
+        table = catalog.get(declared["source"])
+        if table is None or table.stream is None:
+            return None
+        oldest = change_log.first_after(transaction, table.stream, done.done_through or 0)
+        if oldest is not None:
+            behind = change_log.count_after(transaction, table.stream, done.done_through or 0, limit=counted_max)
+            since_us = oldest[1]
+        arriving, arriving_us = kinesis_intake.behind(transaction, table, limit=counted_max)
+        behind += arriving
+        since_us = min((at_us for at_us in (since_us, arriving_us) if at_us is not None), default=None)
+        retention_ms = table.retention_s * 1000
+    return Lag(
+        consumer=f"{declared['function']} on {declared['source']}",
+        kind="mapping",
+        records_behind=behind,
+        age_ms=0 if since_us is None else max(0, now_ms - since_us // 1000),
+        retention_ms=retention_ms,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,20 +96,25 @@ class EmbeddedMappingLedger:
 class MappingProgress:
     """How far a mapping is: the position up to which all is done, what is being tried, and the iterator age (S16).
 
-    `done_through` is None before its start.
+    `done_through` is None before its start; `by_shard` is the same of each shard, None where all of it is done.
     """
 
     done_through: int | None = None
+    by_shard: Mapping[int, int | None] = field(default_factory=dict)
     pieces: int = 0
     iterator_age_ms: int | None = None
 
 
 def progress(transaction: ReadTransaction, uuid: str) -> MappingProgress:
     """How far the mapping with the UUID is, as it was kept last."""
-    forms = [form for _, form in ledger.notes(transaction, f"{_PREFIX}{uuid}/") if "lanes" in form]
-    lanes = [lane for form in forms for lane in form["lanes"]]
+    forms = {int(number): form for number, form in ledger.notes(transaction, f"{_PREFIX}{uuid}/") if number}
+    lanes = [lane for form in forms.values() for lane in form.get("lanes", ())]
     return MappingProgress(
         done_through=min((lane["through"] for lane in lanes), default=None),
+        by_shard={
+            number: min((lane["through"] for lane in form.get("lanes", ())), default=None)
+            for number, form in forms.items()
+        },
         pieces=sum(len(lane["pieces"]) for lane in lanes),
         iterator_age_ms=max((lane["iterator_age_ms"] or 0 for lane in lanes), default=None),
     )

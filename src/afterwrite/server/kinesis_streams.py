@@ -16,7 +16,7 @@ from afterwrite.core.shards import Lineage, Shard, open_shards
 from afterwrite.errors import ServiceError
 from afterwrite.server import kinesis_requests as requests
 from afterwrite.server.kinesis_requests import Body, invalid_argument
-from afterwrite.store import kinesis, kinesis_destinations
+from afterwrite.store import kinesis, kinesis_destinations, kinesis_intake, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.kinesis import HASH_KEYS, RETENTION_HOURS, KinesisStream, sequence_number, shard_id
 from afterwrite.store.operations import Prepared, Read, Write
@@ -85,6 +85,13 @@ class KinesisStreams:
         return Write(run)
 
     def _delete(self, transaction: WriteTransaction, stream: KinesisStream) -> None:
+        fed = kinesis_intake.fed_tables(tables.catalog(transaction)).get(stream.name)
+        if fed is not None:
+            raise ServiceError(
+                "ResourceInUseException",
+                f"The routes of the table {fed} get its changes by the stream {stream.name}: declare the table without "
+                "stream='kinesis' first",
+            )
         kinesis_destinations.disable_all(transaction, self.arn(stream.name))
         kinesis.delete(transaction, stream)
 

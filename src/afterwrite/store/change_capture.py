@@ -39,6 +39,8 @@ def capture(
     item's place. A record's size is that of its keys and of the images that it shows.
     """
     destination = kinesis_destinations.active_destination(transaction, table)
+    if stream is not None and stream.fed_by is not None:
+        stream = None  # its changes come by way of the destination
     if stream is None and destination is None:
         return
     keys, keys_bytes = orjson.dumps(key), item_size(key)

@@ -36,12 +36,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A table's stream: its number in the store, its table, and the label that is part of its ARN."""
+    """A table's stream: its number in the store, its table, and the label that is part of its ARN.
+
+    One that is `fed_by` a Kinesis stream gets its changes from there; others get them with the writes.
+    """
 
     number: int
     table: str
     label: str
     view_type: str
+    fed_by: str | None = None
 
     @property
     def signal(self) -> str:
@@ -70,14 +74,15 @@ def append(
     old: bytes | None,
     size_bytes: int,
     by_ttl: bool = False,
+    created_at_us: int | None = None,
 ) -> int:
-    """Append a change and return its position. Images are JSON text in the wire form.
+    """Append a change, made now or at a time before, and return its position. Images are JSON text in the wire form.
 
     `partition` is the hash key, two bytes: changes of one partition key have the same.
     """
     position = transaction.advance("position")
     header = _HEADER.pack(
-        transaction.now_us,
+        transaction.now_us if created_at_us is None else created_at_us,
         size_bytes,
         EVENT_NAMES.index(event_name),
         _BY_TTL if by_ttl else 0,

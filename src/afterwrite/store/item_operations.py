@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.core.values import Item
-from afterwrite.errors import ServiceError, TransactionCanceled
+from afterwrite.errors import EmptyKey, ServiceError, TransactionCanceled
 from afterwrite.store import ledger, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.prepared import Body, Prepared, Read, Write
@@ -159,7 +159,7 @@ def _transaction_keys(catalog: Catalog, requests: Sequence[ItemWrite | GetPlan])
         try:
             keys.append(request.key(table_named(catalog, request.table_name).schema))
         except ServiceError as error:
-            if error.code != "ValidationException":
+            if error.code != "ValidationException" or isinstance(error, EmptyKey):
                 raise
             reasons = [batches.cancellation_reason(None)] * len(requests)
             reasons[number] = batches.cancellation_reason(error)
@@ -232,7 +232,10 @@ def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalo
         capacities[get.table_name].add(read_units(size, consistent=get.consistent))
         if item is not None:
             responses[get.table_name].append(item if get.projection is None else get.projection.of(item))
-    answer: dict[str, Any] = {"Responses": responses, "UnprocessedKeys": plan.unprocessed(left)}
+    answer: dict[str, Any] = {
+        "Responses": {plan.given_names[name]: items for name, items in responses.items()},
+        "UnprocessedKeys": plan.unprocessed(left),
+    }
     if plan.capacity_detail != "NONE":
         answer["ConsumedCapacity"] = [capacity.to_wire(plan.capacity_detail) for capacity in capacities.values()]
     return orjson.dumps(answer)

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import md5
+from itertools import islice
 from typing import Any, Final
 
 import orjson
@@ -211,6 +212,34 @@ def read(
     return KinesisPage(records, max(after, newest_position(transaction)), False)
 
 
+def read_all(
+    transaction: ReadTransaction, stream: KinesisStream, after: int, *, limit: int, bytes_max: int
+) -> KinesisPage:
+    """The records of all shards after a position, in the order of their arrival, so a parent's before its children's.
+
+    At most `limit` of each shard, of `bytes_max` bytes.
+    """
+    pages = [read(transaction, stream, shard, after, limit=limit, bytes_max=bytes_max) for shard in stream.lineage]
+    # Where a page is cut, later records of its shard may be older than those of others.
+    through = min((page.records[-1].position for page in pages if page.more), default=newest_position(transaction))
+    records = [record for page in pages for record in page.records if record.position <= through]
+    records.sort(key=lambda record: record.position)
+    return KinesisPage(records, through, any(page.more for page in pages))
+
+
+def behind(
+    transaction: ReadTransaction, stream: KinesisStream, shard: Shard, after: int, *, limit: int | None = None
+) -> tuple[int, int | None]:
+    """How many records of a shard come after a position, counted up to `limit`, and when (µs) the first arrived."""
+    prefix = _shard_key(stream, shard)
+    low, high = prefix + U64.pack(after + 1), _after(prefix)
+    first = transaction.first("kinesis_records", low, high)
+    if first is None:
+        return 0, None
+    keys = transaction.scan_wanted("kinesis_records", low, high, lambda _: False)
+    return sum(1 for _ in islice(keys, limit)), _RECORD.unpack_from(first[1])[0]
+
+
 def position_before(transaction: ReadTransaction, stream: KinesisStream, shard: Shard, at_us: int) -> int:
     """The position after which the shard's records arrived at a time or later. Costs the logarithm of the records."""
     prefix = _shard_key(stream, shard)
@@ -225,8 +254,13 @@ def position_before(transaction: ReadTransaction, stream: KinesisStream, shard: 
     return low
 
 
-def run_due(transaction: WriteTransaction, deleted_max: int) -> tuple[int, bool]:
-    """One bounded round: delete records past their retention and those of deleted streams; how many, and if more."""
+def run_due(
+    transaction: WriteTransaction, taken_through: Callable[[str], int | None], deleted_max: int
+) -> tuple[int, bool]:
+    """One bounded round: delete records past their retention and those of deleted streams; how many, and if more.
+
+    `taken_through` gives the position up to which a stream's records are taken, None where nobody has to take them.
+    """
     count = 0
     deleted = due.due(transaction, _DELETED, transaction.now_ms, _VISITS_A_ROUND)
     for number in deleted:
@@ -241,29 +275,35 @@ def run_due(transaction: WriteTransaction, deleted_max: int) -> tuple[int, bool]
         if stream is None:
             due.cancel(transaction, _KIND, number)
         else:
-            count += _trim(transaction, stream, deleted_max - count)
+            count += _trim(transaction, stream, taken_through(stream.name), deleted_max - count)
         if count >= deleted_max:
             return count, True
     return count, len(visits) == _VISITS_A_ROUND or bool(deleted)
 
 
-def _trim(transaction: WriteTransaction, stream: KinesisStream, limit: int) -> int:
+def _trim(transaction: WriteTransaction, stream: KinesisStream, taken_through: int | None, limit: int) -> int:
     now_ms, retention_ms = transaction.now_ms, stream.retention_hours * _HOUR_MS
     before_us = transaction.now_us - retention_ms * 1000
     count, next_ms = 0, now_ms + retention_ms
     for shard in stream.lineage:
         low = _shard_key(stream, shard)
-        count += _delete_oldest(transaction, low, _after(low), lambda arrived_us: arrived_us < before_us, limit - count)
+        end = _after(low) if taken_through is None else low + U64.pack(taken_through + 1)
+        count += _delete_oldest(transaction, low, end, lambda arrived_us: arrived_us < before_us, limit - count)
         oldest = transaction.first("kinesis_records", low, _after(low))
         if oldest is not None:
             next_ms = min(next_ms, _RECORD.unpack_from(oldest[1])[0] // 1000 + retention_ms + 1)
         elif shard.closed_at_ms is not None:
             next_ms = min(next_ms, shard.closed_at_ms + retention_ms + 1)
-    kept = shards.retained(stream.lineage, now_ms - retention_ms)
+    retained = shards.retained(stream.lineage, now_ms - retention_ms)
+    kept = tuple(shard for shard in stream.lineage if shard in retained or _is_awaited(shard, taken_through))
     if kept != stream.lineage and count < limit:
         save(transaction, replace(stream, lineage=kept))
     due.schedule(transaction, _KIND, stream.number, max(now_ms, next_ms))
     return count
+
+
+def _is_awaited(shard: Shard, taken_through: int | None) -> bool:
+    return taken_through is not None and shard.through is not None and shard.through > taken_through
 
 
 def _delete_oldest(

@@ -19,7 +19,8 @@ from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table
 from afterwrite.table import fields, table_requests, tags
 from afterwrite.table.schema import GLOBAL, definitions_to_wire
-from afterwrite.table.table_requests import PAY_PER_REQUEST, UpdateTablePlan
+from afterwrite.table.table_options import PAY_PER_REQUEST
+from afterwrite.table.table_requests import UpdateTablePlan
 
 _LISTED_MAX: Final = 100
 _ENDPOINT_CACHED_MIN: Final = 1440
@@ -101,6 +102,8 @@ class TableOperations:
         on_demand_since_ms = table.on_demand_since_ms
         if options.billing_mode == PAY_PER_REQUEST and table.options.billing_mode != PAY_PER_REQUEST:
             on_demand_since_ms = transaction.now_ms
+        elif on_demand_since_ms is None and table.options.billing_mode == PAY_PER_REQUEST:
+            on_demand_since_ms = table.created_at_ms
         table = self._update_stream(transaction, plan, table)
         class_changed_at_ms = table.class_changed_at_ms if plan.table_class is None else transaction.now_ms
         table = tables.save(
@@ -141,6 +144,12 @@ class TableOperations:
                     "Resource cannot be deleted as it is currently protected against deletion. "
                     "Disable deletion protection first."
                 )
+            if table.filling is not None:
+                raise ServiceError(
+                    "ResourceInUseException",
+                    "Attempt to change a resource which is still in use: "
+                    "Cannot delete table while indexes are being created, updated, or deleted.",
+                )
             description = self._deleted_description(transaction, table)
             tables.delete_table(transaction, name)
             return {"TableDescription": description}
@@ -152,6 +161,12 @@ class TableOperations:
 
     def _arn(self, table: Table) -> str:
         return f"arn:aws:dynamodb:{self._identity.region}:{self._identity.account_id}:table/{table.name}"
+
+    def _key_arn(self, key: str) -> str:
+        if key.startswith("arn:"):
+            return key
+        resource = key if key.startswith("alias/") else f"key/{key}"
+        return f"arn:aws:kms:{self._identity.region}:{self._identity.account_id}:{resource}"
 
     def _description(self, transaction: ReadTransaction, table: Table, status: str) -> dict[str, Any]:
         arn = self._arn(table)
@@ -171,11 +186,21 @@ class TableOperations:
             "WarmThroughput": _warm_throughput(*options.warm_throughput),
             "DeletionProtectionEnabled": options.deletion_protection or table.name in self._protected,
         }
-        if options.billing_mode == PAY_PER_REQUEST:
-            since_ms = table.created_at_ms if table.on_demand_since_ms is None else table.on_demand_since_ms
+        on_demand_since_ms = table.on_demand_since_ms
+        if on_demand_since_ms is None and options.billing_mode == PAY_PER_REQUEST:
+            on_demand_since_ms = table.created_at_ms
+        if on_demand_since_ms is not None:
             description["BillingModeSummary"] = {
-                "BillingMode": PAY_PER_REQUEST,
-                "LastUpdateToPayPerRequestDateTime": since_ms / 1000,
+                "BillingMode": options.billing_mode,
+                "LastUpdateToPayPerRequestDateTime": on_demand_since_ms / 1000,
+            }
+        if options.on_demand_units:
+            description["OnDemandThroughput"] = dict(options.on_demand_units)
+        if options.encryption_key is not None:
+            description["SSEDescription"] = {
+                "Status": "ENABLED",
+                "SSEType": "KMS",
+                "KMSMasterKeyArn": self._key_arn(options.encryption_key),
             }
         if options.table_class is not None:
             description["TableClassSummary"] = {"TableClass": options.table_class}
@@ -286,6 +311,7 @@ def _index_description(transaction: ReadTransaction, table: Table, index: Index,
         if index.filled_to is not None:
             description["Backfilling"] = True
         description["ProvisionedThroughput"] = _throughput(*table.options.index_units.get(index.schema.name, (0, 0)))
+        description["WarmThroughput"] = _warm_throughput(*table.options.index_warm_throughput(index.schema.name))
     return description
 
 

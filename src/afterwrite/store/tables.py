@@ -15,7 +15,7 @@ import orjson
 
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE
 from afterwrite.core.values import Item
-from afterwrite.errors import ServiceError, TransactionCanceled
+from afterwrite.errors import EmptyKey, ServiceError, TransactionCanceled
 from afterwrite.store import change_capture, indexes, kinesis_destinations, long_keys, streams
 from afterwrite.store.change_log import Stream
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
@@ -25,7 +25,7 @@ from afterwrite.table.batches import cancellation_reason
 from afterwrite.table.index_keys import check_index_keys, check_scalar_keys
 from afterwrite.table.keys import encode_key
 from afterwrite.table.schema import IndexSchema, KeySchema
-from afterwrite.table.table_requests import TableOptions
+from afterwrite.table.table_options import TableOptions
 from afterwrite.table.writes import ItemWrite, Put, Update
 
 _ITEM: Final = struct.Struct(">IQ")
@@ -35,6 +35,8 @@ _FAR_FUTURE_S: Final = 1 << 62
 # What one round of filling an index reads: other writes wait for it some ten milliseconds.
 _FILLED_ITEMS_MAX: Final = 500
 _FILLED_BYTES_MAX: Final = 4 * 1024 * 1024
+# What of one member cancels its transaction; anything else refuses it.
+_CANCELLING: Final = ("ConditionalCheckFailedException", "ValidationException")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,7 @@ class Table:
     def to_json(self) -> bytes:
         """The table as the catalog keeps it."""
         stream = self.stream and {
-            "number": self.stream.number,
-            "label": self.stream.label,
-            "view_type": self.stream.view_type,
+            name: getattr(self.stream, name) for name in ("number", "label", "view_type", "fed_by")
         }
         return orjson.dumps(
             {
@@ -361,13 +361,11 @@ def _plan(transaction: WriteTransaction, table: Table, write: ItemWrite, key: It
     old = None
     if stored is not None and (table.indexes or write.needs_old):
         old = orjson.loads(stored[_ITEM.size :])
-    if isinstance(write, Put):
-        for index in table.indexes:
-            check_index_keys(index.schema, write.item)
+    if table.indexes and isinstance(write, Put):
+        check_index_keys([index.schema for index in table.indexes], write.item)
     new = write.apply(table.schema, old)
-    if new is not None and isinstance(write, Update):
-        for index in table.indexes:
-            check_index_keys(index.schema, new, old)
+    if new is not None and table.indexes and isinstance(write, Update):
+        check_index_keys([index.schema for index in table.indexes], new, old or {})
     return _Planned(table, key, stored_at, stored, old, new, 0 if new is None else write.size(new))
 
 
@@ -395,7 +393,7 @@ def transact(
         try:
             planned.append(_plan(transaction, table_named(tables, write.table_name), write, key, encoded_key))
         except ServiceError as error:
-            if error.code not in ("ConditionalCheckFailedException", "ValidationException"):
+            if isinstance(error, EmptyKey) or error.code not in _CANCELLING:
                 raise
             failure = error
         failures.append(failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from afterwrite.store import kinesis, ledger, streams, tables, timeline
+from afterwrite.store import kinesis, kinesis_intake, ledger, streams, tables, timeline
 from afterwrite.store.environment import Environment, WriteTransaction
 
 _EXPIRED_A_COMMIT = 200
@@ -39,7 +39,13 @@ def run(environment: Environment, consumers: Mapping[str, str]) -> UpkeepReport:
             if (index := table.filling) is not None:
                 filling |= tables.fill_index(transaction, table, index).filling is not None
         done = streams.run_due(transaction, consumed_through, _DELETED_A_COMMIT)
-        records, more_records = kinesis.run_due(transaction, _DELETED_A_COMMIT)
+        fed = kinesis_intake.fed_tables(tables.catalog(transaction))
+
+        def taken_through(stream: str) -> int | None:
+            table = fed.get(stream)
+            return None if table is None else kinesis_intake.taken_through(transaction, table)
+
+        records, more_records = kinesis.run_due(transaction, taken_through, _DELETED_A_COMMIT)
         deleted = timeline.delete_due(transaction, _DELETED_A_COMMIT)
         bounds = (expired >= _EXPIRED_A_COMMIT, filling, done.more, more_records, deleted >= _DELETED_A_COMMIT)
         more = any(bounds)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from afterwrite.core.failures import OF_TARGET
 from afterwrite.errors import Throttled, Unavailable
 from afterwrite.summaries.checking import Limits, cleaned, fault_in
 from afterwrite.summaries.extractive import ExtractiveSummarizer
@@ -93,7 +92,7 @@ class ModelSummarizer:
         failure = failed.failure
         if self.outage == "raise":
             words = f"{failure.target}: {failure.kind}, {failure.code}"
-            match OF_TARGET[failure.kind]:
+            match failure.kind:
                 case "throttled":
                     return Throttled(words, retry_after_s=failed.retry_after_s)
                 case "unavailable":

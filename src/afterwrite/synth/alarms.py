@@ -27,6 +27,9 @@ def add(stack: Stack) -> None:
     for table in stack.app.tables:
         if table.name in stack.route_functions:
             alarms += _routes(stack, table.name, table.retention_hours)
+    for name, function in stack.mapped_functions.items():
+        age = _lambda_metric(function, "IteratorAge")
+        alarms.append(_lag_alarm(stack, name, f"{name} is more than {LAG_MS_MAX // 1000} s behind its streams", age))
     for name, function in _lambdas(stack).items():
         alarms += _function(stack, name, function)
     for name, queue in stack.dead_letter_queues.items():
@@ -56,15 +59,7 @@ def _routes(stack: Stack, table: str, retention_hours: int) -> list[Resource]:
     age = _lambda_metric(function, "IteratorAge")
     kept_hours = max(retention_hours, STREAM_HOURS)
     alarms = [
-        _alarm(
-            stack,
-            logical_id(table, "LagAlarm"),
-            f"The routes of {table} are more than {LAG_MS_MAX // 1000} s behind",
-            age,
-            "Maximum",
-            above=LAG_MS_MAX,
-            periods=5,
-        ),
+        _lag_alarm(stack, table, f"The routes of {table} are more than {LAG_MS_MAX // 1000} s behind", age),
         _alarm(
             stack,
             logical_id(table, "LossAlarm"),
@@ -98,6 +93,10 @@ def _routes(stack: Stack, table: str, retention_hours: int) -> list[Resource]:
     return alarms
 
 
+def _lag_alarm(stack: Stack, name: str, description: str, age: Metric) -> Resource:
+    return _alarm(stack, logical_id(name, "LagAlarm"), description, age, "Maximum", above=LAG_MS_MAX, periods=5)
+
+
 def _function(stack: Stack, name: str, function: Resource) -> list[Resource]:
     return [
         _alarm(
@@ -113,7 +112,8 @@ def _function(stack: Stack, name: str, function: Resource) -> list[Resource]:
 
 def _lambdas(stack: Stack) -> dict[str, Resource]:
     routes = {f"The routes of {table}": function for table, function in stack.route_functions.items()}
-    return {**routes, **stack.functions}
+    mapped = {f"{name}, on streams,": function for name, function in stack.mapped_functions.items()}
+    return {**routes, **stack.functions, **mapped}
 
 
 def _lambda_metric(function: Resource, name: str) -> Metric:
@@ -167,9 +167,9 @@ def _alarm(
 
 def _add_dashboard(stack: Stack, alarms: Sequence[Resource]) -> None:
     functions = list(_lambdas(stack).values())
-    routes = list(stack.route_functions.values())
+    on_streams = [*stack.route_functions.values(), *stack.mapped_functions.values()]
     graphs = [
-        ("Behind (ms)", "Maximum", [_lambda_metric(each, "IteratorAge") for each in routes]),
+        ("Behind (ms)", "Maximum", [_lambda_metric(each, "IteratorAge") for each in on_streams]),
         ("Parked changes", "Sum", [_own_metric(stack, table, "ParkedChanges") for table in stack.route_functions]),
         ("Invocations", "Sum", [_lambda_metric(each, "Invocations") for each in functions]),
         ("Errors", "Sum", [_lambda_metric(each, "Errors") for each in functions]),

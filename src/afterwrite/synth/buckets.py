@@ -174,8 +174,10 @@ def _delivery_stream(stack: Stack, stream: DeliveryStream, lake: Resource, datab
     if index is not None and domain is not None:
         destination = {"AmazonopensearchserviceDestinationConfiguration": _to_index(index, domain, to_lake, role)}
     else:
-        gets_events = any(stream in rule.targets for bus in stack.app.buses for rule in bus.rules)
-        partitioned = _partitioned(stream, role, database, table, gets_events=gets_events)
+        by_rule = any(stream in rule.targets for bus in stack.app.buses for rule in bus.rules)
+        targets = [pipe.target for table in stack.app.tables for pipe in table.pipes if pipe.shaped_by != "routes"]
+        by_pipe = any(each.kind == "DeliveryStream" and each.name == stream.name for each in targets)
+        partitioned = _partitioned(stream, role, database, table, gets_events=by_rule or by_pipe)
         destination = {"ExtendedS3DestinationConfiguration": {**to_lake, **partitioned}}
     return stack.add(
         id,
@@ -244,7 +246,7 @@ def _partitioned(
             },
         }
     elif gets_events:
-        # A record of a route ends its line, an event does not.
+        # A record of a route ends its line, an event or a pipe's record does not.
         delimiter = {"ParameterName": "Delimiter", "ParameterValue": "\\n"}
         processors.append({"Type": "AppendDelimiterToRecord", "Parameters": [delimiter]})
     fields["ProcessingConfiguration"] = {"Enabled": True, "Processors": processors}

@@ -12,7 +12,7 @@ from afterwrite.errors import DeclarationError
 from afterwrite.synth import iam, messages
 from afterwrite.synth.document import Attribute, JsonText, Parameter, Ref, Resource, Text, join, logical_id
 from afterwrite.synth.stack import ENTRY_MODULE, Stack, model_arn, physical_name, where
-from afterwrite.synth.tables import LEDGER, PARKED
+from afterwrite.synth.tables import LEDGER, PARKED, has_routes
 
 _FUNCTION_NAME_MAX: Final = 64
 _TIMEOUT_S_MAX: Final = 900
@@ -50,19 +50,20 @@ def add_functions(stack: Stack) -> None:
                 f'{function.name}: what it fails on goes to its dead letters after its attempts; exhausted="park" and '
                 "age_max_s are the embedded engine's"
             )
-        if function.queue is None:
-            _add_invoked(stack, function)
+        if function.pipe is not None:
+            _add_function(stack, function, [], where("ReservesConcurrency", function.concurrency))
+        elif function.queue is not None:
+            _add_consumer(stack, function, stack.queues[function.queue_name])
+        elif function.policy.attempts_max - 1 > _RETRIES_MAX:
+            visible_s = math.ceil(function.timeout_s) + messages.VISIBILITY_MARGIN_S
+            queue = stack.function_queues[function.name] = messages.add_function_queue(stack, function, visible_s)
+            _add_consumer(stack, function, queue)
         else:
-            _add_consumer(stack, function)
+            _add_invoked(stack, function)
 
 
 def _add_invoked(stack: Stack, function: Function) -> None:
     retries = function.policy.attempts_max - 1
-    if retries > _RETRIES_MAX:
-        raise DeclarationError(
-            f"expected at most {_RETRIES_MAX} retries of {function.name} on AWS, where an asynchronous invocation has "
-            f"no more, got {retries}: send to a queue with max_receives={retries + 1} and a consumer instead"
-        )
     dead_letters = messages.add_dead_letters(stack, function.queue_name)
     statements = [iam.allow("SendDeadLetters", dead_letters.arn)]
     concurrency = where("ReservesConcurrency", function.concurrency)
@@ -80,8 +81,7 @@ def _add_invoked(stack: Stack, function: Function) -> None:
     )
 
 
-def _add_consumer(stack: Stack, function: Function) -> None:
-    queue = stack.queues[function.queue_name]
+def _add_consumer(stack: Stack, function: Function, queue: Resource) -> None:
     consumers = min(max(function.concurrency, _CONSUMERS_MIN), _CONSUMERS_MAX)
     concurrency = where("ReservesConcurrency", consumers)
     lambda_ = _add_function(stack, function, [iam.allow("ReceiveMessages", queue.arn)], concurrency)
@@ -125,7 +125,7 @@ def _add_function(stack: Stack, function: Function, statements: Sequence[dict[st
 def add_route_functions(stack: Stack, failures: Resource) -> None:
     """A function for the routes of each table. Everything that an effect may ask for has to be there already."""
     for table in stack.app.tables:
-        if table.routes:
+        if has_routes(table):
             stack.route_functions[table.name] = _lambda(
                 stack,
                 logical_id(table.name, "Routes"),
@@ -144,24 +144,31 @@ def _reading(stack: Stack, table: Table, failures: Resource) -> list[dict[str, A
         return []
     stream = stack.streams.get(table.name)
     if stream is not None:
-        reads = [
-            iam.allow("ReadKinesis", stream.arn),
-            iam.allow_without_resource("ListKinesisStreamsKnowsNoResource"),
-        ]
+        reads = iam.reading_kinesis(stream.arn)
     else:
-        reads = [
-            iam.allow("ReadStream", _stream_arn(stack, table)),
-            iam.allow_without_resource("ListStreamsKnowsNoResource"),
-        ]
-    return [
-        *reads,
-        iam.allow("KeepFailures", iam.below(failures.arn)),
-        iam.allow("ListFailures", failures.arn),
-    ]
+        reads = iam.reading_stream(Attribute(stack.tables[table.name].id, "StreamArn"))
+    return [*reads, *iam.keeping_failures(failures.arn)]
 
 
-def _stream_arn(stack: Stack, table: Table) -> Text:
-    return Attribute(stack.tables[table.name].id, "StreamArn")
+def add_mapped_function(stack: Stack, name: str, timeout_s: float, statements: Sequence[dict[str, Any]]) -> Resource:
+    """The function of an event source mapping, which gets the event as it is."""
+    lambda_ = stack.mapped_functions[name] = _lambda(
+        stack,
+        logical_id(name, "MappedFunction"),
+        physical_name(f"{stack.app.name}-mapped-{name}", limit=_FUNCTION_NAME_MAX),
+        f"{stack.app.name}: {name}, on streams",
+        statements=statements,
+        variables={"AFTERWRITE_MAPPED_FUNCTION": name},
+        resources={},
+        timeout_s=math.ceil(timeout_s),
+        concurrency=None,
+        managed_policies=where("HasFunctionPolicy", [Ref("FunctionPolicyArn")]),
+    )
+    return lambda_
+
+
+def _invoked_by_routes(stack: Stack) -> list[Function]:
+    return [function for function in stack.app.functions if function.queue is None and function.pipe is None]
 
 
 def _effects(stack: Stack) -> list[dict[str, Any]]:
@@ -169,11 +176,13 @@ def _effects(stack: Stack) -> list[dict[str, Any]]:
     targets: dict[str, list[Text]] = {
         "PublishMessages": [topic.ref for topic in stack.topics.values()],
         "PutEvents": [bus.arn for bus in stack.buses.values()],
-        "SendMessages": [queue.arn for queue in stack.queues.values()],
+        "SendMessages": [queue.arn for queue in (*stack.queues.values(), *stack.function_queues.values())],
         "DeliverRecords": [stream.arn for stream in stack.delivery_streams.values()],
         "AppendAudit": [iam.below(bucket.arn) for bucket in stack.audit_buckets.values()],
         "InvokeFunctions": [
-            stack.functions[function.name].arn for function in stack.app.functions if function.queue is None
+            stack.functions[function.name].arn
+            for function in _invoked_by_routes(stack)
+            if function.name not in stack.function_queues
         ],
     }
     return [
@@ -193,9 +202,10 @@ def _effect_resources(stack: Stack, table: Table) -> dict[str, Text]:
         ("audit_log", stack.audit_buckets),
     ):
         found.update({f"{kind}/{name}": resource.ref for name, resource in named.items()})
-    for function in stack.app.functions:
-        if function.queue is None:
-            found[f"function/{function.name}"] = stack.functions[function.name].ref
+    for function in _invoked_by_routes(stack):
+        # Of a queue that is its URL, of a function its name.
+        by_queue = stack.function_queues.get(function.name)
+        found[f"function/{function.name}"] = (by_queue or stack.functions[function.name]).ref
     return {**found, LEDGER: stack.own_tables[LEDGER].ref, PARKED: stack.own_tables[PARKED].ref}
 
 

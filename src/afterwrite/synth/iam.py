@@ -18,6 +18,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "AppendAudit": S3AuditLog.actions,
     # Converse needs no other (S39).
     "AskModels": ("bedrock:InvokeModel",),
+    "DeliverEvents": ("firehose:PutRecord", "firehose:PutRecordBatch"),
     "DeliverRecords": FirehoseStream.actions,
     "InvokeFunctions": LambdaFunction.actions,
     "KeepFailures": ("s3:PutObject",),
@@ -41,6 +42,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "dynamodb:Scan",
         "dynamodb:UpdateItem",
     ),
+    "PublishFailures": ("sns:Publish",),
     "PublishMessages": SnsTopic.actions,
     "PutEvents": EventBus.actions,
     "ReadKinesis": (
@@ -58,6 +60,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "sqs:ReceiveMessage",
     ),
     "SendDeadLetters": ("sqs:SendMessage",),
+    "SendFailures": ("sqs:SendMessage",),
     "SendMessages": SqsQueue.actions,
     "UseTables": (
         "dynamodb:ConditionCheckItem",
@@ -98,6 +101,21 @@ def allow(what: str, *resources: Text) -> dict[str, Any]:
 def allow_without_resource(what: str) -> dict[str, Any]:
     """The statement for actions that know no resource."""
     return {"Sid": what, "Effect": "Allow", "Action": list(WITHOUT_RESOURCE[what][0]), "Resource": "*"}
+
+
+def reading_stream(stream: Text) -> list[dict[str, Any]]:
+    """What a mapping of a table's stream takes."""
+    return [allow("ReadStream", stream), allow_without_resource("ListStreamsKnowsNoResource")]
+
+
+def reading_kinesis(stream: Text) -> list[dict[str, Any]]:
+    """What a mapping of a Kinesis stream takes."""
+    return [allow("ReadKinesis", stream), allow_without_resource("ListKinesisStreamsKnowsNoResource")]
+
+
+def keeping_failures(bucket: Text) -> list[dict[str, Any]]:
+    """What a mapping takes whose failures go to the bucket."""
+    return [allow("KeepFailures", below(bucket)), allow("ListFailures", bucket)]
 
 
 def role(

@@ -21,7 +21,9 @@ _BUS_NAME_MAX: Final = 256
 _ARCHIVE_NAME_MAX: Final = 48
 _KEPT_S: Final = 14 * 86_400
 """How long queues keep a message: as long as SQS can."""
-_VISIBILITY_MARGIN_S: Final = 30
+VISIBILITY_MARGIN_S: Final = 30
+_FIFO: Final = ".fifo"
+_RECEIVES_MAX: Final = 1_000
 _EVENT_AGE_S: Final = 86_400
 _RULE_RETRIES: Final = 185
 _RULE_TARGETS_MAX: Final = 5
@@ -47,6 +49,45 @@ def add_dead_letters(stack: Stack, name: str) -> Resource:
     return queue
 
 
+def add_function_queue(stack: Stack, function: Function, visibility_timeout_s: int) -> Resource:
+    """The FIFO queue that feeds a function, in order per key, with its dead letters."""
+    properties = {"FifoQueue": True, "MessageRetentionPeriod": _KEPT_S, "SqsManagedSseEnabled": True}
+    name, dead_letters_name = function.queue_name, function.dead_letter_queue
+    dead_letters = stack.add(
+        logical_id(name, "DeadLetters"),
+        "AWS::SQS::Queue",
+        {"QueueName": _fifo_name(dead_letters_name), **properties},
+        retain=True,
+    )
+    stack.dead_letter_queues[dead_letters_name] = dead_letters
+    receives = function.policy.attempts_max
+    if receives > _RECEIVES_MAX:
+        stack.notes.append(
+            f"{function.name}: what failed {_RECEIVES_MAX:,} times goes to the dead letters, as SQS counts no further; "
+            f"{receives:,} attempts are declared"
+        )
+    return stack.add(
+        logical_id(name, "Queue"),
+        "AWS::SQS::Queue",
+        {
+            "QueueName": _fifo_name(name),
+            **properties,
+            "VisibilityTimeout": visibility_timeout_s,
+            # Effects bring their ids for it, a rule's events bring none.
+            "ContentBasedDeduplication": True,
+            "DeduplicationScope": "messageGroup",
+            "FifoThroughputLimit": "perMessageGroupId",
+            "RedrivePolicy": JsonObject(
+                {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": min(receives, _RECEIVES_MAX)}
+            ),
+        },
+    )
+
+
+def _fifo_name(name: str) -> Text:
+    return join(physical_name(name.replace(".", "-"), limit=QUEUE_NAME_MAX - len(_FIFO)), _FIFO)
+
+
 def add_queues(stack: Stack) -> None:
     """The app's queues, each with its dead letter queue."""
     timeouts = {each.queue.name: each.timeout_s for each in stack.app.functions if each.queue is not None}
@@ -54,7 +95,7 @@ def add_queues(stack: Stack) -> None:
         check_plain("queue", queue.name)
         dead_letters = add_dead_letters(stack, queue.name)
         # A message must not come again while its consumer runs: the mapping waits before it starts the consumer.
-        least_s = timeouts[queue.name] + _VISIBILITY_MARGIN_S if queue.name in timeouts else 0
+        least_s = timeouts[queue.name] + VISIBILITY_MARGIN_S if queue.name in timeouts else 0
         stack.queues[queue.name] = stack.add(
             logical_id(queue.name, "Queue"),
             "AWS::SQS::Queue",
@@ -139,7 +180,7 @@ def _add_rules(stack: Stack, bus: Bus, resource: Resource) -> None:
             logical_id(bus.name, "RulesRole"),
             "events.amazonaws.com",
             f"Rules of {bus.name} deliver events",
-            [iam.allow("DeliverRecords", *(stack.delivery_streams[name].arn for name in streams))],
+            [iam.allow("DeliverEvents", *(stack.delivery_streams[name].arn for name in streams))],
         )
     rules = []
     for rule in bus.rules:
@@ -180,6 +221,8 @@ def _rule(
         }
         if isinstance(target, DeliveryStream) and role is not None:
             fields["RoleArn"] = role.arn
+        if target.name in stack.function_queues and isinstance(target, Function):
+            fields["SqsParameters"] = {"MessageGroupId": rule.name}
         targets.append(fields)
     resource = stack.add(
         logical_id(bus.name, rule.name, "Rule"),
@@ -193,7 +236,7 @@ def _rule(
         },
     )
     for target in rule.targets:
-        if isinstance(target, Function) and target.queue is None:
+        if isinstance(target, Function) and target.queue is None and target.name not in stack.function_queues:
             stack.add(
                 logical_id(bus.name, rule.name, "Invokes", target.name),
                 "AWS::Lambda::Permission",
@@ -213,7 +256,9 @@ def _target_arn(stack: Stack, target: Queue | Function | DeliveryStream) -> Text
     if isinstance(target, Queue):
         return stack.queues[target.name].arn
     # A queue's consumer gets the event through its queue, as any other message.
-    return stack.functions[target.name].arn if target.queue is None else stack.queues[target.queue.name].arn
+    if target.queue is not None:
+        return stack.queues[target.queue.name].arn
+    return stack.function_queues.get(target.name, stack.functions[target.name]).arn
 
 
 def add_queue_policies(stack: Stack) -> None:
@@ -236,6 +281,15 @@ def add_queue_policies(stack: Stack) -> None:
         ]
         if rules:
             statements.append(iam.may_send("RulesMaySend", "events.amazonaws.com", resource.arn, rules))
+        _queue_policy(stack, resource, statements)
+    for name, resource in stack.function_queues.items():
+        rules = [
+            _rule_arn(bus, rule)
+            for bus in stack.app.buses
+            for rule in bus.rules
+            if any(isinstance(target, Function) and target.name == name for target in rule.targets)
+        ]
+        statements = [iam.may_send("RulesMaySend", "events.amazonaws.com", resource.arn, rules)] if rules else []
         _queue_policy(stack, resource, statements)
 
 

@@ -11,14 +11,12 @@ from afterwrite.core.changes import EVENT_NAMES
 from afterwrite.core.filter_criteria import FilterPattern, filter_criteria
 from afterwrite.core.patterns import LAMBDA, compile
 from afterwrite.errors import DeclarationError, InvalidPattern
-from afterwrite.synth import iam, messages
+from afterwrite.synth import iam, messages, pipes
 from afterwrite.synth.document import Attribute, Ref, Resource, Text, logical_id
 from afterwrite.synth.stack import Stack, physical_name
 
 PATTERNS_MAX: Final = 5
 EVERY_CHANGE: Final[Mapping[str, Any]] = {"eventName": list(EVENT_NAMES)}
-_PIPE_NAME_MAX: Final = 64
-_PIPE_BATCH_MAX: Final = 10_000
 
 
 def add_mappings(stack: Stack, failures: Resource) -> None:
@@ -53,6 +51,8 @@ def filters(table: Table, stack: Stack) -> list[Mapping[str, Any]]:
             pattern = criteria.widest
             notes.append(f"{table.name}: more changes than {route.name} wants reach it: {'; '.join(criteria.reasons)}")
         patterns.append(EVERY_CHANGE if pattern is None else pattern)
+    for pipe in table.routed_pipes:
+        patterns += pipe.filter or [EVERY_CHANGE]
     if notes and stack.options.exact_filters:
         raise DeclarationError(f"{notes[0]}: widen the route's conditions, or do without exact filters")
     if EVERY_CHANGE in patterns:
@@ -118,23 +118,14 @@ def _add_pipe(stack: Stack, table: Table, patterns: Sequence[Mapping[str, Any]])
         f"The changes of {table.name} go to its routes",
         [reads, iam.allow("InvokeFunctions", function.arn), iam.allow("SendDeadLetters", dead_letters.arn)],
     )
-    settings: dict[str, Any] = {
-        "StartingPosition": "TRIM_HORIZON",
-        "BatchSize": Ref("BatchSize"),
-        "MaximumBatchingWindowInSeconds": Ref("BatchWindowSeconds"),
-        "ParallelizationFactor": Ref("ParallelizationFactor"),
-        "OnPartialBatchItemFailure": "AUTOMATIC_BISECT",
-        "MaximumRetryAttempts": Ref("RetryAttempts"),
-        "MaximumRecordAgeInSeconds": Ref("RecordAgeSeconds"),
-        "DeadLetterConfig": {"Arn": dead_letters.arn},
-    }
+    settings = pipes.stream_settings(dead_letters, Ref("BatchSize"), Ref("RetryAttempts"))
     if stream is not None:
         patterns = [{"data": pattern} for pattern in patterns]
     stack.add(
         logical_id(table.name, "Pipe"),
         "AWS::Pipes::Pipe",
         {
-            "Name": physical_name(f"{table.name}-routes", limit=_PIPE_NAME_MAX),
+            "Name": physical_name(f"{table.name}-routes", limit=pipes.PIPE_NAME_MAX),
             "Description": f"The changes of {table.name}, to its routes",
             "RoleArn": role.arn,
             "Source": _source(stack, table),

@@ -143,6 +143,8 @@ class Stack:
     """The ledger's table and that of parked lanes."""
     streams: dict[str, Resource] = field(default_factory=dict)
     """Kinesis streams, by the table whose changes they keep."""
+    kinesis_streams: dict[str, Resource] = field(default_factory=dict)
+    """The app's own Kinesis streams."""
     queues: dict[str, Resource] = field(default_factory=dict)
     dead_letter_queues: dict[str, Resource] = field(default_factory=dict)
     """Every queue for dead letters, by its declared name."""
@@ -153,10 +155,14 @@ class Stack:
     audit_buckets: dict[str, Resource] = field(default_factory=dict)
     functions: dict[str, Resource] = field(default_factory=dict)
     """Lambda functions, by the declared function."""
+    function_queues: dict[str, Resource] = field(default_factory=dict)
+    """Queues that feed functions, by the declared function, where they need more attempts than an invocation has."""
+    mapped_functions: dict[str, Resource] = field(default_factory=dict)
+    """Lambda functions of event source mappings, by their names."""
     route_functions: dict[str, Resource] = field(default_factory=dict)
     """Lambda functions, by the table whose routes they run."""
     mappings: dict[str, Resource] = field(default_factory=dict)
-    """Event source mappings of streams, by table."""
+    """Event source mappings of routes, by table."""
 
     def add(self, id: str, type: str, properties: Mapping[str, Any], **more: Any) -> Resource:
         """Add a resource."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from afterwrite.app import Key, Table
+from afterwrite.app import KINESIS_STREAM, Key, Table
 from afterwrite.synth.document import Resource, logical_id
 from afterwrite.synth.stack import Stack, physical_name, where
 
 STREAM_HOURS: Final = 24
 """How long DynamoDB Streams keep a change (S18)."""
+STREAM_READERS_MAX: Final = 2
+"""How many may read a shard side by side (S23)."""
 
 LEDGER: Final = "ledger"
 PARKED: Final = "parked"
@@ -24,15 +26,23 @@ def add(stack: Stack) -> None:
     _own(stack, PARKED, Key("pk"), Key("sk"), expires_at=None)
 
 
+def has_routes(table: Table) -> bool:
+    """Whether a function runs routes of the table on AWS, pipes that are routes there among them."""
+    return bool(table.routes or table.routed_pipes)
+
+
 def _table(stack: Stack, table: Table) -> Resource:
     properties = _properties(table.name, table.partition_key, table.sort_key, table.ttl)
-    if table.routes and table.retention_hours > STREAM_HOURS:
+    direct = [*(pipe.name for pipe in table.pipes), *(each.function_name for each in table.event_source_mappings)]
+    direct = [name for name in direct if name not in {pipe.name for pipe in table.routed_pipes}]
+    by_kinesis = has_routes(table) and (table.stream == "kinesis" or table.retention_hours > STREAM_HOURS)
+    if by_kinesis:
         stream = stack.add(
             logical_id(table.name, "Changes"),
             "AWS::Kinesis::Stream",
             {
-                "Name": physical_name(f"{table.name}-changes", limit=128),
-                "RetentionPeriodHours": table.retention_hours,
+                "Name": physical_name(table.name + KINESIS_STREAM, limit=128),
+                "RetentionPeriodHours": table.kinesis_hours,
                 "StreamModeDetails": {"StreamMode": "ON_DEMAND"},
                 "StreamEncryption": {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"},
             },
@@ -43,11 +53,19 @@ def _table(stack: Stack, table: Table) -> Resource:
             "StreamArn": stream.arn,
             "ApproximateCreationDateTimePrecision": "MICROSECOND",
         }
-        stack.notes.append(
-            f"{table.name}: a table's own stream keeps changes for {STREAM_HOURS} hours; for the "
-            f"{table.retention_hours} that are declared they go through a Kinesis stream"
-        )
-    elif table.routes:
+        if table.stream != "kinesis":
+            stack.notes.append(
+                f"{table.name}: a table's own stream keeps changes for {STREAM_HOURS} hours; for the "
+                f"{table.retention_hours} that are declared they go through a Kinesis stream"
+            )
+    if direct or (has_routes(table) and not by_kinesis):
+        readers = len(direct) + (has_routes(table) and not by_kinesis)
+        if readers > STREAM_READERS_MAX:
+            stack.notes.append(
+                f"{table.name}: {readers} read its stream, routes, pipes and functions together; for more than "
+                f'{STREAM_READERS_MAX} DynamoDB slows them down: declare stream="kinesis", which takes the routes off '
+                "it, or fewer"
+            )
         properties["StreamSpecification"] = {"StreamViewType": table.view_type}
     return stack.add(logical_id(table.name, "Table"), "AWS::DynamoDB::Table", properties, retain=True)
 

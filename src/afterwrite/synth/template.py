@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any, Final
 
-from afterwrite.app import App, refuse_what_only_the_engine_runs
-from afterwrite.synth import alarms, buckets, functions, messages, routing, tables
+from afterwrite.app import App
+from afterwrite.synth import alarms, buckets, functions, mapped, messages, pipes, routing, tables
 from afterwrite.synth.document import Output, Ref, Resource, Template, logical_id
 from afterwrite.synth.stack import CONDITIONS, Options, Stack, check_plain
 
@@ -36,9 +36,9 @@ def synth(app: App, options: Options | None = None) -> Template:
     Raises DeclarationError for what AWS cannot do as declared, with what to declare instead.
     """
     check_plain("app", app.name)
-    refuse_what_only_the_engine_runs(app)
     stack = Stack(app, options or Options())
     tables.add(stack)
+    mapped.add_streams(stack)
     failures = buckets.add_failures(stack)
     buckets.add_audit_logs(stack)
     buckets.add_delivery_streams(stack)
@@ -49,6 +49,8 @@ def synth(app: App, options: Options | None = None) -> Template:
     messages.add_queue_policies(stack)
     functions.add_route_functions(stack, failures)
     routing.add_mappings(stack, failures)
+    pipes.add(stack)
+    mapped.add(stack, failures)
     alarms.add(stack)
     return Template(
         description=f"{app.name}: what happens after each write to its tables",

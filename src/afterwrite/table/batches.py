@@ -11,7 +11,7 @@ import orjson
 
 from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed, ServiceError
-from afterwrite.table import fields
+from afterwrite.table import fields, legacy
 from afterwrite.table.attribute_values import checked_item, serialization_error
 from afterwrite.table.capacity import Reporting
 from afterwrite.table.fields import Body
@@ -58,11 +58,16 @@ class BatchWritePlan:
 
 @dataclass(frozen=True, slots=True)
 class BatchGetPlan:
-    """Reads that succeed each for itself; `requests` are the parts of the body they came in, by table."""
+    """Reads that succeed each for itself.
+
+    `requests` are the parts of the body they came in, by table; `given_names` what the request calls the tables, by
+    name or by ARN, and so the answer does.
+    """
 
     gets: tuple[GetPlan, ...]
     requests: Mapping[str, Body]
     capacity_detail: str
+    given_names: Mapping[str, str]
 
     def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Refuse two reads of one item; `keys` are the reads' table names and encoded keys."""
@@ -73,7 +78,8 @@ class BatchGetPlan:
         """The `UnprocessedKeys` that ask for `gets` again."""
         left: dict[str, Any] = {}
         for get in gets:
-            request = left.setdefault(get.table_name, {**self.requests[get.table_name], "Keys": []})
+            name = get.table_name
+            request = left.setdefault(self.given_names[name], {**self.requests[name], "Keys": []})
             request["Keys"].append(get.key_attributes)
         return left
 
@@ -250,6 +256,7 @@ def parse_batch_get_item(body: Body) -> BatchGetPlan:
     detail = fields.capacity_detail(body)
     gets: list[GetPlan] = []
     requests: dict[str, Body] = {}
+    given_names: dict[str, str] = {}
     for table in tables:
         name = _table_of(tables, table)
         request = fields.structure(tables, table, "KeysAndAttributes") or {}
@@ -261,10 +268,23 @@ def parse_batch_get_item(body: Body) -> BatchGetPlan:
         projection = projection_of(request)
         consistent = fields.flag(request, "ConsistentRead", default=False)
         requests[name] = request
+        given_names[name] = table
         gets.extend(GetPlan(name, checked_item(key), projection, consistent, detail) for key in keys)
     if len(gets) > BATCH_GETS_MAX:
         raise fields.invalid("Too many items requested for the BatchGetItem call")
-    return BatchGetPlan(tuple(gets), requests, detail)
+    _refuse_mixed_projections(requests.values())
+    return BatchGetPlan(tuple(gets), requests, detail, given_names)
+
+
+def _refuse_mixed_projections(requests: Iterable[Body]) -> None:
+    """What must not be mixed for one table must not be mixed for several."""
+    mixed = {
+        name: request[name]
+        for request in requests
+        for name in ("AttributesToGet", "ProjectionExpression")
+        if request.get(name) is not None
+    }
+    legacy.refuse_mixture(mixed, ("AttributesToGet",), ("ProjectionExpression",))
 
 
 def parse_transact_get_items(body: Body) -> TransactGetPlan:

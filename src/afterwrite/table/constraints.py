@@ -157,7 +157,9 @@ def _members_within(members: Sequence[Body] | None) -> Sequence[Body]:
 
 def _note_table(violations: Violations, body: Body, place: str) -> None:
     name = body.get("TableName")
-    if not (isinstance(name, str) and name.startswith("arn:")):
+    if name == "":
+        violations.add(name, f"{place}tableName", "Member must have length greater than or equal to 1")
+    elif not (isinstance(name, str) and name.startswith("arn:")):
         violations.resource_name(body, "TableName", f"{place}tableName")
 
 

@@ -275,9 +275,6 @@ def table_name_of_table_request(body: Body) -> str:
     name = text(body, "TableName")
     if name is None:
         raise invalid("The parameter 'TableName' is required but was not present in the request")
-    shortest, longest = _TABLE_NAME_CHARACTERS
-    if not name.startswith("arn:") and not shortest <= len(name) <= longest:
-        raise invalid(f"TableName must be at least {shortest} characters long and at most {longest} characters long")
     return checked_table_name(name)
 
 
@@ -294,7 +291,8 @@ def checked_table_name(name: str) -> str:
     """`name`, if a table may have it; of a table's ARN, the name."""
     if name.startswith("arn:"):
         name = name.rpartition("/")[2]
-    check_length(len(name), "TableName", *_TABLE_NAME_CHARACTERS, name)
+    shortest, longest = _TABLE_NAME_CHARACTERS
+    check_length(len(name), "TableName", shortest if name else 1, longest, name)
     if not _TABLE_NAME.fullmatch(name):
         raise constraint_error(
             name, "TableName", f"Member must satisfy regular expression pattern: {_TABLE_NAME.pattern}"

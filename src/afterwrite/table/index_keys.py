@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 from afterwrite.core.values import AttributeValue, Item
-from afterwrite.errors import ServiceError
+from afterwrite.errors import EmptyKey, ServiceError
 from afterwrite.table.keys import (
     DIGEST_BYTES,
     PARTITION_KEY_BYTES_MAX,
@@ -29,6 +29,7 @@ from afterwrite.table.schema import IndexSchema, KeySchema
 # As many characters are within every limit, in whatever encoding.
 _SHORT_CHARACTERS = SORT_KEY_BYTES_MAX // 4
 
+_KINDS = {"S": "string", "B": "binary"}
 _TERMINATOR = b"\x00\x00"
 _ESCAPED_ZERO = b"\x00\xff"
 
@@ -91,12 +92,27 @@ def entry_range(
 
 
 def check_index_keys(
-    index: IndexSchema, item: Mapping[str, AttributeValue], old: Mapping[str, AttributeValue] | None = None
+    indexes: Sequence[IndexSchema],
+    item: Mapping[str, AttributeValue],
+    old: Mapping[str, AttributeValue] | None = None,
 ) -> None:
-    """Refuse an item whose attribute cannot be a key of the index; one that lacks it is only not in the index.
+    """Refuse an item whose attribute cannot be a key of an index; one that lacks it is only not in the index.
 
-    What an update leaves as it was in `old` is not looked at: it may be older than the index.
+    `old` is what an update starts from. What it leaves as it was is not looked at: it may be older than the index.
+    Of several indexes that cannot take the item the error names the first by name, as the service does.
     """
+    try:
+        for index in indexes:
+            _check_keys_of(index, item, old)
+    except ServiceError:
+        for index in sorted(indexes, key=lambda each: each.name):
+            _check_keys_of(index, item, old)
+        raise
+
+
+def _check_keys_of(
+    index: IndexSchema, item: Mapping[str, AttributeValue], old: Mapping[str, AttributeValue] | None
+) -> None:
     for each in index.attributes:
         value = item.get(each.name)
         if value is None or (old is not None and old.get(each.name) == value):
@@ -106,8 +122,15 @@ def check_index_keys(
                 "One or more parameter values were invalid: Type mismatch for Index Key "
                 f"{each.name} Expected: {each.type} Actual: {next(iter(value))} IndexName: {index.name}"
             )
-        if each.type != "N":
-            _check_size(index, each.name, each.type, value[each.type])
+        content = value[each.type]
+        if each.type == "N":
+            continue
+        if not content and old is not None:
+            raise EmptyKey(
+                "The update expression attempted to update a secondary index key to a value that is not supported. "
+                f"The AttributeValue for a key attribute cannot contain an empty {_KINDS[each.type]} value."
+            )
+        _check_size(index, each.name, each.type, content)
 
 
 def _can_be_key(index: IndexSchema, name: str, kind: str, content: str) -> bool:
@@ -133,10 +156,9 @@ def check_scalar_keys(schema: KeySchema, indexes: Iterable[IndexSchema], nested:
 
 def _check_size(index: IndexSchema, name: str, kind: str, content: str) -> None:
     if not content:
-        raise _invalid(
-            "One or more parameter values are not valid. A value specified for a secondary index key is not "
-            f"supported. The AttributeValue for a key attribute cannot contain an empty "
-            f"{'string' if kind == 'S' else 'binary'} value. IndexName: {index.name}, IndexKey: {name}"
+        raise EmptyKey(
+            "A value specified for a secondary index key is not supported. The AttributeValue for a key attribute "
+            f"cannot contain an empty {_KINDS[kind]} value. IndexName: {index.name}, IndexKey: {name}"
         )
     size = len(binascii.a2b_base64(content)) if kind == "B" else len(content.encode())
     if any(each.name == name for each in index.partition_attributes):

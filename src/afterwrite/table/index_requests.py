@@ -31,6 +31,15 @@ def check_elements(violations: Violations, elements: Sequence[Body] | None, plac
         violations.choice(element, "KeyType", _KEY_TYPES, f"{place}.{index}.member.keyType")
 
 
+def shown_elements(elements: Sequence[Body]) -> str:
+    """A `KeySchema` as an error about it shows it."""
+    shown = (
+        f"KeySchemaElement(attributeName={each.get('AttributeName')}, keyType={each.get('KeyType')})"
+        for each in elements
+    )
+    return f"[{', '.join(shown)}]"
+
+
 def check_definitions(violations: Violations, definitions: Sequence[Body], place: str = "attributeDefinitions") -> None:
     """Note what is wrong with the members of `AttributeDefinitions`, each by itself."""
     for index, definition in enumerate(definitions, 1):

@@ -59,7 +59,7 @@ class CompiledKeyCondition:
         partition_values = [values[term.operands[0]] for term in partition]
         for term in (*partition, *sort):
             if term.operator == "=":
-                check_index_keys(index, {term.attribute: values[term.operands[0]]})
+                check_index_keys([index], {term.attribute: values[term.operands[0]]})
         if not sort:
             return entry_range(partition_values)
         *equal, last = sort

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Any
 
 from afterwrite.core.values import NUMBER_MAGNITUDE_MIN, AttributeValue, Item
-from afterwrite.errors import ServiceError
+from afterwrite.errors import EmptyKey, ServiceError
 from afterwrite.table.schema import KeySchema
 
 DIGEST_BYTES = 16
@@ -196,10 +196,7 @@ def check_key_sizes(schema: KeySchema, key: Mapping[str, AttributeValue]) -> Non
 
 def _empty(name: str, kind: str) -> ServiceError:
     what = "string" if kind == "S" else "binary"
-    return _invalid(
-        "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an "
-        f"empty {what} value. Key: {name}"
-    )
+    return EmptyKey(f"The AttributeValue for a key attribute cannot contain an empty {what} value. Key: {name}")
 
 
 def after_key(encoded: bytes) -> bytes:

@@ -55,7 +55,6 @@ _ORDERINGS: Final = {"LE": "<=", "LT": "<", "GE": ">=", "GT": ">"}
 _ACTIONS: Final = ("ADD", "PUT", "DELETE")
 _ADDED_TYPES: Final = ("N", "SS", "NS", "BS", "L")
 _SET_TYPES: Final = ("SS", "NS", "BS")
-_KEY_CONDITIONS_MAX: Final = 2
 
 _ItemTest: TypeAlias = Callable[[Mapping[str, AttributeValue]], bool]
 
@@ -124,7 +123,7 @@ def key_condition(body: Body) -> tuple[CompiledKeyCondition, Values] | None:
         placeholders = [f":{name}:{number}" for number in range(len(operands))]
         values.update(zip(placeholders, operands, strict=True))
         terms.append(Term(name, _KEY_OPERATORS[operator], tuple(placeholders)))
-    if not 1 <= len(terms) <= _KEY_CONDITIONS_MAX:
+    if not terms:
         raise fields.invalid("Conditions can be of length 1 or 2 only")
     return CompiledKeyCondition(tuple(terms)), values
 

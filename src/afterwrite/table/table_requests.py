@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from afterwrite.table import fields, index_requests, tags
+from afterwrite.table import fields, index_requests, table_options, tags
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
+from afterwrite.table.table_options import PAY_PER_REQUEST, PROVISIONED, TableOptions
 
-PROVISIONED, PAY_PER_REQUEST = "PROVISIONED", "PAY_PER_REQUEST"
 STANDARD = "STANDARD"
 
 _BILLING_MODES = (PROVISIONED, PAY_PER_REQUEST)
 _VIEW_TYPES = ("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")
 _TABLE_CLASSES = (STANDARD, "STANDARD_INFREQUENT_ACCESS")
-_ON_DEMAND_UNITS = (12_000, 4_000)
 _INDEX_ACTIONS = ("Create", "Update", "Delete")
 _KEY_ATTRIBUTES_MAX = 2
 _INVALID = "One or more parameter values were invalid: "
@@ -31,44 +30,6 @@ _UPDATED_FIELDS = (
     "WarmThroughput",
     "TableClass",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TableOptions:
-    """What a table is set to, without bearing on its items.
-
-    Throughputs are read and write capacity units, 0 where requests are paid for one by one; `index_units` are those
-    of indexes by name.
-    """
-
-    billing_mode: str = PAY_PER_REQUEST
-    units: tuple[int, int] = (0, 0)
-    index_units: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    table_class: str | None = None
-    deletion_protection: bool = False
-    point_in_time_recovery: bool = False
-    warm_units: tuple[int, int] | None = None
-
-    @classmethod
-    def from_json(cls, parsed: Mapping[str, Any]) -> TableOptions:
-        """Read options of the catalog, as `dataclasses.asdict` made them."""
-        units = {name: tuple(each) for name, each in parsed["index_units"].items()}
-        warm = parsed["warm_units"]
-        return cls(
-            **{
-                **parsed,
-                "units": tuple(parsed["units"]),
-                "index_units": units,
-                "warm_units": None if warm is None else tuple(warm),
-            }
-        )
-
-    @property
-    def warm_throughput(self) -> tuple[int, int]:
-        """The read and write units a second that the service holds ready, as it would tell."""
-        if self.warm_units is not None:
-            return self.warm_units
-        return _ON_DEMAND_UNITS if self.billing_mode == PAY_PER_REQUEST else self.units
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +62,8 @@ class UpdateTablePlan:
     create: Body | None = None
     delete: str | None = None
     warm_throughput: Body | None = None
+    on_demand_units: Mapping[str, int] = field(default_factory=dict)
+    encryption: Body | None = None
     update: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
 
@@ -151,8 +114,15 @@ class UpdateTablePlan:
             new = replace(new, deletion_protection=self.deletion_protection)
         if self.warm_throughput is not None:
             message = "current WarmThroughput, decreasing WarmThroughput is not supported"
-            new = replace(new, warm_units=_warm_units(self.warm_throughput, current.warm_throughput, message))
-        return new
+            new = replace(
+                new,
+                warm_units=table_options.warm_units(self.warm_throughput, current.warm_throughput, "table", message),
+            )
+        if self.on_demand_units:
+            new = replace(new, on_demand_units={**current.on_demand_units, **self.on_demand_units})
+        if self.encryption is not None:
+            new = replace(new, encryption_key=table_options.encryption_key(self.encryption))
+        return table_options.with_index(new, self.create)
 
     def _changes_more(self) -> bool:
         rest = (self.stream_enabled, self.table_class, self.deletion_protection, self.create, self.delete)
@@ -209,8 +179,15 @@ def parse_create_table(body: Body) -> CreateTablePlan:
     warm = fields.structure(body, "WarmThroughput", "WarmThroughput")
     if warm is not None:
         message = "initial throughput for OnDemand" if units == (0, 0) else "ProvisionedThroughput"
-        options = replace(options, warm_units=_warm_units(warm, options.warm_throughput, message))
-    _check_encryption(body)
+        options = replace(options, warm_units=table_options.warm_units(warm, options.warm_throughput, "table", message))
+    for index in body.get("GlobalSecondaryIndexes") or ():
+        options = table_options.with_index(options, index)
+    encryption = table_options.encryption(body)
+    options = replace(
+        options,
+        on_demand_units=table_options.on_demand_units(body, billing_mode),
+        encryption_key=None if encryption is None else table_options.encryption_key(encryption),
+    )
     return CreateTablePlan(name, schema, indexes, options, _created_view_type(body), tags.parse_tags(body))
 
 
@@ -224,7 +201,7 @@ def _check_constraints(body: Body) -> None:
     index_requests.check_elements(violations, elements, "keySchema")
     if elements is not None and len(elements) > _KEY_ATTRIBUTES_MAX:
         violations.add(
-            [dict(each) for each in elements],
+            index_requests.shown_elements(elements),
             "keySchema",
             f"Member must have length less than or equal to {_KEY_ATTRIBUTES_MAX}",
         )
@@ -285,6 +262,8 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
         created[0] if created else None,
         deleted[0] if deleted else None,
         fields.structure(body, "WarmThroughput", "WarmThroughput"),
+        table_options.on_demand_units(body, billing_mode or PAY_PER_REQUEST),
+        table_options.encryption(body),
         {str(index["IndexName"]): _index_throughput(index) for kind, index in actions if kind == "Update"},
         types,
     )
@@ -434,16 +413,6 @@ def _unchanged_units(units: tuple[int, int]) -> str:
     )
 
 
-def _warm_units(wanted: Body, least: tuple[int, int], bound: str) -> tuple[int, int]:
-    units: list[int] = []
-    for field_name, floor in zip(("ReadUnitsPerSecond", "WriteUnitsPerSecond"), least, strict=True):
-        value = fields.integer(wanted, field_name)
-        if value is not None and value < floor:
-            raise fields.invalid(f"{_INVALID}Requested {field_name} for WarmThroughput for table is lower than {bound}")
-        units.append(floor if value is None else value)
-    return units[0], units[1]
-
-
 def _table_class(body: Body) -> str | None:
     value = fields.text(body, "TableClass")
     if value is not None and value not in _TABLE_CLASSES:
@@ -452,15 +421,6 @@ def _table_class(body: Body) -> str | None:
             f"[{', '.join(_TABLE_CLASSES)}]."
         )
     return value
-
-
-def _check_encryption(body: Body) -> None:
-    specification = fields.structure(body, "SSESpecification", "SSESpecification")
-    if specification is None or fields.flag(specification, "Enabled", default=False):
-        return
-    for name in ("SSEType", "KMSMasterKeyId"):
-        if specification.get(name) is not None:
-            raise fields.invalid(f"{_INVALID}{name} can not be specified if Enabled is false")
 
 
 def _created_view_type(body: Body) -> str | None:

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
+from afterwrite.core.delivered_records import delivered_record
 from afterwrite.core.effects import StampedEffect
 from afterwrite.targets.remote_target import EntryError, RemoteTarget, entry_errors
 
-_OWN_FIELDS: Final = frozenset(("id", "time", "dt", "hour"))
-
 
 def record_text(stamped: StampedEffect) -> bytes:
-    """A record as a line of JSON: the record's fields, the effect's `id`, and the change's `time` as events have it.
-
-    A field of the record that is called so, or as the partitions of the lake are, gets an underscore in front.
-    """
+    """A record as a line of JSON: the record's fields, the effect's `id`, and the change's `time`."""
     effect: Any = stamped.effect
-    fields = {_field_name(name): value for name, value in effect.record.items()}
-    time = datetime.fromtimestamp(stamped.at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json_text.dumps({"id": stamped.id, "time": time, **fields}) + b"\n"
-
-
-def _field_name(name: str) -> str:
-    return f"_{name}" if name.lstrip("_").lower() in _OWN_FIELDS else name
+    return json_text.dumps(delivered_record(stamped.id, stamped.at_ms, effect.record)) + b"\n"
 
 
 class FirehoseStream(RemoteTarget):

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from afterwrite.core.target_failures import FailureKind, TargetFailure, kind_of
+from afterwrite.core.failure_kinds import Kind
+from afterwrite.core.target_failures import TargetFailure, kind_of
 from afterwrite.errors import DeclarationError
 from afterwrite.targets.language_models import Answer, AnswerNotWhole, ModelFailed
 
@@ -96,7 +97,7 @@ class ChatModel:
                 return self._answer(self._post(body, deadline_s))
             except ModelFailed as failed:
                 wait_s = failed.retry_after_s or _BACKOFF_S_FIRST * 2 ** (attempt - 1)
-                again = failed.failure.directive.again and not failed.may_have_cost and attempt < self._attempts_max
+                again = failed.failure.directive.retried and not failed.may_have_cost and attempt < self._attempts_max
                 if not again or self._monotonic() + wait_s >= deadline_s:
                     raise
                 self._sleep(wait_s)
@@ -128,7 +129,7 @@ class ChatModel:
             return _Response(response.status, {k.lower(): v for k, v in response.getheaders()}, bytes(read))
         except (OSError, http.client.HTTPException) as error:
             words = str(error) or "no answer within the time"
-            raise self._failed("transient", type(error).__name__, words, may_have_cost=sent) from error
+            raise self._failed("unavailable", type(error).__name__, words, may_have_cost=sent) from error
         finally:
             connection.close()
 
@@ -157,7 +158,7 @@ class ChatModel:
                 raise TypeError(f"content is {type(text).__name__}")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             words = f"expected a chat completion, got {len(response.body)} bytes that are none: {error!r}"
-            raise self._failed("transient", "MalformedAnswer", words, may_have_cost=True) from error
+            raise self._failed("unavailable", "MalformedAnswer", words, may_have_cost=True) from error
         if message.get("refusal"):
             reason = "refusal"
         if reason != "stop":
@@ -168,14 +169,14 @@ class ChatModel:
 
     def _refused(self, response: _Response) -> ModelFailed:
         code, message = _error_in(response.body)
-        kind: FailureKind = "permission" if code == _QUOTA_USED_UP else kind_of("", status=response.status)
+        kind: Kind = "permission" if code == _QUOTA_USED_UP else kind_of("", status=response.status)
         if 300 <= response.status < 400:
             message = "expected an answer, got a redirection: give the address that it leads to"
         failed = self._failed(kind, code or f"HTTP {response.status}", message)
         failed.retry_after_s = _retry_after_s(response.headers)
         return failed
 
-    def _failed(self, kind: FailureKind, code: str, message: str, *, may_have_cost: bool = False) -> ModelFailed:
+    def _failed(self, kind: Kind, code: str, message: str, *, may_have_cost: bool = False) -> ModelFailed:
         return ModelFailed(TargetFailure(self._model_id, kind, code, message), may_have_cost=may_have_cost)
 
 

@@ -1,4 +1,4 @@
-"""What the remote targets have in common: one request, one result an entry, every error of one of five kinds."""
+"""What the remote targets have in common: one request, one result an entry, every error of one kind."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any, ClassVar, NamedTuple
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.effects import StampedEffect
+from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.lambda_events import ID_ATTRIBUTE, TEXT_ATTRIBUTE
 from afterwrite.core.lanes import digest
-from afterwrite.core.target_failures import FailureKind, TargetFailure, kind_of
+from afterwrite.core.target_failures import TargetFailure, kind_of
 from afterwrite.core.uuids import uuid_of
 
 
@@ -110,7 +111,7 @@ def error_parts(error: Any) -> tuple[str, str, int]:
     return str(detail.get("Code", "Unknown")), str(detail.get("Message", error)), int(status)
 
 
-def kind_without_answer(error: Any) -> FailureKind:
+def kind_without_answer(error: Any) -> Kind:
     """The kind of an error before or instead of an answer."""
     from botocore import exceptions
 
@@ -118,7 +119,7 @@ def kind_without_answer(error: Any) -> FailureKind:
         return "permission"
     if isinstance(error, exceptions.ParamValidationError):
         return "rejected"
-    return "transient"
+    return "unavailable"
 
 
 def text_of(value: Any) -> tuple[str, bool]:

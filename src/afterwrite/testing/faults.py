@@ -5,6 +5,7 @@ A *point* is a place between the parts of an engine where a fault can happen:
     function:NAME      an attempt of a function          deliveries:NAME    what its queue hands out together
     step:TABLE         a step of a table's routes        flush:NAME         writing a buffer's files
     commit             a commit of the store             request:SERVICE.OPERATION    a request from outside
+    arrivals:TABLE     changes that arrive by Kinesis together
 
 NAME may hold `*`. A rule fires at some of the occasions at its points; where several would, the first one does.
 """
@@ -62,12 +63,12 @@ class Poison:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """It happens twice, one after the other."""
+    """It happens twice, one after the other; what arrives together comes once more with what arrives next."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reorder:
-    """What is handed out together, of different lanes, comes in the reverse order."""
+    """What is handed out together, of different lanes, or arrives together, comes in the reverse order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,7 @@ _EVERYWHERE: Final = frozenset((Slow, Crash, ClockJump))
 POINTS: Final[Mapping[str, frozenset[type[Fault]]]] = {
     "function": _EVERYWHERE | {Rejected, Throttled, AnswerLost, Poison, Duplicate},
     "deliveries": _EVERYWHERE | {Reorder},
+    "arrivals": _EVERYWHERE | {Duplicate, Reorder},
     "step": _EVERYWHERE | {Rejected, AnswerLost, DiskFull},
     "flush": _EVERYWHERE | {Rejected, AnswerLost, DiskFull},
     "commit": _EVERYWHERE | {DiskFull},

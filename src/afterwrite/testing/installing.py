@@ -18,7 +18,8 @@ from afterwrite import config
 from afterwrite.app import App
 from afterwrite.core import json_text
 from afterwrite.core.invocations import Context
-from afterwrite.core.ports import Delivery, Settled, Sink, Step, StepSink, WorkQueue
+from afterwrite.core.ports import ArrivalPage, Arrivals, Delivery, Settled, Sink, Step, StepSink, WorkQueue
+from afterwrite.core.reordering import Arrival
 from afterwrite.engine.delivery import Invocable
 from afterwrite.errors import AfterwriteError, DeclarationError, StorageError, StorageFull
 from afterwrite.server.http import Handler
@@ -142,6 +143,7 @@ class Injector:
             open_store=self._open_store,
             invocable=self._invocable,
             work_queue=lambda queue, name: cast("WorkQueue", _FaultyQueue(queue, name, self)),
+            arrivals=lambda arrivals, table: cast("Arrivals", _FaultyArrivals(arrivals, table, self)),
             steps=lambda steps, table: cast("StepSink", _FaultySteps(steps, table, self)),
             sink=lambda sink, name: cast("Sink", _FaultySink(sink, name, self)),
             handler=self._handler,
@@ -228,6 +230,28 @@ class _FaultyQueue(_Faulty):
         elif isinstance(fault, Crash):
             crash()
         return deliveries
+
+
+class _FaultyArrivals(_Faulty):
+    """The positions of what arrives stay as they are: only the order changes, and how often it comes."""
+
+    _again: Sequence[Arrival] = ()
+
+    def read(self, after: int, *, limit: int, bytes_max: int) -> ArrivalPage:
+        page: ArrivalPage = self._part.read(after, limit=limit, bytes_max=bytes_max)
+        if not page.arrivals:
+            return page
+        again, self._again = self._again, ()
+        fault = self._injector.draw(f"arrivals:{self._name}")
+        if isinstance(fault, Duplicate):
+            self._again = page.arrivals
+        elif isinstance(fault, Reorder):
+            return replace(page, arrivals=[*page.arrivals[::-1], *again])
+        elif isinstance(fault, Slow):
+            time.sleep(fault.seconds)
+        elif isinstance(fault, Crash):
+            crash()
+        return replace(page, arrivals=[*page.arrivals, *again])
 
 
 class _FaultySteps(_Faulty):

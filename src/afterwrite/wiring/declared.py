@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from afterwrite.app import App, Table
+from afterwrite.config import Identity
+from afterwrite.engine.intake import Intake
+from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import DeclarationError
-from afterwrite.store import kinesis, ledger, tables
-from afterwrite.store.environment import WriteTransaction
+from afterwrite.local.kinesis_arrivals import KinesisArrivals
+from afterwrite.local.lags import declared_mappings
+from afterwrite.store import kinesis, kinesis_intake, ledger, tables
+from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.table.schema import KeySchema
 
 
@@ -43,10 +49,42 @@ def declare_tables(transaction: WriteTransaction, app: App) -> None:
 
 
 def declare_kinesis_streams(transaction: WriteTransaction, app: App) -> None:
-    """Create the app's Kinesis streams that are missing."""
+    """Create the app's Kinesis streams that are missing, and keep their records as long as declared."""
     for declared in app.kinesis_streams:
-        if kinesis.find(transaction, declared.name) is None:
-            kinesis.create(transaction, declared.name, declared.shard_count, mode="PROVISIONED", tags={})
+        stream = kinesis.find(transaction, declared.name)
+        if stream is None:
+            stream = kinesis.create(transaction, declared.name, declared.shard_count, mode="PROVISIONED", tags={})
+        if stream.retention_hours != declared.retention_hours:
+            kinesis.keep_for(transaction, stream, declared.retention_hours)
+
+
+def declare_paths(environment: Environment, app: App, identity: Identity, telemetry: Telemetry) -> None:
+    """Have each table's changes come by the stream that it is declared with; what is under way is taken before."""
+    for declared in app.tables:
+        table = environment.state["catalog"][declared.name]
+        if declared.kinesis_stream is not None:
+            arn = f"arn:aws:kinesis:{identity.region}:{identity.account_id}:stream/{declared.kinesis_stream}"
+            named = [each for each in app.kinesis_streams if each.name == declared.kinesis_stream]
+            hours = max([declared.kinesis_hours, *(each.retention_hours for each in named)])
+            environment.write(
+                partial(_feed, table=declared.name, stream_arn=arn, region=identity.region, retention_hours=hours)
+            )
+        elif table.stream.fed_by is not None:
+            rest = Intake(
+                table.name, KinesisArrivals(environment, table), telemetry, window_ms=0, now_ms=environment.now_ms
+            )
+            while rest.run_once() is not None:
+                pass
+            environment.write(partial(_feed_no_more, table=declared.name))
+
+
+def _feed(transaction: WriteTransaction, *, table: str, stream_arn: str, region: str, retention_hours: int) -> None:
+    found = tables.catalog(transaction)[table]
+    kinesis_intake.feed(transaction, found, stream_arn, region, retention_hours=retention_hours)
+
+
+def _feed_no_more(transaction: WriteTransaction, *, table: str) -> None:
+    kinesis_intake.feed_no_more(transaction, tables.catalog(transaction)[table])
 
 
 def keep_topology(transaction: WriteTransaction, app: App) -> None:
@@ -87,10 +125,6 @@ def topology(app: App) -> Mapping[str, Any]:
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "audit_logs": [log.name for log in app.audit_logs],
         "alarms": asdict(app.alarm_thresholds),
-        "event_source_mappings": [
-            {"uuid": mapping.uuid, "function": mapping.function_name, "table": table.name}
-            for table in app.tables
-            for mapping in table.event_source_mappings
-        ],
+        "event_source_mappings": declared_mappings(app),
         "buses": [{"name": bus.name, "archive_days": bus.archive_days} for bus in app.buses],
     }

@@ -26,6 +26,7 @@ from afterwrite.core.ports import Sink
 from afterwrite.engine.delivery import Dispatcher, Invocable
 from afterwrite.engine.event_source_mapping import MappingWork
 from afterwrite.engine.flushing import Flushing
+from afterwrite.engine.intake import Intake
 from afterwrite.engine.lag_watch import LagWatch
 from afterwrite.engine.loops import Loop, Work
 from afterwrite.engine.pipeline import Pipeline
@@ -37,6 +38,7 @@ from afterwrite.inspection import DataReader
 from afterwrite.local.audit_logs import AuditSink
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut, piped
+from afterwrite.local.kinesis_arrivals import KinesisArrivals
 from afterwrite.local.lags import EmbeddedLags, TopicAlarms
 from afterwrite.local.lambda_functions import LocalFunctions
 from afterwrite.local.mapping_ledger import EmbeddedMappingLedger, function_arn
@@ -68,7 +70,7 @@ from afterwrite.store import ledger, streams, tables, upkeep
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.operations import Operations
 from afterwrite.store.streams import StreamSettings
-from afterwrite.wiring.declared import declare_kinesis_streams, declare_tables, keep_topology, routed
+from afterwrite.wiring.declared import declare_kinesis_streams, declare_paths, declare_tables, keep_topology, routed
 from afterwrite.wiring.seams import Seams
 from afterwrite.wiring.server_thread import ServerThread
 
@@ -83,6 +85,8 @@ _FINISH_S_MAX = 10.0
 # So may the loops. A route that never returns must not keep the engine from stopping.
 _LOOPS_S_MAX = 5.0
 _NO_APP = "tables"
+# A change that comes by Kinesis waits this long for older ones; event source mappings on AWS look once a second.
+REORDERING_MS = 200
 _RELAXED_SYNC_INTERVAL_S = 1.0
 
 
@@ -164,6 +168,7 @@ class Engine:
             environment.state["catalog"] = tables.load_catalog(transaction)
         environment.write(lambda transaction: declare_tables(transaction, self._app))
         environment.write(lambda transaction: declare_kinesis_streams(transaction, self._app))
+        declare_paths(environment, self._app, identity, self._telemetry)
         if self._runs_app:
             environment.write(lambda transaction: keep_topology(transaction, self._app))
         with environment.read() as transaction:
@@ -229,7 +234,18 @@ class Engine:
             router = table.router(Origin(identity.region, arn + stored.stream.label))
             source, taken = EmbeddedSource(environment, stored, lanes_of(table)), self._seams.steps(steps, table.name)
             pipelines.append(Pipeline(table.name, source, router, taken, self._telemetry))
-        works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
+        intakes = [
+            Intake(
+                table.name,
+                self._seams.arrivals(KinesisArrivals(environment, table), table.name),
+                self._telemetry,
+                window_ms=REORDERING_MS,
+                now_ms=environment.now_ms,
+            )
+            for table in environment.state["catalog"].values()
+            if table.stream is not None and table.stream.fed_by is not None
+        ]
+        works: list[Work] = [*intakes, *pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
         self._dispatchers = [self._dispatcher(function) for function in app.functions]
         works.extend(self._dispatchers)
         works.extend(

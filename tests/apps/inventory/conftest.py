@@ -1,47 +1,22 @@
-"""A real Redis for all tests, empty for each; and the products table, empty, in an engine whose app has no routes."""
+"""The products table, empty, in an engine whose app has no routes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import redis
 
 from afterwrite import App
 from afterwrite.config import Settings
 from afterwrite.wiring import Engine
-from inventory import load
+from demonstration.certain_writes import dynamodb_client as client_of
 from inventory.app import products
-from inventory.redis_process import RedisProcess
 from inventory.stock import Stock
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-
-
-@pytest.fixture(scope="session")
-def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    process = RedisProcess(tmp_path_factory.mktemp("redis") / "redis.log")
-    process.start()
-    yield process
-    process.kill()
-
-
-@pytest.fixture
-def redis_server(redis_process: RedisProcess) -> RedisProcess:
-    """It runs, whatever the test before has done to it, and holds nothing."""
-    redis_process.kill()
-    redis_process.start()
-    return redis_process
-
-
-@pytest.fixture
-def view(redis_server: RedisProcess) -> Iterator[Any]:
-    """A client that looks at what the cache holds."""
-    with redis.Redis.from_url(redis_server.url, decode_responses=True) as client:
-        yield client
 
 
 @pytest.fixture
@@ -55,7 +30,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def dynamodb_client(engine: Engine) -> Iterator[DynamoDBClient]:
     host, port = engine.address
-    client = load.client(f"http://{host}:{port}", threads=8)
+    client = client_of(f"http://{host}:{port}", threads=8)
     yield client
     client.close()
 

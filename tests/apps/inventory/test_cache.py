@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from afterwrite import Unavailable
+from demonstration.redis_process import RedisProcess
 from inventory.cache import VIEW, Cache, Refresh, as_json
-from inventory.redis_process import RedisProcess
 
 NINES = "9" * 21
 LONGER = "1" + "0" * 21

@@ -7,6 +7,7 @@ from datetime import date
 
 import pytest
 
+from demonstration.cdnow import order
 from inventory import purchases
 from inventory.purchases import Purchase
 
@@ -30,7 +31,7 @@ def test_some_products_are_bought_far_more_often(every: list[Purchase]) -> None:
 
 
 def test_a_line_of_the_file() -> None:
-    bought = purchases.purchase(2, " 00002 19970112  5   77.00")
+    bought = purchases.purchase(order(2, " 00002 19970112  5   77.00"))
     assert (bought.id, bought.customer_id, bought.day, bought.units, bought.cents) == (
         "sale-00002",
         "00002",

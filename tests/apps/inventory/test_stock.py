@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import ConnectionClosedError
 
 from afterwrite.wiring import Engine
+from demonstration.cdnow import order
 from inventory import load
 from inventory.app import products
 from inventory.purchases import Purchase, product_id, purchase
@@ -67,7 +68,7 @@ def test_a_sale_whose_answer_was_lost_happens_once(shop: Stock, engine: Engine, 
 
 
 def test_a_purchase_waits_for_a_delivery(shop: Stock, engine: Engine) -> None:
-    bought = purchase(7, "00002 19970112 45 77.00")
+    bought = purchase(order(7, "00002 19970112 45 77.00"))
     large = Purchase("sale-7", bought.customer_id, product_id(1), bought.day, bought.units, bought.cents)
     delivery, sale = load.sell(shop, large)
     assert (delivery.kind, sale.kind, sale.units) == ("restock", "sale", 45)
@@ -92,7 +93,7 @@ def test_a_purchase_that_another_delivery_served_orders_none(shop: Stock, engine
         def __getattr__(self, name: str) -> Any:
             return getattr(shop, name)
 
-    day = purchase(7, "00002 19970112 1 77.00").day
+    day = order(7, "00002 19970112 1 77.00").day
     moved = load.sell(Outrun(), Purchase("sale-7", "c1", product_id(1), day, 1, 999))  # type: ignore[arg-type]
     assert [each.kind for each in moved] == ["sale"]
     assert quantity(engine) == 40

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ import pytest
 from afterwrite import App, aws_lambda, open_engine
 from afterwrite.app import DeliveryStream, Function, Queue
 from aws_lambda.conftest import Remaining
-from aws_lambda.driving import QueueMapping, received
+from aws_lambda.driving import QueueMapping, Routes, every_tenth_entry_fails_once, received
 from aws_servers import AwsServer, moto_server
 from aws_tables import create_table
 from demonstration.writers import counter
-from faulty_proxy import Fault, FaultyProxy, faulty_proxy
+from faulty_proxy import FaultyProxy, faulty_proxy
 from manga_assist import app as manga
 from manga_assist import conversations, lifecycle, load, readback
 from manga_assist.manifest import WrittenSession
@@ -152,22 +151,6 @@ def proxy() -> Iterator[tuple[AwsServer, FaultyProxy]]:
         yield moto, proxy
 
 
-class Routes:
-    """The function that the mapping invokes: the handler of the routes. Of every third batch the answer is lost."""
-
-    def __init__(self) -> None:
-        self.deliveries = 0
-        self.handle: Callable[[Any, Any], Any] | None = None
-
-    def __call__(self, event: Any, context: Any) -> Any:
-        self.deliveries += 1
-        assert self.handle is not None
-        answer = self.handle(event, context)
-        if self.deliveries % 3 == 2:
-            raise MemoryError
-        return answer
-
-
 def deployed(function: Routes) -> App:
     """The tables, as an app of their own whose sessions are mapped to the function."""
     app = App("tables-of-manga-assist")
@@ -183,20 +166,6 @@ def deployed(function: Routes) -> App:
                 MaximumRetryAttempts=10,
             )
     return app
-
-
-def every_tenth_entry_fails_once() -> Callable[[str], Fault | None]:
-    failed: set[int] = set()
-
-    def fault_of(entry: str) -> Fault | None:
-        # Without the number that the entry has in its request, which is another the next time.
-        digest = zlib.crc32(orjson.dumps({**orjson.loads(entry), "Id": ""}))
-        if digest % 10 or digest in failed:
-            return None
-        failed.add(digest)
-        return "fails"
-
-    return fault_of
 
 
 def write(url: str) -> list[WrittenSession]:

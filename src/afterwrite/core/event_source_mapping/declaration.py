@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-from afterwrite.core.event_source_mapping.parameters import (
-    EventSourceMappingParameters,
-    MappingSettings,
-    SourceKind,
-    destination_of,
-    settings_of,
-)
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from afterwrite.core.event_source_mapping.parameters import (
+        EventSourceMappingParameters,
+        MappingSettings,
+        SourceKind,
+    )
 
 _TIMEOUT_S_MAX = 900
 
@@ -23,7 +23,8 @@ _TIMEOUT_S_MAX = 900
 class EventSourceMapping:
     """A function `handler(event, context)` that gets a stream's records in batches.
 
-    `destination` is what `DestinationConfig` names: something declared, or an ARN.
+    `parameters` are AWS's, as declared, `settings` what they ask for; `destination` is what `DestinationConfig` names:
+    something declared, or an ARN.
     """
 
     source_name: str
@@ -32,6 +33,7 @@ class EventSourceMapping:
     settings: MappingSettings
     destination: Any
     timeout_s: float
+    parameters: EventSourceMappingParameters
 
     @property
     def uuid(self) -> str:
@@ -71,6 +73,7 @@ class KinesisStream(MappedStream):
 
     name: str
     shard_count: int
+    retention_hours: int = 24
     event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
 
 
@@ -83,6 +86,8 @@ def _declared(
     timeout_s: float,
     others: Sequence[EventSourceMapping],
 ) -> EventSourceMapping:
+    from afterwrite.core.event_source_mapping.parameters import destination_of, settings_of
+
     if not callable(handler):
         raise DeclarationError(f"expected a function handler(event, context), got {handler!r}")
     name = parameters.get("FunctionName") or getattr(handler, "name", None) or getattr(handler, "__name__", None)
@@ -93,4 +98,4 @@ def _declared(
     if not 0 < timeout_s <= _TIMEOUT_S_MAX:
         raise DeclarationError(f"expected timeout_s above 0 and up to {_TIMEOUT_S_MAX}, got {timeout_s}")
     settings = settings_of(parameters, source)
-    return EventSourceMapping(source_name, name, handler, settings, destination_of(parameters), timeout_s)
+    return EventSourceMapping(source_name, name, handler, settings, destination_of(parameters), timeout_s, parameters)

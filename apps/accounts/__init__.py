@@ -1,0 +1,1 @@
+"""Accounts with their whole history: event sourcing from the changes of a table."""

@@ -1,0 +1,171 @@
+"""The kinds of failures: what is done about each, what an operator does, and which error code or status is which.
+
+One classification for user code and for targets, on the embedded engine and on Lambda.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+Kind: TypeAlias = Literal["throttled", "unavailable", "permission", "missing", "rejected", "bug"]
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """What is done about failures of a kind, and what an operator does.
+
+    One that is not `retried` is given up at once, where a queue feeds the code. One that is `redelivered` may pass
+    without a change of the effect, so that another delivery of a stream's change may try it. One that does not
+    `use_attempts` is retried until the message's age runs out (S7). `of_target`: it speaks of the target rather than
+    of this message, so the target is spared.
+    """
+
+    retried: bool
+    redelivered: bool
+    uses_attempts: bool
+    of_target: bool
+    remedy: str
+
+
+DIRECTIVES: Final[Mapping[Kind, Directive]] = {
+    "throttled": Directive(
+        retried=True,
+        redelivered=True,
+        uses_attempts=False,
+        of_target=True,
+        remedy="the target takes no more at this rate: raise its limit, or lower the concurrency or the batch size",
+    ),
+    "unavailable": Directive(
+        retried=True,
+        redelivered=True,
+        uses_attempts=True,
+        of_target=True,
+        remedy="the target did not answer: see that it runs and can be reached, then redrive",
+    ),
+    "permission": Directive(
+        retried=False,
+        redelivered=True,
+        uses_attempts=True,
+        of_target=False,
+        remedy="it is not allowed: allow the action on the resource to the role or key that is used, then redrive",
+    ),
+    "missing": Directive(
+        retried=False,
+        redelivered=True,
+        uses_attempts=True,
+        of_target=False,
+        remedy="the resource is not there: make it, or correct its name, then redrive",
+    ),
+    "rejected": Directive(
+        retried=False,
+        redelivered=False,
+        uses_attempts=True,
+        of_target=False,
+        remedy="the target refuses it and would again: mend the data, or the code that makes it, then redrive",
+    ),
+    "bug": Directive(
+        retried=True,
+        redelivered=False,
+        uses_attempts=True,
+        of_target=False,
+        remedy="the code fails on it: mend the code, start the engine with it, then redrive",
+    ),
+}
+
+_THROTTLED: Final = frozenset(
+    {
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "Throttled",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+_UNAVAILABLE: Final = frozenset(
+    {
+        "ConditionalRequestConflict",
+        "InternalError",
+        "InternalException",
+        "InternalFailure",
+        "InternalServerError",
+        "InternalServerException",
+        "ModelErrorException",
+        "ModelNotReadyException",
+        "ModelTimeoutException",
+        "OperationAborted",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "ServiceException",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "TransactionConflictException",
+    }
+)
+_PERMISSION: Final = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthorizationError",
+        "AuthorizationErrorException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSecurity",
+        "InvalidSignatureException",
+        "KMSAccessDenied",
+        "KMSAccessDeniedException",
+        "NotAuthorizedException",
+        "OptInRequired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_MISSING: Final = frozenset(
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "NoSuchBucket",
+        "NotFound",
+        "NotFoundException",
+        "QueueDoesNotExist",
+        "ResourceNotFoundException",
+    }
+)
+_REJECTED: Final = frozenset(
+    {
+        "InvalidParameter",
+        "InvalidParameterException",
+        "InvalidParameterValue",
+        "InvalidParameterValueException",
+        "InvalidRequestException",
+        "SerializationException",
+        "ValidationError",
+        "ValidationException",
+    }
+)
+KIND_OF_CODE: Final[Mapping[str, Kind]] = {
+    **dict.fromkeys(_THROTTLED, "throttled"),
+    **dict.fromkeys(_UNAVAILABLE, "unavailable"),
+    **dict.fromkeys(_PERMISSION, "permission"),
+    **dict.fromkeys(_MISSING, "missing"),
+    **dict.fromkeys(_REJECTED, "rejected"),
+}
+"""The kinds of the codes that AWS's services answer with."""
+KIND_OF_STATUS: Final[Mapping[int, Kind]] = {
+    **dict.fromkeys((400, 405, 406, 413, 414, 415, 422), "rejected"),
+    **dict.fromkeys((401, 403), "permission"),
+    **dict.fromkeys((404, 410), "missing"),
+    429: "throttled",
+    **dict.fromkeys(range(500, 600), "unavailable"),
+}
+"""The kinds of HTTP statuses that tell one."""
