@@ -18,7 +18,7 @@ CONVERSATIONS ?= 20
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times during the load; APP=inventory, leaderboard, accounts)
+demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times; APP=inventory, leaderboard, accounts, orders, profiles)
 	$(BIN)/afterwrite demo $(APP) --crash $(CRASH) $(if $(SIZE),--size $(SIZE))
 
 test: $(VENV)/.dev ## Run the tests, in two processes (WORKERS=2)

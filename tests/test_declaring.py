@@ -28,9 +28,13 @@ OWNERS = {
     "delivery_stream": declarations.DeliveryStream,
     "audit_log": declarations.AuditLog,
     "context": afterwrite.Context,
+    "webhook": afterwrite.Webhook,
+    "email": afterwrite.Email,
+    "sms": afterwrite.Sms,
     # What `context.table` gives is called a table as well.
     "table ": TableClient,
 }
+SENDERS = (afterwrite.Webhook, afterwrite.Email, afterwrite.Sms)
 NOT_FOR_USERS = {"table.router"}
 
 
@@ -46,7 +50,7 @@ def signatures() -> Iterator[str]:
             full_name = f"{owner.strip()}.{name}"
             if not name.startswith("_") and inspect.isfunction(member) and full_name not in NOT_FOR_USERS:
                 yield signature(full_name, member, is_method=True)
-    for kind in (afterwrite.Put, afterwrite.Update, afterwrite.Delete, afterwrite.Check, afterwrite.App):
+    for kind in (afterwrite.Put, afterwrite.Update, afterwrite.Delete, afterwrite.Check, afterwrite.App, *SENDERS):
         yield signature(kind.__name__, kind, is_method=False)
 
 

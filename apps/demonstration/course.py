@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from demonstration.engine_process import EngineProcess
 from demonstration.redis_process import RedisProcess
@@ -15,6 +15,8 @@ from demonstration.writers import Count, Writers
 
 SETTLED_S_MAX: Final = 900.0
 _POLL_S: Final = 0.1
+
+_Part = TypeVar("_Part", bound=Share)
 
 Accident: TypeAlias = tuple[int, Callable[[], str]]
 """After how many orders it happens, and what happens; that returns what is told of it."""
@@ -60,7 +62,11 @@ class Course:
         ]
 
     def load(
-        self, write: Callable[[Share, Count], None], shares: Sequence[Share], accidents: Iterable[Accident], doing: str
+        self,
+        write: Callable[[_Part, Count], None],
+        shares: Sequence[_Part],
+        accidents: Iterable[Accident],
+        doing: str,
     ) -> None:
         """Have the shares written, each by a process of its own, while the accidents happen."""
         left = sorted(accidents, key=lambda each: each[0])

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from afterwrite.core.models import ModelRequest
     from afterwrite.core.parked import Selection
     from afterwrite.inspection import open_data
+    from afterwrite.targets.email import Email
+    from afterwrite.targets.sms import Sms
+    from afterwrite.targets.webhook import Webhook
     from afterwrite.wiring import Engine, open_engine
 
 __all__ = [
@@ -49,6 +52,7 @@ __all__ = [
     "DeclarationError",
     "Delete",
     "Effect",
+    "Email",
     "Engine",
     "Key",
     "Message",
@@ -56,10 +60,12 @@ __all__ = [
     "Put",
     "Rejected",
     "Selection",
+    "Sms",
     "Throttled",
     "TransactionCanceled",
     "Unavailable",
     "Update",
+    "Webhook",
     "absent",
     "anything_but",
     "at_least",
@@ -76,16 +82,19 @@ __all__ = [
 
 
 _IMPORTED_WHEN_USED = {
+    "Email": "afterwrite.targets.email",
     "Engine": "afterwrite.wiring",
     "ModelRequest": "afterwrite.core.models",
     "Selection": "afterwrite.core.parked",
+    "Sms": "afterwrite.targets.sms",
+    "Webhook": "afterwrite.targets.webhook",
     "open_data": "afterwrite.inspection",
     "open_engine": "afterwrite.wiring",
 }
 
 
 def __getattr__(name: str) -> object:
-    """These are for the embedded engine, whose store and server an import on Lambda must not bring."""
+    """What not every app uses: the embedded engine, whose store and server an import on Lambda must not bring."""
     if name in _IMPORTED_WHEN_USED:
         from importlib import import_module
 

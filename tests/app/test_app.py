@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from afterwrite import INSERT, App, Context, DeclarationError, Key, Message, prefix
+from afterwrite import INSERT, App, Context, DeclarationError, Key, Message, Webhook, prefix
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.errors import InvalidPattern
@@ -32,6 +32,31 @@ def test_declared_things_make_effects(app: App) -> None:
     assert app.delivery_stream("d").put(a=1) == Deliver("d", {"a": 1})
     assert app.audit_log("l").append(a=1) == Append("l", {"a": 1})
     assert function.later(a=1) == Invoke("handle", {"a": 1})
+
+
+def test_a_target_is_a_function_whose_work_is_to_send(app: App) -> None:
+    hook, queue = Webhook("https://example.org"), app.queue("q", max_receives=7)
+    tell = app.target("tell", hook, retries=4, timeout_s=9, concurrency=2, backoff_s=0.5, exhausted="park")
+    assert tell.later(a=1) == Invoke("tell", {"a": 1})
+    assert (tell.handler, tell.sends, tell.queue, tell.queue_name) == (hook, (hook,), None, "function-tell")
+    assert tell.policy == RetryPolicy(attempts_max=5, backoff_ms_first=500)
+    assert (tell.timeout_s, tell.concurrency, tell.exhausted) == (9, 2, "park")
+    told = queue.target("told", hook, concurrency=3, exhausted="park")
+    assert (told.queue, told.sends, told.policy.attempts_max, told.concurrency) == (queue, (hook,), 7, 3)
+    assert app.functions == [tell, told]
+    with pytest.raises(DeclarationError, match="the queue q has the consumer told already"):
+        queue.target("again", hook)
+    with pytest.raises(DeclarationError, match="two declarations of the function 'tell'"):
+        app.target("tell", hook)
+
+
+def test_a_function_says_what_it_sends_to(app: App) -> None:
+    hook = Webhook("https://example.org")
+    assert app.function(sends=[hook])(handle).sends == (hook,)
+    assert app.queue("q").consumer(sends=[hook])(consume).sends == (hook,)
+
+
+def consume(message: Message, context: Context) -> None: ...
 
 
 def test_a_functions_policy_queue_and_dead_letters(app: App) -> None:

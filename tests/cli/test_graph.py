@@ -19,7 +19,7 @@ def test_an_svg_on_standard_output(cli: Run) -> None:
     assert done.stdout == (APPS / "inventory" / "flow.svg").read_text()
 
 
-@pytest.mark.parametrize("app", ["accounts", "inventory", "leaderboard", "manga_assist"])
+@pytest.mark.parametrize("app", ["accounts", "inventory", "leaderboard", "manga_assist", "orders", "profiles"])
 def test_the_readme_has_the_picture_of_the_declaration_as_it_is(app: str, cli: Run) -> None:
     (picture,) = re.findall(r"```mermaid\n(.*?)```", (APPS / app / "README.md").read_text(), re.DOTALL)
     declared = cli("graph", APPS / app / "app.py").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 import socket
@@ -361,3 +362,36 @@ def test_the_address_is_free_for_the_next_server(serve: Serve) -> None:
     second = serve(echo, port=first.address[1]).client()
     second.send(post(b"2"))
     assert second.answer().body == b"2"
+
+
+def test_those_who_connect_while_the_server_is_busy_are_all_heard_soon_after(serve: Serve) -> None:
+    """Within a few rounds of the event loop: a round is long while those that are connected ask for much."""
+    busy, free = threading.Event(), threading.Event()
+    rounds = [0]
+    heard: list[int] = []
+
+    def count() -> None:
+        rounds[0] += 1
+        asyncio.get_running_loop().call_soon(count)
+
+    def handle(request: Request, respond: Respond) -> None:
+        if request.body == b"be busy":
+            busy.set()
+            assert free.wait(WAIT_S)
+            count()
+        else:
+            heard.append(rounds[0])
+        respond(Response(200, b""))
+
+    serving = serve(handle)
+    first = serving.client()
+    first.send(post(b"be busy"))
+    assert busy.wait(WAIT_S)
+    others = [serving.client() for _ in range(64)]
+    for other in others:
+        other.send(post(b"hello"))
+    free.set()
+    for client in [first, *others]:
+        assert client.answer().status == 200
+    assert len(heard) == 64
+    assert max(heard) <= 16

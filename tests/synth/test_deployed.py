@@ -1,4 +1,4 @@
-"""MangaAssist deployed: its template through CloudFormation, its package as the functions, on a server not ours.
+"""Apps deployed: the template through CloudFormation, the package as the functions, on a server not ours.
 
 The server is ministack. What it does not do as AWS does is worked around here, and nowhere else:
 
@@ -6,7 +6,9 @@ The server is ministack. What it does not do as AWS does is worked around here, 
 - its CloudFormation makes buckets without their Object Lock: the lock is set after the bucket is made;
 - its rules deliver nothing to delivery streams: a rule of the test's own shows the bus's events, in a queue;
 - its tables put no removals by time to live into the stream: the test ends with the items' time to live set;
-- its mappings take reported failures for done, and do not bisect: no change fails here.
+- its mappings take reported failures for done, and do not bisect: no change fails here;
+- its Pipes know topics as targets, no filters and no enrichments: the other pipes are taken out of the template, and
+  their enrichments invoked as a Pipe does.
 """
 
 from __future__ import annotations
@@ -34,10 +36,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from afterwrite.synth import cloudformation, packaging
+from afterwrite.synth.document import Template
 from afterwrite.synth.stack import Options
 from afterwrite.synth.template import synth
+from lambda_events import dynamodb_record
 from manga_assist.app import app
 from manga_assist.sessions import Sessions
+from synth import piping_app
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -138,19 +143,12 @@ def ministack(directory: Path) -> Iterator[Aws]:
         process.wait(30)
 
 
-def deploy(aws: Aws, directory: Path) -> dict[str, str]:
+def create(aws: Aws, directory: Path, entry: packaging.Entry, template: Template) -> dict[str, str]:
     """Package, upload, create the stack; its outputs."""
-    packaging.package(
-        packaging.Entry(ROOT / "apps", "manga_assist.app", "app"),
-        directory / "app.zip",
-        packaging.Target(RUNTIME, "x86_64"),
-    )
-    template = synth(app, Options(runtime=RUNTIME))
-    known = [each for each in template.resources if each.type != "AWS::Events::Archive"]
+    packaging.package(entry, directory / "app.zip", packaging.Target(RUNTIME, "x86_64"))
     aws.s3.create_bucket(Bucket="artifacts")
     aws.s3.put_object(Bucket="artifacts", Key="app.zip", Body=(directory / "app.zip").read_bytes())
-    text = cloudformation.render(dataclasses.replace(template, resources=known))
-    aws.s3.put_object(Bucket="artifacts", Key="template.yaml", Body=text.encode())
+    aws.s3.put_object(Bucket="artifacts", Key="template.yaml", Body=cloudformation.render(template).encode())
     parameters = {"CodeBucket": "artifacts", "CodeKey": "app.zip", "NamePrefix": PREFIX, "BatchWindowSeconds": "0"}
     aws.cloudformation.create_stack(
         StackName=STACK,
@@ -170,7 +168,15 @@ def deploy(aws: Aws, directory: Path) -> dict[str, str]:
         if each["ResourceStatus"].endswith("FAILED")
     ]
     assert (stack()["StackStatus"], failed) == ("CREATE_COMPLETE", [])
-    outputs = {each["OutputKey"]: each["OutputValue"] for each in stack()["Outputs"]}
+    return {each["OutputKey"]: each["OutputValue"] for each in stack()["Outputs"]}
+
+
+def deploy(aws: Aws, directory: Path) -> dict[str, str]:
+    """MangaAssist as far as the server knows what is in its template."""
+    template = synth(app, Options(runtime=RUNTIME))
+    known = [each for each in template.resources if each.type != "AWS::Events::Archive"]
+    entry = packaging.Entry(ROOT / "apps", "manga_assist.app", "app")
+    outputs = create(aws, directory, entry, dataclasses.replace(template, resources=known))
     aws.s3.put_object_lock_configuration(
         Bucket=outputs["MangaAssistAuditBucketName"],
         ObjectLockConfiguration={
@@ -241,6 +247,50 @@ def test_conversations_lead_to_everything_that_the_app_declares(tmp_path: Path) 
         events_were_on_the_bus(aws, seen)
         copies_are_complete(aws, outputs)
         nothing_failed(aws, outputs)
+
+
+def test_pipes_enrichments_and_mapped_functions_run_as_they_are_deployed(tmp_path: Path) -> None:
+    template = synth(piping_app.app, Options(runtime=RUNTIME))
+    known = [each for each in template.resources if each.type != "AWS::Pipes::Pipe" or each.id == "OrdersToNewsPipe"]
+    entry = packaging.Entry(ROOT / "tests", "synth.piping_app", "app")
+    with ministack(tmp_path) as aws:
+        create(aws, tmp_path, entry, dataclasses.replace(template, resources=known))
+        topic = next(each["TopicArn"] for each in aws.sns.list_topics()["Topics"])
+        seen = aws.sqs.create_queue(QueueName="seen")["QueueUrl"]
+        arn = aws.sqs.get_queue_attributes(QueueUrl=seen, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        aws.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        order = {"pk": {"S": "a"}, "sk": {"S": "1"}, "price": {"N": "5"}}
+        aws.dynamodb.put_item(TableName=f"{PREFIX}orders", Item=order)
+        functions = getattr(aws, "lambda")
+        wait_for("the pipe to the topic", lambda: bool(aws.sqs.receive_message(QueueUrl=seen).get("Messages")))
+        record = dynamodb_record(1, "a", table="orders", price=5)
+        answers = {
+            name: json.loads(
+                functions.invoke(
+                    FunctionName=f"{PREFIX}piping-pipe-orders-to-{name}", Payload=json.dumps([record]).encode()
+                )["Payload"].read()
+            )
+            for name in ("given-up", "bill")
+        }
+        assert answers == {
+            "given-up": [{"order": "a", "price": "5"}],
+            "bill": [
+                {
+                    "afterwrite": {"function": "bill", "id": f"{record['eventID']}/orders-to-bill/0"},
+                    "request": {"order": "a", "price": "5"},
+                }
+            ],
+        }
+
+        def results() -> set[str]:
+            mappings = functions.list_event_source_mappings()["EventSourceMappings"]
+            return {
+                each["LastProcessingResult"]
+                for each in mappings
+                if each["FunctionArn"].endswith("mapped-count") and ":dynamodb:" in each["EventSourceArn"]
+            }
+
+        wait_for("the mapped function", lambda: results() == {"OK - 1 records"})
 
 
 def waits_in_filtered_queues(aws: Aws) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from cfnlint.api import lint
 
-from afterwrite import INSERT, MODIFY, App, Key, less_than, prefix
+from afterwrite import INSERT, MODIFY, App, Email, Key, Sms, Webhook, less_than, prefix
 from afterwrite.app import Table
 from afterwrite.errors import DeclarationError
-from afterwrite.synth import cloudformation
+from afterwrite.synth import cloudformation, terraform
 from afterwrite.synth.document import Attribute, Joined, Ref, join, logical_id
 from afterwrite.synth.routing import EVERY_CHANGE, filters
 from afterwrite.synth.stack import Options, Stack, physical_name, shortened
@@ -267,6 +267,46 @@ def test_options_about_what_is_not_declared_are_refused(options: Options) -> Non
     app, _ = an_app()
     with pytest.raises(DeclarationError, match="nope"):
         synth(app, options)
+
+
+def test_a_function_may_send_to_the_targets_that_it_names_and_no_other() -> None:
+    app, orders = an_app()
+    mail = Email("ses://shop-mail", sender="Shop <shop@example.org>")
+    app.target("mail", mail)
+    app.queue("texts").target("text", Sms())
+    app.target("hook", Webhook("https://example.org/hook", secret="s3cret"))
+    app.queue("news").consumer(sends=[mail, Sms(), Email("smtp://localhost", sender="else@example.org")])(tell)
+    orders.on()(lambda change: None)
+    template = synth(app, Options())
+    document = parsed(template)
+    found = {
+        id: {each["Sid"]: each for each in role["Policies"][0]["PolicyDocument"]["Statement"]}
+        for id, role in of_type(document, "AWS::IAM::Role").items()
+    }
+    sends = {id: sorted(sid for sid in sids if sid in ("SendEmails", "SendTexts")) for id, sids in found.items()}
+    assert sends == {
+        "MailFunctionRole": ["SendEmails"],
+        "TextFunctionRole": ["SendTexts"],
+        "HookFunctionRole": [],
+        "TellFunctionRole": ["SendEmails", "SendTexts"],
+        "OrdersRoutesRole": [],
+    }
+    emails, texts = found["TellFunctionRole"]["SendEmails"], found["TellFunctionRole"]["SendTexts"]
+    place = "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:"
+    assert emails["Action"] == ["ses:SendEmail", "ses:SendRawEmail"]
+    assert emails["Resource"] == [
+        {"Fn::Sub": place + "identity/shop@example.org"},
+        {"Fn::Sub": place + "identity/example.org"},
+        {"Fn::Sub": place + "configuration-set/shop-mail"},
+    ]
+    assert emails["Condition"] == {"StringEquals": {"ses:FromAddress": "shop@example.org"}}
+    assert (texts["Action"], texts["NotResource"]) == (["sns:Publish"], {"Fn::Sub": "arn:${AWS::Partition}:sns:*:*:*"})
+    assert lint(cloudformation.render(template)) == []
+    assert "aws_partition.current.partition" in terraform.render(template)
+    assert "s3cret" not in cloudformation.render(template)
+
+
+def tell(message: Any, context: Any) -> None: ...
 
 
 def test_everything_at_once_is_clean_by_the_linter() -> None:

@@ -147,7 +147,7 @@ def test_a_field_of_the_wrong_type_is_reported_by_itself() -> None:
         (
             "TransactWriteItems",
             {"TransactItems": [{"Put": {"TableName": "abc"}}] * 101},
-            "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "
+            "1 validation error detected: Value '[101 items]' at 'transactItems' failed to satisfy constraint: "
             "Member must have length less than or equal to 100",
         ),
         (

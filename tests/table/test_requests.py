@@ -411,7 +411,7 @@ def test_a_token_stands_for_one_request() -> None:
         ),
         (
             {"TransactItems": [{"Put": {"TableName": "abc"}}] * 101},
-            "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "
+            "1 validation error detected: Value '[101 items]' at 'transactItems' failed to satisfy constraint: "
             "Member must have length less than or equal to 100",
         ),
         (

@@ -5,16 +5,16 @@ An `App` runs nothing: the engine runs what it declares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from afterwrite.app.checks import (
     Exhausted,
-    age_ms_max,
     at_least_one,
     check_delivery_stream_name,
     check_name,
     exhaustion,
+    retry_policy,
 )
 from afterwrite.app.declarations import (
     DEAD_LETTERS,
@@ -41,6 +41,7 @@ from afterwrite.core.invocations import Context
 from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import ORDERS, Order
 from afterwrite.core.outcomes import RetryPolicy
+from afterwrite.core.sending import Sender
 from afterwrite.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -227,35 +228,61 @@ class App:
         backoff_s: float = 1.0,
         age_max_s: float | None = None,
         exhausted: Exhausted = "dead_letter",
+        sends: Sequence[Sender] = (),
     ) -> Callable[[Callable[[Any, Context], Any]], Function]:
         """Declare the decorated function; it is invoked by `.later(…)`, or as a rule's target.
 
         An invocation that raises or takes longer than `timeout_s` is tried again `retries` times, and not once it is
         older than `age_max_s`, after waits that grow from `backoff_s`; then it goes to the dead letter queue
-        `function-NAME-dead-letters`, or with `exhausted="park"` stays, and its lane waits behind it.
+        `function-NAME-dead-letters`, or with `exhausted="park"` stays, and its lane waits behind it. `sends` names the
+        targets that it sends to.
         """
-        if retries < 0 or timeout_s <= 0 or backoff_s < 0:
-            raise DeclarationError(
-                "expected retries and backoff_s of at least 0 and timeout_s above 0, "
-                f"got {retries}, {backoff_s} and {timeout_s}"
-            )
+        policy = retry_policy(retries, timeout_s, backoff_s, age_max_s)
 
         def declare(handler: Callable[[Any, Context], Any]) -> Function:
-            function = Function(
-                name=handler.__name__,
-                handler=handler,
-                policy=RetryPolicy(
-                    attempts_max=retries + 1,
-                    backoff_ms_first=int(backoff_s * 1000),
-                    age_ms_max=age_ms_max(age_max_s),
-                ),
-                timeout_s=timeout_s,
-                concurrency=at_least_one("concurrency", concurrency),
-                exhausted=exhaustion(exhausted),
-            )
-            return add_declared(self.functions, function)
+            return self._function(handler.__name__, handler, policy, timeout_s, concurrency, exhausted, tuple(sends))
 
         return declare
+
+    def target(
+        self,
+        name: str,
+        sender: Sender,
+        *,
+        retries: int = 2,
+        timeout_s: float = 60.0,
+        concurrency: int = 4,
+        backoff_s: float = 1.0,
+        age_max_s: float | None = None,
+        exhausted: Exhausted = "dead_letter",
+    ) -> Function:
+        """Declare a target (`Webhook`, `Email`, `Sms`) as a function whose whole work is to send.
+
+        What `.later(…)` or a rule gives it is sent, in order per lane, with a function's retries.
+        """
+        policy = retry_policy(retries, timeout_s, backoff_s, age_max_s)
+        return self._function(name, sender, policy, timeout_s, concurrency, exhausted, (sender,))
+
+    def _function(
+        self,
+        name: str,
+        handler: Callable[[Any, Context], Any],
+        policy: RetryPolicy,
+        timeout_s: float,
+        concurrency: int,
+        exhausted: Exhausted,
+        sends: tuple[Sender, ...],
+    ) -> Function:
+        function = Function(
+            name=name,
+            handler=handler,
+            policy=policy,
+            timeout_s=timeout_s,
+            concurrency=at_least_one("concurrency", concurrency),
+            exhausted=exhaustion(exhausted),
+            sends=sends,
+        )
+        return add_declared(self.functions, function)
 
 
 def key(key: Any) -> Any:

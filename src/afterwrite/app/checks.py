@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
+from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.errors import DeclarationError
 
 Exhausted: TypeAlias = Literal["dead_letter", "park"]
@@ -55,3 +56,15 @@ def exhaustion(given: Exhausted) -> Exhausted:
     if given not in get_args(Exhausted):
         raise DeclarationError(f"expected exhausted to be one of {', '.join(get_args(Exhausted))}, got {given!r}")
     return given
+
+
+def retry_policy(retries: int, timeout_s: float, backoff_s: float, age_max_s: float | None) -> RetryPolicy:
+    """A function's retries as a policy. Raises DeclarationError."""
+    if retries < 0 or timeout_s <= 0 or backoff_s < 0:
+        raise DeclarationError(
+            "expected retries and backoff_s of at least 0 and timeout_s above 0, "
+            f"got {retries}, {backoff_s} and {timeout_s}"
+        )
+    return RetryPolicy(
+        attempts_max=retries + 1, backoff_ms_first=int(backoff_s * 1000), age_ms_max=age_ms_max(age_max_s)
+    )

@@ -19,6 +19,7 @@ from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.patterns import Pattern
 from afterwrite.core.patterns import compile as compile_pattern
 from afterwrite.core.routes import Guard, Handler, Route, Router
+from afterwrite.core.sending import Sender
 from afterwrite.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -201,37 +202,66 @@ class Queue:
         timeout_s: float | None = None,
         age_max_s: float | None = None,
         exhausted: Exhausted = "dead_letter",
+        sends: Sequence[Sender] = (),
     ) -> Callable[[Callable[[Message, Context], Any]], Function]:
         """Declare the decorated function as the queue's consumer; a message it raises on becomes visible again.
 
         After a failure nothing older than `age_max_s` is tried again. With `exhausted="park"` a message that was
-        received too often stays, and its lane waits behind it.
+        received too often stays, and its lane waits behind it. `sends` names the targets that it sends to.
         """
 
         def declare(handler: Callable[[Message, Context], Any]) -> Function:
-            taken = next((each.name for each in self.functions if each.queue is self), None)
-            if taken is not None:
-                raise DeclarationError(f"the queue {self.name} has the consumer {taken} already: use another queue")
-            function = Function(
-                name=handler.__name__,
-                handler=handler,
-                policy=RetryPolicy(attempts_max=self.max_receives, age_ms_max=age_ms_max(age_max_s)),
-                timeout_s=self.visibility_timeout_s if timeout_s is None else timeout_s,
-                concurrency=at_least_one("concurrency", concurrency),
-                queue=self,
-                exhausted=exhaustion(exhausted),
+            return self._consumed_by(
+                handler.__name__, handler, concurrency, timeout_s, age_max_s, exhaustion(exhausted), tuple(sends)
             )
-            add_declared(self.functions, function)
-            return function
 
         return declare
+
+    def target(
+        self,
+        name: str,
+        sender: Sender,
+        *,
+        concurrency: int = 4,
+        timeout_s: float | None = None,
+        age_max_s: float | None = None,
+        exhausted: Exhausted = "dead_letter",
+    ) -> Function:
+        """Declare a target as the queue's consumer: it is sent the messages' bodies, in order per lane."""
+        return self._consumed_by(name, sender, concurrency, timeout_s, age_max_s, exhaustion(exhausted), (sender,))
+
+    def _consumed_by(
+        self,
+        name: str,
+        handler: Callable[[Message, Context], Any],
+        concurrency: int,
+        timeout_s: float | None,
+        age_max_s: float | None,
+        exhausted: Exhausted,
+        sends: tuple[Sender, ...],
+    ) -> Function:
+        taken = next((each.name for each in self.functions if each.queue is self), None)
+        if taken is not None:
+            raise DeclarationError(f"the queue {self.name} has the consumer {taken} already: use another queue")
+        function = Function(
+            name=name,
+            handler=handler,
+            policy=RetryPolicy(attempts_max=self.max_receives, age_ms_max=age_ms_max(age_max_s)),
+            timeout_s=self.visibility_timeout_s if timeout_s is None else timeout_s,
+            concurrency=at_least_one("concurrency", concurrency),
+            queue=self,
+            exhausted=exhausted,
+            sends=sends,
+        )
+        return add_declared(self.functions, function)
 
 
 @dataclass(frozen=True, eq=False)
 class Function:
     """User code with side effects, invoked later, with retries, a timeout, and a dead letter queue.
 
-    What one with a `queue` gets are that queue's messages; what one with a `pipe` answers goes on to its target.
+    What one with a `queue` gets are that queue's messages; what one with a `pipe` answers goes on to its target. It may
+    send to the targets of `sends`, one of which may be its handler.
     """
 
     name: str
@@ -242,6 +272,7 @@ class Function:
     queue: Queue | None = None
     pipe: Pipe | None = None
     exhausted: Exhausted = "dead_letter"
+    sends: tuple[Sender, ...] = ()
 
     @property
     def queue_name(self) -> str:

@@ -23,6 +23,8 @@ _PACKAGES: Final = {
     "leaderboard": ("boto3", "lifetimes", "redis"),
     "manga_assist": ("boto3", "chitchat_dataset", "duckdb"),
     "inventory": ("boto3", "duckdb", "lifetimes", "redis"),
+    "orders": ("aiosmtpd", "boto3", "lifetimes"),
+    "profiles": ("boto3", "lifetimes"),
 }
 
 
@@ -33,7 +35,7 @@ def demo(
     data: Annotated[Path | None, Parameter(help="A new directory for all of it. Default: ./demo-data/TIME")] = None,
     size: Annotated[
         PositiveInt | None,
-        Parameter(help="How much to write: conversations (600 without it), or orders (all 69,659)"),
+        Parameter(help="How much to write: conversations or orders (without it, as much as the app's README says)"),
     ] = None,
     crash: NonNegativeInt = 0,
     json: Flag = False,
@@ -44,8 +46,9 @@ def demo(
     protocol, and waits until everything that follows has happened. Then it reads the stores back and compares what is
     there with what was written: nothing twice, nothing missing. Exits with 0 if all is equal, else with 1. The apps are
     `manga_assist`, a chat shop assistant; `inventory`, a shop's stock with its cache in Redis; `leaderboard`, scores
-    with their boards in Redis; and `accounts`, balances with their whole history as events. Needs the packages of the
-    `demo` extra: `pip install '.[demo]'` in a checkout.
+    with their boards in Redis; `accounts`, balances with their whole history as events; `orders`, messages about
+    orders; and `profiles`, systems that hear of customers over HTTP. Needs the packages of the `demo` extra:
+    `pip install '.[demo]'` in a checkout.
 
     Parameters
     ----------

@@ -17,7 +17,9 @@ from afterwrite.app import App
 from afterwrite.core.changes import EVENT_NAMES
 from afterwrite.core.routes import Guard
 
-Kind: TypeAlias = Literal["table", "route", "topic", "queue", "bus", "function", "delivery_stream", "audit_log"]
+Kind: TypeAlias = Literal[
+    "table", "route", "topic", "queue", "bus", "function", "delivery_stream", "audit_log", "outside"
+]
 
 _LABEL_CHARACTERS_MAX: Final = 48
 _LOADS_BY_NAME: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLOSURE"})
@@ -91,6 +93,11 @@ def flow_of(app: App) -> Flow:
             flow.edges.append(Edge(ids[id(function.queue)], ids[id(function)]))
         for target in reached.by(function.handler, tables=True):
             flow.edges.append(Edge(ids[id(function)], target, back=target in with_routes))
+        for sender in function.sends:
+            if id(sender) not in ids:
+                ids[id(sender)] = f"outside{sum(node.kind == 'outside' for node in flow.nodes)}"
+                flow.nodes.append(Node(ids[id(sender)], "outside", type(sender).__name__))
+            flow.edges.append(Edge(ids[id(function)], ids[id(sender)]))
     return flow
 
 

@@ -15,6 +15,7 @@ _SHAPES: Final[dict[Kind, tuple[str, str]]] = {
     "function": ("([", "])"),
     "delivery_stream": ("[(", ")]"),
     "audit_log": ("[(", ")]"),
+    "outside": (">", "]"),
 }
 
 

@@ -26,6 +26,7 @@ _FILLS: Final[dict[Kind, str]] = {
     "function": "#dcfce7",
     "delivery_stream": "#e2e8f0",
     "audit_log": "#e2e8f0",
+    "outside": "#ffe4e6",
 }
 _STYLE: Final = (
     "text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#0f172a}"

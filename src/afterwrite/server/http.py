@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections import deque
 from collections.abc import Callable
 from math import inf
@@ -49,6 +51,12 @@ _HEADERS_TOO_LARGE = Refusal(431, "RequestHeaderFieldsTooLargeException", "The r
 _NO_UPGRADE = Refusal(400, "BadRequestException", "expected HTTP/1.1, came an upgrade to another protocol")
 _NO_EXPECTATION = Refusal(417, "ExpectationFailedException", "expected Expect: 100-continue or none")
 _INTERNAL_ERROR = Refusal(500, "InternalServerError", "The request failed inside the server")
+
+
+# The loop accepts one connection a round for each file descriptor that listens. While those that are connected ask for
+# much, a round is long, and many that connect together would wait for as many rounds, each longer than the one before.
+_ACCEPTED_A_ROUND = 16
+_BACKLOG = 1024
 
 
 class HttpServer:
@@ -89,6 +97,7 @@ class HttpServer:
         self._host = host
         self._port = port
         self._server: asyncio.Server | None = None
+        self._listening: list[asyncio.Server] = []
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None
 
@@ -96,15 +105,23 @@ class HttpServer:
         """Take the address, on the running loop, without listening yet; raises OSError where it cannot be had."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: _Connection(self, loop), self._host, self._port, backlog=1024, start_serving=False
+            lambda: _Connection(self, loop), self._host, self._port, backlog=_BACKLOG, start_serving=False
         )
+        self._listening = [self._server]
+        for _ in range(1, _ACCEPTED_A_ROUND):
+            again = socket.socket(fileno=os.dup(self._server.sockets[0].fileno()))
+            self._listening.append(
+                await loop.create_server(
+                    lambda: _Connection(self, loop), sock=again, backlog=_BACKLOG, start_serving=False
+                )
+            )
         return _address(self._server)
 
     async def start(self) -> tuple[str, int]:
         """Listen on the address of `bind`, which is called where it was not; returns that address. Raises OSError."""
         address = await self.bind() if self._server is None else _address(self._server)
-        if self._server is not None:
-            await self._server.start_serving()
+        for listening in self._listening:
+            await listening.start_serving()
         self._sweep(asyncio.get_running_loop())
         return address
 
@@ -113,7 +130,8 @@ class HttpServer:
         if self._server is None:
             return
         self.stopping = True
-        self._server.close()
+        for listening in self._listening:
+            listening.close()
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
         self._all_closed = asyncio.Event()
@@ -125,7 +143,9 @@ class HttpServer:
             except TimeoutError:
                 for connection in list(self.connections):
                     connection.abort()
-        await self._server.wait_closed()
+        for listening in self._listening:
+            await listening.wait_closed()
+        self._listening = []
         self._server = None
 
     def closed(self, connection: _Connection) -> None:

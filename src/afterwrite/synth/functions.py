@@ -111,7 +111,12 @@ def _add_function(stack: Stack, function: Function, statements: Sequence[dict[st
         logical_id(function.name, "Function"),
         physical_name(f"{stack.app.name}-{function.name}", limit=_FUNCTION_NAME_MAX),
         f"{stack.app.name}: {function.name}",
-        statements=[*statements, *allowed, iam.allow("KeepLedger", stack.own_tables[LEDGER].arn)],
+        statements=[
+            *statements,
+            *allowed,
+            iam.allow("KeepLedger", stack.own_tables[LEDGER].arn),
+            *iam.sending(function.sends),
+        ],
         variables={"AFTERWRITE_FUNCTION": function.name},
         resources={**resources, LEDGER: stack.own_tables[LEDGER].ref},
         timeout_s=math.ceil(function.timeout_s),

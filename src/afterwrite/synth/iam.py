@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from afterwrite.synth.document import JsonObject, Resource, Text, join
+from afterwrite.core.sending import Sender
+from afterwrite.synth.document import ACCOUNT, PARTITION, REGION, JsonObject, Ref, Resource, Text, join
 from afterwrite.synth.stack import Stack
+from afterwrite.targets.email import Email
 from afterwrite.targets.eventbridge import EventBus
 from afterwrite.targets.firehose import FirehoseStream
 from afterwrite.targets.lambda_function import LambdaFunction
 from afterwrite.targets.s3 import S3AuditLog
+from afterwrite.targets.sms import Sms
 from afterwrite.targets.sns import SnsTopic
 from afterwrite.targets.sqs import SqsQueue
 
@@ -101,6 +104,34 @@ def allow(what: str, *resources: Text) -> dict[str, Any]:
 def allow_without_resource(what: str) -> dict[str, Any]:
     """The statement for actions that know no resource."""
     return {"Sid": what, "Effect": "Allow", "Action": list(WITHOUT_RESOURCE[what][0]), "Resource": "*"}
+
+
+def sending(senders: Iterable[Sender]) -> list[dict[str, Any]]:
+    """The statements that let a function send to AWS's own targets among the senders."""
+    emails = {each.sender.addr_spec: each for each in senders if isinstance(each, Email) and each.over_ses}
+    statements: list[dict[str, Any]] = [
+        {
+            "Sid": f"SendEmails{number or ''}",
+            "Effect": "Allow",
+            "Action": list(Email.actions),
+            # The address is sent from by its own identity or by its domain's, whichever was verified.
+            "Resource": [
+                *(_ses("identity", identity) for identity in (address, email.sender.domain)),
+                *([_ses("configuration-set", email.configuration_set)] if email.configuration_set else []),
+            ],
+            "Condition": {"StringEquals": {"ses:FromAddress": address}},
+        }
+        for number, (address, email) in enumerate(emails.items())
+    ]
+    if any(isinstance(each, Sms) for each in senders):
+        # A phone number has no ARN: what is allowed is all that is no topic, subscription or application of SNS.
+        topics = join("arn:", Ref(PARTITION), ":sns:*:*:*")
+        statements.append({"Sid": "SendTexts", "Effect": "Allow", "Action": list(Sms.actions), "NotResource": topics})
+    return statements
+
+
+def _ses(kind: str, name: str) -> Text:
+    return join("arn:", Ref(PARTITION), ":ses:", Ref(REGION), ":", Ref(ACCOUNT), f":{kind}/{name}")
 
 
 def reading_stream(stream: Text) -> list[dict[str, Any]]:

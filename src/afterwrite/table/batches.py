@@ -309,7 +309,8 @@ def _check_transaction_length(members: Sequence[Any] | None) -> None:
     if not members:
         raise fields.constraint_error("[]", "TransactItems", "Member must have length greater than or equal to 1")
     if len(members) > TRANSACTION_WRITES_MAX:
-        raise fields.invalid(
-            "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {TRANSACTION_WRITES_MAX}"
+        raise fields.constraint_error(
+            f"[{len(members)} items]",
+            "TransactItems",
+            f"Member must have length less than or equal to {TRANSACTION_WRITES_MAX}",
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
@@ -13,6 +15,10 @@ from afterwrite.core.lambda_events import ID_ATTRIBUTE, TEXT_ATTRIBUTE
 from afterwrite.core.lanes import digest
 from afterwrite.core.target_failures import TargetFailure, kind_of
 from afterwrite.core.uuids import uuid_of
+
+_CONNECT_TIMEOUT_S: Final = 3
+_READ_TIMEOUT_S: Final = 10
+_CONNECTIONS: Final = 16
 
 
 class EntryError(NamedTuple):
@@ -96,6 +102,46 @@ def failed_ids(answer: Mapping[str, Any], count: int) -> Sequence[EntryError | N
         EntryError(each["Code"], each.get("Message") or "", bool(each.get("SenderFault"))) if each else None
         for each in (failed.get(str(number)) for number in range(count))
     ]
+
+
+def failure_of_request(name: str, request: Callable[[], Any]) -> TargetFailure | None:
+    """Make one request of a boto3 client; why it failed, None where it did not."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        request()
+    except ClientError as error:
+        return failure_of(name, error)
+    except BotoCoreError as error:
+        return TargetFailure(name, _kind_without_answer(error), type(error).__name__, str(error))
+    return None
+
+
+def client_from_environment(service: str) -> Callable[[], Any]:
+    """What gives the boto3 client of a service, made once, when it is first used, from the environment's settings."""
+    return functools.partial(_client, service)
+
+
+_clients_lock: Final = threading.Lock()
+
+
+def _client(service: str) -> Any:
+    with _clients_lock:  # boto3's session is not made for threads
+        return _made_client(service)
+
+
+@functools.cache
+def _made_client(service: str) -> Any:
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        read_timeout=_READ_TIMEOUT_S,
+        max_pool_connections=_CONNECTIONS,
+        retries={"mode": "standard", "total_max_attempts": 1},
+    )
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def failure_of(name: str, error: Any) -> TargetFailure:

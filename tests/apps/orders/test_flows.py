@@ -1,0 +1,105 @@
+"""Orders in a real engine, with a real mail server and the demonstration's double of SNS."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from afterwrite import Email, Sms, open_engine
+from demonstration import inbox
+from engine_process import wait_until
+from mail_server import MailServer, mail_server
+from orders import app
+from orders.notices import Notifier
+from orders.text_service import TextService
+
+
+@contextmanager
+def text_service(path: Path) -> Iterator[Sms]:
+    service = TextService(0, path)
+    thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    client = boto3.Session("local", "local", region_name="us-east-1").client(
+        "sns", endpoint_url=f"http://127.0.0.1:{service.server_port}"
+    )
+    try:
+        yield Sms(sender_id="TheShop", client=lambda: client)
+    finally:
+        client.close()
+        service.shutdown()
+        service.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def post() -> Iterator[MailServer]:
+    with mail_server() as running:
+        yield running
+
+
+@pytest.fixture
+def engine(post: MailServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    emails = Email(post.url, sender="The Shop <orders@shop.example.com>")
+    with text_service(tmp_path / "texts.sqlite") as texts:
+        monkeypatch.setattr(app, "NOTIFIER", Notifier(emails.send, texts.send))
+        with open_engine(tmp_path / "data", app.app) as running:
+            customers = running.table(app.customers)
+            customers.put({"customerId": "C-1", "name": "Ada", "email": "ada@example.com", "phone": "+15550100123"})
+            yield running
+
+
+def move(engine: Any, order_id: str, status: str, **more: Any) -> None:
+    table = engine.table(app.orders)
+    before = table.get({"orderId": order_id}) or {"orderId": order_id, "customerId": "C-1"}
+    table.put({**before, "status": status, **more})
+
+
+def settled(engine: Any) -> None:
+    with engine.reader() as view:
+        wait_until(view.idle, bound_s=60, what="the end of all that follows")
+
+
+def test_an_order_is_told_of_once_for_each_transition(engine: Any, post: MailServer, tmp_path: Path) -> None:
+    move(engine, "O-1", "placed")
+    move(engine, "O-1", "shipped", trackingNumber="T1")
+    move(engine, "O-1", "shipped", lastSeen="sorting centre")
+    move(engine, "O-1", "delivered")
+    move(engine, "O-1", "delivered", signedBy="neighbour")
+    settled(engine)
+    (email,) = post.messages
+    assert (email["To"], email["Subject"]) == ("ada@example.com", "Your order O-1 is on its way")
+    assert "T1" in email.get_content()
+    (text,) = inbox.deliveries(tmp_path / "texts.sqlite")
+    assert (text.recipient, text.body) == ("+15550100123", "The Shop: your order O-1 has been delivered.")
+
+
+def test_an_e_mail_that_the_server_does_not_take_comes_under_the_same_id_and_before_what_is_later(
+    engine: Any, post: MailServer, tmp_path: Path
+) -> None:
+    post.replies.append("451 4.3.0 try again")
+    move(engine, "O-2", "shipped", trackingNumber="T2")
+    wait_until(lambda: not post.replies, what="the first attempt")
+    move(engine, "O-2", "delivered")
+    settled(engine)
+    (email,) = post.messages
+    (text,) = inbox.deliveries(tmp_path / "texts.sqlite")
+    assert email["X-Idempotency-Key"].endswith("/tell_customer/0")
+    assert text.at_ms >= email["Date"].datetime.timestamp() * 1000
+
+
+def test_an_e_mail_in_quiet_hours_comes_when_they_end(engine: Any, post: MailServer) -> None:
+    now = datetime.now(UTC)
+    ends = now.replace(microsecond=0) + timedelta(seconds=2)
+    quiet = {"from": f"{now - timedelta(hours=1):%H:%M:%S}", "until": f"{ends:%H:%M:%S}"}
+    move(engine, "O-3", "shipped", trackingNumber="T3", quietHours=quiet)
+    move(engine, "O-4", "shipped", trackingNumber="T4")
+    wait_until(lambda: len(post.messages) == 2, what="both e-mails")
+    assert [message["Subject"].split()[2] for message in post.messages] == ["O-4", "O-3"]
+    assert post.messages[1]["Date"].datetime >= ends

@@ -1,0 +1,70 @@
+"""A system that takes webhooks, on the standard library's HTTP server: it keeps what comes, and answers as told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Receiver:
+    """What has come, and how the next requests are answered: status, headers, body; 204 without."""
+
+    url: str = ""
+    requests: list[tuple[str, Mapping[str, str], Any]] = field(default_factory=list)
+    answers: list[tuple[int, Mapping[str, str], bytes]] = field(default_factory=list)
+    at_s: list[float] = field(default_factory=list)
+    connections: int = 0
+    hang_up: bool = False
+    held: threading.Event | None = None
+
+
+@contextmanager
+def receiving() -> Iterator[Receiver]:
+    receiver = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            receiver.connections += 1
+            super().setup()
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            receiver.at_s.append(time.monotonic())
+            receiver.requests.append((self.path, dict(self.headers), body))
+            self.close_connection = receiver.hang_up
+            if receiver.held is not None:
+                receiver.held.wait(30)
+            status, headers, said = receiver.answers.pop(0) if receiver.answers else (204, {}, b"")
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if status != 204:
+                self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client may have gone before its answer."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    receiver.url = f"http://127.0.0.1:{server.server_port}/hooks/a?token=t"
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
