@@ -113,7 +113,7 @@ def failure_of_request(name: str, request: Callable[[], Any]) -> TargetFailure |
     except ClientError as error:
         return failure_of(name, error)
     except BotoCoreError as error:
-        return TargetFailure(name, _kind_without_answer(error), type(error).__name__, str(error))
+        return TargetFailure(name, kind_without_answer(error), type(error).__name__, str(error))
     return None
 
 
