@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from afterwrite.app import App
+from afterwrite.app import App, refuse_forgettable_on_aws
 from afterwrite.config import AwsSettings
 from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent, StampedEffect
@@ -166,6 +166,7 @@ def _audit_log(app: App, key: str, where: str, clients: Clients) -> RemoteTarget
     from afterwrite.targets.s3 import S3AuditLog
 
     log = next(each for each in app.audit_logs if key == f"audit_log/{each.name}")
+    refuse_forgettable_on_aws(log)
     return S3AuditLog(key, clients.maker("s3"), where, log=log.name, retain_days=log.retain_days)
 
 

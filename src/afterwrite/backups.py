@@ -3,7 +3,7 @@
 The store is copied first, in one read transaction. The files of the lake and of the audit logs are named and ended
 by what the store knows, so they are brought to the same commit afterwards: a lake file of records that still wait
 in the copy's buffer is left out (the restored engine writes it again, under the same name), and an audit log is
-cut off at the copy's head. What functions keep in `files/` is copied as it is found.
+cut off at the copy's head. What functions keep in `files/`, and the audit logs' keys, are copied as they are found.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.errors import CommandError, CorruptData
+from afterwrite.local import audit_digests
 from afterwrite.local.audit_files import AuditFiles
 from afterwrite.local.audit_logs import head_of
 from afterwrite.local.audit_segments import ANCHOR_NAME
@@ -86,8 +87,9 @@ def back_up(data: Path, out: Path, environment: Environment | None = None) -> Ba
         finally:
             copied.close()
         (copy.store / "lock.mdb").unlink(missing_ok=True)
-        if source.files.is_dir():
-            shutil.copytree(source.files, copy.files, symlinks=True)
+        for kept, copied_to in ((source.files, copy.files), (source.keys, copy.keys)):
+            if kept.is_dir():
+                shutil.copytree(kept, copied_to, symlinks=True)
         files = [_described(partial, path) for path in _files(partial)]
         taken_at = datetime.fromtimestamp(taken_at_s, UTC).isoformat(timespec="seconds")
         manifest = {"format": _FORMAT, "taken_at": taken_at, "entries": found.entries, "tables": names, "files": files}
@@ -182,8 +184,10 @@ def _copy_audit_logs(transaction: ReadTransaction, source: Path, target: Path) -
                     _copy_file(path, copied / path.name)
                 except FileNotFoundError:
                     continue
+        head = head_of(transaction, log.name)
+        audit_digests.drop_after(copied, head.number)
         files = AuditFiles(copied)
-        files.open(head_of(transaction, log.name))
+        files.open(head)
         files.close()
 
 

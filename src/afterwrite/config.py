@@ -44,6 +44,9 @@ class Settings:
     None checks no request's signature. `durability` "fsync" answers a write once it is on disk, "relaxed" before,
     and puts it there within a second.
 
+    Audit logs' digests are signed with the key in the file `audit_key`, None: with the directory's own, and kept also
+    in `audit_anchor`, a file or s3://BUCKET/PREFIX.
+
     A new table's stream has `stream_shards` shards; a shard closes after `shard_rollover_s`, 0 for never.
     """
 
@@ -55,6 +58,8 @@ class Settings:
     shard_rollover_s: int = DEFAULT_SHARD_ROLLOVER_S
     credentials: Mapping[str, str] | None = field(default=None, repr=False)
     durability: Durability = "fsync"
+    audit_key: Path | None = None
+    audit_anchor: str | None = None
 
 
 def load(
@@ -63,6 +68,8 @@ def load(
     listen: str | None = None,
     credentials: Path | None = None,
     durability: Durability = "fsync",
+    audit_key: Path | None = None,
+    audit_anchor: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
     """The settings: what is given, else the environment's (`AFTERWRITE_DATA`, …), else the defaults.
@@ -86,6 +93,8 @@ def load(
         shard_rollover_s=_count(environ, "AFTERWRITE_SHARD_ROLLOVER_S", 0, 86_400, DEFAULT_SHARD_ROLLOVER_S),
         credentials=None if file is None else read_credentials(file),
         durability=durability,
+        audit_key=audit_key or (Path(given) if (given := environ.get("AFTERWRITE_AUDIT_KEY")) else None),
+        audit_anchor=audit_anchor or environ.get("AFTERWRITE_AUDIT_ANCHOR") or None,
     )
 
 

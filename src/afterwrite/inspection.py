@@ -17,11 +17,15 @@ from afterwrite.core.invocations import Message
 from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import lanes_by, table_of
 from afterwrite.core.parked import ParkedEntry, Selection
+from afterwrite.core.privacy import MaskedChange, PrivatePath
 from afterwrite.core.values import decode_item
 from afterwrite.errors import StorageError
-from afterwrite.local import audit_files, audit_verification
+from afterwrite.local import audit_digests, audit_files, audit_history, audit_verification
 from afterwrite.local.audit_files import AuditHead
-from afterwrite.local.audit_logs import head_of
+from afterwrite.local.audit_history import ItemEvent, WantedItem
+from afterwrite.local.audit_keys import trusted_keys
+from afterwrite.local.audit_logs import digest_of, head_of
+from afterwrite.local.audit_sealing import EntryOpener
 from afterwrite.local.audit_verification import AuditReport
 from afterwrite.local.fan_out import audit_buffer, lake_buffer
 from afterwrite.local.lags import mapping_lag, queue_lag, table_lag
@@ -255,8 +259,47 @@ class DataReader:
         return self._directory.lake / stream_name
 
     def audit_entries(self, log_name: str) -> Iterator[dict[str, Any]]:
-        """The entries of an audit log, in order, each with its number, id, time and hashes."""
-        return audit_files.read_entries(self._directory.audit / log_name, self.audit_head(log_name))
+        """The entries of an audit log, in order, each with its number, id, time and hashes.
+
+        Those of a forgettable log are decrypted; one that was forgotten is `{"forgotten": true}`.
+        """
+        opener = self._opener(log_name)
+        for line in audit_files.read_entries(self._directory.audit / log_name, self.audit_head(log_name)):
+            yield line if opener is None else opener.open(line)
+
+    def _opener(self, log_name: str) -> EntryOpener | None:
+        with self._environment.read() as transaction:
+            opener = EntryOpener(transaction, log_name, self._directory.keys)
+        return opener if opener or log_name in self._topology().get("forgettable_logs", []) else None
+
+    def item_events(self, wanted: WantedItem | None = None, *, log: str | None = None) -> Iterator[ItemEvent]:
+        """What the audit logs, or one `log`, tell of an item (None: of all), then what only the change log does.
+
+        Each log in its order. What an entry leaves out is taken from the change log. Nothing is verified.
+        """
+        changes = {event.change_id: event for event in self._logged_events(wanted)}
+        told: set[str] = set()
+        for name in self.audit_logs() if log is None else [log]:
+            opener = self._opener(name)
+            for line in audit_files.read_lines(self._directory.audit / name, self.audit_head(name)):
+                if wanted is None or opener is not None or wanted.in_text(line):
+                    entry = audit_history.decode(line)
+                    event = audit_history.event_of_entry(name, entry if opener is None else opener.open(entry))
+                    event = audit_history.completed(event, changes.get(event.change_id))
+                    if wanted is None or audit_history.is_about(event, wanted):
+                        told.add(event.change_id)
+                        yield event
+        if log is None:
+            yield from (event for event in changes.values() if event.change_id not in told)
+
+    def _logged_events(self, wanted: WantedItem | None) -> Iterator[ItemEvent]:
+        for table in self._topology().get("tables", []):
+            private = self.private(table)
+            for position, change in self.positioned_changes(table):
+                shown = MaskedChange(change, private) if private else change
+                event = audit_history.event_of_change(position, shown)
+                if wanted is None or audit_history.is_about(event, wanted):
+                    yield event
 
     def audit_logs(self) -> list[str]:
         """The audit logs of the app."""
@@ -272,17 +315,28 @@ class DataReader:
         log_name: str,
         progress: Callable[[int, int], None] | None = None,
         *,
-        head: AuditHead | None = None,
+        key: Path | None = None,
+        anchored: bytes | None = None,
     ) -> AuditReport:
-        """Check an audit log's chain, seals and end, up to `head` or to its committed end.
+        """Check an audit log's chain, seals, signed digests and end.
 
-        `progress` is given bytes done and in all.
+        `progress` is given bytes done and in all. Digests must be signed with the key in the file `key`, or one that
+        the data directory keeps; `anchored` is the last digest that is kept elsewhere.
         """
-        return audit_verification.verify(self._directory.audit / log_name, head or self.audit_head(log_name), progress)
+        directory = self._directory.audit / log_name
+        keys = trusted_keys(self._directory.keys, key)
+        with self._environment.read() as transaction:
+            kept = digest_of(transaction, log_name)
+        signed = audit_digests.check(directory, log_name, keys, anchored, kept)
+        return audit_verification.verify(directory, self.audit_head(log_name), progress, signed)
 
     def _topology(self) -> Mapping[str, Any]:
         with self._environment.read() as transaction:
             return ledger.note(transaction, "topology") or {}
+
+    def private(self, table_name: str) -> Sequence[PrivatePath]:
+        """The paths of a table's private attributes, as the app last declared them."""
+        return [tuple(path) for path in self._topology().get("private", {}).get(table_name, ())]
 
     def status(self) -> Status:
         """Positions, lags, depths, parked lanes."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from afterwrite import INSERT, App, Context, DeclarationError, Key, Message, Webhook, prefix
+from afterwrite.app import refuse_forgettable_on_aws
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.errors import InvalidPattern
@@ -193,3 +194,10 @@ def test_routes_are_declared_with_their_conditions(app: App) -> None:
     assert route.guard.event_names == {INSERT}
     assert route.guard.keys == {"sk": {"prefix": "TURN#"}}
     assert route.guard.changed == ("status",)
+
+
+def test_a_forgettable_audit_log_is_the_embedded_engines_alone() -> None:
+    app = App("shop")
+    refuse_forgettable_on_aws(app.audit_log("clear"))
+    with pytest.raises(DeclarationError, match="expected an audit log that is not forgettable on AWS"):
+        refuse_forgettable_on_aws(app.audit_log("trail", forgettable=True))

@@ -25,6 +25,8 @@ COMMANDS = [
     "parked drop",
     "replay",
     "audit verify",
+    "audit history",
+    "forget",
     "pattern test",
     "pattern explain",
     "backup",

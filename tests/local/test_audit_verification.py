@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from afterwrite.errors import StorageError
 from afterwrite.local import audit_verification
+from afterwrite.local.audit_faults import AuditFault
 from afterwrite.local.audit_files import EMPTY_HEAD, AuditFiles, drop_before
 from afterwrite.local.audit_segments import AuditEntry, Seal, day_text, encode, encode_line, list_segments
-from afterwrite.local.audit_verification import AuditFault, AuditReport, verify
+from afterwrite.local.audit_verification import AuditReport, verify
 from local.audit_log_cases import AT_MS, ENTRIES, SEGMENT_BYTES_MAX, contents, make_entry, write_log
 
 Tampering = Callable[[list[Path]], None]

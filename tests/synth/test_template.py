@@ -104,6 +104,22 @@ def test_changes_go_through_kinesis_by_one_word() -> None:
     assert [note for note in template.notes if "Kinesis" in note] == []
 
 
+def test_the_stream_of_changes_is_declared_once_and_kept_as_long_as_any_says() -> None:
+    app, orders = an_app(stream="kinesis")
+
+    @orders.on(INSERT)
+    def route(change: Any) -> None: ...
+
+    changes = app.kinesis_stream("orders-changes", retention_hours=72)
+    changes.event_source_mapping(lambda event, context: None, FunctionName="copy")
+    app.kinesis_stream("clicks", retention_hours=48)
+    document = parsed(synth(app))
+    hours = {name: each["RetentionPeriodHours"] for name, each in of_type(document, "AWS::Kinesis::Stream").items()}
+    assert hours == {"OrdersChanges": 72, "ClicksKinesisStream": 48}
+    sources = [each["EventSourceArn"] for each in of_type(document, "AWS::Lambda::EventSourceMapping").values()]
+    assert sources == [{"Fn::GetAtt": "OrdersChanges.Arn"}] * 2
+
+
 def test_changes_that_are_kept_for_longer_go_through_kinesis() -> None:
     app, orders = an_app(retention_hours=72)
 
@@ -215,6 +231,14 @@ def audited_for_ever(app: App) -> None:
     app.audit_log("trail")
 
 
+def forgettable(app: App) -> None:
+    app.audit_log("trail", retain_days=30, forgettable=True)
+
+
+def piped_private(app: App) -> None:
+    app.table("users", partition_key="PK", private=["email"]).pipe(to=app.queue("work"))
+
+
 def named_alike(app: App) -> None:
     app.queue("a-b")
     app.queue("a_b")
@@ -244,6 +268,8 @@ def undocumented_operator(app: App) -> None:
         (dotted_topic, "the topic's name to have no '.' on AWS, got 'news.v1'"),
         (runs_too_long, "timeout_s of at most 900 for call"),
         (audited_for_ever, "retain_days from 1 to 36500 for the audit log trail"),
+        (forgettable, "expected an audit log that is not forgettable on AWS, where none keeps keys for it, got trail"),
+        (piped_private, "expected no private attributes for the pipe users-to-work"),
         (named_alike, "two declarations would both be the resource ABDeadLetters"),
         (too_many_targets, "at most 5 targets of the rule all"),
     ],

@@ -18,13 +18,14 @@ from afterwrite.core.batching import requests
 from afterwrite.core.effects import Append, Deliver, Effect, Enqueue, Invoke, Publish, PutEvent, StampedEffect
 from afterwrite.core.lambda_events import Incoming, invocations_of
 from afterwrite.core.target_failures import TargetFailure
-from afterwrite.errors import InvalidValue
+from afterwrite.errors import InvalidValue, StorageError
 from afterwrite.targets.eventbridge import EventBus
 from afterwrite.targets.firehose import FirehoseStream
 from afterwrite.targets.kinesis import KinesisStream
 from afterwrite.targets.lambda_function import FunctionQueue, LambdaFunction
 from afterwrite.targets.remote_target import RemoteTarget
 from afterwrite.targets.s3 import S3AuditLog
+from afterwrite.targets.s3_anchors import S3Anchors
 from afterwrite.targets.sns import SnsTopic
 from afterwrite.targets.sqs import SqsQueue
 from aws_servers import AwsServer
@@ -291,6 +292,33 @@ def test_an_audit_object_can_be_neither_deleted_nor_held_shorter_s38(seaweedfs: 
     versions = s3.list_object_versions(Bucket=bucket)["Versions"]
     assert len(versions) == 2, "writing over it makes a version beside it"
     assert orjson.loads(s3.get_object(**its)["Body"].read())["entry"] == {"n": 1}
+
+
+def test_a_digest_is_anchored_once_and_its_first_version_counts_s38(seaweedfs: AwsServer) -> None:
+    bucket, s3 = audit_bucket(seaweedfs), seaweedfs.client("s3")
+    s3.put_object_lock_configuration(
+        Bucket=bucket,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": "Enabled",
+            "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 30}},
+        },
+    )
+    anchors = S3Anchors(client(seaweedfs, "s3"), bucket, "site-1")
+    assert anchors.latest("orders") is None
+    for number in (1, 2, 2):
+        anchors.put("orders", number, b"digest %d" % number)
+    anchors.put("others", 9, b"another log's")
+    assert anchors.latest("orders") == b"digest 2"
+    versions = s3.list_object_versions(Bucket=bucket, Prefix="site-1/orders/")["Versions"]
+    assert len(versions) == 2, "what is there is not put again"
+    last = max(versions, key=lambda version: str(version["Key"]))
+    until(lambda: time.time() > last["LastModified"].timestamp() + 1)
+    s3.put_object(Bucket=bucket, Key=last["Key"], Body=b"forged")
+    assert anchors.latest("orders") == b"digest 2"
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3.delete_object(Bucket=bucket, Key=last["Key"], VersionId=last["VersionId"])
+    with pytest.raises(StorageError, match="expected to read and write digests in the bucket absent"):
+        S3Anchors(client(seaweedfs, "s3"), "absent").put("orders", 1, b"digest")
 
 
 def test_what_is_not_there_is_missing(moto: AwsServer) -> None:

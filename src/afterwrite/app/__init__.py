@@ -34,6 +34,7 @@ from afterwrite.app.declarations import (
     add_declared,
     check_stream,
     lanes_of,
+    refuse_forgettable_on_aws,
 )
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
@@ -41,6 +42,7 @@ from afterwrite.core.invocations import Context
 from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import ORDERS, Order
 from afterwrite.core.outcomes import RetryPolicy
+from afterwrite.core.privacy import compile_paths
 from afterwrite.core.sending import Sender
 from afterwrite.errors import DeclarationError
 
@@ -61,8 +63,10 @@ __all__ = [
     "StreamKind",
     "Table",
     "Topic",
+    "change_stream_hours",
     "check_delivery_stream_name",
     "lanes_of",
+    "refuse_forgettable_on_aws",
 ]
 
 _TABLE_NAME_CHARACTERS_MIN: Final = 3
@@ -121,12 +125,16 @@ class App:
         retention_hours: int = 24,
         order: Order = "partition_key",
         stream: StreamKind = "dynamodb",
+        private: Sequence[str] = (),
     ) -> Table:
         """Declare a table. Keys given as text are strings; `ttl` names the attribute with the epoch seconds.
 
         Changes stay readable for `retention_hours` (1 to 8,760). Their effects stay in order for each partition key,
         with `order="item"` for each item, with `"none"` not at all: what fails holds up that much. They come by
         DynamoDB Streams, with `stream="kinesis"` by the Kinesis data stream `NAME-changes`, which carries both images.
+
+        Routes see `***` in place of the `private` attributes (`"email"`, `"profile.phone"`), and their values in
+        `change.clear` only.
         """
         check_stream(name, stream, view_type)
         if order not in ORDERS:
@@ -142,7 +150,10 @@ class App:
                 f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
             )
         partition, sort = key(partition_key), key(sort_key)
-        table = Table(name, partition, sort, ttl, view_type, retention_hours, order, stream, functions=self.functions)
+        paths = compile_paths(name, private, [each.name for each in (partition, sort) if each is not None])
+        table = Table(
+            name, partition, sort, ttl, view_type, retention_hours, order, stream, paths, functions=self.functions
+        )
         return add_declared(self.tables, table)
 
     def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:
@@ -215,9 +226,13 @@ class App:
 
         return declare
 
-    def audit_log(self, name: str, *, retain_days: int | None = None) -> AuditLog:
-        """Declare an audit log; entries are kept for ever, or `retain_days`."""
-        return add_declared(self.audit_logs, AuditLog(name, retain_days))
+    def audit_log(self, name: str, *, retain_days: int | None = None, forgettable: bool = False) -> AuditLog:
+        """Declare an audit log; entries are kept for ever, or `retain_days`.
+
+        The content of a `forgettable` one is encrypted with a key for each partition key, which `afterwrite forget`
+        destroys.
+        """
+        return add_declared(self.audit_logs, AuditLog(name, retain_days, forgettable))
 
     def function(
         self,
@@ -283,6 +298,12 @@ class App:
             sends=sends,
         )
         return add_declared(self.functions, function)
+
+
+def change_stream_hours(app: App, table: Table) -> int:
+    """How long the Kinesis stream that the table's changes come by keeps them: as long as any declaration says."""
+    named = [stream.retention_hours for stream in app.kinesis_streams if stream.name == table.kinesis_stream]
+    return max([KINESIS_RETENTION_HOURS_MIN, table.retention_hours, *named])
 
 
 def key(key: Any) -> Any:

@@ -18,6 +18,7 @@ from afterwrite.core.lanes import Order, lanes_by
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.patterns import Pattern
 from afterwrite.core.patterns import compile as compile_pattern
+from afterwrite.core.privacy import PrivatePath
 from afterwrite.core.routes import Guard, Handler, Route, Router
 from afterwrite.core.sending import Sender
 from afterwrite.errors import DeclarationError
@@ -68,15 +69,11 @@ class Table(MappedStream):
     retention_hours: int
     order: Order = "partition_key"
     stream: StreamKind = "dynamodb"
+    private: tuple[PrivatePath, ...] = ()
     routes: list[Route] = field(default_factory=list)
     event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
     pipes: list[Pipe] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
-
-    @property
-    def kinesis_hours(self) -> int:
-        """How long that stream keeps its records."""
-        return max(KINESIS_RETENTION_HOURS_MIN, self.retention_hours)
 
     @property
     def kinesis_stream(self) -> str | None:
@@ -166,12 +163,12 @@ class Table(MappedStream):
         """
         pipes = self.pipes if pipes is None else pipes
         if not pipes:
-            return Router(self.routes)
+            return Router(self.routes, self.private)
         from afterwrite.core.pipes import Origin
 
         if origin is None:
             origin = Origin("us-east-1", f"arn:aws:dynamodb:us-east-1:000000000000:table/{self.name}/stream/-")
-        return Router([*self.routes, *(pipe.route(origin) for pipe in pipes)])
+        return Router([*self.routes, *(pipe.route(origin) for pipe in pipes)], self.private)
 
 
 @dataclass(frozen=True, eq=False)
@@ -380,14 +377,24 @@ class DeliveryStream:
 
 @dataclass(frozen=True, eq=False)
 class AuditLog:
-    """An append-only, hash-chained log."""
+    """An append-only, hash-chained log; the content of a `forgettable` one is encrypted with keys by lane."""
 
     name: str
     retain_days: int | None
+    forgettable: bool = False
 
     def append(self, **entry: Any) -> Append:
         """The effect that appends an entry."""
         return Append(self.name, entry)
+
+
+def refuse_forgettable_on_aws(log: AuditLog) -> None:
+    """Raise DeclarationError for an audit log that AWS could not forget of: its objects are under Object Lock."""
+    if log.forgettable:
+        raise DeclarationError(
+            f"expected an audit log that is not forgettable on AWS, where none keeps keys for it, got {log.name}: "
+            "declare it without forgettable=True, or run the app on the embedded engine"
+        )
 
 
 def lanes_of(table: Table) -> Callable[[Change], str]:

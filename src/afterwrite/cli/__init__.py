@@ -15,6 +15,7 @@ from afterwrite.cli import (
     check,
     demo,
     deploying,
+    forget,
     graph,
     parked,
     patterns,
@@ -45,6 +46,7 @@ command_line.command(tail.tail)
 command_line.command(parked.command_line)
 command_line.command(replay.replay)
 command_line.command(audit.command_line)
+command_line.command(forget.forget)
 command_line.command(patterns.command_line)
 command_line.command(backup.backup)
 command_line.command(backup.restore)

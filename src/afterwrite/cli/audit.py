@@ -6,16 +6,21 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 from cyclopts import App as CommandLine
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from afterwrite import config
+from afterwrite.cli.audit_history import history, logs_meant
 from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import count_text, print_json, print_line, printable
-from afterwrite.errors import CommandError
 from afterwrite.inspection import DataReader, open_data
+from afterwrite.local.audit_digests import AnchorStore
+from afterwrite.local.audit_segments import EMPTY_HEAD
+from afterwrite.wiring import anchor_store
 
 command_line = CommandLine(name="audit", help="Look after audit logs.")
 
@@ -24,25 +29,37 @@ _LABEL_WIDTH: Final = 10
 
 
 @command_line.command
-def verify(log: str | None = None, /, *, data: Data = None, json: Flag = False) -> int:
+def verify(
+    log: str | None = None,
+    /,
+    *,
+    anchor: str | None = None,
+    key: Path | None = None,
+    data: Data = None,
+    json: Flag = False,
+) -> int:
     """Verify that an audit log is whole and unchanged.
 
     Reads every entry, checks its hash and that it follows from the entry before, checks the seal of each finished
-    segment, and that the log ends where the store says it does. Safe beside a running engine. Exits with 1 if there
-    is a fault. Keep the head's hash elsewhere: whoever can change the log and the store can make both again.
+    segment, the signed digests, what they say of the log, and that the log ends where the store says it does. Safe
+    beside a running engine. Exits with 1 if there is a fault. Give the anchor store: whoever can change everything in
+    the data directory can make all of it again, but for what was anchored elsewhere.
 
     Parameters
     ----------
     log
         The audit log's name. Default: every log of the app.
+    anchor
+        Where the engine anchors digests: a file, or s3://BUCKET/PREFIX. Default: AFTERWRITE_AUDIT_ANCHOR
+    key
+        A file with the key that has to have signed the digests, in PEM. Default: those the data directory keeps.
     json
         Print one JSON object.
     """
     with open_data(data_directory(data)) as reader:
-        known = reader.audit_logs()
-        if log is not None and log not in known:
-            raise CommandError(f"expected an audit log of this app ({', '.join(known) or 'it has none'}), got {log!r}")
-        reports = [_verify(reader, name) for name in (known if log is None else [log])]
+        place = config.load(audit_anchor=anchor).audit_anchor
+        store = None if place is None else anchor_store(place)
+        reports = [_verify(reader, name, store, key) for name in logs_meant(reader, log)]
     ok = not any(report["faults"] for report in reports)
     if json:
         print_json({"ok": ok, "logs": reports})
@@ -53,14 +70,19 @@ def verify(log: str | None = None, /, *, data: Data = None, json: Flag = False) 
     return 0 if ok else 1
 
 
-def _verify(reader: DataReader, log: str) -> dict[str, Any]:
-    head = reader.audit_head(log)
+command_line.command(history)
+
+
+def _verify(reader: DataReader, log: str, store: AnchorStore | None, key: Path | None) -> dict[str, Any]:
+    anchored = None if store is None else store.latest(log)
     with _VerifyProgress(log) as progress:
-        report = reader.verify_audit(log, progress, head=head)
+        report = reader.verify_audit(log, progress, key=key, anchored=anchored)
+    head = report.head or EMPTY_HEAD
     return {
         "log": log,
         "ok": not report.faults,
-        **{name: value for name, value in asdict(report).items() if name != "faults"},
+        **{name: value for name, value in asdict(report).items() if name not in ("faults", "head")},
+        "anchored": anchored is not None,
         "head": head.number,
         "head_hash": head.hash,
         "faults": [asdict(fault) for fault in report.faults],
@@ -75,6 +97,9 @@ def _show(report: Mapping[str, Any]) -> None:
     if report["dropped"]:
         _show_line("dropped", f"{report['dropped']} older ones, by retention")
     _show_line("segments", f"{report['segments']}, {report['sealed']} of them sealed")
+    anchored = ", the last is anchored elsewhere" if report["anchored"] else ", none of them is known to be anchored"
+    signed = f"up to entry {report['signed']} by {count_text(report['digests'], 'digest')}{anchored}"
+    _show_line("signed", signed if report["digests"] else "no digest yet: there is one after an hour, or a stop")
     _show_line("first", report["first_at"] or "-")
     _show_line("last", report["last_at"] or "-")
     _show_line("head hash", report["head_hash"])

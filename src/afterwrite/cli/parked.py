@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
@@ -21,8 +21,9 @@ from afterwrite.config import Settings
 from afterwrite.core import json_text
 from afterwrite.core.parked import ParkedEntry, Portion, Selection
 from afterwrite.core.ports import ParkedWork
+from afterwrite.core.privacy import masked
 from afterwrite.errors import CommandError
-from afterwrite.inspection import open_data
+from afterwrite.inspection import DataReader, open_data
 from afterwrite.local.parked import EmbeddedParked
 from afterwrite.server.administration import LIMIT_MAX, selection_body
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
@@ -107,8 +108,8 @@ def show(
 ) -> None:
     """Show what failed for good, with error, traceback and payload.
 
-    The payload is a change as a stream's record, or a message as it was sent; of a message that cannot be read, its
-    bytes.
+    The payload is a change as a stream's record, private attributes masked, or a message as it was sent; of a message
+    that cannot be read, its bytes.
 
     Parameters
     ----------
@@ -251,7 +252,7 @@ def _entries(
         return
     with open_data(data_directory(data)) as reader:
         for entry in reader.parked_entries(selection):
-            yield entry, partial(reader.newer_delivered, entry)
+            yield _masked(reader, entry), partial(reader.newer_delivered, entry)
 
 
 def _preview(
@@ -321,6 +322,16 @@ def _in_portions(
             done = portion(after=done.next)
             count += done.entries
         return count
+
+
+def _masked(reader: DataReader, entry: ParkedEntry) -> ParkedEntry:
+    """The entry with its change's private attributes masked."""
+    private = reader.private(entry.held_in) if entry.kind == "change" else ()
+    if not private:
+        return entry
+    images = entry.payload["dynamodb"]
+    shown = {name: masked(images[name], private) for name in ("NewImage", "OldImage") if name in images}
+    return replace(entry, payload={**entry.payload, "dynamodb": {**images, **shown}})
 
 
 def _fields(entry: ParkedEntry) -> dict[str, Any]:

@@ -43,6 +43,8 @@ def run(
     credentials: Path | None = None,
     durability: Durability = "fsync",
     cores: Cores = "auto",
+    audit_key: Path | None = None,
+    audit_anchor: str | None = None,
     faults: Path | None = None,
     json: Flag = False,
 ) -> None:
@@ -71,12 +73,25 @@ def run(
         one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
         places them, for functions that compute outside of Python on several cores. auto: one where the app has
         routes, so that several threads are busy.
+    audit_key
+        A file with the Ed25519 private key (PEM) that signs the audit logs' digests. Default: AFTERWRITE_AUDIT_KEY,
+        else one that is made in the data directory
+    audit_anchor
+        Where digests are kept beside the log: a file, best on another machine's disk, or s3://BUCKET/PREFIX, best with
+        Object Lock. Default: AFTERWRITE_AUDIT_ANCHOR, else nowhere
     faults
         A file of faults that are to happen, which afterwrite.testing writes for tests.
     json
         Print one JSON line when ready, and log as JSON lines.
     """
-    settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
+    settings = config.load(
+        data=data,
+        listen=listen,
+        credentials=credentials,
+        durability=durability,
+        audit_key=audit_key,
+        audit_anchor=audit_anchor,
+    )
     declared = load_app(app)
     if cores == "auto" and any(table.routes or table.pipes for table in declared.tables):
         cores = "one"

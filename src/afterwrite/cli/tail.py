@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from afterwrite.cli.rendering import Styled, count_text, print_json, print_line,
 from afterwrite.cli.tracing import Fate, Trace, TracedEffect, Tracer
 from afterwrite.core import json_text
 from afterwrite.core.changes import Change
+from afterwrite.core.privacy import MaskedChange
 from afterwrite.core.values import Item
 from afterwrite.errors import CommandError
 from afterwrite.inspection import DataReader, open_data
@@ -61,7 +62,7 @@ def tail(
     from_start
         Begin with the oldest change that is kept, not with the next one.
     images
-        Print the items before and after the change as well.
+        Print the items before and after the change as well, private attributes masked.
     limit
         End after this many changes.
     json
@@ -104,6 +105,7 @@ class _Tailing:
     ) -> None:
         self._reader = reader
         self._tracer = tracer
+        self._private = {table: reader.private(table) for table in after}
         self._after = after
         self._show = show
         self._unshown: deque[tuple[int, Change]] = deque()
@@ -148,8 +150,12 @@ class _Tailing:
         if not seen.trace.settled:
             self._followed.append(seen)
         self._unshown.popleft()
-        self._show(seen, False)
+        self._show(self._masked(seen), False)
         return True
+
+    def _masked(self, seen: Seen) -> Seen:
+        private = self._private[seen.change.table]
+        return replace(seen, change=MaskedChange(seen.change, private)) if private else seen
 
     def _update(self) -> None:
         """Show those again that have gone on, and forget those that will not any more."""
@@ -157,7 +163,7 @@ class _Tailing:
             before = self._followed.popleft()
             now = Seen(before.position, before.change, self._tracer.trace(before.position, before.change))
             if now.trace != before.trace:
-                self._show(now, True)
+                self._show(self._masked(now), True)
             if not now.trace.settled:
                 self._followed.append(now)
 

@@ -130,6 +130,11 @@ class Change:
         return image
 
     @property
+    def clear(self) -> Change:
+        """The change with its private values, which a route gets masked."""
+        return self
+
+    @property
     def created_at_ms(self) -> int:
         """When the change was made, in milliseconds since the epoch."""
         return self.created_at_us // 1000

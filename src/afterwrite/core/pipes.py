@@ -97,12 +97,18 @@ class Pipe:
         return Route(self.name, self.table, Guard(), partial(self._begin, origin))
 
     def _begin(self, origin: Origin, change: Change) -> Effect | Sequence[Effect] | None:
-        record = to_streams_record(change, region=origin.region, stream_arn=origin.stream_arn)
-        if self.patterns and not any(pattern.matches(record) for pattern in self.patterns):
-            return None
+        record = self._record(origin, change)
+        if self.patterns:
+            # As a route's guard, the filter sees what the pipe does not pass on.
+            seen = record if change.clear is change else self._record(origin, change.clear)
+            if not any(pattern.matches(seen) for pattern in self.patterns):
+                return None
         if self.enrichment is not None:
             return Invoke(self.enrichment, record)
         return self.target.send(self._transformed(record, record))
+
+    def _record(self, origin: Origin, change: Change) -> dict[str, Any]:
+        return to_streams_record(change, region=origin.region, stream_arn=origin.stream_arn)
 
     def effects(self, record: Mapping[str, Any], enriched: Any) -> list[Effect]:
         """What an enrichment's answer leads to: nothing for an empty one, one effect for each member of a list."""

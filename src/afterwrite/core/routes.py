@@ -10,6 +10,7 @@ from afterwrite.core.changes import EVENT_NAMES, Change
 from afterwrite.core.conditions import Matchers, compile_condition
 from afterwrite.core.effects import EFFECT_TYPES, Effect, StampedEffect, stamp
 from afterwrite.core.failures import reason_of
+from afterwrite.core.privacy import MaskedChange, PrivatePath
 from afterwrite.core.values import Item
 from afterwrite.errors import DeclarationError
 
@@ -87,10 +88,14 @@ class RouteFailed(Exception):
 
 
 class Router:
-    """The routes of one table, compiled. `running` names the route that was called last, for those who watch."""
+    """The routes of one table, compiled. `running` names the route that was called last, for those who watch.
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    Guards see a change as it is; the routes see a mask in place of what is `private`, but in `change.clear`.
+    """
+
+    def __init__(self, routes: Sequence[Route], private: Sequence[PrivatePath] = ()) -> None:
         self.running: str | None = None
+        self._private = private
         names = [route.name for route in routes]
         for name in names:
             if names.count(name) > 1:
@@ -110,6 +115,7 @@ class Router:
     def plan(self, change: Change, lane: str) -> list[StampedEffect]:
         """What is to be done after `change`, in the order of the routes. Raises RouteFailed."""
         planned: list[StampedEffect] = []
+        shown = MaskedChange(change, self._private) if self._private else change
         for name, admits_keys, admits_images, handler in self._routes[change.event_name]:
             try:
                 if admits_keys is not None and not admits_keys(change.keys_image):
@@ -117,7 +123,7 @@ class Router:
                 if admits_images is not None and not admits_images(change):
                     continue
                 self.running = name
-                effects = _effects(name, handler(change))
+                effects = _effects(name, handler(shown))
             except RouteFailed:
                 raise
             except BaseException as error:

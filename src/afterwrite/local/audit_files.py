@@ -267,17 +267,21 @@ def read_entries(directory: Path, head: AuditHead | None = None) -> Iterator[dic
 
     Nothing is verified. A last line that is not finished is not returned.
     """
+    return (json.loads(line, parse_float=Decimal) for line in read_lines(directory, head))
+
+
+def read_lines(directory: Path, head: AuditHead | None = None) -> Iterator[bytes]:
+    """The same, each entry as the bytes of its line."""
     start = read_anchor(directory).number
     for first, path in list_segments(directory):
         if first <= start or (head is not None and first > head.number):
             continue
         with path.open("rb", buffering=READ_BYTES) as file:
-            for line in file:
+            for number, line in enumerate(file, first):
                 if not line.endswith(b"\n"):
                     return
-                entry = json.loads(line, parse_float=Decimal)
-                yield entry
-                if head is not None and entry["n"] == head.number:
+                yield line
+                if head is not None and number == head.number:
                     return
 
 

@@ -10,9 +10,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from afterwrite.errors import CorruptData
+from afterwrite.local.audit_digests import SignedState
+from afterwrite.local.audit_faults import AuditFault, FaultKind
 from afterwrite.local.audit_segments import (
     ANCHOR_NAME,
     EMPTY_ANCHOR,
@@ -36,40 +38,15 @@ if TYPE_CHECKING:
 FAULTS_MAX = 1_000
 READ_BYTES = 2**20
 
-FaultKind: TypeAlias = Literal[
-    "changed_entry",  # a line's bytes are not those that were hashed
-    "broken_link",  # a line is intact, but does not follow from the one before it
-    "missing_entry",  # a number is left out
-    "misplaced_entry",  # a number comes again, or too late
-    "partial_entry",  # the last line is not finished
-    "truncated_segment",  # a segment ends before its seal says
-    "missing_segment",
-    "missing_seal",
-    "changed_seal",  # a seal says something else than its segment
-    "changed_anchor",
-    "truncated_tail",  # the log ends before the head
-    "changed_head",  # the log does not hold the head's entry where the head says
-    "too_many_faults",  # the verification stopped here
-]
-
 Progress: TypeAlias = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class AuditFault:
-    """One fault: its kind, the file, the line (from 1; 0 where it is the file as such), and what was expected."""
-
-    kind: FaultKind
-    file: str
-    line: int
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
     """What was found: entries read, segments, how many are sealed, the time of the first and last entry (ISO).
 
-    `dropped` is the number of the last entry that retention has deleted, 0 if none was.
+    `dropped` is the number of the last entry that retention has deleted, 0 if none was; `digests` how many signed
+    ones were checked, `signed` the number of the last entry that one speaks of.
     """
 
     entries: int
@@ -79,10 +56,20 @@ class AuditReport:
     last_at: str | None
     dropped: int
     faults: list[AuditFault]
+    head: AuditHead | None = field(default=None, compare=False)
+    digests: int = 0
+    signed: int = 0
 
 
-def verify(directory: Path, head: AuditHead | None = None, progress: Progress | None = None) -> AuditReport:
+def verify(
+    directory: Path,
+    head: AuditHead | None = None,
+    progress: Progress | None = None,
+    signed: SignedState | None = None,
+) -> AuditReport:
     """Verify the log in `directory` up to `head`, or to its end; `progress` gets bytes done and bytes in all.
+
+    It is held against what its digests say, `signed`, where that is given, and their faults are reported with it.
 
     Safe beside a running engine when the head was read before the call: what comes after it is left alone.
     Raises StorageError where the files cannot be read.
@@ -90,7 +77,8 @@ def verify(directory: Path, head: AuditHead | None = None, progress: Progress | 
     with storage_errors(directory):
         while True:
             anchor, faults = _read_anchor(directory)
-            verification = _Verification(directory, anchor, head, progress, faults)
+            signed = signed or SignedState()
+            verification = _Verification(directory, anchor, head, progress, [*faults, *signed.faults], signed)
             # Retention moves the anchor before it deletes: what is missing may have been dropped meanwhile.
             try:
                 verification.run()
@@ -139,6 +127,7 @@ class _Verification:
     head: AuditHead | None
     progress: Progress | None
     faults: list[AuditFault]
+    signed: SignedState
     expected: int = 1
     link: str | None = None
     changed: int = 0
@@ -181,6 +170,9 @@ class _Verification:
             last_at=line_time(self.last_line) if self.last_line else None,
             dropped=self.anchor.number,
             faults=self.faults,
+            head=self.head,
+            digests=self.signed.digests,
+            signed=self.signed.through,
         )
 
     def _fault(self, kind: FaultKind, path: Path, line: int, message: str) -> None:
@@ -263,6 +255,13 @@ class _Verification:
             )
             self._fault("broken_link", segment.path, segment.lines, message)
         self.expected, self.changed, self.link = decoded.number + 1, 0, decoded.hash
+        said = self.signed.hashes.get(decoded.number)
+        if said is not None and said[0] != decoded.hash:
+            message = (
+                f"expected entry {decoded.number} with the hash {said[0]}, as {said[1]} says, found {decoded.hash}: "
+                "the log was made again up to there"
+            )
+            self._fault("digest_mismatch", segment.path, segment.lines, message)
 
     def _check_seal(self, segment: _Segment, *, required: bool) -> None:
         path = seal_path(segment.path)
@@ -275,6 +274,7 @@ class _Verification:
             self.previous_seal = _seal_hash(computed)
             return
         self.sealed += 1
+        self._check_signed_seal(segment, path, content)
         last = self.expected - 1 + self.changed
         try:
             seal = decode(Seal, content)
@@ -294,6 +294,12 @@ class _Verification:
                 message = f"expected the seal {computed}, found {content[:1000]!r}: it does not fit the segment"
                 self._fault("changed_seal", path, 0, message)
         self.previous_seal = _seal_hash(computed) or hashlib.sha256(content).hexdigest()
+
+    def _check_signed_seal(self, segment: _Segment, path: Path, content: bytes) -> None:
+        said = self.signed.seals.get(segment.path.name)
+        if said is not None and said[0] != hashlib.sha256(content).hexdigest():
+            message = f"expected the seal with the SHA-256 {said[0]}, as {said[1]} says, found another"
+            self._fault("digest_mismatch", path, 0, message)
 
     def _compute_seal(self, segment: _Segment) -> Seal:
         return Seal(
@@ -322,8 +328,13 @@ class _Verification:
             self._fault("changed_head", segment.path, segment.lines, message)
 
     def _check_end(self, segments: list[Path]) -> None:
-        """What only the whole tells: the head's segment is there, and no seal without its segment."""
+        """What only the whole tells: the head's segment is there, what is signed too, no seal without its segment."""
         head = self.head
+        last = self.expected - 1 + self.changed
+        if self.signed.through > last and not any(fault.kind == "truncated_tail" for fault in self.faults):
+            file = self.signed.hashes[self.signed.through][1]
+            message = f"expected entries up to {self.signed.through}, as {file} says, found them up to {last}"
+            self._fault("truncated_tail", segments[-1] if segments else self.directory, 0, message)
         if head is not None and head.number < self.anchor.number:
             message = f"expected a head not before entry {self.anchor.number}, where the log begins, got {head}"
             self._fault("changed_head", self.directory / ANCHOR_NAME, 0, message)

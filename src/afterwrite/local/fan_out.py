@@ -15,6 +15,7 @@ from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
 from afterwrite.core.ports import Delivery
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
+from afterwrite.local.audit_sealing import with_lane
 from afterwrite.store import queues
 
 
@@ -38,7 +39,7 @@ class FanOut:
         self._queues = {queue.name for queue in app.queues}
         self._functions: Mapping[str, Function] = {function.name: function for function in app.functions}
         self._streams = {stream.name for stream in app.delivery_streams}
-        self._logs = {log.name for log in app.audit_logs}
+        self._logs = {log.name: log.forgettable for log in app.audit_logs}
         self._place_by_type: Mapping[type, Callable[[StampedEffect, Any], Sequence[Placement]]] = {
             Publish: self._publish,
             PutEvent: self._put_event,
@@ -121,7 +122,10 @@ class FanOut:
     def _append(self, stamped: StampedEffect, effect: Append) -> Sequence[Placement]:
         if effect.log not in self._logs:
             raise _undeclared("audit log", effect.log)
-        return [ToBuffer(audit_buffer(effect.log), stamped.id, stamped.at_ms, json_text.dumps(effect.entry))]
+        text = json_text.dumps(effect.entry)
+        if self._logs[effect.log]:
+            text = with_lane(stamped.lane, text)
+        return [ToBuffer(audit_buffer(effect.log), stamped.id, stamped.at_ms, text)]
 
 
 def piped(pipe: Pipe, fan_out: FanOut) -> Callable[[Delivery, Any], Sequence[Placement]]:

@@ -78,12 +78,17 @@ def add(transaction: WriteTransaction, buffer: str, records: Sequence[NewRecord]
         transaction.touch(signal(buffer))
 
 
+def encoded_records(records: Sequence[NewRecord]) -> bytes:
+    """A block of records."""
+    return b"".join(map(_encoded, records))
+
+
 def _encoded(record: NewRecord) -> bytes:
     encoded_id = record.id.encode()
     return b"".join((_RECORD.pack(record.at_ms, len(encoded_id), len(record.text)), encoded_id, record.text))
 
 
-def _records(first: int, block: bytes) -> Iterator[Buffered]:
+def records_of(first: int, block: bytes) -> Iterator[Buffered]:
     """The records of a block that begins with the sequence `first`."""
     place = 0
     while place < len(block):
@@ -116,7 +121,7 @@ def read(
         return
     taken = taken_bytes = 0
     for key, block in transaction.scan("buffers", *span(number)):
-        for record in _records(U64.unpack_from(key, 4)[0], block):
+        for record in records_of(U64.unpack_from(key, 4)[0], block):
             taken_bytes += len(record.text)
             if taken == records_max or (bytes_max is not None and taken and taken_bytes > bytes_max):
                 return
@@ -159,7 +164,7 @@ def remove_through(transaction: WriteTransaction, buffer: str, last: int) -> int
     for key, block in list(transaction.scan("buffers", low, low + U64.pack(last + 1))):
         transaction.delete("buffers", key)
         kept: list[NewRecord] = []
-        for record in _records(U64.unpack_from(key, 4)[0], block):
+        for record in records_of(U64.unpack_from(key, 4)[0], block):
             if record.sequence > last:
                 kept.append(NewRecord(record.id, record.at_ms, record.text))
                 continue

@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
+import orjson
+
 from afterwrite.core.changes import EVENT_NAMES, TTL_IDENTITY, Change
 from afterwrite.core.shards import Shard
 from afterwrite.core.wire import StoredChange, streams_record_text
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, span
+from afterwrite.table.sizes import item_size
 
 SEQUENCE_NUMBER_BASE: Final = 10**20
 _HEADER: Final = struct.Struct(">QIBBIII")
@@ -101,7 +104,8 @@ def change_id(stream: Stream, number: str) -> str:
     return hashlib.blake2b(f"{stream.table}/{stream.label}/{number}".encode(), digest_size=16).hexdigest()
 
 
-def _stored(value: bytes) -> StoredChange:
+def stored_change(value: bytes) -> StoredChange:
+    """The change that is stored as `value`."""
     created_at_us, size_bytes, event, flags, keys_size, new_size, old_size = _HEADER.unpack_from(value)
     keys_end = _HEADER.size + keys_size
     new_end = keys_end + new_size
@@ -116,9 +120,17 @@ def _stored(value: bytes) -> StoredChange:
     )
 
 
+def keys_only(value: bytes) -> bytes:
+    """The stored change without its images, and of the size that is left."""
+    created_at_us, _, event, flags, keys_size, _, _ = _HEADER.unpack_from(value)
+    keys = value[_HEADER.size : _HEADER.size + keys_size]
+    header = _HEADER.pack(created_at_us, item_size(orjson.loads(keys)), event, flags, keys_size, 0, 0)
+    return header + keys
+
+
 def decode(stream: Stream, position: int, value: bytes) -> Change:
     """The change stored as `value` at `position`."""
-    stored = _stored(value)
+    stored = stored_change(value)
     number = sequence_number(position)
     return Change(
         id=change_id(stream, number),
@@ -222,7 +234,7 @@ def shard_page(
             if passed_over == _PASSED_OVER_MAX:
                 return ShardPage(records, position, True)
             continue
-        stored = _stored(value)
+        stored = stored_change(value)
         taken_bytes += stored.size_bytes
         if len(records) == limit or (records and taken_bytes > bytes_max):
             return ShardPage(records, position - 1, True)

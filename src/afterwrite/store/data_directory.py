@@ -4,6 +4,7 @@ engine.lock    who holds the directory: process, address, since when
 store/         LMDB
 lake/          the delivery streams' Parquet files
 audit/         the audit logs' files
+keys/          the audit logs' keys
 files/         what the app's functions write
 """
 
@@ -34,6 +35,7 @@ class DataDirectory:
         self.store = path / "store"
         self.lake = path / "lake"
         self.audit = path / "audit"
+        self.keys = path / "keys"
         self.files = path / "files"
         self.lock_file = path / "engine.lock"
 

@@ -203,13 +203,18 @@ def read(
         taken_bytes += len(value)
         if len(records) == limit or (records and taken_bytes > bytes_max):
             return KinesisPage(records, records[-1].position, True)
-        arrived_at_us, size = _RECORD.unpack_from(value)
-        data = _RECORD.size + size
-        partition_key = value[_RECORD.size : data].decode()
-        records.append(KinesisRecord(U64.unpack_from(key, 8)[0], arrived_at_us, partition_key, value[data:]))
+        records.append(decode_record(key, value))
     if shard.through is not None:
         return KinesisPage(records, None, False)
     return KinesisPage(records, max(after, newest_position(transaction)), False)
+
+
+def decode_record(key: bytes, value: bytes) -> KinesisRecord:
+    """The record stored at `key` as `value`."""
+    arrived_at_us, size = _RECORD.unpack_from(value)
+    data = _RECORD.size + size
+    partition_key = value[_RECORD.size : data].decode()
+    return KinesisRecord(U64.unpack_from(key, 8)[0], arrived_at_us, partition_key, value[data:])
 
 
 def read_all(

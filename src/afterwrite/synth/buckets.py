@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from afterwrite.app import AuditLog, DeliveryStream
+from afterwrite.app import AuditLog, DeliveryStream, refuse_forgettable_on_aws
 from afterwrite.errors import DeclarationError
 from afterwrite.synth import iam
 from afterwrite.synth.document import ACCOUNT, JsonObject, Parameter, Ref, Resource, join, logical_id
@@ -56,6 +56,7 @@ def add_audit_logs(stack: Stack) -> None:
 
 
 def _retain_days(log: AuditLog) -> int:
+    refuse_forgettable_on_aws(log)
     if log.retain_days is None or not 1 <= log.retain_days <= _RETAIN_DAYS_MAX:
         raise DeclarationError(
             f"expected retain_days from 1 to {_RETAIN_DAYS_MAX} for the audit log {log.name} on AWS, got "

@@ -12,19 +12,25 @@ from afterwrite.errors import DeclarationError
 from afterwrite.synth import functions, iam
 from afterwrite.synth.document import Attribute, Resource, Text, logical_id
 from afterwrite.synth.stack import Stack, physical_name
+from afterwrite.synth.tables import STREAM_HOURS
 
 _STREAM_NAME_MAX: Final = 128
 
 
 def add_streams(stack: Stack) -> None:
-    """The app's Kinesis streams."""
+    """The app's Kinesis streams; one that a table's changes come by is there already."""
+    tables = {table.kinesis_stream: table.name for table in stack.app.tables if table.name in stack.streams}
     for stream in stack.app.kinesis_streams:
+        if stream.name in tables:
+            stack.kinesis_streams[stream.name] = stack.streams[tables[stream.name]]
+            continue
         stack.kinesis_streams[stream.name] = stack.add(
             logical_id(stream.name, "KinesisStream"),
             "AWS::Kinesis::Stream",
             {
                 "Name": physical_name(stream.name, limit=_STREAM_NAME_MAX),
                 "ShardCount": stream.shard_count,
+                "RetentionPeriodHours": stream.retention_hours if stream.retention_hours > STREAM_HOURS else None,
                 "StreamEncryption": {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"},
             },
             retain=True,

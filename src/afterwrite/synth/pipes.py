@@ -39,6 +39,11 @@ def add(stack: Stack) -> None:
             if pipe.shaped_by == "routes":
                 why = "its transform is code" if callable(pipe.transform) else f"its target is a {pipe.target.kind}"
                 stack.notes.append(f"{pipe.name}: no EventBridge Pipe, as {why}: it is a route of {table.name} on AWS")
+            elif table.private:
+                raise DeclarationError(
+                    f"expected no private attributes for the pipe {pipe.name}, as EventBridge Pipes cannot mask them, "
+                    f"got some of {table.name}: use a route, or a function as the pipe's transform"
+                )
             else:
                 _add(stack, table, pipe)
                 added.append(pipe.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from afterwrite.app import KINESIS_STREAM, Key, Table
+from afterwrite.app import KINESIS_STREAM, Key, Table, change_stream_hours
 from afterwrite.synth.document import Resource, logical_id
 from afterwrite.synth.stack import Stack, physical_name, where
 
@@ -42,7 +42,7 @@ def _table(stack: Stack, table: Table) -> Resource:
             "AWS::Kinesis::Stream",
             {
                 "Name": physical_name(table.name + KINESIS_STREAM, limit=128),
-                "RetentionPeriodHours": table.kinesis_hours,
+                "RetentionPeriodHours": change_stream_hours(stack.app, table),
                 "StreamModeDetails": {"StreamMode": "ON_DEMAND"},
                 "StreamEncryption": {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"},
             },

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from afterwrite.app import App, Table
+from afterwrite.app import App, Table, change_stream_hours
 from afterwrite.config import Identity
 from afterwrite.engine.intake import Intake
 from afterwrite.engine.telemetry import Telemetry
@@ -64,8 +64,7 @@ def declare_paths(environment: Environment, app: App, identity: Identity, teleme
         table = environment.state["catalog"][declared.name]
         if declared.kinesis_stream is not None:
             arn = f"arn:aws:kinesis:{identity.region}:{identity.account_id}:stream/{declared.kinesis_stream}"
-            named = [each for each in app.kinesis_streams if each.name == declared.kinesis_stream]
-            hours = max([declared.kinesis_hours, *(each.retention_hours for each in named)])
+            hours = change_stream_hours(app, declared)
             environment.write(
                 partial(_feed, table=declared.name, stream_arn=arn, region=identity.region, retention_hours=hours)
             )
@@ -114,6 +113,7 @@ def topology(app: App) -> Mapping[str, Any]:
         "app": app.name,
         "tables": [table.name for table in routed(app)],
         "orders": {table.name: table.order for table in routed(app)},
+        "private": {table.name: table.private for table in app.tables if table.private},
         "queues": [
             {
                 "name": name,
@@ -124,6 +124,7 @@ def topology(app: App) -> Mapping[str, Any]:
         ],
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "audit_logs": [log.name for log in app.audit_logs],
+        "forgettable_logs": [log.name for log in app.audit_logs if log.forgettable],
         "alarms": asdict(app.alarm_thresholds),
         "event_source_mappings": declared_mappings(app),
         "buses": [{"name": bus.name, "archive_days": bus.archive_days} for bus in app.buses],

@@ -35,7 +35,10 @@ from afterwrite.engine.telemetry import Telemetry
 from afterwrite.engine.upkeep import Upkeep
 from afterwrite.errors import AfterwriteError
 from afterwrite.inspection import DataReader
+from afterwrite.local.audit_digests import AuditDigests
+from afterwrite.local.audit_keys import signing_key
 from afterwrite.local.audit_logs import AuditSink
+from afterwrite.local.audit_sealing import EntrySealer, wrapping_key
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut, piped
 from afterwrite.local.kinesis_arrivals import KinesisArrivals
@@ -70,6 +73,7 @@ from afterwrite.store import ledger, streams, tables, upkeep
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.operations import Operations
 from afterwrite.store.streams import StreamSettings
+from afterwrite.wiring.anchoring import anchor_store
 from afterwrite.wiring.declared import declare_kinesis_streams, declare_paths, declare_tables, keep_topology, routed
 from afterwrite.wiring.seams import Seams
 from afterwrite.wiring.server_thread import ServerThread
@@ -253,7 +257,9 @@ class Engine:
             for stream in app.delivery_streams
         )
         for log in app.audit_logs:
-            sink = AuditSink(environment, log, self._directory.audit / log.name)
+            keys = self._directory.keys
+            sealer = EntrySealer(log.name, wrapping_key(keys, make=True)) if log.forgettable else None
+            sink = AuditSink(environment, log, self._directory.audit / log.name, self._digests(log.name), sealer)
             self._sinks.append(sink)
             works.append(self._flushing(f"audit-{log.name}", sink))
         works.extend((ReplayWork(environment, self._fan_out), QueueTaskWork(environment)))
@@ -264,6 +270,11 @@ class Engine:
         self._mappings = list(self._mapping_works())
         works.extend(self._mappings)
         return works
+
+    def _digests(self, log: str) -> AuditDigests:
+        place = self._settings.audit_anchor
+        key = signing_key(self._directory.keys, self._settings.audit_key)
+        return AuditDigests(self._directory.audit / log, log, key, None if place is None else anchor_store(place))
 
     def _mapping_works(self) -> Iterator[MappingWork]:
         environment, identity = self._environment, self._settings.identity

@@ -1,0 +1,54 @@
+"""`afterwrite forget`: a person's content, erased from a data directory."""
+
+from __future__ import annotations
+
+from afterwrite import forgetting
+from afterwrite.cli.parameters import Data, Flag, data_directory
+from afterwrite.cli.rendering import print_json, print_line, printable
+
+
+def forget(
+    key: str,
+    /,
+    *,
+    also: list[str] | None = None,
+    table: list[str] | None = None,
+    dry_run: Flag = False,
+    data: Data = None,
+    json: Flag = False,
+) -> int:
+    """Erase what is kept of a partition key's items, for good. Only while no engine runs.
+
+    The items are deleted, and what follows when the engine next runs is a REMOVE with the keys alone: routes, functions
+    and targets are told. Their changes, parked ones, messages, buffered records, archived events and what functions
+    answered are erased, and the lake's files written anew without their records. Entries of forgettable audit logs
+    stay, encrypted, and their key is destroyed, so the logs verify as before. Then the store's file is written anew,
+    and what it was is overwritten. What is not erased here is named, and then the exit status is 1: audit logs in
+    clear, files that functions wrote. Backups and what targets outside hold are yours to see to.
+
+    Parameters
+    ----------
+    key
+        The partition key, whole.
+    also
+        Another text that stands for the same person, such as a session's id; may be given several times. These and the
+        key are looked for wherever they are a whole value.
+    table
+        Only this table; may be given several times. Default: every table.
+    dry_run
+        Say what would be erased, and change nothing.
+    json
+        Print one JSON object.
+    """
+    done = forgetting.forget(data_directory(data), key, also=also or (), only_tables=table or (), dry_run=dry_run)
+    if json:
+        print_json({"key": key, "dry_run": dry_run, "erased": done.erased, "left": done.left})
+        return 1 if done.left else 0
+    print_line("would be erased" if dry_run else "erased", ": ", (printable(key), "bold"))
+    for what, count in done.erased.items():
+        print_line(f"  {count} {what}")
+    for each in done.left:
+        print_line(("  left  ", "bold red"), printable(each))
+    if not dry_run:
+        print_line("Backups that were made before hold it still; what a restored one holds must be forgotten again.")
+    return 1 if done.left else 0
