@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from afterwrite import INSERT, MODIFY, App, Change, Context, Effect, Message, prefix
-from manga_assist import handoffs, keys, lifecycle, records, search, settings, summaries
-from manga_assist.extractive import ExtractiveSummarizer
+from manga_assist import handoffs, keys, lifecycle, records, search, settings, summaries, summarizers
 
 SETTINGS = settings.read()
-SUMMARIZER = ExtractiveSummarizer()
+SUMMARIZERS = summarizers.Summarizers(SETTINGS)
 
 app = App("manga-assist")
 sessions = app.table("manga-assist-sessions", partition_key="PK", sort_key="SK", ttl="ttl")
@@ -45,7 +44,8 @@ handoff_topic.subscribe(escalation_queue, filter_policy={"reason": ["escalated"]
 @app.function(retries=2, timeout_s=60, concurrency=4)
 def summarize(request: Mapping[str, Any], context: Context) -> None:
     """Summarize every full window of the session that has no summary yet."""
-    summaries.summarize_missing(context.table(sessions), request["session_id"], SUMMARIZER, context.now_ms)
+    summarizer = SUMMARIZERS.within_budget(context.table(operations), context.now_ms)
+    summaries.summarize_missing(context.table(sessions), request["session_id"], summarizer, context.now_ms)
 
 
 @app.function(retries=2, timeout_s=60, concurrency=2)
@@ -64,7 +64,8 @@ def count_handoff(event: Mapping[str, Any], context: Context) -> None:
 @app.function(retries=2, timeout_s=60, concurrency=4)
 def clean_up(event: Mapping[str, Any], context: Context) -> None:
     """Complete the ended session's summaries, then let its items expire."""
-    lifecycle.clean_up(context, sessions, context.table(sessions), event, SUMMARIZER)
+    summarizer = SUMMARIZERS.within_budget(context.table(operations), context.now_ms)
+    lifecycle.clean_up(context, sessions, context.table(sessions), event, summarizer)
 
 
 bus.rule("SessionStarted", lifecycle.pattern("active"), to=[count_active_session])

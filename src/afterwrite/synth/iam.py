@@ -20,6 +20,8 @@ from afterwrite.targets.sqs import SqsQueue
 
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "AppendAudit": S3AuditLog.actions,
+    # Converse needs no other (S39).
+    "AskModels": ("bedrock:InvokeModel",),
     "DeliverEvents": ("firehose:PutRecord", "firehose:PutRecordBatch"),
     "DeliverRecords": FirehoseStream.actions,
     "InvokeFunctions": LambdaFunction.actions,

@@ -185,6 +185,10 @@ class _Collector:
         if file.is_dir():
             return []
         self._files[file.relative_to(root).as_posix()] = file.read_bytes()
+        if file.name == "__init__.py":
+            # Prompts are read by the package that they are in, which names them in no import.
+            for prompt in sorted(file.parent.glob("*.prompt")):
+                self._files[prompt.relative_to(root).as_posix()] = prompt.read_bytes()
         packages = [name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)]
         return [*packages, *(imports.imported(name, file) if file.suffix == ".py" else [])]
 
