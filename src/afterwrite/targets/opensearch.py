@@ -18,13 +18,12 @@ from afterwrite.core.effects import StampedEffect
 from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.search import Hit
 from afterwrite.core.target_failures import TargetFailure, kind_of
-from afterwrite.core.versions import as_int64, is_version
-from afterwrite.errors import InvalidValue, Rejected, TargetError, Throttled, Unavailable
+from afterwrite.core.versions import TOMBSTONE_MS, as_int64, check_version
+from afterwrite.errors import Rejected, TargetError, Throttled, Unavailable
 from afterwrite.targets.remote_target import RemoteTarget
 
 DELETED: Final = "afterwrite_deleted_at_ms"
 """The one field of what a deleted document leaves behind: when it was deleted."""
-TOMBSTONE_MS: Final = 7 * 86_400_000
 _PURGE_EVERY_MS: Final = 3_600_000
 _ID_BYTES_MAX: Final = 512
 _ANSWER_S_MAX: Final = 10
@@ -71,11 +70,7 @@ class OpenSearchIndex(RemoteTarget):
     def entry(self, stamped: StampedEffect) -> Entry:
         """The two lines of a bulk request. Raises InvalidValue for a version that is none."""
         effect: Any = stamped.effect
-        if not is_version(effect.version):
-            raise InvalidValue(
-                f"expected the version of {effect.id} in {self.name} to be a whole number as text, "
-                f"got {effect.version!r}: give a sequence number, or a counter of the item"
-            )
+        check_version(effect.version, f"{effect.id} in {self.name}")
         document = {DELETED: stamped.at_ms} if effect.document is None else effect.document
         action = {
             "index": {
