@@ -17,9 +17,9 @@ from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.effects import StampedEffect
 from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.search import Hit
+from afterwrite.core.sending import fail
 from afterwrite.core.target_failures import TargetFailure, kind_of
 from afterwrite.core.versions import TOMBSTONE_MS, as_int64, check_version
-from afterwrite.errors import Rejected, TargetError, Throttled, Unavailable
 from afterwrite.targets.remote_target import RemoteTarget
 
 DELETED: Final = "afterwrite_deleted_at_ms"
@@ -36,7 +36,6 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "rejected_execution_exception": "throttled",
     "security_exception": "permission",
 }
-_SEARCH_ERRORS: Final[Mapping[Kind, type[TargetError]]] = {"throttled": Throttled, "unavailable": Unavailable}
 
 
 class OpenSearchIndex(RemoteTarget):
@@ -101,8 +100,7 @@ class OpenSearchIndex(RemoteTarget):
         try:
             answer = self._client().search(index=self._index, body=body)
         except OpenSearchException as error:
-            failure = self._failure(error)
-            raise _SEARCH_ERRORS.get(failure.kind, Rejected)(failure.reason) from error
+            fail(self._failure(error))
         return [Hit(hit["_id"], hit["_score"], hit["_source"]) for hit in answer["hits"]["hits"]]
 
     def purge(self) -> None:
