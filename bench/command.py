@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from bench import flows, growth, latency, operations, outage, patterns, poison, put, router, routing
+from bench import backlog, flows, growth, latency, operations, outage, patterns, poison, put, router, routing
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
@@ -20,13 +20,14 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "routing": lambda _: routing.measure(),
     "router": lambda _: router.measure(),
     "growth": growth.measure,
+    "backlog": backlog.measure,
     "poison": poison.measure,
     "outage": outage.measure,
 }
 
 SECONDS = 5.0
 OPERATION_SECONDS = 2.0
-ALONE = ("growth", "poison", "outage")
+ALONE = ("growth", "poison", "outage", "backlog")
 
 
 def main(arguments: list[str]) -> int:
