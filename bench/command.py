@@ -8,7 +8,21 @@ import signal
 import sys
 from collections.abc import Callable
 
-from bench import backlog, flows, growth, latency, operations, outage, patterns, poison, put, router, routing
+from bench import (
+    backlog,
+    flows,
+    growth,
+    inventory,
+    latency,
+    operations,
+    outage,
+    patterns,
+    poison,
+    put,
+    router,
+    routing,
+    summaries,
+)
 from bench.report import Figure, machine, table
 
 FIGURES: dict[str, Callable[[float], Figure]] = {
@@ -23,11 +37,13 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "backlog": backlog.measure,
     "poison": poison.measure,
     "outage": outage.measure,
+    "summaries": summaries.measure,
+    "inventory": inventory.measure,
 }
 
 SECONDS = 5.0
 OPERATION_SECONDS = 2.0
-ALONE = ("growth", "poison", "outage", "backlog")
+ALONE = ("growth", "backlog", "poison", "outage", "summaries", "inventory")
 
 
 def main(arguments: list[str]) -> int:
@@ -39,13 +55,17 @@ def main(arguments: list[str]) -> int:
         type=float,
         help=f"of each measurement (default {SECONDS}; operations: {OPERATION_SECONDS} for each cell)",
     )
+    parser.add_argument("--size", type=int, help="purchases of inventory (default 5000; all are 69659)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args(arguments)
     # SIGTERM ends it as Ctrl-C does: the servers that it has started end with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # They have no peer, and growth fills gigabytes.
+    # They have no peer, growth fills gigabytes, and inventory takes minutes.
     names = [name for name in FIGURES if name not in ALONE] if options.figure == "all" else [options.figure]
-    figures = [FIGURES[name](options.seconds or _default_s(name)) for name in names]
+    if options.figure == "inventory":
+        figures = [inventory.measure(size=options.size)]
+    else:
+        figures = [FIGURES[name](options.seconds or _default_s(name)) for name in names]
     if options.json:
         print(json.dumps({"machine": machine(), "figures": [figure.as_json() for figure in figures]}))
     else:

@@ -127,7 +127,7 @@ def _recorded_all(count: int) -> Iterator[tuple[str, bytes, int]]:
 def _recorded(count: int) -> Iterator[list[tuple[str, bytes, int]]]:
     """For each conversation its requests: the operation, the body, and how many items it writes."""
     for index, conversation in enumerate(conversations.load(10, count)):
-        recorder = _Recorder()
+        recorder = Recorder()
         _write(Sessions(cast("Any", recorder), TABLE), conversation, plan(index, len(conversation.turns)))
         yield recorder.requests
 
@@ -144,7 +144,7 @@ def _write(sessions: Sessions, conversation: Conversation, fate: Plan) -> None:
     sessions.disconnect(conversation.id, next(clock_ms))
 
 
-class _Recorder:
+class Recorder:
     """Stands where boto3's client stands, and keeps what it is asked to send; every transaction succeeds."""
 
     def __init__(self) -> None:

@@ -8,12 +8,15 @@ import json
 import shutil
 import socket
 import threading
+from collections.abc import Sequence
 
 import pytest
-from bench import templates
+from bench import inventory, summaries, templates
 from bench.report import Figure, table
 from bench.wire import System
 from bench.wrk import drive
+
+from afterwrite.summaries import ExtractiveSummarizer, Turn
 
 SYSTEM = System("here", "127.0.0.1", 1)
 
@@ -91,3 +94,49 @@ def test_a_compared_figure_shows_the_ratio_to_the_fastest_other() -> None:
         "  Get    40    -      -  -",
     ]
     assert figure.as_json()["ratios"] == {"Put": 2.0, "Get": None}
+
+
+def test_the_measures_of_a_summary_are_those_of_its_words() -> None:
+    window = [
+        Turn(1, "customer", "hi there! Have you read Berserk? I have 12 volumes of it"),
+        Turn(2, "assistant", "no. what is your favourite volume"),
+    ]
+    assert summaries.questions_of(window) == ["Have you read Berserk?"]
+    assert summaries.named_in(window) == {"Berserk", "12"}
+    assert summaries.covered("Have you read Berserk?", "They read Berserk together")
+    assert not summaries.covered("Have you read Berserk?", "Somebody reads a book")
+    assert summaries.redundancy("a red cat runs, a red cat sleeps") == pytest.approx(1 / 5)
+    values = summaries.scores([window], ["read Berserk"])
+    assert (values["questions %"], values["named things %"], values["redundancy %"]) == (100, 50, 0)
+
+
+def test_the_extractive_summary_beats_lines_of_the_same_length() -> None:
+    windows = summaries.windows(30)
+    extracts = [summaries.quoted(ExtractiveSummarizer().summarize(window, None).text) for window in windows]
+    first = [text[: len(extract)] for text, extract in zip(map(_text, windows), extracts, strict=True)]
+    ours, theirs = summaries.scores(windows, extracts), summaries.scores(windows, first)
+    assert ours["questions %"] > theirs["questions %"] + 20
+    assert ours["named things %"] > theirs["named things %"] + 20
+    assert ours["redundancy %"] <= theirs["redundancy %"]
+
+
+def _text(window: Sequence[Turn]) -> str:
+    return "\n".join(turn.text for turn in window)
+
+
+def test_inventory_s_requests_never_take_what_is_not_there() -> None:
+    requests = inventory.recorded(400)
+    assert sum(b"sale-" in body for each in requests.values() for _, body, _ in each) == 400
+    longest, *_, shortest = requests.values()
+    assert len(longest) > len(shortest)
+    left: dict[str, int] = {}
+    for product, each in requests.items():
+        for _, body, _ in each:
+            (item,) = json.loads(body)["TransactItems"]
+            if "Put" in item:
+                left[product] = int(item["Put"]["Item"]["quantity"]["N"])
+                continue
+            update = item["Update"]
+            units = int(update["ExpressionAttributeValues"][":units"]["N"])
+            left[product] += units if "+ :units" in update["UpdateExpression"] else -units
+            assert left[product] >= 0

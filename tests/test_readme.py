@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import duckdb
 
 import afterwrite
 from engine_process import EngineProcess, wait_until
@@ -43,9 +42,9 @@ def test_what_is_declared_happens(tmp_path: Path) -> None:
             assert [event["detail"]["status"] for event in reader.archived_events("shop-events")] == ["paid", None]
             assert reader.verify_audit("shop-audit").entries == 4
         assert len(list((engine.data / "files" / "outbox").glob("*.txt"))) == 1
-        query = block("sql").replace("data/lake", str(engine.data / "lake"))
-        with duckdb.connect() as connection:
-            rows = connection.execute(query).fetchall()
+        (query,) = re.findall(r'^\$ afterwrite query "(.*)"$', README, re.MULTILINE)
+        with afterwrite.open_data(engine.data) as reader, reader.lake_queries() as queries:
+            rows = list(queries.run(query).rows)
         assert dict(rows) == {"INSERT": 1, "MODIFY": 2, "REMOVE": 1}
         in_tree = set(re.findall(r"^[├└]── ([^/\s]+)", README, re.MULTILINE))
         assert in_tree == {path.name for path in engine.data.iterdir()}

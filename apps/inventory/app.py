@@ -9,28 +9,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from afterwrite import INSERT, MODIFY, App, Change, Context, Effect, Message
-from inventory import alerts, records, settings
-from inventory.cache import Cache, Refresh
+from inventory import alerts, cache, records, settings
 
 SETTINGS = settings.read()
-CACHE = Cache(SETTINGS.redis_url)
 
 app = App("inventory")
 products = app.table("inventory-products", partition_key="productId")
 audit = app.table("inventory-audit", partition_key="productId", sort_key="sequence")
 orders = app.table("inventory-purchase-orders", partition_key="productId", sort_key="alertId")
 
-analytics = app.delivery_stream("inventory-analytics", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5)
+analytics = app.delivery_stream("inventory-analytics", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5, key="product_id")
+redis = app.cache("inventory", url=SETTINGS.redis_url)
 purchasing = app.queue("inventory-purchasing", max_receives=5)
 low_stock = app.topic("inventory-low-stock")
 low_stock.subscribe(purchasing)
-
-
-# A cache that is down is waited for, however long: what it has missed it gets in order.
-@app.function(retries=100_000, timeout_s=60, concurrency=4)
-def refresh_cache(request: Mapping[str, Any], context: Context) -> None:
-    """Show the product in the cache as the change left it; fill the cache first if it has lost everything."""
-    CACHE.refresh(Refresh.from_request(request), context.table(products).scan)
 
 
 @app.function(retries=10, timeout_s=60, concurrency=4)
@@ -53,11 +45,16 @@ def warn_of_low_stock(change: Change) -> Effect | None:
     return low_stock.publish(alerts.message(change), subject=alerts.subject(change))
 
 
+@redis.view(products)
+def show_product(product: Mapping[str, Any]) -> Mapping[str, str]:
+    """The cache shows each product and its stock, and nothing older than it did."""
+    return cache.entries(product)
+
+
 @products.on()
 def keep_up(change: Change) -> list[Effect]:
-    """Every change is shown in the cache, audited and counted."""
+    """Every change is audited and counted."""
     return [
-        refresh_cache.later(**Refresh.of(change).to_request()),
         record_audit.later(**records.audit_entry(change)),
         analytics.put(**records.analytics_row(change)),
     ]

@@ -9,20 +9,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from afterwrite import INSERT, MODIFY, App, Change, Context, Effect, Message, prefix
-from manga_assist import handoffs, keys, lifecycle, records, settings, summaries
-from manga_assist.extractive import ExtractiveSummarizer
+from manga_assist import handoffs, keys, lifecycle, records, search, settings, summaries, summarizers
 
 SETTINGS = settings.read()
-SUMMARIZER = ExtractiveSummarizer()
+SUMMARIZERS = summarizers.Summarizers(SETTINGS)
 
 app = App("manga-assist")
 sessions = app.table("manga-assist-sessions", partition_key="PK", sort_key="SK", ttl="ttl")
 operations = app.table("manga-assist-operations", partition_key="PK", sort_key="SK", ttl="ttl")
 
 analytics = app.delivery_stream(
-    "manga-assist-analytics", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5, columns=records.COLUMNS
+    "manga-assist-analytics",
+    buffer_seconds=SETTINGS.buffer_s,
+    buffer_mib=5,
+    columns=records.COLUMNS,
+    key=("session_id", "sk"),
 )
 archive = app.delivery_stream("manga-assist-archive", buffer_seconds=SETTINGS.buffer_s, buffer_mib=5)
+found = app.search_index("manga-assist-conversations", fields=search.FIELDS, url=SETTINGS.search_url)
 audit = app.audit_log("manga-assist-audit", retain_days=365)
 bus = app.bus("manga-assist-events", source="mangaassist.sessions", archive_days=30)
 
@@ -40,7 +44,8 @@ handoff_topic.subscribe(escalation_queue, filter_policy={"reason": ["escalated"]
 @app.function(retries=2, timeout_s=60, concurrency=4)
 def summarize(request: Mapping[str, Any], context: Context) -> None:
     """Summarize every full window of the session that has no summary yet."""
-    summaries.summarize_missing(context.table(sessions), request["session_id"], SUMMARIZER, context.now_ms)
+    summarizer = SUMMARIZERS.within_budget(context.table(operations), context.now_ms)
+    summaries.summarize_missing(context.table(sessions), request["session_id"], summarizer, context.now_ms)
 
 
 @app.function(retries=2, timeout_s=60, concurrency=2)
@@ -59,7 +64,8 @@ def count_handoff(event: Mapping[str, Any], context: Context) -> None:
 @app.function(retries=2, timeout_s=60, concurrency=4)
 def clean_up(event: Mapping[str, Any], context: Context) -> None:
     """Complete the ended session's summaries, then let its items expire."""
-    lifecycle.clean_up(context, sessions, context.table(sessions), event, SUMMARIZER)
+    summarizer = SUMMARIZERS.within_budget(context.table(operations), context.now_ms)
+    lifecycle.clean_up(context, sessions, context.table(sessions), event, summarizer)
 
 
 bus.rule("SessionStarted", lifecycle.pattern("active"), to=[count_active_session])
@@ -120,6 +126,12 @@ def notify(change: Change) -> Effect:
     return handoff_topic.publish(
         handoff.message(), subject=f"Chat handoff: {handoff.session_id}", attributes=handoff.attributes()
     )
+
+
+@found.documents(sessions, sort_key=prefix(keys.SUMMARY))
+def summary_document(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Conversations are found by the words of their summaries, until they expire."""
+    return search.document(item)
 
 
 @sessions.on()

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from afterwrite import Change, Put, TransactionCanceled, Update
+from afterwrite.summaries import Summarizer
 from manga_assist import keys
-from manga_assist.summaries import Summarizer, Table, summarize_missing
+from manga_assist.summaries import Table, summarize_missing
 
 STATUS_CHANGED: Final = "SessionStatusChanged"
 ACTIVE_SESSIONS: Final = "active_sessions"

@@ -49,6 +49,7 @@ def read(data: Any, outbox: Path) -> Found:
         counters={row["SK"]: int(row["value"]) for row in operations if row["PK"] == "COUNTERS"},
         markers=[(row["PK"].removeprefix("EVENT#"), row["SK"]) for row in operations if row["PK"].startswith("EVENT#")],
         dead_letters={name: sum(depth) for name, depth in depths.items() if name.endswith("-dead-letters")},
+        indexed=[(document["session_id"], document["window"]) for _, document in data.documents(app.found.name)],
         leftovers={name: sum(depth) for name, depth in depths.items() if not name.endswith("-dead-letters")},
     )
 

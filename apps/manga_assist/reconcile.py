@@ -80,6 +80,8 @@ class Found:
     """Which event was counted in which counter."""
     leftovers: Mapping[str, int] = field(default_factory=dict)
     """Messages still waiting or in flight, by queue."""
+    indexed: Sequence[tuple[str, int]] | None = None
+    """The documents of the search index: session and window; None where the index is elsewhere."""
 
 
 def reconcile(written: Sequence[WrittenSession], found: Found) -> list[Check]:
@@ -91,6 +93,7 @@ def reconcile(written: Sequence[WrittenSession], found: Found) -> list[Check]:
         *_handoffs(written, found),
         *_lifecycle(written, found),
         *_expiry(written, found),
+        *_index(found),
         *_queues(found),
     ]
 
@@ -255,6 +258,19 @@ def _expiry(written: Sequence[WrittenSession], found: Found) -> list[Check]:
             ((*key, ends.get(key[0])) for key in inserted if key[0] not in expired),
             ((item.session_id, item.sort_key, item.ttl) for item in found.items),
         ),
+    ]
+
+
+def _index(found: Found) -> list[Check]:
+    if found.indexed is None:
+        return []
+    summaries = [item for item in found.items if item.sort_key.startswith(keys.SUMMARY)]
+    return [
+        same(
+            "summaries in the table = documents of the search index",
+            ((item.session_id, keys.summary_number(item.sort_key)) for item in summaries),
+            found.indexed,
+        )
     ]
 
 

@@ -26,6 +26,9 @@ COLUMNS: Final[Mapping[str, type]] = {
     "agent_id": str,
     "window_number": int,
     "summary_method": str,
+    "summary_model": str,
+    "summary_fallback": str,
+    "summary_tokens": int,
 }
 """The types of a row's fields."""
 
@@ -58,6 +61,10 @@ def analytics_row(change: Change) -> dict[str, Any]:
     elif kind == "summary":
         row["window_number"] = keys.summary_number(sort_key)
         row["summary_method"] = image.get("method")
+        if "model" in image:
+            row["summary_model"] = image["model"]
+            row["summary_fallback"] = image["fallback"].partition(":")[0] if "fallback" in image else None
+            row["summary_tokens"] = image["input_tokens"] + image["output_tokens"]
     return row
 
 

@@ -1,55 +1,19 @@
 """Rolling summaries: one for each window of ten turns, each made once, none left out.
 
-`summarize_missing` decides which windows lack a summary and writes them; what a summary says is a
-`Summarizer`'s business. The default one, `extractive.ExtractiveSummarizer`, works offline.
+`summarize_missing` decides which windows lack a summary and writes them; what a summary says is the business of a
+`Summarizer`, which `summarizers` chooses.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from afterwrite import ConditionalCheckFailed, between, prefix
+from afterwrite.summaries import Summarizer, Summary, Turn
 from manga_assist import keys
 from manga_assist.keys import WINDOW_TURNS
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One turn of a conversation, numbered from 1."""
-
-    number: int
-    role: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a summarizer says about a window.
-
-    `open_questions` are sentences of the conversation that nobody had replied to when the window ended; the
-    next window's summary gets them as part of its context.
-    """
-
-    text: str
-    open_questions: tuple[Turn, ...] = ()
-
-
-class Summarizer(Protocol):
-    """Summarizes a window of turns, given the summary of the window before it (None for the first).
-
-    The same input must give the same summary, as a window may be tried more than once. Raises whatever keeps
-    it from summarizing; nothing is written then, and the window is tried again.
-    """
-
-    @property
-    def method(self) -> str:
-        """How summaries are made, recorded with each."""
-
-    def summarize(self, turns: Sequence[Turn], previous: Summary | None) -> Summary:
-        """The summary of `turns`, which are in order and consecutive."""
 
 
 class Table(Protocol):
@@ -89,7 +53,7 @@ def summarize_missing(table: Table, session_id: str, summarizer: Summarizer, now
     written = []
     for number in range(done + 1, windows + 1):
         summary = summarizer.summarize(_window(table, partition, number), previous)
-        item = _item(partition, number, summary, summarizer.method, now_ms)
+        item = _item(partition, number, summary, now_ms)
         try:
             table.put(item, condition="attribute_not_exists(SK)")
         except ConditionalCheckFailed:
@@ -120,8 +84,14 @@ def _window(table: Table, partition: str, number: int) -> list[Turn]:
     ]
 
 
-def _item(partition: str, number: int, summary: Summary, method: str, now_ms: int) -> dict[str, Any]:
+def _item(partition: str, number: int, summary: Summary, now_ms: int) -> dict[str, Any]:
     turns = keys.window_turns(number)
+    made = summary.made
+    of_model: dict[str, Any] = {}
+    if made.model is not None:
+        of_model = {"model": made.model, "input_tokens": made.input_tokens, "output_tokens": made.output_tokens}
+    if made.fallback is not None:
+        of_model["fallback"] = made.fallback
     return {
         "PK": partition,
         "SK": keys.summary(number),
@@ -133,7 +103,8 @@ def _item(partition: str, number: int, summary: Summary, method: str, now_ms: in
         "window_start": turns[0],
         "window_end": turns[-1],
         "turns": turns,
-        "method": method,
+        "method": made.method,
+        **of_model,
         "created_at_ms": now_ms,
     }
 

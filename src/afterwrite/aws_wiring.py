@@ -13,7 +13,7 @@ from typing import Any, Final
 from afterwrite.app import App, refuse_forgettable_on_aws
 from afterwrite.config import AwsSettings
 from afterwrite.core.batching import Entry, Limits
-from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent, StampedEffect
+from afterwrite.core.effects import Append, Deliver, Enqueue, Index, Invoke, Publish, PutEvent, Show, StampedEffect
 from afterwrite.core.ports import Ledger, ParkedLanes
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.errors import DeclarationError
@@ -80,6 +80,8 @@ class RemoteTargets:
             "queue": {queue.name for queue in app.queues},
             "delivery_stream": {stream.name for stream in app.delivery_streams},
             "audit_log": {log.name for log in app.audit_logs},
+            "search_index": {index.name for index in app.search_indexes},
+            "cache": {cache.name for cache in app.caches},
             "function": {function.name for function in app.functions},
         }
 
@@ -111,10 +113,15 @@ class RemoteTargets:
                 f"expected a {kind.replace('_', ' ')} that this app declares, got {name!r}: declare it on the same App"
             )
         key = f"{kind}/{name}"
-        where = self._resources.get(key)
+        where = self._resources.get(key) or self._embedded(kind, name)
         if where is None:
             raise DeclarationError(f"expected AFTERWRITE_RESOURCES to say where {key} is: add it, as synth does")
         return _MAKERS[kind](self._app, key, where, self._clients)
+
+    def _embedded(self, kind: str, name: str) -> str | None:
+        """What stands for an index that is declared for the embedded engine's data directory alone."""
+        indexes = self._app.search_indexes if kind == "search_index" else ()
+        return _NOWHERE if any(index.name == name and index.url is None for index in indexes) else None
 
 
 def _address(stamped: StampedEffect) -> tuple[str, str]:
@@ -130,6 +137,8 @@ _ADDRESSES: Final[Mapping[type, tuple[str, str]]] = {
     Deliver: ("delivery_stream", "stream"),
     Append: ("audit_log", "log"),
     Invoke: ("function", "function"),
+    Show: ("cache", "cache"),
+    Index: ("search_index", "index"),
 }
 
 
@@ -179,6 +188,28 @@ def _function(_app: App, key: str, where: str, clients: Clients) -> RemoteTarget
     return LambdaFunction(key, clients.maker("lambda"), where)
 
 
+def _cache(_app: App, key: str, where: str, _clients: Clients) -> RemoteTarget:
+    """A cache by its URL."""
+    from afterwrite.targets.redis import RedisCache
+
+    return RedisCache(key, where, now_ms=now_ms)
+
+
+_NOWHERE: Final = "nowhere"
+
+
+def _search_index(app: App, key: str, where: str, _clients: Clients) -> RemoteTarget:
+    """A search index by OpenSearch's URL; nothing is done for one that the embedded engine alone has."""
+    if where == _NOWHERE:
+        from afterwrite.targets.nowhere import Nowhere
+
+        return Nowhere(key)
+    from afterwrite.targets.opensearch import OpenSearchIndex
+
+    index = next(each for each in app.search_indexes if key == f"search_index/{each.name}")
+    return OpenSearchIndex(key, where, index.name, now_ms=now_ms, fields=index.fields)
+
+
 _MAKERS: Final[Mapping[str, Callable[[App, str, str, Clients], RemoteTarget]]] = {
     "topic": _topic,
     "bus": _bus,
@@ -186,6 +217,8 @@ _MAKERS: Final[Mapping[str, Callable[[App, str, str, Clients], RemoteTarget]]] =
     "delivery_stream": _delivery_stream,
     "audit_log": _audit_log,
     "function": _function,
+    "cache": _cache,
+    "search_index": _search_index,
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -18,9 +18,10 @@ from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import lanes_by, table_of
 from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.privacy import MaskedChange, PrivatePath
+from afterwrite.core.search import Hit
 from afterwrite.core.values import decode_item
 from afterwrite.errors import StorageError
-from afterwrite.local import audit_digests, audit_files, audit_history, audit_verification
+from afterwrite.local import audit_digests, audit_files, audit_history, audit_verification, search_index
 from afterwrite.local.audit_files import AuditHead
 from afterwrite.local.audit_history import ItemEvent, WantedItem
 from afterwrite.local.audit_keys import trusted_keys
@@ -36,6 +37,9 @@ from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
 from afterwrite.store.tables import Catalog, Table
+
+if TYPE_CHECKING:
+    from afterwrite.lake_queries import LakeQueries
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +261,29 @@ class DataReader:
     def lake(self, stream_name: str) -> Path:
         """The folder of a delivery stream's Parquet files."""
         return self._directory.lake / stream_name
+
+    def lake_queries(self) -> LakeQueries:
+        """SQL on the delivery streams' files, with a view of each; close it. Raises CommandError without DuckDB."""
+        from afterwrite.lake_queries import LakeQueries
+
+        topology = self._topology()
+        keys = dict.fromkeys(topology.get("delivery_streams", []), ()) | topology.get("delivery_stream_keys", {})
+        return LakeQueries(self._directory.lake, keys)
+
+    def search_indexes(self) -> list[str]:
+        """The app's search indexes that are in the data directory."""
+        return list(self._topology().get("search_indexes", []))
+
+    def search(self, index_name: str, words: str, *, limit: int = 10) -> Sequence[Hit]:
+        """The documents of a search index in the data directory that hold all words, the best first.
+
+        Raises CommandError where there is no such index, and TargetError.
+        """
+        return search_index.search(search_index.index_file(self._directory.search, index_name), words, limit=limit)
+
+    def documents(self, index_name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every document of a search index in the data directory, with its id, in no order."""
+        return search_index.documents(search_index.index_file(self._directory.search, index_name))
 
     def audit_entries(self, log_name: str) -> Iterator[dict[str, Any]]:
         """The entries of an audit log, in order, each with its number, id, time and hashes.

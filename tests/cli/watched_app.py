@@ -17,7 +17,7 @@ letters = app.queue("letters")
 topic = app.topic("news")
 topic.subscribe(letters, filter_policy={"kind": ["letter"]})
 bus = app.bus("events", archive_days=1)
-lake = app.delivery_stream("lake", buffer_seconds=0.1)
+lake = app.delivery_stream("lake", buffer_seconds=0.1, key="key")
 slow_lake = app.delivery_stream("slow-lake", buffer_seconds=2)
 audit = app.audit_log("trail")
 

@@ -27,17 +27,13 @@ def test_functions_are_fed_by_fifo_queues_with_as_many_attempts_as_sqs_counts() 
     }
     assert receives == {
         "InventoryPurchasingQueue": 5,
-        "FunctionRefreshCacheQueue": 1_000,
         "FunctionRecordAuditQueue": 11,
     }
     assert {id for id, queue in queues.items() if queue.get("FifoQueue")} == {
-        f"Function{name}{kind}" for name in ("RefreshCache", "RecordAudit") for kind in ("Queue", "DeadLetters")
+        f"FunctionRecordAudit{kind}" for kind in ("Queue", "DeadLetters")
     }
     (note,) = TEMPLATE.notes
-    assert note.startswith("refresh_cache: what failed 1,000 times goes to the dead letters")
-    functions = of_type(DOCUMENT, "AWS::Lambda::Function")
-    assert functions["RefreshCacheFunction"]["Environment"]["Variables"]["INVENTORY_REDIS_URL"] == {
-        "Ref": "InventoryRedisUrl"
-    }
+    assert note.startswith("inventory: the functions of routes reach a cache in a VPC only from its subnets")
+    assert "InventoryCacheUrl" in DOCUMENT["Parameters"]
     mappings = of_type(DOCUMENT, "AWS::Lambda::EventSourceMapping")
-    assert mappings["RefreshCacheFunctionMessages"]["EventSourceArn"] == {"Fn::GetAtt": "FunctionRefreshCacheQueue.Arn"}
+    assert mappings["RecordAuditFunctionMessages"]["EventSourceArn"] == {"Fn::GetAtt": "FunctionRecordAuditQueue.Arn"}

@@ -385,3 +385,32 @@ def test_parts_join_to_the_shortest_text() -> None:
 
 def test_ids_are_words_in_camel_case() -> None:
     assert logical_id("agent-dashboard_queue", "DeadLetters") == "AgentDashboardQueueDeadLetters"
+
+
+def test_a_cache_and_an_index_are_where_parameters_say_and_the_role_writes_to_the_index_alone() -> None:
+    app, orders = an_app()
+    shown = app.cache("shop", url="redis://127.0.0.1")
+
+    @shown.view(orders)
+    def show(item: Any) -> Any: ...
+
+    @app.search_index("Titles", url="http://127.0.0.1:9200").documents(orders)
+    def title(item: Any) -> Any: ...
+
+    @app.search_index("here").documents(orders)
+    def elsewhere(item: Any) -> Any: ...
+
+    @app.function()
+    def work(request: Any, context: Any) -> None: ...
+
+    template = synth(app)
+    document = parsed(template)
+    assert {"ShopCacheUrl", "TitlesSearchEndpoint", "TitlesSearchDomainArn"} <= document["Parameters"].keys()
+    text = json.dumps(document)
+    assert "cache/shop" in text
+    assert "search_index/Titles" in text
+    assert "search_index/here" not in text
+    assert '"Action": ["es:ESHttpPost"]' in text or '"Action": "es:ESHttpPost"' in text
+    assert "/titles/*" in text
+    assert [note.partition(":")[0] for note in template.notes] == ["shop", "here"]
+    assert [f"{match.rule.id} {match.message}" for match in lint(cloudformation.render(template))] == []

@@ -9,7 +9,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from afterwrite.targets.bedrock import Answer, AnswerNotWhole, Model, ModelFailed
+from afterwrite.targets.bedrock import Model
+from afterwrite.targets.language_models import Answer, AnswerNotWhole, ModelFailed
 
 ASKED = {
     "modelId": "model-1",

@@ -36,6 +36,7 @@ from afterwrite.app.declarations import (
     lanes_of,
     refuse_forgettable_on_aws,
 )
+from afterwrite.app.views import Cache, SearchIndex
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
 from afterwrite.core.invocations import Context
@@ -55,11 +56,13 @@ __all__ = [
     "App",
     "AuditLog",
     "Bus",
+    "Cache",
     "DeliveryStream",
     "Function",
     "Key",
     "Queue",
     "Rule",
+    "SearchIndex",
     "StreamKind",
     "Table",
     "Topic",
@@ -86,11 +89,19 @@ class App:
         self.buses: list[Bus] = []
         self.delivery_streams: list[DeliveryStream] = []
         self.audit_logs: list[AuditLog] = []
+        self.caches: list[Cache] = []
+        self.search_indexes: list[SearchIndex] = []
         self.kinesis_streams: list[KinesisStream] = []
         self.models: list[Model] = []
         self.functions: list[Function] = []
         self.alarm_thresholds = Thresholds()
         self.alarm_topic: Topic | None = None
+
+    @property
+    def engine_functions(self) -> list[Function]:
+        """What the embedded engine runs: the app's functions, and one for each cache and search index."""
+        views = [cache.function for cache in self.caches] + [index.function for index in self.search_indexes]
+        return [*self.functions, *views]
 
     def alarms(
         self,
@@ -182,9 +193,11 @@ class App:
         buffer_seconds: float = 300,
         buffer_mib: float = 5,
         columns: Mapping[str, type] | None = None,
+        key: str | Sequence[str] = (),
     ) -> DeliveryStream:
         """Declare a delivery stream, flushed after `buffer_seconds` (0 to 900) or `buffer_mib` (1 to 128) (S34).
 
+        `key` names the field or fields that say what a record is about: queries then have the last record of each.
         `columns` gives the records' fields their types (str, int, float or bool): the service on AWS needs them for
         Parquet and writes JSON lines without them. The embedded lake takes the types from the records.
         """
@@ -197,9 +210,9 @@ class App:
         for column, kind in (columns or {}).items():
             if kind not in _COLUMN_TYPES:
                 raise DeclarationError(f"expected str, int, float or bool for {name}'s column {column}, got {kind!r}")
-        return add_declared(
-            self.delivery_streams, DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}))
-        )
+        fields = (key,) if isinstance(key, str) else tuple(key)
+        stream = DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}), fields)
+        return add_declared(self.delivery_streams, stream)
 
     def kinesis_stream(self, name: str, *, shard_count: int = 1, retention_hours: int = 24) -> KinesisStream:
         """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing.
@@ -233,6 +246,20 @@ class App:
         destroys.
         """
         return add_declared(self.audit_logs, AuditLog(name, retain_days, forgettable))
+
+    def cache(self, name: str, *, url: str) -> Cache:
+        """Declare a cache in Redis; `url` is `redis://`, `rediss://` or `unix://`, with `?cluster=true` for a cluster.
+
+        On AWS the function's settings say where it is.
+        """
+        return add_declared(self.caches, Cache(name, url))
+
+    def search_index(self, name: str, *, fields: Sequence[str] = (), url: str | None = None) -> SearchIndex:
+        """Declare a search index: OpenSearch's at `url`, or without one an index in the data directory.
+
+        `fields` of its documents are searched, all of them where none is given.
+        """
+        return add_declared(self.search_indexes, SearchIndex(name, tuple(fields), url))
 
     def function(
         self,

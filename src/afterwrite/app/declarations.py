@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 from afterwrite.app.checks import Exhausted, age_ms_max, at_least_one, check_name, exhaustion
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
 from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
-from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, KinesisStream, MappedStream
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, MappedStream
 from afterwrite.core.filter_policy import FilterPolicy
 from afterwrite.core.invocations import Context, Message
 from afterwrite.core.lanes import Order, lanes_by
@@ -42,9 +42,17 @@ DEAD_LETTERS: Final = "-dead-letters"
 _KINESIS_STREAM_CHARACTERS_MAX: Final = 128
 KINESIS_RETENTION_HOURS_MIN: Final = 24
 
-_Declared = TypeVar(
-    "_Declared", "Table", "Queue", "Topic", "Bus", "DeliveryStream", "KinesisStream", "AuditLog", "Function"
-)
+
+class Declared(Protocol):
+    """Whatever has a name on an app."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        ...
+
+
+_Declared = TypeVar("_Declared", bound=Declared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,12 +371,16 @@ class Bus:
 
 @dataclass(frozen=True, eq=False)
 class DeliveryStream:
-    """A delivery stream that buffers records by time and size and writes them to a partitioned lake."""
+    """A delivery stream that buffers records by time and size and writes them to a partitioned lake.
+
+    `key` are the fields that say what a record is about.
+    """
 
     name: str
     buffer_seconds: float
     buffer_mib: float
     columns: Mapping[str, type]
+    key: tuple[str, ...] = ()
 
     def put(self, **record: Any) -> Deliver:
         """The effect that delivers a record."""

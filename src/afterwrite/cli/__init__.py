@@ -19,8 +19,10 @@ from afterwrite.cli import (
     graph,
     parked,
     patterns,
+    query,
     replay,
     running,
+    search,
     status,
     tail,
     transfer,
@@ -44,7 +46,9 @@ command_line.command(status.status)
 command_line.command(check.check)
 command_line.command(tail.tail)
 command_line.command(parked.command_line)
+command_line.command(query.query)
 command_line.command(replay.replay)
+command_line.command(search.search)
 command_line.command(audit.command_line)
 command_line.command(forget.forget)
 command_line.command(patterns.command_line)

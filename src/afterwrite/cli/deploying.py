@@ -13,7 +13,7 @@ from afterwrite.cli.loading import load_app, locate_app
 from afterwrite.cli.parameters import Flag
 from afterwrite.cli.rendering import bytes_text, count_text, print_json, print_line
 from afterwrite.errors import CommandError
-from afterwrite.synth import cloudformation, packaging, terraform
+from afterwrite.synth import cloudformation, packaging, terraform, views
 from afterwrite.synth.stack import Options
 from afterwrite.synth.template import synth as template_of
 
@@ -36,6 +36,7 @@ def synth(
     environment: Several = None,
     pipe: Several = None,
     search: Several = None,
+    model: Several = None,
     runtime: str | None = None,
     exact_filters: Flag = False,
 ) -> None:
@@ -58,6 +59,8 @@ def synth(
         A table whose changes come through an EventBridge Pipe instead of an event source mapping.
     search
         STREAM=INDEX: a delivery stream that fills an OpenSearch index, with its records in the lake as JSON.
+    model
+        FUNCTION=MODEL: a model of Bedrock that a function may ask, by its id or an ARN.
     runtime
         Lambda's runtime. Default: this Python's
     exact_filters
@@ -69,7 +72,8 @@ def synth(
             runtime=runtime or _runtime(),
             environment=tuple(environment or ()),
             pipes=frozenset(pipe or ()),
-            search=_pairs(search or ()),
+            search=dict(_pairs(search or (), "STREAM=INDEX")),
+            models=_grouped(_pairs(model or (), "FUNCTION=MODEL")),
             exact_filters=exact_filters,
         ),
     )
@@ -124,6 +128,7 @@ def package(
         packaging.Target(runtime or _runtime(), architecture),
         include=include or (),
         site_packages=site_packages,
+        without=views.not_deployed(found.app) | {packaging.NEVER_DEPLOYED},
     )
     if json:
         print_json(
@@ -142,9 +147,18 @@ def package(
     )
 
 
-def _pairs(texts: Sequence[str]) -> dict[str, str]:
-    pairs = [text.partition("=")[::2] for text in texts]
-    for text, (name, value) in zip(texts, pairs, strict=True):
+def _pairs(texts: Sequence[str], form: str) -> list[tuple[str, str]]:
+    pairs = []
+    for text in texts:
+        name, _, value = text.partition("=")
         if not name or not value:
-            raise CommandError(f"expected STREAM=INDEX, got {text!r}")
-    return dict(pairs)
+            raise CommandError(f"expected {form}, got {text!r}")
+        pairs.append((name, value))
+    return pairs
+
+
+def _grouped(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for name, value in pairs:
+        grouped.setdefault(name, []).append(value)
+    return grouped

@@ -34,13 +34,18 @@ def print_line(*parts: Styled) -> None:
     _CONSOLE.print(Text.assemble(*parts), soft_wrap=True)
 
 
+def print_aside(text: str) -> None:
+    """Print one line on standard error, where it is in no output's way."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     """Print a table; numbers stand right. Nothing is printed where there are no rows."""
     if not rows:
         return
     right = [all(isinstance(row[column], int) for row in rows) for column in range(len(columns))]
     if sys.stdout.isatty():
-        table = Table(title=title, title_justify="left")
+        table = Table(title=title or None, title_justify="left")
         for name, is_right in zip(columns, right, strict=True):
             table.add_column(name, justify="right" if is_right else "left", overflow="fold")
         for row in rows:
@@ -49,7 +54,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell
         return
     lines = [list(columns), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
-    print(title)
+    if title:
+        print(title)
     for line in lines:
         cells = [
             cell.rjust(width) if is_right else cell.ljust(width)

@@ -80,8 +80,35 @@ class Invoke:
     request: Mapping[str, Any]
 
 
-Effect: TypeAlias = Publish | PutEvent | Enqueue | Deliver | Append | Invoke
-EFFECT_TYPES = (Publish, PutEvent, Enqueue, Deliver, Append, Invoke)
+@dataclass(frozen=True, slots=True)
+class Show:
+    """Show `values` by their keys in a cache, and take the `removed` keys out of it.
+
+    Nothing happens where the cache shows a later `version` (decimal text) of the item `id`.
+    """
+
+    cache: str
+    id: str
+    version: str
+    values: Mapping[str, str]
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Put the document of the item `id` into a search index, or take it out where it is None.
+
+    Nothing happens where the index holds a later `version` (decimal text).
+    """
+
+    index: str
+    id: str
+    version: str
+    document: Mapping[str, Any] | None
+
+
+Effect: TypeAlias = Publish | PutEvent | Enqueue | Deliver | Append | Invoke | Show | Index
+EFFECT_TYPES = (Publish, PutEvent, Enqueue, Deliver, Append, Invoke, Show, Index)
 
 
 class StampedEffect(NamedTuple):

@@ -18,7 +18,17 @@ from afterwrite.core.changes import EVENT_NAMES
 from afterwrite.core.routes import Guard
 
 Kind: TypeAlias = Literal[
-    "table", "route", "topic", "queue", "bus", "function", "delivery_stream", "audit_log", "outside"
+    "table",
+    "route",
+    "topic",
+    "queue",
+    "bus",
+    "function",
+    "delivery_stream",
+    "audit_log",
+    "outside",
+    "cache",
+    "search_index",
 ]
 
 _LABEL_CHARACTERS_MAX: Final = 48
@@ -65,6 +75,8 @@ def flow_of(app: App) -> Flow:
         ("function", app.functions),
         ("delivery_stream", app.delivery_streams),
         ("audit_log", app.audit_logs),
+        ("cache", app.caches),
+        ("search_index", app.search_indexes),
     ]
     for kind, declared in kinds:
         for number, each in enumerate(declared):

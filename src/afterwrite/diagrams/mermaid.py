@@ -15,6 +15,8 @@ _SHAPES: Final[dict[Kind, tuple[str, str]]] = {
     "function": ("([", "])"),
     "delivery_stream": ("[(", ")]"),
     "audit_log": ("[(", ")]"),
+    "cache": ("[(", ")]"),
+    "search_index": ("[(", ")]"),
     "outside": (">", "]"),
 }
 

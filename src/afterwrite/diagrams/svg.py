@@ -26,6 +26,8 @@ _FILLS: Final[dict[Kind, str]] = {
     "function": "#dcfce7",
     "delivery_stream": "#e2e8f0",
     "audit_log": "#e2e8f0",
+    "cache": "#fee2e2",
+    "search_index": "#e0e7ff",
     "outside": "#ffe4e6",
 }
 _STYLE: Final = (

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from afterwrite.app import App, Bus, DeliveryStream, Function, Queue, Topic
 from afterwrite.config import Identity
 from afterwrite.core import json_text
-from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent, StampedEffect, stamp
+from afterwrite.core.effects import (
+    Append,
+    Deliver,
+    Enqueue,
+    Index,
+    Invoke,
+    Publish,
+    PutEvent,
+    Show,
+    StampedEffect,
+    stamp,
+)
 from afterwrite.core.pipes import Pipe
 from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
 from afterwrite.core.ports import Delivery
@@ -40,6 +52,8 @@ class FanOut:
         self._functions: Mapping[str, Function] = {function.name: function for function in app.functions}
         self._streams = {stream.name for stream in app.delivery_streams}
         self._logs = {log.name: log.forgettable for log in app.audit_logs}
+        self._indexes = {index.name: index.function.queue_name for index in app.search_indexes}
+        self._caches = {cache.name: cache.function.queue_name for cache in app.caches}
         self._place_by_type: Mapping[type, Callable[[StampedEffect, Any], Sequence[Placement]]] = {
             Publish: self._publish,
             PutEvent: self._put_event,
@@ -47,6 +61,8 @@ class FanOut:
             Invoke: self._invoke,
             Deliver: self._deliver,
             Append: self._append,
+            Show: self._show,
+            Index: self._index,
         }
 
     def place(self, stamped: StampedEffect) -> Sequence[Placement]:
@@ -126,6 +142,14 @@ class FanOut:
         if self._logs[effect.log]:
             text = with_lane(stamped.lane, text)
         return [ToBuffer(audit_buffer(effect.log), stamped.id, stamped.at_ms, text)]
+
+    def _show(self, stamped: StampedEffect, effect: Show) -> Sequence[Placement]:
+        queue = _declared(self._caches, "cache", effect.cache)
+        return [ToQueue(queue, stamped.lane, _message(stamped, {**asdict(effect), "at_ms": stamped.at_ms}))]
+
+    def _index(self, stamped: StampedEffect, effect: Index) -> Sequence[Placement]:
+        queue = _declared(self._indexes, "search index", effect.index)
+        return [ToQueue(queue, stamped.lane, _message(stamped, {**asdict(effect), "at_ms": stamped.at_ms}))]
 
 
 def piped(pipe: Pipe, fan_out: FanOut) -> Callable[[Delivery, Any], Sequence[Placement]]:

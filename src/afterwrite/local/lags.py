@@ -26,7 +26,7 @@ class EmbeddedLags:
     def __init__(self, environment: Environment, app: App) -> None:
         self._environment = environment
         self._tables = [table.name for table in app.tables if table.routes]
-        self._queues = [function.queue_name for function in app.functions]
+        self._queues = [function.queue_name for function in app.engine_functions]
         self._mappings = declared_mappings(app)
 
     def lags(self) -> Sequence[Lag]:

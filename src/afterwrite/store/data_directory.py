@@ -37,6 +37,7 @@ class DataDirectory:
         self.audit = path / "audit"
         self.keys = path / "keys"
         self.files = path / "files"
+        self.search = path / "search"
         self.lock_file = path / "engine.lock"
 
     def holder(self) -> Mapping[str, Any] | None:

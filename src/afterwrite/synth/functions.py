@@ -11,7 +11,7 @@ from afterwrite.core import json_text
 from afterwrite.errors import DeclarationError
 from afterwrite.synth import iam, messages
 from afterwrite.synth.document import Attribute, JsonText, Parameter, Ref, Resource, Text, join, logical_id
-from afterwrite.synth.stack import ENTRY_MODULE, Stack, physical_name, where
+from afterwrite.synth.stack import ENTRY_MODULE, Stack, model_arn, physical_name, where
 from afterwrite.synth.tables import LEDGER, PARKED, has_routes
 
 _FUNCTION_NAME_MAX: Final = 64
@@ -33,6 +33,12 @@ def add_functions(stack: Stack) -> None:
         Parameter(_parameter_of(name), f"The environment variable {name} of every function")
         for name in stack.options.environment
     )
+    unknown = sorted(set(stack.options.models) - {function.name for function in stack.app.functions})
+    if unknown:
+        raise DeclarationError(
+            f"expected functions of the app to give models to, got {', '.join(unknown)}: choose among "
+            f"{', '.join(function.name for function in stack.app.functions) or 'none, as it declares none'}"
+        )
     for function in stack.app.functions:
         if function.timeout_s > _TIMEOUT_S_MAX:
             raise DeclarationError(
@@ -97,6 +103,8 @@ def _add_consumer(stack: Stack, function: Function, queue: Resource) -> None:
 def _add_function(stack: Stack, function: Function, statements: Sequence[dict[str, Any]], concurrency: Any) -> Resource:
     tables = [stack.tables[table.name].arn for table in stack.app.tables]
     allowed = [iam.allow("UseTables", *tables)] if tables else []
+    if models := stack.options.models.get(function.name):
+        allowed.append(iam.allow("AskModels", *map(model_arn, models)))
     resources = {f"table/{table.name}": stack.tables[table.name].ref for table in stack.app.tables}
     lambda_ = _lambda(
         stack,
@@ -181,6 +189,7 @@ def _effects(stack: Stack) -> list[dict[str, Any]]:
             for function in _invoked_by_routes(stack)
             if function.name not in stack.function_queues
         ],
+        "WriteSearchIndexes": stack.search_arns,
     }
     return [
         *(iam.allow(what, *arns) for what, arns in targets.items() if arns),
@@ -203,6 +212,7 @@ def _effect_resources(stack: Stack, table: Table) -> dict[str, Text]:
         # Of a queue that is its URL, of a function its name.
         by_queue = stack.function_queues.get(function.name)
         found[f"function/{function.name}"] = (by_queue or stack.functions[function.name]).ref
+    found.update(stack.views)
     return {**found, LEDGER: stack.own_tables[LEDGER].ref, PARKED: stack.own_tables[PARKED].ref}
 
 

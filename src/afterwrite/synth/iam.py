@@ -12,6 +12,7 @@ from afterwrite.targets.email import Email
 from afterwrite.targets.eventbridge import EventBus
 from afterwrite.targets.firehose import FirehoseStream
 from afterwrite.targets.lambda_function import LambdaFunction
+from afterwrite.targets.opensearch import OpenSearchIndex
 from afterwrite.targets.s3 import S3AuditLog
 from afterwrite.targets.sms import Sms
 from afterwrite.targets.sns import SnsTopic
@@ -19,6 +20,8 @@ from afterwrite.targets.sqs import SqsQueue
 
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "AppendAudit": S3AuditLog.actions,
+    # Converse needs no other (S39).
+    "AskModels": ("bedrock:InvokeModel",),
     "DeliverEvents": ("firehose:PutRecord", "firehose:PutRecordBatch"),
     "DeliverRecords": FirehoseStream.actions,
     "InvokeFunctions": LambdaFunction.actions,
@@ -72,6 +75,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "dynamodb:Scan",
         "dynamodb:UpdateItem",
     ),
+    "WriteSearchIndexes": OpenSearchIndex.actions,
     "WriteLogs": ("logs:CreateLogStream", "logs:PutLogEvents"),
 }
 """What is done, by the statement's id, and the actions that it takes."""

@@ -17,6 +17,7 @@ import afterwrite
 from afterwrite.errors import CommandError
 from afterwrite.synth import imports
 from afterwrite.synth.stack import ENTRY_MODULE
+from afterwrite.synth.views import CACHE_MODULE, SEARCH_MODULE
 
 Architecture: TypeAlias = Literal["x86_64", "arm64"]
 
@@ -24,8 +25,10 @@ HANDLER_MODULE: Final = "afterwrite.aws_lambda"
 PROVIDED: Final = frozenset(("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"))
 """The libraries that Lambda's Python runtimes bring."""
 
-NOT_DEPLOYED: Final = frozenset(("afterwrite.remote.redis_ledger",))
-"""What the handler would import only for resources that the template does not have."""
+NEVER_DEPLOYED: Final = "afterwrite.remote.redis_ledger"
+"""What the handler would import only for a resource that the template does not have."""
+NOT_DEPLOYED: Final = frozenset((NEVER_DEPLOYED, CACHE_MODULE, SEARCH_MODULE))
+"""What it would not import for an app without caches and OpenSearch's indexes either."""
 
 _RUNTIME: Final = re.compile(r"python3\.(\d+)")
 _MACHINES: Final[Mapping[str, str]] = {"x86_64": "x86_64", "arm64": "aarch64"}
@@ -87,15 +90,22 @@ class Packed:
 
 
 def package(
-    entry: Entry, out: Path, target: Target, *, include: Sequence[str] = (), site_packages: Path | None = None
+    entry: Entry,
+    out: Path,
+    target: Target,
+    *,
+    include: Sequence[str] = (),
+    site_packages: Path | None = None,
+    without: frozenset[str] = NOT_DEPLOYED,
 ) -> Packed:
     """Write the package of an app to `out`.
 
-    `include` names files and folders of the app's root, or modules, that no import names. Raises CommandError for
-    a library that is not there, or not for the target.
+    `without` are modules that are left out, with what they import: the handler would import them only for what the
+    app does not declare. `include` names files and folders of the app's root, or modules, that no import names.
+    Raises CommandError for a library that is not there, or not for the target.
     """
     libraries = [site_packages] if site_packages is not None else _installed()
-    files = _Collector(entry.root, libraries, target).collect([HANDLER_MODULE, entry.module], include)
+    files = _Collector(entry.root, libraries, target, without).collect([HANDLER_MODULE, entry.module], include)
     files[f"{ENTRY_MODULE}.py"] = _entry_text(entry).encode()
     unpacked = sum(map(len, files.values()))
     if unpacked > _UNPACKED_BYTES_MAX:
@@ -134,8 +144,9 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
 class _Collector:
     """Gathers files by their place in the package: modules one by one, other people's libraries whole."""
 
-    def __init__(self, root: Path, libraries: Sequence[Path], target: Target) -> None:
+    def __init__(self, root: Path, libraries: Sequence[Path], target: Target, without: frozenset[str]) -> None:
         self._root = root
+        self._without = without
         self._own = {"afterwrite": Path(afterwrite.__file__).parent.parent}
         self._target = target
         self._distributions = _by_name(libraries)
@@ -163,7 +174,7 @@ class _Collector:
     def _add(self, name: str) -> list[str]:
         """Take a module; what it imports."""
         top = name.partition(".")[0]
-        if top in sys.stdlib_module_names or top in PROVIDED or name in NOT_DEPLOYED:
+        if top in sys.stdlib_module_names or top in PROVIDED or name in self._without:
             return []
         root = self._root_of(name)
         file = imports.find(name, [root])
@@ -174,6 +185,10 @@ class _Collector:
         if file.is_dir():
             return []
         self._files[file.relative_to(root).as_posix()] = file.read_bytes()
+        if file.name == "__init__.py":
+            # Prompts are read by the package that they are in, which names them in no import.
+            for prompt in sorted(file.parent.glob("*.prompt")):
+                self._files[prompt.relative_to(root).as_posix()] = prompt.read_bytes()
         packages = [name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)]
         return [*packages, *(imports.imported(name, file) if file.suffix == ".py" else [])]
 

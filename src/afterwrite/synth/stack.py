@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ ENTRY_MODULE: Final = "afterwrite_entry"
 
 # Of a shortened name; enough that two names of one app do not meet.
 _DIGEST_CHARACTERS: Final = 8
+# PROVIDER.MODEL; an inference profile's id begins with where it leads to.
+_MODEL_ID: Final = re.compile(r"(?!(?:us|eu|apac|jp|au|ca|us-gov|global)\.)[a-z0-9-]+\.[A-Za-z0-9.:-]+")
 
 PARAMETERS: Final = (
     Parameter("CodeBucket", "The bucket that holds the package"),
@@ -114,14 +117,15 @@ class Options:
 
     `runtime` is Lambda's name for it; `environment` names variables that are passed to every function, each by a
     parameter that has to be given; `pipes` names the tables whose changes come through an EventBridge Pipe; `search`
-    maps delivery streams to the OpenSearch index that they fill; with `exact_filters` a route whose guard the service
-    cannot filter by is refused.
+    maps delivery streams to the OpenSearch index that they fill; `models` gives functions the models of Bedrock that
+    they may ask, by id or ARN; with `exact_filters` a route whose guard the service cannot filter by is refused.
     """
 
     runtime: str = "python3.13"
     environment: tuple[str, ...] = ()
     pipes: frozenset[str] = frozenset()
     search: Mapping[str, str] = field(default_factory=dict)
+    models: Mapping[str, Sequence[str]] = field(default_factory=dict)
     exact_filters: bool = False
 
 
@@ -157,6 +161,10 @@ class Stack:
     """Lambda functions of event source mappings, by their names."""
     route_functions: dict[str, Resource] = field(default_factory=dict)
     """Lambda functions, by the table whose routes they run."""
+    views: dict[str, Ref] = field(default_factory=dict)
+    """Where caches and search indexes are, by `KIND/NAME`."""
+    search_arns: list[Text] = field(default_factory=list)
+    """The search indexes that are written to."""
     mappings: dict[str, Resource] = field(default_factory=dict)
     """Event source mappings of routes, by table."""
 
@@ -182,6 +190,23 @@ def shortened(name: str, limit: int) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARACTERS]
     return f"{name[: limit - _DIGEST_CHARACTERS - 1]}-{digest}"
+
+
+def model_arn(model: str) -> Text:
+    """The ARN of a foundation model by its id, in the stack's region; one that is an ARN already stays as it is.
+
+    Raises DeclarationError for an inference profile's id, as asking through it takes rights on every region's model.
+    """
+    if model.startswith("arn:"):
+        if "*" in model:
+            raise DeclarationError(f"expected one model's ARN, got {model!r}: name each model that is asked")
+        return model
+    if not _MODEL_ID.fullmatch(model):
+        raise DeclarationError(
+            "expected a foundation model's id such as anthropic.claude-3-haiku-20240307-v1:0, or an ARN, got "
+            f"{model!r}: for an inference profile give its ARN and those of the foundation models that it leads to"
+        )
+    return join("arn:", Ref(PARTITION), ":bedrock:", Ref(REGION), f"::foundation-model/{model}")
 
 
 def arn(service: str, resource: Text, *, region: bool = True) -> Text:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from afterwrite.app import App
-from afterwrite.synth import alarms, buckets, functions, mapped, messages, pipes, routing, tables
+from afterwrite.synth import alarms, buckets, functions, mapped, messages, pipes, routing, tables, views
 from afterwrite.synth.document import Output, Ref, Resource, Template, logical_id
 from afterwrite.synth.stack import CONDITIONS, Options, Stack, check_plain
 
@@ -45,6 +45,7 @@ def synth(app: App, options: Options | None = None) -> Template:
     messages.add_queues(stack)
     messages.add_topics(stack)
     functions.add_functions(stack)
+    views.add(stack)
     messages.add_buses(stack)
     messages.add_queue_policies(stack)
     functions.add_route_functions(stack, failures)

@@ -1,48 +1,17 @@
-"""Bedrock: asks a model, by the Converse API, and takes no answer for whole that is none."""
+"""Bedrock: asks a model, by the Converse API or in the model's own form, and takes no answer for whole that is none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import orjson
 
 from afterwrite.core.target_failures import TargetFailure
-from afterwrite.errors import AfterwriteError
-from afterwrite.targets.remote_target import failure_of
+from afterwrite.targets.language_models import Answer, AnswerNotWhole, ModelFailed, Said
+from afterwrite.targets.remote_target import failure_of, kind_without_answer
 
 _WHOLE: Final = frozenset({"end_turn", "stop_sequence"})
-_REMEDIES: Final = {
-    "max_tokens": "ask for less, or raise max_tokens",
-    "content_filtered": "the model's own filter held back the answer",
-    "guardrail_intervened": "the guardrail blocked the request or the answer",
-}
-
-
-class ModelFailed(AfterwriteError):
-    """A model was not asked, or did not answer; `failure` is the service's, of the kinds of every target."""
-
-    def __init__(self, failure: TargetFailure) -> None:
-        super().__init__(failure.reason)
-        self.failure = failure
-
-
-class AnswerNotWhole(AfterwriteError):
-    """A model's answer ends before it is whole; `stop_reason` is the service's name for why, `text` what came."""
-
-    def __init__(self, model_id: str, stop_reason: str, text: str) -> None:
-        remedy = _REMEDIES.get(stop_reason, "see the service's documentation of this reason")
-        super().__init__(f"{model_id}: expected a whole answer, got one that ends by {stop_reason}: {remedy}")
-        self.stop_reason = stop_reason
-        self.text = text
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer, and what it cost in tokens."""
-
-    text: str
-    input_tokens: int
-    output_tokens: int
 
 
 class Model:
@@ -56,10 +25,13 @@ class Model:
         self._client = client
         self._model_id = model_id
 
+    @property
+    def model_id(self) -> str:
+        """The model's id or its inference profile's ARN."""
+        return self._model_id
+
     def ask(self, text: str, *, system: str | None = None, max_tokens: int = 1_024, temperature: float = 0.0) -> Answer:
         """The answer to `text`. Raises ModelFailed and AnswerNotWhole."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         request: dict[str, Any] = {
             "modelId": self._model_id,
             "messages": [{"role": "user", "content": [{"text": text}]}],
@@ -67,15 +39,103 @@ class Model:
         }
         if system is not None:
             request["system"] = [{"text": system}]
-        try:
-            answer = self._client().converse(**request)
-        except ClientError as error:
-            raise ModelFailed(failure_of(self._model_id, error)) from error
-        except BotoCoreError as error:
-            raise ModelFailed(TargetFailure(self._model_id, "unavailable", type(error).__name__, str(error))) from error
+        answer = _called(self._model_id, lambda: self._client().converse(**request))
         content = answer["output"]["message"]["content"]
         said = "".join(part["text"] for part in content if "text" in part)
-        if answer["stopReason"] not in _WHOLE:
-            raise AnswerNotWhole(self._model_id, answer["stopReason"], said)
         usage = answer["usage"]
-        return Answer(said, usage["inputTokens"], usage["outputTokens"])
+        return _whole(self._model_id, Said(said, answer["stopReason"], usage["inputTokens"], usage["outputTokens"]))
+
+
+Encode: TypeAlias = Callable[[str, str | None, int, float], Mapping[str, Any]]
+"""The body of InvokeModel, from text, system prompt, max_tokens and temperature."""
+Decode: TypeAlias = Callable[[Any], Said]
+"""What the model said, from InvokeModel's parsed answer."""
+
+
+def messages_body(text: str, system: str | None, max_tokens: int, temperature: float) -> Mapping[str, Any]:
+    """The body of Anthropic's Messages, the form in which the Claude models of Bedrock take InvokeModel."""
+    body: dict[str, Any] = {
+        "anthropic_version": "bedrock-2023-05-31",
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": text}]}],
+    }
+    return body if system is None else {**body, "system": system}
+
+
+def messages_said(answer: Any) -> Said:
+    """What is in an answer of Anthropic's Messages."""
+    said = "".join(part["text"] for part in answer["content"] if part.get("type") == "text")
+    return Said(said, answer["stop_reason"], answer["usage"]["input_tokens"], answer["usage"]["output_tokens"])
+
+
+class InvokedModel:
+    """A model of Bedrock that Converse does not reach, asked by InvokeModel in its own form.
+
+    `encode` and `decode` are that form: Anthropic's Messages where nothing else is given.
+    """
+
+    def __init__(
+        self,
+        client: Callable[[], Any],
+        model_id: str,
+        *,
+        encode: Encode = messages_body,
+        decode: Decode = messages_said,
+    ) -> None:
+        self._client = client
+        self._model_id = model_id
+        self._encode = encode
+        self._decode = decode
+
+    @property
+    def model_id(self) -> str:
+        """The model's id or its inference profile's ARN."""
+        return self._model_id
+
+    def ask(self, text: str, *, system: str | None = None, max_tokens: int = 1_024, temperature: float = 0.0) -> Answer:
+        """The answer to `text`. Raises ModelFailed and AnswerNotWhole."""
+        body = orjson.dumps(self._encode(text, system, max_tokens, temperature))
+
+        def call() -> bytes:
+            answer = self._client().invoke_model(modelId=self._model_id, contentType="application/json", body=body)
+            read: bytes = answer["body"].read()
+            return read
+
+        raw = _called(self._model_id, call)
+        try:
+            said = self._decode(orjson.loads(raw))
+        except (KeyError, TypeError, ValueError) as error:
+            failure = TargetFailure(
+                self._model_id,
+                "rejected",
+                "UnknownAnswer",
+                f"expected an answer that `decode` reads, got {len(raw)} bytes that it does not: {error!r}",
+            )
+            raise ModelFailed(failure, may_have_cost=True) from error
+        return _whole(self._model_id, said)
+
+
+def _called(model_id: str, call: Callable[[], Any]) -> Any:
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, ReadTimeoutError
+
+    try:
+        return call()
+    except ClientError as error:
+        raise ModelFailed(failure_of(model_id, error)) from error
+    except BotoCoreError as error:
+        failure = TargetFailure(model_id, kind_without_answer(error), type(error).__name__, str(error))
+        unheard = isinstance(error, ReadTimeoutError | ConnectionClosedError)
+        raise ModelFailed(failure, may_have_cost=unheard) from error
+
+
+def _whole(model_id: str, said: Said) -> Answer:
+    if said.stop_reason not in _WHOLE:
+        raise AnswerNotWhole(
+            model_id,
+            said.stop_reason,
+            said.text,
+            input_tokens=said.input_tokens,
+            output_tokens=said.output_tokens,
+        )
+    return Answer(said.text, said.input_tokens, said.output_tokens)

@@ -74,7 +74,7 @@ class RemoteTarget:
         except ClientError as error:
             return [failure_of(self.name, error)] * len(entries)
         except BotoCoreError as error:
-            return [TargetFailure(self.name, _kind_without_answer(error), type(error).__name__, str(error))] * len(
+            return [TargetFailure(self.name, kind_without_answer(error), type(error).__name__, str(error))] * len(
                 entries
             )
         return [
@@ -113,7 +113,7 @@ def failure_of_request(name: str, request: Callable[[], Any]) -> TargetFailure |
     except ClientError as error:
         return failure_of(name, error)
     except BotoCoreError as error:
-        return TargetFailure(name, _kind_without_answer(error), type(error).__name__, str(error))
+        return TargetFailure(name, kind_without_answer(error), type(error).__name__, str(error))
     return None
 
 
@@ -157,7 +157,7 @@ def error_parts(error: Any) -> tuple[str, str, int]:
     return str(detail.get("Code", "Unknown")), str(detail.get("Message", error)), int(status)
 
 
-def _kind_without_answer(error: Any) -> Kind:
+def kind_without_answer(error: Any) -> Kind:
     """The kind of an error before or instead of an answer."""
     from botocore import exceptions
 

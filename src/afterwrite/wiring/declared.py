@@ -107,7 +107,7 @@ def keep_topology(transaction: WriteTransaction, app: App) -> None:
 
 def topology(app: App) -> Mapping[str, Any]:
     """What runs in the engine, kept in the data directory for those who look at it from outside."""
-    consumed = {function.queue_name: function for function in app.functions}
+    consumed = {function.queue_name: function for function in app.engine_functions}
     queues = [queue.name for queue in app.queues]
     return {
         "app": app.name,
@@ -123,6 +123,8 @@ def topology(app: App) -> Mapping[str, Any]:
             for name in [*queues, *(name for name in consumed if name not in queues)]
         ],
         "delivery_streams": [stream.name for stream in app.delivery_streams],
+        "delivery_stream_keys": {stream.name: list(stream.key) for stream in app.delivery_streams if stream.key},
+        "search_indexes": [index.name for index in app.search_indexes if index.url is None],
         "audit_logs": [log.name for log in app.audit_logs],
         "forgettable_logs": [log.name for log in app.audit_logs if log.forgettable],
         "alarms": asdict(app.alarm_thresholds),

@@ -77,6 +77,7 @@ from afterwrite.wiring.anchoring import anchor_store
 from afterwrite.wiring.declared import declare_kinesis_streams, declare_paths, declare_tables, keep_topology, routed
 from afterwrite.wiring.seams import Seams
 from afterwrite.wiring.server_thread import ServerThread
+from afterwrite.wiring.views import engine_functions
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -147,6 +148,7 @@ class Engine:
             self._environment.watch_file(self._directory.lock_file)
             self._loops, self._dispatchers, self._mappings, self._sinks = [], [], [], []
             self._trials = Trials()
+            self._closing_targets = closing.enter_context(ExitStack())
             closing.callback(self._stop_work)
             self._start()
             if self._server is not None:
@@ -250,7 +252,8 @@ class Engine:
             if table.stream is not None and table.stream.fed_by is not None
         ]
         works: list[Work] = [*intakes, *pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
-        self._dispatchers = [self._dispatcher(function) for function in app.functions]
+        functions = engine_functions(app, self._directory.search, environment.now_ms, self._closing_targets)
+        self._dispatchers = [self._dispatcher(function) for function in functions]
         works.extend(self._dispatchers)
         works.extend(
             self._flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake))

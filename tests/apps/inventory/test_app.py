@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from afterwrite import Change
+from afterwrite.core.effects import Show
 from afterwrite.core.values import encode_item
 from inventory import app, records
-from inventory.cache import Refresh
+from inventory.cache import as_json
 
 
 def product(quantity: int, **more: Any) -> dict[str, Any]:
@@ -28,6 +29,12 @@ def change(name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) ->
         sequence_number="412000000000000000001",
         created_at_us=1_700_000_000_123_456,
     )
+
+
+def shown(change: Change) -> Any:
+    """What the cache is to show after the change."""
+    (route,) = [route for route in app.products.routes if route.name == "show_product"]
+    return route.handler(change)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +77,11 @@ def test_an_alert_says_what_to_order(more: dict[str, Any], suggested: int) -> No
     )
 
 
-def test_a_sale_is_shown_audited_and_counted() -> None:
+def test_a_sale_is_audited_and_counted() -> None:
     sale = {"id": "s1", "kind": "sale", "units": 3, "cents": 4197, "day": "1997-03-04"}
     sold = change("MODIFY", product(3, movement={"id": "s0"}), product(0, movement=sale))
     effects: Any = app.keep_up(sold)
-    refresh, audit, row = effects
-    assert refresh == app.refresh_cache.later(**Refresh.of(sold).to_request())
-    assert Refresh.of(sold).version == "412000000000000000001"
+    audit, row = effects
     assert audit == app.record_audit.later(
         productId="CD-1",
         sequence="412000000000000000001".zfill(40),
@@ -104,10 +109,23 @@ def test_a_sale_is_shown_audited_and_counted() -> None:
 
 def test_a_removed_product_leaves_the_cache_and_takes_its_stock_along() -> None:
     gone = change("REMOVE", product(5, movement={"id": "s0", "kind": "sale", "cents": 999}), None)
-    assert Refresh.of(gone) == Refresh("CD-1", "412000000000000000001", None, 0)
+    assert shown(gone) == Show(
+        "inventory", "inventory-products/CD-1", "412000000000000000001", {}, ("product:CD-1", "stock:CD-1")
+    )
     entry, row = records.audit_entry(gone), records.analytics_row(gone)
     assert (entry["oldQuantity"], entry["newQuantity"], entry["changeAmount"], entry["user"]) == (5, None, -5, None)
     assert (row["quantity_change"], row["kind"], row["cents"], row["sold_out"]) == (-5, None, 0, False)
+
+
+def test_a_sale_shows_the_product_and_its_stock() -> None:
+    sold = change("MODIFY", product(3), product(0))
+    values = {"product:CD-1": as_json(product(0)), "stock:CD-1": "0"}
+    assert shown(sold) == Show("inventory", "inventory-products/CD-1", "412000000000000000001", values)
+
+
+def test_an_item_that_json_cannot_hold_is_named() -> None:
+    with pytest.raises(TypeError, match=r"expected text, numbers, lists and maps in a product, got \{1\}"):
+        as_json({"productId": "CD-1", "tags": {1}})
 
 
 def test_an_edit_is_no_movement() -> None:

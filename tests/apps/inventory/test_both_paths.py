@@ -15,7 +15,6 @@ from both_paths import running, settle
 from demonstration.certain_writes import dynamodb_client
 from demonstration.redis_process import RedisProcess
 from inventory import app, load, purchases, readback
-from inventory.cache import Cache
 from inventory.purchases import product_id
 from inventory.reconcile import Found, Written, reconcile
 from inventory.stock import Stock
@@ -68,11 +67,9 @@ def test_the_end_state_is_the_same_by_both_streams(
     redis_server: RedisProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # S26: records may come twice and out of order.
-    cache = Cache(redis_server.url)
-    monkeypatch.setattr(app, "CACHE", cache)
+    monkeypatch.setattr(app.app, "caches", [replace(app.redis, url=redis_server.url)])
     by_streams = end_state(shop(tmp_path / "by-streams", redis_server.url, "dynamodb"))
     redis_server.flush()
     by_kinesis = end_state(shop(tmp_path / "by-kinesis", redis_server.url, "kinesis"))
-    cache.close()
     assert by_kinesis == by_streams
     assert by_streams["cached"] and by_streams["orders"]

@@ -28,7 +28,6 @@ from demonstration.redis_process import RedisProcess
 from faulty_proxy import FaultyProxy, faulty_proxy
 from inventory import app as shop
 from inventory import load, purchases, readback
-from inventory.cache import Cache
 from inventory.purchases import product_id
 from inventory.reconcile import Found, Written, follow_on, reconcile
 from inventory.stock import Stock
@@ -171,7 +170,6 @@ def test_the_same_reconciliation_holds_through_partial_failures_and_repetitions(
 ) -> None:
     moto, faults = proxy
     routes = Routes()
-    monkeypatch.setattr(shop, "CACHE", Cache(redis_server.url))
     with open_engine(tmp_path / "data", deployed(routes), listen="127.0.0.1:0", durability="relaxed") as engine:
         url = f"http://127.0.0.1:{engine.address[1]}"
         for name, value in {
@@ -183,6 +181,7 @@ def test_the_same_reconciliation_holds_through_partial_failures_and_repetitions(
         }.items():
             monkeypatch.setenv(name, value)
         stack = Stack(moto, AwsServer("ours", url))
+        stack.resources[f"cache/{shop.redis.name}"] = redis_server.url
         faults.fault_of = every_tenth_entry_fails_once()
         routes.handle = stack.handler()
         written = write(url)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from afterwrite.summaries import ExtractiveSummarizer
 from manga_assist import app, lifecycle
-from manga_assist.extractive import ExtractiveSummarizer
 from manga_assist.sessions import Sessions
 
 NOW_MS = 1_760_000_000_000

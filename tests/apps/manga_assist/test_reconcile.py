@@ -87,6 +87,9 @@ def stores(written: list[WrittenSession]) -> Found:
         archived=events,
         event_rows=list(events),
         counters={"active_sessions": 0, "handoffs": sum(bool(s.handoffs) for s in written)},
+        indexed=[
+            (s, keys.summary_number(sk)) for s, sk in inserted if s not in expired and sk.startswith(keys.SUMMARY)
+        ],
         markers=[(e.event_id, "handoffs" if e.new_status == "handoff" else "active_sessions") for e in events],
     )
 
@@ -146,6 +149,8 @@ FAULTS: dict[str, tuple[Callable[[Found], Found], str]] = {
     "an audit entry is there twice": (twice("audited"), "changes in the log = audit"),
     "the audit chain is broken": (lambda f: replace(f, audit_faults=["line 3"]), "audit chain"),
     "the audit verification saw less": (lambda f: replace(f, audit_verified=1), "audit chain"),
+    "a summary is not found": (without("indexed"), "summaries in the table"),
+    "an expired summary is found": (twice("indexed"), "summaries in the table"),
     "a dashboard row is lost": (without("dashboard"), "dashboard rows"),
     "a mail is lost": (without("mails"), "mails"),
     "an escalation is lost": (without("escalations"), "open escalations"),

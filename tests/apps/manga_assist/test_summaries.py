@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
+from afterwrite.summaries import Made, Summary, Turn
 from manga_assist import app
 from manga_assist.sessions import Sessions
-from manga_assist.summaries import IncompleteWindow, Summary, Turn, summarize_missing
+from manga_assist.summaries import IncompleteWindow, summarize_missing
 
 NOW_MS = 1_760_000_000_000
 
 
 class Recording:
     """A summarizer that remembers what it was given; `meanwhile` runs once, during the first summary."""
-
-    method = "recorded"
 
     def __init__(self, meanwhile: Callable[[], Any] | None = None) -> None:
         self.windows: list[tuple[list[int], str | None]] = []
@@ -28,7 +27,7 @@ class Recording:
         if self._meanwhile is not None:
             meanwhile, self._meanwhile = self._meanwhile, None
             meanwhile()
-        return Summary(f"up to {turns[-1].number}", (turns[-1],))
+        return Summary(f"up to {turns[-1].number}", (turns[-1],), Made("recorded"))
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manga_assist.conversations import load
-from manga_assist.extractive import (
+from afterwrite.summaries.extractive import (
     OPEN_QUESTIONS_MAX,
     QUOTE_CHARACTERS_MAX,
     QUOTES_MAX,
     TURN_CHARACTERS_MAX,
     ExtractiveSummarizer,
 )
-from manga_assist.summaries import Summary, Turn
+from afterwrite.summaries.port import Summary, Turn
+from manga_assist.conversations import load
 
 SUMMARIZER = ExtractiveSummarizer()
 QUOTE = re.compile("Turn ([0-9]+), (customer|assistant): \u201c(.*?)\u201d", re.DOTALL)
@@ -76,8 +76,11 @@ def test_a_sentence_said_again_is_quoted_once() -> None:
     assert other in summary.text
 
 
+NAMES = ("ash", "birch", "cedar", "elm", "fir", "oak", "pine", "rowan", "yew", "lime")
+
+
 def test_what_the_previous_summary_quotes_is_preferred_less() -> None:
-    said = [f"Volume {name} ships from the warehouse." for name in ("ash", "birch", "cedar", "elm", "fir", "oak")]
+    said = [f"Volume {name} ships from the warehouse." for name in NAMES]
     unprompted = SUMMARIZER.summarize(turns(*said), None)
     quoted = [sentence for sentence in said if sentence in unprompted.text]
     assert len(quoted) == QUOTES_MAX
@@ -141,8 +144,8 @@ def test_ten_real_turns_take_about_a_millisecond() -> None:
     ]
     fastest_s = float("inf")
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         for window in windows:
             SUMMARIZER.summarize(window, None)
-        fastest_s = min(fastest_s, (time.perf_counter() - began) / len(windows))
+        fastest_s = min(fastest_s, (time.process_time() - began) / len(windows))
     assert fastest_s < 0.005

@@ -1,0 +1,223 @@
+"""The embedded search index: documents and their words in a SQLite file, for where OpenSearch is not configured.
+
+    DIRECTORY/INDEX.sqlite     documents, each with its version, and the words of those that are not deleted (FTS5)
+
+A document is never older than it was: versions are compared, and a deleted one leaves its version behind. One process
+writes the file; others may search it meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from afterwrite.core import json_text
+from afterwrite.core.batching import Entry, Limits
+from afterwrite.core.effects import Index, StampedEffect
+from afterwrite.core.search import Hit
+from afterwrite.core.target_failures import TargetFailure
+from afterwrite.core.versions import is_later, is_version
+from afterwrite.errors import CommandError, InvalidValue, Rejected, StorageError, Unavailable
+
+TOMBSTONE_MS: Final = 7 * 86_400_000
+_PURGE_EVERY_MS: Final = 3_600_000
+_LIMITS: Final = Limits(entries=1_000, request_bytes=16 << 20, entry_bytes=16 << 20)
+_BUSY_S_MAX: Final = 10.0
+_SCHEMA: Final = """
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE IF NOT EXISTS documents (
+        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, version TEXT NOT NULL, document TEXT, deleted_at_ms INTEGER
+    );
+    CREATE INDEX IF NOT EXISTS deleted ON documents (deleted_at_ms) WHERE deleted_at_ms IS NOT NULL;
+    CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (text, tokenize = "unicode61 remove_diacritics 2");
+    CREATE TABLE IF NOT EXISTS filled (at_ms INTEGER NOT NULL);
+"""
+_SEARCH: Final = """
+    SELECT documents.id, -bm25(words), documents.document
+    FROM words JOIN documents ON documents.number = words.rowid
+    WHERE words MATCH ? ORDER BY rank LIMIT ?
+"""
+_PUT: Final = """
+    INSERT INTO documents (id, version, document, deleted_at_ms) VALUES (?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE
+    SET version = excluded.version, document = excluded.document, deleted_at_ms = excluded.deleted_at_ms
+    RETURNING number
+"""
+_TERM: Final = re.compile(r'"([^"]*)"|(\S+)')
+
+
+def index_file(directory: Path, index: str) -> Path:
+    """The file of an index."""
+    return directory / f"{index}.sqlite"
+
+
+class EmbeddedIndex:
+    """The index `name` in `directory`, to write to. `fields` of documents are searched, every text where none is given.
+
+    Safe for use by several threads. Durability: what `send` says was performed is on disk. Raises StorageError for a
+    file that is none of its own.
+    """
+
+    limits: Final = _LIMITS
+
+    def __init__(self, directory: Path, name: str, *, now_ms: Callable[[], int], fields: Sequence[str] = ()) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.name = f"search_index/{name}"
+        self._fields = tuple(fields)
+        self._now_ms = now_ms
+        self._path = index_file(directory, name)
+        try:
+            self._database = sqlite3.connect(
+                self._path, timeout=_BUSY_S_MAX, check_same_thread=False, isolation_level=None
+            )
+            self._database.executescript(_SCHEMA)
+            self._database.execute("PRAGMA synchronous = FULL")
+            filled = self._database.execute("SELECT count(*) FROM filled").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"the search index {self._path} cannot be used ({error}): delete the file, and it is made again from "
+                "the tables"
+            ) from error
+        self._lock = threading.Lock()
+        self._purged_ms = 0
+        self.is_whole = filled > 0
+        """Whether it has been filled with what the tables held before the first change that it was told."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def entry(self, stamped: StampedEffect) -> Entry:
+        """The document as it is kept. Raises InvalidValue for a version that is none."""
+        effect: Any = stamped.effect
+        if not is_version(effect.version):
+            raise InvalidValue(
+                f"expected the version of {effect.id} in {self.name} to be a whole number as text, "
+                f"got {effect.version!r}: give a sequence number, or a counter of the item"
+            )
+        text = None if effect.document is None else json_text.dumps(effect.document).decode()
+        row = (effect.id, effect.version, text, stamped.at_ms)
+        return Entry(stamped.id, stamped.lane, row, len(text or "") + len(effect.id))
+
+    def send(self, entries: Sequence[Entry]) -> Sequence[TargetFailure | None]:
+        """Perform the entries in one transaction; why each failed, None for one that did not."""
+        try:
+            with self._transaction():
+                for entry in entries:
+                    self._put(*entry.body)
+                if self._now_ms() - self._purged_ms >= _PURGE_EVERY_MS:
+                    self._purge()
+        except sqlite3.Error as error:
+            failure = TargetFailure(self.name, "unavailable", type(error).__name__, f"{self._path}: {error}")
+            return [failure] * len(entries)
+        return [None] * len(entries)
+
+    def fill(self, shows: Callable[[], Iterable[Index]]) -> Sequence[TargetFailure]:
+        """Put in what the tables hold, where no change has been since; the failure if there is one."""
+        began_ms = self._now_ms()
+        try:
+            with self._transaction():
+                for each in shows():
+                    if each.document is not None:
+                        # A time has fewer digits than a sequence number, so whatever a change has said stays.
+                        self._put(each.id, str(began_ms), json_text.dumps(each.document).decode(), began_ms)
+                self._database.execute("INSERT INTO filled VALUES (?)", (began_ms,))
+        except sqlite3.Error as error:
+            return [TargetFailure(self.name, "unavailable", type(error).__name__, f"{self._path}: {error}")]
+        self.is_whole = True
+        return []
+
+    def search(self, words: str, *, limit: int = 10) -> Sequence[Hit]:
+        """The documents that hold all words, the best first. Raises Rejected and Unavailable."""
+        return search(self._path, words, limit=limit)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    def _put(self, id: str, version: str, text: str | None, at_ms: int) -> None:
+        held = self._database.execute("SELECT number, version FROM documents WHERE id = ?", (id,)).fetchone()
+        if held is not None and not is_later(version, held[1]):
+            return
+        number = held[0] if held else None
+        if number is not None:
+            self._database.execute("DELETE FROM words WHERE rowid = ?", (number,))
+        (number,) = self._database.execute(
+            _PUT,
+            (id, version, text, at_ms if text is None else None),
+        ).fetchone()
+        if text is not None:
+            words = " \n".join(_texts(json_text.loads(text.encode()), self._fields))
+            self._database.execute("INSERT INTO words (rowid, text) VALUES (?, ?)", (number, words))
+
+    def _purge(self) -> None:
+        """Remove what was deleted so long ago that no change can be late."""
+        self._purged_ms = self._now_ms()
+        self._database.execute("DELETE FROM documents WHERE deleted_at_ms < ?", (self._purged_ms - TOMBSTONE_MS,))
+
+
+def search(path: Path, words: str, *, limit: int = 10) -> Sequence[Hit]:
+    """The documents of the index in the file `path` that hold all words, the best first.
+
+    Words in double quotes stand beside each other; `manga*` is every word that begins so. Raises CommandError where
+    there is no such file, Rejected for no words, Unavailable.
+    """
+    if not path.is_file():
+        raise CommandError(f"expected a search index at {path}: there is none before its app has run")
+    query = " ".join(_terms(words))
+    if not query:
+        raise Rejected(f"expected words to search for, got {words!r}")
+    try:
+        with closing(_opened(path)) as database:
+            rows = database.execute(_SEARCH, (query, limit)).fetchall()
+    except sqlite3.Error as error:
+        raise Unavailable(f"the search index {path} cannot be read: {error}") from error
+    return [Hit(id, score, json_text.loads(document.encode())) for id, score, document in rows]
+
+
+def documents(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every document of the index in the file `path`, with its id; none where there is no file."""
+    if not path.is_file():
+        return
+    with closing(_opened(path)) as database:
+        for id, document in database.execute("SELECT id, document FROM documents WHERE document IS NOT NULL"):
+            yield id, json_text.loads(document.encode())
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=_BUSY_S_MAX, uri=True)
+
+
+def _terms(words: str) -> Iterator[str]:
+    """The words as FTS5 reads them: each in quotes, so that none of its own operators is meant."""
+    for phrase, word in _TERM.findall(words):
+        text = (phrase or word).replace('"', "")
+        is_prefix = not phrase and text.endswith("*")
+        text = text.rstrip("*")
+        if any(character.isalnum() for character in text):
+            yield f'"{text}"{"*" if is_prefix else ""}'
+
+
+def _texts(document: Any, fields: Sequence[str]) -> Iterator[str]:
+    """The texts of a document, of its `fields` where some are given."""
+    if isinstance(document, str):
+        yield document
+    elif isinstance(document, Mapping):
+        for name, value in document.items():
+            if not fields or name in fields:
+                yield from _texts(value, ())
+    elif isinstance(document, list):
+        for each in document:
+            yield from _texts(each, ())
