@@ -16,7 +16,7 @@ from afterwrite.app import StreamKind
 from both_paths import running, settle
 from demonstration import cdnow
 from demonstration.certain_writes import CertainWrites, dynamodb_client
-from demonstration.inbox import Delivery, deliveries
+from demonstration.inbox import Delivery
 from demonstration.writes import set_attributes
 from profiles import app as profiles_app
 from profiles import load, readback
