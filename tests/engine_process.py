@@ -14,6 +14,8 @@ from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any, cast
 
+from afterwrite.testing import lasting_port
+
 # On a busy machine the interpreter alone takes long to start.
 READY_S_MAX = 90.0
 STOP_S_MAX = 30.0
@@ -30,7 +32,7 @@ class EngineProcess:
         self._app = app
         self.data = data
         self.log = data.with_name(f"{data.name}.log")
-        self.address = "127.0.0.1:0"
+        self.address = f"127.0.0.1:{lasting_port()}"
         self._environment = {**os.environ, "PYTHONFAULTHANDLER": "1", **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final, cast
 
+from afterwrite.testing import lasting_port
+
 READY_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 30.0
 _LOG_LINES_SHOWN: Final = 20
@@ -42,7 +44,7 @@ class EngineProcess:
         self._log = log
         self._environment = {**os.environ, **settings}
         self._process: subprocess.Popen[bytes] | None = None
-        self._address = "127.0.0.1:0"
+        self._address = f"127.0.0.1:{lasting_port()}"
 
     @property
     def url(self) -> str:

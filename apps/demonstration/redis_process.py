@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, distribution
@@ -12,6 +11,7 @@ from typing import Final
 
 import redis
 
+from afterwrite.testing import lasting_port
 from demonstration.engine_process import end_with_starter
 from demonstration.stage import DemoFailed
 
@@ -26,9 +26,7 @@ class RedisProcess:
     def __init__(self, log: Path) -> None:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port: int = free.getsockname()[1]
+        self._port = lasting_port()
 
     @property
     def url(self) -> str:

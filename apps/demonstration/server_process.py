@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from afterwrite.testing import lasting_port
 from demonstration.engine_process import end_with_starter
 from demonstration.stage import DemoFailed
 
@@ -30,9 +31,7 @@ class ServerProcess:
     ) -> None:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = lasting_port()
         self._command = [sys.executable, "-m", module, str(self.port), *arguments]
         path = os.pathsep.join(filter(None, (str(_APPS), os.environ.get("PYTHONPATH"))))
         self._environment = {**os.environ, "PYTHONPATH": path, **(settings or {})}

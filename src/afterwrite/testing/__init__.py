@@ -20,6 +20,7 @@ from afterwrite.testing.faults import (
 )
 from afterwrite.testing.installing import FaultyEngine, Happened, InjectedFault
 from afterwrite.testing.playbook import Playbook, delete, expire, failure, nothing, put
+from afterwrite.testing.ports import lasting_port
 from afterwrite.testing.processes import EngineProcess
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "delete",
     "expire",
     "failure",
+    "lasting_port",
     "nothing",
     "put",
 ]

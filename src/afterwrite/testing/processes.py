@@ -18,6 +18,7 @@ import orjson
 from afterwrite.errors import AfterwriteError
 from afterwrite.testing.faults import At
 from afterwrite.testing.installing import read_log
+from afterwrite.testing.ports import lasting_port
 
 _READY_S_MAX: Final = 60.0
 _STOP_S_MAX: Final = 30.0
@@ -49,7 +50,7 @@ class EngineProcess:
         self._rules.parent.mkdir(parents=True, exist_ok=True)
         self._rules.write_bytes(orjson.dumps({"seed": seed, "rules": [rule.to_json() for rule in rules]}))
         self._environment = {**os.environ, **(environment or {})}
-        self._address = "127.0.0.1:0"
+        self._address = f"127.0.0.1:{lasting_port()}"
         self._process: subprocess.Popen[bytes] | None = None
         self._watching: threading.Thread | None = None
         self._ending = False

@@ -15,7 +15,9 @@ from manga_assist import demo
 @pytest.mark.parametrize("crash", [0, 3])
 def test_everything_is_there_once(tmp_path: Path, crash: int, capfd: pytest.CaptureFixture[str]) -> None:
     status = demo.run(tmp_path / "data", size=40, crash=crash, json=True)
-    result: dict[str, Any] = json.loads(capfd.readouterr().out)
+    printed = capfd.readouterr()
+    assert printed.out, printed.err
+    result: dict[str, Any] = json.loads(printed.out)
     assert [check for check in result["checks"] if not check["ok"]] == []
     assert status == 0
     found = {check["name"]: check["found"] for check in result["checks"]}

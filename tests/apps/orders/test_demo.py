@@ -17,7 +17,9 @@ def test_everything_is_there_once(
 ) -> None:
     monkeypatch.setattr(demo, "QUIET_S", 2)
     status = demo.run(tmp_path / "data", size=60, crash=1, json=True)
-    result: dict[str, Any] = json.loads(capfd.readouterr().out)
+    printed = capfd.readouterr()
+    assert printed.out, printed.err
+    result: dict[str, Any] = json.loads(printed.out)
     assert [check for check in result["checks"] if not check["ok"]] == []
     assert status == 0
     found = {check["name"]: check["found"] for check in result["checks"]}
