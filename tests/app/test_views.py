@@ -79,7 +79,7 @@ def test_a_document_is_put_in_changed_and_taken_out() -> None:
 
 
 def test_a_removal_that_has_its_keys_alone_takes_the_document_out() -> None:
-    app, talks, _ = declared()
+    _, talks, _ = declared()
     keys = {name: {"S": value} for name, value in SUMMARY.items()}
     change = Change(id="c", table="talks", event_name="REMOVE", keys=keys, sequence_number="12")
     assert [stamped.effect for stamped in talks.router().plan(change, "lane")] == [
