@@ -178,10 +178,18 @@ def test_a_document_under_a_later_version_is_named(stage: Stage) -> None:
 
 
 def test_without_the_app_or_with_another_nothing_is_erased(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(CommandError, match="with --app, as only it tells what the cache chat and the search index said"):
+    with pytest.raises(
+        CommandError, match="with --app, as only it tells what the cache chat and the search index said"
+    ):
         forget(stage.data, ADA)
     with pytest.raises(CommandError, match="expected the app 'chat', to which the data directory belongs, got 'other'"):
         forget(stage.data, ADA, app=App("other"))
+    earlier = App("chat")
+    earlier.table("chat-turns", partition_key="PK", sort_key="SK")
+    assert forget(stage.data, ADA, app=earlier, dry_run=True).left == [
+        "the cache chat, which the app that was given does not declare",
+        "the search index said, which the app that was given does not declare",
+    ]
     path = stage.data.parent / "chat_app.py"
     path.write_text(APP.format(cache=stage.process.url, index=stage.double.url))
     with pytest.raises(SystemExit) as ended:

@@ -133,7 +133,9 @@ def show(
     for found, newer in _entries(selection, data, on_aws):
         entry = found if private is None else _masked(found, private.get(found.held_in, ()))
         if nothing and private is None and on_aws.table is not None:
-            print_aside("note: nothing is masked here, as only the app tells which attributes are private: give it with --app")
+            print_aside(
+                "note: nothing is masked here, as only the app tells which attributes are private: give it with --app"
+            )
         nothing = False
         if json:
             print_json({**_fields(entry), "newer_delivered": newer()})

@@ -115,7 +115,11 @@ def _forget(
     done.update(taken.erased)
     if not dry_run:
         environment.write(lambda transaction: erasure.erase_messages(transaction, subject, taken.queues))
-    left = taken.left + list(_left(directory, environment, subject, logs, dry_run=dry_run))
+    left = (
+        taken.left
+        + views.undeclared(app, topology)
+        + list(_left(directory, environment, subject, logs, dry_run=dry_run))
+    )
     if not +done and not left:
         raise CommandError(
             f"expected a partition key that something is kept of, found nothing of {key!r} in "

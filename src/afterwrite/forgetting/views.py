@@ -72,6 +72,16 @@ def refuse_other_app(app: App | None, topology: Mapping[str, Any]) -> None:
         )
 
 
+def undeclared(app: App | None, topology: Mapping[str, Any]) -> list[str]:
+    """What the directory's app fed when it last ran, and the app that is given does not declare."""
+    if app is None:
+        return []
+    caches, indexes = {each.name for each in app.caches}, {each.name for each in app.search_indexes}
+    left = [f"the cache {name}" for name in topology.get("caches", []) if name not in caches]
+    left += [f"the search index {name}" for name in topology.get("indexes_elsewhere", []) if name not in indexes]
+    return [f"{each}, which the app that was given does not declare" for each in left]
+
+
 def removals(transaction: ReadTransaction, app: App | None, subject: Subject, found: Sequence[Table]) -> Removals:
     """What is to leave the app's caches and search indexes."""
     if app is None or not subject.keys or not (app.caches or app.search_indexes):
