@@ -45,6 +45,7 @@ class OpenSearchDouble:
     gc_deletes_ms: int = 60_000
     fail_items: dict[str, tuple[int, str]] = field(default_factory=dict)
     refuse: list[Refused] = field(default_factory=list)
+    refuse_all: tuple[int, str] | None = None
     requests: list[tuple[str, str, bytes, dict[str, str]]] = field(default_factory=list)
     indexes: dict[str, dict[str, Document]] = field(default_factory=dict)
     searchable: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
@@ -56,6 +57,8 @@ class OpenSearchDouble:
         with self.lock:
             self.requests.append((method, path, body, headers))
             try:
+                if self.refuse_all is not None:
+                    raise Refused(*self.refuse_all, "as the test wants it")
                 if self.refuse:
                     raise self.refuse.pop(0)
                 found = re.fullmatch(r"/([a-z0-9][a-z0-9._-]*)/_(bulk|search|delete_by_query|refresh)(\?.*)?", path)

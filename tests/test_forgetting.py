@@ -37,7 +37,12 @@ def declared(*, forgettable: bool = True) -> App:
     trail = app.audit_log("trail", forgettable=forgettable)
     bus = app.bus("events", archive_days=9)
     outside = app.queue("outside")
+    found = app.search_index("said")
     del notes
+
+    @found.documents(turns)
+    def said(item: Any) -> Any:
+        return {"text": item["text"], "email": item["email"]}
 
     @app.function()
     def write_letter(request: Any, context: Context) -> Any:
@@ -150,6 +155,7 @@ def found_in(data: Path, text: str) -> list[str]:
 def test_what_is_searched_for_is_there_before(data: Path) -> None:
     for secret in SECRETS:
         assert "data.mdb" in found_in(data, secret)
+    assert {"said.sqlite", "said.sqlite-wal"} & {*found_in(data, SECRETS[1]), *found_in(data, SECRETS[0])}
     assert {"lake/analytics", "ada.txt"} <= {*found_in(data, SECRETS[1]), *found_in(data, SECRETS[0])}
     assert not [secret for secret in SECRETS if held_by(data / "audit", secret)], "encrypted from the start"
 
@@ -168,6 +174,7 @@ def test_forgotten_content_is_nowhere_and_the_audit_log_verifies(data: Path) -> 
         "archived events",
         "results",
         "lake records",
+        "search documents",
     } <= done.erased.keys()
     assert done.left == [f"{data / 'files' / 'outbox' / 'ada.txt'}, which a function wrote"]
     with open_engine(data, declared()) as engine:
@@ -188,6 +195,8 @@ def test_forgotten_content_is_nowhere_and_the_audit_log_verifies(data: Path) -> 
         assert {change.keys["PK"] for change in reader.changes("chat-turns") if change.event_name == "REMOVE"} == {ADA}
         assert all(change.old is None for change in reader.changes("chat-turns") if change.keys["PK"] == ADA)
         assert [item["PK"] for item in reader.items("chat-turns")] == [BOB, BOB]
+        assert {id for id, _ in reader.documents("said")} == {f"chat-turns/{BOB}/TURN#{number}" for number in (1, 2)}
+        assert (len(reader.search("said", "secret")), len(reader.search("said", "ada"))) == (2, 0)
         assert [row["session"] for row in lake.read(data / "lake", "analytics") if row["text"]] == [BOB, BOB]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from afterwrite import App, DeclarationError, prefix
+from afterwrite import App, Change, DeclarationError, prefix
 from afterwrite.core.effects import Index, Show
 from afterwrite.testing.playbook import Playbook, delete, nothing, put
 
@@ -31,8 +32,6 @@ def declared() -> tuple[App, Any, Any]:
 
 def effects_of(app: App, table: Any, *writes: Any) -> list[Any]:
     """What the routes ask for, without the versions, which are the changes' own."""
-    from afterwrite.core.changes import Change
-
     found = []
     for old, new in writes:
         image = new or old
@@ -77,6 +76,47 @@ def test_a_document_is_put_in_changed_and_taken_out() -> None:
     (filled,) = index.tables
     assert filled.indexes(one) == Index("talks", id, "0", {"text": "one"})
     assert filled.indexes({**META, "text": "no"}) is None
+
+
+def test_a_removal_that_has_its_keys_alone_takes_the_document_out() -> None:
+    _, talks, _ = declared()
+    keys = {name: {"S": value} for name, value in SUMMARY.items()}
+    change = Change(id="c", table="talks", event_name="REMOVE", keys=keys, sequence_number="12")
+    assert [stamped.effect for stamped in talks.router().plan(change, "lane")] == [
+        Index("talks", "talks/a/SUMMARY#1", "12", None)
+    ]
+
+
+def test_views_see_a_mask_in_place_of_private_attributes_in_changes_and_when_they_are_filled() -> None:
+    app = App("club")
+    members = app.table("members", partition_key="PK", sort_key="SK", private=("email", "home.street"))
+    cache, index = app.cache("club", url="redis://127.0.0.1"), app.search_index("members")
+    seen: list[Any] = []
+
+    @cache.view(members)
+    def show(item: Mapping[str, Any]) -> Mapping[str, str]:
+        seen.append(item)
+        return {f"member:{item['PK']}": f"{item['email']} {item['name']}"}
+
+    @index.documents(members)
+    def document(item: Mapping[str, Any]) -> Mapping[str, Any]:
+        seen.append(item)
+        return {"email": item["email"], "name": item["name"]}
+
+    @members.on()
+    def on_purpose(change: Any) -> Any:
+        new = change.clear.new
+        return cache.show(f"mail/{new['PK']}", {f"mail:{new['PK']}": new["email"]}, version=change.version)
+
+    ada = {"PK": "m-1", "SK": "META", "email": "ada@example.org", "name": "Ada"}
+    shown = Show("club", "members/m-1/META", "12", {"member:m-1": "*** Ada"})
+    found = Index("members", "members/m-1/META", "12", {"email": "***", "name": "Ada"})
+    asked_on_purpose = Show("club", "mail/m-1", "12", {"mail:m-1": "ada@example.org"})
+    assert effects_of(app, members, (None, ada)) == [shown, found, asked_on_purpose]
+    read = {**ada, "home": {"street": "1 Main St", "city": "Rome"}}
+    assert cache.views[0].shows(read) == replace(shown, version="0")
+    assert index.tables[0].indexes(read) == replace(found, version="0")
+    assert [item["home"] for item in seen if "home" in item] == [{"street": "***", "city": "Rome"}] * 2
 
 
 def test_the_playbook_knows_these_effects() -> None:

@@ -130,10 +130,29 @@ def test_dropped_changes_are_gone_and_what_waits_behind_them_runs(deployed: Depl
     assert deployed.parked("list").stdout == "nothing is parked\n"
 
 
+def test_private_attributes_are_masked_where_the_app_is_given_and_else_said_to_be_shown(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    deployed.handle({"Records": [dynamodb_record(1, "b", poison=True, email="ada@example.org")]})
+    clear = deployed.parked("show", "--json")
+    assert "ada@example.org" in clear.stdout
+    assert clear.stderr.startswith("note: nothing is masked here")
+    app = tmp_path / "shop_app.py"
+    app.write_text(
+        "from afterwrite import App\n"
+        "app = App('shop')\n"
+        "things = app.table('things', partition_key='pk', sort_key='sk', private=('email',))\n"
+    )
+    masked = deployed.parked("show", "--json", "--app", str(app))
+    assert json.loads(masked.stdout)["payload"]["dynamodb"]["NewImage"]["email"] == {"S": "***"}
+    assert (masked.returncode, masked.stderr, "ada@" in masked.stdout) == (0, "", False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("redrive", "--all", "--table", "parked"), "expected --function beside --table"),
+        (("show", "--app", "app.py"), "expected --table beside --app"),
         (("list", "--endpoint-url", "http://127.0.0.1:1"), "expected --table beside --endpoint-url"),
     ],
 )

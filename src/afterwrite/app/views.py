@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from afterwrite.app.declarations import Function, Table
-from afterwrite.core.changes import NEW_AND_OLD_IMAGES, Change
+from afterwrite.core.changes import NEW_AND_OLD_IMAGES, REMOVE, Change
 from afterwrite.core.conditions import Matchers, compile_condition
 from afterwrite.core.effects import Index, Show
 from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import RetryPolicy
+from afterwrite.core.privacy import masked
 from afterwrite.core.routes import Guard, Route
-from afterwrite.core.values import encode_item
+from afterwrite.core.values import decode_item, encode_item
 from afterwrite.errors import DeclarationError
 
 # What is away is waited for, however long: what it has missed it gets in order.
@@ -62,7 +63,8 @@ class Cache:
         """Declare the decorated pure function, from an item to values by their keys, as what is shown of `table`.
 
         It becomes a route of the table. An item's keys must not be another's; no keys: the item is not shown. A cache
-        that has lost everything is filled again from the table by the embedded engine.
+        that has lost everything is filled again from the table by the embedded engine. Private attributes of the item
+        are masked.
         """
         _refuse_without_images(table)
 
@@ -76,7 +78,7 @@ class Cache:
                 return self.show(_id(table, change.keys), shown, version=change.version, removed=removed)
 
             def shows(item: Mapping[str, Any]) -> Show | None:
-                shown = entries(item)
+                shown = entries(_as_routes_see(table, item))
                 return self.show(_id(table, item), shown, version="0") if shown else None
 
             table.routes.append(Route(entries.__name__, table.name, Guard(), route))
@@ -132,19 +134,19 @@ class SearchIndex:
         """Declare the decorated pure function, from an item to its document, as what can be found of `table`.
 
         It becomes a route of the table, for items whose sort key matches. An item that has no document any more, or
-        is removed, leaves the index.
+        is removed, leaves the index. Private attributes of the item are masked.
         """
         _refuse_without_images(table)
 
         def declare(document: Document) -> Document:
             def indexes(change: Change) -> Index | None:
                 found = None if change.new is None else document(change.new)
-                if found is None and (change.old is None or document(change.old) is None):
+                if found is None and not _had_document(change, document):
                     return None
                 return self.put(_id(table, change.keys), found, version=change.version)
 
             def filled(item: Mapping[str, Any]) -> Index | None:
-                found = document(item)
+                found = document(_as_routes_see(table, item))
                 return None if found is None else self.put(_id(table, item), found, version="0")
 
             indexes.__name__ = document.__name__
@@ -153,6 +155,18 @@ class SearchIndex:
             return document
 
         return declare
+
+
+def _had_document(change: Change, document: Document) -> bool:
+    """Whether the item may have been in the index before the change."""
+    if change.old is None:
+        return change.event_name == REMOVE  # as of a forgotten item: its old image is gone, its document must be
+    return document(change.old) is not None
+
+
+def _as_routes_see(table: Table, item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An item that was read from the table, with what is private masked as in a change."""
+    return decode_item(masked(encode_item(item), table.private)) if table.private else item
 
 
 def _where(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,16 +14,17 @@ from cyclopts import Parameter
 
 from afterwrite import config
 from afterwrite.cli.engine_client import EngineClient
+from afterwrite.cli.loading import load_app
 from afterwrite.cli.parameters import Data, Flag, data_directory, moment_ms
 from afterwrite.cli.parked_on_aws import OnAws, parked_work
-from afterwrite.cli.rendering import count_text, print_json, print_line, printable, time_text
+from afterwrite.cli.rendering import count_text, print_aside, print_json, print_line, printable, time_text
 from afterwrite.config import Settings
 from afterwrite.core import json_text
 from afterwrite.core.parked import ParkedEntry, Portion, Selection
 from afterwrite.core.ports import ParkedWork
-from afterwrite.core.privacy import masked
+from afterwrite.core.privacy import PrivatePath, masked
 from afterwrite.errors import CommandError
-from afterwrite.inspection import DataReader, open_data
+from afterwrite.inspection import open_data
 from afterwrite.local.parked import EmbeddedParked
 from afterwrite.server.administration import LIMIT_MAX, selection_body
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
@@ -55,6 +56,10 @@ _Credentials: TypeAlias = Annotated[
 _Function: TypeAlias = Annotated[
     str | None,
     Parameter(help="With --table: the Lambda function that runs the app's routes; it runs the lanes again."),
+]
+_App: TypeAlias = Annotated[
+    Path | None,
+    Parameter(help="With --table: the Python file that declares the App, whose private attributes are masked."),
 ]
 _REASON_WIDTH: Final = 150
 
@@ -104,12 +109,13 @@ def show(
     which: Which | None = None,
     data: Data = None,
     on_aws: OnAws | None = None,
+    app: _App = None,
     json: Flag = False,
 ) -> None:
     """Show what failed for good, with error, traceback and payload.
 
     The payload is a change as a stream's record, private attributes masked, or a message as it was sent; of a message
-    that cannot be read, its bytes.
+    that cannot be read, its bytes. With --table, only the app tells which attributes are private.
 
     Parameters
     ----------
@@ -119,8 +125,17 @@ def show(
         Print one JSON object each.
     """
     selection = _selection(lane, which)
+    on_aws = on_aws or OnAws()
+    if app is not None and on_aws.table is None:
+        raise CommandError("expected --table beside --app, got none: a directory knows its private attributes itself")
+    private = None if app is None else {table.name: table.private for table in load_app(app).tables}
     nothing = True
-    for entry, newer in _entries(selection, data, on_aws):
+    for found, newer in _entries(selection, data, on_aws):
+        entry = found if private is None else _masked(found, private.get(found.held_in, ()))
+        if nothing and private is None and on_aws.table is not None:
+            print_aside(
+                "note: nothing is masked here, as only the app tells which attributes are private: give it with --app"
+            )
         nothing = False
         if json:
             print_json({**_fields(entry), "newer_delivered": newer()})
@@ -252,7 +267,7 @@ def _entries(
         return
     with open_data(data_directory(data)) as reader:
         for entry in reader.parked_entries(selection):
-            yield _masked(reader, entry), partial(reader.newer_delivered, entry)
+            yield _masked(entry, reader.private(entry.held_in)), partial(reader.newer_delivered, entry)
 
 
 def _preview(
@@ -324,10 +339,9 @@ def _in_portions(
         return count
 
 
-def _masked(reader: DataReader, entry: ParkedEntry) -> ParkedEntry:
+def _masked(entry: ParkedEntry, private: Sequence[PrivatePath]) -> ParkedEntry:
     """The entry with its change's private attributes masked."""
-    private = reader.private(entry.held_in) if entry.kind == "change" else ()
-    if not private:
+    if entry.kind != "change" or not private:
         return entry
     images = entry.payload["dynamodb"]
     shown = {name: masked(images[name], private) for name in ("NewImage", "OldImage") if name in images}

@@ -44,10 +44,21 @@ class Subject:
         table = table_of(lane)
         if table not in self.keys:
             return False
-        own = f"{table}/{to_python(self.partition(table))}"
+        own = self.lane(table)
         if self.orders.get(table, "partition_key") == "partition_key":
             return lane == own
         return lane == own or lane.startswith(f"{own}/")
+
+    def lane(self, table: str) -> str:
+        """The lane of the partition key in a table; what the ids of its items begin with in caches and indexes."""
+        return f"{table}/{to_python(self.partition(table))}"
+
+    def has_document_id(self, id: str) -> bool:
+        """Whether a cache or a search index knows one of the subject's items by the id.
+
+        Where keys have slashes in them, it may be another's as well: the item `a/b`, `c` is known as `a`, `b/c` is.
+        """
+        return id in self.names or any(f"{id}/".startswith(f"{self.lane(table)}/") for table in self.keys)
 
     def partition(self, table: str) -> dict[str, Any]:
         """The partition key's value in the wire form."""

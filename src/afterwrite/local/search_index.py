@@ -55,6 +55,11 @@ def index_file(directory: Path, index: str) -> Path:
     return directory / f"{index}.sqlite"
 
 
+def index_files(directory: Path) -> list[Path]:
+    """The files of all indexes in a directory."""
+    return sorted(directory.glob("*.sqlite"))
+
+
 class EmbeddedIndex:
     """The index `name` in `directory`, to write to. `fields` of documents are searched, every text where none is given.
 

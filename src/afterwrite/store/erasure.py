@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import binascii
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import orjson
 
 from afterwrite.core import json_text
+from afterwrite.core.changes import Change
 from afterwrite.core.erasure import Subject
 from afterwrite.core.lanes import DIGEST_BYTES
-from afterwrite.store import change_log, kinesis, tables
+from afterwrite.store import change_log, kinesis, queues, tables
 from afterwrite.store.buffers import Buffered, NewRecord, encoded_records, records_of
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, names, span
@@ -46,21 +47,31 @@ def erase(transaction: WriteTransaction, subject: Subject, found: Sequence[Table
     subject = subject.with_changes(ids)
     done["kinesis records"] += _erase_kinesis(transaction, subject, kinesis_before)
     done["parked changes"] += _erase_parked(transaction, subject)
-    done["messages"] += _erase_messages(transaction, subject)
+    done["messages"] += erase_messages(transaction, subject, names(transaction, "queue"))
     done["buffered records"] += _erase_buffered(transaction, subject)
     done["archived events"] += _erase_values(transaction, "archive", subject)
     done["results"] += _erase_completions(transaction, subject)
     return done
 
 
+def changes(transaction: ReadTransaction, subject: Subject) -> Iterator[Change]:
+    """The subject's changes that the change log holds, of streams that are there."""
+    streams = _streams(transaction)
+    for key, value in _changes(transaction, subject):
+        if key[_STREAM] in streams:
+            yield change_log.decode(streams[key[_STREAM]], U64.unpack_from(key, 4)[0], value)
+
+
 def change_ids(transaction: ReadTransaction, subject: Subject) -> set[str]:
     """The ids of the subject's changes that the change log holds."""
-    labels = _streams(transaction)
-    return {
-        change_log.decode(labels[key[_STREAM]], U64.unpack_from(key, 4)[0], value).id
-        for key, value in _changes(transaction, subject)
-        if key[_STREAM] in labels
-    }
+    return {change.id for change in changes(transaction, subject)}
+
+
+def messages(transaction: ReadTransaction, subject: Subject, queue: str) -> Iterator[queues.Message]:
+    """The subject's messages in a queue that can be read."""
+    for message in queues.messages(transaction, queue):
+        if _is_message_of(subject, bytes(U64.size) + queues.encode(message)):
+            yield message
 
 
 def remains(transaction: ReadTransaction, subject: Subject, databases: Sequence[str]) -> Counter[str]:
@@ -72,9 +83,14 @@ def remains(transaction: ReadTransaction, subject: Subject, databases: Sequence[
     return +left
 
 
-def _delete_items(transaction: WriteTransaction, table: Table, subject: Subject) -> int:
+def items(transaction: ReadTransaction, table: Table, subject: Subject) -> list[bytes]:
+    """The subject's items in a table, as JSON texts."""
     scope = partition_range(subject.partition(table.name))
-    texts = [text for _, text in tables.scan_items(transaction, table, scope.low, scope.high)]
+    return [text for _, text in tables.scan_items(transaction, table, scope.low, scope.high)]
+
+
+def _delete_items(transaction: WriteTransaction, table: Table, subject: Subject) -> int:
+    texts = items(transaction, table, subject)
     for text in texts:
         item = orjson.loads(text)
         key = {name: item[name] for name in table.schema.names}
@@ -148,9 +164,12 @@ def _erase_parked(transaction: WriteTransaction, subject: Subject) -> int:
     return erased
 
 
-def _erase_messages(transaction: WriteTransaction, subject: Subject) -> int:
+def erase_messages(transaction: WriteTransaction, subject: Subject, among: Collection[str]) -> int:
+    """Erase the subject's messages from the queues `among`; how many there were."""
     erased = 0
     for queue, number in names(transaction, "queue").items():
+        if queue not in among:
+            continue
         doomed: dict[bytes, list[bytes]] = {}
         for key, value in transaction.scan("messages", *span(number)):
             if _is_message_of(subject, value):

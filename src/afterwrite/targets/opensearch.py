@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from afterwrite.core import json_text
-from afterwrite.core.batching import Entry, Limits
-from afterwrite.core.effects import StampedEffect
+from afterwrite.core.batching import Entry, Limits, requests
+from afterwrite.core.effects import Index, StampedEffect
 from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.search import Hit
 from afterwrite.core.sending import fail
@@ -81,6 +81,17 @@ class OpenSearchIndex(RemoteTarget):
         lines = json_text.dumps(action) + b"\n" + json_text.dumps(document) + b"\n"
         return Entry(stamped.id, stamped.lane, lines, len(lines))
 
+    def erase(self, documents: Sequence[Index], *, at_ms: int) -> Sequence[TargetFailure | None]:
+        """Take documents out; why each is still there, None for one that is not. Raises InvalidValue.
+
+        Each leaves its version behind. One of which the index holds a later version stays, which is a failure here.
+        """
+        failures: list[TargetFailure | None] = []
+        entries = [self.entry(StampedEffect("", "", at_ms, each)) for each in documents]
+        for request in requests(entries, self.limits):
+            failures += self._bulk(request, is_erasure=True)
+        return failures
+
     def search(self, words: str, *, limit: int = 10) -> Sequence[Hit]:
         """The documents that hold all words, the best first. Raises Unavailable, Throttled and Rejected."""
         query: dict[str, Any] = {"query": words, "default_operator": "and"}
@@ -118,6 +129,9 @@ class OpenSearchIndex(RemoteTarget):
         if too_large is not None:
             message = f"expected at most {self.limits.entry_bytes} bytes, got {too_large.size_bytes}"
             return [TargetFailure(self.name, "rejected", "EntryTooLarge", message)] * len(entries)
+        return self._bulk(entries)
+
+    def _bulk(self, entries: Sequence[Entry], *, is_erasure: bool = False) -> Sequence[TargetFailure | None]:
         from opensearchpy.exceptions import OpenSearchException
 
         try:
@@ -131,12 +145,14 @@ class OpenSearchIndex(RemoteTarget):
         if len(items) != len(entries):
             message = f"expected an answer about {len(entries)} documents, got {len(items)}"
             return [TargetFailure(self.name, "unavailable", "AnswerNotWhole", message)] * len(entries)
-        return [self._failure_of_item(item["index"]) for item in items]
+        return [self._failure_of_item(item["index"], is_erasure=is_erasure) for item in items]
 
-    def _failure_of_item(self, item: Mapping[str, Any]) -> TargetFailure | None:
+    def _failure_of_item(self, item: Mapping[str, Any], *, is_erasure: bool) -> TargetFailure | None:
         error = item.get("error")
-        # A later version is there: what this one says is over.
-        if error is None or (item["status"] == 409 and error["type"] == _CONFLICT):
+        if error is None:
+            return None
+        # A later version is there: what this one says is over, unless it says that nothing is to stay.
+        if item["status"] == 409 and error["type"] == _CONFLICT and not is_erasure:
             return None
         return self._failed(str(error["type"]), str(error.get("reason") or ""), int(item["status"]))
 

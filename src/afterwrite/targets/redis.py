@@ -56,6 +56,14 @@ end
 return 1
 """
 _SHOW_SHA: Final = hashlib.sha1(_SHOW.encode(), usedforsecurity=False).hexdigest()
+# Takes keys out whatever version is shown. KEYS: the version, the keys. ARGV: version, tombstone (ms).
+_ERASE: Final = """
+local held, given, erased = redis.call('GET', KEYS[1]), ARGV[1], 0
+for i = 2, #KEYS do erased = erased + redis.call('DEL', KEYS[i]) end
+if held and (#held > #given or (#held == #given and held > given)) then given = held end
+redis.call('SET', KEYS[1], given, 'PX', ARGV[2])
+return erased
+"""
 _FINISH: Final = """
 if redis.call('GET', KEYS[2]) == ARGV[1] then redis.call('RENAME', KEYS[2], KEYS[1]) end
 if redis.call('GET', KEYS[1]) == ARGV[1] then return 1 end
@@ -174,6 +182,31 @@ class RedisCache(RemoteTarget):
             return [self._failure(error)]
         self.is_whole = True
         return []
+
+    def erase(self, shows: Sequence[Show], *, dry_run: bool = False) -> tuple[int, TargetFailure | None]:
+        """Take out the keys that are `removed`, whatever version is shown; how many there were, and what failed.
+
+        An item's version stays as a tombstone, the given one or a later one that was shown: nothing late puts the keys
+        back. With `dry_run` they are only counted.
+        """
+        import redis
+
+        count = 0
+        for show in shows:
+            try:
+                item: _Item = self._entry("", "", show).body
+            except InvalidValue:
+                continue  # it was refused as well when it was to be shown
+            try:
+                client = self._client()
+                if dry_run:
+                    count += sum(int(client.exists(key)) for key in item.removed)
+                else:
+                    keys = (item.version_key, *item.removed)
+                    count += int(client.eval(_ERASE, len(keys), *keys, item.version, TOMBSTONE_MS))
+            except redis.RedisError as error:
+                return count, self._failure(error)
+        return count, None
 
     def _fill(self, filling: str, version: str, shows: Iterable[Show]) -> TargetFailure | None:
         left = iter(shows)

@@ -125,6 +125,8 @@ def topology(app: App) -> Mapping[str, Any]:
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "delivery_stream_keys": {stream.name: list(stream.key) for stream in app.delivery_streams if stream.key},
         "search_indexes": [index.name for index in app.search_indexes if index.url is None],
+        "indexes_elsewhere": [index.name for index in app.search_indexes if index.url is not None],
+        "caches": [cache.name for cache in app.caches],
         "audit_logs": [log.name for log in app.audit_logs],
         "forgettable_logs": [log.name for log in app.audit_logs if log.forgettable],
         "alarms": asdict(app.alarm_thresholds),

@@ -3,6 +3,8 @@
     tables        the items are deleted; a REMOVE with the keys alone tells routes, functions and targets of it
     change log    their other changes go, in every stream; parked ones, messages, buffered records, archived events too
     lake          the files are written anew without their records
+    search        the embedded indexes' files are written anew without their documents
+    caches        what caches in Redis and indexes in OpenSearch hold is taken out, now or when they can be reached
     audit logs    what is in forgettable ones stays, encrypted; its keys are destroyed
     the store     its file is written anew, the old one and the journal are overwritten
 
@@ -17,10 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from afterwrite.app import App
 from afterwrite.core.erasure import Subject
 from afterwrite.core.values import normalize_number
 from afterwrite.errors import CommandError, InvalidValue, StorageError
-from afterwrite.local import audit_files, audit_sealing, lake_erasure
+from afterwrite.forgetting import views
+from afterwrite.forgetting.views import Removals
+from afterwrite.local import audit_files, audit_sealing, lake_erasure, search_erasure, search_index
 from afterwrite.local.audit_logs import head_of
 from afterwrite.store import erasure, ledger, tables
 from afterwrite.store.compaction import close_and_compact
@@ -55,13 +60,15 @@ def forget(
     *,
     also: Collection[str] = (),
     only_tables: Collection[str] = (),
+    app: App | None = None,
     dry_run: bool = False,
 ) -> Forgotten:
     """Erase everything of the partition key `key` from the directory `data`; with `dry_run` only say what that is.
 
     `also` are other texts that stand for the same person, such as a session's id. They and the key count wherever they
-    are a whole value. Every table is meant, or `only_tables`. Raises DataDirectoryInUse while an engine runs,
-    CommandError where nothing is known of the key, StorageFull and StorageError.
+    are a whole value. Every table is meant, or `only_tables`. The `app` tells what caches and search indexes hold of
+    an item; one with such that are not in the directory must be given. Raises DataDirectoryInUse while an engine runs,
+    CommandError where it is not, and where nothing is known of the key, StorageFull and StorageError.
     """
     directory = DataDirectory(data)
     if not directory.store.is_dir():
@@ -70,7 +77,7 @@ def forget(
     try:
         environment = Environment(directory.store)
         try:
-            return _forget(directory, environment, key, also, only_tables, dry_run=dry_run)
+            return _forget(directory, environment, key, also, only_tables, app, dry_run=dry_run)
         finally:
             environment.close()
     finally:
@@ -83,6 +90,7 @@ def _forget(
     key: str,
     also: Collection[str],
     only_tables: Collection[str],
+    app: App | None,
     *,
     dry_run: bool,
 ) -> Forgotten:
@@ -90,16 +98,28 @@ def _forget(
         catalog = tables.load_catalog(transaction)
         found = _meant(catalog, only_tables)
         topology: Mapping[str, Any] = ledger.note(transaction, "topology") or {}
+        views.refuse_other_app(app, topology)
         subject = _subject(key, also, found, topology)
         subject = subject.with_changes(erasure.change_ids(transaction, subject))
         logs = list(topology.get("audit_logs", []))
         lanes = {log: _lanes(transaction, subject, log) for log in logs}
+        leaving = views.removals(transaction, app, subject, found)
     environment.state["catalog"] = catalog
-    # The lake comes first: after a crash the changes, by whose ids its records are known, are still there.
+    # Files come first: after a crash the changes, by which what is in them is known, are still there.
     from_lake = lake_erasure.erase(directory.lake, subject, dry_run=dry_run)
-    done = _erase_store(environment, subject, found, lanes, dry_run=dry_run)
+    from_search = _erase_documents(directory, environment, subject, found, app, leaving, dry_run=dry_run)
+    done = _erase_store(environment, subject, found, lanes, leaving, dry_run=dry_run)
     done["lake records"] = from_lake
-    left = list(_left(directory, environment, subject, logs, dry_run=dry_run))
+    done["search documents"] = from_search
+    taken = views.take_out(app, leaving, now_ms=environment.now_ms(), dry_run=dry_run)
+    done.update(taken.erased)
+    if not dry_run:
+        environment.write(lambda transaction: erasure.erase_messages(transaction, subject, taken.queues))
+    left = (
+        taken.left
+        + views.undeclared(app, topology)
+        + list(_left(directory, environment, subject, logs, dry_run=dry_run))
+    )
     if not +done and not left:
         raise CommandError(
             f"expected a partition key that something is kept of, found nothing of {key!r} in "
@@ -144,11 +164,33 @@ def _lanes(transaction: ReadTransaction, subject: Subject, log: str) -> list[str
     return [each.lane for each in audit_sealing.data_keys(transaction, log) if subject.has_lane(each.lane)]
 
 
+def _erase_documents(
+    directory: DataDirectory,
+    environment: Environment,
+    subject: Subject,
+    found: Sequence[Table],
+    app: App | None,
+    leaving: Removals,
+    *,
+    dry_run: bool,
+) -> int:
+    """Erase the subject's documents from every embedded search index; how many there were."""
+    declared = {} if app is None else {index.name: leaving.ids(index) for index in app.search_indexes}
+    erased = 0
+    with environment.read() as transaction:
+        for path in search_index.index_files(directory.search):
+            ids = declared.get(path.stem, frozenset())
+            is_own = views.own_documents(transaction, subject, found, ids)
+            erased += search_erasure.erase(path, is_own, at_ms=environment.now_ms(), dry_run=dry_run)
+    return erased
+
+
 def _erase_store(
     environment: Environment,
     subject: Subject,
     found: Sequence[Table],
     lanes: Mapping[str, Sequence[str]],
+    leaving: Removals,
     *,
     dry_run: bool,
 ) -> Counter[str]:
@@ -160,6 +202,7 @@ def _erase_store(
                 done["audit keys"] += 1
         if dry_run:
             raise _DryRun(done)
+        views.keep(transaction, leaving)
         return done
 
     try:
