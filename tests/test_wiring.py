@@ -48,7 +48,7 @@ def test_a_table_that_is_there_otherwise_is_refused_and_the_directory_let_go(
         pass
     with pytest.raises(
         DeclarationError,
-        match=r"the key pk \(S\) and the view type NEW_AND_OLD_IMAGES, the app declares the key .*another data directory",
+        match=r"the key pk \(S\) and the view type NEW_AND_OLD_IMAGES, the app declares .*another data directory",
     ):
         start(app_with(**changed), tmp_path).start()
     with start(app_with(), tmp_path) as engine:
