@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from afterwrite import App, Change, Context, DeclarationError
 from afterwrite.config import Settings
-from afterwrite.errors import AfterwriteError, DataDirectoryInUse, StorageError
+from afterwrite.errors import AfterwriteError, CommandError, DataDirectoryInUse, StorageError
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.wiring import Engine
 from afterwrite.wiring import engine as engine_module
@@ -45,10 +46,36 @@ def test_a_table_that_is_there_otherwise_is_refused_and_the_directory_let_go(
 ) -> None:
     with start(app_with(), tmp_path):
         pass
-    with pytest.raises(DeclarationError, match="another data directory"):
+    with pytest.raises(
+        DeclarationError,
+        match=r"the key pk \(S\) and the view type NEW_AND_OLD_IMAGES, the app declares .*another data directory",
+    ):
         start(app_with(**changed), tmp_path).start()
     with start(app_with(), tmp_path) as engine:
         engine.services.table("things").put({"pk": "p"})
+
+
+@pytest.mark.parametrize(
+    ("module", "declare", "message"),
+    [
+        ("redis", lambda app: app.cache("shown", url="redis://127.0.0.1/0"), r"the cache shown needs.*\[redis\]"),
+        (
+            "opensearchpy",
+            lambda app: app.search_index("found", url="http://127.0.0.1:1"),
+            r"the search index found needs.*\[opensearch\]",
+        ),
+    ],
+)
+def test_a_package_that_is_missing_is_said_before_anything_is_written(
+    module: str, declare: Callable[[App], Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afterwrite.wiring.views.find_spec", lambda name: None if name == module else find_spec(name))
+    app = App("shop")
+    declare(app)
+    with pytest.raises(CommandError, match=message):
+        start(app, tmp_path).start()
+    with start(App("shop"), tmp_path):
+        """What could not start has let the directory go."""
 
 
 def test_one_engine_a_directory_and_one_an_address(tmp_path: Path) -> None:

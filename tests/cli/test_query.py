@@ -36,6 +36,8 @@ def test_only_the_first_rows_are_shown(data: Path, cli: Run) -> None:
     done = cli("query", "SELECT * FROM range(5)", "--data", data, "--limit", "2")
     assert done.stdout.split() == ["range", "0", "1"]
     assert done.stderr == "only the first 2 rows are shown: --limit shows more, --json and --csv all\n"
+    refused = cli("query", "SELECT 1", "--data", data, "--limit", "0")
+    assert (refused.returncode, "--limit" in refused.stderr) == (2, True)
     assert cli("query", "SELECT 1 AS one WHERE false", "--data", data).stdout == "no rows (one)\n"
 
 

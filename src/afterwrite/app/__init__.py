@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from afterwrite.app.checks import (
     Exhausted,
     at_least_one,
+    check_code,
     check_delivery_stream_name,
     check_name,
+    check_target,
     exhaustion,
     retry_policy,
 )
@@ -32,6 +34,7 @@ from afterwrite.app.declarations import (
     Table,
     Topic,
     add_declared,
+    check_keys,
     check_stream,
     lanes_of,
     refuse_forgettable_on_aws,
@@ -122,6 +125,8 @@ class App:
                 "expected iterator_age_s and queue_age_s above 0 and retention_fraction above 0 and at most 1, "
                 f"got {iterator_age_s}, {queue_age_s} and {retention_fraction}"
             )
+        if to is not None:
+            check_target("to publish alarms to", to, (Topic,))
         self.alarm_thresholds = Thresholds(int(iterator_age_s * 1000), retention_fraction, int(queue_age_s * 1000))
         self.alarm_topic = to
 
@@ -161,6 +166,7 @@ class App:
                 f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
             )
         partition, sort = key(partition_key), key(sort_key)
+        check_keys(name, partition, sort, ttl)
         paths = compile_paths(name, private, [each.name for each in (partition, sort) if each is not None])
         table = Table(
             name, partition, sort, ttl, view_type, retention_hours, order, stream, paths, functions=self.functions
@@ -232,6 +238,7 @@ class App:
         from afterwrite.core.models import Model
 
         def declare(handler: ModelHandler) -> ModelHandler:
+            check_code("model", handler, ["request"])
             if any(model.model_id == model_id for model in self.models):
                 raise DeclarationError(f"two declarations of the model {model_id!r}: declare it once")
             self.models.append(Model(model_id, handler))
@@ -245,6 +252,8 @@ class App:
         The content of a `forgettable` one is encrypted with a key for each partition key, which `afterwrite forget`
         destroys.
         """
+        if retain_days is not None:
+            at_least_one("retain_days", retain_days)
         return add_declared(self.audit_logs, AuditLog(name, retain_days, forgettable))
 
     def cache(self, name: str, *, url: str) -> Cache:
@@ -259,6 +268,8 @@ class App:
 
         `fields` of its documents are searched, all of them where none is given.
         """
+        if isinstance(fields, str):
+            raise DeclarationError(f"expected fields=({fields!r},) for {name}, a sequence of names, got one text")
         return add_declared(self.search_indexes, SearchIndex(name, tuple(fields), url))
 
     def function(
@@ -282,6 +293,7 @@ class App:
         policy = retry_policy(retries, timeout_s, backoff_s, age_max_s)
 
         def declare(handler: Callable[[Any, Context], Any]) -> Function:
+            check_code("function", handler, ["request", "context"])
             return self._function(handler.__name__, handler, policy, timeout_s, concurrency, exhausted, tuple(sends))
 
         return declare
@@ -302,6 +314,7 @@ class App:
 
         What `.later(…)` or a rule gives it is sent, in order per lane, with a function's retries.
         """
+        check_code("target", sender, ["request", "context"])
         policy = retry_policy(retries, timeout_s, backoff_s, age_max_s)
         return self._function(name, sender, policy, timeout_s, concurrency, exhausted, (sender,))
 

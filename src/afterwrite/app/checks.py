@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.errors import DeclarationError
@@ -16,6 +17,7 @@ where it is and its lane waits behind it."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
 # It names files.
 _DELIVERY_STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
+_KIND_CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 def check_name(kind: str, name: str, taken: Sequence[str]) -> None:
@@ -68,3 +70,40 @@ def retry_policy(retries: int, timeout_s: float, backoff_s: float, age_max_s: fl
     return RetryPolicy(
         attempts_max=retries + 1, backoff_ms_first=int(backoff_s * 1000), age_ms_max=age_ms_max(age_max_s)
     )
+
+
+def check_code(kind: str, code: Any, arguments: Sequence[str]) -> None:
+    """Raise DeclarationError for code that cannot be called with these arguments, or whose work nobody would await."""
+    name = getattr(code, "__name__", type(code).__name__)
+    if not callable(code):
+        raise DeclarationError(f"expected the {kind} to be callable with ({', '.join(arguments)}), got {code!r}")
+    if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
+        raise DeclarationError(
+            f"expected the {kind} {name} to be a plain def, got an async one, which nothing awaits: "
+            "declare it without async, and run what has to be awaited with asyncio.run"
+        )
+    try:
+        signature = inspect.signature(code)
+    except (TypeError, ValueError):  # code in C may not say what it takes
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise DeclarationError(
+            f"expected the {kind} {name} to take ({', '.join(arguments)}), got {name}{_parameters(signature)}"
+        ) from None
+
+
+def _parameters(signature: inspect.Signature) -> str:
+    bare = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
+    return str(inspect.Signature(bare))
+
+
+def check_target(what: str, target: object, kinds: tuple[type, ...]) -> None:
+    """Raise DeclarationError for a target that is none of these kinds of declared things."""
+    if not isinstance(target, kinds):
+        *others, last = [_KIND_CAPITAL.sub(" ", kind.__name__).lower() for kind in kinds]
+        expected = f"{', '.join(others)} or {last}" if others else last
+        raise DeclarationError(
+            f"expected a {expected} {what}, got {target!r}: give what the app's declaration returned"
+        )

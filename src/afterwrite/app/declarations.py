@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, get_args
 
-from afterwrite.app.checks import Exhausted, age_ms_max, at_least_one, check_name, exhaustion
+from afterwrite.app.checks import Exhausted, age_ms_max, at_least_one, check_code, check_name, check_target, exhaustion
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
 from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
@@ -62,6 +62,14 @@ class Key:
     name: str
     type: KeyType = "S"
 
+    def __post_init__(self) -> None:
+        """Refuse what no key attribute can be."""
+        if self.type not in get_args(KeyType):
+            raise DeclarationError(
+                f"expected the type of the key {self.name} to be one of {', '.join(get_args(KeyType))}, "
+                f"got {self.type!r}"
+            )
+
 
 @dataclass(frozen=True, eq=False)
 class Table(MappedStream):
@@ -104,6 +112,10 @@ class Table(MappedStream):
         names attributes of which one must differ.
         """
         for name in event_names:
+            if callable(name):
+                raise DeclarationError(
+                    f"expected parentheses: write @….on() for a route on every change of {self.name}"
+                )
             if name not in EVENT_NAMES:
                 raise DeclarationError(f"expected INSERT, MODIFY or REMOVE for a route on {self.name}, got {name!r}")
         keys: dict[str, Matchers] = {}
@@ -122,6 +134,7 @@ class Table(MappedStream):
         )
 
         def declare(handler: Handler) -> Handler:
+            check_code("route", handler, ["change"])
             self.routes.append(Route(handler.__name__, self.name, guard, handler))
             self.router()
             return handler
@@ -146,6 +159,7 @@ class Table(MappedStream):
         """
         from afterwrite.core.pipes import Pipe, compile_filter, compile_transform, pipe_target
 
+        check_target(f"as the target of a pipe from {self.name}", to, _PIPE_TARGETS)
         name = f"{self.name}-to-{to.name}" if name is None else name
         check_name("pipe", name, [*(pipe.name for pipe in self.pipes), *(route.name for route in self.routes)])
         (given, patterns), shape = compile_filter(name, filter), compile_transform(transform)
@@ -216,6 +230,7 @@ class Queue:
         """
 
         def declare(handler: Callable[[Message, Context], Any]) -> Function:
+            check_code("consumer", handler, ["message", "context"])
             return self._consumed_by(
                 handler.__name__, handler, concurrency, timeout_s, age_max_s, exhaustion(exhausted), tuple(sends)
             )
@@ -233,6 +248,7 @@ class Queue:
         exhausted: Exhausted = "dead_letter",
     ) -> Function:
         """Declare a target as the queue's consumer: it is sent the messages' bodies, in order per lane."""
+        check_code("target", sender, ["request", "context"])
         return self._consumed_by(name, sender, concurrency, timeout_s, age_max_s, exhaustion(exhausted), (sender,))
 
     def _consumed_by(
@@ -327,6 +343,9 @@ class Topic:
         scope: Scope = "MessageAttributes",
     ) -> None:
         """Send messages to `queue`: all, or those that the filter policy matches."""
+        check_target(f"as a subscription of {self.name}", queue, (Queue,))
+        if scope not in get_args(Scope):
+            raise DeclarationError(f"expected scope to be one of {', '.join(get_args(Scope))}, got {scope!r}")
         if any(each.queue is queue for each in self.subscriptions):
             raise DeclarationError(f"the queue {queue.name} subscribes to {self.name} already: declare it once")
         policy = None if filter_policy is None else FilterPolicy(filter_policy, scope)
@@ -400,6 +419,9 @@ class AuditLog:
         return Append(self.name, entry)
 
 
+_PIPE_TARGETS: Final = (Queue, Topic, Bus, DeliveryStream, AuditLog, Function)
+
+
 def refuse_forgettable_on_aws(log: AuditLog) -> None:
     """Raise DeclarationError for an audit log that AWS could not forget of: its objects are under Object Lock."""
     if log.forgettable:
@@ -412,6 +434,19 @@ def refuse_forgettable_on_aws(log: AuditLog) -> None:
 def lanes_of(table: Table) -> Callable[[Change], str]:
     """The lane of a change of the table, by its declared order."""
     return lanes_by(table.order, table.partition_key.name, table.sort_key.name if table.sort_key else None)
+
+
+def check_keys(table: str, partition_key: Key, sort_key: Key | None, ttl: str | None) -> None:
+    """Raise DeclarationError for keys, or a `ttl` attribute, that the table cannot have."""
+    for what, given in (("partition_key", partition_key), ("sort_key", sort_key)):
+        if not (isinstance(given, Key) or (given is None and what == "sort_key")):
+            raise DeclarationError(f"expected {what} of {table} to be an attribute's name or a Key, got {given!r}")
+    if sort_key is not None and sort_key.name == partition_key.name:
+        raise DeclarationError(f"expected two attributes as the keys of {table}, got {sort_key.name!r} twice")
+    if ttl is not None and not isinstance(ttl, str):
+        raise DeclarationError(
+            f"expected ttl of {table} to be the name of the attribute with the epoch seconds, got {ttl!r}"
+        )
 
 
 def check_stream(table: str, stream: str, view_type: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from afterwrite.app.checks import check_code
 from afterwrite.app.declarations import Function, Table
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, REMOVE, Change
 from afterwrite.core.conditions import Matchers, compile_condition
@@ -69,6 +70,8 @@ class Cache:
         _refuse_without_images(table)
 
         def declare(entries: Entries) -> Entries:
+            check_code("view", entries, ["item"])
+
             def route(change: Change) -> Show | None:
                 shown = {} if change.new is None else entries(change.new)
                 before = {} if change.old is None else entries(change.old)
@@ -139,6 +142,8 @@ class SearchIndex:
         _refuse_without_images(table)
 
         def declare(document: Document) -> Document:
+            check_code("document", document, ["item"])
+
             def indexes(change: Change) -> Index | None:
                 found = None if change.new is None else document(change.new)
                 if found is None and not _had_document(change, document):

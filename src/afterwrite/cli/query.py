@@ -10,6 +10,8 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, Final
 
+from cyclopts.types import PositiveInt
+
 from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import Cell, print_aside, print_json, print_line, print_table, printable
 from afterwrite.errors import CommandError
@@ -26,7 +28,7 @@ def query(
     data: Data = None,
     json: Flag = False,
     csv: Flag = False,
-    limit: int = _SHOWN,
+    limit: PositiveInt = _SHOWN,
 ) -> None:
     """Query the delivery streams' files with SQL, beside a running engine.
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from cyclopts.types import PositiveInt
+
 from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import print_json, print_line, printable
 from afterwrite.core import json_text
@@ -16,7 +18,7 @@ from afterwrite.targets.opensearch import OpenSearchIndex
 
 
 def search(
-    index: str, words: str, /, *, data: Data = None, url: str | None = None, limit: int = 10, json: Flag = False
+    index: str, words: str, /, *, data: Data = None, url: str | None = None, limit: PositiveInt = 10, json: Flag = False
 ) -> int:
     """Search an index of the app, beside a running engine.
 

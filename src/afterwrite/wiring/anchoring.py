@@ -37,6 +37,6 @@ def _s3_client(place: str) -> Any:
         import boto3
         from botocore.config import Config
     except ImportError:
-        raise CommandError(f"to anchor digests in {place}, install boto3: pip install afterwrite[aws]") from None
+        raise CommandError(f"to anchor digests in {place}, install boto3: pip install 'afterwrite[aws]'") from None
     retries: Any = {"mode": "standard", "total_max_attempts": 2}
     return boto3.client("s3", config=Config(connect_timeout=_CONNECT_S_MAX, read_timeout=_READ_S_MAX, retries=retries))

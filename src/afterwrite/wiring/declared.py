@@ -39,13 +39,20 @@ def declare_tables(transaction: WriteTransaction, app: App) -> None:
             table = tables.create_table(transaction, declared.name, schema, view_type=declared.view_type)
         if table.schema != schema or table.stream is None or table.stream.view_type != declared.view_type:
             raise DeclarationError(
-                f"the data directory holds a table {declared.name} with {table.schema} and the stream {table.stream}, "
-                f"the app declares {schema} and {declared.view_type}: use another data directory, or the same keys"
+                f"the data directory holds the table {declared.name} with {_keys(table.schema)} and "
+                f"{'no stream' if table.stream is None else f'the view type {table.stream.view_type}'}, the app "
+                f"declares {_keys(schema)} and the view type {declared.view_type}: "
+                "use another data directory, or declare what is there"
             )
         if table.ttl_attribute != declared.ttl:
             tables.set_ttl(transaction, declared.name, declared.ttl)
         if table.retention_s != declared.retention_hours * 3600:
             tables.set_retention(transaction, declared.name, declared.retention_hours * 3600)
+
+
+def _keys(schema: KeySchema) -> str:
+    sort = "" if schema.sort_key is None else f", {schema.sort_key} ({schema.sort_type})"
+    return f"the key {schema.partition_key} ({schema.partition_type}){sort}"
 
 
 def declare_kinesis_streams(transaction: WriteTransaction, app: App) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from afterwrite.core.invocations import Context
 from afterwrite.core.sending import fail
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.engine.gathering import Gathering
+from afterwrite.errors import CommandError
 from afterwrite.local.search_index import EmbeddedIndex
 from afterwrite.targets.opensearch import OpenSearchIndex
 from afterwrite.targets.redis import RedisCache
@@ -23,18 +25,29 @@ from afterwrite.targets.redis import RedisCache
 def engine_functions(app: App, search: Path, now_ms: Callable[[], int], closing: ExitStack) -> list[Function]:
     """The functions that the engine runs, those of caches and indexes with their code.
 
-    Embedded indexes are in the directory `search`; `closing` lets go of files and connections.
+    Embedded indexes are in the directory `search`; `closing` lets go of files and connections. Raises CommandError
+    where a package that one of them needs is missing.
     """
     functions = list(app.functions)
     for cache in app.caches:
+        _require("redis", "redis", f"cache {cache.name}")
         target = RedisCache(f"cache/{cache.name}", cache.url, now_ms=now_ms)
         closing.callback(target.close)
         functions.append(replace(cache.function, handler=_keeping(target, _show, _rows(cache))))
     for index in app.search_indexes:
+        if index.url is not None:
+            _require("opensearchpy", "opensearch", f"search index {index.name}")
         carrier = index_of(index, search, now_ms)
         closing.callback(carrier.close)
         functions.append(replace(index.function, handler=_keeping(carrier, _index, _documents(index))))
     return functions
+
+
+def _require(module: str, extra: str, what: str) -> None:
+    if find_spec(module) is None:
+        raise CommandError(
+            f"expected the package that the {what} needs, found no module {module}: pip install 'afterwrite[{extra}]'"
+        )
 
 
 def index_of(index: SearchIndex, search: Path, now_ms: Callable[[], int]) -> OpenSearchIndex | EmbeddedIndex:
