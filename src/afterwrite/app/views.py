@@ -12,8 +12,9 @@ from afterwrite.core.conditions import Matchers, compile_condition
 from afterwrite.core.effects import Index, Show
 from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import RetryPolicy
+from afterwrite.core.privacy import masked
 from afterwrite.core.routes import Guard, Route
-from afterwrite.core.values import encode_item
+from afterwrite.core.values import decode_item, encode_item
 from afterwrite.errors import DeclarationError
 
 # What is away is waited for, however long: what it has missed it gets in order.
@@ -76,7 +77,7 @@ class Cache:
                 return self.show(_id(table, change.keys), shown, version=change.version, removed=removed)
 
             def shows(item: Mapping[str, Any]) -> Show | None:
-                shown = entries(item)
+                shown = entries(_as_routes_see(table, item))
                 return self.show(_id(table, item), shown, version="0") if shown else None
 
             table.routes.append(Route(entries.__name__, table.name, Guard(), route))
@@ -90,6 +91,11 @@ class Cache:
 def _id(table: Table, item: Mapping[str, Any]) -> str:
     keys = [key for key in (table.partition_key, table.sort_key) if key is not None]
     return "/".join([table.name, *(str(item[key.name]) for key in keys)])
+
+
+def _as_routes_see(table: Table, item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An item of the table with the mask in place of what is private."""
+    return decode_item(masked(encode_item(item), table.private)) if table.private else item
 
 
 SEARCH: Final = "search-"
@@ -144,7 +150,7 @@ class SearchIndex:
                 return self.put(_id(table, change.keys), found, version=change.version)
 
             def filled(item: Mapping[str, Any]) -> Index | None:
-                found = document(item)
+                found = document(_as_routes_see(table, item))
                 return None if found is None else self.put(_id(table, item), found, version="0")
 
             indexes.__name__ = document.__name__
