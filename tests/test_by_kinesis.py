@@ -92,6 +92,8 @@ def test_the_stream_is_served_and_cannot_be_deleted(tmp_path: Path) -> None:
         assert destination["ApproximateCreationDateTimePrecision"] == "MICROSECOND"
         with pytest.raises(ClientError, match="declare the table without stream='kinesis' first"):
             kinesis.delete_stream(StreamName=STREAM)
+        with pytest.raises(ClientError, match="declare the table without stream='kinesis' first"):
+            dynamodb.disable_kinesis_streaming_destination(TableName=things.name, StreamArn=destination["StreamArn"])
     app, things, _ = counting("dynamodb")
     with open_engine(tmp_path / "data", app) as engine:
         engine.boto3_session().client("kinesis").delete_stream(StreamName=STREAM)
