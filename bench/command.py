@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from bench import (
+    backlog,
     flows,
     growth,
     inventory,
@@ -33,6 +34,7 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
     "routing": lambda _: routing.measure(),
     "router": lambda _: router.measure(),
     "growth": growth.measure,
+    "backlog": backlog.measure,
     "poison": poison.measure,
     "outage": outage.measure,
     "summaries": summaries.measure,
@@ -41,7 +43,7 @@ FIGURES: dict[str, Callable[[float], Figure]] = {
 
 SECONDS = 5.0
 OPERATION_SECONDS = 2.0
-ALONE = ("growth", "poison", "outage", "summaries", "inventory")
+ALONE = ("growth", "backlog", "poison", "outage", "summaries", "inventory")
 
 
 def main(arguments: list[str]) -> int:

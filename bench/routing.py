@@ -60,11 +60,6 @@ def _per_second(work: Callable[[], object]) -> float:
     return BATCH_RECORDS / (time.thread_time() - began)
 
 
-def _parse_each(texts: Sequence[bytes]) -> None:
-    for text in texts:
-        orjson.loads(text)
-
-
 def _ours() -> Run:
     app = App("bench")
     sessions = app.table("sessions", partition_key="PK", sort_key="SK")

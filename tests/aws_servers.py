@@ -78,6 +78,8 @@ def seaweedfs_server() -> Iterator[AwsServer]:
         command += [f"-{name}.port={port}" for name, port in ports.items()]
         command += [f"-{name}.port.grpc={port}" for name, port in grpc.items()]
         command += ["-master.volumeSizeLimitMB=64", "-volume.max=20", "-s3.iam=false"]
+        # Two catalogs that nobody asks listen on ports of their own, which another server may have.
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         with running(command, log=log, directory=Path(directory)) as process:
             _wait_for_port(ports["s3"], process, log)
             yield AwsServer("SeaweedFS", f"http://127.0.0.1:{ports['s3']}")

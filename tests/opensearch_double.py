@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from served import served
+
 INT64_MAX = 2**63 - 1
 ID_BYTES_MAX = 512
 
@@ -168,14 +170,6 @@ def serving(double: OpenSearchDouble) -> Iterator[OpenSearchDouble]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    double.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        double.url = f"http://127.0.0.1:{server.server_port}"
         yield double
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

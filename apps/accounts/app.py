@@ -38,7 +38,7 @@ def account_closed(change: Change) -> Effect:
 
 
 # An account whose event cannot be appended keeps its later ones waiting: the store never holds a wrong history.
-@app.function(retries=20, timeout_s=60, concurrency=4, exhausted="park")
+@app.function(retries=20, timeout_s=60, concurrency=32, exhausted="park")
 def append_event(event: Mapping[str, Any], context: Context) -> None:
     """Append the event to its account's history, under its number there."""
     EventStore(context.table(event_store), context.table(snapshots)).append(event["detail-type"], event["detail"])

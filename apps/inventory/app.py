@@ -25,7 +25,7 @@ low_stock = app.topic("inventory-low-stock")
 low_stock.subscribe(purchasing)
 
 
-@app.function(retries=10, timeout_s=60, concurrency=4)
+@app.function(retries=10, timeout_s=60, concurrency=32)
 def record_audit(entry: Mapping[str, Any], context: Context) -> None:
     """Keep the entry; its key is the change's own, so a second attempt writes the same."""
     context.table(audit).put(entry)

@@ -11,18 +11,13 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import boto3
-from botocore.config import Config
-
+from demonstration.certain_writes import dynamodb_client
 from manga_assist import conversations
 from manga_assist.conversations import Conversation
 from manga_assist.manifest import WrittenHandoff, WrittenSession, digest
 from manga_assist.sessions import Sessions
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 RETENTION_S: Final = 86_400
 SHORT_RETENTION_S: Final = 2
@@ -83,31 +78,11 @@ class Share:
     manifest: Path
 
 
-def client(endpoint_url: str, threads: int) -> DynamoDBClient:
-    """A DynamoDB client for an engine on this machine; Sessions does the retrying."""
-    session = boto3.session.Session(
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - the engine asks for none
-        region_name="us-east-1",
-    )
-    return session.client(
-        "dynamodb",
-        endpoint_url=endpoint_url,
-        config=Config(
-            max_pool_connections=threads,
-            parameter_validation=False,
-            retries={"total_max_attempts": 1},
-            connect_timeout=5,
-            read_timeout=20,
-        ),
-    )
-
-
 def write_share(share: Share, written: Synchronized[int]) -> None:
     """Write the share's conversations and its manifest."""
     chosen = conversations.load(MINIMUM_TURNS, share.conversations)
     sessions = Sessions(
-        client(share.endpoint_url, share.threads),
+        dynamodb_client(share.endpoint_url, share.threads),
         share.table_name,
         retention_s=RETENTION_S,
         retry_for_s=RETRY_FOR_S,

@@ -13,18 +13,17 @@ call that wrote it, and a call that finds its own item under the key it wanted h
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 import uuid
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
+from botocore.exceptions import ClientError
 
+from demonstration.certain_writes import CertainWrites
 from manga_assist import keys
 
 if TYPE_CHECKING:
@@ -34,18 +33,6 @@ ACTIVE: Final = "active"
 HANDED_OFF: Final = "handoff"
 DISCONNECTED: Final = "disconnected"
 
-# After one of these nobody knows whether the transaction happened.
-_FATE_UNKNOWN = (HTTPClientError, ConnectionError, IncompleteReadError)
-_TRY_AGAIN: Final = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "ThrottlingException",
-        "TransactionInProgressException",
-    }
-)
-_PAUSE_S_FIRST: Final = 0.02
-_PAUSE_S_MAX: Final = 0.5
 _REMEMBERED_SESSIONS_MAX: Final = 10_000
 
 _Item = Mapping[str, Any]
@@ -103,10 +90,9 @@ class Sessions:
         retention_s: int = 86_400,
         retry_for_s: float = 30.0,
     ) -> None:
-        self._client = dynamodb_client
+        self._writes = CertainWrites(dynamodb_client, retry_for_s=retry_for_s)
         self._table = table_name
         self._retention_s = retention_s
-        self._retry_for_s = retry_for_s
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -283,8 +269,8 @@ class Sessions:
         return item is not None and item["request_id"]["S"] == request_id
 
     def _get(self, session_id: str, sort_key: str) -> _Item | None:
-        answer = self._until_answered(
-            self._client.get_item,
+        answer = self._writes.until_answered(
+            self._writes.client.get_item,
             TableName=self._table,
             Key=_key(session_id, sort_key),
             ConsistentRead=True,
@@ -295,48 +281,11 @@ class Sessions:
     def _transact(self, writes: list[_Item]) -> None:
         """Send one transaction until its fate is known. Raises _Refused when a condition did not hold."""
         try:
-            self._until_answered(self._client.transact_write_items, TransactItems=writes)
+            self._writes.until_answered(self._writes.client.transact_write_items, TransactItems=writes)
         except ClientError as error:
-            if _code(error) == "TransactionCanceledException":
+            if error.response.get("Error", {}).get("Code") == "TransactionCanceledException":
                 raise _Refused from error
             raise
-
-    def _until_answered(self, operation: Callable[..., Any], **parameters: Any) -> Any:
-        deadline = time.monotonic() + self._retry_for_s
-        for pause_s in _pauses():
-            try:
-                return operation(**parameters)
-            except _FATE_UNKNOWN:
-                if time.monotonic() + pause_s > deadline:
-                    raise
-            except ClientError as error:
-                if not _is_transient(error) or time.monotonic() + pause_s > deadline:
-                    raise
-            time.sleep(pause_s)
-        raise AssertionError("the pauses never end")
-
-
-def _pauses() -> Iterator[float]:
-    longest_s = _PAUSE_S_FIRST
-    while True:
-        yield random.uniform(longest_s / 2, longest_s)  # noqa: S311 - spreads writers, hides nothing
-        longest_s = min(longest_s * 2, _PAUSE_S_MAX)
-
-
-def _is_transient(error: ClientError) -> bool:
-    if _code(error) == "TransactionCanceledException":
-        reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
-        codes = {reason.get("Code", "None") for reason in reasons} - {"None"}
-        return bool(codes) and "ConditionalCheckFailed" not in codes and codes <= _TRY_AGAIN_REASONS
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status >= 500 or _code(error) in _TRY_AGAIN
-
-
-_TRY_AGAIN_REASONS: Final = frozenset({"TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"})
-
-
-def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
 
 
 def _key(session_id: str, sort_key: str) -> dict[str, Any]:

@@ -20,6 +20,6 @@ def news(change: Change, fields: Sequence[str]) -> dict[str, Any]:
     """The whole of what the system is to know now, so that applying it twice changes nothing."""
     return {
         "customerId": change.keys["customerId"],
-        "sequence": change.sequence_number,
+        "sequence": change.version,
         "profile": view(change.new, fields),
     }

@@ -18,7 +18,7 @@ def announce(change: Change) -> Any:
     return effects.send({"number": change.keys["SK"]})
 
 
-@effects.consumer()
+@effects.consumer(concurrency=32)
 def receive(message: Message, context: Context) -> None:
     """Note the number and the time, in nanoseconds since the epoch."""
     came_ns = time.time_ns()

@@ -1,6 +1,6 @@
 """afterwrite: say what should happen after each write to a DynamoDB table.
 
-It makes it happen: in order per key, once, with nothing lost, on one machine.
+It makes it happen: in order per key, once, with nothing lost, on one machine or on AWS.
 """
 
 from typing import TYPE_CHECKING

@@ -1,14 +1,19 @@
-"""A real Redis for all tests of apps, empty for each."""
+"""For all tests of apps: a real Redis, empty for each, and a client of the engine that an app's tests start."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
 
+from afterwrite.wiring import Engine
+from demonstration import certain_writes
 from demonstration.redis_process import RedisProcess
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +37,12 @@ def view(redis_server: RedisProcess) -> Iterator[Any]:
     """A client that looks at what it holds."""
     with redis.Redis.from_url(redis_server.url, decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture
+def dynamodb_client(engine: Engine) -> Iterator[DynamoDBClient]:
+    """A client over the wire of the engine that the app's own fixture starts."""
+    host, port = engine.address
+    client = certain_writes.dynamodb_client(f"http://{host}:{port}", threads=8)
+    yield client
+    client.close()

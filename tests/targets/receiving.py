@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from served import served
+
 
 @dataclass
 class Receiver:
@@ -58,17 +60,9 @@ def receiving() -> Iterator[Receiver]:
         def handle_error(self, request: Any, client_address: Any) -> None:
             """A client may have gone before its answer."""
 
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    receiver.url = f"http://127.0.0.1:{server.server_port}/hooks/a?token=t"
-    try:
+    with served(Server(("127.0.0.1", 0), Handler)) as server:
+        receiver.url = f"http://127.0.0.1:{server.server_port}/hooks/a?token=t"
         yield receiver
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextmanager

@@ -16,9 +16,10 @@ import pytest
 
 from afterwrite.core.effects import Index, StampedEffect
 from afterwrite.core.target_failures import TargetFailure
+from afterwrite.core.versions import TOMBSTONE_MS
 from afterwrite.errors import CommandError, InvalidValue, Rejected, StorageError, Unavailable
 from afterwrite.local.search_index import EmbeddedIndex, index_file, search
-from afterwrite.targets.opensearch import DELETED, TOMBSTONE_MS, OpenSearchIndex
+from afterwrite.targets.opensearch import DELETED, OpenSearchIndex
 from opensearch_double import OpenSearchDouble, Refused, serving
 
 NOW_MS = 1_790_000_000_000

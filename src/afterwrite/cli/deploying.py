@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from cyclopts import Parameter
 
 from afterwrite.cli.loading import load_app, locate_app
-from afterwrite.cli.parameters import Flag
+from afterwrite.cli.parameters import Flag, Several
 from afterwrite.cli.rendering import bytes_text, count_text, print_json, print_line
 from afterwrite.errors import CommandError
 from afterwrite.synth import cloudformation, packaging, terraform, views
@@ -18,7 +18,6 @@ from afterwrite.synth.stack import Options
 from afterwrite.synth.template import synth as template_of
 
 Format: TypeAlias = Literal["cloudformation", "terraform"]
-Several: TypeAlias = Annotated[list[str] | None, Parameter(negative="")]
 
 _RENDERERS: Final = {"cloudformation": cloudformation.render, "terraform": terraform.render}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from afterwrite import forgetting
-from afterwrite.cli.parameters import Data, Flag, data_directory
+from afterwrite.cli.parameters import Data, Flag, Several, data_directory
 from afterwrite.cli.rendering import print_json, print_line, printable
 
 
@@ -11,8 +11,8 @@ def forget(
     key: str,
     /,
     *,
-    also: list[str] | None = None,
-    table: list[str] | None = None,
+    also: Several = None,
+    table: Several = None,
     dry_run: Flag = False,
     data: Data = None,
     json: Flag = False,

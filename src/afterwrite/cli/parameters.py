@@ -15,6 +15,7 @@ Data: TypeAlias = Annotated[
     Path | None, Parameter(help="The engine's data directory. Default: AFTERWRITE_DATA, else ./data")
 ]
 Flag: TypeAlias = Annotated[bool, Parameter(negative="", show_default=False)]
+Several: TypeAlias = Annotated[list[str] | None, Parameter(negative="")]
 
 
 def data_directory(data: Path | None) -> Path:

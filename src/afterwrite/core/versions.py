@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from afterwrite.errors import InvalidValue
+
+TOMBSTONE_MS: Final = 7 * 86_400_000
+"""How long what is deleted leaves its version behind; no change is later than that."""
 _INT64_MAX: Final = 2**63 - 1
 _A_MS: Final = 1_000_000
 
@@ -11,6 +15,15 @@ _A_MS: Final = 1_000_000
 def is_version(text: str) -> bool:
     """Whether the text is a whole number of at least 0, written without a sign and without zeros in front."""
     return text.isascii() and text.isdecimal() and (text == "0" or text[0] != "0")
+
+
+def check_version(version: str, of: str) -> None:
+    """Raises InvalidValue for a version that is none; `of` names what has it."""
+    if not is_version(version):
+        raise InvalidValue(
+            f"expected the version of {of} to be a whole number as text, got {version!r}: give a sequence number, or "
+            "a counter of the item"
+        )
 
 
 def is_later(given: str, held: str) -> bool:

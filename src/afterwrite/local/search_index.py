@@ -21,10 +21,9 @@ from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.effects import Index, StampedEffect
 from afterwrite.core.search import Hit
 from afterwrite.core.target_failures import TargetFailure
-from afterwrite.core.versions import is_later, is_version
-from afterwrite.errors import CommandError, InvalidValue, Rejected, StorageError, Unavailable
+from afterwrite.core.versions import TOMBSTONE_MS, check_version, is_later
+from afterwrite.errors import CommandError, Rejected, StorageError, Unavailable
 
-TOMBSTONE_MS: Final = 7 * 86_400_000
 _PURGE_EVERY_MS: Final = 3_600_000
 _LIMITS: Final = Limits(entries=1_000, request_bytes=16 << 20, entry_bytes=16 << 20)
 _BUSY_S_MAX: Final = 10.0
@@ -95,11 +94,7 @@ class EmbeddedIndex:
     def entry(self, stamped: StampedEffect) -> Entry:
         """The document as it is kept. Raises InvalidValue for a version that is none."""
         effect: Any = stamped.effect
-        if not is_version(effect.version):
-            raise InvalidValue(
-                f"expected the version of {effect.id} in {self.name} to be a whole number as text, "
-                f"got {effect.version!r}: give a sequence number, or a counter of the item"
-            )
+        check_version(effect.version, f"{effect.id} in {self.name}")
         text = None if effect.document is None else json_text.dumps(effect.document).decode()
         row = (effect.id, effect.version, text, stamped.at_ms)
         return Entry(stamped.id, stamped.lane, row, len(text or "") + len(effect.id))

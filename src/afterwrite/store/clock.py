@@ -23,9 +23,10 @@ class SteadyClock:
     def __call__(self) -> int:
         """The time."""
         with self._lock:
+            # The wall clock first: whoever is held up in between takes the time for earlier than it is, not for later.
+            wall_us = (self._wall_ns or time.time_ns)() // 1000
             now_ns = time.monotonic_ns()
             floor_us = self._seen_us + (now_ns - self._seen_at_ns) // 1000
-            wall_us = (self._wall_ns or time.time_ns)() // 1000
             if wall_us >= floor_us:
                 self._seen_us, self._seen_at_ns = wall_us, now_ns
                 return wall_us

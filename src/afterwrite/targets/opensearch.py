@@ -17,14 +17,13 @@ from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.effects import StampedEffect
 from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.search import Hit
+from afterwrite.core.sending import fail
 from afterwrite.core.target_failures import TargetFailure, kind_of
-from afterwrite.core.versions import as_int64, is_version
-from afterwrite.errors import InvalidValue, Rejected, TargetError, Throttled, Unavailable
+from afterwrite.core.versions import TOMBSTONE_MS, as_int64, check_version
 from afterwrite.targets.remote_target import RemoteTarget
 
 DELETED: Final = "afterwrite_deleted_at_ms"
 """The one field of what a deleted document leaves behind: when it was deleted."""
-TOMBSTONE_MS: Final = 7 * 86_400_000
 _PURGE_EVERY_MS: Final = 3_600_000
 _ID_BYTES_MAX: Final = 512
 _ANSWER_S_MAX: Final = 10
@@ -37,7 +36,6 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "rejected_execution_exception": "throttled",
     "security_exception": "permission",
 }
-_SEARCH_ERRORS: Final[Mapping[Kind, type[TargetError]]] = {"throttled": Throttled, "unavailable": Unavailable}
 
 
 class OpenSearchIndex(RemoteTarget):
@@ -71,11 +69,7 @@ class OpenSearchIndex(RemoteTarget):
     def entry(self, stamped: StampedEffect) -> Entry:
         """The two lines of a bulk request. Raises InvalidValue for a version that is none."""
         effect: Any = stamped.effect
-        if not is_version(effect.version):
-            raise InvalidValue(
-                f"expected the version of {effect.id} in {self.name} to be a whole number as text, "
-                f"got {effect.version!r}: give a sequence number, or a counter of the item"
-            )
+        check_version(effect.version, f"{effect.id} in {self.name}")
         document = {DELETED: stamped.at_ms} if effect.document is None else effect.document
         action = {
             "index": {
@@ -106,8 +100,7 @@ class OpenSearchIndex(RemoteTarget):
         try:
             answer = self._client().search(index=self._index, body=body)
         except OpenSearchException as error:
-            failure = self._failure(error)
-            raise _SEARCH_ERRORS.get(failure.kind, Rejected)(failure.reason) from error
+            fail(self._failure(error))
         return [Hit(hit["_id"], hit["_score"], hit["_source"]) for hit in answer["hits"]["hits"]]
 
     def purge(self) -> None:

@@ -25,11 +25,10 @@ from afterwrite.core.batching import Entry, Limits, requests
 from afterwrite.core.effects import Show, StampedEffect
 from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.target_failures import TargetFailure
-from afterwrite.core.versions import is_version
+from afterwrite.core.versions import TOMBSTONE_MS, check_version
 from afterwrite.errors import InvalidValue
 from afterwrite.targets.remote_target import RemoteTarget
 
-TOMBSTONE_MS: Final = 7 * 86_400_000
 """Longer than a change can wait: a stream keeps it for a day, and what is parked is compared when it is redriven."""
 
 _ANSWER_S_MAX: Final = 2.0
@@ -129,11 +128,7 @@ class RedisCache(RemoteTarget):
         return self._entry(stamped.id, stamped.lane, effect)
 
     def _entry(self, id: str, lane: str, effect: Show) -> Entry:
-        if not is_version(effect.version):
-            raise InvalidValue(
-                f"expected the version of {effect.id} in {self.name} to be a whole number as text, "
-                f"got {effect.version!r}: give a sequence number, or a counter of the item"
-            )
+        check_version(effect.version, f"{effect.id} in {self.name}")
         keys = [*effect.values, *effect.removed]
         if not keys:
             raise InvalidValue(f"expected keys to show or remove of {effect.id} in {self.name}, got none: name some")

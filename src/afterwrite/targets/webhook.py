@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from afterwrite.core import json_text
+from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.invocations import Context
 from afterwrite.core.sending import asked_for, fail
 from afterwrite.core.target_failures import TargetFailure, kind_of
@@ -108,7 +109,7 @@ class Webhook:
         if kept is not None:
             try:
                 return self._on(kept, text, headers)
-            except (ConnectionError, http.client.RemoteDisconnected):
+            except ConnectionError:
                 # It was closed while it was idle; the key tells the system if the request reached it nevertheless.
                 pass
         kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
@@ -167,7 +168,7 @@ def retry_after_s(value: str | None, *, now_s: float) -> float | None:
     return max(0.0, at.replace(tzinfo=at.tzinfo or UTC).timestamp() - now_s)
 
 
-def _kind_of(status: int) -> Any:
+def _kind_of(status: int) -> Kind:
     return "unavailable" if status == http.client.TOO_EARLY else kind_of(str(status), status=status)
 
 

@@ -12,17 +12,12 @@ from typing import Any
 from afterwrite.app import App, Cache, Function, SearchIndex
 from afterwrite.core.effects import Index, Show, StampedEffect
 from afterwrite.core.invocations import Context
+from afterwrite.core.sending import fail
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.engine.gathering import Gathering
-from afterwrite.errors import Rejected, TargetError, Throttled, Unavailable
 from afterwrite.local.search_index import EmbeddedIndex
 from afterwrite.targets.opensearch import OpenSearchIndex
 from afterwrite.targets.redis import RedisCache
-
-_ERRORS: Mapping[str, type[TargetError]] = {
-    "throttled": Throttled,
-    "unavailable": Unavailable,
-}
 
 
 def engine_functions(app: App, search: Path, now_ms: Callable[[], int], closing: ExitStack) -> list[Function]:
@@ -99,4 +94,4 @@ def _documents(index: SearchIndex) -> Callable[[Context], Iterator[Index]]:
 def _raise(failure: TargetFailure | None) -> None:
     """Raise a target's failure as a function tells it."""
     if failure is not None:
-        raise _ERRORS.get(failure.kind, Rejected)(failure.reason)
+        fail(failure)

@@ -14,7 +14,6 @@ from accounts.event_store import EventStore
 from afterwrite import App, Key
 from afterwrite.config import Settings
 from afterwrite.wiring import Engine
-from demonstration import certain_writes
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -33,14 +32,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def store(engine: Engine) -> EventStore:
     return EventStore(engine.table(app.event_store.name), engine.table(app.snapshots.name))
-
-
-@pytest.fixture
-def dynamodb_client(engine: Engine) -> Iterator[DynamoDBClient]:
-    host, port = engine.address
-    client = certain_writes.dynamodb_client(f"http://{host}:{port}", threads=8)
-    yield client
-    client.close()
 
 
 @pytest.fixture

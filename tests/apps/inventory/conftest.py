@@ -11,7 +11,6 @@ import pytest
 from afterwrite import App
 from afterwrite.config import Settings
 from afterwrite.wiring import Engine
-from demonstration.certain_writes import dynamodb_client as client_of
 from inventory.app import products
 from inventory.stock import Stock
 
@@ -25,14 +24,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     app.table(products.name, partition_key="productId")
     with Engine(app, Settings(tmp_path / "data")) as engine:
         yield engine
-
-
-@pytest.fixture
-def dynamodb_client(engine: Engine) -> Iterator[DynamoDBClient]:
-    host, port = engine.address
-    client = client_of(f"http://{host}:{port}", threads=8)
-    yield client
-    client.close()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from botocore.exceptions import ConnectionClosedError
 from afterwrite import App
 from afterwrite.config import Settings
 from afterwrite.wiring import Engine
-from demonstration import certain_writes
 from leaderboard.app import scores
 from leaderboard.game import Game, Points
 
@@ -27,14 +26,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     tables.table(scores.name, partition_key="playerId", sort_key="day")
     with Engine(tables, Settings(tmp_path / "data")) as engine:
         yield engine
-
-
-@pytest.fixture
-def dynamodb_client(engine: Engine) -> Iterator[DynamoDBClient]:
-    host, port = engine.address
-    client = certain_writes.dynamodb_client(f"http://{host}:{port}", threads=8)
-    yield client
-    client.close()
 
 
 @pytest.fixture

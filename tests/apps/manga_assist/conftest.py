@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,11 +11,7 @@ from afterwrite import App, Context
 from afterwrite.config import Settings
 from afterwrite.core.ports import TableClient
 from afterwrite.wiring import Engine
-from manga_assist import load
 from manga_assist.app import operations, sessions
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.client import DynamoDBClient
 
 
 @pytest.fixture
@@ -26,14 +21,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
         app.table(table.name, partition_key="PK", sort_key="SK")
     with Engine(app, Settings(tmp_path / "data")) as engine:
         yield engine
-
-
-@pytest.fixture
-def dynamodb_client(engine: Engine) -> Iterator[DynamoDBClient]:
-    host, port = engine.address
-    client = load.client(f"http://{host}:{port}", threads=4)
-    yield client
-    client.close()
 
 
 @pytest.fixture

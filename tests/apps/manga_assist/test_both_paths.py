@@ -12,6 +12,7 @@ import pytest
 
 from afterwrite.app import StreamKind
 from both_paths import running, settle
+from demonstration.certain_writes import dynamodb_client
 from demonstration.writers import counter
 from manga_assist import app, conversations, load, readback
 from manga_assist.reconcile import Found, reconcile
@@ -26,7 +27,7 @@ def chat(data: Path, stream: StreamKind) -> Found:
     """Conversations, and what the stores hold when all is done; every equation of the demonstration holds."""
     with running(app.app, app.sessions, data, stream) as (engine, disorder):
         host, port = engine.address
-        with closing(load.client(f"http://{host}:{port}", threads=1)) as client:
+        with closing(dynamodb_client(f"http://{host}:{port}", threads=1)) as client:
             sessions = Sessions(client, app.sessions.name, retention_s=load.RETENTION_S)
             shortest = sorted(conversations.load(load.MINIMUM_TURNS, 200), key=lambda each: len(each.turns))
             count = counter()

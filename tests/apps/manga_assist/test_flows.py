@@ -14,7 +14,8 @@ import pytest
 from afterwrite import open_data
 from afterwrite.config import Settings
 from afterwrite.wiring import Engine
-from manga_assist import app, handoffs, lifecycle, load
+from demonstration.certain_writes import dynamodb_client
+from manga_assist import app, handoffs, lifecycle
 from manga_assist.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def url(engine: Engine) -> str:
 
 @pytest.fixture
 def sessions(url: str) -> Iterator[Sessions]:
-    client = load.client(url, threads=1)
+    client = dynamodb_client(url, threads=1)
     yield Sessions(client, app.sessions.name, retention_s=3_600)
     client.close()
 
@@ -75,7 +76,7 @@ def test_a_failing_subscriber_leaves_the_others_alone(data: Path, monkeypatch: p
     monkeypatch.setattr(handoffs, "write_to_customer", fail)
     with Engine(app.app, Settings(data)) as engine:
         host, port = engine.address
-        client = load.client(f"http://{host}:{port}", threads=1)
+        client = dynamodb_client(f"http://{host}:{port}", threads=1)
         sessions = Sessions(client, app.sessions.name)
         for session_id in ("s1", "s2"):
             sessions.start(session_id, "c1", now_ms())

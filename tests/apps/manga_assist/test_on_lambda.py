@@ -22,6 +22,7 @@ from aws_lambda.conftest import Remaining
 from aws_lambda.driving import QueueMapping, Routes, every_tenth_entry_fails_once, received
 from aws_servers import AwsServer, moto_server
 from aws_tables import create_table
+from demonstration.certain_writes import dynamodb_client
 from demonstration.writers import counter
 from faulty_proxy import FaultyProxy, faulty_proxy
 from manga_assist import app as manga
@@ -170,7 +171,7 @@ def deployed(function: Routes) -> App:
 
 def write(url: str) -> list[WrittenSession]:
     sessions = Sessions(
-        load.client(url, 1), manga.sessions.name, retention_s=load.RETENTION_S, retry_for_s=load.RETRY_FOR_S
+        dynamodb_client(url, 1), manga.sessions.name, retention_s=load.RETENTION_S, retry_for_s=load.RETRY_FOR_S
     )
     shortest = sorted(conversations.load(load.MINIMUM_TURNS, 200), key=lambda each: len(each.turns))
     count = counter()

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from afterwrite import Email, Sms, open_engine
+from afterwrite import Email, open_engine
 from demonstration import inbox
 from engine_process import wait_until
 from mail_server import MailServer, mail_server
 from orders import app
 from orders.notices import Notifier
-from orders.text_service import TextService
-
-
-@contextmanager
-def text_service(path: Path) -> Iterator[Sms]:
-    service = TextService(0, path)
-    thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    client = boto3.Session("local", "local", region_name="us-east-1").client(
-        "sns", endpoint_url=f"http://127.0.0.1:{service.server_port}"
-    )
-    try:
-        yield Sms(sender_id="TheShop", client=lambda: client)
-    finally:
-        client.close()
-        service.shutdown()
-        service.server_close()
-        thread.join()
+from text_messages import text_service
 
 
 @pytest.fixture

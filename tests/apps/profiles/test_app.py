@@ -19,7 +19,12 @@ ADA = {
 }
 
 
-def planned(old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str, Any]:
+def planned(
+    old: dict[str, Any] | None,
+    new: dict[str, Any] | None,
+    sequence_number: str | None = "412000000000000000001",
+    created_at_us: int = 1_700_000_000_123_456,
+) -> dict[str, Any]:
     """What each queue is sent."""
     change = Change(
         id="c1",
@@ -28,8 +33,8 @@ def planned(old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str,
         keys={"customerId": {"S": "C-1"}},
         old_image=None if old is None else encode_item(old),
         new_image=None if new is None else encode_item(new),
-        sequence_number="412000000000000000001",
-        created_at_us=1_700_000_000_123_456,
+        sequence_number=sequence_number,
+        created_at_us=created_at_us,
     )
     effects: list[Any] = [each.effect for each in app.customers.router().plan(change, "C-1")]
     return {effect.queue: effect.body for effect in effects}
@@ -61,3 +66,11 @@ def test_a_change_goes_to_those_that_it_concerns(changed: dict[str, Any], queues
 
 def test_each_system_hears_that_a_customer_is_no_more() -> None:
     assert planned(ADA, None) == {"profiles-marketing": told(None), "profiles-shipping": told(None)}
+
+
+def test_a_change_without_a_sequence_number_has_a_number_that_rises() -> None:
+    # S26: a record of Kinesis has none.
+    moments = (1_700_000_000_123_456, 1_700_000_000_123_457, 1_800_000_000_000_000)
+    news = [planned(ADA, None, sequence_number=None, created_at_us=at_us)["profiles-marketing"] for at_us in moments]
+    numbers = [int(each["sequence"]) for each in news]
+    assert numbers == sorted(set(numbers))

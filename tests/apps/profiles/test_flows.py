@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +16,9 @@ from demonstration import inbox
 from engine_process import wait_until
 from profiles import app as profiles_app
 from profiles.system import System
+from served import served
 
 SECRET = "the secret of the test"
-
-
-@contextmanager
-def system(port: int, path: Path, secret: str = SECRET) -> Iterator[None]:
-    running = System(port, path, secret)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield
-    finally:
-        running.shutdown()
-        running.server_close()
-        thread.join()
 
 
 @pytest.fixture
@@ -61,13 +47,13 @@ def test_one_system_goes_on_while_the_other_is_down_and_then_hears_all_in_order(
 ) -> None:
     marketing, shipping = tmp_path / "marketing.sqlite", tmp_path / "shipping.sqlite"
     customers = engine.table("profiles-customers")
-    with system(ports[1], shipping):
+    with served(System(ports[1], shipping, SECRET)):
         for version in range(5):
             customer = {"customerId": "C-1", "name": "Ada", "email": f"{version}@example.com"}
             customers.put({**customer, "address": {"city": f"city {version}"}})
         wait_until(lambda: inbox.count(shipping) == 5, what="all that shipping is to hear")
         assert inbox.count(marketing) == 0
-        with system(ports[0], marketing):
+        with served(System(ports[0], marketing, SECRET)):
             wait_until(lambda: inbox.count(marketing) == 5, bound_s=60, what="all that marketing is to hear")
     assert emails(marketing) == [f"{version}@example.com" for version in range(5)]
     assert json.loads(inbox.state(marketing)["C-1"]) == {"name": "Ada", "email": "4@example.com"}
@@ -80,7 +66,8 @@ def test_what_a_system_refuses_waits_with_what_is_later_and_others_go_on(
 ) -> None:
     marketing, shipping = tmp_path / "marketing.sqlite", tmp_path / "shipping.sqlite"
     customers = engine.table("profiles-customers")
-    with system(ports[0], marketing, secret="another secret"), system(ports[1], shipping):
+    suspicious, trusting = System(ports[0], marketing, "another secret"), System(ports[1], shipping, SECRET)
+    with served(suspicious), served(trusting):
         customers.put({"customerId": "C-1", "name": "Ada", "email": "1@example.com"})
         customers.put({"customerId": "C-1", "name": "Ada", "email": "2@example.com"})
         wait_until(lambda: len(list(engine.parked().entries())) == 1, what="the parked lane")
