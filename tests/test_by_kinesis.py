@@ -65,6 +65,23 @@ def test_from_one_stream_to_the_other_and_back(tmp_path: Path) -> None:
     assert had == {"a": list(range(0, 50, 2)), "b": list(range(1, 50, 2))}
 
 
+@pytest.mark.parametrize("then", ["kinesis", "dynamodb"])
+def test_what_is_under_way_comes_first_also_when_the_clock_is_set_back(
+    tmp_path: Path, then: StreamKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        an_hour_ahead = time.time_ns() + 3_600 * 10**9
+        patched.setattr(time, "time_ns", lambda: an_hour_ahead)
+        app, things, _ = counting("kinesis")
+        with open_engine(tmp_path / "data", app) as engine:
+            count(engine, things, range(10))
+    app, things, had = counting(then)
+    with open_engine(tmp_path / "data", app) as engine:
+        count(engine, things, range(10, 20))
+        wait_until(lambda: sum(map(len, had.values())) == 20)
+    assert had == {"a": list(range(0, 20, 2)), "b": list(range(1, 20, 2))}
+
+
 def test_idle_is_not_before_what_is_in_the_stream_was_had(tmp_path: Path) -> None:
     app, things, had = counting("kinesis")
     with open_engine(tmp_path / "data", app) as engine:
@@ -92,6 +109,8 @@ def test_the_stream_is_served_and_cannot_be_deleted(tmp_path: Path) -> None:
         assert destination["ApproximateCreationDateTimePrecision"] == "MICROSECOND"
         with pytest.raises(ClientError, match="declare the table without stream='kinesis' first"):
             kinesis.delete_stream(StreamName=STREAM)
+        with pytest.raises(ClientError, match="declare the table without stream='kinesis' first"):
+            dynamodb.disable_kinesis_streaming_destination(TableName=things.name, StreamArn=destination["StreamArn"])
     app, things, _ = counting("dynamodb")
     with open_engine(tmp_path / "data", app) as engine:
         engine.boto3_session().client("kinesis").delete_stream(StreamName=STREAM)

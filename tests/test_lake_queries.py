@@ -41,6 +41,21 @@ def test_of_each_key_the_latest_record(tmp_path: Path) -> None:
     assert answer(tmp_path, latest, stock=["product", "hour"]) == [("a", 1, 8), ("a", 2, 1), ("b", 1, 5)]
 
 
+def test_a_stream_s_own_name_means_that_stream_whatever_others_are_called(tmp_path: Path) -> None:
+    for stream in ("A_b", "a.b", "X_latest", "x"):
+        write(tmp_path, stream, 1, [{"of": stream}])
+    keys = {"x": ["of"]}
+    for stream in ("A_b", "a.b", "X_latest", "x"):
+        assert answer(tmp_path, f'SELECT "of" FROM "{stream}"', **keys) == [(stream,)]
+    assert answer(tmp_path, 'SELECT "of" FROM a_b') == [("A_b",)]
+
+
+def test_a_directory_with_characters_of_patterns_is_read(tmp_path: Path) -> None:
+    lake = tmp_path / "it's [1] of * or ? {a,b}"
+    write(lake, "log", 1, [{"n": 1}])
+    assert answer(lake, "SELECT n FROM log") == [(1,)]
+
+
 def test_what_is_written_meanwhile_is_in_the_next_query(tmp_path: Path) -> None:
     write(tmp_path, "log", 1, [{"n": 1}])
     with LakeQueries(tmp_path, {}) as queries:

@@ -3,7 +3,8 @@
     STREAM           every record that is in files, with the lake's columns and `dt` and `hour`
     STREAM_latest    of each key the last one; where the stream is declared with `key`
 
-A name with `-` or `.` has to stand in double quotes in SQL; the same views are there with `_` in their place.
+A name with `-` or `.` has to stand in double quotes in SQL; the same views are there with `_` in their place, unless
+another stream has that name.
 """
 
 from __future__ import annotations
@@ -67,20 +68,17 @@ class LakeQueries:
 
     def views(self) -> dict[str, list[str]]:
         """The views as a query without quotes names them, each with its columns."""
-        views: dict[str, list[str]] = {}
-        for stream in self.streams():
-            views |= dict.fromkeys(self._make_views(stream), self._columns(stream))
-        return views
+        streams = self.streams()
+        self._make_views(streams)
+        return {view: self._columns(view) for stream in streams for view in self._plain_names(stream)}
 
     def run(self, sql: str) -> Answer:
         """Run one query. Raises CommandError with DuckDB's words, and what there is to ask for."""
         streams = self.streams()
         asked = _plain(sql)
         try:
-            for stream in streams:
-                # A view reads the head of each of its files, so only those that the query may mean are made.
-                if _plain(stream) in asked:
-                    self._make_views(stream)
+            # A view reads the head of each of its files, so only those that the query may mean are made.
+            self._make_views([stream for stream in streams if _plain(stream) in asked])
             cursor = self._connection.execute(sql)
         except self._error as error:
             raise CommandError(self._explained(str(error), asked, streams)) from None
@@ -95,27 +93,35 @@ class LakeQueries:
         except self._error as error:
             raise CommandError(f"the query failed: {_first_line(str(error))}") from None
 
-    def _make_views(self, stream: str) -> list[str]:
-        """Make the stream's views, under its own name and in plain letters; the plain names."""
-        files = str(self._lake / stream / _FILES).replace("'", "''")
+    def _make_views(self, streams: Sequence[str]) -> None:
+        """Make the streams' views, in plain letters and under their own names."""
+        # A stream's own name means that stream, whatever others are called in plain letters; so it is made last.
+        for stream in streams:
+            for name in self._plain_names(stream):
+                self._make_view(name, self._rows_of(stream, latest=name != _plain(stream)))
+        for stream in streams:
+            if self._keys.get(stream):
+                self._make_view(stream + LATEST, self._rows_of(stream, latest=True))
+        for stream in streams:
+            self._make_view(stream, self._rows_of(stream, latest=False))
+
+    def _plain_names(self, stream: str) -> list[str]:
+        return [_plain(stream), _plain(stream + LATEST)] if self._keys.get(stream) else [_plain(stream)]
+
+    def _rows_of(self, stream: str, *, latest: bool) -> str:
+        files = (_literal(self._lake / stream) + "/" + _FILES).replace("'", "''")
         rows = (
             f"SELECT * FROM read_parquet('{files}', union_by_name = true, hive_partitioning = true, "  # noqa: S608 - a path of the lake, quoted
             "hive_types = {'dt': DATE, 'hour': INTEGER})"
         )
-        made = self._make_view(stream, rows)
-        if key := [column_name(field) for field in self._keys.get(stream, ())]:
-            columns = ", ".join(map(_quoted, key))
-            last = f"SELECT max(sequence) FROM {_quoted(stream)} GROUP BY {columns}"  # noqa: S608 - names, quoted
-            made += self._make_view(
-                stream + LATEST,
-                f"SELECT * FROM {_quoted(stream)} WHERE sequence IN ({last})",  # noqa: S608 - names, quoted
-            )
-        return made
+        if not latest:
+            return rows
+        columns = ", ".join(_quoted(column_name(field)) for field in self._keys[stream])
+        last = f"SELECT max(sequence) FROM records GROUP BY {columns}"  # noqa: S608 - names, quoted
+        return f"WITH records AS NOT MATERIALIZED ({rows}) SELECT * FROM records WHERE sequence IN ({last})"  # noqa: S608 - made above
 
-    def _make_view(self, name: str, select: str) -> list[str]:
-        for each in {name, _plain(name)}:
-            self._connection.execute(f"CREATE OR REPLACE VIEW {_quoted(each)} AS {select}")
-        return [_plain(name)]
+    def _make_view(self, name: str, select: str) -> None:
+        self._connection.execute(f"CREATE OR REPLACE VIEW {_quoted(name)} AS {select}")
 
     def _columns(self, stream: str) -> list[str]:
         described = self._connection.execute(f"DESCRIBE {_quoted(stream)}").fetchall()
@@ -141,6 +147,11 @@ class LakeQueries:
             _plain(stream) + end for stream in streams for end in ("", LATEST) if not end or self._keys.get(stream)
         ]
         return f"the query failed: {words.partition(' Did you mean')[0]} There are: {', '.join(known) or 'no records'}"
+
+
+def _literal(path: Path) -> str:
+    """The path as a pattern of DuckDB's that means it alone."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
 
 
 def _plain(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -131,3 +132,23 @@ def test_a_view_needs_both_images() -> None:
     for declare in (app.cache("shop", url="redis://x").view, app.search_index("talks").documents):
         with pytest.raises(DeclarationError, match="expected the table talks with both images"):
             declare(keys_only)
+
+
+def test_what_is_filled_from_the_table_shows_no_private_values_either() -> None:
+    app = App("club")
+    members = app.table("members", partition_key="PK", private=["email", "profile.phone"])
+    cache, index = app.cache("club", url="redis://127.0.0.1"), app.search_index("members")
+
+    @cache.view(members)
+    def show(item: Mapping[str, Any]) -> Mapping[str, str]:
+        return {item["PK"]: f"{item['email']} {item['profile']['phone']}"}
+
+    @index.documents(members)
+    def document(item: Mapping[str, Any]) -> Mapping[str, Any]:
+        return dict(item)
+
+    item = {"PK": "a", "email": "ann@example.org", "profile": {"phone": "+1", "town": "Rome"}, "n": Decimal("1.50")}
+    shown, indexed = cache.views[0].shows(item), index.tables[0].indexes(item)
+    assert shown == Show("club", "members/a", "0", {"a": "*** ***"}, ())
+    masked = {**item, "email": "***", "profile": {"phone": "***", "town": "Rome"}}
+    assert indexed == Index("members", "members/a", "0", masked)

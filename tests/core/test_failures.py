@@ -142,4 +142,6 @@ def test_a_traceback_is_bounded() -> None:
 
 def test_a_target_may_ask_to_be_left_alone() -> None:
     assert failure_of(Throttled("slow down", retry_after_s=1.5)).after_ms == 1_500
+    assert failure_of(Throttled("slow down", retry_after_s=float("inf"))).after_ms == 86_400_000
+    assert failure_of(Unavailable("gone", retry_after_s=float("-inf"))).after_ms == 0
     assert failure_of(Unavailable("down")).after_ms == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from afterwrite.errors import CommandError, StorageError
+from afterwrite.errors import CommandError, CorruptData, StorageError
 from afterwrite.local import audit_digests
 from afterwrite.local.audit_anchors import FileAnchors
 from afterwrite.local.audit_digests import AnchorStore, AuditDigests, check, list_digests
@@ -180,6 +180,58 @@ def test_digests_cut_off_with_the_tail_are_missed_by_the_store_and_by_the_anchor
     assert signed.faults() == [], "whoever can change the store's word of them as well hides it"
     assert ("missing_digest", signed.digest(3).name) in signed.faults(kept=True)
     assert {kind for kind, _ in signed.faults(anchored=True)} == {"missing_digest", "truncated_tail"}
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_digests_that_were_removed_stay_missed_when_the_engine_has_signed_again(signed: Signed, left: int) -> None:
+    for number in range(left + 1, 4):
+        signed.digest(number).unlink()
+    files = AuditFiles(signed.log, segment_bytes_max=SEGMENT_BYTES_MAX)
+    files.open(signed.head)
+    signed.head = files.append([make_entry(25)])
+    files.close()
+    digests = AuditDigests(signed.log, LOG, signing_key(signed.keys), kept=signed.kept)
+    written = digests.work(signed.head, AT_MS + 4 * HOUR_MS, closing=True)
+    assert written is not None
+    signed.kept = audit_digests.identity(written)
+    assert signed.faults(kept=True) == [("missing_digest", audit_digests.digest_name(left + 1))]
+
+
+def test_a_directory_in_the_place_of_a_digest_is_no_digest(signed: Signed) -> None:
+    signed.digest(3).unlink()
+    signed.digest(3).mkdir()
+    assert signed.faults(kept=True) == [("missing_digest", signed.digest(3).name)]
+
+
+def test_a_digest_is_written_each_hour_also_when_the_clock_was_ahead(tmp_path: Path) -> None:
+    files = AuditFiles(tmp_path / "log")
+    files.open(EMPTY_HEAD)
+    head = files.append(list(ENTRIES[:2]))
+    ahead_ms = AT_MS + 24 * 365 * HOUR_MS
+    key = signing_key(tmp_path / "keys")
+    assert AuditDigests(tmp_path / "log", LOG, key).work(head, ahead_ms, closing=True) is not None
+    head = files.append(list(ENTRIES[2:4]))
+    files.close()
+    digests = AuditDigests(tmp_path / "log", LOG, key)
+    assert digests.due_ms(head, AT_MS) == AT_MS + HOUR_MS
+    assert digests.work(head, AT_MS + HOUR_MS - 1) is None
+    assert digests.work(head, AT_MS + HOUR_MS) is not None
+    assert digests.due_ms(head, AT_MS + HOUR_MS) is None
+
+
+def test_a_digest_that_a_full_disk_cut_off_in_the_anchor_file_is_put_there_again(signed: Signed) -> None:
+    content = signed.anchor.read_bytes()
+    lines = content.splitlines(keepends=True)
+    signed.anchor.write_bytes(content[: -len(lines[2]) // 2])
+    anchors = FileAnchors(signed.anchor)
+    assert anchors.latest(LOG) == lines[1]
+    anchors.put(LOG, 3, lines[2])
+    assert anchors.latest(LOG) == lines[2]
+    anchors.put(LOG, 3, lines[2])
+    assert signed.faults(anchored=True) == []
+    signed.anchor.write_bytes(lines[0] + lines[1][:200] + b"\n" + lines[2])
+    with pytest.raises(CorruptData, match="expected a digest on line 2"):
+        anchors.latest(LOG)
 
 
 def test_a_log_made_and_signed_again_with_the_stolen_key_is_not_the_anchored_one(signed: Signed) -> None:

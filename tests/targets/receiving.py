@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -62,3 +63,29 @@ def receiving() -> Iterator[Receiver]:
     with served(Server(("127.0.0.1", 0), Handler)) as server:
         receiver.url = f"http://127.0.0.1:{server.server_port}/hooks/a?token=t"
         yield receiver
+
+
+@contextmanager
+def dripping(begun: bytes) -> Iterator[str]:
+    """The URL of a system that begins its answer so, and goes on a byte at a time for as long as it is let."""
+    stopped = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            try:
+                connection.recv(65_536)
+                connection.sendall(begun)
+                while not stopped.wait(0.02):
+                    connection.sendall(b"x")
+            except OSError:
+                """The client has gone."""
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/hooks"
+        finally:
+            stopped.set()
+            thread.join()

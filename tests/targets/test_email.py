@@ -114,9 +114,17 @@ def test_what_is_no_address_is_rejected_before_it_is_sent(server: MailServer, to
     assert (server.messages, server.connections) == ([], 0)
 
 
-def test_a_subject_cannot_add_a_header(server: MailServer) -> None:
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "hello\r\nBcc: everyone@example.com",
+        "=?utf-8?q?hello=0d=0aBcc:_everyone@example.com?=",
+        "hello =?utf-8?b?DQpCY2M6IGV2ZXJ5b25lQGV4YW1wbGUuY29t?=",
+    ],
+)
+def test_a_subject_cannot_add_a_header(server: MailServer, subject: str) -> None:
     with pytest.raises(Rejected):
-        send(Email(server.url, sender=SENDER), subject="hello\r\nBcc: everyone@example.com")
+        send(Email(server.url, sender=SENDER), subject=subject)
     assert server.messages == []
 
 

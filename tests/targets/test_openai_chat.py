@@ -12,6 +12,7 @@ from afterwrite.errors import DeclarationError
 from afterwrite.targets.language_models import Answer, AnswerNotWhole, ModelFailed
 from afterwrite.targets.openai_chat import ANSWER_BYTES_MAX, ChatModel
 from model_endpoint import Endpoint, Scripted, completion, model_endpoint
+from targets.receiving import dripping
 
 BUSY = Scripted({"error": {"message": "slow down", "code": "rate_limit_exceeded"}}, 429, {"Retry-After": "3"})
 BROKEN = Scripted({"error": {"message": "oops"}}, 500)
@@ -132,6 +133,12 @@ def test_a_model_that_does_not_answer_in_time_is_left() -> None:
         with pytest.raises(ModelFailed) as raised:
             model(endpoint, timeout_s=0.3).ask("x")
         assert time.monotonic() - began < 10
+    assert (raised.value.failure.kind, raised.value.may_have_cost) == ("unavailable", True)
+
+
+def test_an_answer_whose_head_comes_a_byte_at_a_time_is_not_waited_for() -> None:
+    with dripping(b"HTTP/1.1 200 OK\r\n") as url, pytest.raises(ModelFailed) as raised:
+        ChatModel(url, "small", timeout_s=0.3).ask("x")
     assert (raised.value.failure.kind, raised.value.may_have_cost) == ("unavailable", True)
 
 

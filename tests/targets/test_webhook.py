@@ -16,7 +16,7 @@ from bench.processes import free_port
 
 from afterwrite import DeclarationError, Message, Rejected, Throttled, Unavailable, Webhook
 from afterwrite.targets.webhook import ANSWER_BYTES_MAX, retry_after_s, signature, signing_key
-from targets.receiving import Receiver, receiving
+from targets.receiving import Receiver, dripping, receiving
 
 ID = "change-1/propagate/0"
 
@@ -114,6 +114,12 @@ def test_a_system_that_does_not_answer_in_time_is_unavailable(receiver: Receiver
     with pytest.raises(Unavailable, match="TimeoutError"):
         Webhook(receiver.url, timeout_s=0.1).post({}, id=ID)
     receiver.held.set()
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"])
+def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for(begun: bytes) -> None:
+    with dripping(begun) as url, pytest.raises(Unavailable, match="TimeoutError"):
+        Webhook(url, timeout_s=0.3).post({}, id=ID)
 
 
 def test_a_system_that_is_not_there_is_unavailable() -> None:

@@ -16,6 +16,8 @@ from afterwrite.core.target_failures import TargetFailure
 from afterwrite.errors import Rejected, ServiceError, Throttled, Unavailable
 
 _REASON_CHARACTERS_MAX: Final = 2_000
+# Nobody means to be left alone for longer, and a header may say any number, also one without an end.
+_AFTER_S_MAX: Final = 86_400.0
 _FRAMES_MAX: Final = 30
 _CAUSES_MAX: Final = 4
 
@@ -60,7 +62,7 @@ def failure_of(error: BaseException, *, raised_by: str = "", reason: str | None 
         fingerprint=_digest(raised_by, type(error).__name__, _function_of(error)),
         traceback=traceback_of(error),
         raised_by=raised_by,
-        after_ms=0 if after_s is None else max(0, int(after_s * 1000)),
+        after_ms=0 if after_s is None else int(max(0.0, min(after_s, _AFTER_S_MAX)) * 1000),
     )
 
 

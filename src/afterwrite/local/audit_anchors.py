@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -26,11 +27,16 @@ class FileAnchors:
             create_directory(self._path.parent)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                write_all(descriptor, digest)
+                # What a full disk has left of a digest is ended before the digest comes once more.
+                write_all(descriptor, (b"" if self._is_ended() else b"\n") + digest)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             sync_directory(self._path.parent)
+
+    def _is_ended(self) -> bool:
+        content = self._path.read_bytes()
+        return not content or content.endswith(b"\n")
 
     def latest(self, log: str) -> bytes | None:
         """The log's last digest."""
@@ -45,6 +51,8 @@ class FileAnchors:
             except FileNotFoundError:
                 return None
         for number, line in enumerate(lines, 1):
+            if _is_unfinished(line, lines[number:]):
+                continue
             try:
                 digest = orjson.loads(line)
                 if digest["log"] == log and (latest is None or digest["number"] > latest[0]):
@@ -54,3 +62,11 @@ class FileAnchors:
                     f"expected a digest on line {number} of {self._path}, got {line[:80]!r}: restore the file"
                 ) from None
         return latest
+
+
+def _is_unfinished(line: bytes, later: Sequence[bytes]) -> bool:
+    """Whether a line is the beginning of a digest that nobody was told is kept: the file's last, or written again."""
+    begun = line.removesuffix(b"\n")
+    if not later:
+        return not line.endswith(b"\n")
+    return len(begun) < len(later[0]) - 1 and later[0].startswith(begun)

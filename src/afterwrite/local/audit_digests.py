@@ -110,7 +110,7 @@ def digest_name(number: int) -> str:
 def list_digests(directory: Path) -> list[tuple[int, Path]]:
     """The directory's digests with their numbers, in order."""
     matches = ((_NAME.fullmatch(path.name), path) for path in directory.iterdir())
-    return sorted((int(match[1]), path) for match, path in matches if match)
+    return sorted((int(match[1]), path) for match, path in matches if match and path.is_file())
 
 
 def encode(digest: Digest, key: SigningKey) -> SignedDigest:
@@ -148,7 +148,9 @@ def is_signed(signed: SignedDigest, keys: TrustedKeys) -> bool:
 class AuditDigests:
     """Writes a log's digests: one an hour in which entries came, and one when the engine stops. One thread at a time.
 
-    A digest only says what is committed. One that could not be anchored is kept, and anchored a minute later.
+    A digest only says what is committed. One that could not be anchored is kept, and anchored a minute later. `kept`
+    is what the store says of the last one (`identity`): where that one is gone its number stays free, so that it is
+    missed for ever.
     """
 
     def __init__(
@@ -158,6 +160,7 @@ class AuditDigests:
         key: SigningKey,
         anchor: AnchorStore | None = None,
         *,
+        kept: Mapping[str, Any] | None = None,
         interval_ms: int = INTERVAL_MS,
     ) -> None:
         self._directory = directory
@@ -170,7 +173,14 @@ class AuditDigests:
         self._unanchored = [path for _, path in written] if anchor is not None else []
         self._anchored_before = anchor is None
         self._try_anchoring_at_ms = 0
-        self._began_ms: int | None = None
+        self._since_ms: int | None = None
+        self._number, self._sha256, self._signature = 0, ZERO_HASH, ""
+        if self._last is not None:
+            self._number, self._sha256 = self._last.digest.number, self._last.sha256
+            self._signature = self._last.signature
+        if kept is not None and kept["number"] > self._number:
+            self._number, self._sha256, self._signature = kept["number"], kept["sha256"], ""
+            _LOG.error("the last digests of an audit log were removed", extra={"fields": {"log": log, **kept}})
 
     def due_ms(self, head: AuditHead, now_ms: int) -> int | None:
         """When there is something to do; None where nothing came since the last digest."""
@@ -178,10 +188,10 @@ class AuditDigests:
         if self._unanchored:
             due.append(self._try_anchoring_at_ms)
         if head.number > self._signed_through:
-            if self._began_ms is None:
-                self._began_ms = now_ms
-            last_ms = self._began_ms if self._last is None else _ms(self._last.digest.at)
-            due.append(last_ms + self._interval_ms)
+            if self._since_ms is None:
+                # The clock may have been ahead when the last one was written.
+                self._since_ms = now_ms if self._last is None else min(now_ms, _ms(self._last.digest.at))
+            due.append(self._since_ms + self._interval_ms)
         return min(due, default=None)
 
     def work(self, head: AuditHead, now_ms: int, *, closing: bool = False) -> SignedDigest | None:
@@ -200,19 +210,18 @@ class AuditDigests:
         return 0 if self._last is None else self._last.digest.last
 
     def _write(self, head: AuditHead, now_ms: int) -> SignedDigest:
-        before = self._last
         signed = encode(
             Digest(
                 format=FORMAT,
                 log=self._log,
-                number=1 if before is None else before.digest.number + 1,
+                number=self._number + 1,
                 at=_iso(now_ms),
                 first=self._signed_through + 1,
                 last=head.number,
                 last_hash=head.hash,
                 seals=self._new_seals(head),
-                previous_digest=ZERO_HASH if before is None else before.sha256,
-                previous_signature="" if before is None else before.signature,
+                previous_digest=self._sha256,
+                previous_signature=self._signature,
                 key=self._key.fingerprint,
             ),
             self._key,
@@ -221,7 +230,8 @@ class AuditDigests:
         with storage_errors(self._directory):
             write_file(path, signed.content, mode=0o444)
             sync_directory(self._directory)
-        self._last = signed
+        self._last, self._since_ms = signed, now_ms
+        self._number, self._sha256, self._signature = signed.digest.number, signed.sha256, signed.signature
         if self._anchor is not None:
             self._unanchored.append(path)
             self._try_anchoring_at_ms = now_ms

@@ -69,14 +69,19 @@ class DynamoDBParkedLanes:
         return found
 
     def release(self, consumer: str, lane: str, position: int) -> None:
-        """Take a change out, because it has run or is given up; a lane without changes is parked no more."""
+        """Take a change out, because it has run or is given up; a lane without changes is parked no more.
+
+        Of several who take out the same at one time one does, and the others change nothing.
+        """
         partition = _partition(consumer, lane)
         items = next((items for at, items in self._grouped(partition, position - 1) if at == position), None)
         if items is None:
             return
-        deletions = [
+        deletions: list[dict[str, Any]] = [
             {"Delete": {"TableName": self._table.table, "Key": {"pk": item["pk"], "sk": item["sk"]}}} for item in items
         ]
+        # The count goes down with the change that is taken out, and with no other.
+        deletions[0]["Delete"]["ConditionExpression"] = "attribute_exists(pk)"
         header = {"TableName": self._table.table, "Key": {"pk": {"S": partition}, "sk": {"S": _HEADER}}}
         one = {":one": {"N": "1"}}
         others_wait = {
@@ -92,8 +97,10 @@ class DynamoDBParkedLanes:
             try:
                 self._table.call("TransactWriteItems", TransactItems=[(others_wait, last)[number % 2], *deletions])
                 return
-            except TransactionCanceled:
-                continue  # the other of the two, or something follows at this moment
+            except TransactionCanceled as canceled:
+                if canceled.reasons[1].get("Code") == _FAILED_CHECK:
+                    return
+                # Else it is the other of the two, or something follows at this moment.
         raise StorageError(f"the parked lane {partition} was written to {_TRIES_MAX} times meanwhile: release it again")
 
     def lanes(self, consumer: str | None = None) -> Iterator[tuple[str, str, int]]:

@@ -57,6 +57,14 @@ def disable(body: Body) -> Writing:
 
     def run(transaction: WriteTransaction) -> Mapping[str, Any]:
         destination = _active(transaction, table, arn, "disable", "DISABLE")
+        stream = tables.catalog(transaction)[table].stream
+        if stream is not None and stream.fed_by == destination.stream_name:
+            # The changes would go nowhere at all.
+            raise ServiceError(
+                "ResourceInUseException",
+                f"The routes of the table {table} get its changes by the stream {stream.fed_by}: declare the table "
+                "without stream='kinesis' first",
+            )
         kinesis_destinations.keep(transaction, table, replace(destination, status=DISABLED))
         return _answer(table, destination, "DISABLING")
 

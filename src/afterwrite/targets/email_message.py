@@ -36,6 +36,10 @@ def compose(
     message["Date"] = format_datetime(datetime.fromtimestamp(at_ms // 1000, UTC))
     message["Message-ID"] = message_id(id, sender.domain)
     message[ID_HEADER] = id if _ASCII_PRINTABLE.fullmatch(id) else uuid_of(id)
+    # An encoded word may hold a line break that the header's text did not show, and that would be written as one.
+    broken = [name for name, value in message.items() if len(str(value).splitlines()) > 1]
+    if broken:
+        raise ValueError(f"expected headers of one line, got line breaks in encoded words of {', '.join(broken)}")
     message.set_content(text)
     if html is not None:
         message.add_alternative(html, subtype="html")

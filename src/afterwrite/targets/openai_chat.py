@@ -20,6 +20,7 @@ import orjson
 from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.target_failures import TargetFailure, kind_of
 from afterwrite.errors import DeclarationError
+from afterwrite.targets.answers import BoundedAnswer
 from afterwrite.targets.language_models import Answer, AnswerNotWhole, ModelFailed
 
 ANSWER_BYTES_MAX: Final = 1 << 20
@@ -107,6 +108,7 @@ class ChatModel:
         connection = self._connection(deadline_s)
         sent = False
         try:
+            connection.response_class = BoundedAnswer
             connection.connect()
             socket = connection.sock
             headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}

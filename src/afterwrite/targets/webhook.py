@@ -19,6 +19,7 @@ from afterwrite.core.invocations import Context
 from afterwrite.core.sending import asked_for, fail
 from afterwrite.core.target_failures import TargetFailure, kind_of
 from afterwrite.errors import DeclarationError
+from afterwrite.targets.answers import BoundedAnswer
 from afterwrite.targets.connections import Connections, split_url
 
 ANSWER_BYTES_MAX: Final = 65_536
@@ -44,8 +45,8 @@ class Webhook:
 
     Each request has the header `Idempotency-Key`. With a `secret` it is signed as Standard Webhooks have it: the
     headers `webhook-id`, `webhook-timestamp` and `webhook-signature`, by HMAC-SHA256. A secret that starts with
-    `whsec_` is base64, any other is taken as it is. `timeout_s` is for connecting and for each wait for bytes of the
-    answer. A redirect is not followed: the URL was declared, and where else it leads was not. Raises DeclarationError.
+    `whsec_` is base64, any other is taken as it is. `timeout_s` is for connecting, and then for the whole answer.
+    A redirect is not followed: the URL was declared, and where else it leads was not. Raises DeclarationError.
     """
 
     def __init__(
@@ -112,7 +113,9 @@ class Webhook:
                 # It was closed while it was idle; the key tells the system if the request reached it nevertheless.
                 pass
         kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
-        return self._on(kind(self._host, self._port, timeout=self._timeout_s), text, headers)
+        connection = kind(self._host, self._port, timeout=self._timeout_s)
+        connection.response_class = BoundedAnswer
+        return self._on(connection, text, headers)
 
     def _on(
         self, connection: http.client.HTTPConnection, text: bytes, headers: Mapping[str, str]

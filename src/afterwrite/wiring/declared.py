@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from afterwrite.app import App, Table, change_stream_hours
 from afterwrite.config import Identity
@@ -17,6 +17,9 @@ from afterwrite.local.lags import declared_mappings
 from afterwrite.store import kinesis, kinesis_intake, ledger, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.table.schema import KeySchema
+
+# The year 5138: no change arrives later.
+_AFTER_ALL_MS: Final = 10**14
 
 
 def routed(app: App) -> list[Table]:
@@ -69,6 +72,8 @@ def declare_paths(environment: Environment, app: App, identity: Identity, teleme
     """Have each table's changes come by the stream that it is declared with; what is under way is taken before."""
     for declared in app.tables:
         table = environment.state["catalog"][declared.name]
+        if table.stream.fed_by is not None:
+            _take_the_rest(environment, table, telemetry)
         if declared.kinesis_stream is not None:
             arn = f"arn:aws:kinesis:{identity.region}:{identity.account_id}:stream/{declared.kinesis_stream}"
             hours = change_stream_hours(app, declared)
@@ -76,12 +81,18 @@ def declare_paths(environment: Environment, app: App, identity: Identity, teleme
                 partial(_feed, table=declared.name, stream_arn=arn, region=identity.region, retention_hours=hours)
             )
         elif table.stream.fed_by is not None:
-            rest = Intake(
-                table.name, KinesisArrivals(environment, table), telemetry, window_ms=0, now_ms=environment.now_ms
-            )
-            while rest.run_once() is not None:
-                pass
             environment.write(partial(_feed_no_more, table=declared.name))
+
+
+def _take_the_rest(environment: Environment, table: tables.Table, telemetry: Telemetry) -> None:
+    """Take what is in the stream from before: nothing older can arrive any more.
+
+    The clock may have been set back since. Beside new changes, which then were older, these would be taken too late.
+    """
+    arrivals = KinesisArrivals(environment, table)
+    rest = Intake(table.name, arrivals, telemetry, window_ms=0, now_ms=lambda: _AFTER_ALL_MS)
+    while rest.run_once() is not None:
+        pass
 
 
 def _feed(transaction: WriteTransaction, *, table: str, stream_arn: str, region: str, retention_hours: int) -> None:

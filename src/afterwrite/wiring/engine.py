@@ -37,7 +37,7 @@ from afterwrite.errors import AfterwriteError
 from afterwrite.inspection import DataReader
 from afterwrite.local.audit_digests import AuditDigests
 from afterwrite.local.audit_keys import signing_key
-from afterwrite.local.audit_logs import AuditSink
+from afterwrite.local.audit_logs import AuditSink, digest_of
 from afterwrite.local.audit_sealing import EntrySealer, wrapping_key
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut, piped
@@ -277,7 +277,10 @@ class Engine:
     def _digests(self, log: str) -> AuditDigests:
         place = self._settings.audit_anchor
         key = signing_key(self._directory.keys, self._settings.audit_key)
-        return AuditDigests(self._directory.audit / log, log, key, None if place is None else anchor_store(place))
+        with self._environment.read() as transaction:
+            kept = digest_of(transaction, log)
+        anchor = None if place is None else anchor_store(place)
+        return AuditDigests(self._directory.audit / log, log, key, anchor, kept=kept)
 
     def _mapping_works(self) -> Iterator[MappingWork]:
         environment, identity = self._environment, self._settings.identity
