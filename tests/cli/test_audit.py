@@ -73,6 +73,9 @@ def test_a_stopped_engines_log_is_signed_and_anchored(app: Path, tmp_path: Path,
     (log,) = json.loads(cli(*verify, "--json").stdout)["logs"]
     assert (log["ok"], log["digests"], log["signed"], log["anchored"]) == (True, 1, 1, True)
     assert "up to entry 1 by 1 digest, the last is anchored elsewhere" in cli(*verify).stdout
+    mistyped = cli(*verify[:3], tmp_path / "elsewhere" / "anchor", *verify[4:])
+    assert mistyped.returncode == 1
+    assert "missing_anchor" in mistyped.stdout
     (public,) = (engine.data / "keys").glob("*.pub.pem")
     assert cli(*verify, "--key", public).returncode == 0
     (digest,) = (engine.data / "audit" / "trail").glob("audit-digest-*.json")

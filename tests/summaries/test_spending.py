@@ -66,6 +66,14 @@ def test_a_day_s_tokens_are_reserved_settled_and_new_the_next_day(make: MakeSpen
     assert make(budget, NOON_MS + DAY_MS).reserve(Cost(100)) is not None
 
 
+def test_a_process_s_clock_that_is_set_back_makes_no_day_s_budget_anew() -> None:
+    times_ms = iter([NOON_MS + DAY_MS, NOON_MS, NOON_MS + DAY_MS])
+    spending = MemorySpending(Budget(tokens_a_day=100), lambda: next(times_ms))
+    assert spending.reserve(Cost(60)) is not None
+    assert spending.reserve(Cost(60)) is None
+    assert spending.reserve(Cost(60)) is None
+
+
 def test_more_than_a_day_has_is_never_reserved(make: MakeSpending) -> None:
     assert make(Budget(tokens_a_day=100), NOON_MS).reserve(Cost(101)) is None
 

@@ -19,6 +19,7 @@ from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import count_text, print_json, print_line, printable
 from afterwrite.inspection import DataReader, open_data
 from afterwrite.local.audit_digests import AnchorStore
+from afterwrite.local.audit_faults import AuditFault
 from afterwrite.local.audit_segments import EMPTY_HEAD
 from afterwrite.wiring import anchor_store
 
@@ -59,7 +60,7 @@ def verify(
     with open_data(data_directory(data)) as reader:
         place = config.load(audit_anchor=anchor).audit_anchor
         store = None if place is None else anchor_store(place)
-        reports = [_verify(reader, name, store, key) for name in logs_meant(reader, log)]
+        reports = [_verify(reader, name, place, store, key) for name in logs_meant(reader, log)]
     ok = not any(report["faults"] for report in reports)
     if json:
         print_json({"ok": ok, "logs": reports})
@@ -73,19 +74,25 @@ def verify(
 command_line.command(history)
 
 
-def _verify(reader: DataReader, log: str, store: AnchorStore | None, key: Path | None) -> dict[str, Any]:
+def _verify(
+    reader: DataReader, log: str, place: str | None, store: AnchorStore | None, key: Path | None
+) -> dict[str, Any]:
     anchored = None if store is None else store.latest(log)
     with _VerifyProgress(log) as progress:
         report = reader.verify_audit(log, progress, key=key, anchored=anchored)
     head = report.head or EMPTY_HEAD
+    faults = list(report.faults)
+    if place is not None and anchored is None and report.digests:
+        message = f"expected the last of {count_text(report.digests, 'digest')} there, found none of {log}: "
+        faults.append(AuditFault("missing_anchor", place, 0, message + "give the place where the engine anchors them"))
     return {
         "log": log,
-        "ok": not report.faults,
+        "ok": not faults,
         **{name: value for name, value in asdict(report).items() if name not in ("faults", "head")},
         "anchored": anchored is not None,
         "head": head.number,
         "head_hash": head.hash,
-        "faults": [asdict(fault) for fault in report.faults],
+        "faults": [asdict(fault) for fault in faults],
     }
 
 

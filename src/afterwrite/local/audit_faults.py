@@ -19,6 +19,7 @@ FaultKind: TypeAlias = Literal[
     "truncated_tail",  # the log ends before the head, or before what a digest has signed
     "changed_head",  # the log does not hold the head's entry where the head says
     "changed_digest",  # a digest's bytes are not those that were signed, or not by a trusted key
+    "missing_anchor",  # the place for what is anchored has none of the log's digests
     "missing_digest",  # a digest's number is left out, or the last ones are gone
     "swapped_digest",  # a digest is soundly signed, but is not the one that belongs there
     "digest_mismatch",  # the log holds another entry, or another seal, than a digest has signed

@@ -227,8 +227,9 @@ class MemorySpending:
     def reserve(self, cost: Cost) -> Reservation | None:
         """Set the cost aside; None where the day's budget does not hold it."""
         limits = self._budget.limits
-        day = _day(self._now_ms())
         with self._lock:
+            # A clock that is set back does not make a day's budget anew.
+            day = max(_day(self._now_ms()), *self._spent, "")
             spent = self._spent.get(day, Cost())
             after = Cost(spent.tokens + cost.tokens, spent.micros + cost.micros)
             if after.tokens > limits.get("tokens", after.tokens) or after.micros > limits.get("micros", after.micros):
