@@ -18,6 +18,7 @@ from typing import Any
 from afterwrite import App
 from afterwrite.app import StreamKind, Table
 from afterwrite.config import Settings
+from afterwrite.store import kinesis_destinations
 from afterwrite.wiring import Engine
 
 WITHIN_S = 120.0
@@ -47,7 +48,8 @@ class Disorder:
         self._kinesis.create_stream(StreamName=first, ShardCount=1)
         arn = self._kinesis.describe_stream_summary(StreamName=first)["StreamDescriptionSummary"]["StreamARN"]
         into = self._kinesis.describe_stream_summary(StreamName=self._stream)["StreamDescriptionSummary"]["StreamARN"]
-        dynamodb.disable_kinesis_streaming_destination(TableName=table.name, StreamArn=into)
+        # The engine refuses to be cut off from a table's changes: that is done behind its back.
+        engine._environment.write(lambda transaction: kinesis_destinations.disable_all(transaction, into))
         dynamodb.enable_kinesis_streaming_destination(TableName=table.name, StreamArn=arn)
         (shard,) = self._kinesis.list_shards(StreamName=first)["Shards"]
         self._iterator = self._kinesis.get_shard_iterator(
