@@ -11,16 +11,15 @@ import base64
 import itertools
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 from bench import engine
+from bench.draining import Drained, rounds, wait_until
 from bench.load import Load, in_own_process, send
 from bench.ministack_flow import ministack_flow
-from bench.processes import Unavailable
 from bench.report import Figure
 from bench.wire import System, request_bytes
 
@@ -37,57 +36,21 @@ PEER_CONVERSATIONS = 80
 TABLE = "manga-assist-sessions"
 APP = Path(__file__).resolve().parents[1] / "apps" / "manga_assist" / "app.py"
 PEER = "ministack, one flow (in memory)"
-DRAINED_S_MAX = 120.0
-POLL_S = 0.05
 # Analytics rows are gathered for this long before a file is written; they count as effects only then.
 BUFFER_S = 1
-
-
-@dataclass(frozen=True)
-class Drained:
-    """One run: the writes' load, how many changes there were, and how long until the last effect."""
-
-    load: Load
-    changes: int
-    seconds: float
-
-    def measures(self) -> Mapping[str, float]:
-        """What is reported."""
-        return {
-            "changes/s": self.changes / self.seconds,
-            "changes": self.changes,
-            "seconds of writing": self.load.seconds,
-            "seconds until the last effect": self.seconds,
-        }
 
 
 def measure(_seconds: float) -> Figure:
     """Alternating rounds over both systems, each with a fresh engine; the writes set how long one takes."""
     figure = Figure("changes/s through all flows of MangaAssist, until the last effect")
-    for _ in range(ROUNDS):
-        for name, run in ((engine.NAME, _ours), (PEER, _peer)):
-            if name in figure.absent:
-                continue
-            try:
-                drained = run()
-            except Unavailable as reason:
-                figure.leave_out(name, str(reason))
-                continue
-            except TimeoutError as error:
-                figure.fault(f"{name}: {error}")
-                figure.leave_out(name, "a round did not end")
-                continue
-            for fault in drained.load.faults():
-                figure.fault(f"{name}: {fault}")
-            figure.add(name, drained.measures())
-    return figure
+    return rounds(figure, ROUNDS, {engine.NAME: _ours, PEER: _peer})
 
 
 def _ours() -> Drained:
     with engine.afterwrite(APP, {"MANGA_ASSIST_BUFFER_S": str(BUFFER_S)}) as running:
         load = in_own_process(replay, running.system, CONVERSATIONS)
         with open_data(running.data) as view:
-            ended = _wait_until(view.idle)
+            ended = wait_until(view.idle)
             changes = sum(1 for _ in view.changes(TABLE))
     return Drained(load, changes, ended - load.began_ns / 1e9)
 
@@ -96,18 +59,8 @@ def _peer() -> Drained:
     with ministack_flow(TABLE, batch_size=1000) as flow:
         load = in_own_process(replay, flow.system, PEER_CONVERSATIONS)
         changes = sum(writes for _operation, _body, writes in _recorded_all(PEER_CONVERSATIONS))
-        ended = _wait_until(lambda: flow.waiting() >= changes)
+        ended = wait_until(lambda: flow.waiting() >= changes)
     return Drained(load, changes, ended - load.began_ns / 1e9)
-
-
-def _wait_until(condition: Any) -> float:
-    """The time, in seconds since the epoch, at which the condition was found to hold. Raises TimeoutError."""
-    deadline = time.monotonic() + DRAINED_S_MAX
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"effects were still under way {DRAINED_S_MAX:.0f} s after the last write")
-        time.sleep(POLL_S)
-    return time.time()
 
 
 def replay(system: System, count: int) -> Load:

@@ -9,25 +9,20 @@ a call. Either is done when the last change has had all its effects.
 from __future__ import annotations
 
 import contextlib
-import io
 import tempfile
-import textwrap
-import time
-import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import boto3
 import redis
 from bench import engine, peers
+from bench.draining import Drained, rounds, wait_until
 from bench.flows import Recorder
 from bench.load import Load, in_own_process, send
+from bench.ministack_flow import archive, client
 from bench.processes import Unavailable
 from bench.report import Figure
-from bench.wire import Credentials, System, request_bytes
-from botocore.config import Config
+from bench.wire import System, request_bytes
 
 from afterwrite.inspection import open_data
 from demonstration.redis_process import RedisProcess
@@ -44,8 +39,6 @@ PEER_PURCHASES = 1_000
 APP = Path(__file__).resolve().parents[1] / "apps" / "inventory" / "app.py"
 TABLE = "inventory-products"
 PEER = "the seed's handler on ministack (in memory)"
-DRAINED_S_MAX = 900.0
-POLL_S = 0.05
 BUFFER_S = 1
 HANDLED = "handled"
 
@@ -100,56 +93,34 @@ _HANDLER = """
 """
 
 
-@dataclass(frozen=True)
-class Drained:
-    """One run: the writes' load, how many changes there were, and how long until the last effect."""
-
-    load: Load
-    changes: int
-    seconds: float
-
-    def measures(self) -> Mapping[str, float]:
-        """What is reported."""
-        return {
-            "changes/s": self.changes / self.seconds,
-            "changes": self.changes,
-            "seconds of writing": self.load.seconds,
-            "seconds until the last effect": self.seconds,
-        }
-
-
 def measure(_seconds: float = 0.0, *, size: int | None = None) -> Figure:
     """Alternating rounds over both systems, each with fresh stores, of `size` purchases (the peer's at most 1,000)."""
     count = PURCHASES if size is None else size
     figure = Figure(f"changes/s through inventory's five effects, {count:,} purchases, until the last effect")
-    for _ in range(ROUNDS):
-        for name, run, purchased in ((engine.NAME, _ours, count), (PEER, _peer, min(count, PEER_PURCHASES))):
-            if name in figure.absent:
-                continue
-            try:
-                with tempfile.TemporaryDirectory() as directory, _redis(Path(directory)) as url:
-                    drained = run(url, purchased, figure)
-            except (Unavailable, DemoFailed) as reason:
-                figure.leave_out(name, str(reason))
-                continue
-            except TimeoutError as error:
-                figure.fault(f"{name}: {error}")
-                figure.leave_out(name, "a round did not end")
-                continue
-            for fault in drained.load.faults():
-                figure.fault(f"{name}: {fault}")
-            figure.add(name, drained.measures())
-    return figure
+
+    def ours() -> Drained:
+        with _redis() as url:
+            return _ours(url, count, figure)
+
+    def peer() -> Drained:
+        with _redis() as url:
+            return _peer(url, min(count, PEER_PURCHASES), figure)
+
+    return rounds(figure, ROUNDS, {engine.NAME: ours, PEER: peer})
 
 
 @contextlib.contextmanager
-def _redis(directory: Path) -> Iterator[str]:
-    process = RedisProcess(directory / "redis.log")
-    process.start()
-    try:
-        yield process.url
-    finally:
-        process.kill()
+def _redis() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            process = RedisProcess(Path(directory) / "redis.log")
+            process.start()
+        except DemoFailed as reason:
+            raise Unavailable(str(reason)) from None
+        try:
+            yield process.url
+        finally:
+            process.kill()
 
 
 def _ours(redis_url: str, count: int, figure: Figure) -> Drained:
@@ -157,7 +128,7 @@ def _ours(redis_url: str, count: int, figure: Figure) -> Drained:
     with engine.afterwrite(APP, environment) as running:
         sent = in_own_process(replay, running.system, count)
         with open_data(running.data) as view:
-            ended = _wait_until(view.idle)
+            ended = wait_until(view.idle)
             changes = sum(1 for _ in view.changes(TABLE))
             audited = sum(1 for _ in view.items("inventory-audit"))
             stock = {item["productId"]: int(item["quantity"]) for item in view.items(TABLE)}
@@ -173,10 +144,10 @@ def _peer(redis_url: str, count: int, figure: Figure) -> Drained:
         changes = sum(len(requests) for requests in recorded(count).values())
         with redis.Redis.from_url(redis_url) as cache:
             sent = in_own_process(replay, system, count)
-            ended = _wait_until(lambda: int(cast("bytes | None", cache.get(HANDLED)) or 0) >= changes)
+            ended = wait_until(lambda: int(cast("bytes | None", cache.get(HANDLED)) or 0) >= changes)
         stock = {
             item["productId"]["S"]: int(item["quantity"]["N"])
-            for page in _client("dynamodb", system).get_paginator("scan").paginate(TableName=TABLE)
+            for page in client("dynamodb", system).get_paginator("scan").paginate(TableName=TABLE)
             for item in page["Items"]
         }
     _compare(figure, PEER, redis_url, stock)
@@ -193,19 +164,19 @@ def _compare(figure: Figure, name: str, redis_url: str, stock: Mapping[str, int]
 
 def _deploy(system: System, redis_url: str) -> None:
     """The tables, the topic with a queue, the delivery stream, and the handler on the products' stream."""
-    dynamodb, functions = _client("dynamodb", system), _client("lambda", system)
+    dynamodb, functions = client("dynamodb", system), client("lambda", system)
     described = dynamodb.create_table(
         TableName=TABLE,
         **_keys("productId"),
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
     dynamodb.create_table(TableName="inventory-audit", **_keys("productId", "timestamp"))
-    topic = _client("sns", system).create_topic(Name="inventory-low-stock")["TopicArn"]
-    queue = _client("sqs", system).create_queue(QueueName="inventory-purchasing")["QueueUrl"]
+    topic = client("sns", system).create_topic(Name="inventory-low-stock")["TopicArn"]
+    queue = client("sqs", system).create_queue(QueueName="inventory-purchasing")["QueueUrl"]
     arn = f"arn:aws:sqs:us-east-1:000000000000:{queue.rpartition('/')[2]}"
-    _client("sns", system).subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
-    _client("s3", system).create_bucket(Bucket="inventory-lake")
-    _client("firehose", system).create_delivery_stream(
+    client("sns", system).subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    client("s3", system).create_bucket(Bucket="inventory-lake")
+    client("firehose", system).create_delivery_stream(
         DeliveryStreamName="inventory-analytics",
         ExtendedS3DestinationConfiguration={
             "RoleARN": "arn:aws:iam::000000000000:role/bench",
@@ -217,7 +188,7 @@ def _deploy(system: System, redis_url: str) -> None:
         Runtime="python3.11",
         Role="arn:aws:iam::000000000000:role/bench",
         Handler="function.handler",
-        Code={"ZipFile": _archive()},
+        Code={"ZipFile": archive(_HANDLER)},
         Timeout=300,
         Environment={"Variables": {"ENDPOINT": system.url, "REDIS_URL": redis_url, "TOPIC_ARN": topic}},
     )
@@ -237,32 +208,6 @@ def _keys(*names: str) -> dict[str, Any]:
         "KeySchema": [{"AttributeName": n, "KeyType": k} for n, k in zip(names, kinds, strict=False)],
         "BillingMode": "PAY_PER_REQUEST",
     }
-
-
-def _archive() -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("function.py", textwrap.dedent(_HANDLER))
-    return packed.getvalue()
-
-
-def _client(service: str, system: System) -> Any:
-    return boto3.client(
-        service,  # type: ignore[call-overload]
-        endpoint_url=system.url,
-        config=Config(read_timeout=60, retries={"total_max_attempts": 1}),
-        **Credentials,
-    )
-
-
-def _wait_until(condition: Any) -> float:
-    """The time, in seconds since the epoch, at which the condition was found to hold. Raises TimeoutError."""
-    deadline = time.monotonic() + DRAINED_S_MAX
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"effects were still under way {DRAINED_S_MAX:.0f} s after the last write")
-        time.sleep(POLL_S)
-    return time.time()
 
 
 def replay(system: System, count: int) -> Load:

@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 from bench import peers
-from bench.wire import System, create_table
+from bench.wire import Credentials, System, create_table
 from botocore.config import Config
 
 # Sends as SQS allows, ten messages a call: one for each record, with the record's sort key as its body.
@@ -56,17 +56,17 @@ class Flow:
 def ministack_flow(table: str, *, batch_size: int) -> Iterator[Flow]:
     """Ministack with `table` and its flow. Raises Unavailable where ministack is not installed."""
     with peers.ministack() as system:
-        sqs = _client("sqs", system)
+        sqs = client("sqs", system)
         # No message is received twice during a run.
         queue = sqs.create_queue(QueueName="bench-effects", Attributes={"VisibilityTimeout": "3600"})
         stream_arn = create_table(system, table, stream=True)
-        functions = _client("lambda", system)
+        functions = client("lambda", system)
         functions.create_function(
             FunctionName="bench-forward",
             Runtime="python3.11",
             Role="arn:aws:iam::000000000000:role/bench",
             Handler="function.handler",
-            Code={"ZipFile": _archive()},
+            Code={"ZipFile": archive(_FUNCTION)},
             Timeout=60,
             Environment={"Variables": {"ENDPOINT": system.url, "QUEUE_URL": queue["QueueUrl"]}},
         )
@@ -80,19 +80,19 @@ def ministack_flow(table: str, *, batch_size: int) -> Iterator[Flow]:
         yield Flow(system, sqs, queue["QueueUrl"])
 
 
-def _archive() -> bytes:
+def archive(source: str) -> bytes:
+    """The code of a function as Lambda takes it: `source` as function.py in a zip archive."""
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("function.py", textwrap.dedent(_FUNCTION))
+    with zipfile.ZipFile(packed, "w") as archived:
+        archived.writestr("function.py", textwrap.dedent(source))
     return packed.getvalue()
 
 
-def _client(service: str, system: System) -> Any:
+def client(service: str, system: System) -> Any:
+    """A client of one of the system's services, which tries nothing again."""
     return boto3.client(
         service,  # type: ignore[call-overload]
         endpoint_url=system.url,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-        region_name="us-east-1",
         config=Config(read_timeout=60, retries={"total_max_attempts": 1}),
+        **Credentials,
     )

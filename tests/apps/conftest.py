@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import redis
@@ -46,3 +48,25 @@ def dynamodb_client(engine: Engine) -> Iterator[DynamoDBClient]:
     client = certain_writes.dynamodb_client(f"http://{host}:{port}", threads=8)
     yield client
     client.close()
+
+
+class Demonstration(Protocol):
+    """A demonstration's `run`."""
+
+    def __call__(self, data: Path, size: int | None, crash: int, json: bool) -> int: ...
+
+
+@pytest.fixture
+def demonstrated(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Mapping[str, Any]]:
+    """Runs a demonstration in a new directory, all of whose checks must hold; what each has found, by its name."""
+
+    def run(demonstration: Demonstration, *, size: int, crash: int) -> Mapping[str, Any]:
+        status = demonstration(tmp_path / "data", size=size, crash=crash, json=True)
+        printed = capfd.readouterr()
+        assert printed.out, printed.err
+        checks = json.loads(printed.out)["checks"]
+        assert [check for check in checks if not check["ok"]] == []
+        assert status == 0
+        return {check["name"]: check["found"] for check in checks}
+
+    return run

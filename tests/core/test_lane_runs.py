@@ -11,7 +11,7 @@ from afterwrite.core.batching import Entry, Limits, requests
 from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.lane_runs import Failed, LaneRuns, Performed, PlannedChange, Unfinished
 from afterwrite.core.outcomes import RetryPolicy
-from afterwrite.core.target_failures import DELIVERIES_MAX, TargetFailure, is_final, kind_of
+from afterwrite.core.target_failures import DELIVERIES_MAX, TargetFailure, is_final, kind_of_code
 
 POLICY = RetryPolicy(attempts_max=3, backoff_ms_first=100)
 IN_ORDER = frozenset({"topic"})
@@ -165,15 +165,15 @@ def test_requests_are_cut_by_entries_and_by_bytes_s29() -> None:
 
 
 def test_errors_are_classified_by_code_then_status_then_fault() -> None:
-    assert kind_of("ProvisionedThroughputExceededException", status=400) == "throttled"
-    assert kind_of("AccessDeniedException", status=400) == "permission"
-    assert kind_of("AWS.SimpleQueueService.NonExistentQueue", status=400) == "missing"
-    assert kind_of("InternalFailure") == "unavailable"
-    assert kind_of("Unheard", status=400) == "rejected"
-    assert kind_of("Unheard", status=503) == "unavailable"
-    assert kind_of("Unheard", status=404) == "missing"
-    assert kind_of("Unheard", sender_fault=True) == "rejected"
-    assert kind_of("Unheard", sender_fault=False) == "unavailable"
+    assert kind_of_code("ProvisionedThroughputExceededException", status=400) == "throttled"
+    assert kind_of_code("AccessDeniedException", status=400) == "permission"
+    assert kind_of_code("AWS.SimpleQueueService.NonExistentQueue", status=400) == "missing"
+    assert kind_of_code("InternalFailure") == "unavailable"
+    assert kind_of_code("Unheard", status=400) == "rejected"
+    assert kind_of_code("Unheard", status=503) == "unavailable"
+    assert kind_of_code("Unheard", status=404) == "missing"
+    assert kind_of_code("Unheard", sender_fault=True) == "rejected"
+    assert kind_of_code("Unheard", sender_fault=False) == "unavailable"
 
 
 def test_what_may_pass_is_delivered_some_times_and_what_is_rejected_once() -> None:

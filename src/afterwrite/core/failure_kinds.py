@@ -166,6 +166,7 @@ KIND_OF_STATUS: Final[Mapping[int, Kind]] = {
     **dict.fromkeys((401, 403), "permission"),
     **dict.fromkeys((404, 410), "missing"),
     429: "throttled",
-    **dict.fromkeys(range(500, 600), "unavailable"),
+    # What took too long, or met another request, passes as a server's error does.
+    **dict.fromkeys((408, 409, *range(500, 600)), "unavailable"),
 }
 """The kinds of HTTP statuses that tell one."""

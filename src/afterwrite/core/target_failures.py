@@ -36,15 +36,13 @@ def is_final(failure: TargetFailure, deliveries: int) -> bool:
     return not failure.directive.redelivered or deliveries >= DELIVERIES_MAX
 
 
-def kind_of(code: str, *, status: int | None = None, sender_fault: bool | None = None) -> Kind:
+def kind_of_code(code: str, *, status: int | None = None, sender_fault: bool | None = None) -> Kind:
     """The kind of an error by its code, else by its HTTP status, else by whose fault the service says it is.
 
     What none of them tells is unavailable where the service may be at fault, and rejected where the request is.
     """
     if (kind := KIND_OF_CODE.get(code)) is not None:
         return kind
-    if status in (408, 409):  # a conflict with another request passes
-        return "unavailable"
     if status is not None:
         return KIND_OF_STATUS.get(status, "rejected")
     return "rejected" if sender_fault else "unavailable"

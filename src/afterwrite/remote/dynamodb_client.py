@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from afterwrite.core.target_failures import kind_of
+from afterwrite.core.target_failures import kind_of_code
 from afterwrite.errors import ConditionalCheckFailed, ServiceError, StorageError, TransactionCanceled
 
 Client: TypeAlias = Any
@@ -129,7 +129,7 @@ class Journal:
 
 
 def _remedy(error: ServiceError) -> str:
-    kind = kind_of(error.code, status=error.status)
+    kind = kind_of_code(error.code, status=error.status)
     if kind == "permission":
         return "allow the action on the table in the function's role"
     if kind == "missing":

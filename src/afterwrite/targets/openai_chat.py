@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from afterwrite.core.failure_kinds import Kind
-from afterwrite.core.target_failures import TargetFailure, kind_of
+from afterwrite.core.target_failures import TargetFailure, kind_of_code
 from afterwrite.errors import DeclarationError
 from afterwrite.targets.answers import BoundedAnswer
 from afterwrite.targets.language_models import Answer, AnswerNotWhole, ModelFailed
@@ -171,7 +171,7 @@ class ChatModel:
 
     def _refused(self, response: _Response) -> ModelFailed:
         code, message = _error_in(response.body)
-        kind: Kind = "permission" if code == _QUOTA_USED_UP else kind_of("", status=response.status)
+        kind: Kind = "permission" if code == _QUOTA_USED_UP else kind_of_code("", status=response.status)
         if 300 <= response.status < 400:
             message = "expected an answer, got a redirection: give the address that it leads to"
         failed = self._failed(kind, code or f"HTTP {response.status}", message)

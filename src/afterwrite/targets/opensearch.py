@@ -18,7 +18,7 @@ from afterwrite.core.effects import Index, StampedEffect
 from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.search import Hit
 from afterwrite.core.sending import fail
-from afterwrite.core.target_failures import TargetFailure, kind_of
+from afterwrite.core.target_failures import TargetFailure, kind_of_code
 from afterwrite.core.versions import TOMBSTONE_MS, as_int64, check_version
 from afterwrite.targets.remote_target import RemoteTarget
 
@@ -166,7 +166,7 @@ class OpenSearchIndex(RemoteTarget):
         return self._failed(str(error.error), str(error), status)
 
     def _failed(self, code: str, message: str, status: int) -> TargetFailure:
-        kind = _KINDS.get(code) or kind_of(code, status=status)
+        kind = _KINDS.get(code) or kind_of_code(code, status=status)
         return TargetFailure(self.name, kind, code, message)
 
     def _connected(self) -> Any:

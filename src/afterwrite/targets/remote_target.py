@@ -13,7 +13,7 @@ from afterwrite.core.effects import StampedEffect
 from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.lambda_events import ID_ATTRIBUTE, TEXT_ATTRIBUTE
 from afterwrite.core.lanes import digest
-from afterwrite.core.target_failures import TargetFailure, kind_of
+from afterwrite.core.target_failures import TargetFailure, kind_of_code
 from afterwrite.core.uuids import uuid_of
 
 _CONNECT_TIMEOUT_S: Final = 3
@@ -81,7 +81,7 @@ class RemoteTarget:
             None
             if result is None
             else TargetFailure(
-                self.name, kind_of(result.code, sender_fault=result.sender_fault), result.code, result.message
+                self.name, kind_of_code(result.code, sender_fault=result.sender_fault), result.code, result.message
             )
             for result in results
         ]
@@ -147,7 +147,7 @@ def _made_client(service: str) -> Any:
 def failure_of(name: str, error: Any) -> TargetFailure:
     """The failure in a botocore ClientError."""
     code, message, status = error_parts(error)
-    return TargetFailure(name, kind_of(code, status=status), code, message)
+    return TargetFailure(name, kind_of_code(code, status=status), code, message)
 
 
 def error_parts(error: Any) -> tuple[str, str, int]:

@@ -17,7 +17,7 @@ from afterwrite.core import json_text
 from afterwrite.core.failure_kinds import Kind
 from afterwrite.core.invocations import Context
 from afterwrite.core.sending import asked_for, fail
-from afterwrite.core.target_failures import TargetFailure, kind_of
+from afterwrite.core.target_failures import TargetFailure, kind_of_code
 from afterwrite.errors import DeclarationError
 from afterwrite.targets.answers import BoundedAnswer
 from afterwrite.targets.connections import Connections, split_url
@@ -169,7 +169,7 @@ def retry_after_s(value: str | None, *, now_s: float) -> float | None:
 
 
 def _kind_of(status: int) -> Kind:
-    return "unavailable" if status == http.client.TOO_EARLY else kind_of(str(status), status=status)
+    return "unavailable" if status == http.client.TOO_EARLY else kind_of_code(str(status), status=status)
 
 
 def _words(answer: http.client.HTTPResponse, said: bytes) -> str:
