@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from afterwrite.core.ports import AnchorStore
 from afterwrite.errors import CommandError, CorruptData, StorageError
 from afterwrite.local import audit_digests
 from afterwrite.local.audit_anchors import FileAnchors
-from afterwrite.local.audit_digests import AnchorStore, AuditDigests, check, list_digests
+from afterwrite.local.audit_digests import AuditDigests, check, list_digests
 from afterwrite.local.audit_files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead
 from afterwrite.local.audit_keys import SIGNING_KEY, signing_key, trusted_keys
 from afterwrite.local.audit_segments import list_segments, seal_path

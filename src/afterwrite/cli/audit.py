@@ -17,8 +17,8 @@ from afterwrite import config
 from afterwrite.cli.audit_history import history, logs_meant
 from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import count_text, print_json, print_line, printable
+from afterwrite.core.ports import AnchorStore
 from afterwrite.inspection import DataReader, open_data
-from afterwrite.local.audit_digests import AnchorStore
 from afterwrite.local.audit_faults import AuditFault
 from afterwrite.local.audit_segments import EMPTY_HEAD
 from afterwrite.wiring import anchor_store

@@ -470,3 +470,18 @@ class Services(Protocol):
     def directory(self, name: str) -> Path:
         """A directory for files of the app, made where it is missing."""
         ...
+
+
+class AnchorStore(Protocol):
+    """Where an audit log's signed digests are kept besides, out of reach of whoever can change the log.
+
+    Both methods may take long and raise AfterwriteError or OSError where the store does not answer.
+    """
+
+    def put(self, log: str, number: int, digest: bytes) -> None:
+        """Keep a digest, durably. One that is there already is left as it is."""
+        ...
+
+    def latest(self, log: str) -> bytes | None:
+        """The digest with the highest number, as it was first put; None where there is none."""
+        ...

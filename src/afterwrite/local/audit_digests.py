@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import orjson
 
+from afterwrite.core.ports import AnchorStore
 from afterwrite.errors import AfterwriteError, CorruptData
 from afterwrite.local.audit_faults import AuditFault
 from afterwrite.local.audit_keys import SigningKey, TrustedKeys
@@ -36,21 +37,6 @@ _RETRY_MS: Final = 60_000
 _NAME: Final = re.compile(r"audit-digest-(\d{20})\.json")
 _SIGNATURE_KEY: Final = b',"signature":"'
 _LINE_END: Final = b'"}\n'
-
-
-class AnchorStore(Protocol):
-    """Where digests are kept beside the log, out of reach of whoever can change the log.
-
-    Both methods may take long and raise AfterwriteError or OSError where the store does not answer.
-    """
-
-    def put(self, log: str, number: int, digest: bytes) -> None:
-        """Keep a digest, durably. One that is there already is left as it is."""
-        ...
-
-    def latest(self, log: str) -> bytes | None:
-        """The digest with the highest number, as it was first put; None where there is none."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

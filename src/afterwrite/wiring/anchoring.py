@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from afterwrite.core.ports import AnchorStore
 from afterwrite.errors import CommandError
 from afterwrite.local.audit_anchors import FileAnchors
-from afterwrite.local.audit_digests import AnchorStore
 from afterwrite.targets.s3_anchors import S3Anchors
 
 _S3: Final = "s3://"
