@@ -13,10 +13,8 @@ from afterwrite.errors import DeclarationError
 from afterwrite.store import tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations, Read
-from afterwrite.table.attribute_values import checked_item
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import check_put_size
-from afterwrite.table.writes import ItemWrite, Put
+from afterwrite.table.writes import ItemWrite, unconditional_put
 
 _COMMIT_ITEMS: Final = 1000
 _COMMIT_BYTES: Final = 4 << 20
@@ -100,8 +98,9 @@ def _batches(table_name: str, items: Iterable[Item]) -> Iterator[list[ItemWrite]
     batch: list[ItemWrite] = []
     batch_bytes = 0
     for item in items:
-        batch_bytes += check_put_size(checked_item(item))
-        batch.append(Put(table_name, item))
+        put = unconditional_put(table_name, item)
+        batch_bytes += put.item_bytes
+        batch.append(put)
         if len(batch) == _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:
             yield batch
             batch, batch_bytes = [], 0

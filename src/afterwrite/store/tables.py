@@ -9,7 +9,7 @@ import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import orjson
 
@@ -341,8 +341,7 @@ def scan_index(
             yield _ITEM.unpack_from(value)[0], value[_ITEM.size :]
 
 
-@dataclass(slots=True)
-class _Planned:
+class _Planned(NamedTuple):
     table: Table
     key: Item
     stored_at: bytes
