@@ -204,7 +204,7 @@ def _segment(number: int, count: int) -> KeyRange:
 
 
 class QueryPage:
-    """One answer of a Query or Scan, filled item by item. An item that nothing looks into passes through as its text."""
+    """One answer of a Query or Scan, filled item by item; those that nothing looks into go through as their texts."""
 
     def __init__(self, plan: QueryPlan, schema: KeySchema, index: IndexSchema | None = None) -> None:
         self._plan = plan
@@ -221,7 +221,7 @@ class QueryPage:
         self._last: bytes | None = None
 
     def add(self, text: bytes, size: int) -> bool:
-        """Take the next item, its JSON text and its size in bytes; False: the page is full, the next begins behind it."""
+        """Take the next item, JSON text of `size` bytes as an item; False: the page is full, the next begins behind."""
         self._scanned += 1
         if self._decodes:
             self._add_decoded(orjson.loads(text), size)
@@ -255,7 +255,7 @@ class QueryPage:
             self._fetched_units += read_units(size, consistent=self._plan.consistent)
 
     def answer(self) -> bytes:
-        """The response's body, as JSON text. A page that was full has a `LastEvaluatedKey`, even if nothing follows it."""
+        """The response's body, JSON text. A page that was full has a `LastEvaluatedKey`, even if nothing follows it."""
         plan = self._plan
         answer: dict[str, Any] = {"Count": self._matched, "ScannedCount": self._scanned}
         if plan.select != "COUNT":

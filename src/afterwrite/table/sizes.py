@@ -26,8 +26,8 @@ def item_size(item: Mapping[str, AttributeValue]) -> int:
         for kind, content in value.items():
             if kind == "S":
                 size += len(content) if content.isascii() else len(content.encode())
-            elif kind == "N" and content.isdigit():
-                size += 1 + (len(content.rstrip("0")) + 1) // 2
+            elif kind == "N":
+                size += number_size(content)
             else:
                 size += _content_size(kind, content)
     return size
