@@ -72,9 +72,8 @@ class HttpServer:
     What one connection may ask: `read_timeout_s` bounds the sending of one request and the taking of one
     answer, `idle_timeout_s` the time between requests. Reading pauses while `unanswered_max` requests wait
     for their answers (what one read has brought, 256 KiB at most, is handled all the same). `body_bytes_max`
-    counts the body as sent, and again with gzip undone.
-
-    With `with_front` plain requests are taken by `front`, where its library was made.
+    counts the body as sent, and again with gzip undone. With `with_front` plain requests are taken by `front`, where
+    its library was made.
     """
 
     def __init__(
