@@ -504,6 +504,7 @@ struct front *front_open(int listener, int ready, size_t head_bytes_max, size_t 
         destroy(front);
         return NULL;
     }
+    pthread_setname_np(front->thread, "front");
     return front;
 }
 

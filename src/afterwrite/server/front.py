@@ -29,6 +29,8 @@ from afterwrite.server.http_messages import (
 
 _LOG = logging.getLogger(__name__)
 
+THREAD_NAME: Final = "front"
+
 # `struct request` and `struct answer` of front.c.
 _REQUEST: Final = Struct("@IIIIIIQ")
 _ANSWER: Final = Struct("@IIHHI")
