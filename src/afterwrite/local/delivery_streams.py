@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from afterwrite.app import DeliveryStream
@@ -63,19 +64,16 @@ class LakeSink:
         with self._environment.read() as transaction:
             plan = buffers.plan(transaction, self._buffer)
             if plan is None:
-                waiting = [
-                    each.sequence
-                    for each in buffers.read(transaction, self._buffer, bytes_max=int(self._stream.buffer_mib * _MIB))
-                ]
-                if not waiting:
-                    return 0
-                plan = (waiting[0], waiting[-1])
+                bytes_max = int(self._stream.buffer_mib * _MIB)
+                plan = buffers.next_range(transaction, self._buffer, bytes_max=bytes_max)
+        if plan is None:
+            return 0
         first, last = plan
-        self._environment.write(lambda transaction: buffers.set_plan(transaction, self._buffer, first, last))
+        self._environment.write(partial(buffers.set_plan, buffer=self._buffer, first=first, last=last))
         with self._environment.read() as transaction:
             buffered = buffers.read_range(transaction, self._buffer, first, last)
         self._write(first, last, buffered)
-        return self._environment.write(lambda transaction: buffers.remove_through(transaction, self._buffer, last))
+        return self._environment.write(partial(buffers.remove_through, buffer=self._buffer, last=last))
 
     def _write(self, first: int, last: int, buffered: Sequence[Buffered]) -> None:
         """Write the files of a range; a record that they cannot hold is kept beside them, and holds nobody up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,12 +88,13 @@ class NativeServices:
             else:
                 future.set_exception(error)
 
-        def run(transaction: WriteTransaction) -> None:
-            for write in batch:
-                tables.write_item(transaction, write)
-
-        self._environment.submit(run, on_done)
+        self._environment.submit(partial(_write_items, writes=batch), on_done)
         return future
+
+
+def _write_items(transaction: WriteTransaction, writes: Sequence[ItemWrite]) -> None:
+    for write in writes:
+        tables.write_item(transaction, write)
 
 
 def _batches(table_name: str, items: Iterable[Item]) -> Iterator[list[ItemWrite]]:
