@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,6 +21,7 @@ from afterwrite.cli.parameters import Flag
 from afterwrite.cli.stop_signals import StopSignals
 from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
+from afterwrite.wiring.second_process import SecondProcess
 
 Cores: TypeAlias = Literal["auto", "one", "all"]
 
@@ -46,6 +50,7 @@ def run(
     audit_key: Path | None = None,
     audit_anchor: str | None = None,
     faults: Path | None = None,
+    processes: int = 2,
     json: Flag = False,
 ) -> None:
     """Run an app on the embedded engine until SIGINT or SIGTERM.
@@ -96,7 +101,13 @@ def run(
     if cores == "auto" and any(table.routes or table.pipes for table in declared.tables):
         cores = "one"
     injector = None if faults is None else _injector(faults)
-    engine = Engine(declared, settings, seams=None if injector is None else injector.seams())
+    second = None
+    if processes == 2:
+        _log_to_stderr(as_json=json)
+        gc.freeze()
+        gc.set_threshold(_GC_ALLOCATIONS, 50, 100)
+        second = SecondProcess(declared, settings, on_lost=partial(os.kill, os.getpid(), signal.SIGTERM))
+    engine = Engine(declared, settings, seams=None if injector is None else injector.seams(), second=second)
     _run(engine, settings, cores=cores, json=json, does=_summary(declared), injector=injector)
 
 

@@ -206,6 +206,11 @@ class Environment:
 
         Not to be called on the thread of who drives the store, which would wait for itself.
         """
+        return self._wait(lambda on_done: self.submit(operation, on_done))
+
+    @staticmethod
+    def _wait(ask: Callable[[Callable[[T | None, BaseException | None], None]], None]) -> T:
+        """What `ask` is answered, which it is on another thread. Raises what the answer raises."""
         answered = threading.Lock()
         answered.acquire()
         answer: list[Any] = []
@@ -214,7 +219,7 @@ class Environment:
             answer.extend((result, error))
             answered.release()
 
-        self.submit(operation, on_done)
+        ask(on_done)
         answered.acquire()
         if answer[1] is not None:
             raise answer[1]
