@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from afterwrite.app import DeliveryStream
 from afterwrite.core import json_text
@@ -79,11 +80,9 @@ class LakeSink:
         """Write the files of a range; a record that they cannot hold is kept beside them, and holds nobody up."""
         records: list[LakeRecord] = []
         failed: list[FailedRecord] = []
-        for each in buffered:
-            try:
-                data = json_text.loads_exactly(each.text)
-            except ValueError as error:
-                failed.append(_failed(each, str(error)))
+        for each, data in zip(buffered, _parsed([each.text for each in buffered]), strict=True):
+            if isinstance(data, ValueError):
+                failed.append(_failed(each, str(data)))
             else:
                 records.append(LakeRecord(each.sequence, each.at_ms, each.id, data))
         try:
@@ -103,6 +102,21 @@ class LakeSink:
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever the buffer may have to be flushed earlier."""
         self._environment.signals.watch([buffers.signal(self._buffer)], event)
+
+
+def _parsed(texts: Sequence[bytes]) -> list[Any]:
+    """What the JSON texts hold, for one that is none its error."""
+    try:
+        return json_text.loads_each_exactly(texts)
+    except ValueError:
+        return [_parsed_alone(text) for text in texts]
+
+
+def _parsed_alone(text: bytes) -> Any:
+    try:
+        return json_text.loads_exactly(text)
+    except ValueError as error:
+        return error
 
 
 def _failed(each: Buffered, error: str) -> FailedRecord:

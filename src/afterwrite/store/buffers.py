@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final, NamedTuple
 
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
@@ -214,12 +213,12 @@ def remove_through(transaction: WriteTransaction, buffer: str, last: int) -> int
     for key, block in list(transaction.scan("buffers", low, low + U64.pack(last + 1))):
         transaction.delete("buffers", key)
         first = U64.unpack_from(key, 4)[0]
-        text_sizes = list(_text_sizes(block))[: last - first + 1]
-        count += len(text_sizes)
-        size += sum(text_sizes)
-        rest = islice(records_of(first, block), len(text_sizes), None)
-        kept = [NewRecord(record.id, record.at_ms, record.text) for record in rest]
-        if kept:
+        text_sizes = list(_text_sizes(block))
+        taken = text_sizes[: last - first + 1]
+        count += len(taken)
+        size += sum(taken)
+        if len(taken) < len(text_sizes):
+            kept = [NewRecord(each.id, each.at_ms, each.text) for each in records_of(first, block)][len(taken) :]
             transaction.put("buffers", low + U64.pack(last + 1), encoded_records(kept))
     transaction.advance(f"records:{number}", -count)
     transaction.advance(f"bytes:{number}", -size)
