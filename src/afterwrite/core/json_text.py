@@ -84,7 +84,7 @@ def dumps(value: Any) -> bytes:
         text = orjson.dumps(value, default=_encode_other)
     except TypeError as error:
         raise error.__cause__ or error from None
-    # orjson writes a float that is no number as null, without a word. Mostly the members that are None explain them all.
+    # orjson writes a float that is no number as null, without a word. Mostly members that are None explain every null.
     nulls = text.count(b"null")
     if nulls and (type(value) is not dict or nulls != list(value.values()).count(None)):
         _check_floats(value)

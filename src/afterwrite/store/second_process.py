@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from afterwrite.core.failures import reason_of
 from afterwrite.errors import StorageError
 from afterwrite.store import tables
 from afterwrite.store.environment import Environment, WriteTransaction
@@ -48,18 +49,18 @@ class Request(NamedTuple):
     body: dict[str, Any]
 
 
-class Begun(NamedTuple):
-    """The second process runs, or why it does not."""
-
-    failure: BaseException | None
-
-
 class Raised(NamedTuple):
     """An error on its way: its parts, as not every class can be called with its arguments alone."""
 
     kind: type[BaseException]
     arguments: tuple[Any, ...]
     fields: dict[str, Any]
+
+
+class Begun(NamedTuple):
+    """The second process runs, or why it does not."""
+
+    failure: Raised | None
 
 
 class Committed(NamedTuple):
@@ -95,14 +96,19 @@ class Frames:
             end = at + _LENGTH.size + _LENGTH.unpack_from(waiting, at)[0]
             if len(waiting) < end:
                 break
-            yield pickle.loads(memoryview(waiting)[at + _LENGTH.size : end])
+            yield pickle.loads(bytes(waiting[at + _LENGTH.size : end]))  # noqa: S301 - from ourselves, forked
             at = end
         del waiting[:at]
 
 
 def raised(error: BaseException) -> Raised:
     """An error as it is sent."""
-    return Raised(type(error), error.args, {name: each for name, each in vars(error).items() if name[:2] != "__"})
+    sent = Raised(type(error), error.args, dict(vars(error)))
+    try:
+        pickle.dumps(sent)
+    except Exception:  # noqa: BLE001 - a class or a field of somebody else's
+        return Raised(RuntimeError, (reason_of(error),), {})
+    return sent
 
 
 def as_error(sent: Raised) -> BaseException:
@@ -159,10 +165,7 @@ class FirstProcess:
 
 
 class EnvironmentElsewhere(Environment):
-    """The store as the second process has it. `begin` starts to hear what the first one sends.
-
-    `on_stop` is called when the first process wants the second to end, `on_lost` when there is no first one any more.
-    """
+    """The store as the second process has it: it reads the file, the first one writes."""
 
     def __init__(self, directory: Path, connection: socket.socket) -> None:
         super().__init__(directory, readonly=True)
@@ -174,7 +177,10 @@ class EnvironmentElsewhere(Environment):
             self.state["catalog"] = tables.load_catalog(transaction)
 
     def begin(self, on_stop: Callable[[], None], on_lost: Callable[[], None]) -> None:
-        """Hear what the first process sends, in a thread."""
+        """Hear what the first process sends, in a thread.
+
+        `on_stop` is called when it wants this one to end, `on_lost` when it is there no more.
+        """
         threading.Thread(target=self._hear, args=(on_stop, on_lost), name="store", daemon=True).start()
 
     def submit(

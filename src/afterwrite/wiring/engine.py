@@ -143,13 +143,12 @@ class Engine:
                 self._environment.drive(
                     self._server.waker(self._environment.commit_waiting, lambda: self._environment.waiting)
                 )
-                if self._second is not None:
-                    self._second.begin(self._environment, self._operations, self._server, self._lock.descriptor)
-                self._server.serve(self._answering(self._server.run_soon, self._settings.credentials))
                 closing.callback(self._server.stop)
                 closing.callback(self._environment.stop_driving)
                 if self._second is not None:
                     closing.callback(self._second.stop)
+                    self._second.begin(self._environment, self._operations, self._server, self._lock.descriptor)
+                self._server.serve(self._answering(self._server.run_soon, self._settings.credentials))
             closing.callback(self._polls.close)
             self._lock.describe(self._description())
             if self._works is not None:

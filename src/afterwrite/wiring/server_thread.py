@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import uvloop
 
@@ -26,8 +26,15 @@ def _refuse(_request: Request, _respond: Respond) -> None:
 
 class _Link(asyncio.Protocol):
     def __init__(self, take: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
+        self._take = take
         self._on_lost = on_lost
-        self.data_received = take
+        self.transport: asyncio.WriteTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._take(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - however it was lost
         self._on_lost()
@@ -72,10 +79,10 @@ class ServerThread:
     ) -> Callable[[bytes], None]:
         """Have the thread `take` what comes by a connection; what is given back sends, on any thread."""
         link = _Link(take, on_lost)
-        transport, _ = self._await(self._loop.connect_accepted_socket(lambda: link, connection))
+        self._await(self._loop.connect_accepted_socket(lambda: link, connection))
 
         def send(content: bytes) -> None:
-            self.run_soon(lambda: transport.write(content))
+            self.run_soon(lambda: link.transport.write(content))
 
         return send
 
