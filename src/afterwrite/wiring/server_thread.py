@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import uvloop
 
@@ -21,6 +22,22 @@ T = TypeVar("T")
 
 def _refuse(_request: Request, _respond: Respond) -> None:
     raise AfterwriteError("the server does not serve yet")
+
+
+class _Link(asyncio.Protocol):
+    def __init__(self, take: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
+        self._take = take
+        self._on_lost = on_lost
+        self.transport: asyncio.WriteTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._take(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - however it was lost
+        self._on_lost()
 
 
 class ServerThread:
@@ -56,6 +73,18 @@ class ServerThread:
             action()
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(action)
+
+    def adopt(
+        self, connection: socket.socket, take: Callable[[bytes], None], on_lost: Callable[[], None]
+    ) -> Callable[[bytes], None]:
+        """Have the thread `take` what comes by a connection; what is given back sends, on any thread."""
+        link = _Link(take, on_lost)
+        self._await(self._loop.connect_accepted_socket(lambda: link, connection))
+
+        def send(content: bytes) -> None:
+            self.run_soon(lambda: link.transport.write(content))
+
+        return send
 
     def waker(self, action: Callable[[], None], waiting: Callable[[], int]) -> Callable[[], None]:
         """What makes `action` run on the server's thread, once the requests that keep arriving have arrived."""
