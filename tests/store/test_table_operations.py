@@ -174,8 +174,9 @@ def test_what_point_in_time_recovery_reaches(dynamo: Dynamo, clock: Clock) -> No
 
     def told(operation: str, **fields: Any) -> Any:
         described = dynamo(operation, TableName="things", **fields)["ContinuousBackupsDescription"]
-        assert described["ContinuousBackupsStatus"] == "ENABLED"
-        return described["PointInTimeRecoveryDescription"]
+        recovery = described["PointInTimeRecoveryDescription"]
+        assert described["ContinuousBackupsStatus"] == recovery["PointInTimeRecoveryStatus"]
+        return recovery
 
     assert told("DescribeContinuousBackups") == {"PointInTimeRecoveryStatus": "DISABLED"}
     on = {"PointInTimeRecoveryEnabled": True}
@@ -498,3 +499,76 @@ def test_a_put_in_a_batch_is_told_that_its_key_does_not_fit_and_no_more(dynamo: 
     assert dynamo.items() == []
     with pytest.raises(ServiceError, match=r"Type mismatch for key pk|Missing the key pk"):
         dynamo("PutItem", TableName="things", Item=encode_item(item))
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "answer"),
+    [
+        ("ListBackups", {}, {"BackupSummaries": []}),
+        ("ListExports", {}, {"ExportSummaries": []}),
+        ("ListImports", {}, {"ImportSummaryList": []}),
+        ("ListGlobalTables", {}, {"GlobalTables": []}),
+        ("ListContributorInsights", {}, {"ContributorInsightsSummaries": []}),
+        (
+            "DescribeContributorInsights",
+            {"TableName": "things"},
+            {"TableName": "things", "ContributorInsightsStatus": "DISABLED"},
+        ),
+        (
+            "DescribeTableReplicaAutoScaling",
+            {"TableName": "things"},
+            {"TableAutoScalingDescription": {"TableName": "things", "TableStatus": "ACTIVE", "Replicas": []}},
+        ),
+    ],
+)
+def test_a_table_has_no_backups_nor_insights(dynamo: Dynamo, operation: str, body: Any, answer: Any) -> None:
+    create(dynamo)
+    assert dynamo(operation, **body) == answer
+
+
+ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/things"
+IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "code", "message"),
+    [
+        ("DescribeBackup", {"BackupArn": f"{ARN}/backup/1"}, "BackupNotFoundException", "Backup not found"),
+        ("DescribeExport", {"ExportArn": f"{ARN}/export/1"}, "ExportNotFoundException", "Export not found"),
+        ("DescribeExport", {"ExportArn": ARN}, "ValidationException", "Invalid Export ARN"),
+        ("DescribeImport", {}, "ValidationException", "Value null at 'importArn'"),
+        ("GetResourcePolicy", {"ResourceArn": ARN}, "PolicyNotFoundException", "Resource-based policy not found"),
+        (
+            "DescribeContributorInsights",
+            {"TableName": "things", "IndexName": "none"},
+            "ResourceNotFoundException",
+            "Index: none not found",
+        ),
+        ("CreateGlobalTable", {"GlobalTableName": "things"}, "ValidationException", "2017.11.29 is not supported"),
+        (
+            "UpdateGlobalTable",
+            {"GlobalTableName": "things", "ReplicaUpdates": [IN_IRELAND]},
+            "GlobalTableNotFoundException",
+            "Global table with name 'things' does not exist",
+        ),
+        ("DescribeGlobalTableSettings", {}, "ValidationException", "Value null at 'globalTableName'"),
+        (
+            "UpdateTable",
+            {"TableName": "things", "ReplicaUpdates": [{"Create": {"RegionName": "us-east-1"}}]},
+            "ValidationException",
+            "Cannot add or delete the local region through ReplicaUpdates",
+        ),
+        (
+            "UpdateTable",
+            {"TableName": "things", "ReplicaUpdates": [IN_IRELAND]},
+            "ValidationException",
+            "Replicas are not offered",
+        ),
+        ("CreateBackup", {"TableName": "things"}, "UnknownOperationException", "CreateBackup is not offered"),
+    ],
+)
+def test_what_no_table_has_is_not_found(dynamo: Dynamo, operation: str, body: Any, code: str, message: str) -> None:
+    create(dynamo)
+    with pytest.raises(ServiceError, match=message) as refused:
+        dynamo(operation, **body)
+    assert refused.value.code == code

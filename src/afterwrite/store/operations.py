@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
-from afterwrite.store import destination_operations, item_operations
+from afterwrite.store import absences, destination_operations, item_operations
 from afterwrite.store.prepared import Body, Poll, Prepared, Read, Write
 from afterwrite.store.table_operations import TableOperations
 from afterwrite.table.constraints import all_broken
@@ -32,6 +32,7 @@ class Operations:
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             **item_operations.by_name(),
             **self._tables.by_name(),
+            **absences.by_name(),
             "EnableKinesisStreamingDestination": lambda body: Write(destination_operations.enable(body, identity)),
             "DisableKinesisStreamingDestination": lambda body: Write(destination_operations.disable(body)),
             "UpdateKinesisStreamingDestination": lambda body: Write(destination_operations.update(body)),
@@ -50,7 +51,7 @@ class Operations:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
         if operation is None:
-            raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
+            raise absences.refusal(name, body)
         try:
             return operation(body)
         except ServiceError as error:

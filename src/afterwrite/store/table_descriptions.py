@@ -29,6 +29,7 @@ class Descriptions:
 
     def __init__(self, identity: Identity, protected: frozenset[str]) -> None:
         self._identity = identity
+        self.region = identity.region
         self._protected = protected
 
     def arn(self, table: Table) -> str:

@@ -81,6 +81,7 @@ class TableOperations:
 
     def _update_table(self, body: Body) -> Write:
         plan = table_requests.parse_update_table(body)
+        table_requests.refuse_replicas(body, self._descriptions.region)
         return Write(partial(self._update, plan))
 
     def _update(self, plan: UpdateTablePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
@@ -296,9 +297,8 @@ def _backed_up_table(catalog: Catalog, name: str) -> Table:
 
 def _backups(table: Table, now_ms: int) -> dict[str, Any]:
     options = table.options
-    recovery: dict[str, Any] = {
-        "PointInTimeRecoveryStatus": "ENABLED" if options.point_in_time_recovery else "DISABLED"
-    }
+    status = "ENABLED" if options.point_in_time_recovery else "DISABLED"
+    recovery: dict[str, Any] = {"PointInTimeRecoveryStatus": status}
     if options.point_in_time_recovery:
         earliest_ms = max(options.recoverable_since_ms, now_ms - options.recovery_days * _DAY_MS)
         recovery["RecoveryPeriodInDays"] = options.recovery_days
@@ -306,8 +306,7 @@ def _backups(table: Table, now_ms: int) -> dict[str, Any]:
         recovery["LatestRestorableDateTime"] = max(earliest_ms, now_ms - _RECOVERY_DELAY_MS) / 1000
     return {
         "ContinuousBackupsDescription": {
-            # DynamoDB enables them with every table; what may be off is the recovery.
-            "ContinuousBackupsStatus": "ENABLED",
+            "ContinuousBackupsStatus": status,
             "PointInTimeRecoveryDescription": recovery,
         }
     }

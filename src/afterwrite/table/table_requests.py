@@ -25,6 +25,7 @@ _UPDATED_FIELDS = (
     "StreamSpecification",
     "GlobalSecondaryIndexUpdates",
     "SSESpecification",
+    "ReplicaUpdates",
     "DeletionProtectionEnabled",
     "OnDemandThroughput",
     "WarmThroughput",
@@ -258,8 +259,6 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     for number, update in enumerate(updates or (), 1):
         _check_index_update(violations, update, f"globalSecondaryIndexUpdates.{number}.member")
     violations.check()
-    if body.get("ReplicaUpdates") is not None:
-        raise fields.invalid(f"{_INVALID}Replicas are not offered: a table lives in one data directory")
     if not any(body.get(each) not in (None, []) for each in _UPDATED_FIELDS):
         raise fields.invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, "
@@ -292,6 +291,20 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
         {str(index["IndexName"]): index for kind, index in actions if kind == "Update"},
         types,
     )
+
+
+def refuse_replicas(body: Body, region: str) -> None:
+    """Refuse an UpdateTable that makes or deletes replicas, of a table in `region`."""
+    updates = fields.structures(body, "ReplicaUpdates", "ReplicationGroupUpdate")
+    if not updates:
+        return
+    actions = [action for update in updates for action in update.values() if isinstance(action, dict)]
+    if any(action.get("RegionName") == region for action in actions):
+        raise fields.invalid(
+            "Cannot add or delete the local region through ReplicaUpdates. "
+            "Use CreateTable, DeleteTable, or UpdateTable as required."
+        )
+    raise fields.invalid(f"{_INVALID}Replicas are not offered: a table lives in one data directory")
 
 
 def _optional_flag(body: Body, field: str) -> bool | None:
