@@ -278,6 +278,11 @@ def item_at(transaction: ReadTransaction, stored_at: bytes) -> bytes | None:
     return None if value is None else value[_ITEM.size :]
 
 
+def item_text(value: bytes) -> bytes:
+    """The JSON text of the item that is stored as `value`."""
+    return value[_ITEM.size :]
+
+
 def scan_items(
     transaction: ReadTransaction,
     table: Table,
