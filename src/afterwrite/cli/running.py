@@ -47,10 +47,10 @@ def run(
     credentials: Path | None = None,
     durability: Durability = "fsync",
     cores: Cores = "auto",
+    processes: Processes = "auto",
     audit_key: Path | None = None,
     audit_anchor: str | None = None,
     faults: Path | None = None,
-    processes: Processes = "auto",
     json: Flag = False,
 ) -> None:
     """Run an app on the embedded engine until SIGINT or SIGTERM.
@@ -79,9 +79,8 @@ def run(
         places them, for functions that compute outside of Python on several cores. auto: one where the app has
         routes, so that several threads are busy.
     processes
-        two: one answers requests and writes, the other runs routes and functions and writes files, each on a core. What
-        ends one ends both. one: all of it in one process. auto: two on Linux where the app has routes and there are two
-        cores or more.
+        two: one answers requests and writes, the other runs routes and functions and writes files, each on a core. one:
+        all of it in one process. auto: two on Linux where the app has routes and there are two cores.
     audit_key
         A file with the Ed25519 private key (PEM) that signs the audit logs' digests. Default: AFTERWRITE_AUDIT_KEY,
         else one that is made in the data directory
@@ -102,25 +101,33 @@ def run(
         audit_anchor=audit_anchor,
     )
     declared = load_app(app)
-    if cores == "auto" and any(table.routes or table.pipes for table in declared.tables):
+    if cores == "auto" and _has_routes(declared):
         cores = "one"
     injector = None if faults is None else _injector(faults)
     one_core = _prepared(cores, json=json)
-    second = None
-    if processes == "two" or (processes == "auto" and injector is None and _has_use_for_two(declared)):
-        second = SecondProcess(declared, settings, settle=_nothing if one_core is None else one_core.settle)
+    second = _second_process(declared, settings, processes, one_core, injector)
     engine = Engine(declared, settings, seams=None if injector is None else injector.seams(), second=second)
     _run(engine, settings, one_core, json=json, does=_summary(declared), injector=injector)
 
 
-def _has_use_for_two(app: App) -> bool:
-    """Whether two processes get more done than one. A process with threads cannot be forked."""
-    return (
+def _has_routes(app: App) -> bool:
+    return any(table.routes or table.pipes for table in app.tables)
+
+
+def _second_process(
+    app: App, settings: Settings, processes: Processes, one_core: OneCore | None, injector: Injector | None
+) -> SecondProcess | None:
+    """The process that runs the app, where it is asked for or gets more done. One with threads cannot be forked."""
+    gets_more_done = (
         sys.platform == "linux"
-        and any(table.routes or table.pipes for table in app.tables)
+        and _has_routes(app)
+        and injector is None
         and len(os.sched_getaffinity(0)) > 1
         and threading.active_count() == 1
     )
+    if processes == "two" or (processes == "auto" and gets_more_done):
+        return SecondProcess(app, settings, settle=_nothing if one_core is None else one_core.settle)
+    return None
 
 
 def _nothing() -> None:

@@ -16,6 +16,9 @@ import orjson
 # A double keeps every decimal of at most 15 digits.
 _DIGITS: Final = bytes.maketrans(b"123456789.", b"0" * 10)
 _LONG_NUMBER: Final = b"0" * 16
+_LONG_NUMBER_BEGINS: Final = tuple(
+    before + _LONG_NUMBER for before in (b":", b",", b"[", b"-", b" ", b"\n", b"\t", b"\r")
+)
 _DOUBLE_EXPONENT_MAX: Final = 308
 _SHOWN_DIGITS_MAX: Final = 40
 _NO_FLOATS_WITHIN: Final = frozenset((str, int, bool, bytes, Decimal, type(None)))
@@ -98,16 +101,22 @@ def loads(text: bytes | str) -> Any:
 
 def loads_exactly(text: bytes) -> Any:
     """The value of a JSON text with every digit kept: a fraction that a double would change becomes a Decimal."""
-    if _LONG_NUMBER not in text.translate(_DIGITS):
-        return orjson.loads(text)
-    return json.loads(text, parse_float=Decimal)
+    if _may_have_long_number(text):
+        return json.loads(text, parse_float=Decimal)
+    return orjson.loads(text)
 
 
 def loads_each_exactly(texts: Sequence[bytes]) -> list[Any]:
     """The same for many texts, at a third of the cost. Raises ValueError where one of them is no JSON."""
     together = b"[" + b",".join(texts) + b"]"
-    if _LONG_NUMBER not in together.translate(_DIGITS):
+    if not _may_have_long_number(together):
         values: list[Any] = orjson.loads(together)
         if len(values) == len(texts):  # else texts that are broken make a whole together
             return values
     return [loads_exactly(text) for text in texts]
+
+
+def _may_have_long_number(text: bytes) -> bool:
+    """Whether a number may begin anywhere that has more digits than a double keeps."""
+    digits = text.translate(_DIGITS)
+    return digits[:16] == _LONG_NUMBER or any(begin in digits for begin in _LONG_NUMBER_BEGINS)

@@ -16,7 +16,7 @@ from afterwrite.core.ports import ParkedChange, Step
 from afterwrite.core.wire import from_streams_record, to_streams_record
 from afterwrite.local.fan_out import FanOut
 from afterwrite.store import archive, buffers, ledger, queues
-from afterwrite.store.buffers import NewBlock, NewRecord
+from afterwrite.store.buffers import NewBlock
 from afterwrite.store.environment import Environment, WriteTransaction
 
 _DAY_MS = 86_400_000
@@ -126,15 +126,17 @@ class Prepared(NamedTuple):
 
 def prepared(placements: Sequence[Placement]) -> Prepared:
     """The placements, ready to be put."""
-    records: dict[str, list[NewRecord]] = {}
+    to_queues: list[ToQueue] = []
+    to_archives: list[ToArchive] = []
+    to_buffers: dict[str, list[ToBuffer]] = {}
     for placement in placements:
         if isinstance(placement, ToBuffer):
-            records.setdefault(placement.buffer, []).append(NewRecord(placement.id, placement.at_ms, placement.text))
-    return Prepared(
-        [placement for placement in placements if isinstance(placement, ToQueue)],
-        [placement for placement in placements if isinstance(placement, ToArchive)],
-        {buffer: buffers.blocks_of(added) for buffer, added in records.items()},
-    )
+            to_buffers.setdefault(placement.buffer, []).append(placement)
+        elif isinstance(placement, ToQueue):
+            to_queues.append(placement)
+        else:
+            to_archives.append(placement)
+    return Prepared(to_queues, to_archives, {name: buffers.blocks_of(added) for name, added in to_buffers.items()})
 
 
 def put_prepared(transaction: WriteTransaction, placed: Prepared) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from afterwrite.core.placements import ToBuffer
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, number_of, span
 
@@ -61,19 +62,21 @@ class NewBlock(NamedTuple):
     content: bytes
 
 
-def blocks_of(records: Iterable[NewRecord]) -> list[NewBlock]:
+def blocks_of(records: Iterable[NewRecord | ToBuffer]) -> list[NewBlock]:
     """The blocks that records are stored in. Nothing of it needs the transaction, which others wait for."""
     blocks: list[NewBlock] = []
     pieces: list[bytes] = []
-    text_bytes = 0
+    count = text_bytes = 0
     for record in records:
-        if text_bytes + len(record.text) > _BLOCK_BYTES_MAX and pieces:
-            blocks.append(NewBlock(len(pieces), text_bytes, b"".join(pieces)))
-            pieces, text_bytes = [], 0
-        pieces.append(_encoded(record))
-        text_bytes += len(record.text)
+        encoded_id, text = record.id.encode(), record.text
+        if text_bytes + len(text) > _BLOCK_BYTES_MAX and pieces:
+            blocks.append(NewBlock(count, text_bytes, b"".join(pieces)))
+            pieces, count, text_bytes = [], 0, 0
+        pieces += (_RECORD.pack(record.at_ms, len(encoded_id), len(text)), encoded_id, text)
+        count += 1
+        text_bytes += len(text)
     if pieces:
-        blocks.append(NewBlock(len(pieces), text_bytes, b"".join(pieces)))
+        blocks.append(NewBlock(count, text_bytes, b"".join(pieces)))
     return blocks
 
 

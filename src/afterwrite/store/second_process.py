@@ -29,7 +29,8 @@ from afterwrite.store.tables import Catalog
 T = TypeVar("T")
 
 _LENGTH: Final = struct.Struct(">I")
-_READ_BYTES: Final = 1 << 20
+# Room for what is read is made anew each time, and given back.
+_READ_BYTES: Final = 1 << 16
 
 OnDone: TypeAlias = Callable[[Any, BaseException | None], None]
 
@@ -96,7 +97,9 @@ class Frames:
             end = at + _LENGTH.size + _LENGTH.unpack_from(waiting, at)[0]
             if len(waiting) < end:
                 break
-            yield pickle.loads(bytes(waiting[at + _LENGTH.size : end]))  # noqa: S301 - from ourselves, forked
+            with memoryview(waiting)[at + _LENGTH.size : end] as pickled:
+                content = pickle.loads(pickled)  # noqa: S301 - from ourselves, forked
+            yield content
             at = end
         del waiting[:at]
 
