@@ -197,3 +197,23 @@ def test_attributes_to_get(things: Dynamo) -> None:
         things("GetItem", TableName="things", Key=KEY, AttributesToGet=["n", "n"])
     with pytest.raises(ServiceError, match="Can not use both expression and non-expression parameters"):
         things("GetItem", TableName="things", Key=KEY, AttributesToGet=["n"], ProjectionExpression="n")
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "message"),
+    [
+        ("PutItem", {"Item": {**KEY, "": {"S": "x"}}}, "Empty attribute name"),
+        ("PutItem", {"Item": KEY, "Expected": {"": {"Exists": False}}}, "Empty attribute name"),
+        ("UpdateItem", {"Key": KEY, "AttributeUpdates": {"": value(1)}}, "Empty attribute name"),
+        ("GetItem", {"Key": KEY, "AttributesToGet": [""]}, "Empty attribute name"),
+        ("Scan", {"ScanFilter": {"": condition("NULL")}}, "Empty attribute name"),
+        (
+            "GetItem",
+            {"Key": KEY, "ProjectionExpression": "#n", "ExpressionAttributeNames": {"#n": ""}},
+            "ExpressionAttributeNames contains invalid value: Empty attribute name for key #n",
+        ),
+    ],
+)
+def test_an_attribute_has_a_name(things: Dynamo, operation: str, body: Any, message: str) -> None:
+    with pytest.raises(ServiceError, match=message):
+        things(operation, TableName="things", **body)

@@ -357,7 +357,10 @@ def test_tags(dynamo: Dynamo) -> None:
     assert dynamo("ListTagsOfResource", ResourceArn=resource)["Tags"] == [{"Key": "a", "Value": "2"}]
     for tags, message in (
         ([], "Atleast one Tag needs to be provided"),
-        ([{"Key": "", "Value": "x"}], "The Tag Key provided is invalid"),
+        ([{"Key": "", "Value": "x"}], "'' at 'tags.1.member.key' .* length greater than or equal to 1"),
+        ([{"Key": "x" * 129, "Value": "x"}], "at 'tags.1.member.key' .* length less than or equal to 128"),
+        ([{"Key": "a", "Value": "x"}, {"Key": "x"}], "Value null at 'tags.2.member.value' .* must not be null"),
+        ([{"Key": "x%", "Value": ""}], "The Tag Key provided is invalid, Key: x%"),
         ([{"Key": "x", "Value": "d%g"}], "The Tag Value provided is invalid"),
         ([{"Key": "aws:x", "Value": "x"}], "cannot be prefixed with aws:"),
         ([{"Key": str(number), "Value": ""} for number in range(50)], "Number of Tags exceed the current limit"),
@@ -537,6 +540,7 @@ IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
         ("DescribeExport", {"ExportArn": f"{ARN}/export/1"}, "ExportNotFoundException", "Export not found"),
         ("DescribeExport", {"ExportArn": ARN}, "ValidationException", "Invalid Export ARN"),
         ("DescribeImport", {}, "ValidationException", "Value null at 'importArn'"),
+        ("ListExports", {"MaxResults": 26}, "ValidationException", "'26' at 'maxResults' .* less than or equal to 25"),
         ("GetResourcePolicy", {"ResourceArn": ARN}, "PolicyNotFoundException", "Resource-based policy not found"),
         (
             "DescribeContributorInsights",

@@ -19,12 +19,13 @@ from afterwrite.store.prepared import Body, Prepared, Read
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 
-_EMPTY_LISTS: Final[Mapping[str, str]] = {
-    "ListBackups": "BackupSummaries",
-    "ListExports": "ExportSummaries",
-    "ListImports": "ImportSummaryList",
-    "ListGlobalTables": "GlobalTables",
-    "ListContributorInsights": "ContributorInsightsSummaries",
+# What they list, and the field that bounds it with the most that it may ask for.
+_EMPTY_LISTS: Final[Mapping[str, tuple[str, str, int]]] = {
+    "ListBackups": ("BackupSummaries", "Limit", 100),
+    "ListExports": ("ExportSummaries", "MaxResults", 25),
+    "ListImports": ("ImportSummaryList", "PageSize", 25),
+    "ListGlobalTables": ("GlobalTables", "Limit", 100),
+    "ListContributorInsights": ("ContributorInsightsSummaries", "MaxResults", 100),
 }
 _KINDS: Final = {"DescribeBackup": "Backup", "DescribeExport": "Export", "DescribeImport": "Import"}
 _OF_GLOBAL_TABLES: Final = (
@@ -38,7 +39,7 @@ _OF_GLOBAL_TABLES: Final = (
 def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
     """The operations that are answered, by their names."""
     return {
-        **{name: partial(_empty_list, field) for name, field in _EMPTY_LISTS.items()},
+        **{name: partial(_empty_list, *listed) for name, listed in _EMPTY_LISTS.items()},
         "DescribeContributorInsights": _describe_insights,
         "DescribeTableReplicaAutoScaling": _describe_replicas,
     }
@@ -71,7 +72,10 @@ def _required(body: Body, field: str) -> str:
     return value
 
 
-def _empty_list(field: str, _body: Body) -> Read:
+def _empty_list(field: str, bound: str, most: int, body: Body) -> Read:
+    limit = fields.integer(body, bound)
+    if limit is not None:
+        fields.check_value(limit, bound, 1, most)
     return Read(lambda _transaction, _catalog: orjson.dumps({field: []}))
 
 

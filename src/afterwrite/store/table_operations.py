@@ -186,11 +186,7 @@ class TableOperations:
 
     def _untag_resource(self, body: Body) -> Write:
         arn = _resource_arn(body)
-        keys = fields.texts(body, "TagKeys")
-        if keys is None:
-            raise fields.missing("TagKeys")
-        if not keys:
-            raise fields.invalid("Atleast one Tag Key needs to be provided as Input.")
+        keys = tags.parse_tag_keys(body)
 
         def run(transaction: WriteTransaction) -> None:
             table = self._tagged_table(tables.catalog(transaction), arn)

@@ -114,6 +114,8 @@ def token_name(value: Any) -> str:
 
 
 def _check_values(members: dict[str, Any], level: int) -> None:
+    if "" in members:
+        raise _invalid("Empty attribute name")
     for value in members.values():
         # Text and numbers are most of what there is; they are settled here, without a call.
         if type(value) is dict and len(value) == 1:

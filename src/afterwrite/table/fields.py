@@ -18,7 +18,7 @@ from afterwrite.table.attribute_values import checked_item, checked_value, seria
 from afterwrite.table.conditions import Test, Values, compile_condition
 from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
 from afterwrite.table.projections import Projection, compile_projection
-from afterwrite.table.sizes import check_name_size
+from afterwrite.table.sizes import check_attribute_name
 from afterwrite.table.updates import CompiledUpdate, compile_update
 
 Body: TypeAlias = Mapping[str, Any]
@@ -443,8 +443,9 @@ def _checked_names(names: Any) -> tuple[tuple[str, str], ...]:
         if not _NAME_PLACEHOLDER.fullmatch(key):
             raise invalid(f'ExpressionAttributeNames contains invalid key: Syntax error; key: "{key}"')
         if not names[key]:
-            raise invalid(f"ExpressionAttributeNames contains invalid value: null for key {key}")
-        check_name_size(names[key])
+            what = "null" if names[key] is None else "Empty attribute name"
+            raise invalid(f"ExpressionAttributeNames contains invalid value: {what} for key {key}")
+        check_attribute_name(names[key])
     return tuple(names.items())
 
 

@@ -16,7 +16,7 @@ from afterwrite.table.fields import Body, Condition
 from afterwrite.table.key_conditions import CompiledKeyCondition, Term
 from afterwrite.table.paths import ResolvedPath
 from afterwrite.table.projections import Projection
-from afterwrite.table.sizes import check_name_size
+from afterwrite.table.sizes import check_attribute_name
 from afterwrite.table.updates import Change, CompiledUpdate, added, constant, deleted
 
 _INVALID: Final = "One or more parameter values were invalid: "
@@ -83,7 +83,7 @@ def attributes_to_get(body: Body, place: str = "") -> Projection | None:
             "[]", f"{place}attributesToGet", "Member must have length greater than or equal to 1"
         )
     for number, name in enumerate(names):
-        check_name_size(name)
+        check_attribute_name(name)
         if name in names[:number]:
             raise fields.invalid(f"{_INVALID}Duplicate value in attribute name: {name}")
     return Projection((name,) for name in names)
@@ -187,7 +187,7 @@ def _structures_by_name(body: Body, field: str) -> Mapping[str, Body] | None:
     if type(value) is not dict:
         raise serialization_error("Unexpected field type")
     for name, member in value.items():
-        check_name_size(name)
+        check_attribute_name(name)
         if type(member) is not dict:
             raise serialization_error("Unexpected value type in payload")
     return value
