@@ -79,9 +79,8 @@ def run(
         places them, for functions that compute outside of Python on several cores. auto: one where the app has
         routes, so that several threads are busy.
     processes
-        two: one answers requests and writes, the other runs routes and functions and writes files, each on a core. one:
-        all of it in one process, where an effect comes sooner after a write. auto: two on Linux where the app has
-        delivery streams or audit logs and there are two cores.
+        two: one answers requests and writes, the other runs routes and functions and writes files. one: all of it in
+        one, where effects come sooner. auto: two on Linux where the app writes files (delivery streams, audit logs).
     audit_key
         A file with the Ed25519 private key (PEM) that signs the audit logs' digests. Default: AFTERWRITE_AUDIT_KEY,
         else one that is made in the data directory
