@@ -79,8 +79,8 @@ def run(
         places them, for functions that compute outside of Python on several cores. auto: one where the app has
         routes, so that several threads are busy.
     processes
-        two: one answers requests and writes, the other runs routes and functions and writes files, each on a core. one:
-        all of it in one process. auto: two on Linux where the app has routes and there are two cores.
+        two: one answers requests and writes, the other runs routes and functions and writes files. one: all of it in
+        one, where effects come sooner. auto: two on Linux where the app writes files (delivery streams, audit logs).
     audit_key
         A file with the Ed25519 private key (PEM) that signs the audit logs' digests. Default: AFTERWRITE_AUDIT_KEY,
         else one that is made in the data directory
@@ -118,9 +118,10 @@ def _second_process(
     app: App, settings: Settings, processes: Processes, one_core: OneCore | None, injector: Injector | None
 ) -> SecondProcess | None:
     """The process that runs the app, where it is asked for or gets more done. One with threads cannot be forked."""
+    writes_files = bool(app.delivery_streams or app.audit_logs)
     gets_more_done = (
         sys.platform == "linux"
-        and _has_routes(app)
+        and writes_files
         and injector is None
         and len(os.sched_getaffinity(0)) > 1
         and threading.active_count() == 1
