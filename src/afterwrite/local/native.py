@@ -10,11 +10,12 @@ from typing import Any, Final
 from afterwrite.core.table_client import WireTable
 from afterwrite.core.values import Item, encode_item
 from afterwrite.errors import DeclarationError
-from afterwrite.store import tables
+from afterwrite.store import plain_puts, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations, Read
+from afterwrite.store.plain_puts import PlainPut, PlainPuts
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.writes import ItemWrite, unconditional_put
+from afterwrite.table.writes import Put, unconditional_put
 
 _COMMIT_ITEMS: Final = 1000
 _COMMIT_BYTES: Final = 4 << 20
@@ -27,6 +28,7 @@ class NativeServices:
         self._environment = environment
         self._operations = operations
         self._files = files
+        self._plain_puts = PlainPuts(environment)
 
     def table(self, name: str) -> NativeTable:
         """The table `name`. Raises DeclarationError where there is none."""
@@ -65,7 +67,7 @@ class NativeServices:
         count = 0
         pending: Future[None] | None = None
         try:
-            for batch in _batches(table_name, items):
+            for batch in self._batches(table_name, items):
                 # While one batch is on its way to the disk the next is encoded.
                 if pending is not None:
                     pending.result()
@@ -76,7 +78,21 @@ class NativeServices:
                 pending.result()
         return count
 
-    def _submit(self, batch: Sequence[ItemWrite]) -> Future[None]:
+    def _batches(self, table_name: str, items: Iterable[Item]) -> Iterator[list[PlainPut | Put]]:
+        """The puts of `items`, as many together as one commit is to hold."""
+        batch: list[PlainPut | Put] = []
+        batch_bytes = 0
+        for item in items:
+            put = self._plain_puts.of_item(table_name, item) or unconditional_put(table_name, item)
+            batch_bytes += put.item_bytes
+            batch.append(put)
+            if len(batch) == _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:
+                yield batch
+                batch, batch_bytes = [], 0
+        if batch:
+            yield batch
+
+    def _submit(self, batch: Sequence[PlainPut | Put]) -> Future[None]:
         future: Future[None] = Future()
 
         def on_done(_: None, error: BaseException | None) -> None:
@@ -86,26 +102,14 @@ class NativeServices:
                 future.set_exception(error)
 
         def run(transaction: WriteTransaction) -> None:
-            for write in batch:
-                tables.write_item(transaction, write)
+            for put in batch:
+                if isinstance(put, PlainPut):
+                    plain_puts.write(transaction, put)
+                else:
+                    tables.write_item(transaction, put)
 
         self._environment.submit(run, on_done)
         return future
-
-
-def _batches(table_name: str, items: Iterable[Item]) -> Iterator[list[ItemWrite]]:
-    """The puts of `items`, as many together as one commit is to hold."""
-    batch: list[ItemWrite] = []
-    batch_bytes = 0
-    for item in items:
-        put = unconditional_put(table_name, item)
-        batch_bytes += put.item_bytes
-        batch.append(put)
-        if len(batch) == _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:
-            yield batch
-            batch, batch_bytes = [], 0
-    if batch:
-        yield batch
 
 
 class NativeTable(WireTable):
