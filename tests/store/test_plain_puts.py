@@ -112,7 +112,9 @@ def the_long_way(puts: PlainPuts, body: bytes) -> PlainPut:
     table = puts.read(body_of({"pk": {"S": "p"}, "sk": {"S": "s"}}, put.table_name)).table  # type: ignore[union-attr]
     key = put.key(table.schema)
     head = struct.pack(">IQ", put.item_bytes, expirations.expiry(table.ttl_attribute, put.item))
-    return PlainPut(table, head + orjson.dumps(put.item), KeyText.of(key), encode_key(table.schema, key))
+    return PlainPut(
+        table, put.item_bytes, head + orjson.dumps(put.item), KeyText.of(key), encode_key(table.schema, key)
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))

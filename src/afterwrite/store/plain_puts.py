@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from afterwrite.accelerators import plain_put_reader
+from afterwrite.core.values import Item
 from afterwrite.store import long_keys, tables
 from afterwrite.store.change_capture import KeyText
 from afterwrite.store.environment import Environment, WriteTransaction
@@ -33,9 +34,10 @@ _ROOM_BYTES: Final = 128 << 10
 
 
 class PlainPut(NamedTuple):
-    """An item to put: its value and its key as the store keeps them, and its place in its table."""
+    """An item to put: its size, its value and its key as the store keeps them, and its place in its table."""
 
     table: Table
+    item_bytes: int
     value: bytes
     key: KeyText
     place: bytes
@@ -59,6 +61,14 @@ class PlainPuts:
         put = self.read(body)
         return None if put is None else Write(partial(_put, put))
 
+    def of_item(self, table_name: str, item: Item) -> PlainPut | None:
+        """The put of an item in the wire form; None where it is not plain."""
+        try:
+            text = orjson.dumps(item)
+        except orjson.JSONEncodeError:
+            return None
+        return self.read(b'{"TableName":"%b","Item":%b}' % (table_name.encode(), text))
+
     def read(self, body: bytes) -> PlainPut | None:
         """The put that a PutItem with this body asks for; None where it is not plain."""
         if self._reader is None:
@@ -67,13 +77,13 @@ class PlainPuts:
             self._follow(self._environment.state.get("catalog", self._catalog))
             if not self._reader(self._known, len(self._known), body, len(body), self._room, _ROOM_BYTES):
                 return None
-            number, value_bytes, key_bytes, place_bytes, _, key_size = _PUT.unpack_from(self._found)
+            number, value_bytes, key_bytes, place_bytes, item_bytes, key_size = _PUT.unpack_from(self._found)
             key_at = _PUT.size + value_bytes
             place_at = key_at + key_bytes
             value = bytes(self._found[_PUT.size : key_at])
             key = KeyText(bytes(self._found[key_at:place_at]), key_size)
             place = bytes(self._found[place_at : place_at + place_bytes])
-            return PlainPut(self._tables[number], value, key, place)
+            return PlainPut(self._tables[number], item_bytes, value, key, place)
 
     def _follow(self, catalog: Catalog) -> None:
         """Know the tables of `catalog` whose keys are texts, and that have no indexes."""
@@ -95,12 +105,17 @@ def _described(table: Table) -> bytes:
 
 
 def _put(put: PlainPut, transaction: WriteTransaction) -> Mapping[str, Any]:
+    write(transaction, put)
+    return {}
+
+
+def write(transaction: WriteTransaction, put: PlainPut) -> None:
+    """Put the item, with its change record. Raises ServiceError."""
     table = put.table
     if tables.catalog(transaction).get(table.name) is not table:
-        # It has changed since the request was read.
+        # It has changed since the item was read.
         tables.write_item(transaction, unconditional_put(table.name, orjson.loads(tables.item_text(put.value))))
-        return {}
+        return
     stored_at = U32.pack(table.number) + put.place
     stored = long_keys.get(transaction, "items", stored_at)
     tables.replace_value(transaction, table, stored_at, stored, put.value, put.key)
-    return {}
