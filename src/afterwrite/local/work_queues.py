@@ -70,6 +70,13 @@ class FunctionQueue:
         self._on_trial: str | None = None
         # Whether there are messages that an earlier process died with, and that have not been tried since.
         self._interrupted = bool(environment.write(self._take_over))
+        self._receiving = threading.Lock()  # for what follows, which the writer's thread changes too
+        self._room = 0  # how many more messages may be received
+        self._received: list[Delivery] = []  # and not handed out yet
+        self._failure: BaseException | None = None
+        self._take: Callable[[Sequence[Delivery]], None] = lambda _: None
+        self._asked = f"receive:{self._queue}"
+        environment.follow([queues.signal(self._queue), self._asked], self._receive, self._on_received)
 
     def _take_over(self, transaction: WriteTransaction) -> Sequence[str]:
         """Mark what the last engine died with; its attempts stay counted."""
@@ -85,7 +92,47 @@ class FunctionQueue:
         finished = list(settled)
         if self._interrupted:
             return self._exchange_one(finished, limit)
-        return self._write(finished, lambda transaction: self._receive(transaction, limit))
+        with self._receiving:
+            self._room = limit - len(self._received)
+        try:
+            self._write(finished, self._ask)
+        except BaseException:
+            self._room = 0
+            raise
+        with self._receiving:
+            return self._take_received()
+
+    def expect(self, limit: int) -> Sequence[Delivery]:
+        """What was received since the last call; then at most `limit` less those are, as they are sent."""
+        with self._receiving:
+            received = self._take_received()
+            self._room = 0 if self._interrupted else limit - len(received)
+        return received
+
+    def tell_received(self, take: Callable[[Sequence[Delivery]], None]) -> None:
+        """Call `take` with what was received as soon as that is durable, on any thread."""
+        self._take = take
+
+    def _ask(self, transaction: WriteTransaction) -> Sequence[Delivery]:
+        """Have what is ready received at the end of the transaction."""
+        transaction.touch(self._asked)
+        return ()
+
+    def _on_received(self, received: Sequence[Delivery] | None, error: BaseException | None) -> None:
+        with self._receiving:
+            if received is None:
+                self._failure, self._room = error, 0
+            elif received:
+                self._room -= len(received)
+                self._received += received
+                self._take(received)
+
+    def _take_received(self) -> Sequence[Delivery]:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        received, self._received = self._received, []
+        return received
 
     def _exchange_one(self, finished: Sequence[Settled], limit: int) -> Sequence[Delivery]:
         """The same where messages were interrupted: one of them at a time, and nothing else."""
@@ -184,7 +231,8 @@ class FunctionQueue:
         )
         queues.send(transaction, self._function.dead_letter_queue, message.lane, queues.encode(dead))
 
-    def _receive(self, transaction: WriteTransaction, limit: int) -> Sequence[Delivery]:
+    def _receive(self, transaction: WriteTransaction) -> Sequence[Delivery]:
+        limit = self._room
         deliveries: list[Delivery] = []
         while len(deliveries) < limit:
             batch = queues.receive(

@@ -19,8 +19,11 @@ class Signals:
             for name in names:
                 self._watchers[name] = (*self._watchers.get(name, ()), event)
 
-    def notify(self, names: Iterable[str]) -> None:
-        """Set the events that watch one of `names`."""
+    def notify(self, names: Iterable[str]) -> bool:
+        """Set the events that watch one of `names`; whether there are any."""
+        found = False
         for name in names:
             for event in self._watchers.get(name, ()):
                 event.set()
+                found = True
+        return found

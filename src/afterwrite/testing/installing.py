@@ -218,7 +218,15 @@ class _Faulty:
 
 class _FaultyQueue(_Faulty):
     def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:
-        deliveries: Sequence[Delivery] = self._part.exchange(settled, limit=limit)
+        return self._handed_out(self._part.exchange(settled, limit=limit))
+
+    def expect(self, limit: int) -> Sequence[Delivery]:
+        return self._handed_out(self._part.expect(limit))
+
+    def tell_received(self, _take: Callable[[Sequence[Delivery]], None]) -> None:
+        """Nothing is told: what happens to deliveries happens when they are handed out."""
+
+    def _handed_out(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         if not deliveries:
             return deliveries
         point = f"deliveries:{self._name}"
