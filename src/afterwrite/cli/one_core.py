@@ -2,7 +2,8 @@
 
 Python runs one of them at a time. Left to the system they take their turns on all cores, and each turn begins with
 waking a core and with the caches of another: the same work costs up to a third more. So they share one core, the
-idlest when the engine starts, and move when something else keeps it busy.
+idlest when the engine starts, and move when something else keeps it busy. Threads that never run Python stay where the
+system places them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+from afterwrite.server import front
 
 PERIOD_S: Final = 5.0
 _STATISTICS: Final = Path("/proc/stat")
@@ -49,7 +52,7 @@ class OneCore:
             self._times, self._own_s = _core_times(), time.process_time()
 
     def settle(self) -> None:
-        """Choose the core, or another one than before; threads that start later start there."""
+        """Choose the core, or another one than before, for the threads that are there; those they start start there."""
         if sys.platform != "linux" or not self._allowed:
             return
         times, own_s = _core_times(), time.process_time()
@@ -62,15 +65,14 @@ class OneCore:
         hertz = os.sysconf("SC_CLK_TCK")
         own = (own_s - self._own_s) * hertz / whole if whole else 0.0
         self._times, self._own_s = times, own_s
-        core = core_to_use(self._core, busy, own) if busy else -1
-        if core in (-1, self._core):
-            return
-        self._core = core
-        for thread in _THREADS.iterdir():
-            try:
-                os.sched_setaffinity(int(thread.name), {core})
-            except OSError:
-                continue  # it has ended
+        if busy:
+            self._core = core_to_use(self._core, busy, own)
+            for thread in _THREADS.iterdir():
+                try:
+                    without_python = (thread / "comm").read_text().strip() == front.THREAD_NAME
+                    os.sched_setaffinity(int(thread.name), self._allowed if without_python else {self._core})
+                except OSError:
+                    continue  # it has ended
 
 
 def _core_times() -> Mapping[int, tuple[float, float]]:

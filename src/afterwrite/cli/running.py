@@ -168,6 +168,8 @@ def _run(
         if one_core is not None:
             one_core.settle()
         engine.start()
+        if one_core is not None:
+            one_core.settle()
         if injector is not None:
             injector.armed = True
         address = f"{engine.address[0]}:{engine.address[1]}"

@@ -12,25 +12,31 @@ bounded waiting, and an answer to everything that could be read as a request.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
 from math import inf
 from typing import NoReturn, cast
 
 import httptools
 
+from afterwrite.accelerators import library
+from afterwrite.server.front import Front
 from afterwrite.server.http_messages import (
+    INTERNAL_ERROR,
+    Handler,
     Refusal,
     Renderer,
     Request,
+    Respond,
     Response,
     accepts_gzip,
+    add_header,
     body_too_large,
     decode_body,
-    error_body,
+    refused,
 )
 
 __all__ = ["Handler", "HttpServer", "Request", "Respond", "Response"]
@@ -44,13 +50,9 @@ _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_BUFFER_BYTES = 256 * 1024
 
-Respond = Callable[[Response], None]
-Handler = Callable[[Request, Respond], None]
-
 _HEADERS_TOO_LARGE = Refusal(431, "RequestHeaderFieldsTooLargeException", "The request's headers are too large")
 _NO_UPGRADE = Refusal(400, "BadRequestException", "expected HTTP/1.1, came an upgrade to another protocol")
 _NO_EXPECTATION = Refusal(417, "ExpectationFailedException", "expected Expect: 100-continue or none")
-_INTERNAL_ERROR = Refusal(500, "InternalServerError", "The request failed inside the server")
 
 
 # The loop accepts one connection a round for each file descriptor that listens. While those that are connected ask for
@@ -70,7 +72,8 @@ class HttpServer:
     What one connection may ask: `read_timeout_s` bounds the sending of one request and the taking of one
     answer, `idle_timeout_s` the time between requests. Reading pauses while `unanswered_max` requests wait
     for their answers (what one read has brought, 256 KiB at most, is handled all the same). `body_bytes_max`
-    counts the body as sent, and again with gzip undone.
+    counts the body as sent, and again with gzip undone. With `with_front` plain requests are taken by `front`, where
+    its library was made.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class HttpServer:
         unanswered_max: int = 64,
         read_timeout_s: float = 60.0,
         idle_timeout_s: float = 300.0,
+        with_front: bool = True,
     ) -> None:
         self.handler = handler
         self.body_bytes_max = body_bytes_max
@@ -96,10 +100,18 @@ class HttpServer:
         self.stopping = False
         self._host = host
         self._port = port
+        self._library = library() if with_front else None
+        self._fronts: list[Front] = []
+        self._tasks: set[asyncio.Task[object]] = set()
         self._server: asyncio.Server | None = None
         self._listening: list[asyncio.Server] = []
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None
+
+    @property
+    def connection_count(self) -> int:
+        """How many clients are connected."""
+        return len(self.connections) + sum(front.connection_count for front in self._fronts)
 
     async def bind(self) -> tuple[str, int]:
         """Take the address, on the running loop, without listening yet; raises OSError where it cannot be had."""
@@ -108,7 +120,7 @@ class HttpServer:
             lambda: _Connection(self, loop), self._host, self._port, backlog=_BACKLOG, start_serving=False
         )
         self._listening = [self._server]
-        for _ in range(1, _ACCEPTED_A_ROUND):
+        for _ in range(1, _ACCEPTED_A_ROUND if self._library is None else 1):
             again = socket.socket(fileno=os.dup(self._server.sockets[0].fileno()))
             self._listening.append(
                 await loop.create_server(
@@ -120,8 +132,11 @@ class HttpServer:
     async def start(self) -> tuple[str, int]:
         """Listen on the address of `bind`, which is called where it was not; returns that address. Raises OSError."""
         address = await self.bind() if self._server is None else _address(self._server)
-        for listening in self._listening:
-            await listening.start_serving()
+        if self._library is None:
+            for listening in self._listening:
+                await listening.start_serving()
+        else:
+            self._fronts = [self._front(self._library, listener) for listener in self._listening[0].sockets]
         self._sweep(asyncio.get_running_loop())
         return address
 
@@ -130,6 +145,8 @@ class HttpServer:
         if self._server is None:
             return
         self.stopping = True
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        fronts, self._fronts = self._fronts, []
         for listening in self._listening:
             listening.close()
         if self._sweep_timer is not None:
@@ -137,16 +154,40 @@ class HttpServer:
         self._all_closed = asyncio.Event()
         for connection in list(self.connections):
             connection.close_when_answered()
+        await asyncio.gather(*(front.stop(timeout_s) for front in fronts))
         if self.connections:
             try:
-                await asyncio.wait_for(self._all_closed.wait(), timeout_s)
+                async with asyncio.timeout_at(deadline):
+                    await self._all_closed.wait()
             except TimeoutError:
                 for connection in list(self.connections):
                     connection.abort()
         for listening in self._listening:
             await listening.wait_closed()
-        self._listening = []
-        self._server = None
+        self._listening, self._server = [], None
+
+    def _front(self, accelerators: ctypes.CDLL, listener: socket.socket) -> Front:
+        listener = socket.socket(fileno=os.dup(listener.fileno()))
+        listener.listen(_BACKLOG)
+        return Front(
+            accelerators,
+            listener,
+            self.handler,
+            self._take_over,
+            self.renderer,
+            header_bytes_max=self.header_bytes_max,
+            body_bytes_max=self.body_bytes_max,
+            idle_timeout_s=self.idle_timeout_s,
+            read_timeout_s=self.read_timeout_s,
+        )
+
+    def _take_over(self, client: socket.socket, received: bytes) -> None:
+        """Go on with a connection of which `received` was read."""
+        loop = asyncio.get_running_loop()
+        client.setblocking(False)
+        connecting = loop.create_task(loop.connect_accepted_socket(lambda: _Connection(self, loop, received), client))
+        self._tasks.add(connecting)
+        connecting.add_done_callback(self._tasks.discard)
 
     def closed(self, connection: _Connection) -> None:
         """A connection has ended."""
@@ -164,8 +205,8 @@ class HttpServer:
 
 
 def _address(server: asyncio.Server) -> tuple[str, int]:
-    host, port = server.sockets[0].getsockname()[:2]
-    return host, port
+    address: tuple[str, int] = server.sockets[0].getsockname()[:2]
+    return address
 
 
 class _Exchange:
@@ -191,8 +232,9 @@ class _Exchange:
 class _Connection(asyncio.Protocol):
     """One client's connection: the parser's callbacks on one side, the answers in order on the other."""
 
-    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop, received: bytes = b"") -> None:
         self.deadline = inf
+        self._received = received  # before this connection was made
         self._server = server
         self._handler = server.handler
         self._loop = loop
@@ -224,6 +266,9 @@ class _Connection(asyncio.Protocol):
         self.deadline = self._loop.time() + self._server.read_timeout_s
         if self._server.stopping:
             self.abort()
+        elif self._received:
+            self.data_received(self._received)
+            self._received = b""
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._lost = True
@@ -283,9 +328,7 @@ class _Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_body:
             return  # trailers say nothing that a request of these protocols needs
-        headers = self._headers
-        name = name.lower()
-        headers[name] = headers[name] + b", " + value if name in headers else value
+        add_header(self._headers, name, value)
 
     def on_headers_complete(self) -> None:
         self._in_body = True
@@ -335,7 +378,7 @@ class _Connection(asyncio.Protocol):
         if b"content-encoding" in headers:
             decoded = decode_body(body, headers[b"content-encoding"], self._server.body_bytes_max)
             if isinstance(decoded, Refusal):
-                exchange.respond(self._error(decoded))
+                exchange.respond(refused(decoded))
                 return
             body = decoded
         try:
@@ -343,7 +386,7 @@ class _Connection(asyncio.Protocol):
         except Exception:
             logger.exception("the handler of a request failed; it is answered as InternalServerError")
             if exchange.payload is None:
-                exchange.respond(self._error(_INTERNAL_ERROR))
+                exchange.respond(refused(INTERNAL_ERROR))
 
     # --- answers
 
@@ -449,12 +492,9 @@ class _Connection(asyncio.Protocol):
     def _refuse(self, refusal: Refusal) -> None:
         """Queue a refusal behind the answers before it; whoever called the parser sends what is due."""
         exchange = _Exchange(self, _CLOSE, with_body=True)
-        exchange.payload = self._server.renderer.render(self._error(refusal), connection_header=_CLOSE)
+        exchange.payload = self._server.renderer.render(refused(refusal), connection_header=_CLOSE)
         self._unanswered.append(exchange)
         self._deaf = self._refused = True
         self._reading = False
         self._body = b""
         self._adjust_reading()
-
-    def _error(self, refusal: Refusal) -> Response:
-        return Response(refusal.status, error_body(refusal.code, refusal.message))

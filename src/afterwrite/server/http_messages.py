@@ -9,9 +9,11 @@ import gzip
 import os
 import time
 import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Final
 
 import orjson
 
@@ -36,9 +38,48 @@ class Request:
 
     method: bytes
     path: bytes
-    headers: dict[bytes, bytes]
+    headers: Mapping[bytes, bytes]
     body: bytes
     sent_body: bytes
+
+
+class UnreadHeaders(Mapping[bytes, bytes]):
+    """The headers of a head (request line, header lines and the empty one) that is known to be well formed.
+
+    They are read when one is asked for, but for X-Amz-Target, whose value is `target`, empty where it was not sent.
+    """
+
+    __slots__ = ("_found", "_head", "_target")
+
+    def __init__(self, head: bytes, target: bytes) -> None:
+        self._head = head
+        self._target = target
+        self._found: dict[bytes, bytes] | None = None
+
+    def __getitem__(self, name: bytes) -> bytes:
+        if name == b"x-amz-target" and self._target:
+            return self._target
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def _read(self) -> dict[bytes, bytes]:
+        if self._found is None:
+            self._found = {}
+            for line in self._head.split(b"\r\n")[1:-2]:
+                name, _, value = line.partition(b":")
+                add_header(self._found, name, value.strip(b" \t"))
+        return self._found
+
+
+def add_header(headers: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+    """Keep a header that was sent among `headers`."""
+    name = name.lower()
+    headers[name] = headers[name] + b", " + value if name in headers else value
 
 
 @dataclass(slots=True)
@@ -51,6 +92,10 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+Respond = Callable[[Response], None]
+Handler = Callable[[Request, Respond], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why something cannot be a request, in the words of the answer."""
@@ -58,6 +103,14 @@ class Refusal:
     status: int
     code: str
     message: str
+
+
+INTERNAL_ERROR = Refusal(500, "InternalServerError", "The request failed inside the server")
+
+
+def refused(refusal: Refusal) -> Response:
+    """The answer that says a refusal."""
+    return Response(refusal.status, error_body(refusal.code, refusal.message))
 
 
 def error_body(code: str, message: str) -> bytes:
@@ -109,6 +162,8 @@ class Renderer:
 
     What is the same for all answers of a second (status line, date, content type) is made once a second.
     """
+
+    gzip_bytes_min: Final = _GZIP_BYTES_MIN
 
     def __init__(self) -> None:
         self._heads: dict[tuple[int, str], bytes] = {}

@@ -1,0 +1,34 @@
+"""What is done in C where Python would take too long; each has a way in Python that does the same.
+
+The library is made when the package is installed, by the C compiler that is found; it needs nothing of Python's. Where
+there is none, `library` answers None and everything works as it does with it, slower.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+PATH = Path(__file__).with_name("accelerators.so")
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The library, None where it was not made."""
+    if not PATH.exists():
+        return None
+    found = ctypes.CDLL(str(PATH))
+    size = ctypes.c_size_t
+    found.front_open.argtypes = [ctypes.c_int, ctypes.c_int, size, size, *[ctypes.c_int64] * 3]
+    found.front_open.restype = ctypes.c_void_p
+    found.front_take.argtypes = [ctypes.c_void_p, ctypes.POINTER(size)]
+    found.front_take.restype = ctypes.c_void_p
+    found.front_answer.argtypes = [ctypes.c_void_p, ctypes.c_char_p, size]
+    found.front_answer.restype = ctypes.c_bool
+    found.front_open_count.argtypes = [ctypes.c_void_p]
+    found.front_open_count.restype = ctypes.c_uint32
+    for function in (found.front_stop, found.front_close):
+        function.argtypes = [ctypes.c_void_p]
+        function.restype = None
+    return found

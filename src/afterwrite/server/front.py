@@ -1,0 +1,179 @@
+"""The front of the HTTP server: plain requests are read, and answers sent, by a thread in C.
+
+That thread never takes Python's lock, so sockets are read and written while Python works. It knows the one form of
+request that AWS's SDKs send; a connection that sends anything else is handed over, with what was read of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import socket
+from collections.abc import Callable
+from struct import Struct
+from typing import Final
+
+from afterwrite.errors import StorageError
+from afterwrite.server.http_messages import (
+    INTERNAL_ERROR,
+    Handler,
+    Renderer,
+    Request,
+    Response,
+    UnreadHeaders,
+    accepts_gzip,
+    refused,
+)
+
+_LOG = logging.getLogger(__name__)
+
+THREAD_NAME: Final = "front"
+
+# `struct request` and `struct answer` of front.c.
+_REQUEST: Final = Struct("@IIIIIIQ")
+_ANSWER: Final = Struct("@IIHHI")
+_KEEP_ALIVE: Final = 1
+_HANDED_OVER: Final = 2
+_KEEP_ALIVE_LINE: Final = b"Connection: keep-alive\r\n"
+_CLOSE_LINE: Final = b"Connection: close\r\n"
+_HEAD_BYTES_MAX: Final = 8192
+_PARTIAL_S_MAX: Final = 5.0
+_POLL_S: Final = 0.005
+
+
+class Front:
+    """Serves the connections of `listener`, on the running loop's behalf; `listener` is its own from now on.
+
+    `handler` and `hand_over` (a socket, and what was read from it) are called on the loop's thread. Raises OSError.
+    """
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        listener: socket.socket,
+        handler: Handler,
+        hand_over: Callable[[socket.socket, bytes], None],
+        renderer: Renderer,
+        *,
+        header_bytes_max: int,
+        body_bytes_max: int,
+        idle_timeout_s: float,
+        read_timeout_s: float,
+    ) -> None:
+        self._library = library
+        self._handler = handler
+        self._hand_over = hand_over
+        self._render = renderer.render
+        self._loop = asyncio.get_running_loop()
+        self._stopping = False
+        self._answers: list[bytes] = []
+        self._flushes = False
+        self._taken_bytes = ctypes.c_size_t()
+        self._ready = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._front = library.front_open(
+            listener.detach(),
+            self._ready,
+            min(header_bytes_max, _HEAD_BYTES_MAX),
+            body_bytes_max,
+            int(idle_timeout_s * 1000),
+            int(read_timeout_s * 1000),
+            int(min(read_timeout_s, _PARTIAL_S_MAX) * 1000),
+        )
+        if self._front is None:
+            os.close(self._ready)
+            raise OSError("expected room for another thread and two descriptors, the system refused")
+        self._loop.add_reader(self._ready, self._take)
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections it has."""
+        return 0 if self._front is None else int(self._library.front_open_count(self._front))
+
+    async def stop(self, timeout_s: float) -> None:
+        """Take no connection more, answer the requests that have arrived; after `timeout_s` without waiting."""
+        self._stopping = True
+        self._library.front_stop(self._front)
+        deadline = self._loop.time() + timeout_s
+        while self.connection_count and self._loop.time() < deadline:
+            await asyncio.sleep(_POLL_S)
+        self._loop.remove_reader(self._ready)
+        self._library.front_close(self._front)
+        self._front = None
+        os.close(self._ready)
+
+    def answer(self, turn: _Turn, response: Response) -> None:
+        """Send the answer to a request, with those that are given in the same round of the loop."""
+        if self._front is None:
+            return
+        keep_alive = _KEEP_ALIVE_LINE if turn.flags & _KEEP_ALIVE else b""
+        connection_header = _CLOSE_LINE if self._stopping else keep_alive
+        with_gzip = len(response.body) >= Renderer.gzip_bytes_min and accepts_gzip(
+            turn.request.headers.get(b"accept-encoding", b"")
+        )
+        payload = self._render(response, connection_header=connection_header, with_gzip=with_gzip)
+        self._answers.append(_ANSWER.pack(turn.slot, turn.generation, self._stopping, 0, len(payload)))
+        self._answers.append(payload)
+        if not self._flushes:
+            self._flushes = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushes = False
+        packed = b"".join(self._answers)
+        self._answers.clear()
+        if self._front is not None and not self._library.front_answer(self._front, packed, len(packed)):
+            raise StorageError("no memory for answers")
+
+    def _take(self) -> None:
+        try:
+            os.eventfd_read(self._ready)
+        except BlockingIOError:
+            return
+        pointer = self._library.front_take(self._front, ctypes.byref(self._taken_bytes))
+        size = self._taken_bytes.value
+        if not size:
+            return
+        taken = ctypes.string_at(pointer, size)
+        at = 0
+        while at < size:
+            slot, generation, flags, target_at, target_bytes, head_bytes, body_bytes = _REQUEST.unpack_from(taken, at)
+            at += _REQUEST.size
+            end = at + head_bytes + body_bytes
+            if flags & _HANDED_OVER:
+                self._hand_over(socket.socket(fileno=target_bytes), taken[at:end])
+            else:
+                body = taken[end - body_bytes : end]
+                target = taken[at + target_at : at + target_at + target_bytes]
+                request = Request(b"POST", b"/", UnreadHeaders(taken[at : at + head_bytes], target), body, body)
+                self._handle(_Turn(self, slot, generation, flags, request))
+            at = -(-end // 8) * 8
+
+    def _handle(self, turn: _Turn) -> None:
+        try:
+            self._handler(turn.request, turn.respond)
+        except Exception:  # noqa: BLE001 - whatever it is, the client must hear of it
+            _LOG.exception("the handler of a request failed; it is answered as InternalServerError")
+            if not turn.is_answered:
+                turn.respond(refused(INTERNAL_ERROR))
+
+
+class _Turn:
+    """One request, and where its answer goes."""
+
+    __slots__ = ("_front", "flags", "generation", "is_answered", "request", "slot")
+
+    def __init__(self, front: Front, slot: int, generation: int, flags: int, request: Request) -> None:
+        self._front = front
+        self.slot = slot
+        self.generation = generation
+        self.flags = flags
+        self.request = request
+        self.is_answered = False
+
+    def respond(self, response: Response) -> None:
+        if self.is_answered:
+            raise RuntimeError("expected one answer to a request, a second came: call respond once")
+        self.is_answered = True
+        self._front.answer(self, response)
