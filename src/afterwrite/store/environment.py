@@ -258,14 +258,16 @@ class Environment:
             self._driver = None
             self._wake_writer()
 
-    def commit_waiting(self) -> None:
-        """Commit the requests that wait, and answer them. For one thread at a time: the driver's."""
+    def commit_waiting(self) -> bool:
+        """Commit the requests that wait, and answer them; whether others were woken. For one thread: the driver's.
+
+        It gives those others a turn before the next commit, for what they have to write to be in it.
+        """
         with self._waiting:
             batch = self._next_batch()
             if self._jobs:
                 self._wake_writer()
-        if batch:
-            self._commit(batch)
+        return self._commit(batch) if batch else False
 
     def after_commit(self, listener: Callable[[], None]) -> None:
         """Call `listener` on the writer's thread once after each commit's answers were handed out."""
@@ -312,12 +314,14 @@ class Environment:
                 batch = self._next_batch()
             if not batch:
                 return
-            self._commit(batch)
+            if self._commit(batch):
+                os.sched_yield()
 
     def _next_batch(self) -> list[_Job[Any]]:
         return [self._jobs.popleft() for _ in range(min(len(self._jobs), _BATCH_MAX))]
 
-    def _commit(self, batch: Sequence[_Job[Any]]) -> None:
+    def _commit(self, batch: Sequence[_Job[Any]]) -> bool:
+        """Commit `batch` and answer it; whether somebody waited for what it says."""
         with self._writing:
             followers, touched = self._commit_each(batch)
         for job in (*followers, *batch):
@@ -325,9 +329,7 @@ class Environment:
         woken = self.signals.notify(touched)
         for listener in self._after_commit:
             _call(listener)
-        if woken:
-            # Their turn comes first: what they have to write joins the next commit, instead of just missing it.
-            os.sched_yield()
+        return woken
 
     def _commit_each(self, batch: Sequence[_Job[Any]]) -> tuple[Sequence[_Job[Any]], set[str]]:
         """Commit `batch` without those that would spoil it; its followers, and the signals of what was committed."""
