@@ -19,6 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -209,36 +210,46 @@ class Environment:
 
         Not to be called on the thread of who drives the store, which would wait for itself.
         """
+        answer: T = self._wait(partial(self.submit, operation))
+        return answer
+
+    @staticmethod
+    def _wait(ask: Callable[[Callable[[Any, BaseException | None], None]], None]) -> Any:
+        """What `ask` is answered, which it is on another thread. Raises what the answer raises."""
         answered = threading.Lock()
         answered.acquire()
         answer: list[Any] = []
 
-        def on_done(result: T | None, error: BaseException | None) -> None:
+        def on_done(result: Any, error: BaseException | None) -> None:
             answer.extend((result, error))
             answered.release()
 
-        self.submit(operation, on_done)
+        ask(on_done)
         answered.acquire()
         if answer[1] is not None:
             raise answer[1]
-        return answer[0]  # type: ignore[no-any-return]
+        return answer[0]
 
     def follow(
         self,
         signals: Iterable[str],
         operation: Callable[[WriteTransaction], T],
         on_done: Callable[[T | None, BaseException | None], None],
-    ) -> None:
+    ) -> bool:
         """Run `operation` at the end of every transaction that touches one of `signals`, as a part of it.
 
         Each time it was committed, or has failed, `on_done(result, error)` is called as by `submit`, before the
         transaction's requests are answered. Where it fails they are committed without it; where they cannot be
-        committed, it has not been. What other followers touch does not call it.
+        committed, it has not been. What other followers touch does not call it. False where this process is not the
+        writer's, and nothing follows.
         """
+        if self._readonly:
+            return False
         follower = _Job(operation, on_done)
         with self._writing:
             for signal in signals:
                 self._followers[signal] = (*self._followers.get(signal, ()), follower)
+        return True
 
     @property
     def waiting(self) -> int:
@@ -384,7 +395,7 @@ class Environment:
             transaction.lmdb.abort()
             return
         record = transaction.advance(_RECORD)
-        transaction.write_counters()
+        transaction.complete()
         ahead = self._ahead
         with ahead.committing:
             ahead.append(record, transaction.entries)

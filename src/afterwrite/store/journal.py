@@ -16,7 +16,7 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from mmap import mmap
@@ -37,6 +37,7 @@ _MAGIC: Final = b"AWJ1"
 # Magic, the CRC-32 of all that follows, the bytes of the entries, the record's number.
 _HEADER: Final = struct.Struct(">4sIQQ")
 _CHECKED_FROM: Final = 8
+_CHECKSUM: Final = struct.Struct(">I")
 # Database, length of the key, length of the stored value; no entry is as long as what stands for a deletion.
 _ENTRY: Final = struct.Struct(">BHI")
 _DELETED: Final = 0xFFFFFFFF
@@ -55,6 +56,14 @@ class Entry(NamedTuple):
 def put_entry(database: int, key: bytes, stored: bytes) -> tuple[bytes, bytes, bytes]:
     """The pieces of an entry that sets `key`."""
     return _ENTRY.pack(database, len(key), len(stored)), key, stored
+
+
+def put_entries(database: int, entries: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """The pieces of entries that set keys, given with what is stored at them."""
+    for key, stored in entries:
+        yield _ENTRY.pack(database, len(key), len(stored))
+        yield key
+        yield stored
 
 
 def deletion_entry(database: int, key: bytes) -> tuple[bytes, bytes]:
@@ -105,10 +114,9 @@ class Journal:
         """Add the record `number`, the one after the last; it is durable when this returns."""
         if self._unsettled:
             self.take_back()
-        body = b"".join(pieces)
-        header = _HEADER.pack(_MAGIC, 0, len(body), number)
-        checksum = crc32(body, crc32(header[_CHECKED_FROM:]))
-        record = header[:4] + checksum.to_bytes(4, "big") + header[_CHECKED_FROM:] + body
+        record = bytearray().join((bytes(_HEADER.size), *pieces))
+        _HEADER.pack_into(record, 0, _MAGIC, 0, len(record) - _HEADER.size, number)
+        _CHECKSUM.pack_into(record, _CHECKED_FROM - _CHECKSUM.size, crc32(memoryview(record)[_CHECKED_FROM:]))
         if self._end + len(record) > self._size:
             self.begin_segment(number, len(record))
         self._last = self._end
@@ -129,15 +137,14 @@ class Journal:
         self._write_blocks(bytes(_HEADER.size), self._last)
         self._unsettled = False
 
-    def _write_blocks(self, content: bytes, at: int) -> None:
+    def _write_blocks(self, content: bytes | bytearray, at: int) -> None:
         """Write `content`, and zeros to the end of its last block, durably."""
         size = _aligned(len(content))
-        if size > len(self._blocks):
-            self._blocks = mmap(-1, size)
-        self._blocks[: len(content)] = content
-        self._blocks[len(content) : size] = bytes(size - len(content))
-        with memoryview(self._blocks) as blocks, blocks[:size] as whole:
-            _pwrite_all(self._descriptor, whole, at)
+        blocks = self._blocks if size <= _BUFFERED_BYTES else mmap(-1, size)
+        blocks[: len(content)] = content
+        blocks[len(content) : size] = bytes(size - len(content))
+        with memoryview(blocks) as view:
+            _pwrite_all(self._descriptor, view[:size], at)
         os.fdatasync(self._descriptor)
 
     def begin_segment(self, number: int, record_bytes: int = 0) -> None:
@@ -290,7 +297,7 @@ def _open_to_write(path: Path) -> int:
 
 
 def _pwrite_all(descriptor: int, content: bytes | memoryview, at: int) -> None:
-    view = memoryview(content)
-    while len(view):
-        written = os.pwrite(descriptor, view, at)
-        view, at = view[written:], at + written
+    done = 0
+    while done < len(content):
+        with memoryview(content)[done:] as rest:
+            done += os.pwrite(descriptor, rest, at + done)
