@@ -513,12 +513,79 @@ def test_no_more_run_together_than_declared(start: Start, gate: Gate) -> None:
     assert len(gate.ran) == 3
 
 
+def test_what_is_sent_while_a_thread_is_idle_is_received_and_begun_with_its_commit(start: Start, gate: Gate) -> None:
+    work_queue = start(gate, concurrency=2)
+    assert work_queue.step() is None
+    gate.open.set()
+    work_queue.send("first", lane="a")  # that there is a thread
+    work_queue.settle()
+    gate.open.clear()
+    gate.wait_entered()
+    work_queue.send("second", lane="b")
+    assert work_queue.in_flight() == 1
+    gate.wait_entered()  # before the dispatcher had its turn
+    gate.open.set()
+    work_queue.settle()
+    assert gate.ran == [("first", 1), ("second", 1)]
+    assert work_queue.depth() == 0
+
+
+def test_no_more_are_received_as_they_are_sent_than_there_are_idle_threads(start: Start, gate: Gate) -> None:
+    work_queue = start(gate, concurrency=2)
+    work_queue.step()
+    for lane in "abc":
+        work_queue.send(lane, lane=lane)
+    assert work_queue.in_flight() == 2
+    work_queue.step()
+    gate.wait_entered()
+    gate.wait_entered()
+    work_queue.send("d", lane="d")
+    work_queue.step()
+    assert work_queue.in_flight() == 2
+    gate.open.set()
+    until(work_queue, lambda: work_queue.depth() == 0)
+    assert sorted(gate.ran) == [("a", 1), ("b", 1), ("c", 1), ("d", 1)]
+
+
+def test_what_was_received_as_it_was_sent_is_given_back_by_a_stop_that_does_not_wait(start: Start, gate: Gate) -> None:
+    work_queue = start(gate)
+    work_queue.step()
+    work_queue.send("m1")
+    assert work_queue.in_flight() == 1
+    work_queue.dispatcher.stop(wait_s=0)
+    assert work_queue.in_flight() == 0
+    gate.open.set()
+    again = start(gate)
+    again.settle()
+    assert again.depth() == 0
+    assert gate.ran[-1] == ("m1", 1)
+
+
+def test_while_a_breaker_is_open_nothing_is_begun_as_it_is_sent(start: Start) -> None:
+    ran: list[Any] = []
+
+    def work(request: Any, context: Context) -> None:
+        ran.append(request)
+        raise Throttled
+
+    work_queue = start(work, concurrency=8)
+    for number in range(5):
+        work_queue.send(number, lane=str(number))
+    work_queue.settle()
+    assert sorted(ran) == [0, 1, 2, 3, 4]
+    work_queue.send("later", lane="later")
+    work_queue.step()
+    assert work_queue.in_flight() == 0
+    assert "later" not in ran
+
+
 class FullOnce:
     """A queue whose disk is full once, when something is to be settled."""
 
     def __init__(self, queue: WorkQueue) -> None:
         self._queue = queue
         self.failures = 0
+        self.expect, self.tell_received = queue.expect, queue.tell_received
         self.next_ready_ms, self.watch = queue.next_ready_ms, queue.watch
 
     def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:

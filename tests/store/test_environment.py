@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,64 @@ def commit_together(environment: Environment, *operations: Callable[[WriteTransa
     for _ in operations:
         assert answered.acquire(timeout=BOUND_S)
     return answers
+
+
+class Follower:
+    """Notes what its operation found and what it was told."""
+
+    def __init__(self, environment: Environment, signals: Sequence[str]) -> None:
+        self.told: list[Any] = []
+        self.fails: Exception | None = None
+        environment.follow(signals, self._run, self._done)
+
+    def _run(self, transaction: WriteTransaction) -> list[bytes]:
+        found = [key for key, _ in transaction.scan("ledger", b"")]
+        put(b"followed")(transaction)
+        if self.fails is not None:
+            raise self.fails
+        return found
+
+    def _done(self, result: list[bytes] | None, error: BaseException | None) -> None:
+        self.told.append(result if error is None else error)
+
+
+def touching(signal: str, key: bytes) -> Callable[[WriteTransaction], bytes]:
+    def operation(transaction: WriteTransaction) -> bytes:
+        transaction.touch(signal)
+        return put(key)(transaction)
+
+    return operation
+
+
+def test_a_follower_runs_once_at_the_end_of_a_commit_that_touches_what_it_follows(environment: Environment) -> None:
+    follower = Follower(environment, ["a", "b"])
+    environment.write(touching("c", b"0"))
+    assert follower.told == []
+    commit_together(environment, touching("a", b"1"), touching("b", b"2"), put(b"3"))
+    assert follower.told == [[b"0", b"1", b"2", b"3"]]
+    assert keys(environment) == [b"0", b"1", b"2", b"3", b"followed"]
+
+
+def test_a_follower_that_fails_leaves_the_commit_alone_and_leaves_no_trace(environment: Environment) -> None:
+    follower = Follower(environment, ["a"])
+    follower.fails = ValueError("no")
+    assert commit_together(environment, touching("a", b"1"), put(b"2")) == [b"1", b"2"]
+    assert follower.told == [follower.fails]
+    assert keys(environment) == [b"1", b"2"]
+    assert puts(environment) == 2
+
+
+def test_a_follower_is_not_told_of_a_commit_that_failed(environment: Environment) -> None:
+    def fail(transaction: WriteTransaction) -> None:
+        touching("a", b"1")(transaction)
+        raise lmdb.DiskError("no")
+
+    follower = Follower(environment, ["a"])
+    with pytest.raises(StorageError):
+        environment.write(fail)
+    assert follower.told == []
+    environment.write(touching("a", b"2"))
+    assert follower.told == [[b"2"]]
 
 
 def test_requests_that_wait_together_are_one_commit(environment: Environment, clock: Clock) -> None:

@@ -48,8 +48,6 @@ class OneCore:
         self._times: Mapping[int, tuple[float, float]] = {}
         self._own_s = 0.0
         if sys.platform == "linux" and len(allowed := os.sched_getaffinity(0)) > 1:
-            # A thread that is woken waits until the one that woke it has ended its turn.
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
             self._allowed = allowed
             self._times, self._own_s = _core_times(), time.process_time()
 

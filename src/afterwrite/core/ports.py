@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -224,6 +224,14 @@ class WorkQueue(Protocol):
 
     def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:
         """Settle what is finished and receive at most `limit` messages, in one transaction."""
+        ...
+
+    def expect(self, limit: int) -> Sequence[Delivery]:
+        """What was received since the last call; then at most `limit` less those are, as they are sent."""
+        ...
+
+    def tell_received(self, take: Callable[[Sequence[Delivery]], None]) -> None:
+        """Call `take` with what was received once that is durable, on any thread; it is handed out afterwards."""
         ...
 
     def next_ready_ms(self) -> int | None:

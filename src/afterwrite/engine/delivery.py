@@ -1,7 +1,8 @@
 """Delivery: handing messages to a function, and settling each with one outcome.
 
 One dispatcher a function: it settles what is finished and receives as many messages as the function has idle
-threads, in one transaction, so an attempt is durable before it runs.
+threads, in one transaction, so an attempt is durable before it runs. While threads are idle, a message is received in
+the transaction that sends it, and begun on the thread that committed that; the dispatcher follows.
 
 A thread that runs past the timeout cannot be stopped: it is *stuck*. Its attempt is settled as failed, what it
 returns later is ignored, and another thread takes its place. So that the messages of a few keys cannot take every
@@ -18,8 +19,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -97,8 +98,10 @@ class Dispatcher:
         self._jitter = jitter
         self._wake: threading.Event = threading.Event()
         self._to_run: queue.SimpleQueue[_Attempt | None] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[tuple[_Attempt, _Returned | Failure]] = queue.SimpleQueue()
+        self._finished: deque[tuple[_Attempt, _Returned | Failure]] = deque()
         self._running: list[_Attempt] = []
+        self._starting = threading.Lock()  # for what is running and what was begun, by message, before it is
+        self._begun: dict[str, _Attempt] = {}
         self._held_back: list[Delivery] = []
         self._unsettled: list[Settled] = []
         self._threads = 0
@@ -111,18 +114,19 @@ class Dispatcher:
         """Set `event` whenever there may be something to do."""
         self._wake = event
         self._queue.watch(event)
+        self._queue.tell_received(self._begin)
 
     def run_once(self) -> float | None:
-        """Settle what is finished, receive what is ready; how long (s) until more is due."""
+        """Settle what is finished, run what is received; how long (s) until more is due."""
+        self._start_all(self._queue.expect(max(0, self._free())))
         self._unsettled.extend(self._collect())
         self._resume()
-        settled, free = self._unsettled, self._free()
+        settled, free = self._unsettled, max(0, self._free())
         if settled or (free > 0 and self._is_ready()):
             deliveries = self._queue.exchange(settled, limit=free)
             # Not before: what the queue could not take is offered again.
             self._unsettled = []
-            for delivery in deliveries:
-                self._start(delivery)
+            self._start_all(deliveries)
             if settled:
                 return 0.0
         if self._stuck != self._stuck_reported:
@@ -131,7 +135,7 @@ class Dispatcher:
         return self._next_due_s()
 
     def _free(self) -> int:
-        running = len(self._running)
+        running = len(self._running) + len(self._begun)
         free = free_slots(
             allowed=self._concurrency.slots,
             running=running,
@@ -147,6 +151,10 @@ class Dispatcher:
 
         What runs longer ends with the process; it is given back as if it had not been received.
         """
+        with suppress(StorageError):
+            late = self._queue.exchange([], limit=0)  # after that none is received
+            self._start_all(each for each in late if each.message_id in self._begun)
+            self._held_back.extend(each for each in late if each.message_id not in self._begun)
         deadline_s = time.monotonic() + wait_s
         while self._running and (left_s := deadline_s - time.monotonic()) > 0:
             self._wake.clear()
@@ -181,24 +189,48 @@ class Dispatcher:
             due_s.append(self._breaker.open_until_ms / 1000 - now_s)
         return max(0.001, min(due_s)) if due_s else None
 
-    def _start(self, delivery: Delivery) -> None:
-        if self._is_stuck(delivery.lane):
-            self._held_back.append(delivery)
-            self._telemetry.lane_stuck(self._function.name, delivery.lane, delivery.message_id)
+    def _begin(self, deliveries: Sequence[Delivery]) -> None:
+        """Let idle threads run what was just received, unless something speaks against it. Called on any thread."""
+        if self._stuck or not self._breaker.is_closed:
             return
+        with self._starting:
+            for delivery in deliveries[: max(0, self._free())]:
+                self._begun[delivery.message_id] = attempt = self._attempt(delivery)
+                self._to_run.put(attempt)
+
+    def _start_all(self, deliveries: Iterable[Delivery]) -> None:
+        """Run each of `deliveries`, or hold it back."""
+        for delivery in deliveries:
+            with self._starting:
+                attempt = self._begun.pop(delivery.message_id, None)
+                if attempt is None and self._free() > 0 and not self._is_stuck(delivery.lane):
+                    attempt = self._attempt(delivery)
+                    self._to_run.put(attempt)
+                if attempt is not None:
+                    self._running.append(attempt)
+            if attempt is None:
+                self._hold_back(delivery)
+            elif self._threads < len(self._running) + self._stuck:
+                self._threads += 1
+                thread = threading.Thread(target=self._run, name=f"{self.name}-{self._threads}", daemon=True)
+                thread.start()
+
+    def _attempt(self, delivery: Delivery) -> _Attempt:
         timeout_s = self._function.timeout_s
-        attempt = _Attempt(delivery, self._monotonic_s(), timeout_s, probe=not self._breaker.is_closed)
-        self._running.append(attempt)
-        if self._threads < len(self._running) + self._stuck:
-            self._threads += 1
-            thread = threading.Thread(target=self._run, name=f"{self.name}-{self._threads}", daemon=True)
-            thread.start()
-        self._to_run.put(attempt)
+        return _Attempt(delivery, self._monotonic_s(), timeout_s, probe=not self._breaker.is_closed)
+
+    def _hold_back(self, delivery: Delivery) -> None:
+        self._held_back.append(delivery)
+        if self._is_stuck(delivery.lane):
+            self._telemetry.lane_stuck(self._function.name, delivery.lane, delivery.message_id)
 
     def _collect(self) -> list[Settled]:
         settled: list[Settled] = []
-        while not self._finished.empty():
-            attempt, result = self._finished.get()
+        while self._finished:
+            attempt, result = self._finished[0]
+            if attempt.delivery.message_id in self._begun:
+                break  # the queue has told of it, and will hand it out
+            self._finished.popleft()
             if attempt.overtaken:
                 self._returned(attempt.delivery.lane)
                 continue
@@ -258,9 +290,10 @@ class Dispatcher:
 
     def _resume(self) -> None:
         """Start what was held back and need not be any more."""
-        for delivery in [each for each in self._held_back if not self._is_stuck(each.lane)][: max(0, self._free())]:
+        resumed = [each for each in self._held_back if not self._is_stuck(each.lane)][: max(0, self._free())]
+        for delivery in resumed:
             self._held_back.remove(delivery)
-            self._start(delivery)
+        self._start_all(resumed)
 
     def _is_stuck(self, lane: str) -> bool:
         return self._stuck_of[lane] >= STUCK_THREADS_MAX_A_LANE
@@ -268,7 +301,7 @@ class Dispatcher:
     def _run(self) -> None:
         while (attempt := self._to_run.get()) is not None:
             result = self._invoke(attempt)
-            self._finished.put((attempt, result))
+            self._finished.append((attempt, result))
             self._wake.set()
 
     def _invoke(self, attempt: _Attempt) -> _Returned | Failure:

@@ -201,6 +201,69 @@ class _Messages:
         return True
 
 
+class _Inbox:
+    """What a function's idle threads receive, in the transactions that send it, and in those that ask."""
+
+    def __init__(
+        self, environment: Environment, messages: _Messages, delivery_of: Callable[[Received], Delivery]
+    ) -> None:
+        self._environment = environment
+        self._messages = messages
+        self._delivery_of = delivery_of
+        self._asked = f"receive:{messages.queue}"
+        self._lock = threading.Lock()  # for what follows, which the writer's thread changes too
+        self._room = 0  # how many more messages may be received
+        self._received: list[Delivery] = []  # and not handed out yet
+        self._failure: BaseException | None = None
+        self.told: Callable[[Sequence[Delivery]], None] = lambda _: None
+        followed = [queues.signal(messages.queue), self._asked]
+        self.follows = environment.follow(followed, self._receive, self._on_received)
+
+    def exchange(self, finished: Sequence[_Settlement], limit: int) -> Sequence[Delivery]:
+        """Settle what is finished, and receive what is ready at the end of the transaction."""
+
+        def ask(transaction: WriteTransaction) -> None:
+            self._messages.exchange(transaction, finished, 0)
+            transaction.touch(self._asked)
+
+        with self._lock:
+            self._room = limit - len(self._received)
+        try:
+            self._environment.write(ask)
+        except BaseException:
+            self._room = 0
+            raise
+        with self._lock:
+            return self._hand_out()
+
+    def expect(self, limit: int) -> Sequence[Delivery]:
+        """What was received since the last call; then at most `limit` less those are, as they are sent."""
+        with self._lock:
+            received = self._hand_out()
+            self._room = limit - len(received)
+        return received
+
+    def _receive(self, transaction: WriteTransaction) -> list[Received]:
+        return self._messages.exchange(transaction, (), self._room)
+
+    def _on_received(self, received: list[Received] | None, error: BaseException | None) -> None:
+        with self._lock:
+            if received is None:
+                self._failure, self._room = error, 0
+            elif received:
+                self._room -= len(received)
+                deliveries = [self._delivery_of(each) for each in received]
+                self._received += deliveries
+                self.told(deliveries)
+
+    def _hand_out(self) -> Sequence[Delivery]:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        received, self._received = self._received, []
+        return received
+
+
 class FunctionQueue:
     """The WorkQueue of a function on the embedded store. The functions of an engine share their `trials`."""
 
@@ -219,15 +282,26 @@ class FunctionQueue:
         self._on_trial: str | None = None
         # Whether there are messages that an earlier process died with, and that have not been tried since.
         self._interrupted = bool(environment.write(self._messages.take_over))
+        self._inbox = _Inbox(environment, self._messages, self._delivery)
 
     def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:
         """Settle what is finished and receive at most `limit` messages, in one transaction."""
         finished = [_settlement(each) for each in settled]
         if self._interrupted:
             received = self._exchange_one(finished, limit)
+        elif self._inbox.follows:
+            return self._inbox.exchange(finished, limit)
         else:
             received = self._environment.write(partial(self._messages.exchange, finished=finished, limit=limit))
         return [self._delivery(each) for each in received]
+
+    def expect(self, limit: int) -> Sequence[Delivery]:
+        """What was received since the last call; then at most `limit` less those are, as they are sent."""
+        return self._inbox.expect(0 if self._interrupted else limit)
+
+    def tell_received(self, take: Callable[[Sequence[Delivery]], None]) -> None:
+        """Call `take` with what was received once that is durable, on any thread; it is handed out afterwards."""
+        self._inbox.told = take
 
     def _exchange_one(self, finished: Sequence[_Settlement], limit: int) -> Sequence[Received]:
         """The same where messages were interrupted: one of them at a time, and nothing else."""

@@ -4,7 +4,8 @@ An *operation* is a function of a `WriteTransaction`. Operations that wait toget
 and are made durable by one fsync; then each is answered. An operation that raises before it has written costs
 nothing; one that raises after it has written would leave a trace, so the whole transaction is thrown away and
 the other operations run again without it. An operation may therefore run more than once and must have no
-effect but through its transaction.
+effect but through its transaction. A *follower* is an operation that stands by: it runs at the end of each
+transaction that touches the signal it follows, so what it does to what was written needs no commit of its own.
 
 The writer is a thread of the store's own, or whoever offers to be it (`drive`): the event loop of a server, whose
 requests then change no thread on their way to the file and back.
@@ -13,9 +14,10 @@ requests then change no thread on their way to the file and back.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -83,6 +85,7 @@ class Environment:
         self._clock_us = clock_us or SteadyClock()
         self._last_us = 0
         self._jobs: deque[_Job[Any]] = deque()
+        self._followers: dict[str, tuple[_Job[Any], ...]] = {}
         self._waiting = threading.Condition(threading.Lock())
         self._driver: Callable[[], None] | None = None
         self._writing = threading.Lock()
@@ -227,6 +230,27 @@ class Environment:
             raise answer[1]
         return answer[0]
 
+    def follow(
+        self,
+        signals: Iterable[str],
+        operation: Callable[[WriteTransaction], T],
+        on_done: Callable[[T | None, BaseException | None], None],
+    ) -> bool:
+        """Run `operation` at the end of every transaction that touches one of `signals`, as a part of it.
+
+        Each time it was committed, or has failed, `on_done(result, error)` is called as by `submit`, before the
+        transaction's requests are answered. Where it fails they are committed without it; where they cannot be
+        committed, it has not been. What other followers touch does not call it. False where this process is not the
+        writer's, and nothing follows.
+        """
+        if self._readonly:
+            return False
+        follower = _Job(operation, on_done)
+        with self._writing:
+            for signal in signals:
+                self._followers[signal] = (*self._followers.get(signal, ()), follower)
+        return True
+
     @property
     def waiting(self) -> int:
         """How many requests wait for the next commit."""
@@ -245,14 +269,16 @@ class Environment:
             self._driver = None
             self._wake_writer()
 
-    def commit_waiting(self) -> None:
-        """Commit the requests that wait, and answer them. For one thread at a time: the driver's."""
+    def commit_waiting(self) -> bool:
+        """Commit the requests that wait, and answer them; whether others were woken. For one thread: the driver's.
+
+        It gives those others a turn before the next commit, for what they have to write to be in it.
+        """
         with self._waiting:
             batch = self._next_batch()
             if self._jobs:
                 self._wake_writer()
-        if batch:
-            self._commit(batch)
+        return self._commit(batch) if batch else False
 
     def after_commit(self, listener: Callable[[], None]) -> None:
         """Call `listener` on the writer's thread once after each commit's answers were handed out."""
@@ -299,62 +325,70 @@ class Environment:
                 batch = self._next_batch()
             if not batch:
                 return
-            self._commit(batch)
+            if self._commit(batch):
+                os.sched_yield()
 
     def _next_batch(self) -> list[_Job[Any]]:
         return [self._jobs.popleft() for _ in range(min(len(self._jobs), _BATCH_MAX))]
 
-    def _commit(self, batch: Sequence[_Job[Any]]) -> None:
+    def _commit(self, batch: Sequence[_Job[Any]]) -> bool:
+        """Commit `batch` and answer it; whether somebody waited for what it says."""
         with self._writing:
-            touched = self._commit_each(batch)
-        for job in batch:
+            followers, touched = self._commit_each(batch)
+        for job in (*followers, *batch):
             _call(job.on_done, job.result, job.error)
-        self.signals.notify(touched)
+        woken = self.signals.notify(touched)
         for listener in self._after_commit:
             _call(listener)
+        return woken
 
-    def _commit_each(self, batch: Sequence[_Job[Any]]) -> set[str]:
-        """Commit `batch` without those that would spoil it; the signals of what was committed."""
+    def _commit_each(self, batch: Sequence[_Job[Any]]) -> tuple[Sequence[_Job[Any]], set[str]]:
+        """Commit `batch` without those that would spoil it; its followers, and the signals of what was committed."""
         remaining = batch
+        spoilers: list[_Job[Any]] = []
         while True:
             try:
-                spoiler, touched = self._attempt(remaining)
+                spoiler, followers, touched = self._attempt(remaining, spoilers)
             except Exception as error:  # noqa: BLE001 - whatever it is, every waiting request must hear of it
                 failure = storage_error(error, Path(self.lmdb.path()))
                 if isinstance(failure, StorageFull):
                     self._ahead.urge()
                 for job in remaining:
                     job.result, job.error = None, failure
-                return set()
+                spoiler, followers, touched = None, [], set()
             if spoiler is None:
-                return touched
+                return [*followers, *(job for job in spoilers if job not in batch)], touched
+            spoilers.append(spoiler)
             remaining = [job for job in remaining if job is not spoiler]
 
-    def _attempt(self, jobs: Sequence[_Job[Any]]) -> tuple[_Job[Any] | None, set[str]]:
-        """Run and commit `jobs`; or throw all away and return the one that failed after it had written."""
+    def _attempt(
+        self, jobs: Sequence[_Job[Any]], spoilers: Sequence[_Job[Any]]
+    ) -> tuple[_Job[Any] | None, Sequence[_Job[Any]], set[str]]:
+        """Run and commit `jobs` and their followers, or throw all away for the one that failed after it had written.
+
+        That one, None where they were committed; the followers that ran, but for `spoilers`; and the signals.
+        """
         if self._ahead.failure is not None:
             raise self._ahead.failure
         self._check_files()
         self._last_us = max(self._last_us, self._clock_us())
         transaction = WriteTransaction(self, self.lmdb.begin(write=True), self._last_us)
         try:
-            for job in jobs:
-                transaction.dirty = False
-                try:
-                    job.result, job.error = job.operation(transaction), None
-                except Exception as error:
-                    if isinstance(error, lmdb.Error) and not isinstance(error, lmdb.BadValsizeError):
-                        raise  # the file's failure, not the request's
-                    job.result, job.error = None, error
-                    if transaction.dirty:
-                        transaction.lmdb.abort()
-                        return job, set()
+            spoiler = _run(jobs, transaction)
+            followers: Sequence[_Job[Any]] = ()
+            if spoiler is None and not self._followers.keys().isdisjoint(transaction.touched):
+                called = (job for signal in transaction.touched for job in self._followers.get(signal, ()))
+                followers = [job for job in dict.fromkeys(called) if job not in spoilers]
+                spoiler = _run(followers, transaction)
+            if spoiler is not None:
+                transaction.lmdb.abort()
+                return spoiler, (), set()
             self._make_durable(transaction)
         except BaseException:
             transaction.lmdb.abort()
             raise
         self.state = transaction.state
-        return None, transaction.touched
+        return None, followers, transaction.touched
 
     def _make_durable(self, transaction: WriteTransaction) -> None:
         if not transaction.has_written:
@@ -370,6 +404,21 @@ class Environment:
             except BaseException:
                 ahead.take_back()
                 raise
+
+
+def _run(jobs: Iterable[_Job[Any]], transaction: WriteTransaction) -> _Job[Any] | None:
+    """Run the operations; the one that failed after it had written, at which this ends, else None."""
+    for job in jobs:
+        transaction.dirty = False
+        try:
+            job.result, job.error = job.operation(transaction), None
+        except Exception as error:
+            if isinstance(error, lmdb.Error) and not isinstance(error, lmdb.BadValsizeError):
+                raise  # the file's failure, not the request's
+            job.result, job.error = None, error
+            if transaction.dirty:
+                return job
+    return None
 
 
 def _call(callback: Callable[..., None], *arguments: Any) -> None:

@@ -6,16 +6,20 @@ the background (`checkpoints`), and after a power cut the records since the last
 
 A record begins at a block of its own, so that no block that was answered for is ever written again. Records are
 numbered without gaps. Files are filled with zeros before they are used: writing into them changes no metadata,
-which is what makes the fsync short.
+which is what makes the fsync short. Records go past the system's page cache where it can be (O_DIRECT): what is
+written there waits for its turn behind the pages that others have changed.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
+from mmap import mmap
 from pathlib import Path
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -38,6 +42,7 @@ _CHECKSUM: Final = struct.Struct(">I")
 _ENTRY: Final = struct.Struct(">BHI")
 _DELETED: Final = 0xFFFFFFFF
 _ZEROS: Final = bytes(1 << 20)
+_BUFFERED_BYTES: Final = 256 << 10
 
 
 class Entry(NamedTuple):
@@ -96,6 +101,8 @@ class Journal:
         self._last = 0  # where that record begins
         self._unsettled = False  # the last record is to be taken back
         self._next_size = _SEGMENT_BYTES_FIRST
+        # What goes past the page cache has to begin at a page of the memory.
+        self._blocks = mmap(-1, _BUFFERED_BYTES)
         create_directory(directory)
 
     @property
@@ -114,8 +121,7 @@ class Journal:
             self.begin_segment(number, len(record))
         self._last = self._end
         try:
-            _pwrite_all(self._descriptor, record, self._last)
-            os.fdatasync(self._descriptor)
+            self._write_blocks(record, self._last)
         except OSError:
             self.take_back()
             raise
@@ -128,9 +134,18 @@ class Journal:
         """
         self._end = self._last
         self._unsettled = True
-        _pwrite_all(self._descriptor, bytes(_HEADER.size), self._last)
-        os.fdatasync(self._descriptor)
+        self._write_blocks(bytes(_HEADER.size), self._last)
         self._unsettled = False
+
+    def _write_blocks(self, content: bytes | bytearray, at: int) -> None:
+        """Write `content`, and zeros to the end of its last block, durably."""
+        size = _aligned(len(content))
+        blocks = self._blocks if size <= _BUFFERED_BYTES else mmap(-1, size)
+        blocks[: len(content)] = content
+        blocks[len(content) : size] = bytes(size - len(content))
+        with memoryview(blocks) as view:
+            _pwrite_all(self._descriptor, view[:size], at)
+        os.fdatasync(self._descriptor)
 
     def begin_segment(self, number: int, record_bytes: int = 0) -> None:
         """Go on in a new file, whose first record is `number`."""
@@ -144,7 +159,7 @@ class Journal:
                 self._fill(size)
             spare.rename(path)
         sync_directory(self._directory)
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = _open_to_write(path)
         self.close()
         self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
         self._end = self._last = 0
@@ -266,8 +281,23 @@ def _aligned(size: int) -> int:
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def _pwrite_all(descriptor: int, content: bytes | bytearray, at: int) -> None:
-    view = memoryview(content)
-    while len(view):
-        written = os.pwrite(descriptor, view, at)
-        view, at = view[written:], at + written
+def _open_to_write(path: Path) -> int:
+    """Open a file for writing blocks, past the page cache where the system and the disk can."""
+    flags = os.O_RDWR | os.O_CLOEXEC
+    if sys.platform == "linux":
+        with suppress(OSError):
+            descriptor = os.open(path, flags | os.O_DIRECT)
+            try:
+                os.preadv(descriptor, [mmap(-1, BLOCK_BYTES)], 0)
+            except OSError:  # the disk's blocks are larger than ours
+                os.close(descriptor)
+            else:
+                return descriptor
+    return os.open(path, flags)
+
+
+def _pwrite_all(descriptor: int, content: bytes | memoryview, at: int) -> None:
+    done = 0
+    while done < len(content):
+        with memoryview(content)[done:] as rest:
+            done += os.pwrite(descriptor, rest, at + done)

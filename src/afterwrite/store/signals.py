@@ -24,10 +24,13 @@ class Signals:
             for name in names:
                 self._watchers[name] = (*self._watchers.get(name, ()), event)
 
-    def notify(self, names: Iterable[str]) -> None:
-        """Set the events that watch one of `names`."""
+    def notify(self, names: Iterable[str]) -> bool:
+        """Set the events that watch one of `names`; whether there are any."""
+        found = False
         if self._forward is not None:
             self._forward(names)
         for name in names:
             for event in self._watchers.get(name, ()):
                 event.set()
+                found = True
+        return found

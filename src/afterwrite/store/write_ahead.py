@@ -10,7 +10,9 @@ records that are not in it are written again.
 from __future__ import annotations
 
 import logging
+import os
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +23,15 @@ import lmdb
 from afterwrite.errors import CorruptData, StorageError
 from afterwrite.store import checkpoints, journal
 from afterwrite.store.checkpoints import Checkpoint
+from afterwrite.store.early_writing import begin_writing
 from afterwrite.store.journal import Journal
 
 _LOG = logging.getLogger("afterwrite")
 
 _CHECKPOINT_S: Final = 5.0
 _RETRY_S: Final = 1.0
+# A commit waits for the disk behind what was changed in so long.
+_EARLY_WRITING_S: Final = 0.05
 _REPLAYED_BYTES_MAX: Final = 32 << 20
 
 
@@ -88,6 +93,7 @@ class WriteAhead:
         self._take(rotate=self._journals)
         if not self._journals:
             self._journal.remove()
+        self._pages = os.open(directory / "data.mdb", os.O_RDONLY | os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         self._thread.start()
 
@@ -124,6 +130,7 @@ class WriteAhead:
         self._changed.set()
         self._urgent.set()
         self._thread.join()
+        os.close(self._pages)
         self._reader.abort()
         if self.failure is not None:
             self._journal.close()
@@ -164,7 +171,7 @@ class WriteAhead:
     def _run(self) -> None:
         while not self._stopped.is_set():
             self._changed.wait()
-            self._urgent.wait(self._checkpoint_s)
+            self._write_early(self._checkpoint_s)
             if self._stopped.is_set() or self.failure is not None:
                 return
             self._urgent.clear()
@@ -178,6 +185,12 @@ class WriteAhead:
             except lmdb.Error as error:
                 self._fail(f"its pages cannot be brought to the disk ({error})")
                 return
+
+    def _write_early(self, wait_s: float) -> None:
+        """Wait until the next checkpoint is due, and let its pages go to the disk meanwhile, few at a time."""
+        deadline_s = time.monotonic() + wait_s
+        while (left_s := deadline_s - time.monotonic()) > 0 and not self._urgent.wait(min(left_s, _EARLY_WRITING_S)):
+            begin_writing(self._pages)
 
     def _prepare(self) -> bool:
         """Whether the next checkpoint may begin a new file of the journal."""

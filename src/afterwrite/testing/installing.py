@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -217,18 +217,43 @@ class _Faulty:
 
 
 class _FaultyQueue(_Faulty):
+    """A fault is drawn when messages are received, and happens when they are handed out; only then do they run."""
+
+    def __init__(self, part: WorkQueue, name: str, injector: Injector) -> None:
+        super().__init__(part, name, injector)
+        self._drawn: deque[Fault | None] = deque()
+
     def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:
-        deliveries: Sequence[Delivery] = self._part.exchange(settled, limit=limit)
+        return self._handed_out(self._part.exchange(settled, limit=limit))
+
+    def expect(self, limit: int) -> Sequence[Delivery]:
+        return self._handed_out(self._part.expect(limit))
+
+    def tell_received(self, take: Callable[[Sequence[Delivery]], None]) -> None:
+        def received(deliveries: Sequence[Delivery]) -> None:
+            fault = self._draw()
+            self._drawn.append(fault)
+            if fault is None:
+                take(deliveries)
+
+        self._part.tell_received(received)
+
+    def _draw(self) -> Fault | None:
+        return self._injector.draw(f"deliveries:{self._name}")
+
+    def _handed_out(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         if not deliveries:
             return deliveries
-        point = f"deliveries:{self._name}"
-        fault = self._injector.draw(point)
-        if isinstance(fault, Reorder):
-            return deliveries[::-1]
-        if isinstance(fault, Slow):
-            time.sleep(fault.seconds)
-        elif isinstance(fault, Crash):
-            crash()
+        if not self._drawn:  # nobody was told of them
+            self._drawn.append(self._draw())
+        while self._drawn:
+            fault = self._drawn.popleft()
+            if isinstance(fault, Reorder):
+                deliveries = deliveries[::-1]
+            elif isinstance(fault, Slow):
+                time.sleep(fault.seconds)
+            elif isinstance(fault, Crash):
+                crash()
         return deliveries
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine
@@ -101,16 +102,19 @@ class ServerThread:
         self._await(self._loop.connect_accepted_socket(lambda: link, connection))
         return send
 
-    def waker(self, action: Callable[[], None], waiting: Callable[[], int]) -> Callable[[], None]:
-        """What makes `action` run on the server's thread, once the requests that keep arriving have arrived."""
+    def waker(self, action: Callable[[], bool], waiting: Callable[[], int]) -> Callable[[], None]:
+        """What makes `action` run on the server's thread, once the requests that keep arriving have arrived.
+
+        Where that says that it has woken others, these have their turn once its answers are sent.
+        """
         loop, thread_id = self._loop, self._thread.ident
 
         def gather(seen: int) -> None:
             now = waiting()
             if now > seen:
                 loop.call_soon(gather, now)
-            else:
-                action()
+            elif action():
+                loop.call_soon(os.sched_yield)
 
         def wake() -> None:
             if threading.get_ident() == thread_id:
