@@ -49,6 +49,9 @@ class Bodies:
     def text(self, length: int = 6) -> str:
         return "".join(self._random.choices(CHARACTERS, k=self._random.randint(0, length)))
 
+    def name(self) -> str:
+        return self.text() or "n"
+
     def number(self) -> str:
         whole = self._random.randint(-(10 ** self._random.randint(1, 40)), 10 ** self._random.randint(1, 40))
         fraction = self._random.randint(0, 10 ** self._random.randint(1, 8))
@@ -63,7 +66,7 @@ class Bodies:
         if kind == "N":
             return {"N": self.number()}
         if kind == "M":
-            return {"M": {self.text(): self.value(level + 1) for _ in range(self._random.randint(0, 3))}}
+            return {"M": {self.name(): self.value(level + 1) for _ in range(self._random.randint(0, 3))}}
         if kind == "L":
             return {"L": [self.value(level + 1) for _ in range(self._random.randint(0, 3))]}
         if kind == "b":
@@ -72,7 +75,7 @@ class Bodies:
 
     def item(self) -> dict[str, Any]:
         keys = ["p", "é", "k" * self._random.randint(1, 300), self.text(3)]
-        item = {self.text(): self.value() for _ in range(self._random.randint(0, 3))}
+        item = {self.name(): self.value() for _ in range(self._random.randint(0, 3))}
         item |= {name: {"S": self._random.choice(keys)} for name in ("pk", "sk")}
         if self._random.random() < 0.3:
             item["ttl"] = {"N": self.number()}

@@ -480,11 +480,35 @@ INVALID = "One or more parameter values were invalid: "
         ({"TableName": None}, "The parameter 'TableName' is required but was not present in the request"),
         (
             {"TableName": "a;"},
-            CONSTRAINT.format("'a;' at 'tableName'", "Member must have length greater than or equal to 3"),
+            "TableName must be at least 3 characters long and at most 255 characters long",
         ),
         (
             {"TableName": ""},
-            CONSTRAINT.format("'' at 'tableName'", "Member must have length greater than or equal to 1"),
+            "TableName must be at least 3 characters long and at most 255 characters long",
+        ),
+        (
+            {"TableName": "a" * 256},
+            "TableName must be at least 3 characters long and at most 255 characters long",
+        ),
+        (
+            {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "ALL"}},
+            CONSTRAINT.format(
+                "'ALL' at 'streamSpecification.streamViewType'",
+                "Member must satisfy enum value set: [NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES, KEYS_ONLY]",
+            ),
+        ),
+        (
+            {"SSESpecification": {"Enabled": True, "SSEType": "DES"}},
+            CONSTRAINT.format(
+                "'DES' at 'sSESpecification.sSEType'", "Member must satisfy enum value set: [AES256, KMS]"
+            ),
+        ),
+        (
+            {
+                "BillingMode": "PROVISIONED",
+                "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 10**12 + 1},
+            },
+            "Given value 1000000000001 for WriteCapacityUnits is out of bounds",
         ),
         (
             {

@@ -258,7 +258,8 @@ static bool read_members(struct scan *scan, struct member *members, size_t *coun
     do {
         if (*count == ATTRIBUTES_MAX || (*count > 0 && !emit(scan, ",", 1))) return false;
         struct member *member = &members[*count];
-        if (!read_text(scan, &member->name) || !pass(scan, ':') || !emit(scan, ":", 1)) return false;
+        if (!read_text(scan, &member->name) || member->name.size == 0) return false;
+        if (!pass(scan, ':') || !emit(scan, ":", 1)) return false;
         /* Of a name that comes twice the last counts: that is rare. */
         for (size_t other = 0; other < *count; other++)
             if (is_same(&members[other].name.json, &member->name.json)) return false;

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from afterwrite.core.table_client import WireTable
 from afterwrite.core.values import Item, encode_item
 from afterwrite.errors import DeclarationError
-from afterwrite.store import plain_puts, tables
+from afterwrite.store import item_operations, plain_puts, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations, Read
 from afterwrite.store.plain_puts import PlainPut, PlainPuts
@@ -20,14 +21,22 @@ from afterwrite.table.writes import Put, unconditional_put
 _COMMIT_ITEMS: Final = 1000
 _COMMIT_BYTES: Final = 4 << 20
 
+ExecuteWrite: TypeAlias = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
+
 
 class NativeServices:
-    """What functions may use on the embedded engine."""
+    """What functions may use on the embedded engine.
 
-    def __init__(self, environment: Environment, operations: Operations, files: Path) -> None:
+    `write` carries out requests that write, where another process does.
+    """
+
+    def __init__(
+        self, environment: Environment, operations: Operations, files: Path, write: ExecuteWrite | None = None
+    ) -> None:
         self._environment = environment
         self._operations = operations
         self._files = files
+        self._write = write
         self._plain_puts = PlainPuts(environment)
 
     def table(self, name: str) -> NativeTable:
@@ -55,6 +64,8 @@ class NativeServices:
 
     def execute(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
         """An operation of DynamoDB by its wire name and body. Raises ServiceError and StorageError."""
+        if self._write is not None and operation not in item_operations.READS:
+            return dict(self._write(operation, body) or {})
         prepared = self._operations.prepare(operation, body)
         if isinstance(prepared, Read):
             with self._environment.read() as transaction:
@@ -101,15 +112,16 @@ class NativeServices:
             else:
                 future.set_exception(error)
 
-        def run(transaction: WriteTransaction) -> None:
-            for put in batch:
-                if isinstance(put, PlainPut):
-                    plain_puts.write(transaction, put)
-                else:
-                    tables.write_item(transaction, put)
-
-        self._environment.submit(run, on_done)
+        self._environment.submit(partial(_put_items, puts=batch), on_done)
         return future
+
+
+def _put_items(transaction: WriteTransaction, puts: Sequence[PlainPut | Put]) -> None:
+    for put in puts:
+        if isinstance(put, PlainPut):
+            plain_puts.write(transaction, put)
+        else:
+            tables.write_item(transaction, put)
 
 
 class NativeTable(WireTable):

@@ -27,6 +27,8 @@ from afterwrite.table.sizes import item_size, read_units
 from afterwrite.table.writes import ItemWrite
 
 _TOKEN_KEPT_MS: Final = 600_000
+READS: Final = frozenset(("GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"))
+"""The operations on items that change nothing."""
 
 _Written = tuple[Table, Item | None, Item | None]
 

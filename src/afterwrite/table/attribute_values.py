@@ -42,6 +42,8 @@ def measured_item(item: Any) -> int:
     """Check an item as `checked_item` does, and answer its size in bytes."""
     if type(item) is not dict:
         raise_not_attribute_map(item)
+    if "" in item:
+        raise _invalid("Empty attribute name")
     texts = [*item]
     size = 0
     for value in item.values():
@@ -114,6 +116,8 @@ def token_name(value: Any) -> str:
 
 
 def _check_values(members: dict[str, Any], level: int) -> None:
+    if "" in members:
+        raise _invalid("Empty attribute name")
     for value in members.values():
         # Text and numbers are most of what there is; they are settled here, without a call.
         if type(value) is dict and len(value) == 1:

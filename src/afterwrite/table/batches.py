@@ -265,7 +265,7 @@ def parse_batch_get_item(body: Body) -> BatchGetPlan:
         if keys is None:
             raise fields.missing("Keys", place)
         fields.check_length(len(keys), f"{place}keys", 1, BATCH_GETS_MAX, f"[{len(keys)} keys]")
-        projection = projection_of(request)
+        projection = projection_of(request, place)
         consistent = fields.flag(request, "ConsistentRead", default=False)
         requests[name] = request
         given_names[name] = table

@@ -284,15 +284,15 @@ def get_of(name: str, body: Body, detail: str, place: str = "") -> GetPlan:
     return GetPlan(name, key, projection, fields.flag(body, "ConsistentRead", default=False), detail)
 
 
-def projection_of(body: Body) -> Projection | None:
-    """The ProjectionExpression or AttributesToGet of a request without other expressions."""
+def projection_of(body: Body, place: str = "") -> Projection | None:
+    """The ProjectionExpression or AttributesToGet of a request without other expressions, which stands at `place`."""
     if _PROJECTION_FIELDS.isdisjoint(body):
         return None
     legacy.refuse_mixture(body, ("AttributesToGet",), ("ProjectionExpression",))
     expressions = Expressions(body, ("ProjectionExpression",))
     projection = expressions.projection()
     expressions.finish()
-    return legacy.attributes_to_get(body) if projection is None else projection
+    return legacy.attributes_to_get(body, place) if projection is None else projection
 
 
 def parse_query(body: Body) -> QueryPlan:

@@ -96,14 +96,16 @@ def check_put_bytes(item: Mapping[str, AttributeValue], size: int) -> int:
     """As `check_put_size`, of an item whose size is known."""
     if size > NAME_BYTES_MAX:
         for name in item:
-            check_name_size(name)
+            check_attribute_name(name)
     if size > ITEM_BYTES_MAX:
         raise ServiceError("ValidationException", "Item size has exceeded the maximum allowed size")
     return size
 
 
-def check_name_size(name: str) -> None:
-    """Refuse an attribute name that is too long."""
+def check_attribute_name(name: str) -> None:
+    """Refuse an attribute name that is empty or too long."""
+    if not name:
+        raise ServiceError("ValidationException", "Empty attribute name")
     if len(name.encode()) > NAME_BYTES_MAX:
         raise ServiceError(
             "ValidationException",
