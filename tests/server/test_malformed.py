@@ -14,7 +14,7 @@ import pytest
 
 from afterwrite import App
 from afterwrite.config import Settings
-from afterwrite.store.operations import Operations, Write
+from afterwrite.store import tables
 from afterwrite.wiring import Engine
 
 CORAL = "com.amazon.coral.service#"
@@ -54,8 +54,8 @@ def nested(depth: int) -> Any:
     return value
 
 
-def put(item: Any) -> bytes:
-    return json.dumps({"TableName": "things", "Item": item}).encode()
+def put(item: Any, **more: str) -> bytes:
+    return json.dumps({"TableName": "things", "Item": item, **more}).encode()
 
 
 PUT = "DynamoDB_20120810.PutItem"
@@ -127,15 +127,16 @@ def test_the_deepest_item_that_may_be_is_kept(engine: Engine) -> None:
     engine.services.table("things").delete({"pk": "deep"})
 
 
+@pytest.mark.parametrize("more", [{}, {"ReturnValues": "NONE"}], ids=["plain", "parsed"])
 def test_a_write_that_fails_inside_the_engine_is_answered_and_the_next_one_served(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
 ) -> None:
     def explode(*_: object) -> Any:
         raise ZeroDivisionError("a fault of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Operations, "prepare", lambda *_: Write(explode))
-        status, answer = post(engine, PUT, put(KEY))
+        patch.setattr(tables, "replace_value", explode)
+        status, answer = post(engine, PUT, put(KEY, **more))
     assert (status, answer["__type"]) == (500, DYNAMODB + "InternalServerError")
     assert "a fault of ours" not in json.dumps(answer)
     status, _ = post(engine, PUT, put({"pk": {"S": "there"}, "n": {"N": "1"}}))

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from afterwrite.accelerators import plain_put_reader
+from afterwrite.accelerators import quick_library
 from afterwrite.store import expirations, tables
 from afterwrite.store.change_capture import KeyText
 from afterwrite.store.environment import Environment
@@ -21,7 +21,7 @@ from afterwrite.table.writes import parse_put_item
 from embedded import Clock, Dynamo, open_store
 
 pytestmark = pytest.mark.skipif(
-    plain_put_reader() is None, reason="the library in C was not made: there was no C compiler at the installation"
+    quick_library() is None, reason="the library in C was not made: there was no C compiler at the installation"
 )
 
 CHARACTERS = 'ab "\\/\n\t\b\f\r\x00\x1f\x7fé€\u2028😀{}:,'
@@ -112,7 +112,7 @@ def body_of(item: Any, table: str = "things", **others: Any) -> bytes:
 def the_long_way(puts: PlainPuts, body: bytes) -> PlainPut:
     """The put of a body that is parsed and validated in Python. Raises ServiceError."""
     put = parse_put_item(orjson.loads(body))
-    table = puts.read(body_of({"pk": {"S": "p"}, "sk": {"S": "s"}}, put.table_name)).table  # type: ignore[union-attr]
+    table = puts.put(body_of({"pk": {"S": "p"}, "sk": {"S": "s"}}, put.table_name)).table  # type: ignore[union-attr]
     key = put.key(table.schema)
     head = struct.pack(">IQ", put.item_bytes, expirations.expiry(table.ttl_attribute, put.item))
     return PlainPut(
@@ -126,7 +126,7 @@ def test_what_is_read_is_what_the_long_way_makes_of_it(puts: PlainPuts, seed: in
     bodies = Bodies(seed)
     count = 0
     for body in (bodies.body() for _ in range(BODIES)):
-        found = puts.read(body)
+        found = puts.put(body)
         if found is not None:
             assert found == the_long_way(puts, body)
             count += 1
@@ -147,7 +147,7 @@ def test_what_is_read_is_what_the_long_way_makes_of_it(puts: PlainPuts, seed: in
 )
 def test_usual_items_are_plain(puts: PlainPuts, more: dict[str, Any]) -> None:
     body = body_of({"pk": {"S": "é"}, "sk": {"S": "s"}, **more})
-    assert puts.read(body) == the_long_way(puts, body)
+    assert puts.put(body) == the_long_way(puts, body)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,49 @@ def test_usual_items_are_plain(puts: PlainPuts, more: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_not_plain_is_left_to_others(puts: PlainPuts, body: bytes) -> None:
-    assert puts.read(body) is None
+    assert puts.put(body) is None
+
+
+def batch_of(items: list[Any], table: str = "things", **others: Any) -> bytes:
+    puts = [{"PutRequest": {"Item": item}} for item in items]
+    return json.dumps({"RequestItems": {table: puts}, **others}).encode()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_batch_is_its_puts(puts: PlainPuts, seed: int) -> None:
+    """Where one of them is not plain, none is."""
+    bodies = Bodies(seed)
+    count = 0
+    for number in range(BODIES // 5):
+        items = [bodies.item() for _ in range(1 + number % 4)]
+        alone = [puts.put(body_of(item)) for item in items]
+        found = puts.puts(batch_of(items))
+        if found is not None:
+            assert found == alone
+            count += 1
+        else:
+            assert None in alone or len({each.place for each in alone if each}) < len(items)
+    assert count > BODIES // 50
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        batch_of([]),
+        batch_of([{"pk": {"S": "p"}, "sk": {"S": "s"}}] * 2),
+        batch_of([{"pk": {"S": "p"}, "sk": {"S": str(number)}} for number in range(26)]),
+        batch_of([{"pk": {"S": "p"}, "sk": {"S": "s"}}], "absent"),
+        batch_of([{"pk": {"S": "p"}, "sk": {"S": "s"}}], ReturnConsumedCapacity="TOTAL"),
+        batch_of([{"pk": {"S": "p"}, "sk": {"S": "s"}}]) + b"}",
+        batch_of([{"pk": {"S": "p"}, "sk": {"S": "s"}}])[:-1],
+        orjson.dumps({"RequestItems": {"things": [{"DeleteRequest": {"Key": {"pk": {"S": "p"}, "sk": {"S": "s"}}}}]}}),
+        orjson.dumps({"RequestItems": {"things": [], "others": []}}),
+        b'{"RequestItems":{}}',
+        b"{}",
+    ],
+)
+def test_a_batch_that_is_not_plain_is_left_to_others(puts: PlainPuts, body: bytes) -> None:
+    assert puts.puts(body) is None
 
 
 def stored(dynamo: Dynamo) -> Any:
@@ -197,6 +239,7 @@ def test_both_ways_leave_the_same(tmp_path: Path) -> None:
         for number in range(12)
     ]
     bodies.append(body_of({"n": {"N": "5"}, "ttl": {"N": "1800000000"}, "sk": {"S": "2"}, "pk": {"S": "p"}}))
+    batch = batch_of([{"pk": {"S": "q"}, "sk": {"S": str(number)}} for number in range(25)])
     left: list[Any] = []
     for way in ("plain", "long"):
         environment = open_store(tmp_path / way, Clock())
@@ -208,21 +251,31 @@ def test_both_ways_leave_the_same(tmp_path: Path) -> None:
             if way == "long":
                 dynamo("PutItem", **orjson.loads(body))
             else:
-                write = puts.prepare(body)
+                write = puts.prepare("PutItem", body)
                 assert write is not None
                 assert environment.write(write.run) == {}
+        plain = puts.prepare("BatchWriteItem", batch)
+        assert plain is not None
+        answer = dynamo("BatchWriteItem", **orjson.loads(batch)) if way == "long" else environment.write(plain.run)
+        assert answer == {"UnprocessedItems": {}}
         left.append(stored(dynamo))
         environment.close()
     assert left[0] == left[1]
-    assert len(left[0][1]) < len(bodies)
+    assert len(left[0][1]) < len(bodies) + 25
 
 
 def test_a_table_that_changed_since_is_written_as_it_is_now(environment: Environment, dynamo: Dynamo) -> None:
     dynamo.create()
-    write = PlainPuts(environment).prepare(body_of({"pk": {"S": "p"}, "sk": {"S": "s"}, "ttl": {"N": "1800000000"}}))
+    write = PlainPuts(environment).prepare(
+        "PutItem", body_of({"pk": {"S": "p"}, "sk": {"S": "s"}, "ttl": {"N": "1800000000"}})
+    )
+    other = {"pk": {"S": "p"}, "sk": {"S": "t"}, "ttl": {"N": "1800000000"}}
+    batch = PlainPuts(environment).prepare("BatchWriteItem", batch_of([other]))
     assert write is not None
+    assert batch is not None
     environment.write(lambda transaction: tables.set_ttl(transaction, "things", "ttl"))
     environment.write(write.run)
+    environment.write(batch.run)
     with environment.read() as transaction:
-        assert len(list(transaction.scan("expirations", b""))) == 1
-    assert dynamo.items() == [{"pk": {"S": "p"}, "sk": {"S": "s"}, "ttl": {"N": "1800000000"}}]
+        assert len(list(transaction.scan("expirations", b""))) == 2
+    assert dynamo.items() == [{"pk": {"S": "p"}, "sk": {"S": "s"}, "ttl": {"N": "1800000000"}}, other]

@@ -7,7 +7,6 @@ there is none, `library` answers None and everything works as it does with it, s
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -36,12 +35,13 @@ def library() -> ctypes.CDLL | None:
 
 
 @cache
-def plain_put_reader() -> Callable[..., bool] | None:
-    """`plain_put` of plain_put.h, None where the library was not made. It keeps Python's lock: it is done at once."""
+def quick_library() -> ctypes.PyDLL | None:
+    """The library for calls that are done at once, and so keep Python's lock; None where it was not made."""
     if not PATH.exists():
         return None
-    read = ctypes.PyDLL(str(PATH)).plain_put
+    found = ctypes.PyDLL(str(PATH))
     size = ctypes.c_size_t
-    read.argtypes = [ctypes.c_char_p, size, ctypes.c_char_p, size, ctypes.c_void_p, size]
-    read.restype = ctypes.c_bool
-    return read
+    for function, result in ((found.plain_put, ctypes.c_bool), (found.plain_puts, ctypes.c_uint32)):
+        function.argtypes = [ctypes.c_char_p, size, ctypes.c_char_p, size, ctypes.c_void_p, size]
+        function.restype = result
+    return found

@@ -1,4 +1,4 @@
-/* The bodies of PutItem that are certainly valid, read in one pass.
+/* The bodies of PutItem and BatchWriteItem that are certainly valid, read in one pass.
  *
  * What comes out of an item is what Python would make of it: its canonical JSON text, its size, its key. A body that is
  * not of the plain form (a condition, a set, binary, a number that is not written as the store writes it, anything
@@ -17,6 +17,10 @@
 #define KEY_CHARACTERS_MAX 256 /* as many characters are within every limit, in whatever encoding */
 #define ITEM_BYTES_MAX 65535   /* and so are all names of such an item */
 #define DIGEST_BYTES 16
+#define VALUE_HEAD_BYTES 12 /* the item's size, and when it expires */
+#define BATCH_PUTS_MAX 25
+#define FIELD_BYTES_MAX 32
+#define NAME_BYTES_MAX 264
 #define EXPIRY_DIGITS_MAX 18
 
 struct span {
@@ -322,9 +326,9 @@ static bool read_value(struct scan *scan, struct member *member, int level) {
 }
 
 /* The member of an item with a name, as JSON writes it; NULL where there is none. */
-static const struct member *named(const struct member *members, size_t count, const uint8_t *name, size_t bytes) {
+static const struct member *named(const struct member *members, size_t count, const struct span *name) {
     for (size_t index = 0; index < count; index++)
-        if (is(&members[index].name.json, (const char *)name, bytes)) return &members[index];
+        if (is_same(&members[index].name.json, name)) return &members[index];
     return NULL;
 }
 
@@ -369,89 +373,142 @@ static void store_big_endian(uint8_t *at, uint64_t number, size_t bytes) {
     }
 }
 
-/* The table `name` among `tables`, and its number; NULL where there is none. */
-static const uint8_t *table_named(const uint8_t *tables, size_t tables_bytes, const struct span *name,
-                                  struct plain_table *table, uint32_t *number) {
-    *number = 0;
-    for (const uint8_t *at = tables; at < tables + tables_bytes; ++*number) {
-        memcpy(table, at, sizeof *table);
-        at += sizeof *table;
-        if (is(name, (const char *)at, table->name_bytes)) return at + table->name_bytes;
-        at += table->name_bytes + table->partition_key_bytes + table->sort_key_bytes + table->expiry_bytes;
-    }
-    return NULL;
+/* A table: its number, and the names of its partition key, its sort key and its time to live; none has no bytes. */
+struct table {
+    uint32_t number;
+    struct span partition_key, sort_key, expiry;
+};
+
+static struct span span_of(const uint8_t **at, size_t bytes) {
+    struct span span = {*at, bytes};
+    *at += bytes;
+    return span;
 }
 
-/* Read a request's body: nothing but a table and an item. The table's name is written at `name`. */
-static bool read_body(struct scan *scan, struct scan *name, struct text *table_name, struct member *members,
-                      size_t *count) {
-    uint8_t field_bytes[16];
-    bool has_table = false, has_item = false;
-    if (!pass(scan, '{')) return false;
-    do {
-        struct text field;
-        struct scan at_field = {scan->at, scan->end, field_bytes, field_bytes + sizeof field_bytes, 0};
-        if (!read_text(&at_field, &field) || !pass(&at_field, ':')) return false;
-        scan->at = at_field.at;
-        if (is(&field.json, "TableName", 9) && !has_table) {
-            has_table = true;
-            name->at = scan->at;
-            if (!read_text(name, table_name)) return false;
-            scan->at = name->at;
-        } else if (is(&field.json, "Item", 4) && !has_item) {
-            has_item = true;
-            if (!read_members(scan, members, count, 1)) return false;
-        } else {
-            return false;
-        }
-    } while (next_is(scan, ',') && pass(scan, ','));
-    if (!has_table || !has_item || !pass(scan, '}')) return false;
+/* Find the table `name` among `tables`. */
+static bool find_table(const uint8_t *tables, size_t tables_bytes, const struct span *name, struct table *table) {
+    struct plain_table head;
+    table->number = 0;
+    for (const uint8_t *at = tables; at < tables + tables_bytes; table->number++) {
+        memcpy(&head, at, sizeof head);
+        at += sizeof head;
+        struct span its_name = span_of(&at, head.name_bytes);
+        table->partition_key = span_of(&at, head.partition_key_bytes);
+        table->sort_key = span_of(&at, head.sort_key_bytes);
+        table->expiry = span_of(&at, head.expiry_bytes);
+        if (is_same(name, &its_name)) return true;
+    }
+    return false;
+}
+
+/* Leave room for what stands before an item's text. */
+static bool begin_put(struct scan *scan, uint8_t **put) {
+    *put = scan->out;
+    scan->size = 0;
+    if ((size_t)(scan->out_end - scan->out) < sizeof(struct plain_put) + VALUE_HEAD_BYTES) return false;
+    scan->out += sizeof(struct plain_put) + VALUE_HEAD_BYTES;
+    return true;
+}
+
+/* Complete the put of an item that was read since `begin_put`. */
+static bool end_put(struct scan *scan, uint8_t *at, const struct member *members, size_t count,
+                    const struct table *table) {
+    struct plain_put put;
+    uint64_t expires_at;
+    const struct member *partition = named(members, count, &table->partition_key), *sort = NULL;
+    if (scan->size > ITEM_BYTES_MAX || !is_plain_key(partition)) return false;
+    put.table = table->number;
+    put.item_size = (uint32_t)scan->size;
+    put.key_size = (uint32_t)(partition->name.size + partition->value.size);
+    if (table->sort_key.bytes > 0) {
+        sort = named(members, count, &table->sort_key);
+        if (!is_plain_key(sort)) return false;
+        put.key_size += (uint32_t)(sort->name.size + sort->value.size);
+    }
+    if (!expiry_of(table->expiry.bytes == 0 ? NULL : named(members, count, &table->expiry), &expires_at)) return false;
+    uint8_t *value = at + sizeof put;
+    store_big_endian(value, put.item_size, 4);
+    store_big_endian(value + 4, expires_at, 8);
+    put.value_bytes = (uint32_t)(scan->out - value);
+    uint8_t *key = scan->out;
+    if (!emit(scan, "{", 1) || !emit_key(scan, partition)) return false;
+    if (sort != NULL && (!emit(scan, ",", 1) || !emit_key(scan, sort))) return false;
+    if (!emit(scan, "}", 1)) return false;
+    put.key_bytes = (uint32_t)(scan->out - key);
+    uint8_t *place = scan->out;
+    if (!emit_place(scan, partition, sort)) return false;
+    put.place_bytes = (uint32_t)(scan->out - place);
+    memcpy(at, &put, sizeof put);
+    return true;
+}
+
+/* Read a text that is not of an item into `bytes`. */
+static bool read_name(struct scan *scan, uint8_t *bytes, size_t room, struct text *name) {
+    struct scan apart = {scan->at, scan->end, bytes, bytes + room, 0};
+    if (!read_text(&apart, name)) return false;
+    scan->at = apart.at;
+    return true;
+}
+
+/* Pass a field with this name, and the colon. */
+static bool pass_field(struct scan *scan, const char *expected, size_t expected_bytes) {
+    uint8_t bytes[FIELD_BYTES_MAX];
+    struct text field;
+    return read_name(scan, bytes, sizeof bytes, &field) && is(&field.json, expected, expected_bytes) && pass(scan, ':');
+}
+
+static bool is_at_end(struct scan *scan) {
     skip_space(scan);
     return scan->at == scan->end;
 }
 
-/* Read the body of a PutItem into any of `tables`; false where it is not of the plain form. `out` is then a
- * `struct plain_put` with its bytes. */
+/* Read the body of a PutItem into any of `tables`, nothing but a table and an item; false where it is not of the plain
+ * form. `out` is then a `struct plain_put` with its bytes. */
 bool plain_put(const uint8_t *tables, size_t tables_bytes, const uint8_t *body, size_t body_bytes, uint8_t *out,
                size_t out_bytes) {
-    struct plain_put put;
-    struct plain_table table;
+    struct table table;
     struct member members[ATTRIBUTES_MAX];
-    struct text table_name;
-    uint8_t name_bytes[264];
+    struct text field, name;
+    uint8_t field_bytes[FIELD_BYTES_MAX], name_bytes[NAME_BYTES_MAX], *put;
     size_t count;
-    uint64_t expires_at;
-    uint8_t *value = out + sizeof put, *text = value + 12;
-    if (out_bytes < sizeof put + 12) return false;
-    struct scan scan = {body, body + body_bytes, text, out + out_bytes, 0};
-    struct scan name = {body, body + body_bytes, name_bytes, name_bytes + sizeof name_bytes, 0};
-    if (!read_body(&scan, &name, &table_name, members, &count) || scan.size > ITEM_BYTES_MAX) return false;
-    const uint8_t *names = table_named(tables, tables_bytes, &table_name.json, &table, &put.table);
-    if (names == NULL) return false;
-    const struct member *partition = named(members, count, names, table.partition_key_bytes), *sort = NULL;
-    names += table.partition_key_bytes;
-    if (!is_plain_key(partition)) return false;
-    put.key_size = (uint32_t)(partition->name.size + partition->value.size);
-    if (table.sort_key_bytes > 0) {
-        sort = named(members, count, names, table.sort_key_bytes);
-        if (!is_plain_key(sort)) return false;
-        put.key_size += (uint32_t)(sort->name.size + sort->value.size);
-    }
-    names += table.sort_key_bytes;
-    const struct member *expiry = table.expiry_bytes == 0 ? NULL : named(members, count, names, table.expiry_bytes);
-    if (!expiry_of(expiry, &expires_at)) return false;
-    put.item_size = (uint32_t)scan.size;
-    store_big_endian(value, put.item_size, 4);
-    store_big_endian(value + 4, expires_at, 8);
-    put.value_bytes = (uint32_t)(scan.out - value);
-    uint8_t *key = scan.out;
-    if (!emit(&scan, "{", 1) || !emit_key(&scan, partition)) return false;
-    if (sort != NULL && (!emit(&scan, ",", 1) || !emit_key(&scan, sort))) return false;
-    if (!emit(&scan, "}", 1)) return false;
-    put.key_bytes = (uint32_t)(scan.out - key);
-    uint8_t *place = scan.out;
-    if (!emit_place(&scan, partition, sort)) return false;
-    put.place_bytes = (uint32_t)(scan.out - place);
-    memcpy(out, &put, sizeof put);
-    return true;
+    bool has_table = false, has_item = false;
+    struct scan scan = {body, body + body_bytes, out, out + out_bytes, 0};
+    if (!begin_put(&scan, &put) || !pass(&scan, '{')) return false;
+    do {
+        if (!read_name(&scan, field_bytes, sizeof field_bytes, &field) || !pass(&scan, ':')) return false;
+        if (is(&field.json, "TableName", 9) && !has_table) {
+            has_table = true;
+            if (!read_name(&scan, name_bytes, sizeof name_bytes, &name)) return false;
+        } else if (is(&field.json, "Item", 4) && !has_item) {
+            has_item = true;
+            if (!read_members(&scan, members, &count, 1)) return false;
+        } else {
+            return false;
+        }
+    } while (next_is(&scan, ',') && pass(&scan, ','));
+    if (!has_table || !has_item || !pass(&scan, '}') || !is_at_end(&scan)) return false;
+    return find_table(tables, tables_bytes, &name.json, &table) && end_put(&scan, put, members, count, &table);
+}
+
+/* Read the body of a BatchWriteItem that puts items into one of `tables`, and nothing else. How many they are, 0 where
+ * it is not of the plain form; `out` is then as many `struct plain_put`, each with its bytes. */
+uint32_t plain_puts(const uint8_t *tables, size_t tables_bytes, const uint8_t *body, size_t body_bytes, uint8_t *out,
+                    size_t out_bytes) {
+    struct table table;
+    struct member members[ATTRIBUTES_MAX];
+    struct text name;
+    uint8_t name_bytes[NAME_BYTES_MAX], *put;
+    size_t count;
+    uint32_t puts = 0;
+    struct scan scan = {body, body + body_bytes, out, out + out_bytes, 0};
+    if (!pass(&scan, '{') || !pass_field(&scan, "RequestItems", 12) || !pass(&scan, '{')) return 0;
+    if (!read_name(&scan, name_bytes, sizeof name_bytes, &name) || !pass(&scan, ':') || !pass(&scan, '[')) return 0;
+    if (!find_table(tables, tables_bytes, &name.json, &table)) return 0;
+    do {
+        if (++puts > BATCH_PUTS_MAX || !begin_put(&scan, &put)) return 0;
+        if (!pass(&scan, '{') || !pass_field(&scan, "PutRequest", 10) || !pass(&scan, '{')) return 0;
+        if (!pass_field(&scan, "Item", 4) || !read_members(&scan, members, &count, 1)) return 0;
+        if (!pass(&scan, '}') || !pass(&scan, '}') || !end_put(&scan, put, members, count, &table)) return 0;
+    } while (next_is(&scan, ',') && pass(&scan, ','));
+    return pass(&scan, ']') && pass(&scan, '}') && pass(&scan, '}') && is_at_end(&scan) ? puts : 0;
 }

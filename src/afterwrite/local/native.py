@@ -94,7 +94,7 @@ class NativeServices:
         batch: list[PlainPut | Put] = []
         batch_bytes = 0
         for item in items:
-            put = self._plain_puts.of_item(table_name, item) or unconditional_put(table_name, item)
+            put = self._plain_puts.put_of(table_name, item) or unconditional_put(table_name, item)
             batch_bytes += put.item_bytes
             batch.append(put)
             if len(batch) == _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:

@@ -37,7 +37,7 @@ _CORAL_ERRORS: Final = frozenset(
         "InvalidSignatureException",
     }
 )
-_PUT_ITEM: Final = "DynamoDB_20120810.PutItem"
+_DYNAMODB: Final = "DynamoDB_20120810"
 _VALIDATION: Final = "com.amazon.coral.validate#ValidationException"
 
 
@@ -111,8 +111,8 @@ class AwsJson:
         try:
             if self._credentials is not None:
                 sigv4.verify(request, self._credentials, self._clock_s())
-            plain_put = self._plain_puts.prepare(request.body) if target == _PUT_ITEM else None
-            prepared = plain_put or service.prepare(operation, _parse(request.body))
+            plain = self._plain_puts.prepare(operation, request.body) if service_name == _DYNAMODB else None
+            prepared = plain or service.prepare(operation, _parse(request.body))
             if isinstance(prepared, Read):
                 with self._environment.read() as transaction:
                     found = prepared.run(transaction, self._environment.state["catalog"])

@@ -43,7 +43,7 @@ def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
         "Query": lambda body: Read(partial(_query, reads.parse_query(body))),
         "Scan": lambda body: Read(partial(_query, reads.parse_scan(body))),
         "BatchGetItem": lambda body: Read(partial(_batch_get, batches.parse_batch_get_item(body))),
-        "BatchWriteItem": _batch_write,
+        "BatchWriteItem": batch_write,
         "TransactGetItems": lambda body: Read(partial(_transact_get, batches.parse_transact_get_items(body))),
         "TransactWriteItems": lambda body: Write(partial(_transact, batches.parse_transact_write_items(body))),
     }
@@ -71,7 +71,8 @@ def _apply(write: ItemWrite, transaction: WriteTransaction) -> Mapping[str, Any]
     return answer
 
 
-def _batch_write(body: Body) -> Write:
+def batch_write(body: Body) -> Write:
+    """BatchWriteItem. Raises ServiceError."""
     plan = batches.parse_batch_write_item(body)
 
     def run(transaction: WriteTransaction) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Plain puts: a whole item and no condition, read from a request's body in one pass by the library in C.
+"""Plain puts: whole items and no condition, read from a request's body in one pass by the library in C.
 
 What it reads is certainly valid, and comes out as the store keeps it: no part of the item becomes a value of Python's.
 Whatever it does not know for certain (a condition, binary, a set, an error) it leaves to `table/`, which says the same
@@ -10,15 +10,15 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from afterwrite.accelerators import plain_put_reader
+from afterwrite.accelerators import quick_library
 from afterwrite.core.values import Item
-from afterwrite.store import long_keys, tables
+from afterwrite.store import item_operations, long_keys, tables
 from afterwrite.store.change_capture import KeyText
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.names import U32
@@ -48,7 +48,7 @@ class PlainPuts:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._reader = plain_put_reader()
+        self._library = quick_library()
         self._lock = threading.Lock()
         self._room = ctypes.create_string_buffer(_ROOM_BYTES)
         self._found = memoryview(self._room).cast("B")
@@ -56,34 +56,59 @@ class PlainPuts:
         self._tables: list[Table] = []
         self._known = b""
 
-    def prepare(self, body: bytes) -> Write | None:
-        """The write of a PutItem with this body; None where it has to be read by other means."""
-        put = self.read(body)
-        return None if put is None else Write(partial(_put, put))
+    def prepare(self, operation: str, body: bytes) -> Write | None:
+        """The write of a PutItem or BatchWriteItem with this body; None where it has to be read by other means."""
+        if operation == "PutItem":
+            put = self.put(body)
+            return None if put is None else Write(partial(_put, put))
+        if operation == "BatchWriteItem":
+            puts = self.puts(body)
+            return None if puts is None else Write(partial(_put_all, puts, body))
+        return None
 
-    def of_item(self, table_name: str, item: Item) -> PlainPut | None:
+    def put_of(self, table_name: str, item: Item) -> PlainPut | None:
         """The put of an item in the wire form; None where it is not plain."""
         try:
             text = orjson.dumps(item)
         except orjson.JSONEncodeError:
             return None
-        return self.read(b'{"TableName":"%b","Item":%b}' % (table_name.encode(), text))
+        return self.put(b'{"TableName":"%b","Item":%b}' % (table_name.encode(), text))
 
-    def read(self, body: bytes) -> PlainPut | None:
+    def put(self, body: bytes) -> PlainPut | None:
         """The put that a PutItem with this body asks for; None where it is not plain."""
-        if self._reader is None:
+        if self._library is None:
             return None
         with self._lock:
             self._follow(self._environment.state.get("catalog", self._catalog))
-            if not self._reader(self._known, len(self._known), body, len(body), self._room, _ROOM_BYTES):
+            if not self._library.plain_put(self._known, len(self._known), body, len(body), self._room, _ROOM_BYTES):
                 return None
-            number, value_bytes, key_bytes, place_bytes, item_bytes, key_size = _PUT.unpack_from(self._found)
-            key_at = _PUT.size + value_bytes
-            place_at = key_at + key_bytes
-            value = bytes(self._found[_PUT.size : key_at])
-            key = KeyText(bytes(self._found[key_at:place_at]), key_size)
-            place = bytes(self._found[place_at : place_at + place_bytes])
-            return PlainPut(self._tables[number], item_bytes, value, key, place)
+            return self._found_at(0)[0]
+
+    def puts(self, body: bytes) -> list[PlainPut] | None:
+        """The puts that a BatchWriteItem with this body asks for, each of another item; None where it is not plain."""
+        if self._library is None:
+            return None
+        puts: list[PlainPut] = []
+        at = 0
+        with self._lock:
+            self._follow(self._environment.state.get("catalog", self._catalog))
+            count = self._library.plain_puts(self._known, len(self._known), body, len(body), self._room, _ROOM_BYTES)
+            for _ in range(count):
+                put, at = self._found_at(at)
+                puts.append(put)
+        return puts if puts and len({put.place for put in puts}) == len(puts) else None
+
+    def _found_at(self, at: int) -> tuple[PlainPut, int]:
+        """The put that the library has found, and where the next one is."""
+        found = self._found
+        number, value_bytes, key_bytes, place_bytes, item_bytes, key_size = _PUT.unpack_from(found, at)
+        value_at = at + _PUT.size
+        key_at = value_at + value_bytes
+        place_at = key_at + key_bytes
+        end = place_at + place_bytes
+        key = KeyText(bytes(found[key_at:place_at]), key_size)
+        value, place = bytes(found[value_at:key_at]), bytes(found[place_at:end])
+        return PlainPut(self._tables[number], item_bytes, value, key, place), end
 
     def _follow(self, catalog: Catalog) -> None:
         """Know the tables of `catalog` whose keys are texts, and that have no indexes."""
@@ -107,6 +132,15 @@ def _described(table: Table) -> bytes:
 def _put(put: PlainPut, transaction: WriteTransaction) -> Mapping[str, Any]:
     write(transaction, put)
     return {}
+
+
+def _put_all(puts: Sequence[PlainPut], body: bytes, transaction: WriteTransaction) -> Mapping[str, Any] | None:
+    table = puts[0].table
+    if tables.catalog(transaction).get(table.name) is not table:
+        return item_operations.batch_write(orjson.loads(body)).run(transaction)
+    for put in puts:
+        write(transaction, put)
+    return {"UnprocessedItems": {}}
 
 
 def write(transaction: WriteTransaction, put: PlainPut) -> None:
