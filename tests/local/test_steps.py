@@ -12,6 +12,7 @@ from afterwrite import App, Change
 from afterwrite.app import Table
 from afterwrite.core.effects import Deliver, Enqueue
 from afterwrite.core.ports import Step
+from afterwrite.engine import pipeline as pipeline_module
 from afterwrite.local.fan_out import lake_buffer
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.store import archive, buffers, ledger, queues
@@ -242,7 +243,8 @@ def test_changes_without_effects_move_the_position(shop: Shop, parts: Parts) -> 
     assert position(parts) == 1
 
 
-def test_many_changes_are_taken_in_several_steps(shop: Shop, parts: Parts) -> None:
+def test_many_changes_are_taken_in_several_steps(shop: Shop, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "BATCH_CHANGES_MAX", 500)
     for start in range(0, 1025, 25):
         requests = [
             {"PutRequest": {"Item": {"pk": {"S": "p"}, "sk": {"S": f"{number:05}"}}}}
