@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 from afterwrite import INSERT, App, Change, ConditionalCheckFailed, Context, Put, TransactionCanceled
 
@@ -22,7 +22,7 @@ def work(request: Any, context: Context) -> None:
     if do == "crash":
         os._exit(7)
     if do == "count":
-        table.put_many({"PK": f"{key}/{number}"} for number in range(1500))
+        cast("Any", table).put_many({"PK": f"{key}/{number}"} for number in range(1500))
         found: Any = sum(1 for _ in table.scan())
     elif do == "conflict":
         table.put({"PK": key})

@@ -315,6 +315,13 @@ def _of_tables(arn: str, stream_arn: str) -> list[tuple[str, Body]]:
         ),
         ("DescribeLimits", {}),
         ("DescribeEndpoints", {}),
+        ("ListBackups", named),
+        ("ListExports", {}),
+        ("ListImports", {}),
+        ("ListGlobalTables", {}),
+        ("ListContributorInsights", named),
+        ("DescribeContributorInsights", named),
+        ("DescribeTableReplicaAutoScaling", named),
         ("EnableKinesisStreamingDestination", {**destination, "EnableKinesisStreamingConfiguration": precision}),
         ("DescribeKinesisStreamingDestination", named),
         (

@@ -12,7 +12,6 @@ from afterwrite import App, Change
 from afterwrite.app import Table
 from afterwrite.core.effects import Deliver, Enqueue
 from afterwrite.core.ports import Step
-from afterwrite.engine import pipeline as pipeline_module
 from afterwrite.local.fan_out import lake_buffer
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.store import archive, buffers, ledger, queues
@@ -243,9 +242,8 @@ def test_changes_without_effects_move_the_position(shop: Shop, parts: Parts) -> 
     assert position(parts) == 1
 
 
-def test_many_changes_are_taken_in_several_steps(shop: Shop, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "BATCH_CHANGES_MAX", 500)
-    for start in range(0, 1025, 25):
+def test_many_changes_are_taken_in_several_steps(shop: Shop, parts: Parts) -> None:
+    for start in range(0, 4025, 25):
         requests = [
             {"PutRequest": {"Item": {"pk": {"S": "p"}, "sk": {"S": f"{number:05}"}}}}
             for number in range(start, start + 25)
@@ -256,7 +254,7 @@ def test_many_changes_are_taken_in_several_steps(shop: Shop, parts: Parts, monke
     while pipeline.run_once() is not None:
         steps += 1
     assert steps >= 3
-    assert parts.queue("out") == [f"{number:05}" for number in range(1025)]
+    assert parts.queue("out") == [f"{number:05}" for number in range(4025)]
 
 
 def test_a_delayed_message_counts_from_the_step(tmp_path: Path, clock: Clock, environment: Environment) -> None:

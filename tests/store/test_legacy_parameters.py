@@ -61,7 +61,10 @@ def test_attribute_updates(things: Dynamo) -> None:
         ({"a": {"Action": "DELETE", **value([1])}}, "DELETE action with value is not supported for the type L"),
         ({"a": {"Action": "ADD", **value({1})}}, "Type mismatch for attribute to update"),
         ({"sk": value("2")}, "Cannot update attribute sk. This attribute is part of the key"),
-        ({"a": {"Action": "DROP"}}, "Member must satisfy enum value set"),
+        (
+            {"a": {"Action": "DROP"}},
+            "'DROP' at 'attributeUpdates.a.member.action' .* enum value set: .ADD, PUT, DELETE]",
+        ),
     ],
 )
 def test_attribute_updates_refuse(things: Dynamo, updates: dict[str, Any], message: str) -> None:
@@ -126,7 +129,10 @@ def test_conditions(things: Dynamo, name: str, operator: str, values: list[Any],
         (condition("LT", [1]), "ComparisonOperator LT is not valid for L AttributeValue type"),
         (condition("CONTAINS", [1]), "ComparisonOperator CONTAINS is not valid for L AttributeValue type"),
         (condition("BETWEEN", 2, 1), "The BETWEEN condition was provided a range"),
-        (condition("DOG", 1), "'DOG' at 'n.member.comparisonOperator'"),
+        (
+            condition("DOG", 1),
+            "'DOG' at 'expected.n.member.comparisonOperator' .* enum value set: .IN, NULL, BETWEEN, LT,",
+        ),
         ({"Exists": True}, "Value must be provided when Exists is true for Attribute: n"),
         ({"Exists": False, **value(1)}, "Value cannot be used when Exists is false for Attribute: n"),
         ({**value(1), **condition("EQ", 1)}, "Value and AttributeValueList cannot be used together for Attribute: n"),
@@ -191,3 +197,23 @@ def test_attributes_to_get(things: Dynamo) -> None:
         things("GetItem", TableName="things", Key=KEY, AttributesToGet=["n", "n"])
     with pytest.raises(ServiceError, match="Can not use both expression and non-expression parameters"):
         things("GetItem", TableName="things", Key=KEY, AttributesToGet=["n"], ProjectionExpression="n")
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "message"),
+    [
+        ("PutItem", {"Item": {**KEY, "": {"S": "x"}}}, "Empty attribute name"),
+        ("PutItem", {"Item": KEY, "Expected": {"": {"Exists": False}}}, "Empty attribute name"),
+        ("UpdateItem", {"Key": KEY, "AttributeUpdates": {"": value(1)}}, "Empty attribute name"),
+        ("GetItem", {"Key": KEY, "AttributesToGet": [""]}, "Empty attribute name"),
+        ("Scan", {"ScanFilter": {"": condition("NULL")}}, "Empty attribute name"),
+        (
+            "GetItem",
+            {"Key": KEY, "ProjectionExpression": "#n", "ExpressionAttributeNames": {"#n": ""}},
+            "ExpressionAttributeNames contains invalid value: Empty attribute name for key #n",
+        ),
+    ],
+)
+def test_an_attribute_has_a_name(things: Dynamo, operation: str, body: Any, message: str) -> None:
+    with pytest.raises(ServiceError, match=message):
+        things(operation, TableName="things", **body)

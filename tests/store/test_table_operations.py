@@ -77,6 +77,123 @@ def test_a_table_that_was_provisioned_from_the_start_has_no_billing_mode_to_summ
     assert update(dynamo, BillingMode="PAY_PER_REQUEST")["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
+UNITS = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
+OTHER_UNITS = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 4}
+WITH_A = [TEXT, {"AttributeName": "a", "AttributeType": "S"}]
+BY_A = {
+    "IndexName": "by-a",
+    "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+    "Projection": {"ProjectionType": "ALL"},
+}
+
+
+def throughput(described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a description says of the table's throughput, and of that of its one index."""
+    (index,) = described["GlobalSecondaryIndexes"]
+    return described["ProvisionedThroughput"], index["ProvisionedThroughput"]
+
+
+def test_units_are_dated_when_they_change(dynamo: Dynamo, clock: Clock) -> None:
+    index = {**BY_A, "ProvisionedThroughput": UNITS}
+    create(
+        dynamo,
+        BillingMode="PROVISIONED",
+        ProvisionedThroughput=UNITS,
+        AttributeDefinitions=WITH_A,
+        GlobalSecondaryIndexes=[index],
+    )
+    made = {"NumberOfDecreasesToday": 0, **UNITS}
+    assert throughput(describe(dynamo)) == (made, made)
+    clock.advance(s=60)
+    update(dynamo, ProvisionedThroughput=OTHER_UNITS)
+    now_s = clock.now_ms / 1000
+    both = {"LastIncreaseDateTime": now_s, "LastDecreaseDateTime": now_s}
+    assert throughput(describe(dynamo)) == ({**made, **OTHER_UNITS, **both}, made)
+    clock.advance(s=60)
+    raised = {**UNITS, "WriteCapacityUnits": 9}
+    update(dynamo, GlobalSecondaryIndexUpdates=[{"Update": {"IndexName": "by-a", "ProvisionedThroughput": raised}}])
+    assert throughput(describe(dynamo))[1] == {**made, **raised, "LastIncreaseDateTime": clock.now_ms / 1000}
+
+
+@pytest.mark.parametrize(
+    ("billing_mode", "fields", "message"),
+    [
+        (
+            "PROVISIONED",
+            {"AttributeDefinitions": WITH_A, "GlobalSecondaryIndexUpdates": [{"Create": {**BY_A, "IndexName": "new"}}]},
+            "ProvisionedThroughput is not specified for index: new",
+        ),
+        (
+            "PROVISIONED",
+            {"GlobalSecondaryIndexUpdates": [{"Update": {"IndexName": "by-a", "ProvisionedThroughput": UNITS}}]},
+            "The provisioned throughput for the index by-a will not change",
+        ),
+        (
+            "PAY_PER_REQUEST",
+            {"GlobalSecondaryIndexUpdates": [{"Update": {"IndexName": "by-a", "ProvisionedThroughput": UNITS}}]},
+            "ProvisionedThroughput should not be specified for index: by-a when BillingMode is PAY_PER_REQUEST",
+        ),
+        (
+            "PAY_PER_REQUEST",
+            {"BillingMode": "PROVISIONED", "ProvisionedThroughput": UNITS},
+            "ProvisionedThroughput must be specified for index: by-a",
+        ),
+    ],
+)
+def test_the_units_of_an_index_follow_the_billing_mode(
+    dynamo: Dynamo, billing_mode: str, fields: Any, message: str
+) -> None:
+    given = {"ProvisionedThroughput": UNITS} if billing_mode == "PROVISIONED" else {}
+    create(
+        dynamo,
+        BillingMode=billing_mode,
+        AttributeDefinitions=WITH_A,
+        GlobalSecondaryIndexes=[{**BY_A, **given}],
+        **given,
+    )
+    with pytest.raises(ServiceError, match=message):
+        update(dynamo, **fields)
+
+
+def test_an_index_is_said_to_be_made_and_deleted(dynamo: Dynamo) -> None:
+    def statuses(described: dict[str, Any]) -> list[str]:
+        return [index["IndexStatus"] for index in described.get("GlobalSecondaryIndexes", [])]
+
+    created = create(dynamo, AttributeDefinitions=WITH_A, GlobalSecondaryIndexes=[BY_A])
+    assert (statuses(created), statuses(describe(dynamo))) == (["CREATING"], ["ACTIVE"])
+    another = {**BY_A, "IndexName": "by-a-too"}
+    more = update(dynamo, AttributeDefinitions=WITH_A, GlobalSecondaryIndexUpdates=[{"Create": another}])
+    assert statuses(more) == ["ACTIVE", "CREATING"]
+    less = update(dynamo, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by-a"}}])
+    assert statuses(less) == ["ACTIVE", "DELETING"]
+    assert statuses(describe(dynamo)) == ["ACTIVE"]
+
+
+def test_what_point_in_time_recovery_reaches(dynamo: Dynamo, clock: Clock) -> None:
+    create(dynamo)
+
+    def told(operation: str, **fields: Any) -> Any:
+        described = dynamo(operation, TableName="things", **fields)["ContinuousBackupsDescription"]
+        recovery = described["PointInTimeRecoveryDescription"]
+        assert described["ContinuousBackupsStatus"] == recovery["PointInTimeRecoveryStatus"]
+        return recovery
+
+    assert told("DescribeContinuousBackups") == {"PointInTimeRecoveryStatus": "DISABLED"}
+    on = {"PointInTimeRecoveryEnabled": True}
+    since_s = clock.now_ms / 1000
+    told("UpdateContinuousBackups", PointInTimeRecoverySpecification=on)
+    clock.advance(s=3_600)
+    shorter = {**on, "RecoveryPeriodInDays": 7}
+    assert told("UpdateContinuousBackups", PointInTimeRecoverySpecification=shorter) == {
+        "PointInTimeRecoveryStatus": "ENABLED",
+        "RecoveryPeriodInDays": 7,
+        "EarliestRestorableDateTime": since_s,
+        "LatestRestorableDateTime": since_s + 3_300,
+    }
+    with pytest.raises(ServiceError, match=r"Value .36. at .*recoveryPeriodInDays"):
+        told("UpdateContinuousBackups", PointInTimeRecoverySpecification={**on, "RecoveryPeriodInDays": 36})
+
+
 def test_what_bounds_requests_is_remembered(dynamo: Dynamo) -> None:
     create(dynamo, OnDemandThroughput={"MaxReadRequestUnits": 10, "MaxWriteRequestUnits": 5})
     assert describe(dynamo)["OnDemandThroughput"] == {"MaxReadRequestUnits": 10, "MaxWriteRequestUnits": 5}
@@ -186,7 +303,7 @@ def test_what_a_table_is_set_to(dynamo: Dynamo, environment: Environment) -> Non
         dynamo("DeleteTable", TableName="things")
     units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
     provisioned = update(dynamo, BillingMode="PROVISIONED", ProvisionedThroughput=units)
-    assert provisioned["ProvisionedThroughput"] == {"NumberOfDecreasesToday": 0, **units}
+    assert provisioned["ProvisionedThroughput"].items() >= {"NumberOfDecreasesToday": 0, **units}.items()
     assert provisioned["BillingModeSummary"] == {**created["BillingModeSummary"], "BillingMode": "PROVISIONED"}
     with pytest.raises(ServiceError, match="The provisioned throughput for the table will not change"):
         update(dynamo, ProvisionedThroughput=units)
@@ -240,7 +357,10 @@ def test_tags(dynamo: Dynamo) -> None:
     assert dynamo("ListTagsOfResource", ResourceArn=resource)["Tags"] == [{"Key": "a", "Value": "2"}]
     for tags, message in (
         ([], "Atleast one Tag needs to be provided"),
-        ([{"Key": "", "Value": "x"}], "The Tag Key provided is invalid"),
+        ([{"Key": "", "Value": "x"}], "'' at 'tags.1.member.key' .* length greater than or equal to 1"),
+        ([{"Key": "x" * 129, "Value": "x"}], "at 'tags.1.member.key' .* length less than or equal to 128"),
+        ([{"Key": "a", "Value": "x"}, {"Key": "x"}], "Value null at 'tags.2.member.value' .* must not be null"),
+        ([{"Key": "x%", "Value": ""}], "The Tag Key provided is invalid, Key: x%"),
         ([{"Key": "x", "Value": "d%g"}], "The Tag Value provided is invalid"),
         ([{"Key": "aws:x", "Value": "x"}], "cannot be prefixed with aws:"),
         ([{"Key": str(number), "Value": ""} for number in range(50)], "Number of Tags exceed the current limit"),
@@ -282,7 +402,7 @@ def test_backups_limits_and_endpoints(dynamo: Dynamo) -> None:
     enabled = {"PointInTimeRecoveryEnabled": True}
     answer = dynamo("UpdateContinuousBackups", TableName="things", PointInTimeRecoverySpecification=enabled)
     recovery = answer["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
-    assert recovery == {"PointInTimeRecoveryStatus": "ENABLED"}
+    assert recovery["PointInTimeRecoveryStatus"] == "ENABLED"
     with pytest.raises(ServiceError, match="Table not found: nope"):
         dynamo("DescribeContinuousBackups", TableName="nope")
     assert dynamo("DescribeLimits")["TableMaxReadCapacityUnits"] == 40_000
@@ -382,3 +502,77 @@ def test_a_put_in_a_batch_is_told_that_its_key_does_not_fit_and_no_more(dynamo: 
     assert dynamo.items() == []
     with pytest.raises(ServiceError, match=r"Type mismatch for key pk|Missing the key pk"):
         dynamo("PutItem", TableName="things", Item=encode_item(item))
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "answer"),
+    [
+        ("ListBackups", {}, {"BackupSummaries": []}),
+        ("ListExports", {}, {"ExportSummaries": []}),
+        ("ListImports", {}, {"ImportSummaryList": []}),
+        ("ListGlobalTables", {}, {"GlobalTables": []}),
+        ("ListContributorInsights", {}, {"ContributorInsightsSummaries": []}),
+        (
+            "DescribeContributorInsights",
+            {"TableName": "things"},
+            {"TableName": "things", "ContributorInsightsStatus": "DISABLED"},
+        ),
+        (
+            "DescribeTableReplicaAutoScaling",
+            {"TableName": "things"},
+            {"TableAutoScalingDescription": {"TableName": "things", "TableStatus": "ACTIVE", "Replicas": []}},
+        ),
+    ],
+)
+def test_a_table_has_no_backups_nor_insights(dynamo: Dynamo, operation: str, body: Any, answer: Any) -> None:
+    create(dynamo)
+    assert dynamo(operation, **body) == answer
+
+
+ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/things"
+IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "code", "message"),
+    [
+        ("DescribeBackup", {"BackupArn": f"{ARN}/backup/1"}, "BackupNotFoundException", "Backup not found"),
+        ("DescribeExport", {"ExportArn": f"{ARN}/export/1"}, "ExportNotFoundException", "Export not found"),
+        ("DescribeExport", {"ExportArn": ARN}, "ValidationException", "Invalid Export ARN"),
+        ("DescribeImport", {}, "ValidationException", "Value null at 'importArn'"),
+        ("ListExports", {"MaxResults": 26}, "ValidationException", "'26' at 'maxResults' .* less than or equal to 25"),
+        ("GetResourcePolicy", {"ResourceArn": ARN}, "PolicyNotFoundException", "Resource-based policy not found"),
+        (
+            "DescribeContributorInsights",
+            {"TableName": "things", "IndexName": "none"},
+            "ResourceNotFoundException",
+            "Index: none not found",
+        ),
+        ("CreateGlobalTable", {"GlobalTableName": "things"}, "ValidationException", "2017.11.29 is not supported"),
+        (
+            "UpdateGlobalTable",
+            {"GlobalTableName": "things", "ReplicaUpdates": [IN_IRELAND]},
+            "GlobalTableNotFoundException",
+            "Global table with name 'things' does not exist",
+        ),
+        ("DescribeGlobalTableSettings", {}, "ValidationException", "Value null at 'globalTableName'"),
+        (
+            "UpdateTable",
+            {"TableName": "things", "ReplicaUpdates": [{"Create": {"RegionName": "us-east-1"}}]},
+            "ValidationException",
+            "Cannot add or delete the local region through ReplicaUpdates",
+        ),
+        (
+            "UpdateTable",
+            {"TableName": "things", "ReplicaUpdates": [IN_IRELAND]},
+            "ValidationException",
+            "Replicas are not offered",
+        ),
+        ("CreateBackup", {"TableName": "things"}, "UnknownOperationException", "CreateBackup is not offered"),
+    ],
+)
+def test_what_no_table_has_is_not_found(dynamo: Dynamo, operation: str, body: Any, code: str, message: str) -> None:
+    create(dynamo)
+    with pytest.raises(ServiceError, match=message) as refused:
+        dynamo(operation, **body)
+    assert refused.value.code == code

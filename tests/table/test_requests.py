@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 
 from afterwrite.core.values import Item
@@ -232,9 +233,10 @@ def query(**fields: Any) -> dict[str, Any]:
     found = plan.range(SCHEMA)
     page = reads.QueryPage(plan, SCHEMA)
     for key in sorted(STORED, reverse=not plan.forward):
-        if found.low <= key < found.high and not page.add(STORED[key], item_size(STORED[key])):
+        if found.low <= key < found.high and not page.add(orjson.dumps(STORED[key]), item_size(STORED[key])):
             break
-    return page.answer()
+    answer: dict[str, Any] = orjson.loads(page.answer())
+    return answer
 
 
 def sort_keys(answer: dict[str, Any]) -> list[int]:
@@ -270,8 +272,8 @@ def test_a_page_holds_one_mebibyte() -> None:
     plan = reads.parse_scan({"TableName": "abc"})
     page = reads.QueryPage(plan, SCHEMA)
     item: Item = {**KEY, "a": {"S": "x" * 300_000}}
-    assert [page.add(item, item_size(item)) for _ in range(4)] == [True, True, True, False]
-    assert page.answer()["LastEvaluatedKey"] == KEY
+    assert [page.add(orjson.dumps(item), item_size(item)) for _ in range(4)] == [True, True, True, False]
+    assert orjson.loads(page.answer())["LastEvaluatedKey"] == KEY
 
 
 @pytest.mark.parametrize(
@@ -478,11 +480,35 @@ INVALID = "One or more parameter values were invalid: "
         ({"TableName": None}, "The parameter 'TableName' is required but was not present in the request"),
         (
             {"TableName": "a;"},
-            CONSTRAINT.format("'a;' at 'tableName'", "Member must have length greater than or equal to 3"),
+            "TableName must be at least 3 characters long and at most 255 characters long",
         ),
         (
             {"TableName": ""},
-            CONSTRAINT.format("'' at 'tableName'", "Member must have length greater than or equal to 1"),
+            "TableName must be at least 3 characters long and at most 255 characters long",
+        ),
+        (
+            {"TableName": "a" * 256},
+            "TableName must be at least 3 characters long and at most 255 characters long",
+        ),
+        (
+            {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "ALL"}},
+            CONSTRAINT.format(
+                "'ALL' at 'streamSpecification.streamViewType'",
+                "Member must satisfy enum value set: [NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES, KEYS_ONLY]",
+            ),
+        ),
+        (
+            {"SSESpecification": {"Enabled": True, "SSEType": "DES"}},
+            CONSTRAINT.format(
+                "'DES' at 'sSESpecification.sSEType'", "Member must satisfy enum value set: [AES256, KMS]"
+            ),
+        ),
+        (
+            {
+                "BillingMode": "PROVISIONED",
+                "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 10**12 + 1},
+            },
+            "Given value 1000000000001 for WriteCapacityUnits is out of bounds",
         ),
         (
             {

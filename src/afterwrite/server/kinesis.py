@@ -56,6 +56,7 @@ class KinesisService:
         operation = self._by_name.get(name)
         if operation is None:
             raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
+        requests.check_texts(body)
         return operation(body)
 
     def _put_record(self, body: Body) -> Write:

@@ -19,11 +19,55 @@ _HASH_KEY: Final = re.compile(r"0|[1-9][0-9]{0,38}")
 _DATA_BYTES_MAX: Final = 1 << 20
 _PARTITION_KEY_CHARACTERS_MAX: Final = 256
 _TIME_S_MAX: Final = 1 << 40
+_NAME_PATTERN: Final = "[a-zA-Z0-9_.-]+"
+_SEQUENCE_NUMBER_PATTERN: Final = r"0|([1-9]\d{0,128})"
+# The texts that requests have in common: how long they may be, and what they look like.
+_TEXTS: Final[Mapping[str, tuple[int | None, str | None]]] = {
+    **dict.fromkeys(
+        (
+            "StreamName",
+            "ExclusiveStartStreamName",
+            "ShardId",
+            "ExclusiveStartShardId",
+            "ShardToSplit",
+            "ShardToMerge",
+            "AdjacentShardToMerge",
+        ),
+        (128, _NAME_PATTERN),
+    ),
+    **dict.fromkeys(("StartingSequenceNumber", "SequenceNumberForOrdering"), (None, _SEQUENCE_NUMBER_PATTERN)),
+    "ShardIterator": (512, None),
+    "ExclusiveStartTagKey": (128, None),
+}
+_TAGS_MAX: Final = 200
+_TAG_KEYS_MAX: Final = 50
+_LENGTHS: Final = (
+    "[Member must have length less than or equal to {}, Member must have length greater than or equal to {}]"
+)
+_TAG_KEY_LENGTHS: Final = _LENGTHS.format(128, 1)
+_TAG_VALUE_LENGTHS: Final = _LENGTHS.format(256, 0)
 
 
 def invalid_argument(message: str) -> ServiceError:
     """An InvalidArgumentException."""
     return ServiceError("InvalidArgumentException", message)
+
+
+def check_texts(body: Body) -> None:
+    """Refuse a request whose texts are too long or do not look as they have to, with all of them in one error."""
+    violations = fields.Violations()
+    for field in body:
+        if field not in _TEXTS or (value := fields.text(body, field)) is None:
+            continue
+        longest, pattern = _TEXTS[field]
+        place = f"{field[0].lower()}{field[1:]}"
+        if pattern is not None and not re.fullmatch(pattern, value, re.ASCII):
+            violations.add(value, place, f"Member must satisfy regular expression pattern: {pattern}")
+        if longest is not None and not value:
+            violations.add(value, place, "Member must have length greater than or equal to 1")
+        if longest is not None and len(value) > longest:
+            violations.add(value, place, f"Member must have length less than or equal to {longest}")
+    violations.check()
 
 
 def required_text(body: Body, field: str) -> str:
@@ -41,10 +85,7 @@ def stream_name(body: Body) -> str:
         if arn is None:
             raise invalid_argument("Either StreamName or StreamARN must be given.")
         return stream_name_of_arn(arn)
-    if not NAME.fullmatch(name):
-        raise fields.constraint_error(
-            name, "StreamName", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
-        )
+    check_texts({"StreamName": name})
     return name
 
 
@@ -114,16 +155,33 @@ def record(body: Body) -> tuple[str, bytes, int | None]:
 
 def tags(body: Body) -> dict[str, str]:
     """The field `Tags`, a map of text to text; empty where it is absent."""
-    given = fields.structure(body, "Tags", "Tags") or {}
-    for key in given:
-        if not 1 <= len(key) <= 128 or len(required_text(given, key)) > 256:
-            raise invalid_argument(f"Some tags contain invalid characters or are too long: {key}")
-    return given
+    given = fields.structure(body, "Tags", "Tags")
+    if given is None:
+        return {}
+    values = {key: fields.text(given, key) or "" for key in given}
+    shown = f"{{{', '.join(f'{key}={value}' for key, value in values.items())}}}"
+    fields.check_length(len(values), "Tags", 1, _TAGS_MAX, shown)
+    if any(not 1 <= len(key) <= 128 for key in values):
+        raise fields.constraint_error(shown, "Tags", f"Map keys must satisfy constraint: {_TAG_KEY_LENGTHS}")
+    if any(len(value) > 256 for value in values.values()):
+        raise fields.constraint_error(shown, "Tags", f"Map value must satisfy constraint: {_TAG_VALUE_LENGTHS}")
+    return values
+
+
+def required_tags(body: Body) -> dict[str, str]:
+    """As `tags`, of a request that has to have some."""
+    if body.get("Tags") is None:
+        raise fields.missing("Tags")
+    return tags(body)
 
 
 def tag_keys(body: Body) -> Sequence[str]:
     """The required field `TagKeys`, a list of text."""
-    given = body.get("TagKeys")
-    if not isinstance(given, list) or not given or not all(isinstance(key, str) for key in given):
-        raise invalid_argument("TagKeys must be a list of tags' keys, at least one.")
-    return given
+    keys = fields.texts(body, "TagKeys")
+    if keys is None:
+        raise fields.missing("TagKeys")
+    shown = f"[{', '.join(keys)}]"
+    fields.check_length(len(keys), "TagKeys", 1, _TAG_KEYS_MAX, shown)
+    if any(not 1 <= len(key) <= 128 for key in keys):
+        raise fields.constraint_error(shown, "TagKeys", f"Member must satisfy constraint: {_TAG_KEY_LENGTHS}")
+    return keys

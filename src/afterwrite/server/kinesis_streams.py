@@ -26,6 +26,14 @@ from afterwrite.table import fields
 Change: TypeAlias = Callable[[WriteTransaction, KinesisStream], Mapping[str, Any] | None]
 
 _MODES: Final = ("PROVISIONED", "ON_DEMAND")
+_SHARD_FILTERS: Final = (
+    "AFTER_SHARD_ID",
+    "AT_TRIM_HORIZON",
+    "FROM_TRIM_HORIZON",
+    "AT_LATEST",
+    "AT_TIMESTAMP",
+    "FROM_TIMESTAMP",
+)
 _ON_DEMAND_SHARDS: Final = 4
 _SHARDS_MAX: Final = 10_000
 _LISTED: Final = 100
@@ -183,6 +191,7 @@ class KinesisStreams:
 
     def _rescaled(self, body: Body) -> Change:
         count = requests.required_integer(body, "TargetShardCount")
+        fields.check_value(count, "TargetShardCount", 1, _SHARDS_MAX)
         if not fields.choice(body, "ScalingType", ("UNIFORM_SCALING",), ""):
             raise fields.missing("ScalingType")
 
@@ -261,10 +270,15 @@ def _create_stream(body: Body) -> Write:
 
 def _mode(body: Body) -> str:
     details = fields.structure(body, "StreamModeDetails", "StreamModeDetails")
-    return "" if details is None else fields.choice(details, "StreamMode", _MODES, "")
+    if details is None:
+        return ""
+    if details.get("StreamMode") is None:
+        raise fields.missing("StreamMode", "streamModeDetails.")
+    return fields.choice(details, "StreamMode", _MODES, "", "streamModeDetails.")
 
 
 def _mode_set(body: Body) -> Change:
+    requests.required_text(body, "StreamARN")
     mode = _mode(body)
     if not mode:
         raise fields.missing("StreamModeDetails")
@@ -362,7 +376,7 @@ def _of_resource(body: Body) -> Body:
 
 
 def _tagged(body: Body) -> Change:
-    added = requests.tags(body)
+    added = requests.required_tags(body)
 
     def change(transaction: WriteTransaction, stream: KinesisStream) -> None:
         kinesis.save(transaction, replace(stream, tags={**stream.tags, **added}))
@@ -402,7 +416,9 @@ def _shard_filter(body: Body) -> Callable[[Lineage], Lineage]:
         return lambda lineage: lineage
     if kind == "AT_TRIM_HORIZON":
         return _oldest
-    raise invalid_argument(f"Unknown ShardFilter type {kind}.")
+    raise fields.constraint_error(
+        kind, "shardFilter.type", f"Member must satisfy enum value set: [{', '.join(_SHARD_FILTERS)}]"
+    )
 
 
 def _oldest(lineage: Lineage) -> Lineage:

@@ -370,7 +370,7 @@ class Environment:
             transaction.lmdb.abort()
             return
         record = transaction.advance(_RECORD)
-        transaction.write_counters()
+        transaction.complete()
         ahead = self._ahead
         with ahead.committing:
             ahead.append(record, transaction.entries)

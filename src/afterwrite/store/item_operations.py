@@ -193,7 +193,7 @@ def _get_item(plan: GetPlan, transaction: ReadTransaction, catalog: Catalog) -> 
     return orjson.dumps(plan.answer(None if text is None else orjson.loads(text)))
 
 
-def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> Mapping[str, Any]:
+def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
     table = table_named(catalog, plan.table_name)
     _check_paths(table, plan)
     if plan.index_name is None:
@@ -210,7 +210,7 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> M
         page = QueryPage(plan, table.schema, index.schema)
         found = tables.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)
     for size, text in found:
-        if not page.add(orjson.loads(text), size):
+        if not page.add(text, size):
             break
     return page.answer()
 

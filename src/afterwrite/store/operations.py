@@ -6,11 +6,12 @@ the next commit.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
-from afterwrite.store import destination_operations, item_operations
+from afterwrite.store import absences, destination_operations, item_operations
 from afterwrite.store.prepared import Body, Poll, Prepared, Read, Write
 from afterwrite.store.table_operations import TableOperations
 from afterwrite.table.constraints import all_broken
@@ -24,11 +25,14 @@ class Operations:
     The tables named in `protected` cannot be deleted, and keep their streams.
     """
 
-    def __init__(self, identity: Identity, protected: Collection[str] = ()) -> None:
-        self._tables = TableOperations(identity, frozenset(protected))
+    def __init__(
+        self, identity: Identity, protected: Collection[str] = (), *, clock_s: Callable[[], float] = time.time
+    ) -> None:
+        self._tables = TableOperations(identity, frozenset(protected), clock_s)
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             **item_operations.by_name(),
             **self._tables.by_name(),
+            **absences.by_name(),
             "EnableKinesisStreamingDestination": lambda body: Write(destination_operations.enable(body, identity)),
             "DisableKinesisStreamingDestination": lambda body: Write(destination_operations.disable(body)),
             "UpdateKinesisStreamingDestination": lambda body: Write(destination_operations.update(body)),
@@ -47,7 +51,7 @@ class Operations:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
         if operation is None:
-            raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
+            raise absences.refusal(name, body)
         try:
             return operation(body)
         except ServiceError as error:

@@ -10,15 +10,14 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.config import Identity
-from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import ServiceError
-from afterwrite.store import indexes, tables
+from afterwrite.store import tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.indexes import Index
 from afterwrite.store.prepared import Body, Prepared, Read, Write
+from afterwrite.store.table_descriptions import Descriptions
 from afterwrite.store.tables import Catalog, Table
 from afterwrite.table import fields, table_requests, tags
-from afterwrite.table.schema import GLOBAL, definitions_to_wire
+from afterwrite.table.schema import GLOBAL
 from afterwrite.table.table_options import PAY_PER_REQUEST
 from afterwrite.table.table_requests import UpdateTablePlan
 
@@ -26,22 +25,19 @@ _LISTED_MAX: Final = 100
 _ENDPOINT_CACHED_MIN: Final = 1440
 _ACCOUNT_UNITS_MAX: Final = 80_000
 _TABLE_UNITS_MAX: Final = 40_000
-# What DeleteTable's answer does not tell of the table.
-_NOT_OF_DELETED: Final = (
-    "AttributeDefinitions",
-    "KeySchema",
-    "CreationDateTime",
-    "GlobalSecondaryIndexes",
-    "LocalSecondaryIndexes",
-)
+_RECOVERY_DAYS_MAX: Final = 35
+_DAY_MS: Final = 86_400_000
+# DynamoDB restores tables up to five minutes ago.
+_RECOVERY_DELAY_MS: Final = 300_000
 _INVALID: Final = "One or more parameter values were invalid: "
 
 
 class TableOperations:
     """The operations on tables. Those named in `protected` belong to the app: they stay, and keep their streams."""
 
-    def __init__(self, identity: Identity, protected: frozenset[str]) -> None:
-        self._identity = identity
+    def __init__(self, identity: Identity, protected: frozenset[str], clock_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
+        self._descriptions = Descriptions(identity, protected)
         self._protected = protected
         self.endpoint = "localhost"
 
@@ -59,7 +55,7 @@ class TableOperations:
             "UntagResource": self._untag_resource,
             "ListTagsOfResource": lambda body: Read(partial(self._list_tags, _resource_arn(body))),
             "DescribeContinuousBackups": lambda body: Read(
-                partial(_describe_backups, fields.table_name_of_table_request(body))
+                partial(self._describe_backups, fields.table_name_of_table_request(body))
             ),
             "UpdateContinuousBackups": _update_backups,
             "DescribeLimits": lambda _body: Read(_describe_limits),
@@ -79,16 +75,17 @@ class TableOperations:
                 options=plan.options,
                 tags=plan.tags,
             )
-            return {"TableDescription": self._description(transaction, table, "CREATING")}
+            return {"TableDescription": self._descriptions.created(transaction, table)}
 
         return Write(run)
 
     def _update_table(self, body: Body) -> Write:
         plan = table_requests.parse_update_table(body)
+        table_requests.refuse_replicas(body, self._descriptions.region)
         return Write(partial(self._update, plan))
 
     def _update(self, plan: UpdateTablePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
-        table = tables.described_table(tables.catalog(transaction), plan.table_name)
+        table = before = tables.described_table(tables.catalog(transaction), plan.table_name)
         if plan.deletion_protection is False and table.name in self._protected:
             raise fields.invalid(f"{_INVALID}The app that runs here declares the table: its deletion protection stays")
         schemas = [index.schema for index in table.indexes]
@@ -98,7 +95,8 @@ class TableOperations:
                 "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
             )
         _check_index_names(table, [name for name in (plan.delete, *plan.update) if name is not None])
-        options = plan.options(table.options)
+        options = plan.options(table.options, [schema.name for schema in schemas if schema.scope == GLOBAL])
+        options = options.dated(table.options, transaction.now_ms)
         on_demand_since_ms = table.on_demand_since_ms
         if options.billing_mode == PAY_PER_REQUEST and table.options.billing_mode != PAY_PER_REQUEST:
             on_demand_since_ms = transaction.now_ms
@@ -119,7 +117,7 @@ class TableOperations:
             table = tables.create_index(transaction, table, created)
         if plan.delete is not None:
             table = tables.delete_index(transaction, table, plan.delete)
-        return {"TableDescription": self._description(transaction, table, "UPDATING")}
+        return {"TableDescription": self._descriptions.updated(transaction, table, before)}
 
     def _update_stream(self, transaction: WriteTransaction, plan: UpdateTablePlan, table: Table) -> Table:
         if plan.stream_enabled is None:
@@ -150,78 +148,14 @@ class TableOperations:
                     "Attempt to change a resource which is still in use: "
                     "Cannot delete table while indexes are being created, updated, or deleted.",
                 )
-            description = self._deleted_description(transaction, table)
+            description = self._descriptions.deleted(transaction, table)
             tables.delete_table(transaction, name)
             return {"TableDescription": description}
 
         return Write(run)
 
     def _describe_table(self, name: str, transaction: ReadTransaction, catalog: Catalog) -> bytes:
-        return orjson.dumps({"Table": self._description(transaction, tables.described_table(catalog, name), "ACTIVE")})
-
-    def _arn(self, table: Table) -> str:
-        return f"arn:aws:dynamodb:{self._identity.region}:{self._identity.account_id}:table/{table.name}"
-
-    def _key_arn(self, key: str) -> str:
-        if key.startswith("arn:"):
-            return key
-        resource = key if key.startswith("alias/") else f"key/{key}"
-        return f"arn:aws:kms:{self._identity.region}:{self._identity.account_id}:{resource}"
-
-    def _description(self, transaction: ReadTransaction, table: Table, status: str) -> dict[str, Any]:
-        arn = self._arn(table)
-        count, size = tables.statistics(transaction, table)
-        options = table.options
-        description: dict[str, Any] = {
-            "AttributeDefinitions": definitions_to_wire(table.schema, [index.schema for index in table.indexes]),
-            "TableName": table.name,
-            "KeySchema": table.schema.to_wire(),
-            "TableStatus": status,
-            "CreationDateTime": table.created_at_ms / 1000,
-            "ProvisionedThroughput": _throughput(*options.units),
-            "TableSizeBytes": size,
-            "ItemCount": count,
-            "TableArn": arn,
-            "TableId": _table_id(table),
-            "WarmThroughput": _warm_throughput(*options.warm_throughput),
-            "DeletionProtectionEnabled": options.deletion_protection or table.name in self._protected,
-        }
-        on_demand_since_ms = table.on_demand_since_ms
-        if on_demand_since_ms is None and options.billing_mode == PAY_PER_REQUEST:
-            on_demand_since_ms = table.created_at_ms
-        if on_demand_since_ms is not None:
-            description["BillingModeSummary"] = {
-                "BillingMode": options.billing_mode,
-                "LastUpdateToPayPerRequestDateTime": on_demand_since_ms / 1000,
-            }
-        if options.on_demand_units:
-            description["OnDemandThroughput"] = dict(options.on_demand_units)
-        if options.encryption_key is not None:
-            description["SSEDescription"] = {
-                "Status": "ENABLED",
-                "SSEType": "KMS",
-                "KMSMasterKeyArn": self._key_arn(options.encryption_key),
-            }
-        if options.table_class is not None:
-            description["TableClassSummary"] = {"TableClass": options.table_class}
-            if table.class_changed_at_ms is not None:
-                description["TableClassSummary"]["LastUpdateDateTime"] = table.class_changed_at_ms / 1000
-        if table.stream is not None:
-            description["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream.view_type}
-        if table.stream_label is not None:
-            description["LatestStreamLabel"] = table.stream_label
-            description["LatestStreamArn"] = f"{arn}/stream/{table.stream_label}"
-        for index in table.indexes:
-            field = "GlobalSecondaryIndexes" if index.schema.scope == GLOBAL else "LocalSecondaryIndexes"
-            described = _index_description(transaction, table, index, f"{arn}/index/{index.schema.name}")
-            description.setdefault(field, []).append(described)
-        return description
-
-    def _deleted_description(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
-        description = self._description(transaction, table, "DELETING")
-        for field in _NOT_OF_DELETED:
-            description.pop(field, None)
-        return description
+        return orjson.dumps({"Table": self._descriptions.active(transaction, tables.described_table(catalog, name))})
 
     def _update_time_to_live(self, body: Body) -> Write:
         plan = table_requests.parse_update_time_to_live(body)
@@ -252,11 +186,7 @@ class TableOperations:
 
     def _untag_resource(self, body: Body) -> Write:
         arn = _resource_arn(body)
-        keys = fields.texts(body, "TagKeys")
-        if keys is None:
-            raise fields.missing("TagKeys")
-        if not keys:
-            raise fields.invalid("Atleast one Tag Key needs to be provided as Input.")
+        keys = tags.parse_tag_keys(body)
 
         def run(transaction: WriteTransaction) -> None:
             table = self._tagged_table(tables.catalog(transaction), arn)
@@ -277,11 +207,14 @@ class TableOperations:
                 f"Provided resource arn: {arn}"
             )
         table = catalog.get(name)
-        if not separator or table is None or self._arn(table) != arn:
+        if not separator or table is None or self._descriptions.arn(table) != arn:
             raise ServiceError(
                 "ResourceNotFoundException", f"Requested resource not found: ResourcArn: {arn} not found"
             )
         return table
+
+    def _describe_backups(self, name: str, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
+        return orjson.dumps(_backups(_backed_up_table(catalog, name), int(self._clock_s() * 1000)))
 
     def _describe_endpoints(self, _transaction: ReadTransaction, _catalog: Catalog) -> bytes:
         return orjson.dumps({"Endpoints": [{"Address": self.endpoint, "CachePeriodInMinutes": _ENDPOINT_CACHED_MIN}]})
@@ -294,37 +227,6 @@ def _check_index_names(table: Table, names: list[str]) -> None:
             raise ServiceError("ResourceNotFoundException", "Requested resource not found")
         if index.schema.scope != GLOBAL:
             raise fields.invalid(f"Cannot delete an index that is not a GlobalSecondaryIndex: {name}")
-
-
-def _index_description(transaction: ReadTransaction, table: Table, index: Index, arn: str) -> dict[str, Any]:
-    count, size = indexes.statistics(transaction, index.number)
-    description: dict[str, Any] = {
-        "IndexName": index.schema.name,
-        "KeySchema": index.schema.to_wire(),
-        "Projection": index.schema.projection_to_wire(),
-        "IndexSizeBytes": size,
-        "ItemCount": count,
-        "IndexArn": arn,
-    }
-    if index.schema.scope == GLOBAL:
-        description["IndexStatus"] = "ACTIVE" if index.filled_to is None else "CREATING"
-        if index.filled_to is not None:
-            description["Backfilling"] = True
-        description["ProvisionedThroughput"] = _throughput(*table.options.index_units.get(index.schema.name, (0, 0)))
-        description["WarmThroughput"] = _warm_throughput(*table.options.index_warm_throughput(index.schema.name))
-    return description
-
-
-def _throughput(read_units: int, write_units: int) -> dict[str, int]:
-    return {"NumberOfDecreasesToday": 0, "ReadCapacityUnits": read_units, "WriteCapacityUnits": write_units}
-
-
-def _warm_throughput(read_units: int, write_units: int) -> dict[str, Any]:
-    return {"ReadUnitsPerSecond": read_units, "WriteUnitsPerSecond": write_units, "Status": "ACTIVE"}
-
-
-def _table_id(table: Table) -> str:
-    return uuid_of(f"{table.name}/{table.number}")
 
 
 def _listing(body: Body) -> tuple[str, int]:
@@ -369,17 +271,17 @@ def _update_backups(body: Body) -> Write:
     if specification.get("PointInTimeRecoveryEnabled") is None:
         raise fields.missing("pointInTimeRecoverySpecification.pointInTimeRecoveryEnabled")
     enabled = fields.flag(specification, "PointInTimeRecoveryEnabled", default=False)
+    days = fields.integer(specification, "RecoveryPeriodInDays")
+    if days is not None:
+        place = "pointInTimeRecoverySpecification.recoveryPeriodInDays"
+        fields.check_value(days, place, 1, _RECOVERY_DAYS_MAX)
 
     def run(transaction: WriteTransaction) -> Mapping[str, Any]:
         table = _backed_up_table(tables.catalog(transaction), name)
-        options = replace(table.options, point_in_time_recovery=enabled)
-        return _backups(tables.save(transaction, replace(table, options=options)))
+        options = table.options.recoverable(enabled=enabled, days=days, now_ms=transaction.now_ms)
+        return _backups(tables.save(transaction, replace(table, options=options)), transaction.now_ms)
 
     return Write(run)
-
-
-def _describe_backups(name: str, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
-    return orjson.dumps(_backups(_backed_up_table(catalog, name)))
 
 
 def _backed_up_table(catalog: Catalog, name: str) -> Table:
@@ -389,12 +291,19 @@ def _backed_up_table(catalog: Catalog, name: str) -> Table:
     return table
 
 
-def _backups(table: Table) -> dict[str, Any]:
-    status = "ENABLED" if table.options.point_in_time_recovery else "DISABLED"
+def _backups(table: Table, now_ms: int) -> dict[str, Any]:
+    options = table.options
+    status = "ENABLED" if options.point_in_time_recovery else "DISABLED"
+    recovery: dict[str, Any] = {"PointInTimeRecoveryStatus": status}
+    if options.point_in_time_recovery:
+        earliest_ms = max(options.recoverable_since_ms, now_ms - options.recovery_days * _DAY_MS)
+        recovery["RecoveryPeriodInDays"] = options.recovery_days
+        recovery["EarliestRestorableDateTime"] = earliest_ms / 1000
+        recovery["LatestRestorableDateTime"] = max(earliest_ms, now_ms - _RECOVERY_DELAY_MS) / 1000
     return {
         "ContinuousBackupsDescription": {
             "ContinuousBackupsStatus": status,
-            "PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": status},
+            "PointInTimeRecoveryDescription": recovery,
         }
     }
 

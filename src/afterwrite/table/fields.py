@@ -18,7 +18,7 @@ from afterwrite.table.attribute_values import checked_item, checked_value, seria
 from afterwrite.table.conditions import Test, Values, compile_condition
 from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
 from afterwrite.table.projections import Projection, compile_projection
-from afterwrite.table.sizes import check_name_size
+from afterwrite.table.sizes import check_attribute_name
 from afterwrite.table.updates import CompiledUpdate, compile_update
 
 Body: TypeAlias = Mapping[str, Any]
@@ -170,14 +170,18 @@ def text(body: Body, field: str) -> str | None:
     raise serialization_error(f"{token_name(value)} cannot be converted to String")
 
 
-def choice(body: Body, field: str, allowed: Sequence[str], default: str) -> str:
-    """A field that has one of a few values."""
+def choice(body: Body, field: str, allowed: Sequence[str], default: str, place: str = "") -> str:
+    """A field that has one of a few values; `place` is where the body stands, with a dot."""
     value = body.get(field)
     if value is None:
         return default
     if value in allowed and type(value) is str:
         return value
-    raise constraint_error(text(body, field), field, f"Member must satisfy enum value set: [{', '.join(allowed)}]")
+    raise constraint_error(
+        text(body, field),
+        f"{place}{field[0].lower()}{field[1:]}",
+        f"Member must satisfy enum value set: [{', '.join(allowed)}]",
+    )
 
 
 def flag(body: Body, field: str, *, default: bool) -> bool:
@@ -275,6 +279,9 @@ def table_name_of_table_request(body: Body) -> str:
     name = text(body, "TableName")
     if name is None:
         raise invalid("The parameter 'TableName' is required but was not present in the request")
+    shortest, longest = _TABLE_NAME_CHARACTERS
+    if not (name.startswith("arn:") or shortest <= len(name) <= longest):
+        raise invalid(f"TableName must be at least {shortest} characters long and at most {longest} characters long")
     return checked_table_name(name)
 
 
@@ -436,8 +443,9 @@ def _checked_names(names: Any) -> tuple[tuple[str, str], ...]:
         if not _NAME_PLACEHOLDER.fullmatch(key):
             raise invalid(f'ExpressionAttributeNames contains invalid key: Syntax error; key: "{key}"')
         if not names[key]:
-            raise invalid(f"ExpressionAttributeNames contains invalid value: null for key {key}")
-        check_name_size(names[key])
+            what = "null" if names[key] is None else "Empty attribute name"
+            raise invalid(f"ExpressionAttributeNames contains invalid value: {what} for key {key}")
+        check_attribute_name(names[key])
     return tuple(names.items())
 
 

@@ -16,24 +16,25 @@ from afterwrite.table.fields import Body, Condition
 from afterwrite.table.key_conditions import CompiledKeyCondition, Term
 from afterwrite.table.paths import ResolvedPath
 from afterwrite.table.projections import Projection
-from afterwrite.table.sizes import check_name_size
+from afterwrite.table.sizes import check_attribute_name
 from afterwrite.table.updates import Change, CompiledUpdate, added, constant, deleted
 
 _INVALID: Final = "One or more parameter values were invalid: "
+# In the order in which the service lists them.
 _OPERATORS: Final = (
-    "EQ",
-    "NE",
     "IN",
-    "LE",
-    "LT",
-    "GE",
-    "GT",
-    "CONTAINS",
-    "NOT_CONTAINS",
-    "BEGINS_WITH",
-    "BETWEEN",
     "NULL",
+    "BETWEEN",
+    "LT",
+    "NOT_CONTAINS",
+    "EQ",
+    "GT",
     "NOT_NULL",
+    "NE",
+    "LE",
+    "BEGINS_WITH",
+    "GE",
+    "CONTAINS",
 )
 _WITHOUT_VALUES: Final = ("NULL", "NOT_NULL")
 _ARGUMENT_COUNTS: Final = {"NULL": 0, "NOT_NULL": 0, "BETWEEN": 2}
@@ -72,15 +73,17 @@ def refuse_mixture(body: Body, legacy: Sequence[str], expressions: Sequence[str]
         )
 
 
-def attributes_to_get(body: Body) -> Projection | None:
-    """`AttributesToGet` as a projection."""
+def attributes_to_get(body: Body, place: str = "") -> Projection | None:
+    """`AttributesToGet` as a projection; `place` is where the body stands, with a dot."""
     names = fields.texts(body, "AttributesToGet")
     if names is None:
         return None
     if not names:
-        raise fields.constraint_error("[]", "AttributesToGet", "Member must have length greater than or equal to 1")
+        raise fields.constraint_error(
+            "[]", f"{place}attributesToGet", "Member must have length greater than or equal to 1"
+        )
     for number, name in enumerate(names):
-        check_name_size(name)
+        check_attribute_name(name)
         if name in names[:number]:
             raise fields.invalid(f"{_INVALID}Duplicate value in attribute name: {name}")
     return Projection((name,) for name in names)
@@ -98,7 +101,7 @@ def condition(body: Body, field: str) -> tuple[Condition, frozenset[str]] | None
     if given and len(conditions) == 1:
         raise fields.invalid("ConditionalOperator can only be used when Filter or Expected has two or more elements")
     read = _expected if field == "Expected" else _filtered
-    tests = [read(name, each) for name, each in conditions.items()]
+    tests = [read(name, each, _place(field, name)) for name, each in conditions.items()]
     every = operator == "AND"
 
     def test(item: Mapping[str, AttributeValue], _values: Values) -> bool:
@@ -115,7 +118,7 @@ def key_condition(body: Body) -> tuple[CompiledKeyCondition, Values] | None:
     terms: list[Term] = []
     values: dict[str, AttributeValue] = {}
     for name, each in conditions.items():
-        operator, operands = _operator_and_operands(name, each)
+        operator, operands = _operator_and_operands(each, _place("KeyConditions", name))
         if operator not in _KEY_OPERATORS:
             _check_operands(operator, operands)
             raise fields.invalid("Attempted conditional constraint is not an indexable operation")
@@ -138,7 +141,7 @@ def update(body: Body) -> tuple[CompiledUpdate, Values] | None:
     removals: list[ResolvedPath] = []
     values: dict[str, AttributeValue] = {}
     for name, each in updates.items():
-        action = fields.choice(each, "Action", _ACTIONS, "PUT")
+        action = fields.choice(each, "Action", _ACTIONS, "PUT", _place("AttributeUpdates", name))
         if each.get("Value") is None:
             if action != "DELETE":
                 raise fields.invalid(f"{_INVALID}Only DELETE action is allowed when no attribute value is specified")
@@ -184,13 +187,18 @@ def _structures_by_name(body: Body, field: str) -> Mapping[str, Body] | None:
     if type(value) is not dict:
         raise serialization_error("Unexpected field type")
     for name, member in value.items():
-        check_name_size(name)
+        check_attribute_name(name)
         if type(member) is not dict:
             raise serialization_error("Unexpected value type in payload")
     return value
 
 
-def _expected(name: str, expected: Body) -> _ItemTest:
+def _place(field: str, name: str) -> str:
+    """Where in a request the member `name` of `field` stands, with a dot."""
+    return f"{field[0].lower()}{field[1:]}.{name}.member."
+
+
+def _expected(name: str, expected: Body, place: str) -> _ItemTest:
     if expected.get("ComparisonOperator") is None:
         return _exists_or_equals(name, expected)
     if expected.get("Exists") is not None:
@@ -206,7 +214,7 @@ def _expected(name: str, expected: Body) -> _ItemTest:
             f"{_INVALID}Value or AttributeValueList must be used with ComparisonOperator: {operator} "
             f"for Attribute: {name}"
         )
-    return _filtered(name, listed)
+    return _filtered(name, listed, place)
 
 
 def _exists_or_equals(name: str, expected: Body) -> _ItemTest:
@@ -226,21 +234,21 @@ def _exists_or_equals(name: str, expected: Body) -> _ItemTest:
     return lambda item: item.get(name) == value
 
 
-def _filtered(name: str, given: Body) -> _ItemTest:
-    operator, operands = _operator_and_operands(name, given)
+def _filtered(name: str, given: Body, place: str) -> _ItemTest:
+    operator, operands = _operator_and_operands(given, place)
     _check_operands(operator, operands)
     test = _test(operator, operands)
     return lambda item: test(item.get(name))
 
 
-def _operator_and_operands(name: str, given: Body) -> tuple[str, list[AttributeValue]]:
+def _operator_and_operands(given: Body, place: str) -> tuple[str, list[AttributeValue]]:
     operator = fields.text(given, "ComparisonOperator")
     if operator is None:
-        raise fields.missing(f"{name}.member.comparisonOperator")
+        raise fields.missing("comparisonOperator", place)
     if operator not in _OPERATORS:
         raise fields.constraint_error(
             operator,
-            f"{name}.member.comparisonOperator",
+            f"{place}comparisonOperator",
             f"Member must satisfy enum value set: [{', '.join(_OPERATORS)}]",
         )
     operands = given.get("AttributeValueList")

@@ -12,6 +12,9 @@ from afterwrite.table.fields import Body
 PROVISIONED, PAY_PER_REQUEST = "PROVISIONED", "PAY_PER_REQUEST"
 
 _ON_DEMAND_UNITS = (12_000, 4_000)
+_UNITS_MAX = 1_000_000_000_000
+_RECOVERY_DAYS = 35
+_ENCRYPTIONS = ("AES256", "KMS")
 _MANAGED_KEY = "alias/aws/dynamodb"
 _INVALID = "One or more parameter values were invalid: "
 
@@ -22,7 +25,8 @@ class TableOptions:
 
     Throughputs are read and write capacity units, 0 where requests are paid for one by one; `index_units` are those
     of indexes by name. `on_demand_units` is the `OnDemandThroughput`, which is remembered and bounds nothing;
-    `encryption_key` the customer's key that the table is said to be encrypted with.
+    `encryption_key` the customer's key that the table is said to be encrypted with. `units_changed_at_ms` says when
+    the units of indexes by name, and of the table by "", were last raised and lowered.
     """
 
     billing_mode: str = PAY_PER_REQUEST
@@ -35,6 +39,9 @@ class TableOptions:
     index_warm_units: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     on_demand_units: Mapping[str, int] = field(default_factory=dict)
     encryption_key: str | None = None
+    units_changed_at_ms: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
+    recoverable_since_ms: int = 0
+    recovery_days: int = _RECOVERY_DAYS
 
     @classmethod
     def from_json(cls, parsed: Mapping[str, Any]) -> TableOptions:
@@ -47,6 +54,9 @@ class TableOptions:
                 "index_units": _pairs(parsed["index_units"]),
                 "warm_units": None if warm is None else tuple(warm),
                 "index_warm_units": _pairs(parsed.get("index_warm_units", {})),
+                "units_changed_at_ms": {
+                    name: tuple(times) for name, times in parsed.get("units_changed_at_ms", {}).items()
+                },
             }
         )
 
@@ -62,6 +72,43 @@ class TableOptions:
         if index in self.index_warm_units:
             return self.index_warm_units[index]
         return _ON_DEMAND_UNITS if self.billing_mode == PAY_PER_REQUEST else self.index_units.get(index, (0, 0))
+
+    def dated(self, before: TableOptions, now_ms: int) -> TableOptions:
+        """The options with the times at which their units were raised and lowered, of a change at `now_ms`."""
+        changed = dict(self.units_changed_at_ms)
+        old_units, new_units = {"": before.units, **before.index_units}, {"": self.units, **self.index_units}
+        for name, new in new_units.items():
+            old = old_units.get(name)
+            if old is None or old == new:
+                continue
+            raised_at_ms, lowered_at_ms = changed.get(name, (None, None))
+            if any(becomes > was for was, becomes in zip(old, new, strict=True)):
+                raised_at_ms = now_ms
+            if any(becomes < was for was, becomes in zip(old, new, strict=True)):
+                lowered_at_ms = now_ms
+            changed[name] = raised_at_ms, lowered_at_ms
+        return replace(self, units_changed_at_ms=changed)
+
+    def recoverable(self, *, enabled: bool, days: int | None, now_ms: int) -> TableOptions:
+        """The options with point-in-time recovery switched, of the last `days` (35 unless told)."""
+        since_ms = self.recoverable_since_ms if self.point_in_time_recovery else now_ms
+        return replace(
+            self,
+            point_in_time_recovery=enabled,
+            recoverable_since_ms=since_ms,
+            recovery_days=_RECOVERY_DAYS if days is None else days,
+        )
+
+
+def capacity_units(throughput: Body) -> tuple[int, int]:
+    """The read and write units of a `ProvisionedThroughput` that has both."""
+    units: list[int] = []
+    for field_name in ("ReadCapacityUnits", "WriteCapacityUnits"):
+        value = int(throughput[field_name])
+        if value > _UNITS_MAX:
+            raise fields.invalid(f"Given value {value} for {field_name} is out of bounds")
+        units.append(value)
+    return units[0], units[1]
 
 
 def on_demand_units(body: Body, billing_mode: str) -> dict[str, int]:
@@ -88,6 +135,17 @@ def with_index(options: TableOptions, index: Body | None) -> TableOptions:
     return replace(options, index_warm_units={**options.index_warm_units, name: units})
 
 
+def with_changed_index(options: TableOptions, index: Body) -> TableOptions:
+    """The options with what the request of an index's change says of its warm throughput."""
+    warm = fields.structure(index, "WarmThroughput", "WarmThroughput")
+    if warm is None:
+        return options
+    name = str(index["IndexName"])
+    bound = "current WarmThroughput, decreasing WarmThroughput is not supported"
+    units = warm_units(warm, options.index_warm_throughput(name), f"index {name}", bound)
+    return replace(options, index_warm_units={**options.index_warm_units, name: units})
+
+
 def warm_units(wanted: Body, least: tuple[int, int], whose: str, bound: str) -> tuple[int, int]:
     """The read and write units that a `WarmThroughput` asks for. Raises ServiceError for less than `least`."""
     units: list[int] = []
@@ -104,7 +162,10 @@ def warm_units(wanted: Body, least: tuple[int, int], whose: str, bound: str) -> 
 def encryption(body: Body) -> Body | None:
     """A request's `SSESpecification`, validated; None where it has none."""
     specification = fields.structure(body, "SSESpecification", "SSESpecification")
-    if specification is None or fields.flag(specification, "Enabled", default=False):
+    if specification is None:
+        return None
+    fields.choice(specification, "SSEType", _ENCRYPTIONS, "", "sSESpecification.")
+    if fields.flag(specification, "Enabled", default=False):
         return specification
     for name in ("SSEType", "KMSMasterKeyId"):
         if specification.get(name) is not None:

@@ -25,6 +25,7 @@ _UPDATED_FIELDS = (
     "StreamSpecification",
     "GlobalSecondaryIndexUpdates",
     "SSESpecification",
+    "ReplicaUpdates",
     "DeletionProtectionEnabled",
     "OnDemandThroughput",
     "WarmThroughput",
@@ -64,7 +65,7 @@ class UpdateTablePlan:
     warm_throughput: Body | None = None
     on_demand_units: Mapping[str, int] = field(default_factory=dict)
     encryption: Body | None = None
-    update: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    update: Mapping[str, Body] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
 
     def created_index(self, table: KeySchema, existing: Sequence[IndexSchema]) -> IndexSchema | None:
@@ -89,8 +90,8 @@ class UpdateTablePlan:
             )
         return index
 
-    def options(self, current: TableOptions) -> TableOptions:
-        """The options as they become."""
+    def options(self, current: TableOptions, indexes: Sequence[str]) -> TableOptions:
+        """The options as they become; `indexes` are the global indexes there are, by name."""
         new = current
         if self.billing_mode is not None:
             new = replace(new, billing_mode=self.billing_mode)
@@ -100,14 +101,14 @@ class UpdateTablePlan:
                     f"{_INVALID}Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode "
                     "is PAY_PER_REQUEST"
                 )
-            new = replace(new, units=(0, 0), index_units={})
+            new = replace(new, units=(0, 0))
         elif self.units is not None:
             if self.units == current.units and current.billing_mode == PROVISIONED and not self._changes_more():
                 raise fields.invalid(_unchanged_units(self.units))
             new = replace(new, units=self.units)
         elif current.billing_mode != PROVISIONED:
             raise fields.invalid(f"{_INVALID}ProvisionedThroughput must be specified when BillingMode is PROVISIONED")
-        new = replace(new, index_units={**new.index_units, **self.update})
+        new = replace(new, index_units=self._index_units(new.billing_mode, current, indexes))
         if self.table_class is not None:
             new = replace(new, table_class=self.table_class)
         if self.deletion_protection is not None:
@@ -122,7 +123,32 @@ class UpdateTablePlan:
             new = replace(new, on_demand_units={**current.on_demand_units, **self.on_demand_units})
         if self.encryption is not None:
             new = replace(new, encryption_key=table_options.encryption_key(self.encryption))
-        return table_options.with_index(new, self.create)
+        new = table_options.with_index(new, self.create)
+        for index in self.update.values():
+            new = table_options.with_changed_index(new, index)
+        return new
+
+    def _index_units(
+        self, billing_mode: str, current: TableOptions, indexes: Sequence[str]
+    ) -> dict[str, tuple[int, int]]:
+        if self.create is not None:
+            _check_index_throughput(self.create, billing_mode)
+        if billing_mode == PAY_PER_REQUEST:
+            for index in self.update.values():
+                _check_index_throughput(index, billing_mode)
+            return {}
+        units = {name: each for name, each in current.index_units.items() if name != self.delete}
+        for index in self.update.values() if self.create is None else (*self.update.values(), self.create):
+            if index.get("ProvisionedThroughput") is None:
+                continue
+            name, wanted = str(index["IndexName"]), _index_throughput(index)
+            if wanted == units.get(name):
+                raise fields.invalid(_unchanged_units(wanted, f"index {name}"))
+            units[name] = wanted
+        for name in indexes:
+            if name not in units and name != self.delete:
+                raise fields.invalid(f"{_INVALID}ProvisionedThroughput must be specified for index: {name}")
+        return units
 
     def _changes_more(self) -> bool:
         rest = (self.stream_enabled, self.table_class, self.deletion_protection, self.create, self.delete)
@@ -233,8 +259,6 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     for number, update in enumerate(updates or (), 1):
         _check_index_update(violations, update, f"globalSecondaryIndexUpdates.{number}.member")
     violations.check()
-    if body.get("ReplicaUpdates") is not None:
-        raise fields.invalid(f"{_INVALID}Replicas are not offered: a table lives in one data directory")
     if not any(body.get(each) not in (None, []) for each in _UPDATED_FIELDS):
         raise fields.invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, "
@@ -244,7 +268,7 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     billing_mode = body.get("BillingMode")
     units = None
     if throughput is not None:
-        units = (int(throughput["ReadCapacityUnits"]), int(throughput["WriteCapacityUnits"]))
+        units = table_options.capacity_units(throughput)
     stream_enabled, view_type = _updated_stream(body)
     types = _types(definitions)
     actions = [_index_action(update) for update in updates or ()]
@@ -264,9 +288,23 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
         fields.structure(body, "WarmThroughput", "WarmThroughput"),
         table_options.on_demand_units(body, billing_mode or PAY_PER_REQUEST),
         table_options.encryption(body),
-        {str(index["IndexName"]): _index_throughput(index) for kind, index in actions if kind == "Update"},
+        {str(index["IndexName"]): index for kind, index in actions if kind == "Update"},
         types,
     )
+
+
+def refuse_replicas(body: Body, region: str) -> None:
+    """Refuse an UpdateTable that makes or deletes replicas, of a table in `region`."""
+    updates = fields.structures(body, "ReplicaUpdates", "ReplicationGroupUpdate")
+    if not updates:
+        return
+    actions = [action for update in updates for action in update.values() if isinstance(action, dict)]
+    if any(action.get("RegionName") == region for action in actions):
+        raise fields.invalid(
+            "Cannot add or delete the local region through ReplicaUpdates. "
+            "Use CreateTable, DeleteTable, or UpdateTable as required."
+        )
+    raise fields.invalid(f"{_INVALID}Replicas are not offered: a table lives in one data directory")
 
 
 def _optional_flag(body: Body, field: str) -> bool | None:
@@ -325,7 +363,7 @@ def _updated_stream(body: Body) -> tuple[bool | None, str | None]:
     if specification.get("StreamEnabled") is None:
         raise fields.missing("streamSpecification.streamEnabled")
     enabled = fields.flag(specification, "StreamEnabled", default=False)
-    view_type = fields.choice(specification, "StreamViewType", _VIEW_TYPES, "") or None
+    view_type = fields.choice(specification, "StreamViewType", _VIEW_TYPES, "", "streamSpecification.") or None
     if enabled and view_type is None:
         raise fields.invalid(f"{_INVALID}If stream is being enabled then UpdateViewType is required")
     if not enabled and view_type is not None:
@@ -376,39 +414,40 @@ def _units(body: Body, billing_mode: str) -> tuple[int, int]:
         raise fields.invalid(
             f"{_INVALID}ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
         )
-    return int(throughput["ReadCapacityUnits"]), int(throughput["WriteCapacityUnits"])
+    return table_options.capacity_units(throughput)
 
 
 def _index_units(body: Body, billing_mode: str) -> dict[str, tuple[int, int]]:
     units: dict[str, tuple[int, int]] = {}
     for index in body.get("GlobalSecondaryIndexes") or ():
+        _check_index_throughput(index, billing_mode)
         if billing_mode == PROVISIONED:
-            if index.get("ProvisionedThroughput") is None:
-                raise fields.invalid(
-                    f"{_INVALID}ProvisionedThroughput is not specified for index: {index['IndexName']}"
-                )
             units[index["IndexName"]] = _index_throughput(index)
-        elif index.get("ProvisionedThroughput"):
-            raise fields.invalid(
-                f"{_INVALID}ProvisionedThroughput should not be specified for index: {index['IndexName']} when "
-                "BillingMode is PAY_PER_REQUEST"
-            )
     return units
 
 
+def _check_index_throughput(index: Body, billing_mode: str) -> None:
+    given = index.get("ProvisionedThroughput") is not None
+    if billing_mode == PROVISIONED and not given:
+        raise fields.invalid(f"{_INVALID}ProvisionedThroughput is not specified for index: {index['IndexName']}")
+    if billing_mode == PAY_PER_REQUEST and given:
+        raise fields.invalid(
+            f"{_INVALID}ProvisionedThroughput should not be specified for index: {index['IndexName']} when "
+            "BillingMode is PAY_PER_REQUEST"
+        )
+
+
 def _index_throughput(index: Body) -> tuple[int, int]:
-    throughput = index.get("ProvisionedThroughput")
-    if not throughput:
-        return 0, 0
-    return int(throughput["ReadCapacityUnits"]), int(throughput["WriteCapacityUnits"])
+    return table_options.capacity_units(index["ProvisionedThroughput"])
 
 
-def _unchanged_units(units: tuple[int, int]) -> str:
+def _unchanged_units(units: tuple[int, int], whose: str = "table") -> str:
     read, write = units
+    kind = whose.partition(" ")[0]
     return (
-        "The provisioned throughput for the table will not change. The requested value equals the current value. "
-        f"Current ReadCapacityUnits provisioned for the table: {read}. Requested ReadCapacityUnits: {read}. "
-        f"Current WriteCapacityUnits provisioned for the table: {write}. Requested WriteCapacityUnits: {write}. "
+        f"The provisioned throughput for the {whose} will not change. The requested value equals the current value. "
+        f"Current ReadCapacityUnits provisioned for the {kind}: {read}. Requested ReadCapacityUnits: {read}. "
+        f"Current WriteCapacityUnits provisioned for the {kind}: {write}. Requested WriteCapacityUnits: {write}. "
         "Refer to the Amazon DynamoDB Developer Guide for current limits and how to request higher limits."
     )
 
@@ -428,7 +467,7 @@ def _created_view_type(body: Body) -> str | None:
     if specification is None:
         return None
     enabled = fields.flag(specification, "StreamEnabled", default=False)
-    view_type = fields.choice(specification, "StreamViewType", _VIEW_TYPES, "")
+    view_type = fields.choice(specification, "StreamViewType", _VIEW_TYPES, "", "streamSpecification.")
     if enabled and not view_type:
         raise fields.invalid(f"{_INVALID}Table is being created with a stream enabled, UpdateViewType is required")
     if view_type and not enabled:

@@ -68,20 +68,23 @@ class SecondProcess:
 
     def begin(self, environment: Environment, operations: Operations, server: ServerThread, lock: int) -> None:
         """Have it run the app on the store of this process; `lock` holds the directory. Raises what hinders it."""
-        frames = Frames()
 
-        def take(piece: bytes) -> None:
-            for told in frames.take(piece):
-                if isinstance(told, Begun):
-                    self._failure = None if told.failure is None else as_error(told.failure)
-                    self._begun.set()
-                else:
-                    first.take(told)
+        def taker(send: Callable[[bytes], None]) -> Callable[[bytes], None]:
+            first, frames = FirstProcess(environment, operations.prepare, send), Frames()
+
+            def take(piece: bytes) -> None:
+                for told in frames.take(piece):
+                    if isinstance(told, Begun):
+                        self._failure = None if told.failure is None else as_error(told.failure)
+                        self._begun.set()
+                    else:
+                        first.take(told)
+
+            return take
 
         socket.send_fds(self._connection, [_GO], [lock])
         self._connection.setblocking(False)
-        self._send = server.adopt(self._connection, take, self._lost)
-        first = FirstProcess(environment, operations.prepare, self._send)
+        self._send = server.adopt(self._connection, taker, self._lost)
         if not self._begun.wait(_BEGIN_S_MAX):
             raise AfterwriteError(f"expected the app to begin within {_BEGIN_S_MAX:.0f} s: start the engine again")
         if self._failure is not None:

@@ -1,0 +1,115 @@
+"""Operations that ask for what tables here never have: backups, exports, imports, replicas, policies, insights.
+
+They answer as DynamoDB does where there are none. What would make one is not offered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.errors import ServiceError
+from afterwrite.store import tables
+from afterwrite.store.environment import ReadTransaction
+from afterwrite.store.prepared import Body, Prepared, Read
+from afterwrite.store.tables import Catalog
+from afterwrite.table import fields
+
+# What they list, and the field that bounds it with the most that it may ask for.
+_EMPTY_LISTS: Final[Mapping[str, tuple[str, str, int]]] = {
+    "ListBackups": ("BackupSummaries", "Limit", 100),
+    "ListExports": ("ExportSummaries", "MaxResults", 25),
+    "ListImports": ("ImportSummaryList", "PageSize", 25),
+    "ListGlobalTables": ("GlobalTables", "Limit", 100),
+    "ListContributorInsights": ("ContributorInsightsSummaries", "MaxResults", 100),
+}
+_KINDS: Final = {"DescribeBackup": "Backup", "DescribeExport": "Export", "DescribeImport": "Import"}
+_OF_GLOBAL_TABLES: Final = (
+    "DescribeGlobalTable",
+    "DescribeGlobalTableSettings",
+    "UpdateGlobalTable",
+    "UpdateGlobalTableSettings",
+)
+
+
+def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
+    """The operations that are answered, by their names."""
+    return {
+        **{name: partial(_empty_list, *listed) for name, listed in _EMPTY_LISTS.items()},
+        "DescribeContributorInsights": _describe_insights,
+        "DescribeTableReplicaAutoScaling": _describe_replicas,
+    }
+
+
+def refusal(operation: str, body: Body) -> ServiceError:
+    """The error of an operation that is not offered, or of one that finds nothing whatever it asks for."""
+    kind = _KINDS.get(operation)
+    if kind is not None:
+        return _not_found(kind, body)
+    if operation == "GetResourcePolicy":
+        arn = _required(body, "ResourceArn")
+        message = f"Resource-based policy not found for the provided ResourceArn: {arn}"
+        return ServiceError("PolicyNotFoundException", message)
+    if operation in _OF_GLOBAL_TABLES:
+        message = f"Global table with name '{_required(body, 'GlobalTableName')}' does not exist."
+        return ServiceError("GlobalTableNotFoundException", message)
+    if operation == "CreateGlobalTable":
+        return fields.invalid(
+            "DynamoDB global tables version 2017.11.29 is not supported. We recommend using DynamoDB global tables "
+            "version 2019.11.21, instead of version 2017.11.29 (Legacy)."
+        )
+    return ServiceError("UnknownOperationException", f"The operation {operation} is not offered")
+
+
+def _required(body: Body, field: str) -> str:
+    value = fields.text(body, field)
+    if value is None:
+        raise fields.missing(field)
+    return value
+
+
+def _empty_list(field: str, bound: str, most: int, body: Body) -> Read:
+    limit = fields.integer(body, bound)
+    if limit is not None:
+        fields.check_value(limit, bound, 1, most)
+    return Read(lambda _transaction, _catalog: orjson.dumps({field: []}))
+
+
+def _not_found(kind: str, body: Body) -> ServiceError:
+    arn = _required(body, f"{kind}Arn")
+    if not re.fullmatch(rf"arn:[^:]+:dynamodb:[^:]*:[^:]*:table/[^/]+/{kind.lower()}/.+", arn):
+        return fields.invalid(f"Invalid {kind} ARN: {arn}")
+    return ServiceError(f"{kind}NotFoundException", f"{kind} not found: {arn}")
+
+
+def _describe_insights(body: Body) -> Read:
+    name = fields.table_name_of_table_request(body)
+    index = fields.index_name(body)
+
+    def run(_transaction: ReadTransaction, catalog: Catalog) -> bytes:
+        table = tables.described_table(catalog, name)
+        answer: dict[str, Any] = {"TableName": table.name, "ContributorInsightsStatus": "DISABLED"}
+        if index is not None:
+            if table.index_named(index) is None:
+                raise ServiceError(
+                    "ResourceNotFoundException", f"Requested resource not found: Index: {index} not found"
+                )
+            answer["IndexName"] = index
+        return orjson.dumps(answer)
+
+    return Read(run)
+
+
+def _describe_replicas(body: Body) -> Read:
+    name = fields.table_name_of_table_request(body)
+
+    def run(_transaction: ReadTransaction, catalog: Catalog) -> bytes:
+        table = tables.described_table(catalog, name)
+        described = {"TableName": table.name, "TableStatus": "ACTIVE", "Replicas": []}
+        return orjson.dumps({"TableAutoScalingDescription": described})
+
+    return Read(run)

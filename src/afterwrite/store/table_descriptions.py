@@ -1,0 +1,165 @@
+"""What DynamoDB tells of a table: the `Table` of DescribeTable, the `TableDescription` of the other answers."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from afterwrite.config import Identity
+from afterwrite.core.uuids import uuid_of
+from afterwrite.store import indexes, tables
+from afterwrite.store.environment import ReadTransaction
+from afterwrite.store.indexes import Index
+from afterwrite.store.tables import Table
+from afterwrite.table.schema import GLOBAL, definitions_to_wire
+from afterwrite.table.table_options import PAY_PER_REQUEST, TableOptions
+
+_GLOBAL_INDEXES: Final = "GlobalSecondaryIndexes"
+# What DeleteTable's answer does not tell of the table.
+_NOT_OF_DELETED: Final = (
+    "AttributeDefinitions",
+    "KeySchema",
+    "CreationDateTime",
+    _GLOBAL_INDEXES,
+    "LocalSecondaryIndexes",
+)
+
+
+class Descriptions:
+    """Tables of the account and region of `identity` in DynamoDB's words; those in `protected` belong to the app."""
+
+    def __init__(self, identity: Identity, protected: frozenset[str]) -> None:
+        self._identity = identity
+        self.region = identity.region
+        self._protected = protected
+
+    def arn(self, table: Table) -> str:
+        """The table's ARN."""
+        return f"arn:aws:dynamodb:{self._identity.region}:{self._identity.account_id}:table/{table.name}"
+
+    def active(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
+        """A table as it is."""
+        return self._description(transaction, table, "ACTIVE")
+
+    def created(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
+        """A table as CreateTable answers it: DynamoDB makes it later, with its indexes."""
+        description = self._description(transaction, table, "CREATING")
+        for index in description.get(_GLOBAL_INDEXES, ()):
+            index["IndexStatus"] = "CREATING"
+        return description
+
+    def updated(self, transaction: ReadTransaction, table: Table, before: Table) -> dict[str, Any]:
+        """A table as UpdateTable answers it: a new index is being made, one that is not any more being deleted."""
+        description = self._description(transaction, table, "UPDATING")
+        for index in description.get(_GLOBAL_INDEXES, ()):
+            if before.index_named(index["IndexName"]) is None:
+                index["IndexStatus"] = "CREATING"
+        for gone in before.indexes:
+            if table.index_named(gone.schema.name) is None:
+                described = self._index_description(transaction, before, gone)
+                description.setdefault(_GLOBAL_INDEXES, []).append({**described, "IndexStatus": "DELETING"})
+        return description
+
+    def deleted(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
+        """A table as DeleteTable answers it."""
+        description = self._description(transaction, table, "DELETING")
+        for field in _NOT_OF_DELETED:
+            description.pop(field, None)
+        return description
+
+    def _description(self, transaction: ReadTransaction, table: Table, status: str) -> dict[str, Any]:
+        arn = self.arn(table)
+        count, size = tables.statistics(transaction, table)
+        options = table.options
+        description: dict[str, Any] = {
+            "AttributeDefinitions": definitions_to_wire(table.schema, [index.schema for index in table.indexes]),
+            "TableName": table.name,
+            "KeySchema": table.schema.to_wire(),
+            "TableStatus": status,
+            "CreationDateTime": table.created_at_ms / 1000,
+            "ProvisionedThroughput": _throughput(options, None),
+            "TableSizeBytes": size,
+            "ItemCount": count,
+            "TableArn": arn,
+            "TableId": uuid_of(f"{table.name}/{table.number}"),
+            "WarmThroughput": _warm_throughput(*options.warm_throughput),
+            "DeletionProtectionEnabled": options.deletion_protection or table.name in self._protected,
+        }
+        description |= self._settings(table)
+        if table.stream is not None:
+            description["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream.view_type}
+        if table.stream_label is not None:
+            description["LatestStreamLabel"] = table.stream_label
+            description["LatestStreamArn"] = f"{arn}/stream/{table.stream_label}"
+        for index in table.indexes:
+            field = _GLOBAL_INDEXES if index.schema.scope == GLOBAL else "LocalSecondaryIndexes"
+            description.setdefault(field, []).append(self._index_description(transaction, table, index))
+        return description
+
+    def _settings(self, table: Table) -> dict[str, Any]:
+        options = table.options
+        settings: dict[str, Any] = {}
+        on_demand_since_ms = table.on_demand_since_ms
+        if on_demand_since_ms is None and options.billing_mode == PAY_PER_REQUEST:
+            on_demand_since_ms = table.created_at_ms
+        if on_demand_since_ms is not None:
+            settings["BillingModeSummary"] = {
+                "BillingMode": options.billing_mode,
+                "LastUpdateToPayPerRequestDateTime": on_demand_since_ms / 1000,
+            }
+        if options.on_demand_units:
+            settings["OnDemandThroughput"] = dict(options.on_demand_units)
+        if options.encryption_key is not None:
+            settings["SSEDescription"] = {
+                "Status": "ENABLED",
+                "SSEType": "KMS",
+                "KMSMasterKeyArn": self._key_arn(options.encryption_key),
+            }
+        if options.table_class is not None:
+            settings["TableClassSummary"] = {"TableClass": options.table_class}
+            if table.class_changed_at_ms is not None:
+                settings["TableClassSummary"]["LastUpdateDateTime"] = table.class_changed_at_ms / 1000
+        return settings
+
+    def _key_arn(self, key: str) -> str:
+        if key.startswith("arn:"):
+            return key
+        resource = key if key.startswith("alias/") else f"key/{key}"
+        return f"arn:aws:kms:{self._identity.region}:{self._identity.account_id}:{resource}"
+
+    def _index_description(self, transaction: ReadTransaction, table: Table, index: Index) -> dict[str, Any]:
+        count, size = indexes.statistics(transaction, index.number)
+        name = index.schema.name
+        description: dict[str, Any] = {
+            "IndexName": name,
+            "KeySchema": index.schema.to_wire(),
+            "Projection": index.schema.projection_to_wire(),
+            "IndexSizeBytes": size,
+            "ItemCount": count,
+            "IndexArn": f"{self.arn(table)}/index/{name}",
+        }
+        if index.schema.scope == GLOBAL:
+            description["IndexStatus"] = "ACTIVE" if index.filled_to is None else "CREATING"
+            if index.filled_to is not None:
+                description["Backfilling"] = True
+            description["ProvisionedThroughput"] = _throughput(table.options, name)
+            description["WarmThroughput"] = _warm_throughput(*table.options.index_warm_throughput(name))
+        return description
+
+
+def _throughput(options: TableOptions, index: str | None) -> dict[str, Any]:
+    read_units, write_units = options.units if index is None else options.index_units.get(index, (0, 0))
+    described: dict[str, Any] = {
+        "NumberOfDecreasesToday": 0,
+        "ReadCapacityUnits": read_units,
+        "WriteCapacityUnits": write_units,
+    }
+    raised_at_ms, lowered_at_ms = options.units_changed_at_ms.get(index or "", (None, None))
+    if raised_at_ms is not None:
+        described["LastIncreaseDateTime"] = raised_at_ms / 1000
+    if lowered_at_ms is not None:
+        described["LastDecreaseDateTime"] = lowered_at_ms / 1000
+    return described
+
+
+def _warm_throughput(read_units: int, write_units: int) -> dict[str, Any]:
+    return {"ReadUnitsPerSecond": read_units, "WriteUnitsPerSecond": write_units, "Status": "ACTIVE"}
