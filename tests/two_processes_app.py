@@ -18,7 +18,7 @@ audit = app.audit_log("trail")
 def work(request: Any, context: Context) -> None:
     """Do what the item asks for, and keep what came of it."""
     do, key = request["do"], request["key"]
-    table = context.table(results)
+    table: Any = context.table(results)
     if do == "crash":
         os._exit(7)
     if do == "count":

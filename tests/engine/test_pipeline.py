@@ -13,6 +13,7 @@ from afterwrite import App, Change
 from afterwrite.core.effects import StampedEffect
 from afterwrite.core.placements import Placement, ToQueue
 from afterwrite.core.ports import ParkedChange, Step
+from afterwrite.engine import pipeline as pipeline_module
 from afterwrite.engine.pipeline import BATCH_BYTES_MAX, BATCH_CHANGES_MAX, Pipeline
 from afterwrite.engine.route_watch import RouteWatch
 from afterwrite.engine.telemetry import Telemetry
@@ -259,7 +260,10 @@ def test_a_lanes_new_changes_come_after_its_parked_ones(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("after_commit", [False, True], ids=["before-the-commit", "after-the-commit"])
-def test_kills_between_the_steps_repeat_nothing_and_lose_nothing(shop: Shop, after_commit: bool) -> None:
+def test_kills_between_the_steps_repeat_nothing_and_lose_nothing(
+    shop: Shop, after_commit: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "BATCH_CHANGES_MAX", 500)
     keys = [f"lane{lane}:{number:03}" for number in range(130) for lane in range(9)]
     shop.park(*keys)
     later = [f"lane{lane}:9{number:02}" for number in range(40) for lane in range(9)]

@@ -47,3 +47,19 @@ def test_a_thread_that_is_held_up_between_its_looks_at_the_clocks_puts_time_forw
     passed_ns[0] += 1_000_000
     now_us = clock()
     assert held_up_us < now_us == (100 * HOUR_NS + passed_ns[0]) // 1000
+
+
+def test_two_processes_agree_though_one_saw_the_wall_clock_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall_ns, monotonic_ns = 100 * HOUR_NS, 0
+    monkeypatch.setattr(time, "time_ns", lambda: wall_ns)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: monotonic_ns)
+    first, second = SteadyClock(), SteadyClock()
+    second()
+    wall_ns += HOUR_NS
+    ahead_us = first()
+    wall_ns -= HOUR_NS
+    second.catch_up(ahead_us)
+    monotonic_ns += 7_000
+    assert first() == second() == ahead_us + 7
+    second.catch_up(ahead_us)  # what was said a while ago changes nothing
+    assert second() == ahead_us + 7

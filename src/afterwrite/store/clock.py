@@ -31,3 +31,10 @@ class SteadyClock:
                 self._seen_us, self._seen_at_ns = wall_us, now_ns
                 return wall_us
             return floor_us
+
+    def catch_up(self, other_us: int) -> None:
+        """Be at least as late as another process of the engine has it, which may have seen what this one has not."""
+        with self._lock:
+            now_ns = time.monotonic_ns()
+            if other_us > self._seen_us + (now_ns - self._seen_at_ns) // 1000:
+                self._seen_us, self._seen_at_ns = other_us, now_ns

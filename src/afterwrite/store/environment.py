@@ -159,6 +159,15 @@ class Environment:
         """The time (ms since the epoch) by the clock of the commits."""
         return self._clock_us() // 1000
 
+    def now_us(self) -> int:
+        """The same in microseconds."""
+        return self._clock_us()
+
+    def catch_up(self, other_us: int) -> None:
+        """Let the clock be at least as late as that of another process of the engine."""
+        if isinstance(self._clock_us, SteadyClock):
+            self._clock_us.catch_up(other_us)
+
     def watch_file(self, path: Path) -> None:
         """Refuse every commit once another file, or none, is at `path`: the directory was deleted or moved."""
         found = path.stat()

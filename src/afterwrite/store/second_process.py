@@ -36,9 +36,10 @@ OnDone: TypeAlias = Callable[[Any, BaseException | None], None]
 
 
 class Operation(NamedTuple):
-    """To be run in the next commit."""
+    """To be run in the next commit, which is not before `now_us`."""
 
     number: int
+    now_us: int
     run: Callable[[WriteTransaction], Any]
 
 
@@ -46,6 +47,7 @@ class Request(NamedTuple):
     """To be carried out by DynamoDB's rules: an operation's wire name and its body."""
 
     number: int
+    now_us: int
     name: str
     body: dict[str, Any]
 
@@ -67,6 +69,7 @@ class Begun(NamedTuple):
 class Committed(NamedTuple):
     """What a commit has brought: answers by their requests' numbers, names of signals, the catalog if it changed."""
 
+    now_us: int
     answers: list[tuple[int, Any, Raised | None]]
     signals: set[str]
     catalog: Catalog | None
@@ -142,6 +145,7 @@ class FirstProcess:
     def take(self, asked: Operation | Request) -> None:
         """Do what is asked for, in the next commit."""
         on_done = partial(self._answer, asked.number)
+        self._environment.catch_up(asked.now_us)
         try:
             if isinstance(asked, Operation):
                 run = asked.run
@@ -163,7 +167,7 @@ class FirstProcess:
             return
         self._catalog = catalog
         answers, self._answers = self._answers, []
-        self._send(frame(Committed(answers, self._signals, changed)))
+        self._send(frame(Committed(self._environment.now_us(), answers, self._signals, changed)))
         self._signals.clear()
 
 
@@ -195,12 +199,12 @@ class EnvironmentElsewhere(Environment):
 
         Raises what pickle raises where the operation cannot be sent.
         """
-        self._ask(on_done, lambda number: Operation(number, operation))
+        self._ask(on_done, lambda number: Operation(number, self.now_us(), operation))
 
     def carry_out(self, name: str, body: dict[str, Any]) -> Mapping[str, Any] | None:
         """Carry out a request that writes. Raises ServiceError and StorageError."""
         answer: Mapping[str, Any] | None = self._wait(
-            lambda on_done: self._ask(on_done, lambda number: Request(number, name, body))
+            lambda on_done: self._ask(on_done, lambda number: Request(number, self.now_us(), name, body))
         )
         return answer
 
@@ -234,6 +238,7 @@ class EnvironmentElsewhere(Environment):
         on_lost()
 
     def _take(self, committed: Committed) -> None:
+        self.catch_up(committed.now_us)
         if committed.catalog is not None:
             self.state = {**self.state, "catalog": committed.catalog}
         for number, result, error in committed.answers:

@@ -72,14 +72,10 @@ class Works:
         for loop in self._loops:
             loop.start()
 
-    def ask_to_stop(self) -> None:
-        """Have the loops end after what they are doing."""
-        for loop in self._loops:
-            loop.ask_to_stop()
-
     def stop(self) -> None:
         """Finish what is being done, within bounds of time, and let go of files and connections."""
-        self.ask_to_stop()
+        for loop in self._loops:
+            loop.ask_to_stop()
         deadline_s = time.monotonic() + LOOPS_S_MAX
         ended = [loop.stop(wait_s=max(0.0, deadline_s - time.monotonic())) for loop in self._loops]
         deadline_s = time.monotonic() + _FINISH_S_MAX
