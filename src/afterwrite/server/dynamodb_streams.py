@@ -260,7 +260,7 @@ def _child_filter(body: Body) -> str | None:
     asked = fields.structure(body, "ShardFilter", "ShardFilter")
     if asked is None:
         return None
-    if not fields.choice(asked, "Type", ("CHILD_SHARDS",), ""):
+    if not fields.choice(asked, "Type", ("CHILD_SHARDS",), "", "shardFilter."):
         raise fields.missing("Type", "shardFilter.")
     name = _sized_text(asked, "ShardId", _SHARD_ID_CHARACTERS)
     if name is None:
