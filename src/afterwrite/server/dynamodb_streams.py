@@ -201,7 +201,7 @@ def named_shard(state: StreamState, name: str) -> Shard:
     for shard in state.lineage:
         if shard_id(shard) == name:
             return shard
-    raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Shard: {name} not found")
+    raise ServiceError("ResourceNotFoundException", "Requested resource not found: Shard does not exist")
 
 
 def _shard_description(state: StreamState, shard: Shard) -> Mapping[str, Any]:
