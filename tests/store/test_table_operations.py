@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,20 @@ def test_what_bounds_requests_is_remembered(dynamo: Dynamo) -> None:
     assert describe(dynamo)["OnDemandThroughput"] == {"MaxReadRequestUnits": 20, "MaxWriteRequestUnits": 5}
 
 
+def test_what_bounds_an_indexs_requests_is_remembered(dynamo: Dynamo) -> None:
+    create(
+        dynamo,
+        AttributeDefinitions=WITH_A,
+        GlobalSecondaryIndexes=[{**BY_A, "OnDemandThroughput": {"MaxReadRequestUnits": 7, "MaxWriteRequestUnits": 8}}],
+    )
+    changed = {"IndexName": "by-a", "OnDemandThroughput": {"MaxReadRequestUnits": -1}}
+    update(dynamo, GlobalSecondaryIndexUpdates=[{"Update": changed}])
+    (index,) = describe(dynamo)["GlobalSecondaryIndexes"]
+    assert index["OnDemandThroughput"] == {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": 8}
+    with pytest.raises(ServiceError, match="MaxReadRequestUnits must be at least 1, or -1 for no bound: 0"):
+        update(dynamo, OnDemandThroughput={"MaxReadRequestUnits": 0})
+
+
 def test_a_provisioned_table_has_no_bound_on_demand(dynamo: Dynamo) -> None:
     units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
     with pytest.raises(ServiceError, match="OnDemandThroughput cannot be specified"):
@@ -216,7 +231,7 @@ def test_the_key_that_a_table_is_said_to_be_encrypted_with(dynamo: Dynamo) -> No
     assert "SSEDescription" not in create(dynamo, SSESpecification={"Enabled": False})
     managed = update(dynamo, SSESpecification={"Enabled": True})["SSEDescription"]
     assert (managed["Status"], managed["SSEType"]) == ("ENABLED", "KMS")
-    assert managed["KMSMasterKeyArn"].startswith("arn:aws:kms:us-east-1:")
+    assert re.fullmatch(r"arn:aws:kms:us-east-1:\d{12}:key/[0-9a-f-]{36}", managed["KMSMasterKeyArn"])
     own = update(dynamo, SSESpecification={"Enabled": True, "KMSMasterKeyId": "1234"})["SSEDescription"]
     assert own["KMSMasterKeyArn"].endswith(":key/1234")
     assert "SSEDescription" not in update(dynamo, SSESpecification={"Enabled": False})

@@ -144,6 +144,20 @@ def test_a_field_of_the_wrong_type_is_reported_by_itself() -> None:
     ("operation", "body", "message"),
     [
         ("BatchGetItem", {"RequestItems": {}}, "The requestItems parameter is required for BatchGetItem"),
+        *(
+            (
+                f"{verb}KinesisStreamingDestination",
+                {
+                    "TableName": "things",
+                    "StreamArn": "arn:aws:kinesis:us-east-1:000000000000:stream/events",
+                    f"{verb}KinesisStreamingConfiguration": {"ApproximateCreationDateTimePrecision": "SECOND"},
+                },
+                "1 validation error detected: Value 'SECOND' at "
+                f"'{verb.lower()}KinesisStreamingConfiguration.approximateCreationDateTimePrecision' failed to satisfy "
+                "constraint: Member must satisfy enum value set: [MILLISECOND, MICROSECOND]",
+            )
+            for verb in ("Enable", "Update")
+        ),
         (
             "TransactWriteItems",
             {"TransactItems": [{"Put": {"TableName": "abc"}}] * 101},

@@ -14,7 +14,7 @@ from afterwrite.table.fields import Expressions
 from afterwrite.table.keys import encode_key
 from afterwrite.table.reads import parse_get_item, parse_query
 from afterwrite.table.reserved_words import RESERVED_WORDS
-from afterwrite.table.schema import KeySchema
+from afterwrite.table.schema import GLOBAL, IndexSchema, KeyAttribute, KeySchema
 from afterwrite.table.writes import parse_put_item, parse_update_item
 from table.case_files import load
 
@@ -87,6 +87,43 @@ def test_key_condition(case: dict[str, Any]) -> None:
     selected = [item for item in items if found.low <= encode_key(SCHEMA, item) < found.high]
     assert {item["pk"]["S"] for item in selected} == {"p"}
     assert [item["sk"]["N"] for item in selected] == case["gives"]
+
+
+BY_TEXT = KeySchema("pk", "S", "sk", "S")
+BY_FOUR = IndexSchema(
+    "by-four",
+    GLOBAL,
+    (KeyAttribute("h1", "S"), KeyAttribute("h2", "S")),
+    (KeyAttribute("r1", "S"), KeyAttribute("r2", "S"), KeyAttribute("r3", "S")),
+)
+UNEQUAL = "RANGE key attributes {} must have equality conditions specified in the query because a condition is present"
+
+
+@pytest.mark.parametrize(
+    "where", ["sk > :none", "sk <= :none", "begins_with(sk, :none)", "sk BETWEEN :none AND :p", "sk = :none"]
+)
+def test_no_key_is_compared_with_an_empty_text(where: str) -> None:
+    values = {":none": {"S": ""}, ":p": {"S": "p"}}
+    body = {"TableName": "abc", "KeyConditionExpression": f"pk = :p AND {where}", "ExpressionAttributeValues": values}
+    with pytest.raises(ServiceError, match=r"cannot contain an empty string value\. Key: sk"):
+        parse_query(body).range(BY_TEXT)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("h1 = :a", "Query condition missed key schema element: h2"),
+        ("h1 = :a AND h2 = :a AND r2 = :a", UNEQUAL.format("r1") + " on key attribute r2"),
+        ("h1 = :a AND h2 = :a AND r1 > :a AND r2 = :a", UNEQUAL.format("r1") + " on key attribute r2"),
+        ("h1 = :a AND h2 = :a AND r3 > :a", UNEQUAL.format("r1, r2") + " on key attribute r3"),
+        ("h1 = :a AND h2 = :a AND r1 = :a AND x = :a", "Query condition missed key schema element: r2"),
+    ],
+)
+def test_the_sort_keys_of_an_index_are_given_from_the_first(where: str, message: str) -> None:
+    body = {"TableName": "abc", "IndexName": "by-four", "KeyConditionExpression": where}
+    with pytest.raises(ServiceError) as refused:
+        parse_query({**body, "ExpressionAttributeValues": {":a": {"S": "a"}}}).range(BY_TEXT, BY_FOUR)
+    assert refused.value.message == message
 
 
 def refusal(body: dict[str, Any], *fields: str) -> str:

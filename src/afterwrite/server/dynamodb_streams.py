@@ -201,7 +201,7 @@ def named_shard(state: StreamState, name: str) -> Shard:
     for shard in state.lineage:
         if shard_id(shard) == name:
             return shard
-    raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Shard: {name} not found")
+    raise ServiceError("ResourceNotFoundException", "Requested resource not found: Shard does not exist")
 
 
 def _shard_description(state: StreamState, shard: Shard) -> Mapping[str, Any]:
@@ -260,7 +260,7 @@ def _child_filter(body: Body) -> str | None:
     asked = fields.structure(body, "ShardFilter", "ShardFilter")
     if asked is None:
         return None
-    if not fields.choice(asked, "Type", ("CHILD_SHARDS",), ""):
+    if not fields.choice(asked, "Type", ("CHILD_SHARDS",), "", "shardFilter."):
         raise fields.missing("Type", "shardFilter.")
     name = _sized_text(asked, "ShardId", _SHARD_ID_CHARACTERS)
     if name is None:

@@ -29,8 +29,7 @@ _ARN_CHARACTERS: Final = (37, 1024)
 def enable(body: Body, identity: Identity) -> Writing:
     """EnableKinesisStreamingDestination: from the next commit on, changes become records of the stream."""
     table, arn = _place(body)
-    asked = _configuration(body, "EnableKinesisStreamingConfiguration")
-    precision = fields.choice(asked or {}, _PRECISION, _PRECISIONS, MILLISECOND)
+    precision = _asked_precision(body, "EnableKinesisStreamingConfiguration") or MILLISECOND
 
     def run(transaction: WriteTransaction) -> Mapping[str, Any]:
         tables.described_table(tables.catalog(transaction), table)
@@ -74,8 +73,7 @@ def disable(body: Body) -> Writing:
 def update(body: Body) -> Writing:
     """UpdateKinesisStreamingDestination: records have another precision from the next commit on."""
     table, arn = _place(body)
-    asked = _configuration(body, "UpdateKinesisStreamingConfiguration")
-    precision = fields.choice(asked or {}, _PRECISION, _PRECISIONS, "")
+    precision = _asked_precision(body, "UpdateKinesisStreamingConfiguration")
     if not precision:
         raise fields.invalid(
             "Streaming destination cannot be updated with given parameters: "
@@ -124,8 +122,10 @@ def _place(body: Body) -> tuple[str, str]:
     return table, arn
 
 
-def _configuration(body: Body, field: str) -> Body | None:
-    return fields.structure(body, field, field)
+def _asked_precision(body: Body, field: str) -> str:
+    """The precision that the configuration in `field` asks for, "" where it asks for none."""
+    configuration = fields.structure(body, field, field) or {}
+    return fields.choice(configuration, _PRECISION, _PRECISIONS, "", f"{field[0].lower()}{field[1:]}.")
 
 
 def _active(transaction: WriteTransaction, table: str, arn: str, verb: str, operation: str) -> Destination:

@@ -123,8 +123,9 @@ class Descriptions:
     def _key_arn(self, key: str) -> str:
         if key.startswith("arn:"):
             return key
-        resource = key if key.startswith("alias/") else f"key/{key}"
-        return f"arn:aws:kms:{self._identity.region}:{self._identity.account_id}:{resource}"
+        # DynamoDB tells of an alias's key, never of the alias.
+        number = uuid_of(key) if key.startswith("alias/") else key
+        return f"arn:aws:kms:{self._identity.region}:{self._identity.account_id}:key/{number}"
 
     def _index_description(self, transaction: ReadTransaction, table: Table, index: Index) -> dict[str, Any]:
         count, size = indexes.statistics(transaction, index.number)
@@ -143,6 +144,9 @@ class Descriptions:
                 description["Backfilling"] = True
             description["ProvisionedThroughput"] = _throughput(table.options, name)
             description["WarmThroughput"] = _warm_throughput(*table.options.index_warm_throughput(name))
+            bound = table.options.index_on_demand_units.get(name)
+            if bound:
+                description["OnDemandThroughput"] = dict(bound)
         return description
 
 

@@ -377,6 +377,9 @@ def _size(value: Any) -> AttributeValue | None:
     for kind, content in value.items():
         if kind == "B":
             return {"N": str(binary_size(content))}
+        if kind == "S":
+            # Text counts in units of UTF-16: DynamoDB is written in Java.
+            return {"N": str(len(content) if content.isascii() else len(content.encode("utf-16-le")) // 2)}
         if kind not in ("N", "BOOL", "NULL"):
             return {"N": str(len(content))}
     return None

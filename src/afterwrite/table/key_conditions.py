@@ -49,8 +49,8 @@ class CompiledKeyCondition:
             return partition_range(partition_value)
         term = sort[0]
         operands = [values[name] for name in term.operands]
-        if term.operator == "=":
-            check_key_sizes(schema, {term.attribute: operands[0]})
+        for operand in operands:
+            check_key_sizes(schema, {term.attribute: operand})
         return sort_range(partition_value, term.operator, *operands)
 
     def entry_range(self, index: IndexSchema, values: Values) -> KeyRange:
@@ -58,8 +58,8 @@ class CompiledKeyCondition:
         partition, sort = self._roles(index, values)
         partition_values = [values[term.operands[0]] for term in partition]
         for term in (*partition, *sort):
-            if term.operator == "=":
-                check_index_keys([index], {term.attribute: values[term.operands[0]]})
+            for name in term.operands:
+                check_index_keys([index], {term.attribute: values[name]})
         if not sort:
             return entry_range(partition_values)
         *equal, last = sort
@@ -83,14 +83,7 @@ class CompiledKeyCondition:
             if term.operator != "=":
                 raise invalid("Query key condition not supported")
             partition.append(term)
-        sort: list[Term] = []
-        for attribute in schema.sort_attributes:
-            term = by_attribute.pop(attribute.name, None)
-            if term is None:
-                break
-            if sort and sort[-1].operator != "=":
-                raise invalid("Query key condition not supported")
-            sort.append(term)
+        sort = [by_attribute.pop(name) for name in _leading(schema, by_attribute)]
         if by_attribute:
             if len(sort) == len(schema.sort_attributes):
                 raise invalid("Query key condition not supported")
@@ -165,6 +158,23 @@ def _value(node: tree.Operand) -> str:
     if not isinstance(node, tree.ValuePlaceholder):
         raise invalid("Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition")
     return node.name
+
+
+def _leading(schema: KeySchema | IndexSchema, terms: Mapping[str, Term]) -> list[str]:
+    """The attributes of the sort key that have conditions: the first ones, of which only the last may be a range."""
+    names = [attribute.name for attribute in schema.sort_attributes]
+    conditioned = [number for number, name in enumerate(names) if name in terms]
+    if not conditioned:
+        return []
+    leading = names[: conditioned[-1] + 1]
+    *earlier, last = leading
+    unequal = [name for name in earlier if name not in terms or terms[name].operator != "="]
+    if unequal:
+        raise invalid(
+            f"RANGE key attributes {', '.join(unequal)} must have equality conditions specified in the query because "
+            f"a condition is present on key attribute {last}"
+        )
+    return leading
 
 
 def _check_operands(schema: KeySchema | IndexSchema, term: Term, operands: Sequence[Mapping[str, object]]) -> None:

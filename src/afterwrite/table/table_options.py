@@ -15,6 +15,7 @@ _ON_DEMAND_UNITS = (12_000, 4_000)
 _UNITS_MAX = 1_000_000_000_000
 _RECOVERY_DAYS = 35
 _ENCRYPTIONS = ("AES256", "KMS")
+_UNBOUNDED = -1
 _MANAGED_KEY = "alias/aws/dynamodb"
 _INVALID = "One or more parameter values were invalid: "
 
@@ -24,7 +25,8 @@ class TableOptions:
     """What a table is set to, without bearing on its items.
 
     Throughputs are read and write capacity units, 0 where requests are paid for one by one; `index_units` are those
-    of indexes by name. `on_demand_units` is the `OnDemandThroughput`, which is remembered and bounds nothing;
+    of indexes by name. `on_demand_units` is the `OnDemandThroughput`, which is remembered and bounds nothing, as is
+    that of indexes by name;
     `encryption_key` the customer's key that the table is said to be encrypted with. `units_changed_at_ms` says when
     the units of indexes by name, and of the table by "", were last raised and lowered.
     """
@@ -38,6 +40,7 @@ class TableOptions:
     warm_units: tuple[int, int] | None = None
     index_warm_units: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     on_demand_units: Mapping[str, int] = field(default_factory=dict)
+    index_on_demand_units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     encryption_key: str | None = None
     units_changed_at_ms: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
     recoverable_since_ms: int = 0
@@ -121,13 +124,20 @@ def on_demand_units(body: Body, billing_mode: str) -> dict[str, int]:
             f"{_INVALID}OnDemandThroughput cannot be specified when BillingMode is not {PAY_PER_REQUEST}"
         )
     found = {name: fields.integer(wanted, name) for name in ("MaxReadRequestUnits", "MaxWriteRequestUnits")}
-    return {name: units for name, units in found.items() if units is not None}
+    given = {name: units for name, units in found.items() if units is not None}
+    for name, units in given.items():
+        if units < 1 and units != _UNBOUNDED:
+            raise fields.invalid(f"{_INVALID}{name} must be at least 1, or {_UNBOUNDED} for no bound: {units}")
+    return given
 
 
 def with_index(options: TableOptions, index: Body | None) -> TableOptions:
     """The options with what the request of a new index, if there is one, says of its throughput."""
-    warm = None if index is None else fields.structure(index, "WarmThroughput", "WarmThroughput")
-    if index is None or warm is None:
+    if index is None:
+        return options
+    options = _with_bound_index(options, index)
+    warm = fields.structure(index, "WarmThroughput", "WarmThroughput")
+    if warm is None:
         return options
     name = str(index["IndexName"])
     bound = "initial throughput for OnDemand" if options.billing_mode == PAY_PER_REQUEST else "ProvisionedThroughput"
@@ -135,8 +145,18 @@ def with_index(options: TableOptions, index: Body | None) -> TableOptions:
     return replace(options, index_warm_units={**options.index_warm_units, name: units})
 
 
+def _with_bound_index(options: TableOptions, index: Body) -> TableOptions:
+    units = on_demand_units(index, options.billing_mode)
+    if not units:
+        return options
+    name = str(index["IndexName"])
+    known = options.index_on_demand_units
+    return replace(options, index_on_demand_units={**known, name: {**known.get(name, {}), **units}})
+
+
 def with_changed_index(options: TableOptions, index: Body) -> TableOptions:
-    """The options with what the request of an index's change says of its warm throughput."""
+    """The options with what the request of an index's change says of its throughput."""
+    options = _with_bound_index(options, index)
     warm = fields.structure(index, "WarmThroughput", "WarmThroughput")
     if warm is None:
         return options
