@@ -29,8 +29,9 @@ class EngineProcess:
     """`afterwrite run APP` on the data directory `data`, with the faults of the `rules`, as a `with` block.
 
     It listens on the same port over all its starts, and is started again whenever it is killed, by a Crash or by
-    `kill`; requests meanwhile find nobody, as SDKs' retries expect. Its log is `data` with the suffix `.log`, the
-    faults that have happened are in the one with the suffix `.faults`. Raises AfterwriteError where it does not start.
+    `kill`; requests meanwhile find nobody, as SDKs' retries expect. Without rules it runs as users run it, in two
+    processes where that pays; rules are installed on one. Its log is `data` with the suffix `.log`, the faults that
+    have happened are in the one with the suffix `.faults`. Raises AfterwriteError where it does not start.
     """
 
     def __init__(
@@ -46,9 +47,12 @@ class EngineProcess:
         self.data = data
         self._log = data.with_name(f"{data.name}.log")
         self._faults = data.with_name(f"{data.name}.faults")
-        self._rules = data.with_name(f"{data.name}.rules")
-        self._rules.parent.mkdir(parents=True, exist_ok=True)
-        self._rules.write_bytes(orjson.dumps({"seed": seed, "rules": [rule.to_json() for rule in rules]}))
+        data.parent.mkdir(parents=True, exist_ok=True)
+        self._options: Sequence[str] = ()
+        if rules:
+            written = data.with_name(f"{data.name}.rules")
+            written.write_bytes(orjson.dumps({"seed": seed, "rules": [rule.to_json() for rule in rules]}))
+            self._options = ("--faults", str(written))
         self._environment = {**os.environ, **(environment or {})}
         self._address = f"127.0.0.1:{lasting_port()}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,6 +71,18 @@ class EngineProcess:
     def happened(self) -> Counter[str]:
         """How often each fault has happened, by its name, over all starts."""
         return Counter(str(each["fault"]) for each in read_log(self._faults))
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """Its processes, the one that was started first; none while there is none."""
+        if self._process is None:
+            return ()
+        pid = self._process.pid
+        try:
+            forked = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        except OSError:  # it has just ended, or this is no Linux
+            forked = ""
+        return [pid, *map(int, forked.split())]
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it listens, or does within `timeout_s`."""
@@ -110,7 +126,7 @@ class EngineProcess:
         command = [sys.executable, "-m", "afterwrite", "run", str(self._app), "--data", str(self.data), "--json"]
         with self._log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603 - our own command
-                [*command, "--listen", self._address, "--faults", str(self._rules)],
+                [*command, "--listen", self._address, *self._options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self._environment,
