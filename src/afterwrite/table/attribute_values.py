@@ -42,6 +42,8 @@ def measured_item(item: Any) -> int:
     """Check an item as `checked_item` does, and answer its size in bytes."""
     if type(item) is not dict:
         raise_not_attribute_map(item)
+    if "" in item:
+        raise _invalid("Empty attribute name")
     texts = [*item]
     size = 0
     for value in item.values():
