@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -131,3 +132,31 @@ def test_a_long_fraction_comes_back_exactly(digits: int) -> None:
     text = json_text.dumps(number)
     assert json_text.loads_exactly(text) == number
     assert json_text.loads(text) == float(number)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": None, "b": float("nan")},
+        {"a": None, "b": [float("inf")]},
+        {"a": [None], "b": float("nan")},
+        {"null": float("nan"), "b": "null", "c": None},
+    ],
+)
+def test_a_float_that_is_no_number_is_found_beside_members_that_are_none(value: Any) -> None:
+    with pytest.raises(TypeError, match="a number that JSON can hold"):
+        json_text.dumps(value)
+
+
+def test_many_texts_are_read_as_each_of_them() -> None:
+    texts = [b'{"a":1}', b'{"id":"12345678901234567890","b":[1.5]}', b'{"c":null}']
+    assert json_text.loads_each_exactly(texts) == [json_text.loads_exactly(text) for text in texts]
+    long = b'{"a": -1234567890.1234567}'
+    assert json_text.loads_each_exactly([*texts, long])[-1] == {"a": Decimal("-1234567890.1234567")}
+    assert json_text.loads_each_exactly([]) == []
+
+
+@pytest.mark.parametrize("texts", [[b'{"a":[1', b"2]}"], [b"{}", b"x"], [b"1", b""]])
+def test_texts_that_are_broken_are_no_whole_together(texts: list[bytes]) -> None:
+    with pytest.raises(json.JSONDecodeError):
+        json_text.loads_each_exactly(texts)
