@@ -14,8 +14,7 @@ from afterwrite import App, Change, Context, DeclarationError
 from afterwrite.config import Settings
 from afterwrite.errors import AfterwriteError, CommandError, DataDirectoryInUse, StorageError
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
-from afterwrite.wiring import Engine
-from afterwrite.wiring import engine as engine_module
+from afterwrite.wiring import Engine, works
 from engine_process import wait_until
 
 
@@ -115,7 +114,7 @@ def fail(*_: Any) -> None:
 
 
 def test_an_engine_stops_though_a_route_never_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "_LOOPS_S_MAX", 0.2)
+    monkeypatch.setattr(works, "LOOPS_S_MAX", 0.2)
     app = App("hangs")
     things = app.table("things", partition_key="pk")
     entered, let_go = threading.Event(), threading.Event()

@@ -262,7 +262,7 @@ def test_a_lanes_new_changes_come_after_its_parked_ones(shop: Shop) -> None:
 def test_kills_between_the_steps_repeat_nothing_and_lose_nothing(shop: Shop, after_commit: bool) -> None:
     keys = [f"lane{lane}:{number:03}" for number in range(130) for lane in range(9)]
     shop.park(*keys)
-    later = [f"lane{lane}:9{number:02}" for number in range(20) for lane in range(9)]
+    later = [f"lane{lane}:9{number:02}" for number in range(40) for lane in range(9)]
     commits = kills = 0
 
     def maybe_die(step: Step) -> None:

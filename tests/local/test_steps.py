@@ -243,7 +243,7 @@ def test_changes_without_effects_move_the_position(shop: Shop, parts: Parts) -> 
 
 
 def test_many_changes_are_taken_in_several_steps(shop: Shop, parts: Parts) -> None:
-    for start in range(0, 1025, 25):
+    for start in range(0, 4025, 25):
         requests = [
             {"PutRequest": {"Item": {"pk": {"S": "p"}, "sk": {"S": f"{number:05}"}}}}
             for number in range(start, start + 25)
@@ -254,7 +254,7 @@ def test_many_changes_are_taken_in_several_steps(shop: Shop, parts: Parts) -> No
     while pipeline.run_once() is not None:
         steps += 1
     assert steps >= 3
-    assert parts.queue("out") == [f"{number:05}" for number in range(1025)]
+    assert parts.queue("out") == [f"{number:05}" for number in range(4025)]
 
 
 def test_a_delayed_message_counts_from_the_step(tmp_path: Path, clock: Clock, environment: Environment) -> None:

@@ -7,6 +7,7 @@ there is none, `library` answers None and everything works as it does with it, s
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -32,3 +33,15 @@ def library() -> ctypes.CDLL | None:
         function.argtypes = [ctypes.c_void_p]
         function.restype = None
     return found
+
+
+@cache
+def plain_put_reader() -> Callable[..., bool] | None:
+    """`plain_put` of plain_put.h, None where the library was not made. It keeps Python's lock: it is done at once."""
+    if not PATH.exists():
+        return None
+    read = ctypes.PyDLL(str(PATH)).plain_put
+    size = ctypes.c_size_t
+    read.argtypes = [ctypes.c_char_p, size, ctypes.c_char_p, size, ctypes.c_void_p, size]
+    read.restype = ctypes.c_bool
+    return read

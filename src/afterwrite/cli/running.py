@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,8 +20,10 @@ from afterwrite.cli.parameters import Flag
 from afterwrite.cli.stop_signals import StopSignals
 from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
+from afterwrite.wiring.second_process import SecondProcess
 
 Cores: TypeAlias = Literal["auto", "one", "all"]
+Processes: TypeAlias = Literal["auto", "one", "two"]
 
 if TYPE_CHECKING:
     from afterwrite.testing.installing import Injector
@@ -43,6 +47,7 @@ def run(
     credentials: Path | None = None,
     durability: Durability = "fsync",
     cores: Cores = "auto",
+    processes: Processes = "auto",
     audit_key: Path | None = None,
     audit_anchor: str | None = None,
     faults: Path | None = None,
@@ -73,6 +78,9 @@ def run(
         one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
         places them, for functions that compute outside of Python on several cores. auto: one where the app has
         routes, so that several threads are busy.
+    processes
+        two: one answers requests and writes, the other runs routes and functions and writes files. one: all of it in
+        one, where effects come sooner. auto: two on Linux where the app writes files (delivery streams, audit logs).
     audit_key
         A file with the Ed25519 private key (PEM) that signs the audit logs' digests. Default: AFTERWRITE_AUDIT_KEY,
         else one that is made in the data directory
@@ -93,11 +101,38 @@ def run(
         audit_anchor=audit_anchor,
     )
     declared = load_app(app)
-    if cores == "auto" and any(table.routes or table.pipes for table in declared.tables):
+    if cores == "auto" and _has_routes(declared):
         cores = "one"
     injector = None if faults is None else _injector(faults)
-    engine = Engine(declared, settings, seams=None if injector is None else injector.seams())
-    _run(engine, settings, cores=cores, json=json, does=_summary(declared), injector=injector)
+    one_core = _prepared(cores, json=json)
+    second = _second_process(declared, settings, processes, one_core, injector)
+    engine = Engine(declared, settings, seams=None if injector is None else injector.seams(), second=second)
+    _run(engine, settings, one_core, json=json, does=_summary(declared), injector=injector)
+
+
+def _has_routes(app: App) -> bool:
+    return any(table.routes or table.pipes for table in app.tables)
+
+
+def _second_process(
+    app: App, settings: Settings, processes: Processes, one_core: OneCore | None, injector: Injector | None
+) -> SecondProcess | None:
+    """The process that runs the app, where it is asked for or gets more done. One with threads cannot be forked."""
+    writes_files = bool(app.delivery_streams or app.audit_logs)
+    gets_more_done = (
+        sys.platform == "linux"
+        and writes_files
+        and injector is None
+        and len(os.sched_getaffinity(0)) > 1
+        and threading.active_count() == 1
+    )
+    if processes == "two" or (processes == "auto" and gets_more_done):
+        return SecondProcess(app, settings, settle=_nothing if one_core is None else one_core.settle)
+    return None
+
+
+def _nothing() -> None:
+    """The system places the threads."""
 
 
 def serve(
@@ -136,7 +171,8 @@ def serve(
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
     does = "no app: tables are served, nothing follows from writes"
-    _run(Engine(None, settings), settings, cores=cores, json=json, does=does)
+    one_core = _prepared(cores, json=json)
+    _run(Engine(None, settings), settings, one_core, json=json, does=does)
 
 
 def _summary(app: App) -> str:
@@ -157,14 +193,24 @@ def _injector(rules: Path) -> Injector:
     return read_rules(rules)
 
 
-def _run(
-    engine: Engine, settings: Settings, *, cores: Cores, json: bool, does: str, injector: Injector | None = None
-) -> None:
+def _prepared(cores: Cores, *, json: bool) -> OneCore | None:
+    """Make the process one that runs an engine; who places its threads, where the system does not."""
     _log_to_stderr(as_json=json)
     gc.freeze()
     gc.set_threshold(_GC_ALLOCATIONS, 50, 100)
+    return OneCore() if cores == "one" else None
+
+
+def _run(
+    engine: Engine,
+    settings: Settings,
+    one_core: OneCore | None,
+    *,
+    json: bool,
+    does: str,
+    injector: Injector | None = None,
+) -> None:
     with StopSignals() as stop:
-        one_core = OneCore() if cores == "one" else None
         if one_core is not None:
             one_core.settle()
         engine.start()

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import json
 import math
-import re
+from collections.abc import Sequence
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
@@ -14,7 +14,11 @@ from typing import Any, Final
 import orjson
 
 # A double keeps every decimal of at most 15 digits.
-_LONG_NUMBER: Final = re.compile(rb"[0-9][0-9.]{15}")
+_DIGITS: Final = bytes.maketrans(b"123456789.", b"0" * 10)
+_LONG_NUMBER: Final = b"0" * 16
+_LONG_NUMBER_BEGINS: Final = tuple(
+    before + _LONG_NUMBER for before in (b":", b",", b"[", b"-", b" ", b"\n", b"\t", b"\r")
+)
 _DOUBLE_EXPONENT_MAX: Final = 308
 _SHOWN_DIGITS_MAX: Final = 40
 _NO_FLOATS_WITHIN: Final = frozenset((str, int, bool, bytes, Decimal, type(None)))
@@ -83,8 +87,9 @@ def dumps(value: Any) -> bytes:
         text = orjson.dumps(value, default=_encode_other)
     except TypeError as error:
         raise error.__cause__ or error from None
-    # orjson writes a float that is no number as null, without a word.
-    if b"null" in text:
+    # orjson writes a float that is no number as null, without a word. Mostly members that are None explain every null.
+    nulls = text.count(b"null")
+    if nulls and (type(value) is not dict or nulls != list(value.values()).count(None)):
         _check_floats(value)
     return text
 
@@ -96,6 +101,22 @@ def loads(text: bytes | str) -> Any:
 
 def loads_exactly(text: bytes) -> Any:
     """The value of a JSON text with every digit kept: a fraction that a double would change becomes a Decimal."""
-    if _LONG_NUMBER.search(text) is None:
-        return orjson.loads(text)
-    return json.loads(text, parse_float=Decimal)
+    if _may_have_long_number(text):
+        return json.loads(text, parse_float=Decimal)
+    return orjson.loads(text)
+
+
+def loads_each_exactly(texts: Sequence[bytes]) -> list[Any]:
+    """The same for many texts, at a third of the cost. Raises ValueError where one of them is no JSON."""
+    together = b"[" + b",".join(texts) + b"]"
+    if not _may_have_long_number(together):
+        values: list[Any] = orjson.loads(together)
+        if len(values) == len(texts):  # else texts that are broken make a whole together
+            return values
+    return [loads_exactly(text) for text in texts]
+
+
+def _may_have_long_number(text: bytes) -> bool:
+    """Whether a number may begin anywhere that has more digits than a double keeps."""
+    digits = text.translate(_DIGITS)
+    return digits[:16] == _LONG_NUMBER or any(begin in digits for begin in _LONG_NUMBER_BEGINS)

@@ -16,7 +16,7 @@ from afterwrite.engine.planning import plan
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 
-BATCH_CHANGES_MAX = 500
+BATCH_CHANGES_MAX = 2000
 # Of a step's effects, and of the changes that are read for it: what a step holds in memory is a small multiple.
 BATCH_BYTES_MAX = 8 << 20
 # A lane is read in small pages, as its first change may fail again.

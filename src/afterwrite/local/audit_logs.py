@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from afterwrite.app import AuditLog
 from afterwrite.local import audit_digests, audit_sealing
 from afterwrite.local.audit_digests import AuditDigests
 from afterwrite.local.audit_files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead, drop_before
-from afterwrite.local.audit_sealing import EntrySealer
+from afterwrite.local.audit_sealing import DataKey, EntrySealer
 from afterwrite.local.delivery_streams import flush_at_ms
 from afterwrite.local.fan_out import audit_buffer
 from afterwrite.store import buffers, ledger
@@ -38,6 +39,16 @@ def digest_of(transaction: ReadTransaction, audit_log: str) -> dict[str, Any] | 
     """What is kept of an audit log's last digest: its number and SHA-256; None where it has none."""
     kept: dict[str, Any] | None = ledger.note(transaction, f"audit-digest/{audit_log}")
     return kept
+
+
+def _take_out(
+    transaction: WriteTransaction, *, log: str, new_keys: Sequence[DataKey], head: Mapping[str, Any], last: int
+) -> int:
+    """Take entries that are in the files out of the buffer, with the files' new end; how many they were."""
+    for key in new_keys:
+        audit_sealing.keep_key(transaction, log, key)
+    ledger.keep_note(transaction, f"audit-head/{log}", head)
+    return buffers.remove_through(transaction, audit_buffer(log), last)
 
 
 class AuditSink:
@@ -85,7 +96,7 @@ class AuditSink:
         if signed is not None:
             kept = audit_digests.identity(signed)
             name = f"audit-digest/{self._log.name}"
-            self._environment.write(lambda transaction: ledger.keep_note(transaction, name, kept))
+            self._environment.write(partial(ledger.keep_note, name=name, value=kept))
 
     def next_flush_ms(self, now_ms: int) -> int | None:
         """When the buffer is to be flushed by its limits of time and size, or a digest is due."""
@@ -107,14 +118,10 @@ class AuditSink:
         head = self._files.append(self._entries(waiting))
         new_keys = [] if self._sealer is None else list(self._sealer.unkept)
 
-        def operation(transaction: WriteTransaction) -> int:
-            for key in new_keys:
-                audit_sealing.keep_key(transaction, self._log.name, key)
-            ledger.keep_note(transaction, f"audit-head/{self._log.name}", asdict(head))
-            return buffers.remove_through(transaction, self._buffer, waiting[-1].sequence)
-
         try:
-            removed = self._environment.write(operation)
+            removed = self._environment.write(
+                partial(_take_out, log=self._log.name, new_keys=new_keys, head=asdict(head), last=waiting[-1].sequence)
+            )
         except BaseException:
             # What was appended is beyond the committed end: opening cuts it off.
             self._files.close()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from afterwrite.app import DeliveryStream
 from afterwrite.core import json_text
@@ -63,29 +65,24 @@ class LakeSink:
         with self._environment.read() as transaction:
             plan = buffers.plan(transaction, self._buffer)
             if plan is None:
-                waiting = [
-                    each.sequence
-                    for each in buffers.read(transaction, self._buffer, bytes_max=int(self._stream.buffer_mib * _MIB))
-                ]
-                if not waiting:
-                    return 0
-                plan = (waiting[0], waiting[-1])
+                bytes_max = int(self._stream.buffer_mib * _MIB)
+                plan = buffers.next_range(transaction, self._buffer, bytes_max=bytes_max)
+        if plan is None:
+            return 0
         first, last = plan
-        self._environment.write(lambda transaction: buffers.set_plan(transaction, self._buffer, first, last))
+        self._environment.write(partial(buffers.set_plan, buffer=self._buffer, first=first, last=last))
         with self._environment.read() as transaction:
             buffered = buffers.read_range(transaction, self._buffer, first, last)
         self._write(first, last, buffered)
-        return self._environment.write(lambda transaction: buffers.remove_through(transaction, self._buffer, last))
+        return self._environment.write(partial(buffers.remove_through, buffer=self._buffer, last=last))
 
     def _write(self, first: int, last: int, buffered: Sequence[Buffered]) -> None:
         """Write the files of a range; a record that they cannot hold is kept beside them, and holds nobody up."""
         records: list[LakeRecord] = []
         failed: list[FailedRecord] = []
-        for each in buffered:
-            try:
-                data = json_text.loads_exactly(each.text)
-            except ValueError as error:
-                failed.append(_failed(each, str(error)))
+        for each, data in zip(buffered, _parsed([each.text for each in buffered]), strict=True):
+            if isinstance(data, ValueError):
+                failed.append(_failed(each, str(data)))
             else:
                 records.append(LakeRecord(each.sequence, each.at_ms, each.id, data))
         try:
@@ -105,6 +102,21 @@ class LakeSink:
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever the buffer may have to be flushed earlier."""
         self._environment.signals.watch([buffers.signal(self._buffer)], event)
+
+
+def _parsed(texts: Sequence[bytes]) -> list[Any]:
+    """What the JSON texts hold, for one that is none its error."""
+    try:
+        return json_text.loads_each_exactly(texts)
+    except ValueError:
+        return [_parsed_alone(text) for text in texts]
+
+
+def _parsed_alone(text: bytes) -> Any:
+    try:
+        return json_text.loads_exactly(text)
+    except ValueError as error:
+        return error
 
 
 def _failed(each: Buffered, error: str) -> FailedRecord:

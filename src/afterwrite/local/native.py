@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from afterwrite.core.table_client import WireTable
 from afterwrite.core.values import Item, encode_item
 from afterwrite.errors import DeclarationError
-from afterwrite.store import tables
+from afterwrite.store import item_operations, plain_puts, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations, Read
-from afterwrite.table.attribute_values import checked_item
+from afterwrite.store.plain_puts import PlainPut, PlainPuts
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import check_put_size
-from afterwrite.table.writes import ItemWrite, Put
+from afterwrite.table.writes import Put, unconditional_put
 
 _COMMIT_ITEMS: Final = 1000
 _COMMIT_BYTES: Final = 4 << 20
 
+ExecuteWrite: TypeAlias = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
+
 
 class NativeServices:
-    """What functions may use on the embedded engine."""
+    """What functions may use on the embedded engine.
 
-    def __init__(self, environment: Environment, operations: Operations, files: Path) -> None:
+    `write` carries out requests that write, where another process does.
+    """
+
+    def __init__(
+        self, environment: Environment, operations: Operations, files: Path, write: ExecuteWrite | None = None
+    ) -> None:
         self._environment = environment
         self._operations = operations
         self._files = files
+        self._write = write
+        self._plain_puts = PlainPuts(environment)
 
     def table(self, name: str) -> NativeTable:
         """The table `name`. Raises DeclarationError where there is none."""
@@ -55,6 +64,8 @@ class NativeServices:
 
     def execute(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
         """An operation of DynamoDB by its wire name and body. Raises ServiceError and StorageError."""
+        if self._write is not None and operation not in item_operations.READS:
+            return dict(self._write(operation, body) or {})
         prepared = self._operations.prepare(operation, body)
         if isinstance(prepared, Read):
             with self._environment.read() as transaction:
@@ -67,7 +78,7 @@ class NativeServices:
         count = 0
         pending: Future[None] | None = None
         try:
-            for batch in _batches(table_name, items):
+            for batch in self._batches(table_name, items):
                 # While one batch is on its way to the disk the next is encoded.
                 if pending is not None:
                     pending.result()
@@ -78,7 +89,21 @@ class NativeServices:
                 pending.result()
         return count
 
-    def _submit(self, batch: Sequence[ItemWrite]) -> Future[None]:
+    def _batches(self, table_name: str, items: Iterable[Item]) -> Iterator[list[PlainPut | Put]]:
+        """The puts of `items`, as many together as one commit is to hold."""
+        batch: list[PlainPut | Put] = []
+        batch_bytes = 0
+        for item in items:
+            put = self._plain_puts.of_item(table_name, item) or unconditional_put(table_name, item)
+            batch_bytes += put.item_bytes
+            batch.append(put)
+            if len(batch) == _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:
+                yield batch
+                batch, batch_bytes = [], 0
+        if batch:
+            yield batch
+
+    def _submit(self, batch: Sequence[PlainPut | Put]) -> Future[None]:
         future: Future[None] = Future()
 
         def on_done(_: None, error: BaseException | None) -> None:
@@ -87,26 +112,16 @@ class NativeServices:
             else:
                 future.set_exception(error)
 
-        def run(transaction: WriteTransaction) -> None:
-            for write in batch:
-                tables.write_item(transaction, write)
-
-        self._environment.submit(run, on_done)
+        self._environment.submit(partial(_put_items, puts=batch), on_done)
         return future
 
 
-def _batches(table_name: str, items: Iterable[Item]) -> Iterator[list[ItemWrite]]:
-    """The puts of `items`, as many together as one commit is to hold."""
-    batch: list[ItemWrite] = []
-    batch_bytes = 0
-    for item in items:
-        batch_bytes += check_put_size(checked_item(item))
-        batch.append(Put(table_name, item))
-        if len(batch) == _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:
-            yield batch
-            batch, batch_bytes = [], 0
-    if batch:
-        yield batch
+def _put_items(transaction: WriteTransaction, puts: Sequence[PlainPut | Put]) -> None:
+    for put in puts:
+        if isinstance(put, PlainPut):
+            plain_puts.write(transaction, put)
+        else:
+            tables.write_item(transaction, put)
 
 
 class NativeTable(WireTable):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import islice
+from typing import Any, NamedTuple
 
 from afterwrite.config import Identity
 from afterwrite.core.effects import StampedEffect
-from afterwrite.core.placements import Placement, ToArchive, ToQueue
+from afterwrite.core.failures import Failure
+from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
 from afterwrite.core.ports import ParkedChange, Step
 from afterwrite.core.wire import from_streams_record, to_streams_record
 from afterwrite.local.fan_out import FanOut
 from afterwrite.store import archive, buffers, ledger, queues
-from afterwrite.store.buffers import NewRecord
+from afterwrite.store.buffers import NewBlock
 from afterwrite.store.environment import Environment, WriteTransaction
 
 _DAY_MS = 86_400_000
@@ -58,7 +61,7 @@ class EmbeddedSteps:
 
     def take_redrives(self, consumer: str) -> Sequence[str]:
         """The lanes that an operator wants to be tried again, each request handed out once."""
-        return self._environment.write(lambda transaction: ledger.take_redrives(transaction, consumer))
+        return self._environment.write(partial(ledger.take_redrives, consumer=consumer))
 
     def watch_redrives(self, consumer: str, event: threading.Event) -> None:
         """Set `event` whenever there may be lanes to take."""
@@ -66,40 +69,87 @@ class EmbeddedSteps:
 
     def commit(self, step: Step) -> None:
         """Make the step happen, in one transaction. Raises StorageError; anything else is the step's own fault."""
+        self._environment.write(
+            partial(
+                _take,
+                consumer=step.consumer,
+                before=step.before,
+                after=step.after,
+                placed=prepared(step.placements),
+                released=[(each.lane, each.position) for each in step.released],
+                parked=[_as_parked(each, self._identity.region) for each in step.parked],
+            )
+        )
 
-        def operation(transaction: WriteTransaction) -> None:
-            ledger.advance_position(transaction, step.consumer, step.before, step.after)
-            for each in step.released:
-                ledger.unpark(transaction, step.consumer, each.lane, each.position)
-            put_all(transaction, step.placements)
-            for each in step.parked:
-                record = to_streams_record(each.change, region=self._identity.region)
-                ledger.park(
-                    transaction,
-                    step.consumer,
-                    each.lane,
-                    each.position,
-                    record,
-                    each.failure,
-                    each.attempts,
-                    each.at_ms,
-                )
 
-        self._environment.write(operation)
+class _Parked(NamedTuple):
+    """A change to be parked, as the ledger keeps it."""
+
+    lane: str
+    position: int
+    record: Mapping[str, Any]
+    failure: Failure | None
+    attempts: int
+    at_ms: int | None
+
+
+def _as_parked(each: ParkedChange, region: str) -> _Parked:
+    record = to_streams_record(each.change, region=region)
+    return _Parked(each.lane, each.position, record, each.failure, each.attempts, each.at_ms)
+
+
+def _take(
+    transaction: WriteTransaction,
+    *,
+    consumer: str,
+    before: int,
+    after: int,
+    placed: Prepared,
+    released: Sequence[tuple[str, int]],
+    parked: Sequence[_Parked],
+) -> None:
+    ledger.advance_position(transaction, consumer, before, after)
+    for lane, position in released:
+        ledger.unpark(transaction, consumer, lane, position)
+    put_prepared(transaction, placed)
+    for each in parked:
+        ledger.park(transaction, consumer, *each)
+
+
+class Prepared(NamedTuple):
+    """Placements as they are put: what can be done before the transaction, which others wait for, is done."""
+
+    to_queues: Sequence[ToQueue]
+    to_archives: Sequence[ToArchive]
+    to_buffers: Mapping[str, Sequence[NewBlock]]
+
+
+def prepared(placements: Sequence[Placement]) -> Prepared:
+    """The placements, ready to be put."""
+    to_queues: list[ToQueue] = []
+    to_archives: list[ToArchive] = []
+    to_buffers: dict[str, list[ToBuffer]] = {}
+    for placement in placements:
+        if isinstance(placement, ToBuffer):
+            to_buffers.setdefault(placement.buffer, []).append(placement)
+        elif isinstance(placement, ToQueue):
+            to_queues.append(placement)
+        else:
+            to_archives.append(placement)
+    return Prepared(to_queues, to_archives, {name: buffers.blocks_of(added) for name, added in to_buffers.items()})
+
+
+def put_prepared(transaction: WriteTransaction, placed: Prepared) -> None:
+    """Put every placement where it goes."""
+    for queue, lane, text, delay_ms in placed.to_queues:
+        not_before_ms = transaction.now_ms + delay_ms if delay_ms else 0
+        queues.send(transaction, queue, lane, text, not_before_ms=not_before_ms)
+    for bus, at_ms, text, keep_days in placed.to_archives:
+        archive.add(transaction, bus, at_ms, text, keep_until_ms=transaction.now_ms + keep_days * _DAY_MS)
+    for buffer, blocks in placed.to_buffers.items():
+        buffers.add_blocks(transaction, buffer, blocks)
 
 
 def put_all(transaction: WriteTransaction, placements: Sequence[Placement]) -> None:
     """Put every placement where it goes."""
-    records: dict[str, list[NewRecord]] = {}
-    for placement in placements:
-        if isinstance(placement, ToQueue):
-            not_before_ms = transaction.now_ms + placement.delay_ms if placement.delay_ms else 0
-            queues.send(transaction, placement.queue, placement.lane, placement.text, not_before_ms=not_before_ms)
-        elif isinstance(placement, ToArchive):
-            keep_until_ms = transaction.now_ms + placement.keep_days * _DAY_MS
-            archive.add(transaction, placement.bus, placement.at_ms, placement.text, keep_until_ms=keep_until_ms)
-        else:
-            record = NewRecord(placement.id, placement.at_ms, placement.text)
-            records.setdefault(placement.buffer, []).append(record)
-    for buffer, added in records.items():
-        buffers.add(transaction, buffer, added)
+    put_prepared(transaction, prepared(placements))

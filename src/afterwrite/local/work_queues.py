@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 from afterwrite.app import Function
 from afterwrite.core import json_text
 from afterwrite.core.failures import failure
 from afterwrite.core.invocations import Message
-from afterwrite.core.outcomes import Done, Halt, Park, Retry
+from afterwrite.core.outcomes import Done, Halt, Outcome, Park, Retry
 from afterwrite.core.ports import Delivery, Settled
-from afterwrite.local.steps import put_all
+from afterwrite.local.steps import Prepared, prepared, put_prepared
 from afterwrite.store import ledger, queues
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.queues import Received
@@ -58,176 +60,215 @@ class Trials:
             event.set()
 
 
+class _Settlement(NamedTuple):
+    """What became of a received message, and what happens with it."""
+
+    received: Received
+    outcome: Outcome
+    result: bytes
+    placed: Prepared
+
+
+def _settlement(settled: Settled) -> _Settlement:
+    received: Received = settled.delivery.receipt
+    if isinstance(settled.outcome, Done):  # nobody looks into it any more
+        received = replace(received, message=replace(received.message, body=None, attributes=None, wire=None))
+    return _Settlement(received, settled.outcome, settled.result, prepared(settled.placements))
+
+
+@dataclass(frozen=True, slots=True)
+class _Messages:
+    """The messages of a function, in a transaction."""
+
+    function: str
+    queue: str
+    dead_letter_queue: str
+    attempts_max: int
+    twin_wait_ms: int
+    parks: bool
+
+    def take_over(self, transaction: WriteTransaction) -> Sequence[str]:
+        """Mark what the last engine died with; its attempts stay counted."""
+        interrupted = queues.take_over(transaction, self.queue, wait_ms_max=_WAIT_MS_MAX)
+        for message_id in interrupted:
+            ledger.abandon(transaction, self.function, message_id)
+        if ledger.note(transaction, stuck_note(self.function)):
+            ledger.keep_note(transaction, stuck_note(self.function), 0)
+        return interrupted
+
+    def exchange(self, transaction: WriteTransaction, finished: Sequence[_Settlement], limit: int) -> list[Received]:
+        """Settle what is finished, and receive."""
+        self._settle(transaction, finished)
+        return self._receive(transaction, limit)
+
+    def exchange_interrupted(
+        self, transaction: WriteTransaction, finished: Sequence[_Settlement], limit: int
+    ) -> list[Received]:
+        """Settle what is finished, and receive one message that an earlier process died with, if `limit` allows it."""
+        self._settle(transaction, finished)
+        while limit and (
+            received := queues.receive_interrupted(
+                transaction, self.queue, visibility_ms=_HELD_MS, now_ms=transaction.now_ms
+            )
+        ):
+            if self._begin(transaction, received):
+                return [received]
+        return []
+
+    def _settle(self, transaction: WriteTransaction, finished: Sequence[_Settlement]) -> None:
+        for received, outcome, result, placed in finished:
+            if isinstance(outcome, Done):
+                if queues.remove(transaction, self.queue, received):
+                    ledger.complete(
+                        transaction,
+                        self.function,
+                        received.message.id,
+                        attempts=received.receive_count,
+                        result=result,
+                        keep_ms=_COMPLETIONS_KEPT_MS,
+                    )
+                    put_prepared(transaction, placed)
+            elif isinstance(outcome, Retry):
+                self._give_back(transaction, received, after_ms=outcome.after_ms, counted=outcome.counted)
+            elif isinstance(outcome, Park):
+                self._give_up(transaction, received, outcome)
+            elif isinstance(outcome, Halt):
+                self._give_back(transaction, received, after_ms=0, counted=False)
+
+    def _give_back(
+        self, transaction: WriteTransaction, received: Received, *, after_ms: int, counted: bool = True
+    ) -> None:
+        at_ms = transaction.now_ms + after_ms
+        if queues.release(transaction, self.queue, received, at_ms=at_ms, counted=counted):
+            ledger.abandon(transaction, self.function, received.message.id)
+
+    def _give_up(self, transaction: WriteTransaction, received: Received, park: Park) -> None:
+        """Park the message with its lane, or move it to the dead letter queue, as the function is declared."""
+        if self.parks:
+            if queues.park(transaction, self.queue, received, park.failure, park.condition):
+                ledger.abandon(transaction, self.function, received.message.id)
+            return
+        if not queues.remove(transaction, self.queue, received):
+            return
+        ledger.abandon(transaction, self.function, received.message.id)
+        message = received.message
+        dead = queues.dead_letter(
+            message,
+            source=self.queue,
+            failed=park.failure,
+            condition=park.condition,
+            receive_count=received.receive_count,
+            at_ms=transaction.now_ms,
+            function=self.function,
+        )
+        queues.send(transaction, self.dead_letter_queue, message.lane, queues.encode(dead))
+
+    def _receive(self, transaction: WriteTransaction, limit: int) -> list[Received]:
+        begun: list[Received] = []
+        while len(begun) < limit:
+            batch = queues.receive(
+                transaction,
+                self.queue,
+                limit=limit - len(begun),
+                visibility_ms=_HELD_MS,
+                now_ms=transaction.now_ms,
+            )
+            if not batch:
+                break
+            begun.extend(received for received in batch if self._begin(transaction, received))
+        return begun
+
+    def _begin(self, transaction: WriteTransaction, received: Received) -> bool:
+        """Record that a received message is in progress; False where it is not to be run now."""
+        message_id, now_ms = received.message.id, transaction.now_ms
+        record = ledger.completion(transaction, self.function, message_id)
+        if record is not None:
+            if record.done:
+                queues.remove(transaction, self.queue, received)
+            else:
+                # The same message, sent twice, is in progress.
+                at_ms = now_ms + self.twin_wait_ms
+                queues.release(transaction, self.queue, received, at_ms=at_ms, counted=False)
+            return False
+        if received.receive_count > self.attempts_max:
+            died = failure("bug", "every attempt ended without an outcome", raised_by=self.function)
+            self._give_up(transaction, received, Park(died, "no outcome"))
+            return False
+        lease_until_ms = now_ms + self.twin_wait_ms
+        ledger.begin(
+            transaction, self.function, message_id, lease_until_ms=lease_until_ms, attempts=received.receive_count
+        )
+        return True
+
+
 class FunctionQueue:
     """The WorkQueue of a function on the embedded store. The functions of an engine share their `trials`."""
 
     def __init__(self, environment: Environment, function: Function, trials: Trials | None = None) -> None:
         self._environment = environment
-        self._function = function
-        self._queue = function.queue_name
-        self._twin_wait_ms = int(function.timeout_s * 1000) + _TWIN_GRACE_MS
+        self._payload: Callable[[Received], Any] = _as_request if function.queue is None else _as_message
+        self._messages = _Messages(
+            function.name,
+            function.queue_name,
+            function.dead_letter_queue,
+            attempts_max=function.policy.attempts_max,
+            twin_wait_ms=int(function.timeout_s * 1000) + _TWIN_GRACE_MS,
+            parks=function.exhausted == "park",
+        )
         self._trials = trials or Trials()
         self._on_trial: str | None = None
         # Whether there are messages that an earlier process died with, and that have not been tried since.
-        self._interrupted = bool(environment.write(self._take_over))
-
-    def _take_over(self, transaction: WriteTransaction) -> Sequence[str]:
-        """Mark what the last engine died with; its attempts stay counted."""
-        interrupted = queues.take_over(transaction, self._queue, wait_ms_max=_WAIT_MS_MAX)
-        for message_id in interrupted:
-            ledger.abandon(transaction, self._function.name, message_id)
-        if ledger.note(transaction, stuck_note(self._function.name)):
-            ledger.keep_note(transaction, stuck_note(self._function.name), 0)
-        return interrupted
+        self._interrupted = bool(environment.write(self._messages.take_over))
 
     def exchange(self, settled: Iterable[Settled], *, limit: int) -> Sequence[Delivery]:
         """Settle what is finished and receive at most `limit` messages, in one transaction."""
-        finished = list(settled)
+        finished = [_settlement(each) for each in settled]
         if self._interrupted:
-            return self._exchange_one(finished, limit)
-        return self._write(finished, lambda transaction: self._receive(transaction, limit))
+            received = self._exchange_one(finished, limit)
+        else:
+            received = self._environment.write(partial(self._messages.exchange, finished=finished, limit=limit))
+        return [self._delivery(each) for each in received]
 
-    def _exchange_one(self, finished: Sequence[Settled], limit: int) -> Sequence[Delivery]:
+    def _exchange_one(self, finished: Sequence[_Settlement], limit: int) -> Sequence[Received]:
         """The same where messages were interrupted: one of them at a time, and nothing else."""
-        if any(each.delivery.message_id == self._on_trial for each in finished):
-            self._write(finished, lambda _: [])
+        if any(each.received.message.id == self._on_trial for each in finished):
+            self._exchange_interrupted(finished, 0)
             finished, self._on_trial = [], None
             self._trials.end()
         if limit < 1 or not self._trials.begin():
-            return self._write(finished, lambda _: [])
+            return self._exchange_interrupted(finished, 0)
         try:
-            deliveries = self._write(finished, self._receive_interrupted)
+            received = self._exchange_interrupted(finished, limit)
         except BaseException:
             self._trials.end()
             raise
-        if deliveries:
-            self._on_trial = deliveries[0].message_id
+        if received:
+            self._on_trial = received[0].message.id
         else:
             self._interrupted = False
             self._trials.end()
-        return deliveries
+        return received
 
-    def _write(
-        self, finished: Sequence[Settled], receive: Callable[[WriteTransaction], Sequence[Delivery]]
-    ) -> Sequence[Delivery]:
-        def operation(transaction: WriteTransaction) -> Sequence[Delivery]:
-            for each in finished:
-                self._settle(transaction, each)
-            return receive(transaction)
-
-        return self._environment.write(operation)
+    def _exchange_interrupted(self, finished: Sequence[_Settlement], limit: int) -> Sequence[Received]:
+        return self._environment.write(partial(self._messages.exchange_interrupted, finished=finished, limit=limit))
 
     def next_ready_ms(self) -> int | None:
         """When the next message may be received (ms since the epoch), None where nothing waits."""
         if self._interrupted and self._trials.taken():
             return None
         with self._environment.read() as transaction:
-            return queues.next_ready_ms(transaction, self._queue)
+            return queues.next_ready_ms(transaction, self._messages.queue)
 
     def report_stuck(self, threads: int) -> None:
         """Keep how many of the function's threads are stuck, for those who look at it from outside."""
-        note = stuck_note(self._function.name)
-        self._environment.write(lambda transaction: ledger.keep_note(transaction, note, threads))
+        note = stuck_note(self._messages.function)
+        self._environment.write(partial(ledger.keep_note, name=note, value=threads))
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be more to receive."""
-        self._environment.signals.watch([queues.signal(self._queue)], event)
+        self._environment.signals.watch([queues.signal(self._messages.queue)], event)
         if self._interrupted:
             self._trials.watch(event)
-
-    def _settle(self, transaction: WriteTransaction, settled: Settled) -> None:
-        received: Received = settled.delivery.receipt
-        name, outcome = self._function.name, settled.outcome
-        if isinstance(outcome, Done):
-            if queues.remove(transaction, self._queue, received):
-                ledger.complete(
-                    transaction,
-                    name,
-                    received.message.id,
-                    attempts=received.receive_count,
-                    result=settled.result,
-                    keep_ms=_COMPLETIONS_KEPT_MS,
-                )
-                put_all(transaction, settled.placements)
-        elif isinstance(outcome, Retry):
-            self._give_back(transaction, received, after_ms=outcome.after_ms, counted=outcome.counted)
-        elif isinstance(outcome, Park):
-            self._give_up(transaction, received, outcome)
-        elif isinstance(outcome, Halt):
-            self._give_back(transaction, received, after_ms=0, counted=False)
-
-    def _give_back(
-        self, transaction: WriteTransaction, received: Received, *, after_ms: int, counted: bool = True
-    ) -> None:
-        at_ms = transaction.now_ms + after_ms
-        if queues.release(transaction, self._queue, received, at_ms=at_ms, counted=counted):
-            ledger.abandon(transaction, self._function.name, received.message.id)
-
-    def _give_up(self, transaction: WriteTransaction, received: Received, park: Park) -> None:
-        """Park the message with its lane, or move it to the dead letter queue, as the function is declared."""
-        if self._function.exhausted == "park":
-            if queues.park(transaction, self._queue, received, park.failure, park.condition):
-                ledger.abandon(transaction, self._function.name, received.message.id)
-            return
-        if not queues.remove(transaction, self._queue, received):
-            return
-        ledger.abandon(transaction, self._function.name, received.message.id)
-        message = received.message
-        dead = queues.dead_letter(
-            message,
-            source=self._queue,
-            failed=park.failure,
-            condition=park.condition,
-            receive_count=received.receive_count,
-            at_ms=transaction.now_ms,
-            function=self._function.name,
-        )
-        queues.send(transaction, self._function.dead_letter_queue, message.lane, queues.encode(dead))
-
-    def _receive(self, transaction: WriteTransaction, limit: int) -> Sequence[Delivery]:
-        deliveries: list[Delivery] = []
-        while len(deliveries) < limit:
-            batch = queues.receive(
-                transaction,
-                self._queue,
-                limit=limit - len(deliveries),
-                visibility_ms=_HELD_MS,
-                now_ms=transaction.now_ms,
-            )
-            if not batch:
-                break
-            begun = (self._begin(transaction, received) for received in batch)
-            deliveries.extend(delivery for delivery in begun if delivery is not None)
-        return deliveries
-
-    def _receive_interrupted(self, transaction: WriteTransaction) -> Sequence[Delivery]:
-        while received := queues.receive_interrupted(
-            transaction, self._queue, visibility_ms=_HELD_MS, now_ms=transaction.now_ms
-        ):
-            delivery = self._begin(transaction, received)
-            if delivery is not None:
-                return [delivery]
-        return []
-
-    def _begin(self, transaction: WriteTransaction, received: Received) -> Delivery | None:
-        """The delivery of a received message; None where it is not to be run now."""
-        name, message_id, now_ms = self._function.name, received.message.id, transaction.now_ms
-        record = ledger.completion(transaction, name, message_id)
-        if record is not None:
-            if record.done:
-                queues.remove(transaction, self._queue, received)
-            else:
-                # The same message, sent twice, is in progress.
-                at_ms = now_ms + self._twin_wait_ms
-                queues.release(transaction, self._queue, received, at_ms=at_ms, counted=False)
-            return None
-        if received.receive_count > self._function.policy.attempts_max:
-            died = failure("bug", "every attempt ended without an outcome", raised_by=name)
-            self._give_up(transaction, received, Park(died, "no outcome"))
-            return None
-        lease_until_ms = now_ms + self._twin_wait_ms
-        ledger.begin(transaction, name, message_id, lease_until_ms=lease_until_ms, attempts=received.receive_count)
-        return self._delivery(received)
 
     def _delivery(self, received: Received) -> Delivery:
         return Delivery(
@@ -238,10 +279,6 @@ class FunctionQueue:
             payload=self._payload(received),
             receipt=received,
         )
-
-    @property
-    def _payload(self) -> Callable[[Received], Any]:
-        return _as_message if self._function.queue is not None else _as_request
 
 
 def _as_message(received: Received) -> Message:

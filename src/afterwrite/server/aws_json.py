@@ -22,6 +22,7 @@ from afterwrite.server.http import Handler, Request, Respond, Response
 from afterwrite.server.long_polling import LongPolls
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import Poll, Prepared, Read
+from afterwrite.store.plain_puts import PlainPuts
 
 _LOG = logging.getLogger("afterwrite")
 
@@ -36,6 +37,7 @@ _CORAL_ERRORS: Final = frozenset(
         "InvalidSignatureException",
     }
 )
+_PUT_ITEM: Final = "DynamoDB_20120810.PutItem"
 _VALIDATION: Final = "com.amazon.coral.validate#ValidationException"
 
 
@@ -82,6 +84,7 @@ class AwsJson:
         clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._environment = environment
+        self._plain_puts = PlainPuts(environment)
         self._polls = polls or LongPolls(environment)
         self._without_target = without_target
         self._services: Mapping[str, Service] = {service.target: service for service in services}
@@ -108,7 +111,8 @@ class AwsJson:
         try:
             if self._credentials is not None:
                 sigv4.verify(request, self._credentials, self._clock_s())
-            prepared = service.prepare(operation, _parse(request.body))
+            plain_put = self._plain_puts.prepare(request.body) if target == _PUT_ITEM else None
+            prepared = plain_put or service.prepare(operation, _parse(request.body))
             if isinstance(prepared, Read):
                 with self._environment.read() as transaction:
                     found = prepared.run(transaction, self._environment.state["catalog"])

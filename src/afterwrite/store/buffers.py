@@ -9,10 +9,11 @@ added together are stored together, in *blocks*, under the sequence of their fir
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from afterwrite.core.placements import ToBuffer
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, number_of, span
 
@@ -53,23 +54,47 @@ def signal(buffer: str) -> str:
     return f"buffer:{buffer}"
 
 
+class NewBlock(NamedTuple):
+    """Records to add as they are stored together: how many they are, the bytes of their texts, and the block."""
+
+    records: int
+    text_bytes: int
+    content: bytes
+
+
+def blocks_of(records: Iterable[NewRecord | ToBuffer]) -> list[NewBlock]:
+    """The blocks that records are stored in. Nothing of it needs the transaction, which others wait for."""
+    blocks: list[NewBlock] = []
+    pieces: list[bytes] = []
+    count = text_bytes = 0
+    for record in records:
+        encoded_id, text = record.id.encode(), record.text
+        if text_bytes + len(text) > _BLOCK_BYTES_MAX and pieces:
+            blocks.append(NewBlock(count, text_bytes, b"".join(pieces)))
+            pieces, count, text_bytes = [], 0, 0
+        pieces += (_RECORD.pack(record.at_ms, len(encoded_id), len(text)), encoded_id, text)
+        count += 1
+        text_bytes += len(text)
+    if pieces:
+        blocks.append(NewBlock(count, text_bytes, b"".join(pieces)))
+    return blocks
+
+
 def add(transaction: WriteTransaction, buffer: str, records: Sequence[NewRecord]) -> None:
     """Add records at the end of the buffer."""
+    add_blocks(transaction, buffer, blocks_of(records))
+
+
+def add_blocks(transaction: WriteTransaction, buffer: str, blocks: Sequence[NewBlock]) -> None:
+    """Add blocks of records at the end of the buffer."""
     number = ensure_number(transaction, "buffer", buffer)
-    last = transaction.advance(f"sequence:{number}", len(records))
-    sequence = last - len(records) + 1
-    block: list[bytes] = []
-    first, block_bytes, added_bytes = sequence, 0, 0
-    for record in records:
-        if block_bytes + len(record.text) > _BLOCK_BYTES_MAX and block:
-            transaction.put("buffers", U32.pack(number) + U64.pack(first), b"".join(block))
-            block, first, block_bytes = [], sequence, 0
-        block.append(_encoded(record))
-        block_bytes += len(record.text)
-        added_bytes += len(record.text)
-        sequence += 1
-    transaction.put("buffers", U32.pack(number) + U64.pack(first), b"".join(block))
-    transaction.advance(f"records:{number}", len(records))
+    records = sum(block.records for block in blocks)
+    added_bytes = sum(block.text_bytes for block in blocks)
+    first = transaction.advance(f"sequence:{number}", records) - records + 1
+    for block in blocks:
+        transaction.put("buffers", U32.pack(number) + U64.pack(first), block.content)
+        first += block.records
+    transaction.advance(f"records:{number}", records)
     size = transaction.advance(f"bytes:{number}", added_bytes)
     if transaction.counter(f"oldest:{number}") == 0:
         transaction.advance(f"oldest:{number}", transaction.now_ms)
@@ -98,6 +123,15 @@ def records_of(first: int, block: bytes) -> Iterator[Buffered]:
         place = id_end + text_size
         yield Buffered(first, at_ms, record_id, block[id_end:place])
         first += 1
+
+
+def _text_sizes(block: bytes) -> Iterator[int]:
+    """The bytes of each of a block's texts, which are not looked at."""
+    place = 0
+    while place < len(block):
+        _, id_size, text_size = _RECORD.unpack_from(block, place)
+        place += _RECORD.size + id_size + text_size
+        yield text_size
 
 
 def fill(transaction: ReadTransaction, buffer: str) -> Fill:
@@ -138,6 +172,24 @@ def first_waiting(transaction: ReadTransaction, buffer: str) -> int:
     return transaction.counter(f"sequence:{number}") + 1 if found is None else U64.unpack_from(found[0], 4)[0]
 
 
+def next_range(transaction: ReadTransaction, buffer: str, *, bytes_max: int) -> tuple[int, int] | None:
+    """The sequences of the first and the last of what `read` would give, None where the buffer is empty."""
+    number = number_of(transaction, "buffer", buffer)
+    if number is None:
+        return None
+    first = last = 0
+    for key, block in transaction.scan("buffers", *span(number)):
+        sequence = U64.unpack_from(key, 4)[0]
+        first = first or sequence
+        for text_size in _text_sizes(block):
+            bytes_max -= text_size
+            if last and bytes_max < 0:
+                return first, last
+            last = sequence
+            sequence += 1
+    return (first, last) if last else None
+
+
 def read_range(transaction: ReadTransaction, buffer: str, first: int, last: int) -> list[Buffered]:
     """The records of a planned range."""
     return [each for each in read(transaction, buffer, records_max=last - first + 1) if first <= each.sequence <= last]
@@ -163,15 +215,14 @@ def remove_through(transaction: WriteTransaction, buffer: str, last: int) -> int
     count = size = 0
     for key, block in list(transaction.scan("buffers", low, low + U64.pack(last + 1))):
         transaction.delete("buffers", key)
-        kept: list[NewRecord] = []
-        for record in records_of(U64.unpack_from(key, 4)[0], block):
-            if record.sequence > last:
-                kept.append(NewRecord(record.id, record.at_ms, record.text))
-                continue
-            count += 1
-            size += len(record.text)
-        if kept:
-            transaction.put("buffers", low + U64.pack(last + 1), b"".join(_encoded(each) for each in kept))
+        first = U64.unpack_from(key, 4)[0]
+        text_sizes = list(_text_sizes(block))
+        taken = text_sizes[: last - first + 1]
+        count += len(taken)
+        size += sum(taken)
+        if len(taken) < len(text_sizes):
+            kept = [NewRecord(each.id, each.at_ms, each.text) for each in records_of(first, block)][len(taken) :]
+            transaction.put("buffers", low + U64.pack(last + 1), encoded_records(kept))
     transaction.advance(f"records:{number}", -count)
     transaction.advance(f"bytes:{number}", -size)
     oldest = transaction.counter(f"oldest:{number}")

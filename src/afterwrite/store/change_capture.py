@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -19,6 +19,18 @@ _PARTITION: Final = slice(4, 20)
 _HASH_KEY: Final = slice(4, 6)
 
 
+class KeyText(NamedTuple):
+    """An item's key attributes as JSON text, and their size in bytes."""
+
+    text: bytes
+    size: int
+
+    @classmethod
+    def of(cls, key: Item) -> KeyText:
+        """The text and the size of `key`."""
+        return cls(orjson.dumps(key), item_size(key))
+
+
 def capture(
     transaction: WriteTransaction,
     table: str,
@@ -26,7 +38,7 @@ def capture(
     *,
     event_name: str,
     stored_at: bytes,
-    key: Item,
+    key: KeyText,
     new: bytes | None,
     old: bytes | None,
     new_bytes: int = 0,
@@ -43,7 +55,6 @@ def capture(
         stream = None  # its changes come by way of the destination
     if stream is None and destination is None:
         return
-    keys, keys_bytes = orjson.dumps(key), item_size(key)
     if stream is not None:
         view = stream.view_type
         shows_new, shows_old = view in (NEW_IMAGE, NEW_AND_OLD_IMAGES), view in (OLD_IMAGE, NEW_AND_OLD_IMAGES)
@@ -52,13 +63,13 @@ def capture(
             stream,
             event_name=event_name,
             partition=stored_at[_HASH_KEY],
-            keys=keys,
+            keys=key.text,
             new=new if shows_new else None,
             old=old if shows_old else None,
-            size_bytes=keys_bytes + (new_bytes if shows_new else 0) + (old_bytes if shows_old else 0),
+            size_bytes=key.size + (new_bytes if shows_new else 0) + (old_bytes if shows_old else 0),
             by_ttl=by_ttl,
         )
     if destination is not None:
-        size_bytes = keys_bytes + new_bytes + old_bytes
-        change = StoredChange(event_name, keys, new, old, transaction.now_us, size_bytes, by_ttl)
+        size_bytes = key.size + new_bytes + old_bytes
+        change = StoredChange(event_name, key.text, new, old, transaction.now_us, size_bytes, by_ttl)
         kinesis_destinations.put_change(transaction, destination, table, stored_at[_PARTITION], change)

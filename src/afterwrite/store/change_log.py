@@ -28,6 +28,8 @@ from afterwrite.table.sizes import item_size
 SEQUENCE_NUMBER_BASE: Final = 10**20
 _HEADER: Final = struct.Struct(">QIBBIII")
 _BY_TTL: Final = 1
+_KEY: Final = struct.Struct(">IQ")
+_EVENTS: Final = {name: number for number, name in enumerate(EVENT_NAMES)}
 _HASH_KEY: Final = struct.Struct(">H")
 _HASH_KEY_AT: Final = 12
 HASH_KEYS: Final = 1 << 16
@@ -87,14 +89,14 @@ def append(
     header = _HEADER.pack(
         transaction.now_us if created_at_us is None else created_at_us,
         size_bytes,
-        EVENT_NAMES.index(event_name),
+        _EVENTS[event_name],
         _BY_TTL if by_ttl else 0,
         len(keys),
         0 if new is None else len(new),
         0 if old is None else len(old),
     )
     value = b"".join((header, keys, new or b"", old or b""))
-    transaction.put("changes", U32.pack(stream.number) + U64.pack(position) + partition, value)
+    transaction.put("changes", _KEY.pack(stream.number, position) + partition, value)
     transaction.touch(stream.signal)
     return position
 

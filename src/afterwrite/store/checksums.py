@@ -7,6 +7,7 @@ is read, so that a flipped byte, a page that was written elsewhere and a torn wr
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import Final
 from zlib import crc32
 
@@ -24,6 +25,12 @@ def database_seed(database: str) -> int:
 def seal(seed: int, key: bytes, value: bytes) -> bytes:
     """What is stored for `value`."""
     return value + _CHECKSUM.pack(crc32(value, crc32(key, seed)))
+
+
+def seal_all(seed: int, entries: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The keys of `entries`, each with what is stored for its value."""
+    pack = _CHECKSUM.pack
+    return [(key, value + pack(crc32(value, crc32(key, seed)))) for key, value in entries]
 
 
 def unseal(seed: int, key: bytes, stored: bytes) -> bytes:

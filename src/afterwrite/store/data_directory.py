@@ -115,6 +115,11 @@ class DirectoryLock:
         # What an engine that died has said of itself is no longer so.
         os.ftruncate(self._descriptor, 0)
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor that holds the lock; who is given it holds it, too."""
+        return self._descriptor
+
     def describe(self, holder: Mapping[str, Any]) -> None:
         """Say who holds the directory."""
         os.ftruncate(self._descriptor, 0)

@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -206,19 +207,25 @@ class Environment:
 
         Not to be called on the thread of who drives the store, which would wait for itself.
         """
+        answer: T = self._wait(partial(self.submit, operation))
+        return answer
+
+    @staticmethod
+    def _wait(ask: Callable[[Callable[[Any, BaseException | None], None]], None]) -> Any:
+        """What `ask` is answered, which it is on another thread. Raises what the answer raises."""
         answered = threading.Lock()
         answered.acquire()
         answer: list[Any] = []
 
-        def on_done(result: T | None, error: BaseException | None) -> None:
+        def on_done(result: Any, error: BaseException | None) -> None:
             answer.extend((result, error))
             answered.release()
 
-        self.submit(operation, on_done)
+        ask(on_done)
         answered.acquire()
         if answer[1] is not None:
             raise answer[1]
-        return answer[0]  # type: ignore[no-any-return]
+        return answer[0]
 
     @property
     def waiting(self) -> int:
@@ -354,7 +361,7 @@ class Environment:
             transaction.lmdb.abort()
             return
         record = transaction.advance(_RECORD)
-        transaction.write_counters()
+        transaction.complete()
         ahead = self._ahead
         with ahead.committing:
             ahead.append(record, transaction.entries)

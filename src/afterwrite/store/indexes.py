@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from afterwrite.core.values import Item
@@ -108,12 +109,19 @@ def drop(transaction: WriteTransaction, index: Index) -> None:
 
 def statistics(transaction: ReadTransaction, number: int) -> tuple[int, int]:
     """How many items the table or index `number` has, and their size in bytes."""
-    return transaction.counter(f"items:{number}"), transaction.counter(f"item-bytes:{number}")
+    items_counter, bytes_counter = _counters(number)
+    return transaction.counter(items_counter), transaction.counter(bytes_counter)
 
 
 def count(transaction: WriteTransaction, number: int, items: int, size: int) -> None:
     """Add to the statistics of the table or index `number`."""
+    items_counter, bytes_counter = _counters(number)
     if items:
-        transaction.advance(f"items:{number}", items)
+        transaction.advance(items_counter, items)
     if size:
-        transaction.advance(f"item-bytes:{number}", size)
+        transaction.advance(bytes_counter, size)
+
+
+@lru_cache(maxsize=1024)
+def _counters(number: int) -> tuple[str, str]:
+    return f"items:{number}", f"item-bytes:{number}"

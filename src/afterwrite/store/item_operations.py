@@ -27,6 +27,8 @@ from afterwrite.table.sizes import item_size, read_units
 from afterwrite.table.writes import ItemWrite
 
 _TOKEN_KEPT_MS: Final = 600_000
+READS: Final = frozenset(("GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"))
+"""The operations on items that change nothing."""
 
 _Written = tuple[Table, Item | None, Item | None]
 
@@ -191,7 +193,7 @@ def _get_item(plan: GetPlan, transaction: ReadTransaction, catalog: Catalog) -> 
     return orjson.dumps(plan.answer(None if text is None else orjson.loads(text)))
 
 
-def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> Mapping[str, Any]:
+def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
     table = table_named(catalog, plan.table_name)
     _check_paths(table, plan)
     if plan.index_name is None:
@@ -208,7 +210,7 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> M
         page = QueryPage(plan, table.schema, index.schema)
         found = tables.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)
     for size, text in found:
-        if not page.add(orjson.loads(text), size):
+        if not page.add(text, size):
             break
     return page.answer()
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,6 +33,7 @@ _MAGIC: Final = b"AWJ1"
 # Magic, the CRC-32 of all that follows, the bytes of the entries, the record's number.
 _HEADER: Final = struct.Struct(">4sIQQ")
 _CHECKED_FROM: Final = 8
+_CHECKSUM: Final = struct.Struct(">I")
 # Database, length of the key, length of the stored value; no entry is as long as what stands for a deletion.
 _ENTRY: Final = struct.Struct(">BHI")
 _DELETED: Final = 0xFFFFFFFF
@@ -50,6 +51,14 @@ class Entry(NamedTuple):
 def put_entry(database: int, key: bytes, stored: bytes) -> tuple[bytes, bytes, bytes]:
     """The pieces of an entry that sets `key`."""
     return _ENTRY.pack(database, len(key), len(stored)), key, stored
+
+
+def put_entries(database: int, entries: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """The pieces of entries that set keys, given with what is stored at them."""
+    for key, stored in entries:
+        yield _ENTRY.pack(database, len(key), len(stored))
+        yield key
+        yield stored
 
 
 def deletion_entry(database: int, key: bytes) -> tuple[bytes, bytes]:
@@ -98,10 +107,9 @@ class Journal:
         """Add the record `number`, the one after the last; it is durable when this returns."""
         if self._unsettled:
             self.take_back()
-        body = b"".join(pieces)
-        header = _HEADER.pack(_MAGIC, 0, len(body), number)
-        checksum = crc32(body, crc32(header[_CHECKED_FROM:]))
-        record = header[:4] + checksum.to_bytes(4, "big") + header[_CHECKED_FROM:] + body
+        record = bytearray().join((bytes(_HEADER.size), *pieces))
+        _HEADER.pack_into(record, 0, _MAGIC, 0, len(record) - _HEADER.size, number)
+        _CHECKSUM.pack_into(record, _CHECKED_FROM - _CHECKSUM.size, crc32(memoryview(record)[_CHECKED_FROM:]))
         if self._end + len(record) > self._size:
             self.begin_segment(number, len(record))
         self._last = self._end
@@ -258,7 +266,7 @@ def _aligned(size: int) -> int:
     return -(-size // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def _pwrite_all(descriptor: int, content: bytes, at: int) -> None:
+def _pwrite_all(descriptor: int, content: bytes | bytearray, at: int) -> None:
     view = memoryview(content)
     while len(view):
         written = os.pwrite(descriptor, view, at)

@@ -74,9 +74,14 @@ def _entries(
     transaction: ReadTransaction, database: str, low: bytes, bound: bytes, *, reverse: bool
 ) -> Iterator[tuple[bytes, bytes]]:
     if len(bound) <= KEY_BYTES_MAX:
-        yield from transaction.scan(database, low, bound, reverse=reverse)
-        return
-    head = bound[:KEY_BYTES_MAX]
+        return transaction.scan(database, low, bound, reverse=reverse)
+    return _entries_to_head(transaction, database, low, bound[:KEY_BYTES_MAX], reverse=reverse)
+
+
+def _entries_to_head(
+    transaction: ReadTransaction, database: str, low: bytes, head: bytes, *, reverse: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    """The entries with `low` <= key <= `head`."""
     last = transaction.get(database, head)
     if reverse and last is not None:
         yield head, last

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class Signals:
@@ -12,6 +12,11 @@ class Signals:
     def __init__(self) -> None:
         self._watchers: dict[str, tuple[threading.Event, ...]] = {}
         self._lock = threading.Lock()
+        self._forward: Callable[[Iterable[str]], None] | None = None
+
+    def forward(self, told: Callable[[Iterable[str]], None]) -> None:
+        """Have one more listener hear of whatever is notified; its names, before anybody wakes."""
+        self._forward = told
 
     def watch(self, names: Iterable[str], event: threading.Event) -> None:
         """Set `event` whenever one of `names` is notified."""
@@ -21,6 +26,8 @@ class Signals:
 
     def notify(self, names: Iterable[str]) -> None:
         """Set the events that watch one of `names`."""
+        if self._forward is not None:
+            self._forward(names)
         for name in names:
             for event in self._watchers.get(name, ()):
                 event.set()

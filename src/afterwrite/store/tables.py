@@ -5,22 +5,23 @@ An item's value is its size, the second at which it expires (0: never), and its 
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Final, TypeAlias
+from itertools import islice
+from typing import Final, NamedTuple, TypeAlias
 
 import orjson
 
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE
 from afterwrite.core.values import Item
 from afterwrite.errors import EmptyKey, ServiceError, TransactionCanceled
-from afterwrite.store import change_capture, indexes, kinesis_destinations, long_keys, streams
+from afterwrite.store import change_capture, expirations, indexes, kinesis_destinations, long_keys, streams
+from afterwrite.store.change_capture import KeyText
 from afterwrite.store.change_log import Stream
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.indexes import Index
-from afterwrite.store.names import U32, U64, span
+from afterwrite.store.names import U32, span
 from afterwrite.table.batches import cancellation_reason
 from afterwrite.table.index_keys import check_index_keys, check_scalar_keys
 from afterwrite.table.keys import encode_key
@@ -29,9 +30,6 @@ from afterwrite.table.table_options import TableOptions
 from afterwrite.table.writes import ItemWrite, Put, Update
 
 _ITEM: Final = struct.Struct(">IQ")
-# The service leaves items alone that expired more than five years ago.
-_EXPIRED_TOO_LONG_S: Final = 5 * 365 * 86_400
-_FAR_FUTURE_S: Final = 1 << 62
 # What one round of filling an index reads: other writes wait for it some ten milliseconds.
 _FILLED_ITEMS_MAX: Final = 500
 _FILLED_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -258,26 +256,10 @@ def set_ttl(transaction: WriteTransaction, name: str, attribute: str | None) -> 
             continue
         size, _ = _ITEM.unpack_from(value)
         text = value[_ITEM.size :]
-        expires_at = _expires_at(table, orjson.loads(text))
+        expires_at = expirations.expiry(attribute, orjson.loads(text))
         long_keys.put(transaction, "items", key, _ITEM.pack(size, expires_at) + text)
-        if expires_at:
-            transaction.put("expirations", _expiration_key(table, expires_at, key), key)
+        expirations.move(transaction, table.number, key, 0, expires_at)
     save(transaction, table)
-
-
-def _expires_at(table: Table, item: Item) -> int:
-    if table.ttl_attribute is None:
-        return 0
-    number = item.get(table.ttl_attribute, {}).get("N")
-    if number is None:
-        return 0
-    seconds = int(number.partition(".")[0] or 0)
-    return seconds if 0 < seconds < _FAR_FUTURE_S else 0
-
-
-def _expiration_key(table: Table, expires_at: int, key: bytes) -> bytes:
-    digest = hashlib.blake2b(key, digest_size=12).digest()
-    return U32.pack(table.number) + U64.pack(expires_at) + digest
 
 
 def item_key(table: Table, key: Item) -> bytes:
@@ -294,6 +276,11 @@ def item_at(transaction: ReadTransaction, stored_at: bytes) -> bytes | None:
     """The JSON text of the item that is stored there."""
     value = long_keys.get(transaction, "items", stored_at)
     return None if value is None else value[_ITEM.size :]
+
+
+def item_text(value: bytes) -> bytes:
+    """The JSON text of the item that is stored as `value`."""
+    return value[_ITEM.size :]
 
 
 def scan_items(
@@ -341,8 +328,7 @@ def scan_index(
             yield _ITEM.unpack_from(value)[0], value[_ITEM.size :]
 
 
-@dataclass(slots=True)
-class _Planned:
+class _Planned(NamedTuple):
     table: Table
     key: Item
     stored_at: bytes
@@ -411,41 +397,45 @@ def _store(transaction: WriteTransaction, planned: _Planned) -> None:
         if stored is not None:
             _remove(transaction, table, planned.key, planned.stored_at, stored, planned.old)
         return
-    text = orjson.dumps(new)
-    size = planned.new_bytes
+    value = _ITEM.pack(planned.new_bytes, expirations.expiry(table.ttl_attribute, new)) + orjson.dumps(new)
+    if replace_value(transaction, table, planned.stored_at, stored, value, KeyText.of(planned.key)):
+        for index in table.indexes:
+            indexes.move(transaction, table.schema, index, planned.stored_at, planned.old, new)
+
+
+def replace_value(
+    transaction: WriteTransaction, table: Table, stored_at: bytes, stored: bytes | None, value: bytes, key: KeyText
+) -> bool:
+    """Store an item's value in place of what is stored there, if anything, with its change record.
+
+    Its entries in indexes are not moved. False where the item stays as it is, which leaves no trace (S18).
+    """
+    size, expires_at = _ITEM.unpack_from(value)
+    text = value[_ITEM.size :]
     old_text: bytes | None = None
     old_size = old_expires_at = 0
     if stored is not None:
         old_size, old_expires_at = _ITEM.unpack_from(stored)
         old_text = stored[_ITEM.size :]
-        if size == old_size and (text == old_text or new == orjson.loads(old_text)):
-            return
-    expires_at = _expires_at(table, new)
-    long_keys.put(transaction, "items", planned.stored_at, _ITEM.pack(size, expires_at) + text)
+        if size == old_size and (text == old_text or orjson.loads(text) == orjson.loads(old_text)):
+            return False
+    long_keys.put(transaction, "items", stored_at, value)
     indexes.count(transaction, table.number, 0 if stored is not None else 1, size - old_size)
-    for index in table.indexes:
-        indexes.move(transaction, table.schema, index, planned.stored_at, planned.old, new)
     if expires_at != old_expires_at:
-        _move_expiration(transaction, table, planned.stored_at, old_expires_at, expires_at)
+        expirations.move(transaction, table.number, stored_at, old_expires_at, expires_at)
     change_capture.capture(
         transaction,
         table.name,
         table.stream,
         event_name=MODIFY if stored is not None else INSERT,
-        stored_at=planned.stored_at,
-        key=planned.key,
+        stored_at=stored_at,
+        key=key,
         new=text,
         old=old_text,
         new_bytes=size,
         old_bytes=old_size,
     )
-
-
-def _move_expiration(transaction: WriteTransaction, table: Table, stored_at: bytes, was: int, becomes: int) -> None:
-    if was:
-        transaction.delete("expirations", _expiration_key(table, was, stored_at))
-    if becomes:
-        transaction.put("expirations", _expiration_key(table, becomes, stored_at), stored_at)
+    return True
 
 
 def _remove(
@@ -463,15 +453,14 @@ def _remove(
     indexes.count(transaction, table.number, -1, -size)
     for index in table.indexes:
         indexes.move(transaction, table.schema, index, stored_at, old, None)
-    if expires_at:
-        transaction.delete("expirations", _expiration_key(table, expires_at, stored_at))
+    expirations.move(transaction, table.number, stored_at, expires_at, 0)
     change_capture.capture(
         transaction,
         table.name,
         table.stream,
         event_name=REMOVE,
         stored_at=stored_at,
-        key=key,
+        key=KeyText.of(key),
         new=None,
         old=stored[_ITEM.size :],
         old_bytes=size,
@@ -481,14 +470,7 @@ def _remove(
 
 def expire_items(transaction: WriteTransaction, table: Table, limit: int) -> int:
     """Delete at most `limit` items whose time to live has ended, as the service (S25); how many there were."""
-    now_s = transaction.now_us // 1_000_000
-    low = U32.pack(table.number) + U64.pack(max(0, now_s - _EXPIRED_TOO_LONG_S))
-    high = U32.pack(table.number) + U64.pack(now_s + 1)
-    due: list[bytes] = []
-    for _, stored_at in transaction.scan("expirations", low, high):
-        if len(due) == limit:
-            break
-        due.append(stored_at)
+    due = list(islice(expirations.due(transaction, table.number, transaction.now_us // 1_000_000), limit))
     for stored_at in due:
         stored = long_keys.get(transaction, "items", stored_at)
         if stored is not None:

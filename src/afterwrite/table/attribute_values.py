@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from afterwrite.core.values import AttributeValue, Item, normalize_number
 from afterwrite.errors import InvalidValue, ServiceError
+from afterwrite.table.sizes import number_size, value_size
 
 NESTING_LEVELS_MAX = 32
 
@@ -35,6 +36,32 @@ def checked_item(item: Any) -> Item:
         raise_not_attribute_map(item)
     _check_values(item, 1)
     return item
+
+
+def measured_item(item: Any) -> int:
+    """Check an item as `checked_item` does, and answer its size in bytes."""
+    if type(item) is not dict:
+        raise_not_attribute_map(item)
+    if "" in item:
+        raise _invalid("Empty attribute name")
+    texts = [*item]
+    size = 0
+    for value in item.values():
+        # Text and numbers are most of what there is; they are settled here, and the length of all texts is taken once.
+        if type(value) is dict and len(value) == 1:
+            content = value.get("S")
+            if type(content) is str:
+                texts.append(content)
+                continue
+            content = value.get("N")
+            if type(content) is str:
+                value["N"] = number = _number(content)
+                size += number_size(number)
+                continue
+        _check_value(value, 1)
+        size += value_size(value)
+    text = "".join(texts)
+    return size + (len(text) if text.isascii() else len(text.encode()))
 
 
 def checked_value(value: Any) -> AttributeValue:

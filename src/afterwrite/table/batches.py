@@ -18,7 +18,7 @@ from afterwrite.table.fields import Body
 from afterwrite.table.keys import checked_key
 from afterwrite.table.reads import GetPlan, get_of, projection_of
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.writes import Delete, ItemWrite, Put, delete_of, parse_member, put_of, reporting_of
+from afterwrite.table.writes import Delete, ItemWrite, Put, delete_of, parse_member, reporting_of, unconditional_put
 
 BATCH_GETS_MAX = 100
 BATCH_GET_BYTES_MAX = 16 * 1024 * 1024
@@ -191,7 +191,7 @@ def _batch_member(name: str, member: Mapping[str, Any], place: str, reporting: R
     put = fields.structure(member, "PutRequest", "PutRequest")
     delete = fields.structure(member, "DeleteRequest", "DeleteRequest")
     if put is not None and delete is None:
-        return put_of(name, {"Item": put.get("Item")}, place=f"{place}putRequest.", reporting=reporting)
+        return unconditional_put(name, put.get("Item"), reporting=reporting, place=f"{place}putRequest.")
     if delete is not None and put is None:
         return delete_of(name, {"Key": delete.get("Key")}, place=f"{place}deleteRequest.", reporting=reporting)
     # DynamoDB's words, although it is requests that it speaks of.

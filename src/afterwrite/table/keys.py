@@ -20,6 +20,7 @@ from afterwrite.table.schema import KeySchema
 DIGEST_BYTES = 16
 PARTITION_KEY_BYTES_MAX = 2048
 SORT_KEY_BYTES_MAX = 1024
+_SHORT_CHARACTERS = SORT_KEY_BYTES_MAX // 4
 
 _COMPLEMENT = bytes(255 - byte for byte in range(256))
 _NEGATIVE, _ZERO, _POSITIVE = b"\x7f", b"\x80", b"\x81"
@@ -48,8 +49,9 @@ def encode_key(schema: KeySchema, key: Mapping[str, AttributeValue]) -> bytes:
 def partition_digest(value: AttributeValue) -> bytes:
     """16 bytes that stand for a partition key, different for different types of the same text."""
     for kind, content in value.items():
-        raw = binascii.a2b_base64(content) if kind == "B" else content.encode()
-        return blake2b(kind.encode() + raw, digest_size=DIGEST_BYTES).digest()
+        if kind == "B":
+            return blake2b(b"B" + binascii.a2b_base64(content), digest_size=DIGEST_BYTES).digest()
+        return blake2b((kind + content).encode(), digest_size=DIGEST_BYTES).digest()
     raise ServiceError("ValidationException", "The provided key element does not match the schema")
 
 
@@ -133,15 +135,16 @@ def key_of(schema: KeySchema, item: Mapping[str, AttributeValue]) -> Item:
     partition = item.get(schema.partition_key)
     if partition is None:
         raise _missing(schema.partition_key)
-    _check_put_type(schema.partition_key, schema.partition_type, partition)
-    if schema.sort_key is None:
-        key = {schema.partition_key: partition}
-    else:
+    if schema.partition_type not in partition:
+        raise _wrong_put_type(schema.partition_key, schema.partition_type, partition)
+    key = {schema.partition_key: partition}
+    if schema.sort_key is not None:
         sort = item.get(schema.sort_key)
         if sort is None:
             raise _missing(schema.sort_key)
-        _check_put_type(schema.sort_key, schema.sort_type, sort)
-        key = {schema.partition_key: partition, schema.sort_key: sort}
+        if schema.sort_type not in sort:
+            raise _wrong_put_type(schema.sort_key, schema.sort_type, sort)
+        key[schema.sort_key] = sort
     check_key_sizes(schema, key)
     return key
 
@@ -160,27 +163,22 @@ def checked_key(schema: KeySchema, key: Item) -> Item:
     return key
 
 
-def _check_put_type(name: str, expected: str | None, value: Mapping[str, Any]) -> None:
-    if expected not in value:
-        actual = next(iter(value), "")
-        raise ServiceError(
-            "ValidationException",
-            "One or more parameter values were invalid: Type mismatch for key "
-            f"{name} expected: {expected} actual: {actual}",
-        )
+def _wrong_put_type(name: str, expected: str | None, value: Mapping[str, Any]) -> ServiceError:
+    actual = next(iter(value), "")
+    return _invalid(
+        f"One or more parameter values were invalid: Type mismatch for key {name} expected: {expected} actual: {actual}"
+    )
 
 
 def check_key_sizes(schema: KeySchema, key: Mapping[str, AttributeValue]) -> None:
     """Refuse key values that are empty or too long."""
     for name, value in key.items():
         for kind, content in value.items():
-            if kind == "N":
+            # Base64 and UTF-8 both make at most four bytes of a character.
+            if 0 < len(content) <= _SHORT_CHARACTERS or kind == "N":
                 continue
             if not content:
                 raise _empty(name, kind)
-            # Base64 and UTF-8 both make at most four bytes of a character.
-            if len(content) <= SORT_KEY_BYTES_MAX // 4:
-                continue
             size = len(binascii.a2b_base64(content)) if kind == "B" else len(content.encode())
             if name == schema.partition_key and size > PARTITION_KEY_BYTES_MAX:
                 raise _invalid(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import ServiceError
 from afterwrite.table import fields, legacy
@@ -32,6 +34,9 @@ SEGMENTS_MAX = 1_000_000
 _PARTITIONS = 1 << (8 * DIGEST_BYTES)
 _ABOVE_ALL = b"\xff" * (DIGEST_BYTES + 1)
 _INVALID = "One or more parameter values were invalid: "
+_PROJECTION_FIELDS = frozenset(
+    ("ProjectionExpression", "AttributesToGet", "ExpressionAttributeNames", "ExpressionAttributeValues")
+)
 _QUERY_EXPRESSIONS = ("FilterExpression", "KeyConditionExpression", "ProjectionExpression")
 _QUERY_LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator")
 _SCAN_EXPRESSIONS = ("FilterExpression", "ProjectionExpression")
@@ -199,7 +204,7 @@ def _segment(number: int, count: int) -> KeyRange:
 
 
 class QueryPage:
-    """One answer of a Query or Scan, filled item by item."""
+    """One answer of a Query or Scan, filled item by item; those that nothing looks into go through as their texts."""
 
     def __init__(self, plan: QueryPlan, schema: KeySchema, index: IndexSchema | None = None) -> None:
         self._plan = plan
@@ -207,17 +212,31 @@ class QueryPage:
         self._shown = plan.shown(schema, index)
         self._projected = None if index is None else index.projected_names(schema)
         self._key_names = schema.names if index is None else (*index.names, *schema.names)
-        self._items: list[Item] = []
+        self._decodes = any(each is not None for each in (plan.filter, plan.projection, self._shown, self._projected))
+        self._items: list[Item | orjson.Fragment] = []
         self._matched = 0
         self._scanned = 0
         self._bytes = 0
         self._fetched_units = 0.0
-        self._last: Item | None = None
+        self._last: bytes | None = None
 
-    def add(self, item: Item, size: int) -> bool:
-        """Take the next item, of `size` bytes; False means that the page is full: the next one starts behind it."""
-        plan = self._plan
+    def add(self, text: bytes, size: int) -> bool:
+        """Take the next item, JSON text of `size` bytes as an item; False: the page is full, the next begins behind."""
         self._scanned += 1
+        if self._decodes:
+            self._add_decoded(orjson.loads(text), size)
+        else:
+            self._bytes += size
+            self._matched += 1
+            if self._plan.select != "COUNT":
+                self._items.append(orjson.Fragment(text))
+        if self._scanned == self._plan.limit or self._bytes >= PAGE_BYTES_MAX:
+            self._last = text
+            return False
+        return True
+
+    def _add_decoded(self, item: Item, size: int) -> None:
+        plan = self._plan
         self._count_bytes(item, size)
         seen = item
         if self._shown is not None:
@@ -226,10 +245,6 @@ class QueryPage:
             self._matched += 1
             if plan.select != "COUNT":
                 self._items.append(seen if plan.projection is None else plan.projection.of(seen))
-        if self._scanned == plan.limit or self._bytes >= PAGE_BYTES_MAX:
-            self._last = item
-            return False
-        return True
 
     def _count_bytes(self, item: Item, size: int) -> None:
         if self._projected is None:
@@ -239,20 +254,21 @@ class QueryPage:
         if self._shown is None:
             self._fetched_units += read_units(size, consistent=self._plan.consistent)
 
-    def answer(self) -> dict[str, Any]:
-        """The response's body. A page that was full has a `LastEvaluatedKey`, even if nothing follows it."""
+    def answer(self) -> bytes:
+        """The response's body, JSON text. A page that was full has a `LastEvaluatedKey`, even if nothing follows it."""
         plan = self._plan
         answer: dict[str, Any] = {"Count": self._matched, "ScannedCount": self._scanned}
         if plan.select != "COUNT":
             answer["Items"] = self._items
         if self._last is not None:
-            answer["LastEvaluatedKey"] = {name: self._last[name] for name in self._key_names}
+            last = orjson.loads(self._last)
+            answer["LastEvaluatedKey"] = {name: last[name] for name in self._key_names}
         if plan.capacity_detail != "NONE":
             capacity = Capacity(plan.table_name)
             capacity.add(read_units(self._bytes, consistent=plan.consistent), self._index)
             capacity.add(self._fetched_units)
             answer["ConsumedCapacity"] = capacity.to_wire(plan.capacity_detail)
-        return answer
+        return orjson.dumps(answer)
 
 
 def parse_get_item(body: Body) -> GetPlan:
@@ -270,6 +286,8 @@ def get_of(name: str, body: Body, detail: str, place: str = "") -> GetPlan:
 
 def projection_of(body: Body, place: str = "") -> Projection | None:
     """The ProjectionExpression or AttributesToGet of a request without other expressions, which stands at `place`."""
+    if _PROJECTION_FIELDS.isdisjoint(body):
+        return None
     legacy.refuse_mixture(body, ("AttributesToGet",), ("ProjectionExpression",))
     expressions = Expressions(body, ("ProjectionExpression",))
     projection = expressions.projection()

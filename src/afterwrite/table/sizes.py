@@ -26,8 +26,8 @@ def item_size(item: Mapping[str, AttributeValue]) -> int:
         for kind, content in value.items():
             if kind == "S":
                 size += len(content) if content.isascii() else len(content.encode())
-            elif kind == "N" and content.isdigit():
-                size += 1 + (len(content.rstrip("0")) + 1) // 2
+            elif kind == "N":
+                size += number_size(content)
             else:
                 size += _content_size(kind, content)
     return size
@@ -44,7 +44,7 @@ def _content_size(kind: str, content: Any) -> int:
     if kind == "S":
         return len(content) if content.isascii() else len(content.encode())
     if kind == "N":
-        return _number_size(content)
+        return number_size(content)
     if kind == "B":
         return binary_size(content)
     if kind == "M":
@@ -54,14 +54,14 @@ def _content_size(kind: str, content: Any) -> int:
     if kind == "SS":
         return sum(len(member.encode()) for member in content)
     if kind == "NS":
-        return sum(_number_size(member) for member in content)
+        return sum(number_size(member) for member in content)
     if kind == "BS":
         return sum(binary_size(member) for member in content)
     return 1
 
 
-def _number_size(text: str) -> int:
-    """One byte, one more for each pair of digits that is not 00, one more for a sign.
+def number_size(text: str) -> int:
+    """The bytes of a canonical number: one, one more for each pair of digits that is not 00, one more for a sign.
 
     Pairs are counted from the decimal point; those between the first and the last that is not 00 all count.
     """
@@ -89,7 +89,11 @@ def binary_size(text: str) -> int:
 
 def check_put_size(item: Mapping[str, AttributeValue]) -> int:
     """The size of an item to put. Refuses one that is too large, or an attribute name too long."""
-    size = item_size(item)
+    return check_put_bytes(item, item_size(item))
+
+
+def check_put_bytes(item: Mapping[str, AttributeValue], size: int) -> int:
+    """As `check_put_size`, of an item whose size is known."""
     if size > NAME_BYTES_MAX:
         for name in item:
             check_attribute_name(name)

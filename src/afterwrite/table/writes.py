@@ -7,17 +7,18 @@ the new one, and changes nothing itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed
 from afterwrite.table import fields, legacy
+from afterwrite.table.attribute_values import measured_item
 from afterwrite.table.capacity import SILENT, Reporting
 from afterwrite.table.conditions import Values
 from afterwrite.table.fields import Body, Condition, Expressions
 from afterwrite.table.keys import checked_key, key_of
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import check_put_size, check_update_size, item_size
+from afterwrite.table.sizes import check_put_bytes, check_update_size, item_size
 from afterwrite.table.updates import CompiledUpdate
 
 _CONDITION_FIELDS = ("ConditionExpression",)
@@ -25,6 +26,8 @@ _EXPRESSION_FIELDS = frozenset(("ConditionExpression", "ExpressionAttributeNames
 _UPDATE_FIELDS = ("UpdateExpression", "ConditionExpression")
 _CONDITION_LEGACY = ("Expected", "ConditionalOperator")
 _NOTHING: frozenset[str] = frozenset()
+# The table and the item: what most puts are.
+_FIELDS_OF_PLAIN_PUT = 2
 _UPDATE_LEGACY = ("AttributeUpdates", "Expected", "ConditionalOperator")
 
 
@@ -64,8 +67,7 @@ class ItemWrite(Protocol):
         """The response's body, for the item before and after the write."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """Replace an item, or create it."""
 
     table_name: str
@@ -249,6 +251,8 @@ class ConditionCheck:
 def parse_put_item(body: Body) -> Put:
     """PutItem's body as a write."""
     name = fields.table_name(body)
+    if len(body) == _FIELDS_OF_PLAIN_PUT and "Item" in body:
+        return unconditional_put(name, body["Item"])
     return put_of(name, body, return_old=_returns_old(body), reporting=reporting_of(body))
 
 
@@ -292,10 +296,22 @@ def parse_member(kind: str, body: Body, place: str, reporting: Reporting = SILEN
 
 def put_of(name: str, body: Body, *, return_old: bool = False, reporting: Reporting = SILENT, place: str = "") -> Put:
     """The put that `body` holds, of an item of table `name`."""
-    item = fields.item(body, "Item", place)
+    item, item_bytes = _measured(body.get("Item"), place)
     condition = _condition(body)
-    item_bytes = check_put_size(item)
+    check_put_bytes(item, item_bytes)
     return Put(name, item, condition, return_old, _old_on_failure(body), reporting, item_bytes)
+
+
+def unconditional_put(name: str, item: Any, *, reporting: Reporting = SILENT, place: str = "") -> Put:
+    """The put of an item, as JSON has it, into table `name`, whatever is there."""
+    item, item_bytes = _measured(item, place)
+    return Put(name, item, reporting=reporting, item_bytes=check_put_bytes(item, item_bytes))
+
+
+def _measured(item: Any, place: str) -> tuple[Item, int]:
+    if item is None:
+        raise fields.missing("Item", place)
+    return item, measured_item(item)
 
 
 def delete_of(

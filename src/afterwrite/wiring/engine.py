@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
 import uuid
@@ -15,32 +14,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from afterwrite import backups, config
-from afterwrite.app import App, Function, Table, lanes_of
+from afterwrite.app import App, Table
 from afterwrite.backups import Backup
-from afterwrite.config import Durability, Identity, Settings
+from afterwrite.config import Durability, Settings
 from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
 from afterwrite.core.event_source_mapping.failures import MappingIdentity
 from afterwrite.core.event_source_mapping.ports import ShardSource
-from afterwrite.core.pipes import Origin
-from afterwrite.core.ports import Sink
-from afterwrite.engine.delivery import Dispatcher, Invocable
 from afterwrite.engine.event_source_mapping import MappingWork
-from afterwrite.engine.flushing import Flushing
 from afterwrite.engine.intake import Intake
 from afterwrite.engine.lag_watch import LagWatch
 from afterwrite.engine.loops import Loop, Work
-from afterwrite.engine.pipeline import Pipeline
-from afterwrite.engine.route_watch import RouteWatch
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.engine.upkeep import Upkeep
 from afterwrite.errors import AfterwriteError
 from afterwrite.inspection import DataReader
-from afterwrite.local.audit_digests import AuditDigests
-from afterwrite.local.audit_keys import signing_key
-from afterwrite.local.audit_logs import AuditSink, digest_of
-from afterwrite.local.audit_sealing import EntrySealer, wrapping_key
-from afterwrite.local.delivery_streams import LakeSink
-from afterwrite.local.fan_out import FanOut, piped
+from afterwrite.local.fan_out import FanOut
 from afterwrite.local.kinesis_arrivals import KinesisArrivals
 from afterwrite.local.lags import EmbeddedLags, TopicAlarms
 from afterwrite.local.lambda_functions import LocalFunctions
@@ -49,8 +37,7 @@ from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.parked import EmbeddedParked
 from afterwrite.local.queue_tasks import QueueTaskWork
 from afterwrite.local.replays import ReplayWork
-from afterwrite.local.steps import EmbeddedSteps, put_all
-from afterwrite.local.work_queues import FunctionQueue, Trials
+from afterwrite.local.steps import put_all
 from afterwrite.server import in_process
 from afterwrite.server.administration import AdministrationService
 from afterwrite.server.aws_json import AwsJson, Service
@@ -67,17 +54,16 @@ from afterwrite.server.rest_json import RestJson
 from afterwrite.server.sns import SnsService
 from afterwrite.server.sqs import SqsService
 from afterwrite.server.sqs_queues import SqsQueues, declared_queues
-from afterwrite.sources.embedded import EmbeddedSource
 from afterwrite.sources.shards import KinesisShards, TableShards
 from afterwrite.store import ledger, streams, tables, upkeep
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.operations import Operations
 from afterwrite.store.streams import StreamSettings
-from afterwrite.wiring.anchoring import anchor_store
-from afterwrite.wiring.declared import declare_kinesis_streams, declare_paths, declare_tables, keep_topology, routed
+from afterwrite.wiring.declared import declare_kinesis_streams, declare_paths, declare_tables, keep_topology
 from afterwrite.wiring.seams import Seams
+from afterwrite.wiring.second_process import SecondProcess
 from afterwrite.wiring.server_thread import ServerThread
-from afterwrite.wiring.views import engine_functions
+from afterwrite.wiring.works import LOOPS_S_MAX, Works
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -87,8 +73,6 @@ if TYPE_CHECKING:
 _SWITCH_INTERVAL_S = 0.002
 # Functions that run when the engine stops may take this long to end; else they run again at the next start.
 _FINISH_S_MAX = 10.0
-# So may the loops. A route that never returns must not keep the engine from stopping.
-_LOOPS_S_MAX = 5.0
 _NO_APP = "tables"
 # A change that comes by Kinesis waits this long for older ones; event source mappings on AWS look once a second.
 REORDERING_MS = 200
@@ -104,7 +88,14 @@ class Engine:
     Raises DataDirectoryInUse, StorageError, DeclarationError, and OSError where the address cannot be had.
     """
 
-    def __init__(self, app: App | None, settings: Settings, *, seams: Seams | None = None) -> None:
+    def __init__(
+        self,
+        app: App | None,
+        settings: Settings,
+        *,
+        seams: Seams | None = None,
+        second: SecondProcess | None = None,
+    ) -> None:
         self._seams = seams or Seams()
         self._app = App(_NO_APP) if app is None else app
         self._runs_app = app is not None
@@ -112,10 +103,9 @@ class Engine:
         self._directory = DataDirectory(settings.data)
         self._telemetry = Telemetry()
         self._loops: list[Loop] = []
-        self._dispatchers: list[Dispatcher] = []
         self._mappings: list[MappingWork] = []
-        self._sinks: list[AuditSink] = []
-        self._trials = Trials()
+        self._second = second
+        self._works: Works | None = None
         self._server: ServerThread | None = None
         self._closing = ExitStack()
         self._address: tuple[str, int] | None = None
@@ -146,20 +136,23 @@ class Engine:
             )
             closing.callback(self._environment.close)
             self._environment.watch_file(self._directory.lock_file)
-            self._loops, self._dispatchers, self._mappings, self._sinks = [], [], [], []
-            self._trials = Trials()
-            self._closing_targets = closing.enter_context(ExitStack())
+            self._loops, self._mappings, self._works = [], [], None
             closing.callback(self._stop_work)
             self._start()
             if self._server is not None:
                 self._environment.drive(
                     self._server.waker(self._environment.commit_waiting, lambda: self._environment.waiting)
                 )
-                self._server.serve(self._answering(self._server.run_soon, self._settings.credentials))
                 closing.callback(self._server.stop)
                 closing.callback(self._environment.stop_driving)
+                if self._second is not None:
+                    closing.callback(self._second.stop)
+                    self._second.begin(self._environment, self._operations, self._server, self._lock.descriptor)
+                self._server.serve(self._answering(self._server.run_soon, self._settings.credentials))
             closing.callback(self._polls.close)
             self._lock.describe(self._description())
+            if self._works is not None:
+                self._works.start()
             for loop in self._loops:
                 loop.start()
             self._closing = closing.pop_all()
@@ -181,12 +174,15 @@ class Engine:
             consumed = (ledger.note(transaction, "topology") or {}).get("tables", [])
         # A table that was deleted and made anew would be another stream, and its routes would not run.
         operations = Operations(identity, protected=[*consumed, *(table.name for table in self._app.tables)])
+        self._operations = operations
         self.services = NativeServices(environment, operations, self._directory.files)
         self._polls = LongPolls(environment)
         consumers = {name: name for name in consumed}
         self._fan_out = FanOut(self._app, identity)
         self._wire_services = self._services(operations)
-        works = [*self._works(identity), Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry)]
+        if self._second is None:
+            self._works = Works(self._app, self._settings, environment, self.services, self._seams)
+        works = [*self._own_works(), Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry)]
         self._loops = [Loop(work, self._telemetry) for work in works]
         if self._address is not None:
             operations.listens_at(*self._address)
@@ -230,16 +226,9 @@ class Engine:
             AdministrationService(),
         ]
 
-    def _works(self, identity: Identity) -> list[Work]:
+    def _own_works(self) -> list[Work]:
+        """The loops that run in this process whether there is a second one or not."""
         app, environment = self._app, self._environment
-        steps = EmbeddedSteps(environment, self._fan_out, identity)
-        pipelines: list[Pipeline] = []
-        for table in routed(app):
-            stored = environment.state["catalog"][table.name]
-            arn = f"arn:aws:dynamodb:{identity.region}:{identity.account_id}:table/{table.name}/stream/"
-            router = table.router(Origin(identity.region, arn + stored.stream.label))
-            source, taken = EmbeddedSource(environment, stored, lanes_of(table)), self._seams.steps(steps, table.name)
-            pipelines.append(Pipeline(table.name, source, router, taken, self._telemetry))
         intakes = [
             Intake(
                 table.name,
@@ -251,21 +240,7 @@ class Engine:
             for table in environment.state["catalog"].values()
             if table.stream is not None and table.stream.fed_by is not None
         ]
-        works: list[Work] = [*intakes, *pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
-        functions = engine_functions(app, self._directory.search, environment.now_ms, self._closing_targets)
-        self._dispatchers = [self._dispatcher(function) for function in functions]
-        works.extend(self._dispatchers)
-        works.extend(
-            self._flushing(f"lake-{stream.name}", LakeSink(environment, stream, self._directory.lake))
-            for stream in app.delivery_streams
-        )
-        for log in app.audit_logs:
-            keys = self._directory.keys
-            sealer = EntrySealer(log.name, wrapping_key(keys, make=True)) if log.forgettable else None
-            sink = AuditSink(environment, log, self._directory.audit / log.name, self._digests(log.name), sealer)
-            self._sinks.append(sink)
-            works.append(self._flushing(f"audit-{log.name}", sink))
-        works.extend((ReplayWork(environment, self._fan_out), QueueTaskWork(environment)))
+        works: list[Work] = [*intakes, ReplayWork(environment, self._fan_out), QueueTaskWork(environment)]
         if self._runs_app:
             topic = app.alarm_topic
             told = None if topic is None else TopicAlarms(environment, self._fan_out, topic.name, environment.now_ms)
@@ -273,14 +248,6 @@ class Engine:
         self._mappings = list(self._mapping_works())
         works.extend(self._mappings)
         return works
-
-    def _digests(self, log: str) -> AuditDigests:
-        place = self._settings.audit_anchor
-        key = signing_key(self._directory.keys, self._settings.audit_key)
-        with self._environment.read() as transaction:
-            kept = digest_of(transaction, log)
-        anchor = None if place is None else anchor_store(place)
-        return AuditDigests(self._directory.audit / log, log, key, anchor, kept=kept)
 
     def _mapping_works(self) -> Iterator[MappingWork]:
         environment, identity = self._environment, self._settings.identity
@@ -308,9 +275,6 @@ class Engine:
             new_id=_new_id,
         )
 
-    def _flushing(self, name: str, sink: Sink) -> Flushing:
-        return Flushing(name, self._seams.sink(sink, name), self._environment.now_ms)
-
     def _description(self) -> Mapping[str, Any]:
         """What `afterwrite status` says of this engine."""
         description: dict[str, Any] = {"pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -319,20 +283,6 @@ class Engine:
         if self._runs_app:
             description["app"] = self._app.name
         return description
-
-    def _dispatcher(self, function: Function) -> Dispatcher:
-        policy, concurrency = function.policy, function.concurrency
-        leads_to = None if function.pipe is None else piped(function.pipe, self._fan_out)
-        return Dispatcher(
-            self._seams.invocable(
-                Invocable(function.name, function.handler, policy, function.timeout_s, concurrency, leads_to)
-            ),
-            self._seams.work_queue(FunctionQueue(self._environment, function, self._trials), function.name),
-            self.services,
-            self._telemetry,
-            now_ms=self._environment.now_ms,
-            jitter=random.random,
-        )
 
     def table(self, table: Table | str) -> NativeTable:
         """A table, declared by the app or named, to read and write in this process."""
@@ -366,16 +316,14 @@ class Engine:
     def _stop_work(self) -> None:
         for loop in self._loops:
             loop.ask_to_stop()
-        deadline_s = time.monotonic() + _LOOPS_S_MAX
-        ended = [loop.stop(wait_s=max(0.0, deadline_s - time.monotonic())) for loop in self._loops]
+        if self._works is not None:
+            self._works.stop()
+        deadline_s = time.monotonic() + LOOPS_S_MAX
+        for loop in self._loops:
+            loop.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
         deadline_s = time.monotonic() + _FINISH_S_MAX
-        for dispatcher in self._dispatchers:
-            dispatcher.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
         for mapping in self._mappings:
             mapping.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
-        if all(ended):  # else a file might be closed under the loop that still writes it
-            for sink in self._sinks:
-                sink.close()
 
     def __enter__(self) -> Self:
         if not self._running:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import uvloop
 
@@ -21,6 +22,30 @@ T = TypeVar("T")
 
 def _refuse(_request: Request, _respond: Respond) -> None:
     raise AfterwriteError("the server does not serve yet")
+
+
+class _Link(asyncio.Protocol):
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self._on_lost = on_lost
+        self._transport: asyncio.WriteTransport | None = None
+        self._unsent: list[bytes] = []  # before there is a transport
+        self.take: Callable[[bytes], None]
+
+    def send(self, content: bytes) -> None:
+        if self._transport is None:
+            self._unsent.append(content)
+        else:
+            self._transport.write(content)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._transport.writelines(self._unsent)
+
+    def data_received(self, data: bytes) -> None:
+        self.take(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - however it was lost
+        self._on_lost()
 
 
 class ServerThread:
@@ -56,6 +81,25 @@ class ServerThread:
             action()
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(action)
+
+    def adopt(
+        self,
+        connection: socket.socket,
+        taker: Callable[[Callable[[bytes], None]], Callable[[bytes], None]],
+        on_lost: Callable[[], None],
+    ) -> Callable[[bytes], None]:
+        """Have the thread take what comes by a connection; what is given back sends, on any thread.
+
+        `taker` is called with that before anything can come, and gives back what takes.
+        """
+        link = _Link(on_lost)
+
+        def send(content: bytes) -> None:
+            self.run_soon(lambda: link.send(content))
+
+        link.take = taker(send)
+        self._await(self._loop.connect_accepted_socket(lambda: link, connection))
+        return send
 
     def waker(self, action: Callable[[], None], waiting: Callable[[], int]) -> Callable[[], None]:
         """What makes `action` run on the server's thread, once the requests that keep arriving have arrived."""

@@ -1,0 +1,241 @@
+"""The store in a second process, which reads the file itself and has the first one write.
+
+    second to first    an operation for the next commit, or a request in DynamoDB's words
+    first to second    once a commit: the answers, the signals, the catalog where it has changed
+
+Both are processes of one engine, the second forked from the first, so what goes between them are Python's own values.
+An operation is a function that both have, with the values it is for.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+
+from afterwrite.core.failures import reason_of
+from afterwrite.errors import StorageError
+from afterwrite.store import tables
+from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.prepared import Write
+from afterwrite.store.tables import Catalog
+
+T = TypeVar("T")
+
+_LENGTH: Final = struct.Struct(">I")
+# Room for what is read is made anew each time, and given back.
+_READ_BYTES: Final = 1 << 16
+
+OnDone: TypeAlias = Callable[[Any, BaseException | None], None]
+
+
+class Operation(NamedTuple):
+    """To be run in the next commit."""
+
+    number: int
+    run: Callable[[WriteTransaction], Any]
+
+
+class Request(NamedTuple):
+    """To be carried out by DynamoDB's rules: an operation's wire name and its body."""
+
+    number: int
+    name: str
+    body: dict[str, Any]
+
+
+class Raised(NamedTuple):
+    """An error on its way: its parts, as not every class can be called with its arguments alone."""
+
+    kind: type[BaseException]
+    arguments: tuple[Any, ...]
+    fields: dict[str, Any]
+
+
+class Begun(NamedTuple):
+    """The second process runs, or why it does not."""
+
+    failure: Raised | None
+
+
+class Committed(NamedTuple):
+    """What a commit has brought: answers by their requests' numbers, names of signals, the catalog if it changed."""
+
+    answers: list[tuple[int, Any, Raised | None]]
+    signals: set[str]
+    catalog: Catalog | None
+
+
+class Stop(NamedTuple):
+    """The second process is to end what it does, and itself."""
+
+
+def frame(content: Any) -> bytes:
+    """What is sent for `content`. Raises what pickle raises for what cannot be sent."""
+    pickled = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(pickled)) + pickled
+
+
+class Frames:
+    """Puts frames together from the pieces in which they arrive."""
+
+    def __init__(self) -> None:
+        self._waiting = bytearray()
+
+    def take(self, piece: bytes) -> Iterator[Any]:
+        """The contents of the frames that are complete."""
+        waiting = self._waiting
+        waiting += piece
+        at = 0
+        while len(waiting) >= at + _LENGTH.size:
+            end = at + _LENGTH.size + _LENGTH.unpack_from(waiting, at)[0]
+            if len(waiting) < end:
+                break
+            with memoryview(waiting)[at + _LENGTH.size : end] as pickled:
+                content = pickle.loads(pickled)  # noqa: S301 - from ourselves, forked
+            yield content
+            at = end
+        del waiting[:at]
+
+
+def raised(error: BaseException) -> Raised:
+    """An error as it is sent."""
+    sent = Raised(type(error), error.args, dict(vars(error)))
+    try:
+        pickle.dumps(sent)
+    except Exception:  # noqa: BLE001 - a class or a field of somebody else's
+        return Raised(RuntimeError, (reason_of(error),), {})
+    return sent
+
+
+def as_error(sent: Raised) -> BaseException:
+    """The error that was sent."""
+    error = sent.kind.__new__(sent.kind, *sent.arguments)
+    vars(error).update(sent.fields)
+    return error
+
+
+class FirstProcess:
+    """Writes for the second process. `send` is given frames on the thread of the store's writer.
+
+    `prepare` makes the write of a request; it raises ServiceError.
+    """
+
+    def __init__(
+        self, environment: Environment, prepare: Callable[[str, dict[str, Any]], Any], send: Callable[[bytes], None]
+    ) -> None:
+        self._environment = environment
+        self._prepare = prepare
+        self._send = send
+        self._answers: list[tuple[int, Any, Raised | None]] = []
+        self._signals: set[str] = set()
+        self._catalog = environment.state["catalog"]
+        environment.signals.forward(self._signals.update)
+        environment.after_commit(self._tell)
+
+    def take(self, asked: Operation | Request) -> None:
+        """Do what is asked for, in the next commit."""
+        on_done = partial(self._answer, asked.number)
+        try:
+            if isinstance(asked, Operation):
+                run = asked.run
+            else:
+                write: Write = self._prepare(asked.name, asked.body)
+                run = write.run
+            self._environment.submit(run, on_done)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the second process must hear of it
+            on_done(None, error)
+            self._tell()
+
+    def _answer(self, number: int, result: Any, error: BaseException | None) -> None:
+        self._answers.append((number, result, None if error is None else raised(error)))
+
+    def _tell(self) -> None:
+        catalog = self._environment.state["catalog"]
+        changed = None if catalog is self._catalog else catalog
+        if not self._answers and not self._signals and changed is None:
+            return
+        self._catalog = catalog
+        answers, self._answers = self._answers, []
+        self._send(frame(Committed(answers, self._signals, changed)))
+        self._signals.clear()
+
+
+class EnvironmentElsewhere(Environment):
+    """The store as the second process has it: it reads the file, the first one writes."""
+
+    def __init__(self, directory: Path, connection: socket.socket) -> None:
+        super().__init__(directory, readonly=True)
+        self._connection = connection
+        self._sending = threading.Lock()
+        self._numbers = count(1)
+        self._waiting_for: dict[int, OnDone] = {}
+        with self.read() as transaction:
+            self.state["catalog"] = tables.load_catalog(transaction)
+
+    def begin(self, on_stop: Callable[[], None], on_lost: Callable[[], None]) -> None:
+        """Hear what the first process sends, in a thread.
+
+        `on_stop` is called when it wants this one to end, `on_lost` when it is there no more.
+        """
+        threading.Thread(target=self._hear, args=(on_stop, on_lost), name="store", daemon=True).start()
+
+    def submit(
+        self,
+        operation: Callable[[WriteTransaction], T],
+        on_done: Callable[[T | None, BaseException | None], None],
+    ) -> None:
+        """Run `operation` in the next commit of the first process; then `on_done(result, error)` is called.
+
+        Raises what pickle raises where the operation cannot be sent.
+        """
+        self._ask(on_done, lambda number: Operation(number, operation))
+
+    def carry_out(self, name: str, body: dict[str, Any]) -> Mapping[str, Any] | None:
+        """Carry out a request that writes. Raises ServiceError and StorageError."""
+        answer: Mapping[str, Any] | None = self._wait(
+            lambda on_done: self._ask(on_done, lambda number: Request(number, name, body))
+        )
+        return answer
+
+    def tell(self, content: Begun) -> None:
+        """Tell the first process."""
+        with self._sending:
+            self._connection.sendall(frame(content))
+
+    def _ask(self, on_done: OnDone, asked: Callable[[int], Operation | Request]) -> None:
+        number = next(self._numbers)
+        sent = frame(asked(number))
+        self._waiting_for[number] = on_done
+        try:
+            with self._sending:
+                self._connection.sendall(sent)
+        except OSError as error:
+            del self._waiting_for[number]
+            raise StorageError(f"the engine's first process cannot be reached ({error}): start it again") from error
+
+    def _hear(self, on_stop: Callable[[], None], on_lost: Callable[[], None]) -> None:
+        frames = Frames()
+        try:
+            while piece := self._connection.recv(_READ_BYTES):
+                for told in frames.take(piece):
+                    if isinstance(told, Stop):
+                        on_stop()
+                    else:
+                        self._take(told)
+        except OSError:
+            pass
+        on_lost()
+
+    def _take(self, committed: Committed) -> None:
+        if committed.catalog is not None:
+            self.state = {**self.state, "catalog": committed.catalog}
+        for number, result, error in committed.answers:
+            self._waiting_for.pop(number)(result, None if error is None else as_error(error))
+        self.signals.notify(committed.signals)

@@ -1,0 +1,228 @@
+"""Plain puts are what the long way makes of the same bodies, and what is not valid is left to it."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from afterwrite.accelerators import plain_put_reader
+from afterwrite.store import expirations, tables
+from afterwrite.store.change_capture import KeyText
+from afterwrite.store.environment import Environment
+from afterwrite.store.plain_puts import PlainPut, PlainPuts
+from afterwrite.table.keys import encode_key
+from afterwrite.table.writes import parse_put_item
+from embedded import Clock, Dynamo, open_store
+
+pytestmark = pytest.mark.skipif(
+    plain_put_reader() is None, reason="the library in C was not made: there was no C compiler at the installation"
+)
+
+CHARACTERS = 'ab "\\/\n\t\b\f\r\x00\x1f\x7fé€\u2028😀{}:,'
+ODD: list[Any] = [
+    None,
+    "x",
+    {},
+    {"S": 1},
+    {"S": None},
+    {"S": "a", "N": "1"},
+    {"X": "1"},
+    {"SS": ["a"]},
+    {"B": "YQ=="},
+    {"L": {}},
+]
+BODIES = 5000
+
+
+class Bodies:
+    """Bodies of PutItem at random, most of them plain."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def text(self, length: int = 6) -> str:
+        return "".join(self._random.choices(CHARACTERS, k=self._random.randint(0, length)))
+
+    def name(self) -> str:
+        return self.text() or "n"
+
+    def number(self) -> str:
+        whole = self._random.randint(-(10 ** self._random.randint(1, 40)), 10 ** self._random.randint(1, 40))
+        fraction = self._random.randint(0, 10 ** self._random.randint(1, 8))
+        short = self._random.randint(-999, 999)
+        odd = self._random.choice(["01", "-0", "1e5", "+1", ".5", "5.", "1.50", "", "-", "1-"])
+        return self._random.choice([str(whole), f"{short}.{fraction}", f"0.00{fraction}", f"{short}00", odd])
+
+    def value(self, level: int = 0) -> Any:
+        kind = self._random.choice("SSSSNNNNbnML?" if level < 4 else "SNbn")
+        if kind == "S":
+            return {"S": self.text(20)}
+        if kind == "N":
+            return {"N": self.number()}
+        if kind == "M":
+            return {"M": {self.name(): self.value(level + 1) for _ in range(self._random.randint(0, 3))}}
+        if kind == "L":
+            return {"L": [self.value(level + 1) for _ in range(self._random.randint(0, 3))]}
+        if kind == "b":
+            return {"BOOL": self._random.random() < 0.5}
+        return {"NULL": self._random.random() < 0.9} if kind == "n" else self._random.choice(ODD)
+
+    def item(self) -> dict[str, Any]:
+        keys = ["p", "é", "k" * self._random.randint(1, 300), self.text(3)]
+        item = {self.name(): self.value() for _ in range(self._random.randint(0, 3))}
+        item |= {name: {"S": self._random.choice(keys)} for name in ("pk", "sk")}
+        if self._random.random() < 0.3:
+            item["ttl"] = {"N": self.number()}
+        members = list(item.items())
+        self._random.shuffle(members)
+        return dict(members)
+
+    def body(self) -> bytes:
+        fields = {"TableName": "things", "Item": self.item()}
+        if self._random.random() < 0.5:
+            fields = dict(reversed(fields.items()))
+        separators = self._random.choice([(",", ":"), (", ", ": "), (" ,\r\n", "\t: ")])
+        body = bytearray(json.dumps(fields, separators=separators, ensure_ascii=self._random.random() < 0.5).encode())
+        if self._random.random() < 0.2:
+            body[self._random.randrange(len(body))] = self._random.randrange(256)
+        return bytes(body)
+
+
+@pytest.fixture(scope="module")
+def puts(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    environment = open_store(tmp_path_factory.mktemp("plain") / "store", Clock())
+    dynamo = Dynamo(environment)
+    dynamo.create("others", sort_key=None)
+    dynamo.create()
+    environment.write(lambda transaction: tables.set_ttl(transaction, "things", "ttl"))
+    yield PlainPuts(environment)
+    environment.close()
+
+
+def body_of(item: Any, table: str = "things", **others: Any) -> bytes:
+    return orjson.dumps({"TableName": table, "Item": item, **others})
+
+
+def the_long_way(puts: PlainPuts, body: bytes) -> PlainPut:
+    """The put of a body that is parsed and validated in Python. Raises ServiceError."""
+    put = parse_put_item(orjson.loads(body))
+    table = puts.read(body_of({"pk": {"S": "p"}, "sk": {"S": "s"}}, put.table_name)).table  # type: ignore[union-attr]
+    key = put.key(table.schema)
+    head = struct.pack(">IQ", put.item_bytes, expirations.expiry(table.ttl_attribute, put.item))
+    return PlainPut(
+        table, put.item_bytes, head + orjson.dumps(put.item), KeyText.of(key), encode_key(table.schema, key)
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_read_is_what_the_long_way_makes_of_it(puts: PlainPuts, seed: int) -> None:
+    """Also of a body in which some byte is another."""
+    bodies = Bodies(seed)
+    count = 0
+    for body in (bodies.body() for _ in range(BODIES)):
+        found = puts.read(body)
+        if found is not None:
+            assert found == the_long_way(puts, body)
+            count += 1
+    assert count > BODIES // 5
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"text": {"S": 'Zürich, "5 €"\n'}, "n": {"N": "-12.5"}, "zero": {"N": "0"}},
+        {"flags": {"M": {"a": {"BOOL": True}, "b": {"NULL": True}}}, "list": {"L": [{"S": ""}, {"N": "1500"}]}},
+        {"ttl": {"N": "1767225600"}},
+        {"ttl": {"N": "1767225600.5"}},
+        {"ttl": {"N": "-1"}},
+        {"ttl": {"S": "never"}},
+    ],
+)
+def test_usual_items_are_plain(puts: PlainPuts, more: dict[str, Any]) -> None:
+    body = body_of({"pk": {"S": "é"}, "sk": {"S": "s"}, **more})
+    assert puts.read(body) == the_long_way(puts, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        body_of({"pk": {"S": "p"}, "sk": {"S": "s"}}, "absent"),
+        body_of({"pk": {"S": "p"}, "sk": {"S": "s"}}, ReturnValues="NONE"),
+        body_of({"pk": {"S": "p"}, "sk": {"S": "s"}}) + b"x",
+        body_of({"pk": {"S": "p"}}),
+        body_of({"pk": {"S": ""}, "sk": {"S": "s"}}),
+        body_of({"pk": {"N": "1"}, "sk": {"S": "s"}}),
+        body_of({"pk": {"S": "p" * 257}, "sk": {"S": "s"}}),
+        body_of({"pk": {"S": "p"}, "sk": {"S": "s"}, "a": {"S": "x" * 70_000}}),
+        body_of({"pk": {"S": "p"}, "sk": {"S": "s"}, "a": {"S": "x" * 140_000}}),
+        b'{"TableName":"things","Item":{"pk":{"S":"p"},"sk":{"S":"s"},"sk":{"S":"t"}}}',
+        b'{"TableName":"things","TableName":"things","Item":{"pk":{"S":"p"},"sk":{"S":"s"}}}',
+        b'{"TableName":"things","Item":{"pk":{"S":"p"},"sk":{"S":"\\ud800"}}}',
+        b'{"TableName":"things","Item":{"pk":{"S":"p"},"sk":{"S":"\xc0\xaf"}}}',
+        b'{"TableName":"things","Item":{"pk":{"S":"p"},"sk":{"S":"s"},"a":' + b'{"L":[' * 40 + b"]}" * 40 + b"}}",
+    ],
+)
+def test_what_is_not_plain_is_left_to_others(puts: PlainPuts, body: bytes) -> None:
+    assert puts.read(body) is None
+
+
+def stored(dynamo: Dynamo) -> Any:
+    changes = [(each.event_name, each.keys, each.old, each.new, each.size_bytes) for each in dynamo.changes()]
+    with dynamo.environment.read() as transaction:
+        table = dynamo.environment.state["catalog"]["things"]
+        return (
+            dynamo.items(),
+            changes,
+            tables.statistics(transaction, table),
+            list(transaction.scan("expirations", b"")),
+        )
+
+
+def test_both_ways_leave_the_same(tmp_path: Path) -> None:
+    """Items, changes, counts and expirations: new, replaced, and put again without a change."""
+    bodies = [
+        body_of(
+            {"pk": {"S": "p"}, "sk": {"S": str(number % 3)}, "n": {"N": str(number // 2)}, "ttl": {"N": "1800000000"}}
+        )
+        for number in range(12)
+    ]
+    bodies.append(body_of({"n": {"N": "5"}, "ttl": {"N": "1800000000"}, "sk": {"S": "2"}, "pk": {"S": "p"}}))
+    left: list[Any] = []
+    for way in ("plain", "long"):
+        environment = open_store(tmp_path / way, Clock())
+        dynamo = Dynamo(environment)
+        dynamo.create()
+        environment.write(lambda transaction: tables.set_ttl(transaction, "things", "ttl"))
+        puts = PlainPuts(environment)
+        for body in bodies:
+            if way == "long":
+                dynamo("PutItem", **orjson.loads(body))
+            else:
+                write = puts.prepare(body)
+                assert write is not None
+                assert environment.write(write.run) == {}
+        left.append(stored(dynamo))
+        environment.close()
+    assert left[0] == left[1]
+    assert len(left[0][1]) < len(bodies)
+
+
+def test_a_table_that_changed_since_is_written_as_it_is_now(environment: Environment, dynamo: Dynamo) -> None:
+    dynamo.create()
+    write = PlainPuts(environment).prepare(body_of({"pk": {"S": "p"}, "sk": {"S": "s"}, "ttl": {"N": "1800000000"}}))
+    assert write is not None
+    environment.write(lambda transaction: tables.set_ttl(transaction, "things", "ttl"))
+    environment.write(write.run)
+    with environment.read() as transaction:
+        assert len(list(transaction.scan("expirations", b""))) == 1
+    assert dynamo.items() == [{"pk": {"S": "p"}, "sk": {"S": "s"}, "ttl": {"N": "1800000000"}}]

@@ -1,0 +1,143 @@
+"""An app in a second process: it does what it does in one, and neither process outlives the other."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afterwrite import errors, open_data
+from afterwrite.local import lake
+from afterwrite.store.data_directory import DataDirectory
+from afterwrite.store.second_process import Frames, Raised, as_error, frame, raised
+from engine_process import EngineProcess, wait_until
+
+APP = Path(__file__).with_name("two_processes_app.py")
+
+on_two_cores = pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
+)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[EngineProcess]:
+    with EngineProcess(APP, tmp_path / "data") as started:
+        yield started
+
+
+def found(engine: EngineProcess, key: str) -> dict[str, Any] | None:
+    """What the function has kept for the thing, in the wire form."""
+    item = engine.call("GetItem", {"TableName": "results", "Key": {"PK": {"S": f"found/{key}"}}}).get("Item")
+    assert item is None or isinstance(item, dict)
+    return item
+
+
+def found_after(engine: EngineProcess, key: str, do: str) -> dict[str, Any]:
+    engine.put("things", PK=key, do=do)
+    wait_until(lambda: found(engine, key) is not None, what=f"the result of {do}")
+    item = found(engine, key)
+    assert item is not None
+    return item
+
+
+def second(engine: EngineProcess) -> int:
+    """The pid of the process that runs the app's functions."""
+    return int(found_after(engine, "who", "conflict")["pid"]["N"])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@on_two_cores
+def test_functions_read_and_write_from_the_second_process_and_are_refused_in_the_same_words(
+    engine: EngineProcess,
+) -> None:
+    assert found_after(engine, "a", "conflict")["found"] == {"S": "ConditionalCheckFailedException"}
+    assert found_after(engine, "b", "cancel")["found"] == {"L": [{"S": "None"}, {"S": "ConditionalCheckFailed"}]}
+    assert int(found_after(engine, "c", "count")["found"]["N"]) >= 1500
+    assert second(engine) != engine.pid
+
+
+@on_two_cores
+def test_a_clean_stop_ends_both_and_leaves_nothing_undone(engine: EngineProcess) -> None:
+    pid = second(engine)
+    for number in range(20):
+        engine.put("things", PK=f"thing-{number}", do="conflict")
+    assert engine.stop() == 0
+    assert not is_alive(pid)
+    assert DataDirectory(engine.data).holder() is None
+    engine.start()
+    with open_data(engine.data) as reader:
+        wait_until(lambda: all(found(engine, f"thing-{number}") for number in range(20)) and reader.idle())
+        entries = [entry["entry"]["key"] for entry in reader.audit_entries("trail")]
+    rows = [row["key"] for row in lake.read(DataDirectory(engine.data).lake, "lake")]
+    assert sorted(rows) == sorted(entries) == sorted({*entries})
+
+
+@on_two_cores
+def test_what_ends_the_second_process_ends_the_first_in_the_same_way(engine: EngineProcess) -> None:
+    engine.put("things", PK="x", do="crash")
+    assert engine._ended(engine._running()) == 7
+    assert "the app's process has ended" in engine.log.read_text()
+    assert DataDirectory(engine.data).holder() is None
+
+
+@on_two_cores
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_a_process_that_is_killed_takes_the_other_with_it_and_the_next_start_goes_on(
+    engine: EngineProcess, which: str
+) -> None:
+    other = second(engine)
+    os.kill(engine.pid if which == "first" else other, signal.SIGKILL)
+    assert engine._ended(engine._running()) == -signal.SIGKILL
+    wait_until(lambda: not is_alive(other) and DataDirectory(engine.data).holder() is None)
+    engine.start()
+    assert found_after(engine, "after", "conflict")["found"] == {"S": "ConditionalCheckFailedException"}
+
+
+ERRORS = [
+    errors.ConditionalCheckFailed({"PK": {"S": "x"}}),
+    errors.TransactionCanceled([{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Item": {}}]),
+    errors.EmptyKey("One is empty"),
+    errors.ServiceError("ResourceNotFoundException", "none", status=404, fields={"a": 1}),
+    errors.Throttled("slower", retry_after_s=3.0),
+    errors.StorageFull("no space"),
+    KeyError("a"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_is_the_same_on_the_other_side(error: BaseException) -> None:
+    arrived = as_error(pickle.loads(pickle.dumps(raised(error))))
+    assert type(arrived) is type(error)
+    assert (arrived.args, str(arrived), vars(arrived)) == (error.args, str(error), vars(error))
+
+
+def test_an_error_that_cannot_be_sent_is_told_in_words() -> None:
+    error = errors.StorageError("stuck")
+    error.lock = threading.Lock()  # type: ignore[attr-defined]
+    assert raised(error) == Raised(RuntimeError, ("StorageError: stuck",), {})
+
+
+@given(st.lists(st.binary(max_size=200), max_size=8), st.data())
+def test_frames_arrive_whole_however_they_are_cut(contents: list[bytes], data: st.DataObject) -> None:
+    sent = b"".join(map(frame, contents))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=6)))
+    frames = Frames()
+    arrived = [
+        each for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True) for each in frames.take(sent[start:end])
+    ]
+    assert arrived == contents
