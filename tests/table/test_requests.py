@@ -487,6 +487,11 @@ INVALID = "One or more parameter values were invalid: "
             "TableName must be at least 3 characters long and at most 255 characters long",
         ),
         (
+            {"TableName": "arn:aws:dynamodb:us-east-1:000000000000:table/things/index/by-a"},
+            "Invalid TableArn: arn:aws:dynamodb:us-east-1:000000000000:table/things/index/by-a",
+        ),
+        ({"TableName": "arn:aws:s3:::table/things"}, "Invalid TableArn: arn:aws:s3:::table/things"),
+        (
             {"TableName": "a" * 256},
             "TableName must be at least 3 characters long and at most 255 characters long",
         ),

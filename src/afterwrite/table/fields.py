@@ -24,6 +24,7 @@ from afterwrite.table.updates import CompiledUpdate, compile_update
 Body: TypeAlias = Mapping[str, Any]
 
 _TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
+_TABLE_ARN = re.compile(r"arn:[^:/]+:dynamodb:[^:/]*:[^:/]*:table/([^/]*)")
 _TABLE_NAME_CHARACTERS = (3, 255)
 ATTRIBUTE_NAME_CHARACTERS_MAX = 255
 _NAME_PLACEHOLDER = re.compile(r"#[A-Za-z0-9_]+")
@@ -297,7 +298,10 @@ def start_table_name(body: Body) -> str:
 def checked_table_name(name: str) -> str:
     """`name`, if a table may have it; of a table's ARN, the name."""
     if name.startswith("arn:"):
-        name = name.rpartition("/")[2]
+        match = _TABLE_ARN.fullmatch(name)
+        if match is None:
+            raise invalid(f"Invalid TableArn: {name}")
+        name = match[1]
     shortest, longest = _TABLE_NAME_CHARACTERS
     check_length(len(name), "TableName", shortest if name else 1, longest, name)
     if not _TABLE_NAME.fullmatch(name):
