@@ -302,7 +302,7 @@ def _backups(table: Table, now_ms: int) -> dict[str, Any]:
         recovery["LatestRestorableDateTime"] = max(earliest_ms, now_ms - _RECOVERY_DELAY_MS) / 1000
     return {
         "ContinuousBackupsDescription": {
-            "ContinuousBackupsStatus": status,
+            "ContinuousBackupsStatus": "ENABLED",  # of every table from its creation on, with recovery or without
             "PointInTimeRecoveryDescription": recovery,
         }
     }
