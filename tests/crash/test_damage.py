@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -115,6 +116,38 @@ def test_a_damaged_item_is_not_overwritten_by_a_write_that_reads_it(store: Path,
         with pytest.raises(CorruptData):
             dynamo.put(pk="p", sk="key-0123", text="new")
         dynamo.put(pk="p", sk="key-0124", text="new")
+
+
+def branch_keys(content: bytes) -> Iterator[int]:
+    """Where the keys of branch pages stand that say in which of two pages an item is: the last byte of each."""
+    for page in range(0, len(content), 4096):
+        flags, lower = struct.unpack_from("<HH", content, page + 10)
+        if flags & 0x51 != 0x01:  # a branch page, with no flag that it cannot have
+            continue
+        for pointer in range(page + 18, page + lower, 2):  # the first has no key
+            node = page + struct.unpack_from("<H", content, pointer)[0]
+            key_bytes = struct.unpack_from("<H", content, node + 6)[0]
+            if b"key-" in content[node + 8 : node + 8 + key_bytes]:
+                yield node + 8 + content[node + 8 : node + 8 + key_bytes].index(b"key-") + 6
+
+
+@pytest.mark.parametrize("bit", [0, 1, 2, 3, 4, 6])
+def test_a_damaged_way_to_an_item_makes_it_no_absence(store: Path, clock: Clock, bit: int) -> None:
+    file = store / "data.mdb"
+    content = bytearray(file.read_bytes())
+    places = list(branch_keys(content))
+    assert places
+    for place in places:
+        content[place] ^= 1 << bit
+    file.write_bytes(content)
+    lost = 0
+    with opened(store, clock) as dynamo:
+        for number in range(ITEMS):
+            try:
+                assert get(dynamo, number) is not None, number
+            except CorruptData:
+                lost += 1
+    assert lost > 0
 
 
 def test_flipped_bytes_anywhere_are_never_served_as_data(tmp_path: Path, clock: Clock) -> None:

@@ -22,7 +22,7 @@ def test_a_request_arrives_whole(serve: Serve) -> None:
     held = Held()
     serving = serve(held)
     client = serving.client()
-    client.send(post(b"abc", "X-Amz-Target: DynamoDB_20120810.PutItem", "X-Twice: 1", "x-twice: 2"))
+    client.send(post(b"abc", "X-Amz-Target: DynamoDB_20120810.PutItem", "X-Twice: \t1 \t", "x-twice: 2"))
     serving.wait_for(held, 1)
     request = held.requests[0][0]
     assert (request.method, request.path, request.body) == (b"POST", b"/", b"abc")

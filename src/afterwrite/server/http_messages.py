@@ -72,13 +72,13 @@ class UnreadHeaders(Mapping[bytes, bytes]):
             self._found = {}
             for line in self._head.split(b"\r\n")[1:-2]:
                 name, _, value = line.partition(b":")
-                add_header(self._found, name, value.strip(b" \t"))
+                add_header(self._found, name, value)
         return self._found
 
 
 def add_header(headers: dict[bytes, bytes], name: bytes, value: bytes) -> None:
-    """Keep a header that was sent among `headers`."""
-    name = name.lower()
+    """Keep a header that was sent among `headers`, without the white space around its value."""
+    name, value = name.lower(), value.strip(b" \t")
     headers[name] = headers[name] + b", " + value if name in headers else value
 
 

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
+from afterwrite.errors import CorruptData
 from afterwrite.store.checksums import seal, seal_all, unseal
 from afterwrite.store.journal import deletion_entry, put_entries, put_entry
 
@@ -80,7 +81,7 @@ class ReadTransaction:
             return unseal(seed, key, sealed)
         if self._checks_absence:
             with self.lmdb.cursor(handle) as cursor:
-                _check_around(cursor, key, seed)
+                _check_around(cursor, key, seed, is_absent=True)
         return None
 
     def scan(
@@ -136,15 +137,26 @@ class ReadTransaction:
         return _U64.unpack(raw)[0] if raw else 0
 
 
-def _check_around(cursor: Any, key: bytes, seed: int) -> None:
-    """Check the entries between which `key` would stand. Raises CorruptData."""
+def _check_around(cursor: Any, key: bytes, seed: int, *, is_absent: bool = False) -> None:
+    """Check the entries between which `key` stands or would stand, and that it does. Raises CorruptData.
+
+    Where the way to them is damaged, the search ends at another place, and the entries there are whole.
+    """
     if cursor.set_range(key):
         unseal(seed, cursor.key(), cursor.value())
+        in_order = cursor.key() > key or (cursor.key() == key and not is_absent)
         found = cursor.prev()
     else:
+        in_order = True
         found = cursor.last()
     if found:
         unseal(seed, cursor.key(), cursor.value())
+        in_order = in_order and cursor.key() < key
+    if not in_order:
+        raise CorruptData(
+            f"the store is damaged: the way to an entry (its key is {key[:64].hex()}) ends at another place; run "
+            "`afterwrite check`, and restore from a backup"
+        )
 
 
 class WriteTransaction(ReadTransaction):
