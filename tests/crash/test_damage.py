@@ -118,7 +118,7 @@ def test_a_damaged_item_is_not_overwritten_by_a_write_that_reads_it(store: Path,
         dynamo.put(pk="p", sk="key-0124", text="new")
 
 
-def branch_keys(content: bytes) -> Iterator[int]:
+def branch_keys(content: bytes | bytearray) -> Iterator[int]:
     """Where the keys of branch pages stand that say in which of two pages an item is: the last byte of each."""
     for page in range(0, len(content), 4096):
         flags, lower = struct.unpack_from("<HH", content, page + 10)
