@@ -118,6 +118,14 @@ def test_a_damaged_item_is_not_overwritten_by_a_write_that_reads_it(store: Path,
         dynamo.put(pk="p", sk="key-0124", text="new")
 
 
+@pytest.mark.parametrize("name", [b"items", b"changes", b"ledger"])
+def test_a_database_that_is_lost_is_not_made_anew(store: Path, clock: Clock, name: bytes) -> None:
+    flip(store, name)
+    with pytest.raises(CorruptData, match="a part of it is missing"):
+        open_store(store, clock)
+    assert "a part of it is missing" in verify(store).damage[0]
+
+
 def branch_keys(content: bytes | bytearray) -> Iterator[int]:
     """Where the keys of branch pages stand that say in which of two pages an item is: the last byte of each."""
     for page in range(0, len(content), 4096):
@@ -224,6 +232,7 @@ def test_a_file_that_is_none_is_refused(store: Path) -> None:
 
 def test_pages_that_were_freed_before_they_were_written_may_be_missing(tmp_path: Path, clock: Clock) -> None:
     """The file ends before the last page that was ever given out; nothing that is in use is missing."""
+    filled(tmp_path / "store", clock)  # with pages that are free, for the commit not to take those at the end
     environment = open_store(tmp_path / "store", clock)
 
     def put_and_take_back(transaction: object) -> None:

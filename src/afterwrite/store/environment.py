@@ -18,7 +18,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -109,10 +109,7 @@ class Environment:
                 readahead=False,
             )
             check_file_size(self.lmdb, directory)
-            self.databases: Mapping[str, Database] = {
-                name: Database(self.lmdb.open_db(name.encode(), create=not readonly), database_seed(name), number)
-                for number, name in enumerate(DATABASES)
-            }
+            self.databases = self._open_databases(readonly=readonly)
         except lmdb.Error as error:
             raise storage_error(error, directory) from error
         self._ahead: WriteAhead
@@ -120,6 +117,17 @@ class Environment:
         self._check_format(directory, readonly=readonly)
         if not readonly:
             self._begin_writing(directory, checkpoint, sync_interval_s)
+
+    def _open_databases(self, *, readonly: bool) -> Mapping[str, Database]:
+        """Open every database, or make them all: one that is missing among others was lost, and is not made anew."""
+        is_new = not readonly and self.lmdb.stat()["entries"] == 0
+        with self.lmdb.begin(write=True) if is_new else nullcontext() as transaction:
+            return {
+                name: Database(
+                    self.lmdb.open_db(name.encode(), transaction, create=is_new), database_seed(name), number
+                )
+                for number, name in enumerate(DATABASES)
+            }
 
     def _begin_writing(self, directory: Path, checkpoint: Checkpoint | None, sync_interval_s: float | None) -> None:
         sync_directory(directory)
@@ -448,6 +456,8 @@ def storage_error(error: BaseException, directory: Path) -> StorageError:
         )
     if isinstance(error, lmdb.PanicError):
         return StorageError(f"the store in {directory} cannot go on ({error}): check the disk, then restart the engine")
+    if isinstance(error, lmdb.NotFoundError):
+        return CorruptData(f"the store in {directory} is damaged, a part of it is missing: restore it from a backup")
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)):
         return CorruptData(f"the store in {directory} is damaged ({error}): restore it from a backup")
     return StorageError(f"the store in {directory} failed ({type(error).__name__}: {error})")
