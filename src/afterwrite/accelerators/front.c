@@ -6,7 +6,8 @@
  *
  *     socket -> [connection] -> inbox -> front_take (Python) ... front_answer (Python) -> outbox -> socket
  *
- * Connections belong to this thread; `lock` guards what both see: the inbox, the outbox, and what Python has asked for.
+ * Connections belong to this thread, but for one whose request is with Python (`ASKED`): on its socket front_answer may
+ * send. `lock` guards what both see: the inbox, the outbox, what Python has asked for, and such a connection's end.
  */
 #define _GNU_SOURCE
 #include "plain_request.h"
