@@ -18,7 +18,7 @@ from bench.peers import ministack
 from bench.processes import Unavailable, free_port, last_line, running
 from botocore.config import Config
 
-_START_S_MAX = 60.0
+from bounds import BOUND_S
 
 
 class AwsServer:
@@ -33,7 +33,7 @@ class AwsServer:
     def client(self, service: str) -> Any:
         """The client of a service, with the settings of the product's own."""
         if service not in self._clients:
-            config = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=20)
+            config = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=BOUND_S)
             self._clients[service] = self._session.client(  # type: ignore[call-overload]
                 service, endpoint_url=self.endpoint_url, config=config
             )
@@ -87,9 +87,9 @@ def seaweedfs_server() -> Iterator[AwsServer]:
 
 
 def _wait_for_port(port: int, process: Any, log: Path) -> None:
-    deadline_s = time.monotonic() + _START_S_MAX
+    deadline_s = time.monotonic() + BOUND_S
     while process.poll() is None and time.monotonic() < deadline_s:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
-    raise RuntimeError(f"the server did not listen within {_START_S_MAX:.0f} s; its log ends: {last_line(log)}")
+    raise RuntimeError(f"the server did not listen within {BOUND_S:.0f} s; its log ends: {last_line(log)}")

@@ -20,8 +20,8 @@ from afterwrite.app import StreamKind, Table
 from afterwrite.config import Settings
 from afterwrite.store import kinesis_destinations
 from afterwrite.wiring import Engine
+from bounds import BOUND_S
 
-WITHIN_S = 120.0
 _POLL_S = 0.02
 _BATCH = 200
 _RESHARDINGS_MAX = 4
@@ -102,7 +102,7 @@ def running(app: App, table: Table, data: Path, stream: StreamKind) -> Iterator[
 
 def settle(engine: Engine, disorder: Sequence[Disorder], is_over: Callable[[], bool] = lambda: True) -> None:
     """Wait until all that was written has had all its effects, and `is_over`; streams are resharded meanwhile."""
-    deadline_s = time.monotonic() + WITHIN_S
+    deadline_s = time.monotonic() + BOUND_S
     view = engine.reader()
     quiet, reshardings = False, 0
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,11 @@ import pytest
 
 from afterwrite.store.environment import Environment
 from embedded import Clock, Dynamo, open_store
+
+# A shell ignores Ctrl-C on behalf of what it runs in the background, and children inherit that: those that tests start
+# are interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

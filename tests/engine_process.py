@@ -15,10 +15,9 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any, cast
 
 from afterwrite.testing import lasting_port
+from bounds import BOUND_S
 
 # On a busy machine the interpreter alone takes long to start.
-READY_S_MAX = 90.0
-STOP_S_MAX = 30.0
 POLL_S = 0.02
 
 
@@ -66,9 +65,9 @@ class EngineProcess:
         output = cast("IO[bytes]", self._process.stdout)
         with DefaultSelector() as selector:
             selector.register(output, EVENT_READ)
-            line = output.readline() if selector.select(READY_S_MAX) else b""
+            line = output.readline() if selector.select(BOUND_S) else b""
         if not line:
-            raise AssertionError(f"the engine did not listen within {READY_S_MAX:g} s: {self.abort()}")
+            raise AssertionError(f"the engine did not listen within {BOUND_S:g} s: {self.abort()}")
         self.address = json.loads(line)["listening"]
         return self
 
@@ -100,7 +99,7 @@ class EngineProcess:
         self, operation: str, body: Mapping[str, Any], *, service: str = "DynamoDB_20120810"
     ) -> tuple[int, dict[str, Any]]:
         """Send one request and return the answer's status and body, whatever they are; no body is an empty one."""
-        connection = http.client.HTTPConnection(self.address, timeout=10)
+        connection = http.client.HTTPConnection(self.address, timeout=BOUND_S)
         try:
             headers = {"X-Amz-Target": f"{service}.{operation}", "Content-Type": "application/x-amz-json-1.0"}
             connection.request("POST", "/", json.dumps(body), headers)
@@ -126,12 +125,12 @@ class EngineProcess:
 
     def _ended(self, process: subprocess.Popen[bytes]) -> int:
         try:
-            return process.wait(timeout=STOP_S_MAX)
+            return process.wait(timeout=BOUND_S)
         finally:
             cast("IO[bytes]", process.stdout).close()
 
 
-def wait_until(condition: Callable[[], bool], *, bound_s: float = 20.0, what: str = "the condition") -> None:
+def wait_until(condition: Callable[[], bool], *, bound_s: float = BOUND_S, what: str = "the condition") -> None:
     """Return when `condition` holds; fail the test where it does not within `bound_s`."""
     deadline = time.monotonic() + bound_s
     while not condition():

@@ -12,6 +12,8 @@ from urllib.error import HTTPError
 
 import orjson
 
+from bounds import BOUND_S
+
 Fault: TypeAlias = Literal["fails", "refused", "throttled", "unavailable", "answer lost", "hangs"]
 """What happens to an entry (`fails`: the service at fault, `refused`: the sender), or to its whole request."""
 
@@ -75,7 +77,7 @@ class FaultyProxy:
         faults = [self.fault_of(text) for text in texts]
         self.requests.append([text for text, fault in zip(texts, faults, strict=True) if fault is None])
         if "hangs" in faults:
-            self.released.wait(30)
+            self.released.wait(BOUND_S)
             return None
         for fault in faults:
             if fault is not None and fault in _WHOLE:
@@ -94,7 +96,7 @@ class FaultyProxy:
         kept = {name: value for name, value in headers.items() if name.lower() not in ("host", "content-length")}
         request = urllib.request.Request(self._server_url + path, body, kept, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=BOUND_S) as answer:
                 return answer.status, answer.read()
         except HTTPError as error:
             return error.code, error.read()

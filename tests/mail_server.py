@@ -14,6 +14,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 from bench.processes import free_port
 
+from bounds import BOUND_S
+
 
 class MailServer:
     """What it has got, in order; `replies` are answers to the next messages, `recipients` to addresses."""
@@ -44,7 +46,7 @@ class MailServer:
             self._loop.call_soon(closed.set)
 
         self._loop.call_soon_threadsafe(close)
-        assert closed.wait(20)
+        assert closed.wait(BOUND_S)
 
     async def handle_EHLO(  # noqa: N802 - the hook's name
         self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]

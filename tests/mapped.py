@@ -23,9 +23,8 @@ from afterwrite.sources.shards import KinesisShards, TableShards
 from afterwrite.store import kinesis, queues, streams
 from afterwrite.store.environment import Environment
 from afterwrite.store.queues import Message
+from bounds import BOUND_S
 from embedded import Clock, Dynamo, open_store
-
-WAIT_S = 20.0
 
 
 class Mapped:
@@ -79,7 +78,7 @@ class Mapped:
         work.watch(self.wake)
         return work
 
-    def deliver(self, work: MappingWork, *, until: Callable[[], bool] | None = None, wait_s: float = WAIT_S) -> None:
+    def deliver(self, work: MappingWork, *, until: Callable[[], bool] | None = None, wait_s: float = BOUND_S) -> None:
         """Run rounds, the clock moved to whatever is due, until nothing is left, or until something holds."""
         deadline_s = time.monotonic() + wait_s
         while time.monotonic() < deadline_s:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from bounds import BOUND_S
+
 
 @dataclass(frozen=True)
 class Scripted:
@@ -65,7 +67,7 @@ def model_endpoint(*script: Scripted) -> Iterator[Endpoint]:
             endpoint.requests.append((self.path, dict(self.headers), json.loads(raw)))
             answer = endpoint.next()
             if answer.hold:
-                endpoint.released.wait(30)
+                endpoint.released.wait(BOUND_S)
             body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
             with contextlib.suppress(OSError):  # one that timed out has gone
                 self.send_response(answer.status)
@@ -89,4 +91,4 @@ def model_endpoint(*script: Scripted) -> Iterator[Endpoint]:
         endpoint.released.set()
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(BOUND_S)

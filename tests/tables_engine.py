@@ -8,8 +8,9 @@ import boto3
 from botocore.config import Config
 
 from afterwrite.wiring import Engine
+from bounds import BOUND_S
 
-CONFIG = Config(retries={"max_attempts": 1, "mode": "standard"}, read_timeout=20, connect_timeout=5)
+CONFIG = Config(retries={"max_attempts": 1, "mode": "standard"}, read_timeout=BOUND_S, connect_timeout=BOUND_S)
 KEYS: dict[str, Any] = {
     "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
     "AttributeDefinitions": [

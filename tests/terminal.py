@@ -7,6 +7,8 @@ import pty
 import subprocess
 import sys
 
+from bounds import BOUND_S
+
 
 def run_on_terminal(*arguments: str) -> tuple[int, str]:
     """Run `afterwrite` with its output on a terminal; its exit status and what it printed there."""
@@ -22,6 +24,6 @@ def run_on_terminal(*arguments: str) -> tuple[int, str]:
                 output += part
         except OSError:
             pass  # the terminal's other side is closed: the process has ended
-        status = process.wait(timeout=60)
+        status = process.wait(timeout=BOUND_S)
     os.close(ours)
     return status, output.decode()

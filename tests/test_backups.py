@@ -15,6 +15,7 @@ from afterwrite.backups import back_up, restore
 from afterwrite.cli.backup import backup as backup_command
 from afterwrite.errors import CommandError, CorruptData
 from afterwrite.local import lake
+from bounds import BOUND_S
 from engine_process import wait_until
 
 TABLE = "orders"
@@ -86,7 +87,7 @@ def test_what_functions_keep_comes_along(tmp_path: Path) -> None:
     with open_engine(tmp_path / "data", shop()) as engine:
         (engine.services.directory("mail") / "one.txt").write_text("hello")
         command = [sys.executable, "-m", "afterwrite", "backup", str(tmp_path / "backup"), "--data"]
-        subprocess.run([*command, str(tmp_path / "data")], check=True, timeout=60)
+        subprocess.run([*command, str(tmp_path / "data")], check=True, timeout=BOUND_S)
     done = restore(tmp_path / "backup", tmp_path / "restored")
     assert (tmp_path / "restored" / "files" / "mail" / "one.txt").read_text() == "hello"
     assert done.tables == [TABLE]

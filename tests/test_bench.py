@@ -17,6 +17,7 @@ from bench.wire import System
 from bench.wrk import drive
 
 from afterwrite.summaries import ExtractiveSummarizer, Turn
+from bounds import BOUND_S
 
 SYSTEM = System("here", "127.0.0.1", 1)
 
@@ -65,7 +66,7 @@ def test_wrk_sends_the_same_requests(operation: str, bodies: list[templates.Body
         answering = threading.Thread(target=_answer, args=(server, received), daemon=True)
         answering.start()
         driven = drive(System("here", *server.getsockname()), written, connections=1, seconds=1)
-        answering.join(10)
+        answering.join(BOUND_S)
     assert driven.answers >= 300
     assert driven.faults == []
     assert bytes(received[: len(expected)]) == expected

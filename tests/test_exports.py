@@ -16,6 +16,7 @@ import pytest
 from afterwrite import open_engine
 from afterwrite.cli.transfer import export, import_
 from afterwrite.errors import CommandError, CorruptData, DataDirectoryInUse, ServiceError
+from bounds import BOUND_S
 from tables_engine import KEYS
 
 ITEMS: list[dict[str, Any]] = [
@@ -124,7 +125,7 @@ def test_a_running_engines_table_may_be_exported_but_not_imported_beside_it(tmp_
     fill(tmp_path / "a")
     with open_engine(tmp_path / "a"):
         command = [sys.executable, "-m", "afterwrite", "export", "things", str(tmp_path / "out"), "--data"]
-        subprocess.run([*command, str(tmp_path / "a")], check=True, timeout=60)
+        subprocess.run([*command, str(tmp_path / "a")], check=True, timeout=BOUND_S)
         with pytest.raises(DataDirectoryInUse):
             import_(tmp_path / "out", "things", data=tmp_path / "a")
 

@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 
 import afterwrite
+from bounds import BOUND_S
 from engine_process import EngineProcess, wait_until
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
@@ -58,4 +59,4 @@ def test_the_engine_says_what_it_will_do(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == block("console").splitlines(keepends=True)[1]
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=BOUND_S) == 0

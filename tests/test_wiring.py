@@ -15,6 +15,7 @@ from afterwrite.config import Settings
 from afterwrite.errors import AfterwriteError, CommandError, DataDirectoryInUse, StorageError
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.wiring import Engine, works
+from bounds import BOUND_S
 from engine_process import wait_until
 
 
@@ -122,13 +123,13 @@ def test_an_engine_stops_though_a_route_never_returns(tmp_path: Path, monkeypatc
     @things.on()
     def hang(change: Change) -> None:
         entered.set()
-        let_go.wait(20)
+        let_go.wait(BOUND_S)
 
     engine = start(app, tmp_path)
     engine.start()
     try:
         engine.services.table("things").put({"pk": "p"})
-        assert entered.wait(20)
+        assert entered.wait(BOUND_S)
         engine.stop()
         assert not let_go.is_set()
         assert DataDirectory(tmp_path / "data").holder() is None
@@ -203,14 +204,14 @@ def test_stopping_finishes_what_runs_and_a_restart_does_not_repeat_it(tmp_path: 
 
     def slowly(request: Any) -> None:
         entered.set()
-        stopping.wait(20)
+        stopping.wait(BOUND_S)
         seen.append(request)
 
     stopping = threading.Event()
     engine = start(flowing_app(slowly), tmp_path)
     engine.start()
     engine.services.table("things").put({"pk": "p"})
-    assert entered.wait(20)
+    assert entered.wait(BOUND_S)
     threading.Timer(0.1, stopping.set).start()
     engine.stop()
     assert seen == [{"pk": "p"}]
@@ -240,7 +241,7 @@ def test_an_engine_stops_while_clients_write(tmp_path: Path) -> None:
     writer.start()
     wait_until(lambda: len(written) > 20, what="writes")
     engine.stop()
-    writer.join(20)
+    writer.join(BOUND_S)
     assert not writer.is_alive()
     with start(flowing_app(lambda _: None), tmp_path) as again:
         items = {item["pk"] for item in again.reader().items("things")}

@@ -14,6 +14,7 @@ from afterwrite.app import refuse_forgettable_on_aws
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.errors import InvalidPattern
+from bounds import BOUND_S
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_keys_are_text_unless_said_otherwise(app: App) -> None:
 def test_importing_the_package_brings_no_store() -> None:
     heavy = ("lmdb", "boto3", "pyarrow", "uvloop")
     check = f"import afterwrite, sys; sys.exit(any(name in sys.modules for name in {heavy}))"
-    assert subprocess.run([sys.executable, "-c", check], check=False, timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", check], check=False, timeout=BOUND_S).returncode == 0
 
 
 def two_consumers(app: App) -> None:

@@ -27,6 +27,7 @@ from afterwrite.core.lane_runs import POLICY
 from afterwrite.core.target_failures import DELIVERIES_MAX
 from aws_servers import AwsServer
 from aws_tables import create_table
+from bounds import BOUND_S
 from faulty_proxy import Fault, FaultyProxy, faulty_proxy
 from mapped import Mapped
 
@@ -214,7 +215,7 @@ class Shop:
                 raise MemoryError
             if interruption is not None:
                 self._now_s += TIMEOUT_S + 1
-                stuck.wait(30)
+                stuck.wait(BOUND_S)
             return answer
 
         return handle

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import pytest
 
 import afterwrite
+from bounds import BOUND_S
 from engine_process import EngineProcess, wait_until
 
 APP = Path(__file__).with_name("watched_app.py")
@@ -25,7 +26,7 @@ def cli() -> Run:
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "afterwrite", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=BOUND_S)
 
     return run
 

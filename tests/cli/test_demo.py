@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from afterwrite.store.data_directory import DataDirectory
+from bounds import BOUND_S
 from cli.conftest import Run
 from engine_process import wait_until
 
@@ -45,14 +46,14 @@ INTERRUPTIONS: dict[str, tuple[Callable[[int], None], int, str]] = {
 @pytest.mark.parametrize("case", INTERRUPTIONS)
 def test_an_interrupted_demonstration_leaves_no_engine_behind(case: str, tmp_path: Path) -> None:
     interrupt, status, told = INTERRUPTIONS[case]
-    command = [sys.executable, "-m", "afterwrite", "demo", "--data", str(tmp_path / "demo"), "--size", "60"]
+    command = [sys.executable, "-m", "afterwrite", "demo", "--data", str(tmp_path / "demo"), "--size", "600"]
     directory = DataDirectory(tmp_path / "demo" / "engine")
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         wait_until(lambda: "listening" in (directory.holder() or {}), what="a listening engine")
         interrupt(process.pid)
-        assert process.wait(timeout=30) == status
+        assert process.wait(timeout=BOUND_S) == status
         wait_until(lambda: directory.holder() is None, what="the end of the engine")
         if case != "SIGKILL":  # then nobody is left to keep the writers quiet
             assert process.stderr is not None
@@ -73,7 +74,7 @@ def test_an_app_that_is_not_there(cli: Run) -> None:
 @pytest.mark.parametrize("package", ["boto3", "chitchat_dataset", "duckdb"])
 def test_a_missing_package_is_named(package: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", WITHOUT, package, "demo", "--data", str(tmp_path / "demo")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=BOUND_S)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"afterwrite: the demo needs the packages {package}: install them with pip install '.[demo]' in a checkout\n"

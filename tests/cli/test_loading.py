@@ -11,6 +11,7 @@ import pytest
 
 from afterwrite import DeclarationError
 from afterwrite.cli.loading import load_app
+from bounds import BOUND_S
 from cli.conftest import Run
 
 DECLARATION = """
@@ -45,7 +46,7 @@ def test_the_standard_librarys_module_of_the_apps_name_stays_what_it_is(name: st
         f"load_app(Path(sys.argv[1])); import {name}; sys.exit(hasattr({name}, 'app'))"
     )
     command = [sys.executable, "-c", check, str(tmp_path / f"{name}.py")]
-    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+    assert subprocess.run(command, check=False, timeout=BOUND_S).returncode == 0
 
 
 def test_two_apps_whose_files_are_called_alike_are_two(tmp_path: Path) -> None:

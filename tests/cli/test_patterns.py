@@ -15,6 +15,7 @@ from afterwrite import patterns
 from afterwrite.cli import command_line
 from afterwrite.core import json_text
 from afterwrite.errors import AfterwriteError
+from bounds import BOUND_S
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "patterns.md"
 _EXAMPLE = re.compile(r"^(pattern|matches|does not match|dialect|refuses) +(\S.*)$", re.MULTILINE)
@@ -25,7 +26,7 @@ _OTHER = '{"kind": "order", "lines": [{"sku": "a"}, {"paid": true}]}'
 
 def _run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "afterwrite", "pattern", *arguments]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=BOUND_S)
 
 
 def test_every_event_of_every_source_is_judged(tmp_path: Path) -> None:

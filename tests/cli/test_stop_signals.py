@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from afterwrite.cli.stop_signals import StopSignals
+from bounds import BOUND_S
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -18,7 +19,7 @@ def test_a_signal_is_heard_whichever_thread_the_system_gives_it_to(number: signa
     with StopSignals() as stop:
         taker = threading.Timer(0.05, take_it)
         taker.start()
-        assert stop.wait(60)
+        assert stop.wait(BOUND_S)
         taker.join()
 
 

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from bounds import BOUND_S
 from cli.conftest import Run
 from engine_process import EngineProcess, wait_until
 
 # On a busy machine the interpreter alone takes long to start.
-LINE_S_MAX = 90.0
 
 
 class Tail:
@@ -39,13 +39,13 @@ class Tail:
 
     def next(self) -> dict[str, Any]:
         """The next line's JSON object."""
-        return cast("dict[str, Any]", json.loads(self._lines.get(timeout=LINE_S_MAX)))
+        return cast("dict[str, Any]", json.loads(self._lines.get(timeout=BOUND_S)))
 
     def interrupt(self) -> tuple[int, str]:
         """Ctrl-C; the exit status and what it printed on standard error."""
         self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(timeout=LINE_S_MAX)
-        self._thread.join(timeout=LINE_S_MAX)
+        status = self.process.wait(timeout=BOUND_S)
+        self._thread.join(timeout=BOUND_S)
         return status, cast("IO[str]", self.process.stderr).read()
 
 
@@ -169,7 +169,7 @@ def test_begins_with_the_next_change(engine: EngineProcess) -> None:
             engine.put("orders", PK=f"late-{next(numbers)}", SK="good")
             return tail.has_told()
 
-        wait_until(put_until_told, bound_s=LINE_S_MAX)
+        wait_until(put_until_told, bound_s=BOUND_S)
         assert tail.next()["keys"]["PK"]["S"].startswith("late-")
 
 
@@ -183,5 +183,5 @@ def test_ends_quietly_when_nobody_reads_on(written: EngineProcess) -> None:
     command = [sys.executable, "-m", "afterwrite", "tail", "--data", str(written.data), "--from-start", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         cast("IO[bytes]", process.stdout).close()
-        assert process.wait(timeout=LINE_S_MAX) == 1
+        assert process.wait(timeout=BOUND_S) == 1
         assert cast("IO[bytes]", process.stderr).read() == b""

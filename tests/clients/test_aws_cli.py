@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bounds import BOUND_S
 from engine_process import EngineProcess
 
 Aws = Callable[..., Any]
@@ -38,7 +39,7 @@ def aws(engine: EngineProcess) -> Aws:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=BOUND_S,
             check=False,
         )
         if done.returncode:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bounds import BOUND_S
 from engine_process import EngineProcess
 
 SOURCES = Path(__file__).with_name("javascript")
@@ -40,6 +41,8 @@ def program() -> Path:
 
 
 def test_the_javascript_sdk_s_clients_do_what_they_do_with_aws(engine: EngineProcess, program: Path) -> None:
-    done = subprocess.run(["node", str(program), engine.url], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["node", str(program), engine.url], capture_output=True, text=True, timeout=BOUND_S, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "transactions are all or nothing" in done.stdout

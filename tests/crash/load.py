@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from afterwrite import Change, open_data
+from bounds import BOUND_S
 from crash.indexes import INDEXES, LATE, TABLE, index_definitions
 from tables_engine import KEYS
 
@@ -54,7 +55,7 @@ class Writer:
 
     def run(self, address: str) -> None:
         """Write until the connection breaks."""
-        connection = http.client.HTTPConnection(address, timeout=20)
+        connection = http.client.HTTPConnection(address, timeout=BOUND_S)
         try:
             while True:
                 self.sent += 1

@@ -19,6 +19,7 @@ from afterwrite.errors import CorruptData, StorageError
 from afterwrite.store.environment import Environment
 from afterwrite.store.verification import verify
 from afterwrite.wiring import Engine
+from bounds import BOUND_S
 from embedded import Clock, Dynamo, open_store
 
 ITEMS = 300
@@ -180,7 +181,7 @@ def test_flipped_bytes_anywhere_are_never_served_as_data(tmp_path: Path, clock: 
             damaged[places.randrange(8192, len(damaged))] ^= 1 << places.randrange(8)
         (store / "data.mdb").write_bytes(damaged)
         done = subprocess.run(
-            [sys.executable, "-c", program, str(store), tests], capture_output=True, check=False, timeout=60
+            [sys.executable, "-c", program, str(store), tests], capture_output=True, check=False, timeout=BOUND_S
         )
         assert done.returncode != 3, f"seed {seed}, run {number}: {done.stdout.decode()}"
         reported += done.returncode != 0
@@ -252,7 +253,7 @@ def test_pages_that_were_freed_before_they_were_written_may_be_missing(tmp_path:
 
 def serve(data: Path) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "afterwrite", "serve", "--data", str(data), "--listen", "127.0.0.1:0"]
-    return subprocess.run(command, capture_output=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, check=False, timeout=BOUND_S)
 
 
 def test_a_damaged_store_is_refused_at_the_start_in_one_line(store: Path) -> None:
@@ -303,5 +304,5 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path, filled_be
     for parent in [tmp_path, *list(tmp_path.parents)[:2]]:
         parent.chmod(0o755)
     command = [sys.executable, "-c", START_UNPRIVILEGED, str(tmp_path / "writable"), str(data)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=BOUND_S)
     assert "choose one that can be written to" in done.stdout, done.stdout + done.stderr

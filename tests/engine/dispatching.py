@@ -20,10 +20,10 @@ from afterwrite.store.environment import Environment
 from afterwrite.store.ledger import Completion
 from afterwrite.store.operations import Operations
 from afterwrite.store.queues import Message
+from bounds import BOUND_S
 from embedded import Clock
 
 # On a busy machine a thread waits long for its turn.
-BOUND_S = 60.0
 
 
 class Dispatching:

@@ -19,8 +19,9 @@ from afterwrite.errors import StorageFull
 from afterwrite.local.work_queues import FunctionQueue, Trials, stuck_note
 from afterwrite.store import ledger, queues, waiting_messages
 from afterwrite.store.environment import Environment
+from bounds import BOUND_S
 from embedded import Clock
-from engine.dispatching import BOUND_S, Dispatching
+from engine.dispatching import Dispatching
 
 Handler = Callable[[Any, Context], Any]
 Start = Callable[..., Dispatching]

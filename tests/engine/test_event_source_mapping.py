@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from afterwrite.core.wire import StoredChange, streams_record_text
 from afterwrite.errors import DeclarationError, StorageError
 from afterwrite.local.mapping_ledger import EmbeddedMappingLedger
 from afterwrite.store import kinesis, streams
+from bounds import BOUND_S
 from engine_process import wait_until
-from mapped import WAIT_S, Mapped
+from mapped import Mapped
 
 REPORTS = ["ReportBatchItemFailures"]
 
@@ -159,7 +159,7 @@ def test_an_engine_that_died_delivers_what_it_was_running_again(shop: Shop) -> N
     def hang(event: Any) -> None:
         if not entered.is_set():
             entered.set()
-            leave.wait(WAIT_S)
+            leave.wait(BOUND_S)
 
     function = Recorder(hang)
     shop.things.event_source_mapping(function, MaximumRetryAttempts=1)
@@ -176,7 +176,7 @@ def test_stopping_gives_back_what_runs_too_long_without_counting_it(shop: Shop) 
 
     def hang(event: Any) -> None:
         entered.set()
-        leave.wait(WAIT_S)
+        leave.wait(BOUND_S)
 
     function = Recorder(hang)
     shop.things.event_source_mapping(function, MaximumRetryAttempts=0, DestinationConfig=to(shop.dead))
@@ -195,7 +195,7 @@ def test_stopping_settles_what_ends_in_time(shop: Shop) -> None:
 
     def wait(event: Any) -> None:
         entered.set()
-        leave.wait(WAIT_S)
+        leave.wait(BOUND_S)
 
     function = Recorder(wait)
     shop.things.event_source_mapping(function)
@@ -203,7 +203,7 @@ def test_stopping_settles_what_ends_in_time(shop: Shop) -> None:
     work = shop.mapped.work(shop.things)
     shop.mapped.deliver(work, until=entered.is_set)
     leave.set()
-    work.stop(wait_s=WAIT_S)
+    work.stop(wait_s=BOUND_S)
     shop.mapped.deliver(shop.mapped.work(shop.things))
     assert function.batches == [["a"]]
 
@@ -358,7 +358,7 @@ def test_lanes_run_beside_each_other_and_a_key_stays_in_its_lane_s8(shop: Shop) 
         running.add(threading.get_ident())
         if len(running) == len(lanes):
             all_run.set()
-        assert all_run.wait(WAIT_S)
+        assert all_run.wait(BOUND_S)
 
     function = Recorder(meet)
     shop.things.event_source_mapping(function, ParallelizationFactor=10, BatchSize=1)
@@ -402,7 +402,7 @@ def test_what_was_trimmed_unread_is_said(shop: Shop, caplog: pytest.LogCaptureFi
 
 def test_an_invocation_that_takes_too_long_has_failed(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     leave = threading.Event()
-    function = Recorder(lambda event: leave.wait(WAIT_S))
+    function = Recorder(lambda event: leave.wait(BOUND_S))
     shop.things.event_source_mapping(function, timeout_s=0.05, MaximumRetryAttempts=0, DestinationConfig=to(shop.dead))
     shop.put("a")
     shop.mapped.deliver(shop.mapped.work(shop.things), until=lambda: bool(shop.mapped.bodies("dead")))
@@ -412,21 +412,24 @@ def test_an_invocation_that_takes_too_long_has_failed(shop: Shop, caplog: pytest
 
 def test_a_lane_with_two_hanging_invocations_starts_no_third_s7(shop: Shop) -> None:
     leave = threading.Event()
-    function = Recorder(lambda event: leave.wait(WAIT_S))
-    shop.things.event_source_mapping(function, timeout_s=0.02)
+    function = Recorder(lambda event: leave.wait(BOUND_S))
+    shop.things.event_source_mapping(function, timeout_s=60)
     shop.put("a")
-    work = shop.mapped.work(shop.things)
-    started_ms = shop.mapped.clock.now_ms
-    shop.mapped.deliver(work, until=lambda: shop.mapped.clock.now_ms > started_ms + 10_000)
+    clock = shop.mapped.clock
+    work = shop.mapped.work(shop.things, monotonic_s=lambda: clock.now_ms / 1000)
+
+    def rounds(seconds: int) -> None:
+        for _ in range(seconds):
+            work.run_once()
+            clock.advance(s=1)
+
+    rounds(200)
+    wait_until(lambda: len(function.events) == 2)
+    rounds(600)
     assert len(function.events) == 2
     leave.set()
-
-    def is_called_again() -> bool:
-        # The threads need a moment of this machine's to end, during which the mapping's clock must not run far.
-        time.sleep(0.005)
-        return len(function.events) == 3
-
-    shop.mapped.deliver(work, until=is_called_again)
+    # The threads need a moment of this machine's to end, in which the mapping's clock stands still.
+    wait_until(lambda: (work.run_once(), len(function.events) == 3)[1])
 
 
 @pytest.mark.parametrize("response", [{1, 2}, b"bytes", object(), "x" * (7 << 20)])
@@ -540,7 +543,7 @@ def test_what_is_no_function_or_may_take_too_long_is_refused(shop: Shop, handler
 
 def test_the_status_says_how_far_a_mapping_is(tmp_path: Path) -> None:
     leave = threading.Event()
-    function = Recorder(lambda event: leave.wait(WAIT_S) and None)
+    function = Recorder(lambda event: leave.wait(BOUND_S) and None)
     app = App("shop")
     things = app.table("things", partition_key="pk", sort_key="sk")
     things.event_source_mapping(function, FunctionName="route")
@@ -560,7 +563,7 @@ def test_the_status_says_how_far_a_mapping_is(tmp_path: Path) -> None:
 
 def test_the_status_says_how_far_a_mapping_on_a_kinesis_stream_is(tmp_path: Path) -> None:
     leave = threading.Event()
-    function = Recorder(lambda event: leave.wait(WAIT_S) and None)
+    function = Recorder(lambda event: leave.wait(BOUND_S) and None)
     app = App("shop")
     clicks = app.kinesis_stream("clicks", shard_count=2)
     clicks.event_source_mapping(function, FunctionName="route", StartingPosition="TRIM_HORIZON", BatchSize=1)

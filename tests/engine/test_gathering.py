@@ -11,6 +11,7 @@ import pytest
 from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.engine.gathering import Gathering
+from bounds import BOUND_S
 from engine_process import wait_until
 
 LIMITS = Limits(entries=4, request_bytes=1_000, entry_bytes=1_000)
@@ -31,7 +32,7 @@ class Target:
     def send(self, entries: Sequence[Entry]) -> Sequence[TargetFailure | None]:
         self.requests.append([each.body for each in entries])
         if len(self.requests) == 1:
-            assert self.go.wait(20)
+            assert self.go.wait(BOUND_S)
         if any(each.body == 13 for each in entries):
             raise OSError("gone")
         return [REFUSED if each.body % 2 else None for each in entries]

@@ -15,8 +15,7 @@ from afterwrite.engine.flushing import Flushing
 from afterwrite.engine.loops import Loop
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.engine.upkeep import Upkeep
-
-BOUND_S = 20.0
+from bounds import BOUND_S
 
 
 class Work:

@@ -21,10 +21,10 @@ from afterwrite.errors import StorageFull
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.store import ledger
 from afterwrite.store.environment import Environment
+from bounds import BOUND_S
 from embedded import Parts
 
 TOO_LONG_MS = 1 << 70
-BOUND_S = 20.0
 
 
 class Killed(BaseException):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from afterwrite import App, Change, Context, Selection, open_engine
+from bounds import BOUND_S
 from engine_process import wait_until
 
 CHANGES = 3_000
@@ -37,7 +38,7 @@ def test_one_poisoned_change_holds_up_its_lane_only_and_is_delivered_once_the_ro
             {"pk": f"key-{number % KEYS}", "number": f"{number // KEYS:06}"} for number in range(CHANGES)
         )
         reader = engine.reader()
-        wait_until(reader.idle, bound_s=60)
+        wait_until(reader.idle, bound_s=BOUND_S)
         (entry,) = engine.parked().entries(Selection())
         assert (entry.lane, entry.behind) == ("things/key-30", EACH - 21)
         assert {pk for pk, numbers in ran.items() if numbers == expected} == {

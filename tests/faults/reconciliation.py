@@ -9,10 +9,10 @@ from typing import Any
 from afterwrite.core.changes import Change
 from afterwrite.inspection import DataReader, open_data
 from afterwrite.local import lake
+from bounds import BOUND_S
 from engine_process import wait_until
 
 APP = Path(__file__).with_name("ledger_app.py")
-BOUND_S = 60.0
 
 
 def settled(path: Path) -> None:

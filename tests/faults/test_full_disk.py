@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from bounds import BOUND_S
 from engine_process import EngineProcess, wait_until
 from faults.reconciliation import APP, check, settled
 from server.clients import dynamodb_client
@@ -81,7 +82,7 @@ def test_an_engine_that_finds_no_space_at_its_start_says_so(tmp_path: Path) -> N
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1)); from afterwrite.cli import main; main()"
     )
     started = subprocess.run(
-        [sys.executable, "-B", "-c", limited, *command], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-B", "-c", limited, *command], capture_output=True, text=True, timeout=BOUND_S, check=False
     )
     assert started.returncode == 2
     assert "no space left" in started.stderr

@@ -9,6 +9,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from bounds import BOUND_S
 from engine_process import EngineProcess, wait_until
 from faults.reconciliation import APP, check, settled
 from server.clients import dynamodb_client
@@ -53,7 +54,7 @@ class Writer(threading.Thread):
                     self._client.transact_write_items(TransactItems=puts)
                 return True
             except BotoCoreError:
-                self._up.wait(30)
+                self._up.wait(BOUND_S)
             except ClientError as error:
                 self.failures.append(str(error))
                 return False
@@ -81,7 +82,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_happens_twice(tmp_path: Path) 
             up.set()
         stopping.set()
         for writer in writers:
-            writer.join(30)
+            writer.join(BOUND_S)
             assert not writer.is_alive()
         settled(tmp_path / "data")
         assert engine.stop() == 0

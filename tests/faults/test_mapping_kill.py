@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import afterwrite
+from bounds import BOUND_S
 from engine_process import EngineProcess, wait_until
 from faults.reconciliation import check_log_is_table
 from faults.test_kill import Writer, written
@@ -43,12 +44,12 @@ def test_every_record_is_delivered_in_order_per_key(tmp_path: Path) -> None:
             up.set()
         stopping.set()
         for writer in writers:
-            writer.join(30)
+            writer.join(BOUND_S)
         last = {key: number for writer in writers for key, number in writer.acknowledged}
         wait_until(
             lambda: all(number in delivered(file).get(key, ()) for key, number in last.items()),
             what="the last records",
-            bound_s=60,
+            bound_s=BOUND_S,
         )
         assert engine.stop() == 0
     with afterwrite.open_data(tmp_path / "data") as data:

@@ -13,7 +13,7 @@ from random import Random
 FUZZ_S = float(os.environ.get("AFTERWRITE_FUZZ_S", "8"))
 # The same cases each time, unless told: a suite that fails should fail again.
 SEED = int(os.environ.get("AFTERWRITE_FUZZ_SEED", "20240601"))
-TIMEOUT_S = 60 + 2 * FUZZ_S
+TIMEOUT_S = 600 + 2 * FUZZ_S
 
 
 def sources(share: float, *, caller: int = 0) -> Iterator[tuple[str, Random]]:

@@ -11,11 +11,11 @@ from random import Random
 
 import pytest
 
+from bounds import BOUND_S
 from engine_process import EngineProcess
 from fuzz.budget import TIMEOUT_S, sources
 from fuzz.mutation import changed_bytes
 
-END_S_MAX = 20
 BODY = b'{"TableName":"nowhere","Key":{"pk":{"S":"a"}}}'
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: DynamoDB_20120810.GetItem\r\n"
 STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
@@ -43,7 +43,7 @@ def converse(address: str, source: Random, content: bytes) -> bytes:
     host, port = address.split(":")
     cuts = sorted(source.randrange(len(content) + 1) for _ in range(source.choice((0, 0, 1, 2))))
     received = b""
-    with socket.create_connection((host, int(port)), timeout=END_S_MAX) as connection:
+    with socket.create_connection((host, int(port)), timeout=BOUND_S) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for start, stop in zip([0, *cuts], [*cuts, len(content)], strict=True):

@@ -15,12 +15,12 @@ import pytest
 from afterwrite.config import Identity
 from afterwrite.store.operations import Operations
 from afterwrite.store.verification import verify
+from bounds import BOUND_S
 from engine_process import EngineProcess
 from fuzz.budget import TIMEOUT_S, sources
 from fuzz.mutation import changed_bytes, encoded, mutated
 from fuzz.seeds import DYNAMODB, TABLE, Seed, prepare, refused_seeds, seeds
 
-ANSWER_S_MAX = 20
 REQUESTS_BETWEEN_PREPARATIONS = 100
 CALLERS = 3
 
@@ -50,7 +50,7 @@ class Caller:
         self._engine = engine
         self._found = found
         self._corpus = [body for _, _, body in found]
-        self._connection = http.client.HTTPConnection(engine.address, timeout=ANSWER_S_MAX)
+        self._connection = http.client.HTTPConnection(engine.address, timeout=BOUND_S)
 
     def run(self) -> None:
         """Send requests for a time; fail with the request that is not answered as it should be."""

@@ -9,6 +9,7 @@ from botocore.config import Config
 
 from afterwrite.config import Identity
 from afterwrite.wiring import Engine
+from bounds import BOUND_S
 
 
 def client(engine: Engine, service: str) -> Any:
@@ -20,5 +21,5 @@ def client(engine: Engine, service: str) -> Any:
         region_name=Identity().region,
         aws_access_key_id="id",
         aws_secret_access_key="key",
-        config=Config(retries={"total_max_attempts": 1}, read_timeout=30, parameter_validation=False),
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=BOUND_S, parameter_validation=False),
     )

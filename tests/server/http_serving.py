@@ -17,8 +17,7 @@ import orjson
 import uvloop
 
 from afterwrite.server.http import Handler, HttpServer, Request, Respond, Response
-
-WAIT_S = 10.0
+from bounds import BOUND_S
 
 
 @dataclass
@@ -37,7 +36,7 @@ class Client:
     """A socket that sends bytes and reads answers."""
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self.socket = socket.create_connection(address, timeout=WAIT_S)
+        self.socket = socket.create_connection(address, timeout=BOUND_S)
         self._received = b""
 
     def send(self, data: bytes) -> None:
@@ -128,13 +127,13 @@ class Serving:
         async def run() -> Any:
             return action()
 
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(WAIT_S)
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(BOUND_S)
 
     def stop(self, timeout_s: float = 5.0) -> Future[None]:
         return asyncio.run_coroutine_threadsafe(self.server.stop(timeout_s), self.loop)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + BOUND_S
         while not self.on_loop(condition):
             assert time.monotonic() < deadline, "the condition did not come true in time"
             time.sleep(0.001)
@@ -156,14 +155,14 @@ def serving(handler: Handler, **options: Any) -> Iterator[Serving]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     server = HttpServer(handler, **options)
-    address = asyncio.run_coroutine_threadsafe(server.start(), loop).result(WAIT_S)
+    address = asyncio.run_coroutine_threadsafe(server.start(), loop).result(BOUND_S)
     running = Serving(server, loop, address)
     try:
         yield running
     finally:
-        running.stop(0.05).result(WAIT_S)
+        running.stop(0.05).result(BOUND_S)
         for client in running.clients:
             client.socket.close()
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(WAIT_S)
+        thread.join(BOUND_S)
         loop.close()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from afterwrite.accelerators import library
 from afterwrite.server.http import Request, Respond, Response
-from server.http_serving import WAIT_S, Client, Held, Serve, Serving, chunked, echo, post, serving
+from bounds import BOUND_S
+from server.http_serving import Client, Held, Serve, Serving, chunked, echo, post, serving
 
 pytestmark = pytest.mark.skipif(
     library() is None, reason="the library in C was not made: there was no C compiler when afterwrite was installed"
@@ -79,7 +80,7 @@ def _conversation(address: tuple[str, int], pieces: Sequence[bytes]) -> tuple[by
     And whether that is all for sure: what a server has not read when it closes takes answers back on their way.
     """
     received, is_whole = b"", True
-    with socket.create_connection(address, timeout=WAIT_S) as client:
+    with socket.create_connection(address, timeout=BOUND_S) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for piece in pieces:
@@ -133,7 +134,7 @@ def test_many_clients_at_once_each_get_their_own_answers(serve: Serve) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(BOUND_S)
     assert failures == []
     running.wait_until(lambda: running.server.connection_count == 0)
 

@@ -16,6 +16,7 @@ from afterwrite import App
 from afterwrite.config import Settings
 from afterwrite.store import tables
 from afterwrite.wiring import Engine
+from bounds import BOUND_S
 
 CORAL = "com.amazon.coral.service#"
 DYNAMODB = "com.amazonaws.dynamodb.v20120810#"
@@ -35,7 +36,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 def post(engine: Engine, target: str | None, body: bytes) -> tuple[int, dict[str, Any]]:
     """Send bytes as a request; the answer's status and body."""
-    connection = http.client.HTTPConnection(*engine.address, timeout=20)
+    connection = http.client.HTTPConnection(*engine.address, timeout=BOUND_S)
     headers = {"Content-Type": "application/x-amz-json-1.0"}
     if target is not None:
         headers["X-Amz-Target"] = target
@@ -145,7 +146,7 @@ def test_a_write_that_fails_inside_the_engine_is_answered_and_the_next_one_serve
 
 def test_a_browser_is_told_what_this_is(engine: Engine) -> None:
     for method, path, expected in (("GET", "/", 200), ("GET", "/elsewhere", 404), ("PUT", "/", 404)):
-        connection = http.client.HTTPConnection(*engine.address, timeout=20)
+        connection = http.client.HTTPConnection(*engine.address, timeout=BOUND_S)
         connection.request(method, path)
         response = connection.getresponse()
         assert response.status == expected
@@ -160,7 +161,7 @@ def test_answers_of_one_connection_come_in_order(engine: Engine) -> None:
         key = {"pk": {"S": f"pipelined-{number}"}}
         bodies.append((PUT, json.dumps({"TableName": "things", "Item": key, "ReturnValues": "ALL_OLD"})))
         bodies.append(("DynamoDB_20120810.GetItem", json.dumps({"TableName": "things", "Key": {"pk": {"S": "there"}}})))
-    with socket.create_connection(engine.address, timeout=20) as connection:
+    with socket.create_connection(engine.address, timeout=BOUND_S) as connection:
         for target, body in bodies:
             head = f"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: {target}\r\nContent-Length: {len(body)}\r\n\r\n"
             connection.sendall((head + body).encode())
@@ -188,6 +189,6 @@ def test_concurrent_writers_on_one_counter_lose_nothing(engine: Engine) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(BOUND_S)
     assert engine.services.table("things").get({"pk": "counter"}) == {"pk": "counter", "n": 400}
     engine.services.table("things").delete({"pk": "counter"})

@@ -12,7 +12,9 @@ from botocore.exceptions import ClientError
 
 from afterwrite import App, Change, Context, Message, Selection
 from afterwrite.config import Settings
+from afterwrite.store import queues
 from afterwrite.wiring import Engine
+from bounds import BOUND_S
 from engine_process import wait_until
 from server.aws_clients import client
 
@@ -137,7 +139,7 @@ def test_effects_of_routes_reach_consumers_outside_in_the_order_of_their_items(e
     table.put({"pk": "b", "sk": "out", "n": 10})
     seen: list[str] = []
     while len(seen) < 4:
-        messages = receive(sqs, "out", WaitTimeSeconds=10)
+        messages = receive(sqs, "out", WaitTimeSeconds=20)
         # One message of each item at a time.
         groups = [each["Attributes"]["MessageGroupId"] for each in messages]
         assert len(set(groups)) == len(groups)
@@ -150,7 +152,7 @@ def test_a_message_that_is_not_deleted_comes_again_and_then_is_a_dead_letter_s33
     sent = sqs.send_message(QueueUrl=url(sqs, "out"), MessageBody="unwanted")
     counts = []
     for _ in range(2):
-        (message,) = receive(sqs, "out", WaitTimeSeconds=10, VisibilityTimeout=0)
+        (message,) = receive(sqs, "out", WaitTimeSeconds=20, VisibilityTimeout=0)
         counts.append(message["Attributes"]["ApproximateReceiveCount"])
     assert counts == ["1", "2"]
     wait_until(lambda: receive(sqs, "out") == [] and attributes(sqs, "out")["ApproximateNumberOfMessages"] == "0")
@@ -165,23 +167,25 @@ def test_an_operator_s_redrive_sends_a_dead_letter_as_it_came(engine: Engine, sq
     given = {"n": {"DataType": "Number", "StringValue": "1.50"}}
     sqs.send_message(QueueUrl=url(sqs, "out"), MessageBody='{ "a" : 1.0 }', MessageAttributes=given)
     for _ in range(2):
-        assert len(receive(sqs, "out", WaitTimeSeconds=10, VisibilityTimeout=0)) == 1
+        assert len(receive(sqs, "out", WaitTimeSeconds=20, VisibilityTimeout=0)) == 1
     wait_until(lambda: receive(sqs, "out") == [] and attributes(sqs, "out")["ApproximateNumberOfMessages"] == "0")
     (entry,) = engine.parked().entries(Selection(held_in="out"))
     assert (entry.kind, entry.condition, entry.attempts) == ("dead letter", "received too often", 2)
     assert engine.parked().redrive(Selection(held_in="out"), limit=10).entries == 1
-    (message,) = receive(sqs, "out", WaitTimeSeconds=10)
+    (message,) = receive(sqs, "out", WaitTimeSeconds=20)
     assert (message["Body"], message["MessageAttributes"]) == ('{ "a" : 1.0 }', given)
     delete(sqs, "out", message)
 
 
-def test_visibility_is_changed_for_the_message_in_hand(sqs: Any) -> None:
+def test_visibility_is_changed_for_the_message_in_hand(engine: Engine, sqs: Any) -> None:
     sqs.send_message(QueueUrl=url(sqs, "short"), MessageBody="x")
-    (message,) = receive(sqs, "short", VisibilityTimeout=1)
+    (message,) = receive(sqs, "short", VisibilityTimeout=600)
+    assert visible_in_s(engine, "short") <= 600
     handle = {"QueueUrl": url(sqs, "short"), "ReceiptHandle": message["ReceiptHandle"]}
     sqs.change_message_visibility(**handle, VisibilityTimeout=3600)
     sqs.change_message_visibility(**handle, VisibilityTimeout=7200)
-    assert receive(sqs, "short", WaitTimeSeconds=2) == []
+    assert 3600 < visible_in_s(engine, "short") <= 7200
+    assert receive(sqs, "short") == []
     sqs.change_message_visibility(**handle, VisibilityTimeout=0)
     (again,) = receive(sqs, "short")
     assert again["Attributes"]["ApproximateReceiveCount"] == "2"
@@ -193,24 +197,32 @@ def test_visibility_is_changed_for_the_message_in_hand(sqs: Any) -> None:
     delete(sqs, "short", again)
 
 
+def visible_in_s(engine: Engine, queue: str) -> float:
+    environment = engine._environment
+    with environment.read() as transaction:
+        ready_ms = queues.next_ready_ms(transaction, queue)
+    assert ready_ms is not None
+    return (ready_ms - environment.now_ms()) / 1000
+
+
 def test_a_long_poll_answers_as_soon_as_there_is_something(engine: Engine, sqs: Any) -> None:
     found: list[Any] = []
     waiting = [
         threading.Thread(target=lambda: found.extend(receive(client(engine, "sqs"), "polled", WaitTimeSeconds=20)))
         for _ in range(3)
     ]
+    began_s = time.monotonic()
     for thread in waiting:
         thread.start()
     wait_until(lambda: polls_waiting(engine, "polled") == 3)
-    began_s = time.monotonic()
     # One delayed, which nobody announces, and two at once.
     sqs.send_message(QueueUrl=url(sqs, "polled"), MessageBody="later", DelaySeconds=1)
     for body in ("now", "too"):
         sqs.send_message(QueueUrl=url(sqs, "polled"), MessageBody=body)
     for thread in waiting:
-        thread.join(10)
+        thread.join(BOUND_S)
     assert sorted(each["Body"] for each in found) == ["later", "now", "too"]
-    assert time.monotonic() - began_s < 8
+    assert time.monotonic() - began_s < 20, "at its end a poll looks, too"
     delete(sqs, "polled", *found)
 
 
@@ -219,18 +231,26 @@ def polls_waiting(engine: Engine, queue: str) -> int:
     return 0 if line is None else len(line.waiting)
 
 
-def test_a_long_poll_that_finds_nothing_ends_in_time_and_costs_nothing(engine: Engine, sqs: Any) -> None:
-    began_s, cpu_s = time.monotonic(), time.process_time()
+def test_a_long_poll_that_finds_nothing_ends_in_time_and_costs_nothing(
+    engine: Engine, sqs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Any] = []
+    look = engine._polls._try
+    monkeypatch.setattr(engine._polls, "_try", lambda line: (looks.append(line), look(line)))
+    began_s = time.monotonic()
     assert receive(sqs, "polled", WaitTimeSeconds=1) == []
     assert time.monotonic() - began_s >= 1
-    assert time.process_time() - cpu_s < 0.5
+    assert len(looks) <= 2
 
 
 def test_a_delayed_message_waits(sqs: Any) -> None:
-    sqs.send_message(QueueUrl=url(sqs, "plain"), MessageBody="x", DelaySeconds=1)
+    sqs.send_message(QueueUrl=url(sqs, "plain"), MessageBody="x", DelaySeconds=900)
     assert receive(sqs, "plain") == []
     assert attributes(sqs, "plain")["ApproximateNumberOfMessagesDelayed"] == "1"
-    (message,) = receive(sqs, "plain", WaitTimeSeconds=10)
+    sqs.purge_queue(QueueUrl=url(sqs, "plain"))
+    sqs.send_message(QueueUrl=url(sqs, "plain"), MessageBody="y", DelaySeconds=1)
+    (message,) = receive(sqs, "plain", WaitTimeSeconds=20)
+    assert message["Body"] == "y"
     delete(sqs, "plain", message)
 
 
@@ -349,7 +369,7 @@ def test_dead_letters_are_moved_back_to_where_they_came_from(engine: Engine, sqs
     wait_until(lambda: attributes(sqs, dead_letters)["ApproximateNumberOfMessages"] == "1")
     destination = attributes(sqs, "kept")["QueueArn"]
     sqs.start_message_move_task(SourceArn=arn, DestinationArn=destination, MaxNumberOfMessagesPerSecond=5)
-    messages = receive(sqs, "kept", WaitTimeSeconds=10)
+    messages = receive(sqs, "kept", WaitTimeSeconds=20)
     assert [each["Body"] for each in messages] == ['{"pk":"p"}']
     assert "MessageAttributes" not in messages[0]
     delete(sqs, "kept", *messages)
@@ -360,16 +380,17 @@ def test_dead_letters_are_moved_back_to_where_they_came_from(engine: Engine, sqs
 
 
 def test_a_move_that_is_slow_can_be_cancelled(engine: Engine, sqs: Any) -> None:
-    for number in range(3):
-        engine.table("things").put({"pk": f"slow{number}", "sk": "call", "n": number})
+    # More than a second's, so that it is not done by the time it is cancelled, however busy the machine is.
+    count = 100
+    engine.table("things").put_many({"pk": f"slow{number}", "sk": "call", "n": number} for number in range(count))
     dead_letters = "function-broken-dead-letters"
-    wait_until(lambda: int(attributes(sqs, dead_letters)["ApproximateNumberOfMessages"]) >= 3)
+    wait_until(lambda: int(attributes(sqs, dead_letters)["ApproximateNumberOfMessages"]) >= count)
     arn, kept = attributes(sqs, dead_letters)["QueueArn"], attributes(sqs, "purged")["QueueArn"]
     request = {"SourceArn": arn, "DestinationArn": kept, "MaxNumberOfMessagesPerSecond": 1}
     handle = sqs.start_message_move_task(**request)["TaskHandle"]
     with pytest.raises(ClientError):
         sqs.start_message_move_task(**request)
-    assert sqs.cancel_message_move_task(TaskHandle=handle)["ApproximateNumberOfMessagesMoved"] < 3
+    assert sqs.cancel_message_move_task(TaskHandle=handle)["ApproximateNumberOfMessagesMoved"] < count
     assert sqs.list_message_move_tasks(SourceArn=arn)["Results"][0]["Status"] == "CANCELLED"
     sqs.purge_queue(QueueUrl=url(sqs, dead_letters))
     wait_until(lambda: attributes(sqs, dead_letters)["ApproximateNumberOfMessages"] == "0")
@@ -384,7 +405,7 @@ def test_a_purge_takes_what_was_there_and_nothing_later(sqs: Any) -> None:
     assert len(receive(sqs, "purged")) == 1
     sqs.purge_queue(QueueUrl=queue)
     sqs.send_message(QueueUrl=queue, MessageBody="later", MessageGroupId="group")
-    (message,) = receive(sqs, "purged", WaitTimeSeconds=10)
+    (message,) = receive(sqs, "purged", WaitTimeSeconds=20)
     assert message["Body"] == "later"
     delete(sqs, "purged", message)
 
@@ -410,7 +431,7 @@ def test_attributes_say_what_the_app_declares_and_some_can_be_set(sqs: Any) -> N
     assert '"maxReceiveCount":2' in found["RedrivePolicy"]
     queue = url(sqs, "settings")
     sqs.set_queue_attributes(
-        QueueUrl=queue, Attributes={"VisibilityTimeout": "1", "ReceiveMessageWaitTimeSeconds": "5"}
+        QueueUrl=queue, Attributes={"VisibilityTimeout": "1", "ReceiveMessageWaitTimeSeconds": "20"}
     )
     sqs.send_message(QueueUrl=queue, MessageBody="x")
     assert len(receive(sqs, "settings")) == 1
@@ -484,12 +505,12 @@ def test_a_receipt_outlives_a_restart_and_a_stopping_engine_answers_who_waits(tm
     with Engine(declare(), Settings(data)) as engine:
         sqs = engine.boto3_session().client("sqs")
         sqs.send_message(QueueUrl="plain", MessageBody="x")
-        (message,) = sqs.receive_message(QueueUrl="plain")["Messages"]
+        (message,) = sqs.receive_message(QueueUrl="plain", VisibilityTimeout=3600)["Messages"]
         over_the_wire = client(engine, "sqs")
         waiting = threading.Thread(target=lambda: found.append(receive(over_the_wire, "short", WaitTimeSeconds=20)))
         waiting.start()
         wait_until(lambda: polls_waiting(engine, "short") == 1)
-    waiting.join(5)
+    waiting.join(BOUND_S)
     assert found == [[]]
     with Engine(declare(), Settings(data)) as engine:
         sqs = engine.boto3_session().client("sqs")

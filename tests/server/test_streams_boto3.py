@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from afterwrite import App
 from afterwrite.config import Settings
 from afterwrite.wiring import Engine
+from bounds import BOUND_S
 from server.aws_clients import client
 
 SHARDS = 4
@@ -63,7 +64,7 @@ def administer(engine: Engine, operation: str, **body: Any) -> dict[str, Any]:
     request = urllib.request.Request(
         f"http://{host}:{port}/", json.dumps(body).encode(), {"X-Amz-Target": f"Afterwrite.{operation}"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=BOUND_S) as answer:
         parsed: dict[str, Any] = json.load(answer)
     return parsed
 

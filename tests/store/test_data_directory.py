@@ -13,6 +13,7 @@ import pytest
 
 from afterwrite.errors import DataDirectoryInUse, StorageError
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
+from bounds import BOUND_S
 
 
 def test_a_second_holder_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_a_holder_that_died_holds_nothing(tmp_path: Path) -> None:
         "DirectoryLock(DataDirectory(Path(sys.argv[1]))).describe({'pid': os.getpid()})\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", die, str(tmp_path)], timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", die, str(tmp_path)], timeout=BOUND_S, check=False)
     assert done.returncode == -9
     directory = DataDirectory(tmp_path)
     assert directory.lock_file.read_text()

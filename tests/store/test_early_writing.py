@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from afterwrite.store.early_writing import begin_writing
+from bounds import BOUND_S
 
-BOUND_S = 20.0
 BYTES = 1 << 20
 
 

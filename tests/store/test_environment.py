@@ -16,9 +16,8 @@ import pytest
 
 from afterwrite.errors import CorruptData, StorageError, StorageFull
 from afterwrite.store.environment import Environment, WriteTransaction, storage_error
+from bounds import BOUND_S
 from embedded import Clock, open_store
-
-BOUND_S = 20.0
 
 
 def put(key: bytes, value: bytes = b"v") -> Callable[[WriteTransaction], bytes]:
@@ -451,7 +450,7 @@ print(failures, keys == sorted(set(acknowledged)), len(keys))
 
 def test_a_disk_that_fills_up_fails_cleanly_and_serves_again_when_space_returns(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "s")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, check=False)
     assert done.returncode == 0, done.stderr
     failures, exact, count = done.stdout.split()
     assert int(failures) >= 3
@@ -487,7 +486,7 @@ def test_dead_readers_are_forgotten(tmp_path: Path, clock: Clock) -> None:
         "    assert transaction.get('ledger', b'a')\n"
         "    os.kill(os.getpid(), 9)\n"
     )
-    done = subprocess.run([sys.executable, "-c", die_reading, str(tmp_path / "s")], timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", die_reading, str(tmp_path / "s")], timeout=BOUND_S, check=False)
     assert done.returncode == -9
     assert environment.release_dead_readers() == 1
     environment.close()

@@ -15,6 +15,7 @@ from afterwrite.store import kinesis, kinesis_destinations, upkeep
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.kinesis import KinesisRecord, KinesisStream
 from afterwrite.store.kinesis_destinations import Destination
+from bounds import BOUND_S
 from embedded import Clock, Dynamo
 
 HOUR_S = 3_600
@@ -111,7 +112,7 @@ def test_the_cache_follows_what_commits_only(environment: Environment) -> None:
 
     environment.submit(failing, lambda result, error: outcomes.append(error))
     environment.submit(lambda transaction: kinesis.find(transaction, "events"), on_found)
-    assert done.wait(10)
+    assert done.wait(BOUND_S)
     assert isinstance(outcomes[0], ValueError)
     assert outcomes[1] is None
     assert create(environment).name == "events"
@@ -150,7 +151,7 @@ def test_each_change_is_one_record_whatever_shares_its_commit(dynamo: Dynamo, en
     waiting = threading.Barrier(3)
 
     def write(first: int) -> None:
-        waiting.wait(10)
+        waiting.wait(BOUND_S)
         for number in range(first, first + 20):
             environment.submit(spoil, lambda result, error: None)
             dynamo("PutItem", TableName="things", Item=encode_item({"pk": "p", "sk": str(number)}))
@@ -159,7 +160,7 @@ def test_each_change_is_one_record_whatever_shares_its_commit(dynamo: Dynamo, en
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(BOUND_S)
     data = [json.loads(base64.b64decode(record.data)) for record in records(environment)]
     assert sorted(int(each["dynamodb"]["Keys"]["sk"]["S"]) for each in data) == list(range(60))
     assert len({each["eventID"] for each in data}) == 60

@@ -39,6 +39,7 @@ from afterwrite.synth import cloudformation, packaging
 from afterwrite.synth.document import Template
 from afterwrite.synth.stack import Options
 from afterwrite.synth.template import synth
+from bounds import BOUND_S
 from lambda_events import dynamodb_record
 from manga_assist.app import app
 from manga_assist.sessions import Sessions
@@ -140,7 +141,7 @@ def ministack(directory: Path) -> Iterator[Aws]:
         yield aws
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(BOUND_S)
 
 
 def create(aws: Aws, directory: Path, entry: packaging.Entry, template: Template) -> dict[str, str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from bounds import BOUND_S
 from served import served
 
 
@@ -44,7 +45,7 @@ def receiving() -> Iterator[Receiver]:
             receiver.requests.append((self.path, dict(self.headers), body))
             self.close_connection = receiver.hang_up
             if receiver.held is not None:
-                receiver.held.wait(30)
+                receiver.held.wait(BOUND_S)
             status, headers, said = receiver.answers.pop(0) if receiver.answers else (204, {}, b"")
             self.send_response(status)
             for name, value in headers.items():

@@ -16,6 +16,7 @@ from afterwrite.core.effects import Show, StampedEffect
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.errors import InvalidValue
 from afterwrite.targets.redis import RedisCache
+from bounds import BOUND_S
 from demonstration.redis_process import RedisProcess, server
 from engine_process import wait_until
 
@@ -61,7 +62,7 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             half = range(number * SLOTS // 2, (number + 1) * SLOTS // 2)
             node.execute_command("CLUSTER ADDSLOTS", *half)
         nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", ports[1])
-        wait_until(lambda: all(knows_the_other(node) for node in nodes), bound_s=60)
+        wait_until(lambda: all(knows_the_other(node) for node in nodes), bound_s=BOUND_S)
         yield f"redis://127.0.0.1:{ports[0]}?cluster=true"
     finally:
         for node, process in zip(nodes, processes, strict=True):

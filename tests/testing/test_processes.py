@@ -9,6 +9,7 @@ from botocore.exceptions import BotoCoreError
 
 from afterwrite.errors import AfterwriteError
 from afterwrite.testing import AnswerLost, At, Crash, Duplicate, EngineProcess
+from bounds import BOUND_S
 from engine_process import wait_until
 from faults.reconciliation import APP, check, settled
 from server.clients import dynamodb_client
@@ -38,7 +39,7 @@ def test_crashes_at_named_points_lose_and_repeat_nothing(tmp_path: Path) -> None
             engine.check()
             number += 1
             assert number < 5_000, f"only {engine.happened} have happened"
-            wait_until(lambda number=number: put(number), bound_s=60)  # type: ignore[misc]
+            wait_until(lambda number=number: put(number), bound_s=BOUND_S)  # type: ignore[misc]
         wait_until(lambda: engine.starts >= 4, what="the last start")
         settled(tmp_path / "data")
         engine.stop()

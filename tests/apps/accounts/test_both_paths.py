@@ -48,7 +48,6 @@ def pay(data: Path, stream: StreamKind) -> dict[str, Any]:
     return {"accounts": found.accounts, "events": sorted(events, key=lambda each: (each["accountId"], each["version"]))}
 
 
-@pytest.mark.timeout(240)
 def test_the_histories_are_the_same_by_both_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # S26: records may come twice and out of order.
     monkeypatch.setattr(readback, "ASKED", 20)

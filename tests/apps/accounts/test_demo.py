@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pytest
-
 from accounts import demo
 
 
-@pytest.mark.timeout(240)
 def test_everything_is_there_once(demonstrated: Callable[..., Mapping[str, Any]]) -> None:
     found = demonstrated(demo.run, size=120, crash=1)
     assert found["orders paid = their changes in the log"] == 120

@@ -62,7 +62,6 @@ def end_state(found: Found) -> dict[str, Any]:
     }
 
 
-@pytest.mark.timeout(240)
 def test_the_end_state_is_the_same_by_both_streams(
     redis_server: RedisProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

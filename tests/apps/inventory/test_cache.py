@@ -11,6 +11,7 @@ import pytest
 
 from afterwrite import App, Engine
 from afterwrite.config import Settings
+from bounds import BOUND_S
 from demonstration.redis_process import RedisProcess
 from engine_process import wait_until
 from inventory import cache
@@ -64,5 +65,5 @@ def test_a_cache_that_is_away_gets_everything_when_it_is_back(
     put(products, "CD-2", 2)
     wait_until(lambda: "invocation failed" in caplog.text)
     redis_server.start()
-    wait_until(engine.reader().idle, bound_s=60)
+    wait_until(engine.reader().idle, bound_s=BOUND_S)
     assert view.mget("stock:CD-1", "stock:CD-2") == ["2", "2"]

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pytest
-
 from inventory import demo
 from inventory.purchases import PRODUCTS
 
 
-@pytest.mark.timeout(240)
 def test_everything_is_there_once(demonstrated: Callable[..., Mapping[str, Any]]) -> None:
     found = demonstrated(demo.run, size=400, crash=2)
     assert found["purchases made = their changes in the log"] == 400

@@ -55,7 +55,6 @@ def play(data: Path, redis_url: str, stream: StreamKind) -> Shown:
     return shown
 
 
-@pytest.mark.timeout(240)
 def test_the_boards_are_the_same_by_both_streams(
     redis_server: RedisProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from afterwrite.app import StreamKind
 from both_paths import running, settle
 from demonstration.certain_writes import dynamodb_client
@@ -68,7 +66,6 @@ def end_state(found: Found) -> dict[str, Any]:
     }
 
 
-@pytest.mark.timeout(240)
 def test_the_end_state_is_the_same_by_both_streams(tmp_path: Path) -> None:
     # S26: records may come twice and out of order.
     by_streams = end_state(chat(tmp_path / "by-streams", "dynamodb"))

@@ -11,7 +11,6 @@ import pytest
 from manga_assist import demo
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("crash", [0, 3])
 def test_everything_is_there_once(crash: int, demonstrated: Callable[..., Mapping[str, Any]]) -> None:
     found = demonstrated(demo.run, size=40, crash=crash)

@@ -14,6 +14,7 @@ import pytest
 from afterwrite import open_data
 from afterwrite.config import Settings
 from afterwrite.wiring import Engine
+from bounds import BOUND_S
 from demonstration.certain_writes import dynamodb_client
 from manga_assist import app, handoffs, lifecycle
 from manga_assist.sessions import Sessions
@@ -21,7 +22,6 @@ from manga_assist.sessions import Sessions
 if TYPE_CHECKING:
     from mypy_boto3_events.client import EventBridgeClient
 
-WITHIN_S = 30.0
 _POLL_S = 0.02
 
 
@@ -50,9 +50,9 @@ def sessions(url: str) -> Iterator[Sessions]:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WITHIN_S
+    deadline = time.monotonic() + BOUND_S
     while not condition():
-        assert time.monotonic() < deadline, f"not within {WITHIN_S:.0f} s: {what}"
+        assert time.monotonic() < deadline, f"not within {BOUND_S:.0f} s: {what}"
         time.sleep(_POLL_S)
 
 

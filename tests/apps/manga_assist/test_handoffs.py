@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bounds import BOUND_S
 from manga_assist import handoffs
 from manga_assist.handoffs import Handoff
 from manga_assist.settings import Settings
@@ -97,7 +98,7 @@ class SmtpServer:
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(BOUND_S)
 
 
 @pytest.fixture

@@ -71,7 +71,6 @@ def end_state(found: Found) -> dict[str, Any]:
     }
 
 
-@pytest.mark.timeout(240)
 def test_customers_are_told_the_same_by_both_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # S26: records may come twice and out of order.
     by_streams, by_kinesis = (end_state(ship(tmp_path / kind, monkeypatch, kind)) for kind in ("dynamodb", "kinesis"))

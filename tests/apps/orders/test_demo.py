@@ -10,7 +10,6 @@ import pytest
 from orders import demo
 
 
-@pytest.mark.timeout(300)
 def test_everything_is_there_once(
     demonstrated: Callable[..., Mapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

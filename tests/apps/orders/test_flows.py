@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from afterwrite import Email, open_engine
+from bounds import BOUND_S
 from demonstration import inbox
 from engine_process import wait_until
 from mail_server import MailServer, mail_server
@@ -43,7 +44,7 @@ def move(engine: Any, order_id: str, status: str, **more: Any) -> None:
 
 def settled(engine: Any) -> None:
     with engine.reader() as view:
-        wait_until(view.idle, bound_s=60, what="the end of all that follows")
+        wait_until(view.idle, bound_s=BOUND_S, what="the end of all that follows")
 
 
 def test_an_order_is_told_of_once_for_each_transition(engine: Any, post: MailServer, tmp_path: Path) -> None:

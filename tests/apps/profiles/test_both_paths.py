@@ -79,7 +79,6 @@ def versions(arrivals: list[Delivery]) -> dict[str, list[int]]:
     return by_customer
 
 
-@pytest.mark.timeout(240)
 def test_the_news_is_the_same_by_both_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # S26: records may come twice and out of order.
     by_streams, by_kinesis = (change(tmp_path / kind, monkeypatch, kind) for kind in ("dynamodb", "kinesis"))

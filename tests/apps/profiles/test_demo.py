@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import pytest
-
 from profiles import demo
 
 
-@pytest.mark.timeout(300)
 def test_everything_is_there_once(demonstrated: Callable[..., Mapping[str, Any]]) -> None:
     found = demonstrated(demo.run, size=150, crash=1)
     assert found["writes planned = acknowledged"] == 150

@@ -12,6 +12,7 @@ import pytest
 from bench.processes import free_port
 
 from afterwrite import open_engine
+from bounds import BOUND_S
 from demonstration import inbox
 from engine_process import wait_until
 from profiles import app as profiles_app
@@ -54,7 +55,7 @@ def test_one_system_goes_on_while_the_other_is_down_and_then_hears_all_in_order(
         wait_until(lambda: inbox.count(shipping) == 5, what="all that shipping is to hear")
         assert inbox.count(marketing) == 0
         with served(System(ports[0], marketing, SECRET)):
-            wait_until(lambda: inbox.count(marketing) == 5, bound_s=60, what="all that marketing is to hear")
+            wait_until(lambda: inbox.count(marketing) == 5, bound_s=BOUND_S, what="all that marketing is to hear")
     assert emails(marketing) == [f"{version}@example.com" for version in range(5)]
     assert json.loads(inbox.state(marketing)["C-1"]) == {"name": "Ada", "email": "4@example.com"}
     assert json.loads(inbox.state(shipping)["C-1"]) == {"name": "Ada", "address": {"city": "city 4"}}
