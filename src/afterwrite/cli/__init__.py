@@ -9,24 +9,6 @@ from collections.abc import Sequence
 from cyclopts import App as CommandLine
 from cyclopts import CycloptsError
 
-from afterwrite.cli import (
-    audit,
-    backup,
-    check,
-    demo,
-    deploying,
-    forget,
-    graph,
-    parked,
-    patterns,
-    query,
-    replay,
-    running,
-    search,
-    status,
-    tail,
-    transfer,
-)
 from afterwrite.cli.help_text import PlainHelp
 from afterwrite.errors import AfterwriteError
 
@@ -40,26 +22,30 @@ command_line = CommandLine(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-command_line.command(running.run)
-command_line.command(running.serve)
-command_line.command(status.status)
-command_line.command(check.check)
-command_line.command(tail.tail)
-command_line.command(parked.command_line)
-command_line.command(query.query)
-command_line.command(replay.replay)
-command_line.command(search.search)
-command_line.command(audit.command_line)
-command_line.command(forget.forget)
-command_line.command(patterns.command_line)
-command_line.command(backup.backup)
-command_line.command(backup.restore)
-command_line.command(transfer.export)
-command_line.command(transfer.import_, name="import")
-command_line.command(deploying.synth)
-command_line.command(deploying.package)
-command_line.command(graph.graph)
-command_line.command(demo.demo)
+# By name: a command's modules are imported where it is run, and the others' are not.
+for command, found_in in {
+    "run": "running:run",
+    "serve": "running:serve",
+    "status": "status:status",
+    "check": "check:check",
+    "tail": "tail:tail",
+    "parked": "parked:command_line",
+    "query": "query:query",
+    "replay": "replay:replay",
+    "search": "search:search",
+    "audit": "audit:command_line",
+    "forget": "forget:forget",
+    "pattern": "patterns:command_line",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
+    "export": "transfer:export",
+    "import": "transfer:import_",
+    "synth": "deploying:synth",
+    "package": "deploying:package",
+    "graph": "graph:graph",
+    "demo": "demo:demo",
+}.items():
+    command_line.command(f"afterwrite.cli.{found_in}", name=command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,9 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The exit status is the command's; 2 where the command is used wrongly or afterwrite raises, with one line on
     standard error; 130 after Ctrl-C.
     """
+    given = sys.argv[1:] if arguments is None else arguments
     command_line.help_formatter = "default" if sys.stdout.isatty() else PlainHelp()
+    if not given or given[0] in command_line.help_flags:
+        command_line.resolved_commands()  # the help says what each of them does
     try:
-        exit_status = command_line(sys.argv[1:] if arguments is None else arguments)
+        exit_status = command_line(given)
     except (AfterwriteError, CycloptsError) as error:
         print(f"afterwrite: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
