@@ -14,29 +14,27 @@ SOURCES = sorted(path for folder in ("src", "apps", "tests") for path in (ROOT /
 
 RANGE = re.compile(r"\b([SP])(\d{1,2}) to \1(\d{1,2})\b")
 MARK = re.compile(r"\b[SP]\d{1,2}\b")
+NAME_OF_TEST = re.compile(r"^ *def (test_\w+)", re.MULTILINE)
 NAME = re.compile(r"_([sp]\d{1,2})(?=_|$)")
 # What is written like a mark and is none: the service.
 NO_MARKS = {"S3"}
 
 
-def prose(path: Path) -> Iterator[str]:
+def prose(text: str) -> Iterator[str]:
     """The docstrings and comments of a module, where a string of its code may say S1 and mean something else."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             yield ast.get_docstring(node) or ""
-    with tokenize.open(path) as file:
-        yield from (token.string for token in tokenize.generate_tokens(file.readline) if token.type == tokenize.COMMENT)
-
-
-def names_of_tests(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            yield node.name
+    lines = iter(text.splitlines(keepends=True))
+    tokens = tokenize.generate_tokens(lambda: next(lines, ""))
+    yield from (token.string for token in tokens if token.type == tokenize.COMMENT)
 
 
 def marks(path: Path) -> set[str]:
-    found = {mark.upper() for name in names_of_tests(path) for mark in NAME.findall(name)}
-    for text in prose(path):
+    module = path.read_text()
+    found = {mark.upper() for name in NAME_OF_TEST.findall(module) for mark in NAME.findall(name)}
+    # Most modules have none, and are not worth taking apart.
+    for text in prose(module) if MARK.search(module) else ():
         found.update(MARK.findall(text))
         for letter, first, last in RANGE.findall(text):
             found.update(f"{letter}{number}" for number in range(int(first), int(last) + 1))

@@ -1,26 +1,34 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import afterwrite
-from cli.conftest import Run
+from cli.conftest import APP, Run
 from engine_process import EngineProcess, wait_until
 
 
-@pytest.fixture
-def data(engine: EngineProcess, cli: Run) -> Path:
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stopped engine's directory with three audit entries."""
-    for number in range(3):
-        engine.put("orders", PK=f"a-{number}", SK="good")
-    wait_until(
-        lambda: json.loads(cli("audit", "verify", "--data", engine.data, "--json").stdout)["logs"][0]["head"] == 3
-    )
-    engine.stop()
+    path = tmp_path_factory.mktemp("stopped")
+    with EngineProcess(Path(shutil.copy(APP, path)), path / "data") as engine:
+        for number in range(3):
+            engine.put("orders", PK=f"a-{number}", SK="good")
+        with afterwrite.open_data(engine.data) as reader:
+            wait_until(lambda: reader.audit_head("trail").number == 3)
+        engine.stop()
     return engine.data
+
+
+@pytest.fixture
+def data(stopped: Path, tmp_path: Path) -> Path:
+    """A copy of it, the test's own."""
+    return Path(shutil.copytree(stopped, tmp_path / "data"))
 
 
 def test_a_whole_log(data: Path, cli: Run) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from botocore.exceptions import ClientError
@@ -234,13 +235,12 @@ def polls_waiting(engine: Engine, queue: str) -> int:
 def test_a_long_poll_that_finds_nothing_ends_in_time_and_costs_nothing(
     engine: Engine, sqs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[Any] = []
-    look = engine._polls._try
-    monkeypatch.setattr(engine._polls, "_try", lambda line: (looks.append(line), look(line)))
+    look = Mock(wraps=engine._polls._try)
+    monkeypatch.setattr(engine._polls, "_try", look)
     began_s = time.monotonic()
     assert receive(sqs, "polled", WaitTimeSeconds=1) == []
     assert time.monotonic() - began_s >= 1
-    assert len(looks) <= 2
+    assert look.call_count <= 2
 
 
 def test_a_delayed_message_waits(sqs: Any) -> None:
