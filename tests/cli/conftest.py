@@ -1,17 +1,20 @@
-"""The real command line as a process, and an engine whose directory it looks at."""
+"""The command line, and an engine whose directory it looks at."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import pytest
 
 import afterwrite
+from afterwrite.cli import main
 from bounds import BOUND_S
 from engine_process import EngineProcess, wait_until
 
@@ -21,14 +24,39 @@ Run: TypeAlias = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
-def cli() -> Run:
-    """Runs `afterwrite` with arguments to its end."""
+def cli_process() -> Run:
+    """Runs `afterwrite` with arguments to its end, as a process."""
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "afterwrite", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=BOUND_S)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs `afterwrite` with arguments to its end in this process, which starting one each time takes longer than."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        given, paths = list(map(str, arguments)), list(sys.path)
+        output, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as ended:
+            main(given)
+        sys.path[:] = paths
+        forget_modules(tmp_path_factory.getbasetemp())
+        status = int(ended.value.code or 0)
+        printed, told = (cast("io.BytesIO", each.buffer).getvalue().decode() for each in (output, errors))
+        return subprocess.CompletedProcess(given, status, printed, told)
+
+    return run
+
+
+def forget_modules(root: Path) -> None:
+    """Forget the modules of files below `root`, as the end of a process does."""
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(root):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -20,18 +20,18 @@ from engine_process import wait_until
 WITHOUT = "import sys; sys.modules[sys.argv.pop(1)] = None; from afterwrite.cli import main; main()"
 
 
-def test_runs_and_reconciles(tmp_path: Path, cli: Run) -> None:
-    done = cli("demo", "--data", tmp_path / "demo", "--size", "1", "--json")
+def test_runs_and_reconciles(tmp_path: Path, cli_process: Run) -> None:
+    done = cli_process("demo", "profiles", "--data", tmp_path / "demo", "--size", "1", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["ok"]
 
 
-def test_says_in_plain_lines_what_happens_and_where_the_data_is(tmp_path: Path, cli: Run) -> None:
-    lines = cli("demo", "--data", tmp_path / "demo", "--size", "1").stdout.splitlines()
+def test_says_in_plain_lines_what_happens_and_where_the_data_is(tmp_path: Path, cli_process: Run) -> None:
+    lines = cli_process("demo", "--data", tmp_path / "demo", "--size", "1").stdout.splitlines()
     progress = [line for line in lines if line.startswith("Writing 1 conversations")]
     assert len(progress) == len(set(progress)) > 0
     assert lines[-1] == f"  afterwrite status --data {tmp_path / 'demo' / 'engine'}"
-    mistaken = cli("status", "--data", tmp_path / "demo")
+    mistaken = cli_process("status", "--data", tmp_path / "demo")
     assert mistaken.returncode == 2
     assert mistaken.stderr.endswith(f"did you mean {tmp_path / 'demo' / 'engine'}?\n")
 
@@ -60,13 +60,13 @@ def test_an_interrupted_demonstration_leaves_no_engine_behind(case: str, tmp_pat
             assert process.stderr.read() == told
 
 
-def test_a_directory_with_files_is_refused(tmp_path: Path, cli: Run) -> None:
+def test_a_directory_with_files_is_refused(tmp_path: Path, cli_process: Run) -> None:
     (tmp_path / "precious").touch()
-    assert cli("demo", "--data", tmp_path).returncode == 2
+    assert cli_process("demo", "--data", tmp_path).returncode == 2
 
 
-def test_an_app_that_is_not_there(cli: Run) -> None:
-    done = cli("demo", "nope")
+def test_an_app_that_is_not_there(cli_process: Run) -> None:
+    done = cli_process("demo", "nope")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("afterwrite: expected a demonstration app (accounts, inventory, leaderboard, ")
 

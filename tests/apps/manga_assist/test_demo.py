@@ -11,9 +11,8 @@ import pytest
 from manga_assist import demo
 
 
-@pytest.mark.parametrize("crash", [0, 3])
-def test_everything_is_there_once(crash: int, demonstrated: Callable[..., Mapping[str, Any]]) -> None:
-    found = demonstrated(demo.run, size=40, crash=crash)
+def test_everything_is_there_once(demonstrated: Callable[..., Mapping[str, Any]]) -> None:
+    found = demonstrated(demo.run, size=40, crash=3)
     assert found["sessions started = META inserts in the log"] == 40
     assert found["expired items = REMOVE changes by time to live"] > 0
 
