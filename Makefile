@@ -22,13 +22,13 @@ demo: $(VENV)/.demo ## Run the demo (CRASH=5 kills the engine five times; APP=in
 	$(BIN)/afterwrite demo $(APP) --crash $(CRASH) $(if $(SIZE),--size $(SIZE))
 
 test: $(VENV)/.dev ## Run the tests, in two processes (WORKERS=2)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## Run the linter, the type checker, the import contracts and the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 soak: $(VENV)/.dev ## Kill the engine 200 times under load; nothing acknowledged is lost, every index agrees (KILLS=200)
 	AFTERWRITE_CRASH_KILLS=$(KILLS) AFTERWRITE_CRASH_SEED=$$(date +%s) $(BIN)/python -m pytest tests/crash/test_kill.py tests/crash/test_filling.py -s

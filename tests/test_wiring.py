@@ -198,7 +198,10 @@ def test_messages_that_nobody_received_say_so(tmp_path: Path) -> None:
         assert [(message.body, message.receive_count) for message in reader.messages("out")] == [({"pk": "p"}, 0)]
 
 
-def test_stopping_finishes_what_runs_and_a_restart_does_not_repeat_it(tmp_path: Path) -> None:
+def test_stopping_finishes_what_runs_and_a_restart_does_not_repeat_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(works, "_FINISH_S_MAX", BOUND_S)
     entered = threading.Event()
     seen: list[Any] = []
 

@@ -24,7 +24,7 @@ from differential.recording import Case
 from differential.systems import Ours, Theirs, ours, theirs
 
 # Without these, the runs are always the same ones, and few enough for every run of the tests.
-RUNS = int(os.environ.get("AFTERWRITE_DIFFERENTIAL_RUNS", "40"))
+RUNS = int(os.environ.get("AFTERWRITE_DIFFERENTIAL_RUNS", "15"))
 SECONDS = float(os.environ.get("AFTERWRITE_DIFFERENTIAL_SECONDS", "40"))
 SEED = os.environ.get("AFTERWRITE_DIFFERENTIAL_SEED")
 RECORD = "AFTERWRITE_DIFFERENTIAL_RECORD" in os.environ
