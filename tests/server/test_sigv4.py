@@ -163,6 +163,19 @@ def test_a_signature_holds_for_a_quarter_of_an_hour() -> None:
     assert early.message.startswith("Signature not yet current: ")
 
 
+def test_the_time_is_looked_at_before_whose_signature_it_is() -> None:
+    authorization = b"AWS4-HMAC-SHA256 Credential=nobody/1/2/3/aws4_request, SignedHeaders=host, Signature=00"
+    request = _header(b"authorization", authorization)(signed())
+    assert refused(request, later_s=901).message.startswith("Signature expired: ")
+
+
+@pytest.mark.parametrize("separator", [b",", b" ", b" ,\t"])
+def test_what_a_signature_consists_of_may_be_separated_by_commas_or_spaces(separator: bytes) -> None:
+    request = signed()
+    authorization = request.headers[b"authorization"].replace(b", ", separator)
+    assert verify(_header(b"authorization", authorization)(request), SECRETS, signed_at_s(request)) == "AKID"
+
+
 def test_whatever_says_what_is_asked_for_has_to_be_signed() -> None:
     error = refused(_header(b"x-amz-added", b"1")(signed()))
     assert "not signed: x-amz-added" in error.message

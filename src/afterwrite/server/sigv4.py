@@ -29,6 +29,7 @@ _TERMINATOR: Final = "aws4_request"
 _SKEW: Final = timedelta(minutes=15)
 _TIME_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 _SPACES: Final = re.compile(r" +")
+_SEPARATORS: Final = re.compile(r"[,\s]+")
 
 
 def verify(request: Request, credentials: Mapping[str, str], now_s: float) -> str:
@@ -44,14 +45,14 @@ def verify(request: Request, credentials: Mapping[str, str], now_s: float) -> st
     algorithm, _, rest = authorization.partition(" ")
     if algorithm != _ALGORITHM:
         _incomplete(f"Unsupported AWS 'algorithm': '{algorithm}'")
-    parameters = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    parameters = dict(part.partition("=")[::2] for part in _SEPARATORS.split(rest))
     signed_at = headers.get(b"x-amz-date", b"").decode("latin-1")
     _check_whole(parameters, signed_at, authorization)
+    _check_time(signed_at, now_s)
     key_id, day, region, service = _scope(parameters["Credential"], signed_at)
     secret = credentials.get(key_id)
     if secret is None:
         raise ServiceError("UnrecognizedClientException", "The security token included in the request is invalid.")
-    _check_time(signed_at, now_s)
     signed_headers = parameters["SignedHeaders"].split(";")
     _check_signed(signed_headers, headers)
     expected = _signature(request, signed_headers, signed_at, (day, region, service), secret)
