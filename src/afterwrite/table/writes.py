@@ -187,8 +187,7 @@ class Update:
         if self.update is None:
             return base
         if old is None and not self.update.creates:
-            # There is nothing to remove, and nothing that would make an item; but paths into nothing are refused.
-            self.update.apply(base, self.values)
+            # There is nothing to remove, so it does not matter whether a path leads anywhere.
             return None
         return self.update.apply(base, self.values)
 
