@@ -157,8 +157,18 @@ def test_conditions_on_sort_attributes_go_from_left_to_right(indexed: Dynamo) ->
     for refused in (" AND status = a", " AND at > 1 AND status = a"):
         with pytest.raises(ServiceError, match="RANGE key attributes at must have equality conditions"):
             found(refused)
-    with pytest.raises(ServiceError, match="missed key schema element: city"):
+    with pytest.raises(ServiceError, match="HASH key attributes city must have equality conditions"):
         query(indexed, "by-place", "country = x")
+    conditions = {
+        name: {"ComparisonOperator": operator, "AttributeValueList": [value]}
+        for name, operator, value in (
+            ("country", "EQ", {"S": "x"}),
+            ("city", "EQ", {"S": "y"}),
+            ("at", "GT", {"N": "1"}),
+        )
+    }
+    body = {"TableName": "things", "IndexName": "by-place", "KeyConditions": conditions}
+    assert [item["at"] for item in pages(indexed, "Query", body, None)] == [2, 10]
     assert query(indexed, "by-place", place, ScanIndexForward=False, page=2)[0]["at"] == 10
 
 

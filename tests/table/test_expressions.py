@@ -98,6 +98,8 @@ BY_FOUR = IndexSchema(
 )
 UNEQUAL = "RANGE key attributes {} must have equality conditions specified in the query because a condition is present"
 
+UNEQUAL_HASH = "HASH key attributes {} must have equality conditions specified in the query"
+
 
 @pytest.mark.parametrize(
     "where", ["sk > :none", "sk <= :none", "begins_with(sk, :none)", "sk BETWEEN :none AND :p", "sk = :none"]
@@ -112,7 +114,9 @@ def test_no_key_is_compared_with_an_empty_text(where: str) -> None:
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("h1 = :a", "Query condition missed key schema element: h2"),
+        ("h1 = :a", UNEQUAL_HASH.format("h2")),
+        ("h1 = :a AND h2 > :a", UNEQUAL_HASH.format("h2")),
+        ("r1 = :a AND begins_with(h2, :a)", UNEQUAL_HASH.format("h1, h2")),
         ("h1 = :a AND h2 = :a AND r2 = :a", UNEQUAL.format("r1") + " on key attribute r2"),
         ("h1 = :a AND h2 = :a AND r1 > :a AND r2 = :a", UNEQUAL.format("r1") + " on key attribute r2"),
         ("h1 = :a AND h2 = :a AND r3 > :a", UNEQUAL.format("r1, r2") + " on key attribute r3"),

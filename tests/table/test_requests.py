@@ -530,6 +530,23 @@ INVALID = "One or more parameter values were invalid: "
                 "Member must have length less than or equal to 2",
             ),
         ),
+        (
+            {
+                "LocalSecondaryIndexes": [
+                    {
+                        "IndexName": "local",
+                        "KeySchema": [HASH, {"AttributeName": "sk", "KeyType": "RANGE"}, HASH],
+                        "Projection": {"ProjectionType": "ALL"},
+                    }
+                ]
+            },
+            CONSTRAINT.format(
+                "'[KeySchemaElement(attributeName=pk, keyType=HASH), "
+                "KeySchemaElement(attributeName=sk, keyType=RANGE), "
+                "KeySchemaElement(attributeName=pk, keyType=HASH)]' at 'localSecondaryIndexes.1.member.keySchema'",
+                "Member must have length less than or equal to 2",
+            ),
+        ),
         ({"KeySchema": None}, CONSTRAINT.format("null at 'keySchema'", "Member must not be null")),
         (
             {"KeySchema": []},

@@ -11,6 +11,8 @@ from afterwrite.table.schema import ALL, GLOBAL, INCLUDE, KEYS_ONLY, LOCAL, Inde
 GLOBAL_INDEXES_MAX = 20
 LOCAL_INDEXES_MAX = 5
 INCLUDED_ATTRIBUTES_MAX = 100
+# Of a table and of a local index: only a global one may have several attributes in its partition or sort key.
+KEY_ELEMENTS_MAX = 2
 _KEY_ATTRIBUTES_MAX = 4
 _PROJECTIONS = (ALL, INCLUDE, KEYS_ONLY)
 _KEY_TYPES = ("HASH", "RANGE")
@@ -19,8 +21,10 @@ _FIELDS = {GLOBAL: "GlobalSecondaryIndexes", LOCAL: "LocalSecondaryIndexes"}
 _INVALID = "One or more parameter values were invalid: "
 
 
-def check_elements(violations: Violations, elements: Sequence[Body] | None, place: str) -> None:
-    """Note what is wrong with the members of a `KeySchema`, each by itself."""
+def check_elements(
+    violations: Violations, elements: Sequence[Body] | None, place: str, length_max: int | None = None
+) -> None:
+    """Note what is wrong with a `KeySchema` of at most `length_max` members, each by itself."""
     if elements is None:
         violations.add(None, place, "Member must not be null")
         return
@@ -29,10 +33,11 @@ def check_elements(violations: Violations, elements: Sequence[Body] | None, plac
     for index, element in enumerate(elements, 1):
         violations.name(element, "AttributeName", f"{place}.{index}.member.attributeName")
         violations.choice(element, "KeyType", _KEY_TYPES, f"{place}.{index}.member.keyType")
+    if length_max is not None and len(elements) > length_max:
+        violations.add(_shown(elements), place, f"Member must have length less than or equal to {length_max}")
 
 
-def shown_elements(elements: Sequence[Body]) -> str:
-    """A `KeySchema` as an error about it shows it."""
+def _shown(elements: Sequence[Body]) -> str:
     shown = (
         f"KeySchemaElement(attributeName={each.get('AttributeName')}, keyType={each.get('KeyType')})"
         for each in elements
@@ -47,11 +52,11 @@ def check_definitions(violations: Violations, definitions: Sequence[Body], place
         violations.choice(definition, "AttributeType", _ATTRIBUTE_TYPES, f"{place}.{index}.member.attributeType")
 
 
-def check_index(violations: Violations, index: Body, place: str) -> None:
+def check_index(violations: Violations, index: Body, place: str, scope: str = GLOBAL) -> None:
     """Note what is wrong with an index's fields, each by itself."""
     violations.index_name(index, f"{place}.indexName")
     elements = fields.structures(index, "KeySchema", "KeySchemaElement")
-    check_elements(violations, elements, f"{place}.keySchema")
+    check_elements(violations, elements, f"{place}.keySchema", KEY_ELEMENTS_MAX if scope == LOCAL else None)
     projection = fields.structure(index, "Projection", "Projection")
     if projection is None:
         violations.add(None, f"{place}.projection", "Member must not be null")
@@ -71,10 +76,10 @@ def check_index(violations: Violations, index: Body, place: str) -> None:
 
 def check_indexes(violations: Violations, body: Body) -> None:
     """Note what is wrong with the fields of all indexes of a CreateTable."""
-    for field in _FIELDS.values():
+    for scope, field in _FIELDS.items():
         place = f"{field[0].lower()}{field[1:]}"
         for number, index in enumerate(fields.structures(body, field, field.removesuffix("es")) or (), 1):
-            check_index(violations, index, f"{place}.{number}.member")
+            check_index(violations, index, f"{place}.{number}.member", scope)
 
 
 def parse_indexes(body: Body, table: KeySchema, types: Mapping[str, str]) -> tuple[IndexSchema, ...]:
@@ -172,8 +177,6 @@ def _check_local(
             f"{_INVALID}Index KeySchema does not have the same leading hash key as table KeySchema for index: "
             f"{name}. index hash key: {names[0]}, table hash key: {table.partition_key}"
         )
-    if len(names) > 2:
-        raise fields.invalid(f"{_INVALID}A local secondary index has one HASH and one RANGE key attribute: {name}")
 
 
 def _projection(projection: Body) -> tuple[str, tuple[str, ...]]:

@@ -75,14 +75,8 @@ class CompiledKeyCondition:
         if len(self.terms) > max(_CONDITIONS_MAX, len(schema.names)):
             raise invalid("Conditions can be of length 1 or 2 only")
         by_attribute = {term.attribute: term for term in self.terms}
-        partition: list[Term] = []
-        for attribute in schema.partition_attributes:
-            term = by_attribute.pop(attribute.name, None)
-            if term is None:
-                raise invalid(f"Query condition missed key schema element: {attribute.name}")
-            if term.operator != "=":
-                raise invalid("Query key condition not supported")
-            partition.append(term)
+        _check_partition(schema, by_attribute)
+        partition = [by_attribute.pop(attribute.name) for attribute in schema.partition_attributes]
         sort = [by_attribute.pop(name) for name in _leading(schema, by_attribute)]
         if by_attribute:
             if len(sort) == len(schema.sort_attributes):
@@ -158,6 +152,18 @@ def _value(node: tree.Operand) -> str:
     if not isinstance(node, tree.ValuePlaceholder):
         raise invalid("Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition")
     return node.name
+
+
+def _check_partition(schema: KeySchema | IndexSchema, terms: Mapping[str, Term]) -> None:
+    names = [attribute.name for attribute in schema.partition_attributes]
+    unequal = [name for name in names if name not in terms or terms[name].operator != "="]
+    if not unequal:
+        return
+    if len(names) > 1:
+        raise invalid(f"HASH key attributes {', '.join(unequal)} must have equality conditions specified in the query")
+    if names[0] not in terms:
+        raise invalid(f"Query condition missed key schema element: {names[0]}")
+    raise invalid("Query key condition not supported")
 
 
 def _leading(schema: KeySchema | IndexSchema, terms: Mapping[str, Term]) -> list[str]:

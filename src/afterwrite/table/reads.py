@@ -124,8 +124,6 @@ class QueryPlan:
         if index is None:
             found = self.key_condition.range(schema, self.values)
         else:
-            if self.legacy and len(index.partition_attributes) > 1:
-                raise fields.invalid(f"{_INVALID}KeyConditions cannot query an index with a multi-attribute key")
             found = self.key_condition.entry_range(index, self.values)
         for name in (schema if index is None else index).names:
             if name in self.filter_attributes:

@@ -17,7 +17,6 @@ _BILLING_MODES = (PROVISIONED, PAY_PER_REQUEST)
 _VIEW_TYPES = ("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")
 _TABLE_CLASSES = (STANDARD, "STANDARD_INFREQUENT_ACCESS")
 _INDEX_ACTIONS = ("Create", "Update", "Delete")
-_KEY_ATTRIBUTES_MAX = 2
 _INVALID = "One or more parameter values were invalid: "
 _UPDATED_FIELDS = (
     "ProvisionedThroughput",
@@ -224,13 +223,7 @@ def _check_constraints(body: Body) -> None:
     throughput = fields.structure(body, "ProvisionedThroughput", "ProvisionedThroughput")
     if throughput is not None:
         violations.units(throughput, "provisionedThroughput")
-    index_requests.check_elements(violations, elements, "keySchema")
-    if elements is not None and len(elements) > _KEY_ATTRIBUTES_MAX:
-        violations.add(
-            index_requests.shown_elements(elements),
-            "keySchema",
-            f"Member must have length less than or equal to {_KEY_ATTRIBUTES_MAX}",
-        )
+    index_requests.check_elements(violations, elements, "keySchema", index_requests.KEY_ELEMENTS_MAX)
     if definitions is None:
         violations.add(None, "attributeDefinitions", "Member must not be null")
     index_requests.check_definitions(violations, definitions or ())
