@@ -44,4 +44,12 @@ def quick_library() -> ctypes.PyDLL | None:
     for function, result in ((found.plain_put, ctypes.c_bool), (found.plain_puts, ctypes.c_uint32)):
         function.argtypes = [ctypes.c_char_p, size, ctypes.c_char_p, size, ctypes.c_void_p, size]
         function.restype = result
+    address, number = ctypes.c_void_p, ctypes.c_uint32
+    found.take_puts.argtypes = [address, size, address]
+    found.take_puts.restype = None
+    found.plain_batch_places.argtypes = [ctypes.c_char_p, number, address]
+    found.plain_batch_places.restype = None
+    texts = [ctypes.c_char_p] * 4
+    found.plain_batch_write.argtypes = [texts[0], number, *texts[1:], texts[0], number, *texts[:2], address, size]
+    found.plain_batch_write.restype = ctypes.c_bool
     return found

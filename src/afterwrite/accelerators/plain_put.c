@@ -345,8 +345,17 @@ static bool emit_key(struct scan *scan, const struct member *member) {
            emit(scan, (const char *)value->at, value->bytes) && emit(scan, "\"}", 2);
 }
 
-static bool emit_place(struct scan *scan, const struct member *partition, const struct member *sort) {
-    uint8_t message[1 + KEY_CHARACTERS_MAX], digest[DIGEST_BYTES];
+static void store_big_endian(uint8_t *at, uint64_t number, size_t bytes) {
+    while (bytes-- > 0) {
+        at[bytes] = (uint8_t)number;
+        number >>= 8;
+    }
+}
+
+static bool emit_place(struct scan *scan, uint32_t table, const struct member *partition, const struct member *sort) {
+    uint8_t number[4], message[1 + KEY_CHARACTERS_MAX], digest[DIGEST_BYTES];
+    store_big_endian(number, table, sizeof number);
+    if (!emit(scan, (const char *)number, sizeof number)) return false;
     message[0] = 'S';
     memcpy(message + 1, partition->value.json.at, partition->value.json.bytes);
     blake2b(digest, DIGEST_BYTES, message, 1 + partition->value.json.bytes);
@@ -366,16 +375,9 @@ static bool expiry_of(const struct member *member, uint64_t *expires_at) {
     return true;
 }
 
-static void store_big_endian(uint8_t *at, uint64_t number, size_t bytes) {
-    while (bytes-- > 0) {
-        at[bytes] = (uint8_t)number;
-        number >>= 8;
-    }
-}
-
-/* A table: its number, and the names of its partition key, its sort key and its time to live; none has no bytes. */
+/* A table: its number among those given and in the store, and the names of its partition key, its sort key and its time to live; none has no bytes. */
 struct table {
-    uint32_t number;
+    uint32_t number, stored;
     struct span partition_key, sort_key, expiry;
 };
 
@@ -392,6 +394,7 @@ static bool find_table(const uint8_t *tables, size_t tables_bytes, const struct 
     for (const uint8_t *at = tables; at < tables + tables_bytes; table->number++) {
         memcpy(&head, at, sizeof head);
         at += sizeof head;
+        table->stored = head.number;
         struct span its_name = span_of(&at, head.name_bytes);
         table->partition_key = span_of(&at, head.partition_key_bytes);
         table->sort_key = span_of(&at, head.sort_key_bytes);
@@ -436,7 +439,7 @@ static bool end_put(struct scan *scan, uint8_t *at, const struct member *members
     if (!emit(scan, "}", 1)) return false;
     put.key_bytes = (uint32_t)(scan->out - key);
     uint8_t *place = scan->out;
-    if (!emit_place(scan, partition, sort)) return false;
+    if (!emit_place(scan, table->stored, partition, sort)) return false;
     put.place_bytes = (uint32_t)(scan->out - place);
     memcpy(at, &put, sizeof put);
     return true;

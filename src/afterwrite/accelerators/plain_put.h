@@ -6,13 +6,14 @@
 #include <stdint.h>
 
 /* A table, before the bytes of its name and of the names of its partition key, its sort key and its time to live, as
- * JSON writes them. Those of the key are of type S; none has no bytes. */
+ * JSON writes them. Those of the key are of type S; none has no bytes. `number` is the table's in the store. */
 struct plain_table {
     uint16_t name_bytes, partition_key_bytes, sort_key_bytes, expiry_bytes;
+    uint32_t number;
 };
 
 /* A put, before its bytes: the item as the store keeps it (its size, when it expires, its JSON text), its key's JSON
- * text, and its place in its table. */
+ * text, and its place in the store. */
 struct plain_put {
     uint32_t table, value_bytes, key_bytes, place_bytes; /* `table` is the number among those given */
     uint32_t item_size, key_size;                        /* as DynamoDB counts */

@@ -14,7 +14,8 @@ from afterwrite.errors import DeclarationError
 from afterwrite.store import item_operations, plain_puts, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations, Read
-from afterwrite.store.plain_puts import PlainPut, PlainPuts
+from afterwrite.store.plain_batches import PlainPut
+from afterwrite.store.plain_puts import PlainPuts
 from afterwrite.table.schema import KeySchema
 from afterwrite.table.writes import Put, unconditional_put
 
