@@ -12,10 +12,8 @@ import orjson
 import pytest
 
 from afterwrite.accelerators import quick_library
-from afterwrite.errors import CorruptData
-from afterwrite.store import journal, kinesis, kinesis_destinations, plain_batches, plain_puts, tables
+from afterwrite.store import journal, kinesis, plain_batches, plain_puts, tables
 from afterwrite.store.environment import Environment, WriteTransaction
-from afterwrite.store.kinesis_destinations import Destination
 from afterwrite.store.plain_batches import PlainBatch
 from afterwrite.store.plain_puts import PlainPuts
 from afterwrite.store.transactions import DATABASES
@@ -130,3 +128,49 @@ def test_it_leaves_what_its_puts_leave(tmp_path: Path, seed: int) -> None:
         missing = [entry for entry in expected if entry not in found]
         assert [entry for entry in expected if entry in found] == found
         assert {entry.database for entry in missing} <= {DATABASES.index("meta")}
+
+
+ITEM = {"pk": {"S": "a"}, "sk": {"S": "s"}, "ttl": {"N": "1800000000"}}
+STREAM_ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/out"
+
+
+def test_a_table_that_changed_since_is_left_to_others(environment: Environment, dynamo: Dynamo) -> None:
+    dynamo.create()
+    puts = batch(PlainPuts(environment), "things", [ITEM])
+    environment.write(lambda transaction: tables.set_ttl(transaction, "things", "ttl"))
+    assert not environment.write(lambda transaction: plain_batches.write(transaction, puts))
+    assert dynamo.items() == []
+    assert dynamo.changes() == []
+
+
+def test_a_table_with_a_destination_is_left_to_others(environment: Environment, dynamo: Dynamo) -> None:
+    dynamo.create()
+    reader = PlainPuts(environment)
+    puts = batch(reader, "things", [ITEM])
+    environment.write(lambda transaction: kinesis.create(transaction, "out", 1, mode="PROVISIONED", tags={}))
+    dynamo("EnableKinesisStreamingDestination", TableName="things", StreamArn=STREAM_ARN)
+    assert not environment.write(lambda transaction: plain_batches.write(transaction, puts))
+    assert dynamo("BatchWriteItem", RequestItems={"things": [{"PutRequest": {"Item": ITEM}}]})["UnprocessedItems"] == {}
+    write = reader.prepare("BatchWriteItem", batch_body("things", [{**ITEM, "sk": {"S": "t"}}]))
+    assert write is not None
+    environment.write(write.run)
+    with environment.read() as transaction:
+        assert len(list(transaction.scan("kinesis_records", b""))) == 2
+
+
+def test_a_damaged_item_is_left_to_others(environment: Environment, dynamo: Dynamo) -> None:
+    dynamo.create()
+    puts = batch(PlainPuts(environment), "things", [{**ITEM, "sk": {"S": "t"}}, ITEM])
+    dynamo("PutItem", TableName="things", Item=ITEM)
+    damage(environment, puts.places[1])
+    assert not environment.write(lambda transaction: plain_batches.write(transaction, puts))
+    assert len(dynamo.changes()) == 1
+
+
+def damage(environment: Environment, place: bytes) -> None:
+    """Flip a bit of what is stored there."""
+    handle = environment.databases["items"].handle
+    with environment.lmdb.begin(write=True) as transaction:
+        stored = bytearray(transaction.get(place, db=handle))
+        stored[20] ^= 1
+        transaction.put(place, bytes(stored), db=handle)

@@ -18,7 +18,6 @@
 #define ITEM_BYTES_MAX 65535   /* and so are all names of such an item */
 #define DIGEST_BYTES 16
 #define VALUE_HEAD_BYTES 12 /* the item's size, and when it expires */
-#define BATCH_PUTS_MAX 25
 #define FIELD_BYTES_MAX 32
 #define NAME_BYTES_MAX 264
 #define EXPIRY_DIGITS_MAX 18
@@ -493,10 +492,10 @@ bool plain_put(const uint8_t *tables, size_t tables_bytes, const uint8_t *body, 
     return find_table(tables, tables_bytes, &name.json, &table) && end_put(&scan, put, members, count, &table);
 }
 
-/* Read the body of a BatchWriteItem that puts items into one of `tables`, and nothing else. How many they are, 0 where
- * it is not of the plain form; `out` is then as many `struct plain_put`, each with its bytes. */
+/* Read the body of a BatchWriteItem that puts at most `puts_max` items into one of `tables`, and nothing else. How many
+ * they are, 0 where it is not of the plain form; `out` is then as many `struct plain_put`, each with its bytes. */
 uint32_t plain_puts(const uint8_t *tables, size_t tables_bytes, const uint8_t *body, size_t body_bytes, uint8_t *out,
-                    size_t out_bytes) {
+                    size_t out_bytes, uint32_t puts_max) {
     struct table table;
     struct member members[ATTRIBUTES_MAX];
     struct text name;
@@ -508,7 +507,7 @@ uint32_t plain_puts(const uint8_t *tables, size_t tables_bytes, const uint8_t *b
     if (!read_name(&scan, name_bytes, sizeof name_bytes, &name) || !pass(&scan, ':') || !pass(&scan, '[')) return 0;
     if (!find_table(tables, tables_bytes, &name.json, &table)) return 0;
     do {
-        if (++puts > BATCH_PUTS_MAX || !begin_put(&scan, &put)) return 0;
+        if (++puts > puts_max || !begin_put(&scan, &put)) return 0;
         if (!pass(&scan, '{') || !pass_field(&scan, "PutRequest", 10) || !pass(&scan, '{')) return 0;
         if (!pass_field(&scan, "Item", 4) || !read_members(&scan, members, &count, 1)) return 0;
         if (!pass(&scan, '}') || !pass(&scan, '}') || !end_put(&scan, put, members, count, &table)) return 0;

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ ASKED: Final = struct.Struct("@III")
 _PUT_ROOM_BYTES: Final = 128 << 10
 _ROOM_BYTES: Final = 1 << 20
 _TAKEN_MAX: Final = 1024
+_REQUEST_PUTS_MAX: Final = 25
 
 
 class _Taking(ctypes.Structure):
@@ -83,7 +84,7 @@ class PlainPuts:
         """The write of a PutItem or BatchWriteItem with this body; None where it has to be read by other means."""
         if operation == "PutItem":
             put = self.put(body)
-            return None if put is None else Write(partial(_put, put))
+            return None if put is None else write_of(put)
         if operation == "BatchWriteItem":
             batch = self.puts(body)
             return None if batch is None else Write(partial(_put_all, batch, body))
@@ -110,16 +111,26 @@ class PlainPuts:
 
     def puts(self, body: bytes) -> PlainBatch | None:
         """The puts that a BatchWriteItem with this body asks for, each of another item; None where it is not plain."""
+        batch = self._puts(body, _PUT_ROOM_BYTES, _REQUEST_PUTS_MAX)
+        return batch if batch is not None and len(set(batch.places)) == len(batch.places) else None
+
+    def puts_of(self, table_name: str, items: Sequence[Item]) -> PlainBatch | None:
+        """The puts of items in the wire form, in order; None where any is not plain, or they are too many for here."""
+        puts = [{"PutRequest": {"Item": item}} for item in items]
+        try:
+            body = orjson.dumps({"RequestItems": {table_name: puts}})
+        except orjson.JSONEncodeError:
+            return None
+        return self._puts(body, _ROOM_BYTES, len(items))
+
+    def _puts(self, body: bytes, room_bytes: int, puts_max: int) -> PlainBatch | None:
         if self._library is None:
             return None
         with self._lock:
             self._follow()
             names = self._known.names
-            count = self._library.plain_puts(names, len(names), body, len(body), self._room, _PUT_ROOM_BYTES)
-            if not count:
-                return None
-            batch = self._known.batch(self._library, self._room, count)
-        return batch if len(set(batch.places)) == count else None
+            count = self._library.plain_puts(names, len(names), body, len(body), self._room, room_bytes, puts_max)
+            return self._known.batch(self._library, self._room, count) if count else None
 
     def take(self, requests: int, size: int) -> tuple[int, bytes, PlainBatch | None]:
         """Take the plain PutItems out of the front's requests, `size` bytes at the address `requests`.
@@ -162,18 +173,28 @@ def _described(table: Table) -> bytes:
     return _TABLE.pack(*map(len, written), table.number) + b"".join(written)
 
 
+def write_of(put: PlainPut) -> Write:
+    """The write of a PutItem that asks for this put."""
+    return Write(partial(_put, put))
+
+
 def _put(put: PlainPut, transaction: WriteTransaction) -> Mapping[str, Any]:
     write(transaction, put)
     return {}
 
 
 def _put_all(batch: PlainBatch, body: bytes, transaction: WriteTransaction) -> Mapping[str, Any] | None:
+    if any(tables.catalog(transaction).get(table.name) is not table for table in batch.tables.values()):
+        return item_operations.batch_write(orjson.loads(body)).run(transaction)
+    write_all(transaction, batch)
+    return {"UnprocessedItems": {}}
+
+
+def write_all(transaction: WriteTransaction, batch: PlainBatch) -> None:
+    """Put the items of the batch, with their change records. Raises ServiceError."""
     if not plain_batches.write(transaction, batch):
-        if any(tables.catalog(transaction).get(table.name) is not table for table in batch.tables.values()):
-            return item_operations.batch_write(orjson.loads(body)).run(transaction)
         for put in batch.each():
             write(transaction, put)
-    return {"UnprocessedItems": {}}
 
 
 def write(transaction: WriteTransaction, put: PlainPut) -> None:
