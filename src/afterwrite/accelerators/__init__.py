@@ -41,7 +41,16 @@ def quick_library() -> ctypes.PyDLL | None:
         return None
     found = ctypes.PyDLL(str(PATH))
     size = ctypes.c_size_t
-    for function, result in ((found.plain_put, ctypes.c_bool), (found.plain_puts, ctypes.c_uint32)):
-        function.argtypes = [ctypes.c_char_p, size, ctypes.c_char_p, size, ctypes.c_void_p, size]
-        function.restype = result
+    address, number = ctypes.c_void_p, ctypes.c_uint32
+    found.plain_put.argtypes = [ctypes.c_char_p, size, ctypes.c_char_p, size, address, size]
+    found.plain_put.restype = ctypes.c_bool
+    found.plain_puts.argtypes = [*found.plain_put.argtypes, number]
+    found.plain_puts.restype = number
+    found.take_puts.argtypes = [address, size, address]
+    found.take_puts.restype = None
+    found.plain_batch_places.argtypes = [ctypes.c_char_p, number, address]
+    found.plain_batch_places.restype = None
+    texts = [ctypes.c_char_p] * 4
+    found.plain_batch_write.argtypes = [texts[0], number, *texts[1:], texts[0], number, *texts[:2], address, size]
+    found.plain_batch_write.restype = ctypes.c_bool
     return found

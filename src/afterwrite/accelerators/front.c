@@ -10,6 +10,8 @@
  * send. `lock` guards what both see: the inbox, the outbox, what Python has asked for, and such a connection's end.
  */
 #define _GNU_SOURCE
+#include "front.h"
+
 #include "plain_request.h"
 
 #include <errno.h>
@@ -36,17 +38,10 @@
 
 enum { WAKE = 1, LISTENER = 2, FIRST_SLOT = 3 }; /* what an event is of: its number, slots from FIRST_SLOT */
 enum state { FREE, READING, ASKED, SENDING };
-/* What stands in the inbox. A handed over connection's socket is in `target_bytes`. */
-enum { KEEP_ALIVE = 1, HANDED_OVER = 2 };
 
 struct buffer {
     char *bytes;
     size_t used, room;
-};
-
-struct request { /* in the inbox, before head, then body */
-    uint32_t slot, generation, flags, target_at, target_bytes, head_bytes;
-    uint64_t body_bytes;
 };
 
 struct answer { /* in the outbox, before its bytes; `closes`: the connection ends with it */
@@ -174,10 +169,10 @@ static void put_into_inbox(struct front *front, const struct request *request, c
     append(&front->inbox, request, sizeof *request);
     append(&front->inbox, bytes, count);
     /* What follows begins where a number may stand. */
-    size_t rest = front->inbox.used % 8;
+    size_t rest = front->inbox.used % REQUEST_ALIGNMENT;
     if (rest) {
-        static const char zeros[8];
-        append(&front->inbox, zeros, 8 - rest);
+        static const char zeros[REQUEST_ALIGNMENT];
+        append(&front->inbox, zeros, REQUEST_ALIGNMENT - rest);
     }
     if (was_empty) signal_fd(front->ready);
 }
@@ -187,7 +182,7 @@ static void hand_over(struct front *front, uint32_t slot) {
     struct request request = {.slot = slot, .flags = HANDED_OVER, .target_bytes = (uint32_t)connection->socket};
     request.body_bytes = connection->in.used;
     pthread_mutex_lock(&front->lock);
-    bool has_room = reserve(&front->inbox, sizeof request + connection->in.used + 8);
+    bool has_room = reserve(&front->inbox, sizeof request + connection->in.used + REQUEST_ALIGNMENT);
     epoll_ctl(front->poll, EPOLL_CTL_DEL, connection->socket, NULL);
     if (has_room) put_into_inbox(front, &request, connection->in.bytes, connection->in.used);
     pthread_mutex_unlock(&front->lock);
@@ -202,7 +197,7 @@ static void ask(struct front *front, uint32_t slot) {
                               plain->target_bytes, plain->head_bytes, plain->body_bytes};
     size_t count = plain->head_bytes + plain->body_bytes;
     pthread_mutex_lock(&front->lock);
-    bool has_room = reserve(&front->inbox, sizeof request + count + 8);
+    bool has_room = reserve(&front->inbox, sizeof request + count + REQUEST_ALIGNMENT);
     if (has_room) {
         connection->state = ASKED;
         put_into_inbox(front, &request, connection->in.bytes, count);

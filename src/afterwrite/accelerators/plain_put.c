@@ -18,7 +18,6 @@
 #define ITEM_BYTES_MAX 65535   /* and so are all names of such an item */
 #define DIGEST_BYTES 16
 #define VALUE_HEAD_BYTES 12 /* the item's size, and when it expires */
-#define BATCH_PUTS_MAX 25
 #define FIELD_BYTES_MAX 32
 #define NAME_BYTES_MAX 264
 #define EXPIRY_DIGITS_MAX 18
@@ -345,8 +344,17 @@ static bool emit_key(struct scan *scan, const struct member *member) {
            emit(scan, (const char *)value->at, value->bytes) && emit(scan, "\"}", 2);
 }
 
-static bool emit_place(struct scan *scan, const struct member *partition, const struct member *sort) {
-    uint8_t message[1 + KEY_CHARACTERS_MAX], digest[DIGEST_BYTES];
+static void store_big_endian(uint8_t *at, uint64_t number, size_t bytes) {
+    while (bytes-- > 0) {
+        at[bytes] = (uint8_t)number;
+        number >>= 8;
+    }
+}
+
+static bool emit_place(struct scan *scan, uint32_t table, const struct member *partition, const struct member *sort) {
+    uint8_t number[4], message[1 + KEY_CHARACTERS_MAX], digest[DIGEST_BYTES];
+    store_big_endian(number, table, sizeof number);
+    if (!emit(scan, (const char *)number, sizeof number)) return false;
     message[0] = 'S';
     memcpy(message + 1, partition->value.json.at, partition->value.json.bytes);
     blake2b(digest, DIGEST_BYTES, message, 1 + partition->value.json.bytes);
@@ -366,16 +374,9 @@ static bool expiry_of(const struct member *member, uint64_t *expires_at) {
     return true;
 }
 
-static void store_big_endian(uint8_t *at, uint64_t number, size_t bytes) {
-    while (bytes-- > 0) {
-        at[bytes] = (uint8_t)number;
-        number >>= 8;
-    }
-}
-
-/* A table: its number, and the names of its partition key, its sort key and its time to live; none has no bytes. */
+/* A table: its number among those given and in the store, and the names of its partition key, its sort key and its time to live; none has no bytes. */
 struct table {
-    uint32_t number;
+    uint32_t number, stored;
     struct span partition_key, sort_key, expiry;
 };
 
@@ -392,6 +393,7 @@ static bool find_table(const uint8_t *tables, size_t tables_bytes, const struct 
     for (const uint8_t *at = tables; at < tables + tables_bytes; table->number++) {
         memcpy(&head, at, sizeof head);
         at += sizeof head;
+        table->stored = head.number;
         struct span its_name = span_of(&at, head.name_bytes);
         table->partition_key = span_of(&at, head.partition_key_bytes);
         table->sort_key = span_of(&at, head.sort_key_bytes);
@@ -436,7 +438,7 @@ static bool end_put(struct scan *scan, uint8_t *at, const struct member *members
     if (!emit(scan, "}", 1)) return false;
     put.key_bytes = (uint32_t)(scan->out - key);
     uint8_t *place = scan->out;
-    if (!emit_place(scan, partition, sort)) return false;
+    if (!emit_place(scan, table->stored, partition, sort)) return false;
     put.place_bytes = (uint32_t)(scan->out - place);
     memcpy(at, &put, sizeof put);
     return true;
@@ -490,10 +492,10 @@ bool plain_put(const uint8_t *tables, size_t tables_bytes, const uint8_t *body, 
     return find_table(tables, tables_bytes, &name.json, &table) && end_put(&scan, put, members, count, &table);
 }
 
-/* Read the body of a BatchWriteItem that puts items into one of `tables`, and nothing else. How many they are, 0 where
- * it is not of the plain form; `out` is then as many `struct plain_put`, each with its bytes. */
+/* Read the body of a BatchWriteItem that puts at most `puts_max` items into one of `tables`, and nothing else. How many
+ * they are, 0 where it is not of the plain form; `out` is then as many `struct plain_put`, each with its bytes. */
 uint32_t plain_puts(const uint8_t *tables, size_t tables_bytes, const uint8_t *body, size_t body_bytes, uint8_t *out,
-                    size_t out_bytes) {
+                    size_t out_bytes, uint32_t puts_max) {
     struct table table;
     struct member members[ATTRIBUTES_MAX];
     struct text name;
@@ -505,7 +507,7 @@ uint32_t plain_puts(const uint8_t *tables, size_t tables_bytes, const uint8_t *b
     if (!read_name(&scan, name_bytes, sizeof name_bytes, &name) || !pass(&scan, ':') || !pass(&scan, '[')) return 0;
     if (!find_table(tables, tables_bytes, &name.json, &table)) return 0;
     do {
-        if (++puts > BATCH_PUTS_MAX || !begin_put(&scan, &put)) return 0;
+        if (++puts > puts_max || !begin_put(&scan, &put)) return 0;
         if (!pass(&scan, '{') || !pass_field(&scan, "PutRequest", 10) || !pass(&scan, '{')) return 0;
         if (!pass_field(&scan, "Item", 4) || !read_members(&scan, members, &count, 1)) return 0;
         if (!pass(&scan, '}') || !pass(&scan, '}') || !end_put(&scan, put, members, count, &table)) return 0;

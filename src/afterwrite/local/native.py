@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -14,13 +15,17 @@ from afterwrite.errors import DeclarationError
 from afterwrite.store import item_operations, plain_puts, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations, Read
-from afterwrite.store.plain_puts import PlainPut, PlainPuts
+from afterwrite.store.plain_batches import PlainBatch, PlainPut
+from afterwrite.store.plain_puts import PlainPuts
 from afterwrite.table.schema import KeySchema
 from afterwrite.table.writes import Put, unconditional_put
 
 _COMMIT_ITEMS: Final = 1000
 _COMMIT_BYTES: Final = 4 << 20
+# Items that are read together: where one of them is not plain, each is read alone.
+_READ_ITEMS: Final = 100
 
+_Puts: TypeAlias = PlainBatch | PlainPut | Put
 ExecuteWrite: TypeAlias = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
 
 
@@ -83,27 +88,36 @@ class NativeServices:
                 if pending is not None:
                     pending.result()
                 pending = self._submit(batch)
-                count += len(batch)
+                count += sum(len(each.places) if isinstance(each, PlainBatch) else 1 for each in batch)
         finally:
             if pending is not None:
                 pending.result()
         return count
 
-    def _batches(self, table_name: str, items: Iterable[Item]) -> Iterator[list[PlainPut | Put]]:
+    def _batches(self, table_name: str, items: Iterable[Item]) -> Iterator[list[_Puts]]:
         """The puts of `items`, as many together as one commit is to hold."""
-        batch: list[PlainPut | Put] = []
-        batch_bytes = 0
-        for item in items:
-            put = self._plain_puts.put_of(table_name, item) or unconditional_put(table_name, item)
-            batch_bytes += put.item_bytes
-            batch.append(put)
-            if len(batch) == _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:
+        batch: list[_Puts] = []
+        batch_items = batch_bytes = 0
+        source = iter(items)
+        while some := list(islice(source, _READ_ITEMS)):
+            batch_items += len(some)
+            plain = self._plain_puts.puts_of(table_name, some)
+            if plain is not None:
+                batch.append(plain)
+                batch_bytes += len(plain.puts)
+            else:
+                each = [
+                    self._plain_puts.put_of(table_name, item) or unconditional_put(table_name, item) for item in some
+                ]
+                batch += each
+                batch_bytes += sum(put.item_bytes for put in each)
+            if batch_items >= _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:
                 yield batch
-                batch, batch_bytes = [], 0
+                batch, batch_items, batch_bytes = [], 0, 0
         if batch:
             yield batch
 
-    def _submit(self, batch: Sequence[PlainPut | Put]) -> Future[None]:
+    def _submit(self, batch: Sequence[_Puts]) -> Future[None]:
         future: Future[None] = Future()
 
         def on_done(_: None, error: BaseException | None) -> None:
@@ -116,9 +130,11 @@ class NativeServices:
         return future
 
 
-def _put_items(transaction: WriteTransaction, puts: Sequence[PlainPut | Put]) -> None:
+def _put_items(transaction: WriteTransaction, puts: Sequence[_Puts]) -> None:
     for put in puts:
-        if isinstance(put, PlainPut):
+        if isinstance(put, PlainBatch):
+            plain_puts.write_all(transaction, put)
+        elif isinstance(put, PlainPut):
             plain_puts.write(transaction, put)
         else:
             tables.write_item(transaction, put)

@@ -18,10 +18,13 @@ import orjson
 from afterwrite.core import json_text
 from afterwrite.errors import CorruptData, ServiceError, StorageError
 from afterwrite.server import sigv4
+from afterwrite.server.front import Alike
 from afterwrite.server.http import Handler, Request, Respond, Response
 from afterwrite.server.long_polling import LongPolls
+from afterwrite.store import plain_batches, plain_puts
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import Poll, Prepared, Read
+from afterwrite.store.plain_batches import PlainBatch
 from afterwrite.store.plain_puts import PlainPuts
 
 _LOG = logging.getLogger("afterwrite")
@@ -126,6 +129,35 @@ class AwsJson:
             self._poll(service, respond, prepared)
             return
         self._environment.submit(prepared.run, partial(self._on_done, service, respond))
+
+    def take_together(self, requests: int, size: int, alike: Callable[[bytes], Alike]) -> int:
+        """Take the plain PutItems, which become one write, out of the front's requests; how many bytes are left.
+
+        `alike` makes of where the answers go what gives them. Not with credentials: requests are to be verified first.
+        """
+        left, asked, batch = self._plain_puts.take(requests, size)
+        if batch is not None:
+            taken = alike(asked)
+            service = self._services[_DYNAMODB]
+            try:
+                self._environment.submit(
+                    partial(plain_batches.write, batch=batch), partial(self._on_put, service, batch, taken)
+                )
+            except StorageError as error:
+                taken.respond(_failure(service, error))
+        return left
+
+    def _on_put(
+        self, service: Service, batch: PlainBatch, taken: Alike, is_done: bool | None, error: BaseException | None
+    ) -> None:
+        if is_done or error is not None:
+            self._answered.append((taken.respond, _answer(service, {}, error)))
+            return
+        for put, respond in zip(batch.each(), taken.each(), strict=True):
+            try:
+                self._environment.submit(plain_puts.write_of(put).run, partial(self._on_done, service, respond))
+            except StorageError as closed:
+                self._answered.append((respond, _failure(service, closed)))
 
     def _poll(self, service: Service, respond: Respond, poll: Poll) -> None:
         def on_waited(result: Mapping[str, Any] | None, error: BaseException | None) -> None:

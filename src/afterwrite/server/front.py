@@ -11,9 +11,10 @@ import ctypes
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from struct import Struct
-from typing import Final
+from typing import Final, TypeAlias
 
 from afterwrite.errors import StorageError
 from afterwrite.server.http_messages import (
@@ -21,6 +22,7 @@ from afterwrite.server.http_messages import (
     Handler,
     Renderer,
     Request,
+    Respond,
     Response,
     UnreadHeaders,
     accepts_gzip,
@@ -31,9 +33,10 @@ _LOG = logging.getLogger(__name__)
 
 THREAD_NAME: Final = "front"
 
-# `struct request` and `struct answer` of front.c.
+# `struct request` of front.h, `struct answer` of front.c, `struct asked` of taken_puts.c.
 _REQUEST: Final = Struct("@IIIIIIQ")
 _ANSWER: Final = Struct("@IIHHI")
+_ASKED: Final = Struct("@III")
 _KEEP_ALIVE: Final = 1
 _HANDED_OVER: Final = 2
 _KEEP_ALIVE_LINE: Final = b"Connection: keep-alive\r\n"
@@ -43,10 +46,36 @@ _PARTIAL_S_MAX: Final = 5.0
 _POLL_S: Final = 0.005
 
 
+class Alike:
+    """Requests of which each is answered the same; `asked` says where the answers go, as `struct asked`."""
+
+    __slots__ = ("_asked", "_front")
+
+    def __init__(self, front: Front, asked: bytes) -> None:
+        self._front = front
+        self._asked = asked
+
+    def respond(self, response: Response) -> None:
+        """Answer them all. The body is too small for gzip."""
+        self._front.answer_alike(self._asked, response)
+
+    def each(self) -> Iterator[Respond]:
+        """What answers each on its own, in place of `respond`."""
+        for at in range(0, len(self._asked), _ASKED.size):
+            asked = self._asked[at : at + _ASKED.size]
+            yield partial(self._front.answer_alike, asked)
+
+
+# Takes what it answers alike out of requests, so many bytes at an address, and says how many bytes are left there; is
+# given what makes `Alike` of what was taken.
+TakeTogether: TypeAlias = Callable[[int, int, Callable[[bytes], Alike]], int]
+
+
 class Front:
     """Serves the connections of `listener`, on the running loop's behalf; `listener` is its own from now on.
 
-    `handler` and `hand_over` (a socket, and what was read from it) are called on the loop's thread. Raises OSError.
+    `handler` and `hand_over` (a socket, and what was read from it) are called on the loop's thread, and so is
+    `take_together`, which takes of the requests that have come those that it answers alike. Raises OSError.
     """
 
     def __init__(
@@ -57,6 +86,7 @@ class Front:
         hand_over: Callable[[socket.socket, bytes], None],
         renderer: Renderer,
         *,
+        take_together: TakeTogether | None = None,
         header_bytes_max: int,
         body_bytes_max: int,
         idle_timeout_s: float,
@@ -64,6 +94,7 @@ class Front:
     ) -> None:
         self._library = library
         self._handler = handler
+        self._take_together = take_together
         self._hand_over = hand_over
         self._render = renderer.render
         self._loop = asyncio.get_running_loop()
@@ -105,16 +136,32 @@ class Front:
 
     def answer(self, turn: _Turn, response: Response) -> None:
         """Send the answer to a request, with those that are given in the same round of the loop."""
-        if self._front is None:
-            return
-        keep_alive = _KEEP_ALIVE_LINE if turn.flags & _KEEP_ALIVE else b""
-        connection_header = _CLOSE_LINE if self._stopping else keep_alive
         with_gzip = len(response.body) >= Renderer.gzip_bytes_min and accepts_gzip(
             turn.request.headers.get(b"accept-encoding", b"")
         )
-        payload = self._render(response, connection_header=connection_header, with_gzip=with_gzip)
-        self._answers.append(_ANSWER.pack(turn.slot, turn.generation, self._stopping, 0, len(payload)))
-        self._answers.append(payload)
+        payload = self._render(response, connection_header=self._connection_header(turn.flags), with_gzip=with_gzip)
+        self._send((self._packed(turn.slot, turn.generation, payload), payload))
+
+    def answer_alike(self, asked: bytes, response: Response) -> None:
+        """Send the same answer, too small for gzip, to each of the requests in `asked`."""
+        headers = [self._connection_header(flags) for flags in (0, _KEEP_ALIVE)]
+        pieces: list[bytes] = []
+        for slot, generation, flags in _ASKED.iter_unpack(asked):
+            payload = self._render(response, connection_header=headers[flags & _KEEP_ALIVE])
+            pieces += self._packed(slot, generation, payload), payload
+        self._send(pieces)
+
+    def _connection_header(self, flags: int) -> bytes:
+        keep_alive = _KEEP_ALIVE_LINE if flags & _KEEP_ALIVE else b""
+        return _CLOSE_LINE if self._stopping else keep_alive
+
+    def _packed(self, slot: int, generation: int, payload: bytes) -> bytes:
+        return _ANSWER.pack(slot, generation, self._stopping, 0, len(payload))
+
+    def _send(self, pieces: Iterable[bytes]) -> None:
+        if self._front is None:
+            return
+        self._answers += pieces
         if not self._flushes:
             self._flushes = True
             self._loop.call_soon(self._flush)
@@ -133,6 +180,8 @@ class Front:
             return
         pointer = self._library.front_take(self._front, ctypes.byref(self._taken_bytes))
         size = self._taken_bytes.value
+        if size and self._take_together is not None:
+            size = self._take_together(pointer, size, self._alike)
         if not size:
             return
         taken = ctypes.string_at(pointer, size)
@@ -149,6 +198,9 @@ class Front:
                 request = Request(b"POST", b"/", UnreadHeaders(taken[at : at + head_bytes], target), body, body)
                 self._handle(_Turn(self, slot, generation, flags, request))
             at = -(-end // 8) * 8
+
+    def _alike(self, asked: bytes) -> Alike:
+        return Alike(self, asked)
 
     def _handle(self, turn: _Turn) -> None:
         try:

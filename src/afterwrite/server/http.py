@@ -23,7 +23,7 @@ from typing import NoReturn, cast
 import httptools
 
 from afterwrite.accelerators import library
-from afterwrite.server.front import Front
+from afterwrite.server.front import Front, TakeTogether
 from afterwrite.server.http_messages import (
     INTERNAL_ERROR,
     Handler,
@@ -42,9 +42,7 @@ from afterwrite.server.http_messages import (
 __all__ = ["Handler", "HttpServer", "Request", "Respond", "Response"]
 
 logger = logging.getLogger(__name__)
-
 MIB = 1024 * 1024
-
 _CLOSE = b"Connection: close\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -53,7 +51,6 @@ _WRITE_BUFFER_BYTES = 256 * 1024
 _HEADERS_TOO_LARGE = Refusal(431, "RequestHeaderFieldsTooLargeException", "The request's headers are too large")
 _NO_UPGRADE = Refusal(400, "BadRequestException", "expected HTTP/1.1, came an upgrade to another protocol")
 _NO_EXPECTATION = Refusal(417, "ExpectationFailedException", "expected Expect: 100-continue or none")
-
 
 # The loop accepts one connection a round for each file descriptor that listens. While those that are connected ask for
 # much, a round is long, and many that connect together would wait for as many rounds, each longer than the one before.
@@ -73,7 +70,7 @@ class HttpServer:
     answer, `idle_timeout_s` the time between requests. Reading pauses while `unanswered_max` requests wait
     for their answers (what one read has brought, 256 KiB at most, is handled all the same). `body_bytes_max`
     counts the body as sent, and again with gzip undone. With `with_front` plain requests are taken by `front`, where
-    its library was made.
+    its library was made; `take_together` takes of them those that it answers alike.
     """
 
     def __init__(
@@ -88,8 +85,10 @@ class HttpServer:
         read_timeout_s: float = 60.0,
         idle_timeout_s: float = 300.0,
         with_front: bool = True,
+        take_together: TakeTogether | None = None,
     ) -> None:
         self.handler = handler
+        self.take_together = take_together
         self.body_bytes_max = body_bytes_max
         self.header_bytes_max = header_bytes_max
         self.unanswered_max = unanswered_max
@@ -175,6 +174,7 @@ class HttpServer:
             self.handler,
             self._take_over,
             self.renderer,
+            take_together=self.take_together,
             header_bytes_max=self.header_bytes_max,
             body_bytes_max=self.body_bytes_max,
             idle_timeout_s=self.idle_timeout_s,

@@ -9,7 +9,7 @@ from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -23,6 +23,7 @@ MILLISECOND: Final = "MILLISECOND"
 MICROSECOND: Final = "MICROSECOND"
 _KEPT: Final = b"kinesis-destinations\0"
 _CACHE: Final = "kinesis_destinations"
+_NONE_KNOWN: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,14 @@ def forget(transaction: WriteTransaction, table: str) -> None:
 
 def disable_all(transaction: WriteTransaction, stream_arn: str) -> None:
     """The Kinesis stream is deleted: no table writes to it any more."""
-    for table, active in _active(transaction).items():
+    for table, active in active_destinations(transaction).items():
         if active.stream_arn == stream_arn:
             keep(transaction, table, replace(active, status=DISABLED))
 
 
 def active_destination(transaction: WriteTransaction, table: str) -> Destination | None:
     """The destination to which the table's changes go now, if any."""
-    return _active(transaction).get(table)
+    return active_destinations(transaction).get(table)
 
 
 def put_change(
@@ -88,7 +89,14 @@ def put_change(
     kinesis.put(transaction, stream, partition.hex().upper(), b2a_base64(text, newline=False))
 
 
-def _active(transaction: WriteTransaction) -> Mapping[str, Destination]:
+def known_destinations(state: Mapping[str, Any]) -> Mapping[str, Destination]:
+    """Those of `active_destinations` that an environment's state has; none before they were asked for."""
+    known: Mapping[str, Destination] = state.get(_CACHE, _NONE_KNOWN)
+    return known
+
+
+def active_destinations(transaction: WriteTransaction) -> Mapping[str, Destination]:
+    """The destinations to which tables' changes go now, by table."""
     known: Mapping[str, Destination] | None = transaction.state.get(_CACHE)
     if known is None:
         known = {}
@@ -105,7 +113,7 @@ def _active_of(table: str, kept: Sequence[Destination]) -> dict[str, Destination
 
 
 def _save(transaction: WriteTransaction, table: str, kept: Sequence[Destination]) -> None:
-    others = {name: each for name, each in _active(transaction).items() if name != table}
+    others = {name: each for name, each in active_destinations(transaction).items() if name != table}
     if kept:
         transaction.put("ledger", _KEPT + table.encode(), orjson.dumps([asdict(each) for each in kept]))
     else:

@@ -10,37 +10,60 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
 from afterwrite.accelerators import quick_library
 from afterwrite.core.values import Item
-from afterwrite.store import item_operations, long_keys, tables
-from afterwrite.store.change_capture import KeyText
+from afterwrite.store import item_operations, kinesis_destinations, long_keys, plain_batches, tables
 from afterwrite.store.environment import Environment, WriteTransaction
-from afterwrite.store.names import U32
+from afterwrite.store.kinesis_destinations import Destination
+from afterwrite.store.plain_batches import PlainBatch, PlainPut, put_at
 from afterwrite.store.prepared import Write
 from afterwrite.store.tables import Catalog, Table
 from afterwrite.table.writes import unconditional_put
 
-# `struct plain_table` and `struct plain_put` of plain_put.h.
-_TABLE: Final = struct.Struct("@HHHH")
-_PUT: Final = struct.Struct("@IIIIII")
+# `struct plain_table` of plain_put.h.
+_TABLE: Final = struct.Struct("@HHHHI")
+# `struct asked` of taken_puts.c: a connection's slot, its generation, the request's flags.
+ASKED: Final = struct.Struct("@III")
 # Of a larger item the copying costs more than the parsing.
-_ROOM_BYTES: Final = 128 << 10
+_PUT_ROOM_BYTES: Final = 128 << 10
+_ROOM_BYTES: Final = 1 << 20
+_TAKEN_MAX: Final = 1024
+_REQUEST_PUTS_MAX: Final = 25
 
 
-class PlainPut(NamedTuple):
-    """An item to put: its size, its value and its key as the store keeps them, and its place in its table."""
+class _Taking(ctypes.Structure):
+    """`struct taking` of taken_puts.c."""
 
-    table: Table
-    item_bytes: int
-    value: bytes
-    key: KeyText
-    place: bytes
+    _fields_ = (
+        ("tables", ctypes.c_char_p),
+        ("tables_bytes", ctypes.c_size_t),
+        ("out", ctypes.c_void_p),
+        ("room", ctypes.c_size_t),
+        ("asked", ctypes.c_void_p),
+        ("puts_max", ctypes.c_uint32),
+        ("puts", ctypes.c_uint32),
+        ("bytes", ctypes.c_size_t),
+        ("left", ctypes.c_size_t),
+    )
+
+
+class _Known:
+    """Tables, and what the library has to know to read puts into them and to write these."""
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        self.tables = list(tables)
+        self.names = b"".join(map(_described, self.tables))
+        self.streams = plain_batches.streams_of(self.tables)
+
+    def batch(self, library: ctypes.PyDLL, found: ctypes.Array[ctypes.c_char], count: int) -> PlainBatch:
+        """The batch of the `count` puts that `library` has written to `found`."""
+        return plain_batches.batch_of(library, found, count, self.tables, self.streams)
 
 
 class PlainPuts:
@@ -52,18 +75,19 @@ class PlainPuts:
         self._lock = threading.Lock()
         self._room = ctypes.create_string_buffer(_ROOM_BYTES)
         self._found = memoryview(self._room).cast("B")
+        self._asked = ctypes.create_string_buffer(_TAKEN_MAX * ASKED.size)
         self._catalog: Catalog = {}
-        self._tables: list[Table] = []
-        self._known = b""
+        self._destinations: Mapping[str, Destination] = {}
+        self._known = self._batched = _Known(())
 
     def prepare(self, operation: str, body: bytes) -> Write | None:
         """The write of a PutItem or BatchWriteItem with this body; None where it has to be read by other means."""
         if operation == "PutItem":
             put = self.put(body)
-            return None if put is None else Write(partial(_put, put))
+            return None if put is None else write_of(put)
         if operation == "BatchWriteItem":
-            puts = self.puts(body)
-            return None if puts is None else Write(partial(_put_all, puts, body))
+            batch = self.puts(body)
+            return None if batch is None else Write(partial(_put_all, batch, body))
         return None
 
     def put_of(self, table_name: str, item: Item) -> PlainPut | None:
@@ -79,54 +103,79 @@ class PlainPuts:
         if self._library is None:
             return None
         with self._lock:
-            self._follow(self._environment.state.get("catalog", self._catalog))
-            if not self._library.plain_put(self._known, len(self._known), body, len(body), self._room, _ROOM_BYTES):
+            self._follow()
+            names = self._known.names
+            if not self._library.plain_put(names, len(names), body, len(body), self._room, _PUT_ROOM_BYTES):
                 return None
-            return self._found_at(0)[0]
+            return put_at(self._found, 0, self._known.tables)[0]
 
-    def puts(self, body: bytes) -> list[PlainPut] | None:
+    def puts(self, body: bytes) -> PlainBatch | None:
         """The puts that a BatchWriteItem with this body asks for, each of another item; None where it is not plain."""
+        batch = self._puts(body, _PUT_ROOM_BYTES, _REQUEST_PUTS_MAX)
+        return batch if batch is not None and len(set(batch.places)) == len(batch.places) else None
+
+    def puts_of(self, table_name: str, items: Sequence[Item]) -> PlainBatch | None:
+        """The puts of items in the wire form, in order; None where any is not plain, or they are too many for here."""
+        puts = [{"PutRequest": {"Item": item}} for item in items]
+        try:
+            body = orjson.dumps({"RequestItems": {table_name: puts}})
+        except orjson.JSONEncodeError:
+            return None
+        return self._puts(body, _ROOM_BYTES, len(items))
+
+    def _puts(self, body: bytes, room_bytes: int, puts_max: int) -> PlainBatch | None:
         if self._library is None:
             return None
-        puts: list[PlainPut] = []
-        at = 0
         with self._lock:
-            self._follow(self._environment.state.get("catalog", self._catalog))
-            count = self._library.plain_puts(self._known, len(self._known), body, len(body), self._room, _ROOM_BYTES)
-            for _ in range(count):
-                put, at = self._found_at(at)
-                puts.append(put)
-        return puts if puts and len({put.place for put in puts}) == len(puts) else None
+            self._follow()
+            names = self._known.names
+            count = self._library.plain_puts(names, len(names), body, len(body), self._room, room_bytes, puts_max)
+            return self._known.batch(self._library, self._room, count) if count else None
 
-    def _found_at(self, at: int) -> tuple[PlainPut, int]:
-        """The put that the library has found, and where the next one is."""
-        found = self._found
-        number, value_bytes, key_bytes, place_bytes, item_bytes, key_size = _PUT.unpack_from(found, at)
-        value_at = at + _PUT.size
-        key_at = value_at + value_bytes
-        place_at = key_at + key_bytes
-        end = place_at + place_bytes
-        key = KeyText(bytes(found[key_at:place_at]), key_size)
-        value, place = bytes(found[value_at:key_at]), bytes(found[place_at:end])
-        return PlainPut(self._tables[number], item_bytes, value, key, place), end
+    def take(self, requests: int, size: int) -> tuple[int, bytes, PlainBatch | None]:
+        """Take the plain PutItems out of the front's requests, `size` bytes at the address `requests`.
 
-    def _follow(self, catalog: Catalog) -> None:
-        """Know the tables of `catalog` whose keys are texts, and that have no indexes."""
-        if catalog is self._catalog:
+        How many bytes are left there of the other ones; where the answers go, an `ASKED` a put; and the puts, None
+        where there are none.
+        """
+        if self._library is None:
+            return size, b"", None
+        with self._lock:
+            self._follow()
+            known = self._batched
+            taking = _Taking(known.names, len(known.names), ctypes.addressof(self._room), _ROOM_BYTES)
+            taking.asked, taking.puts_max = ctypes.addressof(self._asked), _TAKEN_MAX
+            self._library.take_puts(requests, size, ctypes.byref(taking))
+            if not taking.puts:
+                return taking.left, b"", None
+            batch = known.batch(self._library, self._room, taking.puts)
+            return taking.left, self._asked.raw[: taking.puts * ASKED.size], batch
+
+    def _follow(self) -> None:
+        """Know the tables whose keys are texts, and that have no indexes; batched are those without a destination."""
+        state = self._environment.state
+        catalog = state.get("catalog", self._catalog)
+        destinations = kinesis_destinations.known_destinations(state)
+        if catalog is self._catalog and destinations is self._destinations:
             return
-        self._tables = [
+        self._known = _Known(
             table
             for table in catalog.values()
             if not table.indexes and table.schema.partition_type == "S" and table.schema.sort_type in ("S", None)
-        ]
-        self._known = b"".join(map(_described, self._tables))
-        self._catalog = catalog
+        )
+        self._batched = _Known(table for table in self._known.tables if table.name not in destinations)
+        self._catalog, self._destinations = catalog, destinations
 
 
 def _described(table: Table) -> bytes:
     names = [table.name, table.schema.partition_key, table.schema.sort_key, table.ttl_attribute]
     written = [orjson.dumps(name or "")[1:-1] for name in names]
-    return _TABLE.pack(*map(len, written)) + b"".join(written)
+    return _TABLE.pack(*map(len, written), table.number) + b"".join(written)
+
+
+def write_of(put: PlainPut) -> Write:
+    """The write of a PutItem that asks for this put."""
+    return Write(partial(_put, put))
 
 
 def _put(put: PlainPut, transaction: WriteTransaction) -> Mapping[str, Any]:
@@ -134,13 +183,18 @@ def _put(put: PlainPut, transaction: WriteTransaction) -> Mapping[str, Any]:
     return {}
 
 
-def _put_all(puts: Sequence[PlainPut], body: bytes, transaction: WriteTransaction) -> Mapping[str, Any] | None:
-    table = puts[0].table
-    if tables.catalog(transaction).get(table.name) is not table:
+def _put_all(batch: PlainBatch, body: bytes, transaction: WriteTransaction) -> Mapping[str, Any] | None:
+    if any(tables.catalog(transaction).get(table.name) is not table for table in batch.tables.values()):
         return item_operations.batch_write(orjson.loads(body)).run(transaction)
-    for put in puts:
-        write(transaction, put)
+    write_all(transaction, batch)
     return {"UnprocessedItems": {}}
+
+
+def write_all(transaction: WriteTransaction, batch: PlainBatch) -> None:
+    """Put the items of the batch, with their change records. Raises ServiceError."""
+    if not plain_batches.write(transaction, batch):
+        for put in batch.each():
+            write(transaction, put)
 
 
 def write(transaction: WriteTransaction, put: PlainPut) -> None:
@@ -150,6 +204,5 @@ def write(transaction: WriteTransaction, put: PlainPut) -> None:
         # It has changed since the item was read.
         tables.write_item(transaction, unconditional_put(table.name, orjson.loads(tables.item_text(put.value))))
         return
-    stored_at = U32.pack(table.number) + put.place
-    stored = long_keys.get(transaction, "items", stored_at)
-    tables.replace_value(transaction, table, stored_at, stored, put.value, put.key)
+    stored = long_keys.get(transaction, "items", put.place)
+    tables.replace_value(transaction, table, put.place, stored, put.value, put.key)

@@ -278,6 +278,12 @@ def item_at(transaction: ReadTransaction, stored_at: bytes) -> bytes | None:
     return None if value is None else value[_ITEM.size :]
 
 
+def number_at(stored_at: bytes) -> int:
+    """The number of the table whose item is stored there."""
+    number: int = U32.unpack_from(stored_at)[0]
+    return number
+
+
 def item_text(value: bytes) -> bytes:
     """The JSON text of the item that is stored as `value`."""
     return value[_ITEM.size :]

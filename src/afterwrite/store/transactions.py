@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 from afterwrite.errors import CorruptData
@@ -179,6 +179,10 @@ class WriteTransaction(ReadTransaction):
         self._counters: dict[str, int] = {}
         self._gathered: dict[str, dict[bytes, bytes]] = {name: {} for name in _GATHERED}
 
+    def databases(self, *names: str) -> list[Database]:
+        """The databases with these names."""
+        return [self._databases[name] for name in names]
+
     @property
     def now_ms(self) -> int:
         """The time of the commit in milliseconds since the epoch."""
@@ -237,6 +241,22 @@ class WriteTransaction(ReadTransaction):
         """The first entry with `low` <= key < `high`. Raises CorruptData."""
         self._write_gathered(database)
         return super().first(database, low, high)
+
+    def sealed(self, database: str, keys: Sequence[bytes]) -> list[bytes]:
+        """What is stored at each of `keys`, with its checksum, which is not looked at; empty where nothing is."""
+        self._write_gathered(database)
+        with self.lmdb.cursor(self._databases[database].handle) as cursor:
+            found = dict(cursor.getmulti(sorted(set(keys))))
+        return [found.get(key, b"") for key in keys]
+
+    def put_sealed(self, entries: Mapping[str, Sequence[tuple[bytes, bytes]]], journaled: bytes) -> None:
+        """Set what is stored at keys, with its checksums, by database; `journaled` is the same for the journal."""
+        self.dirty = True
+        for database, each in entries.items():
+            self._write_gathered(database)
+            with self.lmdb.cursor(self._databases[database].handle) as cursor:
+                cursor.putmulti(each)
+        self.entries.append(journaled)
 
     def counter(self, name: str) -> int:
         """The durable counter `name`, as this transaction has it."""

@@ -46,6 +46,7 @@ from afterwrite.server.dynamodb import DynamoDBService
 from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.eventbridge import EventBridgeService
 from afterwrite.server.firehose import FirehoseService
+from afterwrite.server.front import TakeTogether
 from afterwrite.server.http import Handler
 from afterwrite.server.kinesis import KinesisService
 from afterwrite.server.long_polling import LongPolls
@@ -148,7 +149,7 @@ class Engine:
                 if self._second is not None:
                     closing.callback(self._second.stop)
                     self._second.begin(self._environment, self._operations, self._server, self._lock.descriptor)
-                self._server.serve(self._answering(self._server.run_soon, self._settings.credentials))
+                self._server.serve(*self._answering(self._server.run_soon, self._settings.credentials))
             closing.callback(self._polls.close)
             self._lock.describe(self._description())
             if self._works is not None:
@@ -189,8 +190,11 @@ class Engine:
 
     def _answering(
         self, run_soon: Callable[[Callable[[], None]], None], credentials: Mapping[str, str] | None
-    ) -> Handler:
-        """By path Lambda's and Bedrock's requests, by target those of JSON protocols, else the query protocol's."""
+    ) -> tuple[Handler, TakeTogether | None]:
+        """By path Lambda's and Bedrock's requests, by target those of JSON protocols, else the query protocol's.
+
+        And what takes requests together, where nobody has to see each.
+        """
         app, environment, identity = self._app, self._environment, self._settings.identity
         by_query = AwsQuery(environment, self._query_services, run_soon, credentials=credentials)
         by_target = AwsJson(
@@ -204,7 +208,9 @@ class Engine:
         functions = LocalFunctions(app, environment, self._fan_out, self.services, identity)
         models = {model.model_id: model for model in app.models}
         by_path = RestJson(functions, models, run_soon, by_target.handle, new_id=_new_id, credentials=credentials)
-        return self._seams.handler(by_path.handle)
+        handler = self._seams.handler(by_path.handle)
+        sees_each = credentials is not None or handler != by_path.handle
+        return handler, None if sees_each else by_target.take_together
 
     def _services(self, operations: Operations) -> list[Service]:
         app, identity, now_ms = self._app, self._settings.identity, self._environment.now_ms
@@ -293,7 +299,7 @@ class Engine:
 
         Nothing that it sends leaves the process. Raises ImportError without boto3.
         """
-        handler = self._answering(lambda respond_all: respond_all(), None)
+        handler, _ = self._answering(lambda respond_all: respond_all(), None)
         return in_process.boto3_session(handler, self._settings.identity.region)
 
     def reader(self) -> DataReader:

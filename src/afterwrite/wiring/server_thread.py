@@ -14,6 +14,7 @@ import uvloop
 
 from afterwrite.config import Settings
 from afterwrite.errors import AfterwriteError
+from afterwrite.server.front import TakeTogether
 from afterwrite.server.http import Handler, HttpServer, Request, Respond
 
 _START_TIMEOUT_S = 30.0
@@ -63,9 +64,13 @@ class ServerThread:
         """Take the address; nobody is answered yet. Raises AfterwriteError where it cannot be had."""
         return self._await(self._server.bind())
 
-    def serve(self, handler: Handler) -> None:
-        """Listen, and answer by `handler`. Raises AfterwriteError where the address cannot be had."""
+    def serve(self, handler: Handler, take_together: TakeTogether | None) -> None:
+        """Listen, and answer by `handler`. Raises AfterwriteError where the address cannot be had.
+
+        `take_together` takes of requests those that it answers alike.
+        """
         self._server.handler = handler
+        self._server.take_together = take_together
         self._await(self._server.start())
 
     def stop(self) -> None:
