@@ -171,6 +171,6 @@ def damage(environment: Environment, place: bytes) -> None:
     """Flip a bit of what is stored there."""
     handle = environment.databases["items"].handle
     with environment.lmdb.begin(write=True) as transaction:
-        stored = bytearray(transaction.get(place, db=handle))
+        stored = bytearray(transaction.get(place, db=handle) or b"")
         stored[20] ^= 1
         transaction.put(place, bytes(stored), db=handle)

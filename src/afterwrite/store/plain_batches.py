@@ -164,7 +164,7 @@ def _write(transaction: WriteTransaction, batch: PlainBatch, olds: Sequence[byte
     databases = transaction.databases("items", "changes")
     described_databases = _DATABASES.pack(*(each.seed for each in databases), *(each.number for each in databases))
     commit = _COMMIT.pack(transaction.now_us, transaction.counter("position") + 1)
-    size = len(old) + 3 * len(batch.puts) + 2 * len(batch.streams) + (count + 1) * _PUT_ROOM_BYTES
+    size = len(old) + 4 * len(batch.puts) + 2 * len(batch.streams) + (count + 1) * _PUT_ROOM_BYTES
     room = _rooms.of(size)
     view = memoryview(room).cast("B")
     verdicts = bytearray(count)
