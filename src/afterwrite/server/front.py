@@ -23,7 +23,6 @@ from afterwrite.server.http_messages import (
     Request,
     Response,
     UnreadHeaders,
-    accepts_gzip,
     refused,
 )
 
@@ -109,10 +108,9 @@ class Front:
             return
         keep_alive = _KEEP_ALIVE_LINE if turn.flags & _KEEP_ALIVE else b""
         connection_header = _CLOSE_LINE if self._stopping else keep_alive
-        with_gzip = len(response.body) >= Renderer.gzip_bytes_min and accepts_gzip(
-            turn.request.headers.get(b"accept-encoding", b"")
-        )
-        payload = self._render(response, connection_header=connection_header, with_gzip=with_gzip)
+        is_large = len(response.body) >= Renderer.compressed_bytes_min
+        accept_encoding = turn.request.headers.get(b"accept-encoding", b"") if is_large else b""
+        payload = self._render(response, connection_header=connection_header, accept_encoding=accept_encoding)
         self._answers.append(_ANSWER.pack(turn.slot, turn.generation, self._stopping, 0, len(payload)))
         self._answers.append(payload)
         if not self._flushes:
