@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 
 import pytest
 
-from afterwrite.server.http_messages import accepts_gzip
+from afterwrite.server.http_messages import accepted_coding
 from server.http_serving import Serve, echo, post
 
 LARGE = b"0123456789" * 1000
 
 
-@pytest.mark.parametrize("header", ["gzip", "deflate, gzip;q=0.5, br", "GZIP", "x-gzip;q=1.0"])
-def test_a_large_answer_is_compressed_for_who_takes_it(serve: Serve, header: str) -> None:
+@pytest.mark.parametrize(("coding", "undo"), [("gzip", gzip.decompress), ("deflate", zlib.decompress)])
+def test_a_large_answer_is_compressed_for_who_takes_it(
+    serve: Serve, coding: str, undo: Callable[[bytes], bytes]
+) -> None:
     client = serve(echo).client()
-    client.send(post(LARGE, f"Accept-Encoding: {header}"))
+    client.send(post(LARGE, f"Accept-Encoding: {coding}"))
     answer = client.answer()
-    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["content-encoding"] == coding
     assert len(answer.body) < len(LARGE) / 10
     assert int(answer.headers["x-amz-crc32"]) == zlib.crc32(answer.body)
-    assert gzip.decompress(answer.body) == LARGE
+    assert undo(answer.body) == LARGE
 
 
 @pytest.mark.parametrize("headers", [[], ["Accept-Encoding: identity"], ["Accept-Encoding: gzip;q=0, br"]])
@@ -47,7 +50,30 @@ def test_answers_of_a_pipeline_are_each_as_asked_for(serve: Serve) -> None:
     assert encodings == ["gzip", None, None]
 
 
-def test_what_a_browser_sends_is_understood() -> None:
-    assert accepts_gzip(b"gzip, deflate, br, zstd")
-    assert not accepts_gzip(b"")
-    assert not accepts_gzip(b"br;q=1.0, gzip ; q=0")
+@pytest.mark.parametrize(
+    ("accept_encoding", "coding"),
+    [
+        (b"gzip, deflate, br, zstd", b"gzip"),
+        (b"zstd, deflate, gzip", b"deflate"),
+        (b"GZIP , identity", b"gzip"),
+        (b"", b""),
+        (b"identity", b""),
+        (b"br;q=1.0, gzip ; q=0", b""),
+        (b"gzip; q = 0.2, deflate;q=.4", b"deflate"),
+        (b"identity;q=1, gzip;q=0.001", b"gzip"),
+        (b"deflate;q=7, gzip;q=9", b"deflate"),
+        (b"deflate;q=0.9, gzip;q=much", b"gzip"),
+        (b"deflate;q=-1, gzip;q=0.1", b"gzip"),
+        (b"gzip;level=1;q=0;q=1, deflate;q=0.", b""),
+        (b"deflate;q=0, deflate;q=1, deflate;q=0", b"deflate"),
+        (b"*", b"gzip"),
+        (b"*;q=0", b""),
+        (b"*, gzip;q=0.9", b"deflate"),
+        (b"*, deflate", b"deflate"),
+        (b"*;q=0.5, deflate;q=0.4", b"gzip"),
+        (b"x-gzip", b""),
+        (b'"gzip", gzip deflate, gzip:q=1', b""),
+    ],
+)
+def test_the_coding_is_what_dynamodb_would_choose(accept_encoding: bytes, coding: bytes) -> None:
+    assert accepted_coding(accept_encoding) == coding

@@ -25,7 +25,6 @@ from afterwrite.server.http_messages import (
     Respond,
     Response,
     UnreadHeaders,
-    accepts_gzip,
     refused,
 )
 
@@ -136,14 +135,14 @@ class Front:
 
     def answer(self, turn: _Turn, response: Response) -> None:
         """Send the answer to a request, with those that are given in the same round of the loop."""
-        with_gzip = len(response.body) >= Renderer.gzip_bytes_min and accepts_gzip(
-            turn.request.headers.get(b"accept-encoding", b"")
-        )
-        payload = self._render(response, connection_header=self._connection_header(turn.flags), with_gzip=with_gzip)
+        is_large = len(response.body) >= Renderer.compressed_bytes_min
+        accept_encoding = turn.request.headers.get(b"accept-encoding", b"") if is_large else b""
+        connection_header = self._connection_header(turn.flags)
+        payload = self._render(response, connection_header=connection_header, accept_encoding=accept_encoding)
         self._send((self._packed(turn.slot, turn.generation, payload), payload))
 
     def answer_alike(self, asked: bytes, response: Response) -> None:
-        """Send the same answer, too small for gzip, to each of the requests in `asked`."""
+        """Send the same answer, too small to be compressed, to each of the requests in `asked`."""
         headers = [self._connection_header(flags) for flags in (0, _KEEP_ALIVE)]
         pieces: list[bytes] = []
         for slot, generation, flags in _ASKED.iter_unpack(asked):

@@ -32,7 +32,6 @@ from afterwrite.server.http_messages import (
     Request,
     Respond,
     Response,
-    accepts_gzip,
     add_header,
     body_too_large,
     decode_body,
@@ -212,15 +211,15 @@ def _address(server: asyncio.Server) -> tuple[str, int]:
 class _Exchange:
     """One request's place in the order of its connection, and its answer once there is one."""
 
-    __slots__ = ("_connection", "connection_header", "payload", "with_body", "with_gzip")
+    __slots__ = ("_connection", "accept_encoding", "connection_header", "payload", "with_body")
 
     def __init__(
-        self, connection: _Connection, connection_header: bytes, with_body: bool, with_gzip: bool = False
+        self, connection: _Connection, connection_header: bytes, with_body: bool, accept_encoding: bytes = b""
     ) -> None:
         self._connection = connection
         self.connection_header = connection_header
         self.with_body = with_body
-        self.with_gzip = with_gzip
+        self.accept_encoding = accept_encoding
         self.payload: bytes | None = None
 
     def respond(self, response: Response) -> None:
@@ -370,8 +369,7 @@ class _Connection(asyncio.Protocol):
             self._deaf = True
         else:
             connection_header = _KEEP_ALIVE if b"connection" in headers else b""
-        with_gzip = b"accept-encoding" in headers and accepts_gzip(headers[b"accept-encoding"])
-        exchange = _Exchange(self, connection_header, method != b"HEAD", with_gzip)
+        exchange = _Exchange(self, connection_header, method != b"HEAD", headers.get(b"accept-encoding", b""))
         self._unanswered.append(exchange)
         sent_body = body = self._body if isinstance(self._body, bytes) else bytes(self._body)
         self._body = b""
@@ -396,9 +394,11 @@ class _Connection(asyncio.Protocol):
             exchange.payload = b""
             return
         header = _CLOSE if self._server.stopping else exchange.connection_header
-        render = self._server.renderer.render
-        exchange.payload = render(
-            response, connection_header=header, with_body=exchange.with_body, with_gzip=exchange.with_gzip
+        exchange.payload = self._server.renderer.render(
+            response,
+            connection_header=header,
+            with_body=exchange.with_body,
+            accept_encoding=exchange.accept_encoding,
         )
         if not self._feeding and self._unanswered[0] is exchange:
             self._flush()

@@ -9,7 +9,7 @@ import gzip
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -22,10 +22,13 @@ JSON_1_0 = "application/x-amz-json-1.0"
 _PHRASES = {int(status): status.phrase for status in HTTPStatus}
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 # Below this size the client gains less than the server spends; above it, the fastest level does nearly all of it.
-_GZIP_BYTES_MIN = 4096
-_GZIP_LEVEL = 1
+_COMPRESSED_BYTES_MIN = 4096
+_COMPRESSION_LEVEL = 1
 _GZIP_MEMBERS_MAX = 16
-_GZIPPED = b"Content-Encoding: gzip\r\n"
+_CODINGS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"gzip": lambda body: gzip.compress(body, _COMPRESSION_LEVEL, mtime=0),
+    b"deflate": lambda body: zlib.compress(body, _COMPRESSION_LEVEL),
+}
 
 
 @dataclass(slots=True)
@@ -148,13 +151,33 @@ def decode_body(body: bytes, encoding: bytes, body_bytes_max: int) -> bytes | Re
     return Refusal(400, "SerializationException", f"expected at most {_GZIP_MEMBERS_MAX} gzip members as the body")
 
 
-def accepts_gzip(accept_encoding: bytes) -> bool:
-    """Whether an Accept-Encoding header allows a gzip answer."""
+def accepted_coding(accept_encoding: bytes) -> bytes:
+    """The content coding of an answer to a request with this Accept-Encoding header, b"" for none.
+
+    As DynamoDB chooses: the greatest weight; among equals what is named first, before what `*` stands for.
+    """
+    weights: dict[bytes, float] = {}
     for choice in accept_encoding.lower().split(b","):
-        coding, _, weight = choice.partition(b";")
-        if coding.strip() in (b"gzip", b"x-gzip"):
-            return weight.replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
-    return False
+        coding, *parameters = choice.split(b";")
+        coding = coding.strip()
+        weights[coding] = max(weights.get(coding, 0.0), _weight(parameters))
+    unnamed = next((coding for coding in _CODINGS if coding not in weights), None)
+    if unnamed is not None:
+        weights[unnamed] = weights.get(b"*", 0.0)
+    best = max((coding for coding in weights if coding in _CODINGS), key=weights.__getitem__)
+    return best if weights[best] else b""
+
+
+def _weight(parameters: Iterable[bytes]) -> float:
+    """The weight of a choice, 1 at most. What is no number is as good as none: 1."""
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if name.strip() == b"q":
+            try:
+                return min(float(value), 1.0)
+            except ValueError:
+                return 1.0
+    return 1.0
 
 
 class Renderer:
@@ -163,7 +186,7 @@ class Renderer:
     What is the same for all answers of a second (status line, date, content type) is made once a second.
     """
 
-    gzip_bytes_min: Final = _GZIP_BYTES_MIN
+    compressed_bytes_min: Final = _COMPRESSED_BYTES_MIN
 
     def __init__(self) -> None:
         self._heads: dict[tuple[int, str], bytes] = {}
@@ -172,11 +195,16 @@ class Renderer:
         self._request_count = 0
 
     def render(
-        self, response: Response, *, connection_header: bytes = b"", with_body: bool = True, with_gzip: bool = False
+        self,
+        response: Response,
+        *,
+        connection_header: bytes = b"",
+        with_body: bool = True,
+        accept_encoding: bytes = b"",
     ) -> bytes:
         """The bytes of an answer; `connection_header` is a whole line or nothing.
 
-        With gzip, a body that is worth it is compressed. Length and checksum are of the body as sent.
+        A body that is worth it is compressed as `accept_encoding` allows. Length and checksum are of the body as sent.
         """
         second = int(time.time())
         if second != self._heads_second:
@@ -188,9 +216,9 @@ class Renderer:
             head = self._heads[key] = _head(response.status, response.content_type, second)
         self._request_count += 1
         body = response.body
-        if with_gzip and len(body) >= _GZIP_BYTES_MIN:
-            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-            connection_header += _GZIPPED
+        if accept_encoding and len(body) >= _COMPRESSED_BYTES_MIN and (coding := accepted_coding(accept_encoding)):
+            body = _CODINGS[coding](body)
+            connection_header += b"Content-Encoding: %b\r\n" % coding
         return b"%b%b%bX-Amz-Crc32: %d\r\nx-amzn-RequestId: %b%016X\r\nContent-Length: %d\r\n\r\n%b" % (
             head,
             connection_header,
