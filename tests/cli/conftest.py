@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import pytest
 
@@ -46,7 +46,7 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Run:
         sys.path[:] = paths
         forget_modules(tmp_path_factory.getbasetemp())
         status = int(ended.value.code or 0)
-        printed, told = (cast("io.BytesIO", each.buffer).getvalue().decode() for each in (output, errors))
+        printed, told = (each.buffer.getvalue().decode() for each in (output, errors))
         return subprocess.CompletedProcess(given, status, printed, told)
 
     return run

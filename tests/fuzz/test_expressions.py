@@ -20,7 +20,7 @@ SCHEMA = KeySchema("pk", "S", "sk", "N")
 KEY = {"pk": {"S": "k"}, "sk": {"N": "1"}}
 # What hypothesis makes and runs in a second, about; a fifth of the time is for these tests.
 EXAMPLES = max(60, int(FUZZ_S * 0.2 / 4 * 100))
-PARSE_S_MAX = 2.0
+PARSE_S_MAX = 10.0
 
 names = st.sampled_from(["a", "b", "c1", "D_e", "#n", "#m", "pk", "sk"])
 indexes = st.sampled_from(["[0]", "[1]", "[99]", "[00]", f"[{'9' * 40}]"])
@@ -146,13 +146,13 @@ def request(field: str, text: str, some: dict[str, Any], **more: Any) -> dict[st
 
 def refused_or_done(run: Any) -> None:
     """Run it; DynamoDB's refusals are fine, anything else is not, and neither is a long time."""
-    started = time.process_time()
+    started = time.thread_time()
     try:
         run()
     except ServiceError as error:
         assert error.code in ("ValidationException", "ConditionalCheckFailedException"), error
         assert error.message
-    assert time.process_time() - started < PARSE_S_MAX
+    assert time.thread_time() - started < PARSE_S_MAX
 
 
 fuzzed = settings(
@@ -218,10 +218,10 @@ def test_the_longest_expression_of_one_piece_is_refused_soon(unit: str) -> None:
     text = (unit * EXPRESSION_BYTES_MAX).encode()[:EXPRESSION_BYTES_MAX].decode(errors="ignore")
     for field in ("ConditionExpression", "UpdateExpression", "ProjectionExpression"):
         parse = {"ProjectionExpression": reads.parse_get_item}.get(field, writes.parse_update_item)
-        started = time.process_time()
+        started = time.thread_time()
         with pytest.raises(ServiceError):
             parse(request(field, text, {}, Key=KEY))
-        assert time.process_time() - started < PARSE_S_MAX
+        assert time.thread_time() - started < PARSE_S_MAX
 
 
 def test_texts_of_the_grammar_are_mostly_understood() -> None:

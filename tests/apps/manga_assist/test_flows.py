@@ -85,6 +85,7 @@ def test_a_failing_subscriber_leaves_the_others_alone(data: Path, monkeypatch: p
         wait_until(lambda: len(received) == 6, "six receives")
         wait_until(lambda: len(operations.query("DASHBOARD#agent-1")) == 2, "dashboard")
         wait_until(lambda: len(operations.query("ESCALATIONS")) == 2, "escalations")
+        wait_until(engine.reader().idle, "the dead letters")
         client.close()
 
     assert sorted(received) == ["s1"] * 3 + ["s2"] * 3

@@ -22,6 +22,7 @@ from aws_lambda.conftest import Remaining
 from aws_lambda.driving import QueueMapping, Routes, every_tenth_entry_fails_once, received
 from aws_servers import AwsServer, moto_server
 from aws_tables import create_table
+from bounds import BOUND_S
 from demonstration.certain_writes import dynamodb_client
 from demonstration.writers import counter
 from faulty_proxy import FaultyProxy, faulty_proxy
@@ -243,7 +244,7 @@ def test_the_same_reconciliation_holds_through_partial_failures_and_repetitions(
             busy = [work.run_once() for work in consumers]
             return not any(busy) and mapping.lag_records == 0 and not left & expired
 
-        deadline_s = time.monotonic() + 100
+        deadline_s = time.monotonic() + BOUND_S
         while not is_over():
             assert time.monotonic() < deadline_s, "the flows do not come to an end"
         with engine.reader() as data:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from time import process_time
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -12,14 +12,15 @@ import pytest
 from afterwrite.core.patterns import PatternSet, compile, leaf
 from afterwrite.errors import InvalidPattern
 
-_SECONDS_MAX = 5.0
+# Of processor time: the machine may be slow, and what is unbounded takes far longer.
+_SECONDS_MAX = 30.0
 
 
 @pytest.fixture(autouse=True)
 def _bounded() -> Any:
-    began = process_time()
+    began = thread_time()
     yield
-    assert process_time() - began < _SECONDS_MAX
+    assert thread_time() - began < _SECONDS_MAX
 
 
 def _deep(levels: int) -> str:
