@@ -1,30 +1,40 @@
 """What a write and a read cost as the data grows, what the process's own memory does, and how long opening takes.
 
-One table with a change log grows to each size in turn; then samples of each operation are timed, on random keys of
-all that is there, and the fastest of them counts. Costs are processor time of the whole process per operation, so that
-they say what grows and not how fast the disk is. The memory is the process's own (`RssAnon`): pages of the mapped file
-are the system's cache.
+Each size is a table with a change log in a directory and a process of its own. Once all of them are loaded, and what
+was loaded is on the disk, rounds of the same operations alternate among them, on random keys of all that is there. A
+put replaces an item by one as long, so that no size splits more pages than another.
+
+Costs are processor time of the whole process per operation, so that they say what grows and not how fast the disk is.
+A round's puts count with what brings their pages to the disk: it is over when a checkpoint holds the last of them.
+The memory is the process's own (`RssAnon`): pages of the mapped file are the system's cache. Where that has lost some
+of them, a put waits for the disk and costs more; `faults a put` says how often it did.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import random
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench.cache import CACHE
 from bench.report import Figure, progress
 
 SIZES = (10_000, 100_000, 1_000_000, 5_000_000)
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 6
+STAMP_DIGITS = 20
+ROUNDS = 5
 SAMPLE = 3_000
-SAMPLES = 5
+PUT_SAMPLES = 4
+LOADED_TOGETHER = 100_000
+SETTLED_S_MAX = 120.0
 COST_GROWTH_MAX = 1.5
 MEMORY_GROWTH_MIB_MAX = 64
 FILE_BYTES = 5 << 30
@@ -43,23 +53,21 @@ print(took)
 
 
 def measure(_seconds: float) -> Figure:
-    """All sizes, in a process of its own."""
-    figure = Figure(f"Growth: microseconds of processor time an operation, items of ~{len(TEXT) + 100} bytes")
+    """All sizes, each in a process of its own."""
+    figure = Figure(f"Growth: microseconds of processor time an operation, items of ~{len(TEXT) + 120} bytes")
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="growth-") as directory:
-        data = Path(directory) / "data"
-        receiver, sender = multiprocessing.Pipe(duplex=False)
-        process = multiprocessing.get_context("spawn").Process(target=_grow, args=(data, sender))
-        process.start()
-        sender.close()
-        costs: list[dict[str, float]] = []
-        for size in SIZES:
-            costs.append(receiver.recv())
-            figure.add(f"{size:,} items", costs[-1])
-        process.join()
-        _judge(figure, costs)
-        stored = (data / "store" / "data.mdb").stat().st_size
-        opening = subprocess.run([sys.executable, "-c", _OPEN, str(data)], capture_output=True, text=True, check=True)
+        with ExitStack() as stack:
+            tables = [stack.enter_context(_Table(Path(directory) / str(size), size)) for size in SIZES]
+            for _ in range(ROUNDS):
+                for table in tables:
+                    figure.add(table.name, table.round())
+        _judge(figure)
+        largest = tables[-1].data
+        stored = (largest / "store" / "data.mdb").stat().st_size
+        opening = subprocess.run(
+            [sys.executable, "-c", _OPEN, str(largest)], capture_output=True, text=True, check=True
+        )
         open_s = float(opening.stdout)
         progress(f"starting an engine on {stored / (1 << 30):.1f} GiB takes {open_s:.3f} s")
         if open_s > OPEN_S_MAX or stored < FILE_BYTES:
@@ -69,7 +77,34 @@ def measure(_seconds: float) -> Figure:
     return figure
 
 
-def _judge(figure: Figure, costs: list[dict[str, float]]) -> None:
+class _Table:
+    """A loaded table whose process does a round of operations when it is asked to."""
+
+    def __init__(self, data: Path, size: int) -> None:
+        self.data = data
+        self.name = f"{size:,} items"
+        self._pipe, asked = multiprocessing.Pipe()
+        self._process = multiprocessing.get_context("spawn").Process(target=_serve, args=(data, size, asked))
+        self._process.start()
+        asked.close()
+        self._pipe.recv()
+        progress(f"{self.name} are loaded")
+
+    def round(self) -> dict[str, float]:
+        self._pipe.send(True)
+        costs: dict[str, float] = self._pipe.recv()
+        return costs
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.send(False)
+        self._process.join()
+
+
+def _judge(figure: Figure) -> None:
+    costs = [figure.medians(name) for name in figure.rounds]
     for measure_name in ("put", "get", "change read"):
         growth = max(cost[measure_name] for cost in costs) / costs[0][measure_name]
         progress(f"{measure_name}: at most {growth:.2f} times the cost at up to {SIZES[-1] // SIZES[0]} times the size")
@@ -80,7 +115,7 @@ def _judge(figure: Figure, costs: list[dict[str, float]]) -> None:
         figure.fault(f"the memory grew by {grown_mib:.0f} MiB, at most {MEMORY_GROWTH_MIB_MAX} are expected")
 
 
-def _grow(data: Path, sender: Any) -> None:
+def _serve(data: Path, size: int, asked: Any) -> None:
     from afterwrite import App, open_engine
 
     app = App("growth")
@@ -89,42 +124,63 @@ def _grow(data: Path, sender: Any) -> None:
     with open_engine(data, app) as engine:
         things = engine.table(table)
         reader = engine.reader()
-        count = 0
-        for size in SIZES:
-            things.put_many(_items(count, size))
-            count = size
-            sender.send(
+
+        def put() -> None:
+            for _ in range(PUT_SAMPLES):
+                things.put_many(_items(source.sample(range(size), SAMPLE)))
+            _settle(engine._environment, data / "store")
+
+        def get() -> None:
+            for _ in range(SAMPLE):
+                things.get(_key(source.randrange(size)))
+
+        for first in range(0, size, LOADED_TOGETHER):
+            things.put_many(_items(range(first, min(first + LOADED_TOGETHER, size))))
+        _settle(engine._environment, data / "store")
+        asked.send(None)
+        while asked.recv():
+            faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+            cost = _cost(put, PUT_SAMPLES * SAMPLE)
+            faults = resource.getrusage(resource.RUSAGE_SELF).ru_majflt - faults
+            asked.send(
                 {
-                    "put": _cost(lambda: things.put_many(_items_at(source.sample(range(size), SAMPLE), "again"))),  # noqa: B023
-                    "get": _cost(lambda: [things.get(_key(source.randrange(size))) for _ in range(SAMPLE)]),  # noqa: B023
-                    "change read": _cost(lambda: _read_changes(reader, source.randrange(size // 2))),  # noqa: B023
+                    "put": cost,
+                    "get": _cost(get, SAMPLE),
+                    "change read": _cost(lambda: _read_changes(reader, source.randrange(size // 2)), SAMPLE),
                     "memory MiB": _own_memory_mib(),
+                    "faults a put": faults / PUT_SAMPLES / SAMPLE,
                 }
             )
 
 
-def _cost(action: Callable[[], object]) -> float:
-    """Microseconds of processor time of this process, an operation, in the fastest sample: others were disturbed."""
+def _cost(action: Callable[[], object], operations: int) -> float:
+    """Microseconds of processor time of this process, an operation."""
+    started = time.process_time()
     action()
-    took: list[float] = []
-    for _ in range(SAMPLES):
-        started = time.process_time()
-        action()
-        took.append(time.process_time() - started)
-    return min(took) / SAMPLE * 1e6
+    return (time.process_time() - started) / operations * 1e6
+
+
+def _settle(environment: Any, store: Path) -> None:
+    """Wait until a checkpoint holds everything that was written."""
+    from afterwrite.store import checkpoints
+
+    deadline_s = time.monotonic() + SETTLED_S_MAX
+    with environment.read() as transaction:
+        last = transaction.counter("record")
+    while (kept := checkpoints.kept(store)) is None or kept.record < last:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"expected a checkpoint of the record {last} within {SETTLED_S_MAX} s, found {kept}")
+        time.sleep(0.05)
 
 
 def _key(number: int) -> dict[str, Any]:
     return {"pk": f"SESSION#{number // 50:08d}", "sk": f"TURN#{number:09d}"}
 
 
-def _items(first: int, last: int) -> Iterator[dict[str, Any]]:
-    return ({**_key(number), "text": TEXT, "number": number} for number in range(first, last))
-
-
-def _items_at(numbers: list[int], note: str) -> Iterator[dict[str, Any]]:
-    stamp = time.perf_counter_ns()
-    return ({**_key(number), "text": TEXT, "number": number, "note": f"{note}{stamp}"} for number in numbers)
+def _items(numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+    """Items that are as long whenever they are put, and differ each time."""
+    text = f"{TEXT}{time.perf_counter_ns():0{STAMP_DIGITS}}"
+    return ({**_key(number), "text": text, "number": number} for number in numbers)
 
 
 def _read_changes(reader: Any, after: int) -> int:

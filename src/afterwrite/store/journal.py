@@ -42,7 +42,8 @@ _CHECKSUM: Final = struct.Struct(">I")
 _ENTRY: Final = struct.Struct(">BHI")
 _DELETED: Final = 0xFFFFFFFF
 _ZEROS: Final = bytes(1 << 20)
-_BUFFERED_BYTES: Final = 256 << 10
+# A thousand items in one commit. It takes memory as far as it is used, and pages that are used again are not zeroed.
+_BUFFERED_BYTES: Final = 4 << 20
 
 
 class Entry(NamedTuple):
