@@ -34,7 +34,16 @@ DATABASES: Final = (
 )
 # What is put into these is gathered and goes into the file together, in the order of the keys: one call instead of one
 # an entry, and neighbours on a page one after the other.
-_GATHERED: Final = ("items", "changes", "indexes", "kinesis_records")
+_GATHERED: Final = (
+    "items",
+    "expirations",
+    "changes",
+    "ledger",
+    "completions",
+    "timeline",
+    "indexes",
+    "kinesis_records",
+)
 _U64: Final = struct.Struct(">Q")
 
 
