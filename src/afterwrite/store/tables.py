@@ -352,7 +352,8 @@ def _plan(transaction: WriteTransaction, table: Table, write: ItemWrite, key: It
     new = write.apply(table.schema, old)
     if new is not None and table.indexes and isinstance(write, Update):
         check_index_keys([index.schema for index in table.indexes], new, old or {})
-    return _Planned(table, key, stored_at, stored, old, new, 0 if new is None else write.size(new))
+    new_bytes = 0 if new is None or new is old else write.size(new)
+    return _Planned(table, key, stored_at, stored, old, new, new_bytes)
 
 
 def write_item(transaction: WriteTransaction, write: ItemWrite) -> tuple[Table, Item | None, Item | None]:
@@ -397,7 +398,7 @@ def _store(transaction: WriteTransaction, planned: _Planned) -> None:
         if stored is not None:
             _remove(transaction, table, planned.key, planned.stored_at, stored, planned.old)
         return
-    if planned.old == new:
+    if new is planned.old or new == planned.old:
         return
     value = _ITEM.pack(planned.new_bytes, expirations.expiry(table.ttl_attribute, new)) + orjson.dumps(new)
     key, differs = KeyText.of(planned.key), planned.old is not None
