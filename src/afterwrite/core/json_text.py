@@ -45,7 +45,7 @@ class JsonText:
             other = other.value
         return isinstance(other, dict) and bool(self.value == other)
 
-    __hash__ = None  # type: ignore[assignment] - what it equals has none
+    __hash__ = None  # type: ignore[assignment]  # what it equals has none
 
 
 def _encode_other(value: Any) -> Any:
