@@ -44,6 +44,8 @@ _GATHERED: Final = (
     "indexes",
     "kinesis_records",
 )
+# What LMDB allows. A key that it does not is put at once, for its own request to fail and not the whole commit.
+_KEY_BYTES_MAX: Final = 511
 _U64: Final = struct.Struct(">Q")
 
 
@@ -197,7 +199,7 @@ class WriteTransaction(ReadTransaction):
         """Set the value at `key`."""
         self.dirty = True
         gathered = self._gathered.get(database)
-        if gathered is not None:
+        if gathered is not None and 0 < len(key) <= _KEY_BYTES_MAX:
             gathered[key] = value
             return
         handle, seed, number = self._databases[database]
