@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from afterwrite.core import json_text
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE, TTL_IDENTITY, Change
+from afterwrite.local.canonical_json import json_bytes
 
 
 def change(event_name: str = MODIFY, **fields: Any) -> Change:
@@ -28,6 +30,22 @@ def test_an_image_that_nobody_reads_is_not_decoded() -> None:
     unread = change(new_image=b"this is no JSON", old_image=b"{}")
     assert unread.old == {}
     assert unread.keys == {"pk": "p"}
+
+
+def test_an_image_is_written_into_records_as_the_text_it_is() -> None:
+    text = b'{"b":{"S":"\\u0041"},"a":{"N":"1"}}'
+    each = change(new_image=text, old_image=text)
+    for _ in range(2):
+        entry = {"before": each.old_json, "after": each.new_json}
+        assert json_text.dumps(entry) == b'{"before":' + text + b',"after":' + text + b"}"
+        assert entry == {"before": each.old_image, "after": each.new_image}  # parsed from now on
+        assert entry != {"before": each.old_image, "after": {"a": {"N": "1"}}}
+    assert json_bytes(each.new_json) == b'{"a":{"N":"1"},"b":{"S":"A"}}'
+
+
+def test_an_image_that_came_parsed_or_not_at_all_is_written_as_it_is() -> None:
+    parsed = change(new_image={"a": {"S": "x"}})
+    assert json_text.dumps([parsed.old_json, parsed.new_json]) == b'[null,{"a":{"S":"x"}}]'
 
 
 def test_an_image_is_decoded_once() -> None:

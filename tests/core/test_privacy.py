@@ -8,10 +8,11 @@ import pytest
 
 from afterwrite import App, Change
 from afterwrite.app import DeliveryStream, Table
+from afterwrite.core import json_text
 from afterwrite.core.changes import REMOVE
 from afterwrite.core.effects import Deliver, StampedEffect
 from afterwrite.core.pipes import Origin
-from afterwrite.core.privacy import MASK, compile_paths, masked
+from afterwrite.core.privacy import MASK, MaskedChange, compile_paths, masked
 from afterwrite.core.values import encode_item
 from afterwrite.errors import DeclarationError
 
@@ -78,6 +79,15 @@ def test_a_route_sees_masks_and_asks_for_what_it_needs() -> None:
     assert seen[0].old is not None
     assert seen[0].old["email"] == MASK
     assert "example" not in repr(seen[0])
+
+
+def test_what_is_written_into_records_is_masked() -> None:
+    kept = json_text.dumps(encode_item(ITEM))
+    clear = Change(id="1", table="users", event_name="MODIFY", keys={}, new_image=kept, old_image=kept)
+    shown = MaskedChange(clear, compile_paths("users", PRIVATE, ("PK",)))
+    for image in (shown.new_json, shown.old_json):
+        assert image == masked(encode_item(ITEM), compile_paths("users", PRIVATE, ("PK",)))
+        assert b"ada@example.org" not in json_text.dumps(image)
 
 
 def test_a_removed_item_is_masked_and_an_image_that_is_not_there_stays_away() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from afterwrite.core.json_text import JsonText
 from afterwrite.core.values import Item, decode_item, to_python
 
 INSERT: Final = "INSERT"
@@ -42,8 +43,10 @@ class Change:
         "_keys_image",
         "_new",
         "_new_image",
+        "_new_text",
         "_old",
         "_old_image",
+        "_old_text",
         "created_at_us",
         "event_name",
         "id",
@@ -83,6 +86,9 @@ class Change:
         self._keys: dict[str, Any] | None = None
         self._new: dict[str, Any] | None = None
         self._old: dict[str, Any] | None = None
+        # The images' texts, once they are parsed.
+        self._new_text: bytes | None = None
+        self._old_text: bytes | None = None
 
     @property
     def keys(self) -> Mapping[str, Any]:
@@ -118,6 +124,7 @@ class Change:
         """The item after the change in the wire form."""
         image = self._new_image
         if isinstance(image, bytes):
+            self._new_text = image
             image = self._new_image = orjson.loads(image)
         return image
 
@@ -126,8 +133,21 @@ class Change:
         """The item before the change in the wire form."""
         image = self._old_image
         if isinstance(image, bytes):
+            self._old_text = image
             image = self._old_image = orjson.loads(image)
         return image
+
+    @property
+    def new_json(self) -> JsonText | Item | None:
+        """The item after the change in the wire form, for records and entries: what is text stays text."""
+        text = self._new_text or self._new_image
+        return JsonText(text) if isinstance(text, bytes) else text
+
+    @property
+    def old_json(self) -> JsonText | Item | None:
+        """The item before the change, as `new_json` has that after it."""
+        text = self._old_text or self._old_image
+        return JsonText(text) if isinstance(text, bytes) else text
 
     @property
     def clear(self) -> Change:

@@ -24,7 +24,33 @@ _SHOWN_DIGITS_MAX: Final = 40
 _NO_FLOATS_WITHIN: Final = frozenset((str, int, bool, bytes, Decimal, type(None)))
 
 
+class JsonText:
+    """An object by its JSON text, which `dumps` writes as it is; it equals that object, and any text of it."""
+
+    __slots__ = ("text",)  # no dataclass: orjson would write its field
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"JsonText({self.text!r})"
+
+    @property
+    def value(self) -> Any:
+        """The object."""
+        return orjson.loads(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, JsonText):
+            other = other.value
+        return isinstance(other, dict) and bool(self.value == other)
+
+    __hash__ = None  # type: ignore[assignment]  # what it equals has none
+
+
 def _encode_other(value: Any) -> Any:
+    if isinstance(value, JsonText):
+        return orjson.Fragment(value.text)
     if isinstance(value, Decimal):
         # A fragment keeps every digit: neither int64 nor double holds DynamoDB's 38.
         if -40 < value.adjusted() < 40 and value.is_finite():
@@ -119,4 +145,6 @@ def loads_each_exactly(texts: Sequence[bytes]) -> list[Any]:
 def _may_have_long_number(text: bytes) -> bool:
     """Whether a number may begin anywhere that has more digits than a double keeps."""
     digits = text.translate(_DIGITS)
+    if _LONG_NUMBER not in digits:
+        return False
     return digits[:16] == _LONG_NUMBER or any(begin in digits for begin in _LONG_NUMBER_BEGINS)

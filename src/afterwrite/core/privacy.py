@@ -105,6 +105,16 @@ class MaskedChange(Change):
         self._mask()
         return self._old_image  # type: ignore[return-value]
 
+    @property
+    def new_json(self) -> Item | None:
+        """The item after the change in the wire form, masked."""
+        return self.new_image
+
+    @property
+    def old_json(self) -> Item | None:
+        """The item before the change in the wire form, masked."""
+        return self.old_image
+
     def changed(self, attribute: str) -> bool:
         """Whether `attribute` differs between the old and the new image; presence counts."""
         return self._clear.changed(attribute)

@@ -49,8 +49,9 @@ class _Draft:
         self.changes += 1
         self.last = each
         if isinstance(placed, list):
-            self.placements.extend(placed)
-            self.bytes += sum(len(placement.text) for placement in placed)
+            self.placements += placed
+            for placement in placed:
+                self.bytes += len(placement.text)
         else:
             self._park(each, placed)
 

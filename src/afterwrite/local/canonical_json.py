@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from afterwrite.core.json_text import JsonText
 from afterwrite.errors import InvalidValue
 
 _INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**64 - 1
@@ -60,4 +61,6 @@ def _plain(value: Any) -> Any:
         return sorted(value, key=json_bytes)
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, JsonText):
+        return value.value
     raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,8 +49,7 @@ _DOUBLE_EXPONENT_MAX = 300
 _RESERVED_FIELD = re.compile(r"_*(id|sequence|at|dt|hour)", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class LakeRecord:
+class LakeRecord(NamedTuple):
     """A record: its number in the caller's queue, the time that places it, its effect's id, its fields."""
 
     sequence: int

@@ -358,7 +358,8 @@ def _plan(transaction: WriteTransaction, table: Table, write: ItemWrite, key: It
     new = write.apply(table.schema, old)
     if new is not None and table.indexes and isinstance(write, Update):
         check_index_keys([index.schema for index in table.indexes], new, old or {})
-    return _Planned(table, key, stored_at, stored, old, new, 0 if new is None else write.size(new))
+    new_bytes = 0 if new is None or new is old else write.size(new)
+    return _Planned(table, key, stored_at, stored, old, new, new_bytes)
 
 
 def write_item(transaction: WriteTransaction, write: ItemWrite) -> tuple[Table, Item | None, Item | None]:
@@ -403,18 +404,29 @@ def _store(transaction: WriteTransaction, planned: _Planned) -> None:
         if stored is not None:
             _remove(transaction, table, planned.key, planned.stored_at, stored, planned.old)
         return
+    if new is planned.old or new == planned.old:
+        return
     value = _ITEM.pack(planned.new_bytes, expirations.expiry(table.ttl_attribute, new)) + orjson.dumps(new)
-    if replace_value(transaction, table, planned.stored_at, stored, value, KeyText.of(planned.key)):
+    key, differs = KeyText.of(planned.key), planned.old is not None
+    if replace_value(transaction, table, planned.stored_at, stored, value, key, differs=differs):
         for index in table.indexes:
             indexes.move(transaction, table.schema, index, planned.stored_at, planned.old, new)
 
 
 def replace_value(
-    transaction: WriteTransaction, table: Table, stored_at: bytes, stored: bytes | None, value: bytes, key: KeyText
+    transaction: WriteTransaction,
+    table: Table,
+    stored_at: bytes,
+    stored: bytes | None,
+    value: bytes,
+    key: KeyText,
+    *,
+    differs: bool = False,
 ) -> bool:
     """Store an item's value in place of what is stored there, if anything, with its change record.
 
-    Its entries in indexes are not moved. False where the item stays as it is, which leaves no trace (S18).
+    Its entries in indexes are not moved. False where the item stays as it is, which leaves no trace (S18); that need
+    not be found out where the caller knows that it `differs`.
     """
     size, expires_at = _ITEM.unpack_from(value)
     text = value[_ITEM.size :]
@@ -423,7 +435,7 @@ def replace_value(
     if stored is not None:
         old_size, old_expires_at = _ITEM.unpack_from(stored)
         old_text = stored[_ITEM.size :]
-        if size == old_size and (text == old_text or orjson.loads(text) == orjson.loads(old_text)):
+        if not differs and size == old_size and (text == old_text or orjson.loads(text) == orjson.loads(old_text)):
             return False
     long_keys.put(transaction, "items", stored_at, value)
     indexes.count(transaction, table.number, 0 if stored is not None else 1, size - old_size)

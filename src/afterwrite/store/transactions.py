@@ -34,7 +34,18 @@ DATABASES: Final = (
 )
 # What is put into these is gathered and goes into the file together, in the order of the keys: one call instead of one
 # an entry, and neighbours on a page one after the other.
-_GATHERED: Final = ("items", "changes", "indexes", "kinesis_records")
+_GATHERED: Final = (
+    "items",
+    "expirations",
+    "changes",
+    "ledger",
+    "completions",
+    "timeline",
+    "indexes",
+    "kinesis_records",
+)
+# What LMDB allows. A key that it does not is put at once, for its own request to fail and not the whole commit.
+_KEY_BYTES_MAX: Final = 511
 _U64: Final = struct.Struct(">Q")
 
 
@@ -192,7 +203,7 @@ class WriteTransaction(ReadTransaction):
         """Set the value at `key`."""
         self.dirty = True
         gathered = self._gathered.get(database)
-        if gathered is not None:
+        if gathered is not None and 0 < len(key) <= _KEY_BYTES_MAX:
             gathered[key] = value
             return
         handle, seed, number = self._databases[database]

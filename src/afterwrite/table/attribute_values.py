@@ -66,7 +66,7 @@ def measured_item(item: Any) -> int:
 
 def checked_value(value: Any) -> AttributeValue:
     """A JSON value as one attribute value, canonical. The dicts of `value` are changed in place."""
-    _check_value(value, 1)
+    _check_values({"value": value}, 1)  # which knows the short way of text and numbers
     return value  # type: ignore[no-any-return]
 
 

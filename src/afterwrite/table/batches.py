@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -102,8 +102,7 @@ class TransactGetPlan:
             raise fields.invalid("Transaction payload size cannot exceed 4 MB")
 
 
-@dataclass(frozen=True, slots=True)
-class TransactWritePlan:
+class TransactWritePlan(NamedTuple):
     """Writes that happen together or not at all.
 
     `token` is the request's ClientRequestToken; `fingerprint` tells whether a second request with the token asks

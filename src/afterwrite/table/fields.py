@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import ServiceError
 from afterwrite.table.attribute_values import checked_item, checked_value, serialization_error, token_name
-from afterwrite.table.conditions import Test, Values, compile_condition
+from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, Test, Values, compile_condition
 from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
 from afterwrite.table.projections import Projection, compile_projection
 from afterwrite.table.sizes import check_attribute_name
@@ -40,8 +39,7 @@ SELECTS = ("SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTR
 CONDITIONAL_OPERATORS = ("OR", "AND")
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """A condition with its values; `nested` are the top-level attributes that it looks into."""
 
     test: Test
@@ -425,12 +423,12 @@ class Expressions:
             )
 
     def _use(self, field: str, names: frozenset[str], values: frozenset[str]) -> None:
-        for name in values:
-            if name not in self._values:
-                raise invalid(
-                    f"Invalid {field}: An expression attribute value used in expression is not defined; "
-                    f"attribute value: {name}"
-                )
+        if not values <= self._values.keys():
+            name = next(name for name in values if name not in self._values)
+            raise invalid(
+                f"Invalid {field}: An expression attribute value used in expression is not defined; "
+                f"attribute value: {name}"
+            )
         self._names_used |= names
         self._values_used |= values
 
@@ -442,15 +440,24 @@ def _checked_names(names: Any) -> tuple[tuple[str, str], ...]:
         raise serialization_error("Unexpected field type")
     if not names:
         raise invalid("ExpressionAttributeNames must not be empty")
-    for key in names:
-        text(names, key)
+    pairs = tuple(names.items())
+    try:
+        return _checked_pairs(pairs)
+    except TypeError:  # a list or a map in place of a name has no hash to be remembered by
+        return _checked_pairs.__wrapped__(pairs)
+
+
+@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+def _checked_pairs(pairs: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, str], ...]:
+    for key, name in pairs:
+        text({key: name}, key)
         if not _NAME_PLACEHOLDER.fullmatch(key):
             raise invalid(f'ExpressionAttributeNames contains invalid key: Syntax error; key: "{key}"')
-        if not names[key]:
-            what = "null" if names[key] is None else "Empty attribute name"
+        if not name:
+            what = "null" if name is None else "Empty attribute name"
             raise invalid(f"ExpressionAttributeNames contains invalid value: {what} for key {key}")
-        check_attribute_name(names[key])
-    return tuple(names.items())
+        check_attribute_name(name)
+    return pairs
 
 
 def _checked_expression_values(values: Any) -> Values:

@@ -6,7 +6,6 @@ the new one, and changes nothing itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from afterwrite.core.values import Item
@@ -106,8 +105,7 @@ class Put(NamedTuple):
         return {"Attributes": old} if old and self.return_old else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     """Remove an item; it need not be there."""
 
     table_name: str
@@ -145,8 +143,7 @@ class Delete:
         return {"Attributes": old} if old and self.return_old else {}
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """Change some attributes of an item, which is created where it is not there."""
 
     table_name: str
@@ -209,8 +206,7 @@ class Update:
         return {"Attributes": returned} if returned else {}
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionCheck:
+class ConditionCheck(NamedTuple):
     """A transaction's member that only requires something of an item."""
 
     table_name: str
