@@ -111,13 +111,16 @@ class PlainPuts:
         return PlainPut(self._tables[number], item_bytes, value, key, place), end
 
     def _follow(self, catalog: Catalog) -> None:
-        """Know the tables of `catalog` whose keys are texts, and that have no indexes."""
+        """Know the tables of `catalog` whose keys are texts, and that have no indexes of either kind."""
         if catalog is self._catalog:
             return
         self._tables = [
             table
             for table in catalog.values()
-            if not table.indexes and table.schema.partition_type == "S" and table.schema.sort_type in ("S", None)
+            if not table.indexes
+            and not table.vector_indexes
+            and table.schema.partition_type == "S"
+            and table.schema.sort_type in ("S", None)
         ]
         self._known = b"".join(map(_described, self._tables))
         self._catalog = catalog

@@ -10,10 +10,11 @@ from afterwrite.store import indexes, tables
 from afterwrite.store.environment import ReadTransaction
 from afterwrite.store.indexes import Index
 from afterwrite.store.tables import Table
-from afterwrite.table.schema import GLOBAL, definitions_to_wire
+from afterwrite.table.schema import GLOBAL, KeyAttribute, definitions_to_wire
 from afterwrite.table.table_options import PAY_PER_REQUEST, TableOptions
 
 _GLOBAL_INDEXES: Final = "GlobalSecondaryIndexes"
+_VECTOR_INDEXES: Final = "VectorIndexes"
 # What DeleteTable's answer does not tell of the table.
 _NOT_OF_DELETED: Final = (
     "AttributeDefinitions",
@@ -21,6 +22,7 @@ _NOT_OF_DELETED: Final = (
     "CreationDateTime",
     _GLOBAL_INDEXES,
     "LocalSecondaryIndexes",
+    _VECTOR_INDEXES,
 )
 
 
@@ -43,7 +45,7 @@ class Descriptions:
     def created(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
         """A table as CreateTable answers it: DynamoDB makes it later, with its indexes."""
         description = self._description(transaction, table, "CREATING")
-        for index in description.get(_GLOBAL_INDEXES, ()):
+        for index in (*description.get(_GLOBAL_INDEXES, ()), *description.get(_VECTOR_INDEXES, ())):
             index["IndexStatus"] = "CREATING"
         return description
 
@@ -52,6 +54,9 @@ class Descriptions:
         description = self._description(transaction, table, "UPDATING")
         for index in description.get(_GLOBAL_INDEXES, ()):
             if before.index_named(index["IndexName"]) is None:
+                index["IndexStatus"] = "CREATING"
+        for index in description.get(_VECTOR_INDEXES, ()):
+            if before.vector_index_named(index["IndexName"]) is None:
                 index["IndexStatus"] = "CREATING"
         for gone in before.indexes:
             if table.index_named(gone.schema.name) is None:
@@ -71,7 +76,7 @@ class Descriptions:
         count, size = tables.statistics(transaction, table)
         options = table.options
         description: dict[str, Any] = {
-            "AttributeDefinitions": definitions_to_wire(table.schema, [index.schema for index in table.indexes]),
+            "AttributeDefinitions": definitions_to_wire(table.schema, _indexed_attributes(table)),
             "TableName": table.name,
             "KeySchema": table.schema.to_wire(),
             "TableStatus": status,
@@ -93,6 +98,11 @@ class Descriptions:
         for index in table.indexes:
             field = _GLOBAL_INDEXES if index.schema.scope == GLOBAL else "LocalSecondaryIndexes"
             description.setdefault(field, []).append(self._index_description(transaction, table, index))
+        if table.vector_indexes:
+            description[_VECTOR_INDEXES] = [
+                {**each.to_wire(), "IndexStatus": "ACTIVE", "IndexArn": f"{arn}/index/{each.name}"}
+                for each in table.vector_indexes
+            ]
         return description
 
     def _settings(self, table: Table) -> dict[str, Any]:
@@ -148,6 +158,11 @@ class Descriptions:
             if bound:
                 description["OnDemandThroughput"] = dict(bound)
         return description
+
+
+def _indexed_attributes(table: Table) -> list[KeyAttribute]:
+    indexes = (*(index.schema for index in table.indexes), *table.vector_indexes)
+    return [attribute for index in indexes for attribute in index.attributes]
 
 
 def _throughput(options: TableOptions, index: str | None) -> dict[str, Any]:

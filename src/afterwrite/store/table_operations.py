@@ -72,6 +72,7 @@ class TableOperations:
                 plan.schema,
                 view_type=plan.stream_view_type,
                 index_schemas=plan.indexes,
+                vector_indexes=plan.vector_indexes,
                 options=plan.options,
                 tags=plan.tags,
             )
@@ -89,7 +90,8 @@ class TableOperations:
         if plan.deletion_protection is False and table.name in self._protected:
             raise fields.invalid(f"{_INVALID}The app that runs here declares the table: its deletion protection stays")
         schemas = [index.schema for index in table.indexes]
-        created = plan.created_index(table.schema, schemas)
+        created = plan.created_index(table.schema, schemas, table.vector_indexes)
+        vector_indexes = plan.vector_indexes(table.schema, schemas, table.vector_indexes)
         if created is not None and table.filling is not None:
             raise fields.limit_exceeded(
                 "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
@@ -111,6 +113,7 @@ class TableOperations:
                 options=options,
                 on_demand_since_ms=on_demand_since_ms,
                 class_changed_at_ms=class_changed_at_ms,
+                vector_indexes=vector_indexes,
             ),
         )
         if created is not None:

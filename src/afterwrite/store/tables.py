@@ -27,6 +27,7 @@ from afterwrite.table.index_keys import check_index_keys, check_scalar_keys
 from afterwrite.table.keys import encode_key
 from afterwrite.table.schema import IndexSchema, KeySchema
 from afterwrite.table.table_options import TableOptions
+from afterwrite.table.vector_indexes import VectorIndex, check_vectors
 from afterwrite.table.writes import ItemWrite, Put, Update
 
 _ITEM: Final = struct.Struct(">IQ")
@@ -57,10 +58,15 @@ class Table:
     tags: Mapping[str, str] = field(default_factory=dict)
     on_demand_since_ms: int | None = None
     class_changed_at_ms: int | None = None
+    vector_indexes: tuple[VectorIndex, ...] = ()
 
     def index_named(self, name: str) -> Index | None:
         """The table's index `name`, None where there is none."""
         return next((index for index in self.indexes if index.schema.name == name), None)
+
+    def vector_index_named(self, name: str) -> VectorIndex | None:
+        """The table's vector index `name`, None where there is none."""
+        return next((index for index in self.vector_indexes if index.name == name), None)
 
     @property
     def filling(self) -> Index | None:
@@ -86,6 +92,7 @@ class Table:
                 "tags": self.tags,
                 "on_demand_since_ms": self.on_demand_since_ms,
                 "class_changed_at_ms": self.class_changed_at_ms,
+                "vector_indexes": [index.to_json() for index in self.vector_indexes],
             }
         )
 
@@ -102,6 +109,8 @@ class Table:
             stream=stream and Stream(table=name, **stream),
             indexes=tuple(Index.from_json(each) for each in fields.pop("indexes")),
             options=TableOptions.from_json(fields.pop("options")),
+            # A catalog that is older than vector indexes has none.
+            vector_indexes=tuple(VectorIndex.from_json(each) for each in fields.pop("vector_indexes", ())),
             **fields,
         )
 
@@ -144,6 +153,7 @@ def create_table(
     view_type: str | None,
     retention_s: int = 86_400,
     index_schemas: Sequence[IndexSchema] = (),
+    vector_indexes: Sequence[VectorIndex] = (),
     options: TableOptions | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Table:
@@ -163,6 +173,7 @@ def create_table(
         indexes=tuple(Index(transaction.advance("names"), each) for each in index_schemas),
         options=options or TableOptions(),
         tags=tags or {},
+        vector_indexes=tuple(vector_indexes),
     )
     return save(transaction, table)
 
@@ -347,12 +358,20 @@ def _plan(transaction: WriteTransaction, table: Table, write: ItemWrite, key: It
     old = None
     if stored is not None and (table.indexes or write.needs_old):
         old = orjson.loads(stored[_ITEM.size :])
-    if table.indexes and isinstance(write, Put):
-        check_index_keys([index.schema for index in table.indexes], write.item)
+    if isinstance(write, Put):
+        _check_indexed(table, write.item)
     new = write.apply(table.schema, old)
-    if new is not None and table.indexes and isinstance(write, Update):
-        check_index_keys([index.schema for index in table.indexes], new, old or {})
+    if new is not None and isinstance(write, Update):
+        _check_indexed(table, new, old or {})
     return _Planned(table, key, stored_at, stored, old, new, 0 if new is None else write.size(new))
+
+
+def _check_indexed(table: Table, item: Item, old: Item | None = None) -> None:
+    """Refuse an item that an index cannot take; `old` is what an update starts from."""
+    if table.indexes:
+        check_index_keys([index.schema for index in table.indexes], item, old)
+    if table.vector_indexes:
+        check_vectors(table.vector_indexes, item, old)
 
 
 def write_item(transaction: WriteTransaction, write: ItemWrite) -> tuple[Table, Item | None, Item | None]:
