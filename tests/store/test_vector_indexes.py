@@ -127,9 +127,8 @@ def test_a_search_shows_what_is_projected_and_the_vector_where_asked(
 
 def test_conditions_give_the_values_of_the_search_schema(dynamo: Dynamo) -> None:
     create(dynamo, {**INDEX, "SearchSchema": SCHEMA}, AttributeDefinitions=definitions("pk", "kind", "grade"))
-    for number, fields in enumerate(
-        [{"kind": "a", "grade": 1}, {"kind": "a"}, {"kind": "b", "grade": 1}, {"grade": 1}]
-    ):
+    keyed: list[Body] = [{"kind": "a", "grade": 1}, {"kind": "a"}, {"kind": "b", "grade": 1}, {"grade": 1}]
+    for number, fields in enumerate(keyed):
         dynamo.put(pk=str(number), v=[1, 0, 0], **fields)
 
     def matching(condition: str, **values: Any) -> list[str]:
@@ -139,7 +138,7 @@ def test_conditions_give_the_values_of_the_search_schema(dynamo: Dynamo) -> None
     assert matching("kind = :k", k="a") == ["0", "1"]
     assert matching(":k = kind AND grade = :s", k="a", s=1) == ["0"]
     assert matching("kind = :k", k="none") == []
-    for condition, values, message in [
+    cases: list[tuple[str, Body, str]] = [
         ("grade = :s", {"s": 1}, "must have an equality condition on the HASH attribute kind"),
         ("kind = :k", {"k": 1}, "type does not match schema type"),
         ("kind = :k AND pk = :p", {"k": "a", "p": "0"}, "pk, which is not in the SearchSchema"),
@@ -149,7 +148,8 @@ def test_conditions_give_the_values_of_the_search_schema(dynamo: Dynamo) -> None
         ("kind.x = :k", {"k": "a"}, "cannot have conditions on nested attributes"),
         ("kind = :k AND kind = :k", {"k": "a"}, "one condition per attribute"),
         ("kind = grade AND grade = :s", {"s": 1}, "an attribute is compared with a value"),
-    ]:
+    ]
+    for condition, values, message in cases:
         with pytest.raises(ServiceError, match=message):
             matching(condition, **values)
     with pytest.raises(ServiceError, match="must have an equality condition"):
@@ -180,11 +180,12 @@ def test_no_write_keeps_what_is_no_vector(dynamo: Dynamo, value: Any) -> None:
 
 def test_attributes_of_a_search_schema_keep_their_types(dynamo: Dynamo) -> None:
     create(dynamo, {**INDEX, "SearchSchema": SCHEMA}, AttributeDefinitions=definitions("pk", "kind", "grade"))
-    for fields, message in [
+    refused: list[tuple[Body, str]] = [
         ({"kind": 1}, "Type mismatch for Index Key kind Expected: S Actual: N IndexName: near"),
         ({"grade": "s"}, "Type mismatch for Index Key grade Expected: N Actual: S IndexName: near"),
         ({"kind": ""}, "empty string value"),
-    ]:
+    ]
+    for fields, message in refused:
         with pytest.raises(ServiceError, match=message):
             dynamo.put(pk="p", **fields)
     assert sorted(each["AttributeName"] for each in described(dynamo)["AttributeDefinitions"]) == [
@@ -260,7 +261,7 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
     key = {"KeySchema": [{"AttributeName": "v", "KeyType": "HASH"}], "Projection": {"ProjectionType": "ALL"}}
     on_vector = [{"Create": {"IndexName": "by-v", **key}}]
     stream = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
-    for updates, fields, code, message in [
+    refusals: list[tuple[list[Body], Body, str, str]] = [
         ([new, gone], {}, "LimitExceededException", "Only 1 online index"),
         ([gone], {"StreamSpecification": stream}, "ValidationException", "while changing stream status"),
         ([{}], {}, "ValidationException", "One of VectorIndexUpdate.Create, VectorIndexUpdate.Delete"),
@@ -273,7 +274,8 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
             "ValidationException",
             "vector attribute 'v'",
         ),
-    ]:
+    ]
+    for updates, fields, code, message in refusals:
         with pytest.raises(ServiceError, match=message) as refused:
             update(dynamo, *updates, **fields)
         assert refused.value.code == code

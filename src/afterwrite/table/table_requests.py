@@ -204,9 +204,8 @@ def parse_create_table(body: Body) -> CreateTablePlan:
     schema = KeySchema.from_wire(elements, types)
     indexes = index_requests.parse_indexes(body, schema, types)
     vector_indexes = vector_requests.parse_vector_indexes(body, schema, indexes, types)
-    index_requests.check_definitions_used(
-        types, schema, [name for index in (*indexes, *vector_indexes) for name in index.names]
-    )
+    every: list[IndexSchema | VectorIndex] = [*indexes, *vector_indexes]
+    index_requests.check_definitions_used(types, schema, [name for index in every for name in index.names])
     options = TableOptions(
         billing_mode,
         units,

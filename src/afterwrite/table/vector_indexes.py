@@ -181,7 +181,7 @@ def score(distance: str, one: Vector, other: Vector) -> float:
     """How near two vectors are: the nearer, the less for COSINE (0 to 2) and EUCLIDEAN, the more for DOT_PRODUCT."""
     if distance == EUCLIDEAN:
         return math.dist(one, other)
-    product = sum(map(mul, one, other))
+    product: float = sum(map(mul, one, other))
     if distance == DOT_PRODUCT:
         return product
     lengths = math.hypot(*one) * math.hypot(*other)

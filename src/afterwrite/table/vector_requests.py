@@ -87,7 +87,7 @@ def parse_vector_indexes(
     parsed: list[VectorIndex] = []
     for index in declared(body):
         vector_index = parse_vector_index(index, types)
-        if any(each.name == vector_index.name for each in (*indexes, *parsed)):
+        if vector_index.name in (*(each.name for each in indexes), *(each.name for each in parsed)):
             raise fields.invalid(f"{_INVALID}Duplicate index name: {vector_index.name}")
         check_vector_attribute(vector_index, table, indexes, parsed)
         parsed.append(vector_index)
@@ -167,7 +167,7 @@ def check_vector_attribute(
     index: VectorIndex, table: KeySchema, indexes: Sequence[IndexSchema], vector_indexes: Sequence[VectorIndex]
 ) -> None:
     """Refuse a vector attribute that is a key, or that another vector index has with other dimensions."""
-    declared_in = (table, *indexes, index, *vector_indexes)
+    declared_in: list[KeySchema | IndexSchema | VectorIndex] = [table, *indexes, index, *vector_indexes]
     if any(each.type_of(index.attribute) is not None for each in declared_in):
         raise fields.invalid(
             f"{_INVALID}The vector attribute '{index.attribute}' of the index {index.name} is defined as a scalar, "
