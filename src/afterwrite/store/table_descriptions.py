@@ -51,7 +51,7 @@ class Descriptions:
         return description
 
     def updated(self, transaction: ReadTransaction, table: Table, before: Table) -> dict[str, Any]:
-        """A table as UpdateTable answers it: a new index is being made, one that is not any more being deleted."""
+        """A table as UpdateTable answers it: what is new is being made, what is gone being deleted."""
         description = self._description(transaction, table, "UPDATING")
         for index in description.get(_GLOBAL_INDEXES, ()):
             if before.index_named(index["IndexName"]) is None:
@@ -59,6 +59,9 @@ class Descriptions:
         for index in description.get(_VECTOR_INDEXES, ()):
             if before.vector_index_named(index["IndexName"]) is None:
                 index["IndexStatus"] = "CREATING"
+        key = before.options.encryption_key
+        if key is not None and table.options.encryption_key is None:
+            description["SSEDescription"] = self._encryption(key, "UPDATING")
         for gone in before.indexes:
             if table.index_named(gone.schema.name) is None:
                 described = self._index_description(transaction, before, gone)
@@ -120,16 +123,15 @@ class Descriptions:
         if options.on_demand_units:
             settings["OnDemandThroughput"] = dict(options.on_demand_units)
         if options.encryption_key is not None:
-            settings["SSEDescription"] = {
-                "Status": "ENABLED",
-                "SSEType": "KMS",
-                "KMSMasterKeyArn": self._key_arn(options.encryption_key),
-            }
+            settings["SSEDescription"] = self._encryption(options.encryption_key, "ENABLED")
         if options.table_class is not None:
             settings["TableClassSummary"] = {"TableClass": options.table_class}
             if table.class_changed_at_ms is not None:
                 settings["TableClassSummary"]["LastUpdateDateTime"] = table.class_changed_at_ms / 1000
         return settings
+
+    def _encryption(self, key: str, status: str) -> dict[str, str]:
+        return {"Status": status, "SSEType": "KMS", "KMSMasterKeyArn": self._key_arn(key)}
 
     def _key_arn(self, key: str) -> str:
         if key.startswith("arn:"):
