@@ -254,6 +254,21 @@ def test_declarations_that_do_not_go_together_are_refused(dynamo: Dynamo) -> Non
             create(dynamo, *indexes, **fields)
 
 
+def test_only_tables_on_demand_have_vector_indexes(dynamo: Dynamo) -> None:
+    provisioned = {
+        "BillingMode": "PROVISIONED",
+        "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+    }
+    with pytest.raises(ServiceError, match="when BillingMode is PAY_PER_REQUEST"):
+        create(dynamo, INDEX, **provisioned)
+    create(dynamo, **provisioned)
+    with pytest.raises(ServiceError, match="when BillingMode is PAY_PER_REQUEST"):
+        update(dynamo, {"Create": INDEX})
+    update(dynamo, {"Create": INDEX}, BillingMode="PAY_PER_REQUEST")
+    with pytest.raises(ServiceError, match="when BillingMode is PAY_PER_REQUEST"):
+        dynamo("UpdateTable", TableName="things", **provisioned)
+
+
 def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
     create(dynamo, INDEX)
     new = {"Create": {**INDEX, "IndexName": "new"}}

@@ -16,7 +16,7 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.table_descriptions import Descriptions
 from afterwrite.store.tables import Catalog, Table
-from afterwrite.table import fields, table_requests, tags
+from afterwrite.table import fields, table_requests, tags, vector_requests
 from afterwrite.table.schema import GLOBAL
 from afterwrite.table.table_options import PAY_PER_REQUEST
 from afterwrite.table.table_requests import UpdateTablePlan
@@ -98,6 +98,7 @@ class TableOperations:
             )
         _check_index_names(table, [name for name in (plan.delete, *plan.update) if name is not None])
         options = plan.options(table.options, [schema.name for schema in schemas if schema.scope == GLOBAL])
+        vector_requests.check_billing(vector_indexes, options.billing_mode)
         options = options.dated(table.options, transaction.now_ms)
         on_demand_since_ms = table.on_demand_since_ms
         if options.billing_mode == PAY_PER_REQUEST and table.options.billing_mode != PAY_PER_REQUEST:

@@ -204,6 +204,7 @@ def parse_create_table(body: Body) -> CreateTablePlan:
     schema = KeySchema.from_wire(elements, types)
     indexes = index_requests.parse_indexes(body, schema, types)
     vector_indexes = vector_requests.parse_vector_indexes(body, schema, indexes, types)
+    vector_requests.check_billing(vector_indexes, billing_mode)
     every: list[IndexSchema | VectorIndex] = [*indexes, *vector_indexes]
     index_requests.check_definitions_used(types, schema, [name for index in every for name in index.names])
     options = TableOptions(

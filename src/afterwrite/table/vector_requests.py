@@ -9,6 +9,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.table import fields, index_requests
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import IndexSchema, KeyAttribute, KeySchema
+from afterwrite.table.table_options import PAY_PER_REQUEST
 from afterwrite.table.vector_indexes import DISTANCE_FUNCTIONS, HASH, INLINE_FILTER, VectorIndex
 
 DIMENSIONS_MAX: Final = 4096
@@ -153,6 +154,12 @@ def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
         next(iter(by_kind[HASH]), None),
         by_kind[INLINE_FILTER],
     )
+
+
+def check_billing(indexes: Sequence[VectorIndex], billing_mode: str) -> None:
+    """Refuse vector indexes of a table whose capacity is provisioned."""
+    if indexes and billing_mode != PAY_PER_REQUEST:
+        raise fields.invalid(f"{_INVALID}Vector indexes can only be specified when BillingMode is {PAY_PER_REQUEST}")
 
 
 def without(indexes: Sequence[VectorIndex], name: str) -> tuple[VectorIndex, ...]:
