@@ -338,3 +338,16 @@ def test_a_search_reports_what_it_consumed(dynamo: Dynamo) -> None:
     body = {"TableName": "things", "IndexName": "near", "SearchVector": [{"N": "1"}] * 3, "TopK": 1}
     answer = dynamo("SearchVectors", **body, ReturnConsumedCapacity="TOTAL")
     assert answer == {"SearchResults": [], "ConsumedCapacity": {"VectorSearchRequestBytes": 1024}}
+
+
+def test_a_write_reports_what_it_moved(dynamo: Dynamo) -> None:
+    create(dynamo, INDEX)
+
+    def consumed(detail: str, **item: Any) -> Body:
+        body = {"TableName": "things", "Item": encode_item({"pk": "p", **item})}
+        return dict(dynamo("PutItem", **body, ReturnConsumedCapacity=detail)["ConsumedCapacity"])
+
+    assert consumed("INDEXES", v=[1, 2, 3])["VectorIndexes"] == {"near": {"VectorWriteRequestBytes": 1024}}
+    assert "VectorIndexes" not in consumed("TOTAL", v=[1, 2, 4])
+    assert "VectorIndexes" in consumed("INDEXES", a="a")
+    assert "VectorIndexes" not in consumed("INDEXES", a="b")

@@ -65,6 +65,7 @@ def _apply(write: ItemWrite, transaction: WriteTransaction) -> Mapping[str, Any]
     if reporting.capacity != "NONE":
         capacity = Capacity(table.name)
         capacity.add_write(table.schema, schemas, old, new)
+        capacity.add_vector_writes(table.vector_indexes, old, new)
         answer["ConsumedCapacity"] = capacity.to_wire(reporting.capacity)
     if reporting.collections:
         metrics = collection_metrics(table.schema, schemas, write.key(table.schema))
@@ -134,6 +135,7 @@ def _report(
         kind = "Write" if transactional else None
         capacity = capacities.setdefault(table.name, Capacity(table.name, kind=kind))
         capacity.add_write(table.schema, schemas, old, new, transactional=transactional)
+        capacity.add_vector_writes(table.vector_indexes, old, new)
         metrics = collection_metrics(table.schema, schemas, write.key(table.schema))
         if metrics is not None and metrics not in collections.setdefault(table.name, []):
             collections[table.name].append(metrics)

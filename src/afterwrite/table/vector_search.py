@@ -13,6 +13,7 @@ from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import ServiceError
 from afterwrite.table import fields
 from afterwrite.table.attribute_values import checked_value, serialization_error, token_name
+from afterwrite.table.capacity import VECTOR_BYTES_MIN
 from afterwrite.table.fields import Body, Expressions
 from afterwrite.table.projections import Projection
 from afterwrite.table.schema import KeySchema
@@ -20,8 +21,6 @@ from afterwrite.table.vector_indexes import DOT_PRODUCT, Vector, VectorIndex, sc
 
 TOP_MAX: Final = 100
 _FLOAT_BYTES: Final = 4
-# The least that a search is reported to have read.
-_SEARCHED_BYTES_MIN: Final = 1024
 _INVALID: Final = "One or more parameter values were invalid: "
 _EXPRESSIONS: Final = ("SearchConditionExpression", "ProjectionExpression")
 _NO_NUMBER: Final = "All values in the search vector must be a 32-bit floating-point number attribute"
@@ -64,7 +63,7 @@ class SearchPlan:
             ]
         }
         if self.capacity_detail != "NONE":
-            answer["ConsumedCapacity"] = {"VectorSearchRequestBytes": max(found_bytes, _SEARCHED_BYTES_MIN)}
+            answer["ConsumedCapacity"] = {"VectorSearchRequestBytes": max(found_bytes, VECTOR_BYTES_MIN)}
         return orjson.dumps(answer)
 
     def _vector(self, index: VectorIndex) -> Vector:
