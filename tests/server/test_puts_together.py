@@ -19,8 +19,9 @@ from afterwrite.server.dynamodb import DynamoDBService
 from afterwrite.server.http import Respond, Response
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import Operations
+from bounds import BOUND_S
 from embedded import Dynamo
-from server.http_serving import WAIT_S, Client, Serving, post, serving
+from server.http_serving import Client, Serving, post, serving
 
 pytestmark = pytest.mark.skipif(
     library() is None, reason="the library in C was not made: there was no C compiler when afterwrite was installed"
@@ -112,7 +113,7 @@ def test_plain_puts_are_taken_and_others_are_left(environment: Environment, dyna
     )
     left = handler_of(environment).take_together(taken.address, taken.size, taken.alike)  # type: ignore[arg-type]
     assert taken.left(left) == [0, 2, 4, 5, 6]
-    assert taken.answered.wait(WAIT_S)
+    assert taken.answered.wait(BOUND_S)
     assert taken.answers == {slot: Response(200, b"{}") for slot in (1, 3)}
     assert dynamo.items() == [key("a", "2"), key("a", "4")]
 
@@ -127,7 +128,7 @@ def test_of_puts_that_come_together_a_damaged_item_fails_alone(environment: Envi
         transaction.put(cursor.key(), cursor.value()[:-1] + bytes([cursor.value()[-1] ^ 1]), db=handle)
     taken = Taken(*((TARGET, body_of(key("a", sort)), 0) for sort in "123"))
     assert handler_of(environment).take_together(taken.address, taken.size, taken.alike) == 0  # type: ignore[arg-type]
-    assert taken.answered.wait(WAIT_S)
+    assert taken.answered.wait(BOUND_S)
     assert [taken.answers[slot].status for slot in range(3)] == [500, 200, 200]
     assert [change.event_name for change in dynamo.changes()] == ["INSERT", "INSERT", "MODIFY", "INSERT"]
 

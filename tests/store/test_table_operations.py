@@ -234,7 +234,9 @@ def test_the_key_that_a_table_is_said_to_be_encrypted_with(dynamo: Dynamo) -> No
     assert re.fullmatch(r"arn:aws:kms:us-east-1:\d{12}:key/[0-9a-f-]{36}", managed["KMSMasterKeyArn"])
     own = update(dynamo, SSESpecification={"Enabled": True, "KMSMasterKeyId": "1234"})["SSEDescription"]
     assert own["KMSMasterKeyArn"].endswith(":key/1234")
-    assert "SSEDescription" not in update(dynamo, SSESpecification={"Enabled": False})
+    gone = update(dynamo, SSESpecification={"Enabled": False})["SSEDescription"]
+    assert gone == {**own, "Status": "UPDATING"}
+    assert "SSEDescription" not in describe(dynamo)
 
 
 def test_an_index_is_as_warm_as_it_was_asked_to_be(dynamo: Dynamo, environment: Environment) -> None:

@@ -17,17 +17,18 @@ from afterwrite.store import ledger, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table, table_named
-from afterwrite.table import batches, fields, reads, writes
+from afterwrite.table import batches, fields, reads, vector_search, writes
 from afterwrite.table.batches import BatchGetPlan, BatchWritePlan, TransactGetPlan, TransactWritePlan
 from afterwrite.table.capacity import Capacity, Reporting, collection_metrics
 from afterwrite.table.index_keys import check_scalar_keys
 from afterwrite.table.keys import encode_key
 from afterwrite.table.reads import GetPlan, QueryPage, QueryPlan
 from afterwrite.table.sizes import item_size, read_units
+from afterwrite.table.vector_search import SearchPlan
 from afterwrite.table.writes import ItemWrite
 
 _TOKEN_KEPT_MS: Final = 600_000
-READS: Final = frozenset(("GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"))
+READS: Final = frozenset(("GetItem", "Query", "Scan", "SearchVectors", "BatchGetItem", "TransactGetItems"))
 """The operations on items that change nothing."""
 
 _Written = tuple[Table, Item | None, Item | None]
@@ -42,6 +43,7 @@ def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
         "GetItem": lambda body: Read(partial(_get_item, reads.parse_get_item(body))),
         "Query": lambda body: Read(partial(_query, reads.parse_query(body))),
         "Scan": lambda body: Read(partial(_query, reads.parse_scan(body))),
+        "SearchVectors": lambda body: Read(partial(_search_vectors, vector_search.parse_search_vectors(body))),
         "BatchGetItem": lambda body: Read(partial(_batch_get, batches.parse_batch_get_item(body))),
         "BatchWriteItem": batch_write,
         "TransactGetItems": lambda body: Read(partial(_transact_get, batches.parse_transact_get_items(body))),
@@ -63,6 +65,7 @@ def _apply(write: ItemWrite, transaction: WriteTransaction) -> Mapping[str, Any]
     if reporting.capacity != "NONE":
         capacity = Capacity(table.name)
         capacity.add_write(table.schema, schemas, old, new)
+        capacity.add_vector_writes(table.vector_indexes, old, new)
         answer["ConsumedCapacity"] = capacity.to_wire(reporting.capacity)
     if reporting.collections:
         metrics = collection_metrics(table.schema, schemas, write.key(table.schema))
@@ -132,6 +135,7 @@ def _report(
         kind = "Write" if transactional else None
         capacity = capacities.setdefault(table.name, Capacity(table.name, kind=kind))
         capacity.add_write(table.schema, schemas, old, new, transactional=transactional)
+        capacity.add_vector_writes(table.vector_indexes, old, new)
         metrics = collection_metrics(table.schema, schemas, write.key(table.schema))
         if metrics is not None and metrics not in collections.setdefault(table.name, []):
             collections[table.name].append(metrics)
@@ -204,6 +208,10 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> b
     else:
         index = table.index_named(plan.index_name)
         if index is None:
+            if table.vector_index_named(plan.index_name) is not None:
+                raise fields.invalid(
+                    f"This operation does not support the index type of {plan.index_name}: search it by SearchVectors"
+                )
             raise fields.invalid(f"The table does not have the specified index: {plan.index_name}")
         if index.filled_to is not None:
             raise fields.invalid(f"Cannot read from backfilling global secondary index: {plan.index_name}")
@@ -214,6 +222,15 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> b
         if not page.add(text, size):
             break
     return page.answer()
+
+
+def _search_vectors(plan: SearchPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
+    table = table_named(catalog, plan.table_name)
+    index = table.vector_index_named(plan.index_name)
+    if index is None:
+        raise fields.invalid(f"The table does not have the specified vector index: {plan.index_name}")
+    texts = (text for _, text in tables.scan_items(transaction, table))
+    return plan.answer(table.schema, index, texts)
 
 
 def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:

@@ -161,7 +161,10 @@ class PlainPuts:
         self._known = _Known(
             table
             for table in catalog.values()
-            if not table.indexes and table.schema.partition_type == "S" and table.schema.sort_type in ("S", None)
+            if not table.indexes
+            and not table.vector_indexes
+            and table.schema.partition_type == "S"
+            and table.schema.sort_type in ("S", None)
         )
         self._batched = _Known(table for table in self._known.tables if table.name not in destinations)
         self._catalog, self._destinations = catalog, destinations

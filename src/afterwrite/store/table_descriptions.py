@@ -10,10 +10,12 @@ from afterwrite.store import indexes, tables
 from afterwrite.store.environment import ReadTransaction
 from afterwrite.store.indexes import Index
 from afterwrite.store.tables import Table
-from afterwrite.table.schema import GLOBAL, definitions_to_wire
+from afterwrite.table.schema import GLOBAL, IndexSchema, KeyAttribute, definitions_to_wire
 from afterwrite.table.table_options import PAY_PER_REQUEST, TableOptions
+from afterwrite.table.vector_indexes import VectorIndex
 
 _GLOBAL_INDEXES: Final = "GlobalSecondaryIndexes"
+_VECTOR_INDEXES: Final = "VectorIndexes"
 # What DeleteTable's answer does not tell of the table.
 _NOT_OF_DELETED: Final = (
     "AttributeDefinitions",
@@ -21,6 +23,7 @@ _NOT_OF_DELETED: Final = (
     "CreationDateTime",
     _GLOBAL_INDEXES,
     "LocalSecondaryIndexes",
+    _VECTOR_INDEXES,
 )
 
 
@@ -43,16 +46,22 @@ class Descriptions:
     def created(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
         """A table as CreateTable answers it: DynamoDB makes it later, with its indexes."""
         description = self._description(transaction, table, "CREATING")
-        for index in description.get(_GLOBAL_INDEXES, ()):
+        for index in (*description.get(_GLOBAL_INDEXES, ()), *description.get(_VECTOR_INDEXES, ())):
             index["IndexStatus"] = "CREATING"
         return description
 
     def updated(self, transaction: ReadTransaction, table: Table, before: Table) -> dict[str, Any]:
-        """A table as UpdateTable answers it: a new index is being made, one that is not any more being deleted."""
+        """A table as UpdateTable answers it: what is new is being made, what is gone being deleted."""
         description = self._description(transaction, table, "UPDATING")
         for index in description.get(_GLOBAL_INDEXES, ()):
             if before.index_named(index["IndexName"]) is None:
                 index["IndexStatus"] = "CREATING"
+        for index in description.get(_VECTOR_INDEXES, ()):
+            if before.vector_index_named(index["IndexName"]) is None:
+                index["IndexStatus"] = "CREATING"
+        key = before.options.encryption_key
+        if key is not None and table.options.encryption_key is None:
+            description["SSEDescription"] = self._encryption(key, "UPDATING")
         for gone in before.indexes:
             if table.index_named(gone.schema.name) is None:
                 described = self._index_description(transaction, before, gone)
@@ -71,7 +80,7 @@ class Descriptions:
         count, size = tables.statistics(transaction, table)
         options = table.options
         description: dict[str, Any] = {
-            "AttributeDefinitions": definitions_to_wire(table.schema, [index.schema for index in table.indexes]),
+            "AttributeDefinitions": definitions_to_wire(table.schema, _indexed_attributes(table)),
             "TableName": table.name,
             "KeySchema": table.schema.to_wire(),
             "TableStatus": status,
@@ -93,6 +102,11 @@ class Descriptions:
         for index in table.indexes:
             field = _GLOBAL_INDEXES if index.schema.scope == GLOBAL else "LocalSecondaryIndexes"
             description.setdefault(field, []).append(self._index_description(transaction, table, index))
+        if table.vector_indexes:
+            description[_VECTOR_INDEXES] = [
+                {**each.to_wire(), "IndexStatus": "ACTIVE", "IndexArn": f"{arn}/index/{each.name}"}
+                for each in table.vector_indexes
+            ]
         return description
 
     def _settings(self, table: Table) -> dict[str, Any]:
@@ -109,16 +123,15 @@ class Descriptions:
         if options.on_demand_units:
             settings["OnDemandThroughput"] = dict(options.on_demand_units)
         if options.encryption_key is not None:
-            settings["SSEDescription"] = {
-                "Status": "ENABLED",
-                "SSEType": "KMS",
-                "KMSMasterKeyArn": self._key_arn(options.encryption_key),
-            }
+            settings["SSEDescription"] = self._encryption(options.encryption_key, "ENABLED")
         if options.table_class is not None:
             settings["TableClassSummary"] = {"TableClass": options.table_class}
             if table.class_changed_at_ms is not None:
                 settings["TableClassSummary"]["LastUpdateDateTime"] = table.class_changed_at_ms / 1000
         return settings
+
+    def _encryption(self, key: str, status: str) -> dict[str, str]:
+        return {"Status": status, "SSEType": "KMS", "KMSMasterKeyArn": self._key_arn(key)}
 
     def _key_arn(self, key: str) -> str:
         if key.startswith("arn:"):
@@ -148,6 +161,11 @@ class Descriptions:
             if bound:
                 description["OnDemandThroughput"] = dict(bound)
         return description
+
+
+def _indexed_attributes(table: Table) -> list[KeyAttribute]:
+    indexes: list[IndexSchema | VectorIndex] = [*(index.schema for index in table.indexes), *table.vector_indexes]
+    return [attribute for index in indexes for attribute in index.attributes]
 
 
 def _throughput(options: TableOptions, index: str | None) -> dict[str, Any]:

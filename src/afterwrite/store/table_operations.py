@@ -11,12 +11,12 @@ import orjson
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
-from afterwrite.store import tables
+from afterwrite.store import index_filling, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.table_descriptions import Descriptions
 from afterwrite.store.tables import Catalog, Table
-from afterwrite.table import fields, table_requests, tags
+from afterwrite.table import fields, table_requests, tags, vector_requests
 from afterwrite.table.schema import GLOBAL
 from afterwrite.table.table_options import PAY_PER_REQUEST
 from afterwrite.table.table_requests import UpdateTablePlan
@@ -72,6 +72,7 @@ class TableOperations:
                 plan.schema,
                 view_type=plan.stream_view_type,
                 index_schemas=plan.indexes,
+                vector_indexes=plan.vector_indexes,
                 options=plan.options,
                 tags=plan.tags,
             )
@@ -89,13 +90,15 @@ class TableOperations:
         if plan.deletion_protection is False and table.name in self._protected:
             raise fields.invalid(f"{_INVALID}The app that runs here declares the table: its deletion protection stays")
         schemas = [index.schema for index in table.indexes]
-        created = plan.created_index(table.schema, schemas)
+        created = plan.created_index(table.schema, schemas, table.vector_indexes)
+        vector_indexes = plan.vector_indexes(table.schema, schemas, table.vector_indexes)
         if created is not None and table.filling is not None:
             raise fields.limit_exceeded(
                 "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
             )
         _check_index_names(table, [name for name in (plan.delete, *plan.update) if name is not None])
         options = plan.options(table.options, [schema.name for schema in schemas if schema.scope == GLOBAL])
+        vector_requests.check_billing(vector_indexes, options.billing_mode)
         options = options.dated(table.options, transaction.now_ms)
         on_demand_since_ms = table.on_demand_since_ms
         if options.billing_mode == PAY_PER_REQUEST and table.options.billing_mode != PAY_PER_REQUEST:
@@ -111,12 +114,13 @@ class TableOperations:
                 options=options,
                 on_demand_since_ms=on_demand_since_ms,
                 class_changed_at_ms=class_changed_at_ms,
+                vector_indexes=vector_indexes,
             ),
         )
         if created is not None:
-            table = tables.create_index(transaction, table, created)
+            table = index_filling.create_index(transaction, table, created)
         if plan.delete is not None:
-            table = tables.delete_index(transaction, table, plan.delete)
+            table = index_filling.delete_index(transaction, table, plan.delete)
         return {"TableDescription": self._descriptions.updated(transaction, table, before)}
 
     def _update_stream(self, transaction: WriteTransaction, plan: UpdateTablePlan, table: Table) -> Table:

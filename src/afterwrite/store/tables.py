@@ -27,12 +27,10 @@ from afterwrite.table.index_keys import check_index_keys, check_scalar_keys
 from afterwrite.table.keys import encode_key
 from afterwrite.table.schema import IndexSchema, KeySchema
 from afterwrite.table.table_options import TableOptions
+from afterwrite.table.vector_indexes import VectorIndex, check_vectors
 from afterwrite.table.writes import ItemWrite, Put, Update
 
 _ITEM: Final = struct.Struct(">IQ")
-# What one round of filling an index reads: other writes wait for it some ten milliseconds.
-_FILLED_ITEMS_MAX: Final = 500
-_FILLED_BYTES_MAX: Final = 4 * 1024 * 1024
 # What of one member cancels its transaction; anything else refuses it.
 _CANCELLING: Final = ("ConditionalCheckFailedException", "ValidationException")
 
@@ -57,10 +55,15 @@ class Table:
     tags: Mapping[str, str] = field(default_factory=dict)
     on_demand_since_ms: int | None = None
     class_changed_at_ms: int | None = None
+    vector_indexes: tuple[VectorIndex, ...] = ()
 
     def index_named(self, name: str) -> Index | None:
         """The table's index `name`, None where there is none."""
         return next((index for index in self.indexes if index.schema.name == name), None)
+
+    def vector_index_named(self, name: str) -> VectorIndex | None:
+        """The table's vector index `name`, None where there is none."""
+        return next((index for index in self.vector_indexes if index.name == name), None)
 
     @property
     def filling(self) -> Index | None:
@@ -86,6 +89,7 @@ class Table:
                 "tags": self.tags,
                 "on_demand_since_ms": self.on_demand_since_ms,
                 "class_changed_at_ms": self.class_changed_at_ms,
+                "vector_indexes": [index.to_json() for index in self.vector_indexes],
             }
         )
 
@@ -102,6 +106,8 @@ class Table:
             stream=stream and Stream(table=name, **stream),
             indexes=tuple(Index.from_json(each) for each in fields.pop("indexes")),
             options=TableOptions.from_json(fields.pop("options")),
+            # A catalog that is older than vector indexes has none.
+            vector_indexes=tuple(VectorIndex.from_json(each) for each in fields.pop("vector_indexes", ())),
             **fields,
         )
 
@@ -144,6 +150,7 @@ def create_table(
     view_type: str | None,
     retention_s: int = 86_400,
     index_schemas: Sequence[IndexSchema] = (),
+    vector_indexes: Sequence[VectorIndex] = (),
     options: TableOptions | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> Table:
@@ -163,6 +170,7 @@ def create_table(
         indexes=tuple(Index(transaction.advance("names"), each) for each in index_schemas),
         options=options or TableOptions(),
         tags=tags or {},
+        vector_indexes=tuple(vector_indexes),
     )
     return save(transaction, table)
 
@@ -184,37 +192,6 @@ def disable_stream(transaction: WriteTransaction, table: Table) -> Table:
     if table.stream is not None:
         streams.disable(transaction, table.stream, table.retention_s)
     return save(transaction, replace(table, stream=None))
-
-
-def create_index(transaction: WriteTransaction, table: Table, schema: IndexSchema) -> Table:
-    """Add an index, and fill it from the first of the items that are there; `fill_index` goes on from them."""
-    index = Index(transaction.advance("names"), schema, filled_to=b"")
-    return fill_index(transaction, replace(table, indexes=(*table.indexes, index)), index)
-
-
-def fill_index(transaction: WriteTransaction, table: Table, index: Index) -> Table:
-    """Take the next items, a bounded number, into an index that is being filled; the table as it is then."""
-    items: list[tuple[bytes, Item]] = []
-    read_bytes = 0
-    filled_to: bytes | None = None
-    for stored_at, text in stored_items(transaction, table, after=index.filled_to):
-        if len(items) == _FILLED_ITEMS_MAX or read_bytes >= _FILLED_BYTES_MAX:
-            filled_to = items[-1][0]
-            break
-        items.append((stored_at, orjson.loads(text)))
-        read_bytes += len(text)
-    indexes.take_in(transaction, table.schema, index, items)
-    moved = replace(index, filled_to=filled_to)
-    return save(transaction, replace(table, indexes=tuple(moved if each is index else each for each in table.indexes)))
-
-
-def delete_index(transaction: WriteTransaction, table: Table, name: str) -> Table:
-    """Delete an index with its entries. Raises ResourceNotFoundException."""
-    index = table.index_named(name)
-    if index is None:
-        raise ServiceError("ResourceNotFoundException", "Requested resource not found")
-    indexes.drop(transaction, index)
-    return save(transaction, replace(table, indexes=tuple(each for each in table.indexes if each is not index)))
 
 
 def save(transaction: WriteTransaction, table: Table) -> Table:
@@ -353,13 +330,21 @@ def _plan(transaction: WriteTransaction, table: Table, write: ItemWrite, key: It
     old = None
     if stored is not None and (table.indexes or write.needs_old):
         old = orjson.loads(stored[_ITEM.size :])
-    if table.indexes and isinstance(write, Put):
-        check_index_keys([index.schema for index in table.indexes], write.item)
+    if isinstance(write, Put):
+        _check_indexed(table, write.item)
     new = write.apply(table.schema, old)
-    if new is not None and table.indexes and isinstance(write, Update):
-        check_index_keys([index.schema for index in table.indexes], new, old or {})
+    if new is not None and isinstance(write, Update):
+        _check_indexed(table, new, old or {})
     new_bytes = 0 if new is None or new is old else write.size(new)
     return _Planned(table, key, stored_at, stored, old, new, new_bytes)
+
+
+def _check_indexed(table: Table, item: Item, old: Item | None = None) -> None:
+    """Refuse an item that an index cannot take; `old` is what an update starts from."""
+    if table.indexes:
+        check_index_keys([index.schema for index in table.indexes], item, old)
+    if table.vector_indexes:
+        check_vectors(table.vector_indexes, item, old)
 
 
 def write_item(transaction: WriteTransaction, write: ItemWrite) -> tuple[Table, Item | None, Item | None]:

@@ -10,8 +10,12 @@ from afterwrite.core.values import Item
 from afterwrite.table.index_keys import entry_key
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
 from afterwrite.table.sizes import item_size, write_units
+from afterwrite.table.vector_indexes import VectorIndex
 
 _NONE = "NONE"
+
+VECTOR_BYTES_MIN = 1024
+"""The least that a vector search or write is reported to have cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Capacity:
         self._kind = kind
         self._table = 0.0
         self._indexes: dict[IndexSchema, float] = {}
+        self._vector_bytes: dict[str, int] = {}
 
     def add(self, units: float, index: IndexSchema | None = None) -> None:
         """Add units of the table, or of one of its indexes."""
@@ -64,6 +69,13 @@ class Capacity:
             if units:
                 self.add(units * 2 if transactional else units, index)
 
+    def add_vector_writes(self, indexes: Iterable[VectorIndex], old: Item | None, new: Item | None) -> None:
+        """Add what the write of an item moves in vector indexes, which is counted in bytes, and in no units."""
+        for index in indexes:
+            if any(image is not None and index.vector_of(image) is not None for image in (old, new)) and old != new:
+                size = max(item_size(old or {}), item_size(new or {}), VECTOR_BYTES_MIN)
+                self._vector_bytes[index.name] = self._vector_bytes.get(index.name, 0) + size
+
     def to_wire(self, detail: str) -> dict[str, Any]:
         """The answer's `ConsumedCapacity` for a `ReturnConsumedCapacity` of TOTAL or INDEXES."""
         answer: dict[str, Any] = {
@@ -75,6 +87,9 @@ class Capacity:
             for index, units in self._indexes.items():
                 field = "GlobalSecondaryIndexes" if index.scope == GLOBAL else "LocalSecondaryIndexes"
                 answer.setdefault(field, {})[index.name] = self._units(units)
+            if self._vector_bytes:
+                written = {name: {"VectorWriteRequestBytes": size} for name, size in self._vector_bytes.items()}
+                answer["VectorIndexes"] = written
         return answer
 
     def _units(self, units: float) -> dict[str, float]:

@@ -17,6 +17,7 @@ from afterwrite.table.attribute_values import checked_item, checked_value, seria
 from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, Test, Values, compile_condition
 from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
 from afterwrite.table.projections import Projection, compile_projection
+from afterwrite.table.search_conditions import compile_search_condition
 from afterwrite.table.sizes import check_attribute_name
 from afterwrite.table.updates import CompiledUpdate, compile_update
 
@@ -389,6 +390,11 @@ class Expressions:
         if source is None:
             return None
         return compile_key_condition(source, self._names)
+
+    def equalities(self) -> tuple[tuple[str, str], ...]:
+        """The attributes that the SearchConditionExpression, if any, gives values for, with their placeholders."""
+        source = text(self._body, "SearchConditionExpression")
+        return () if source is None else compile_search_condition(source, self._names)
 
     def update(self) -> tuple[CompiledUpdate, Values] | None:
         """The UpdateExpression with its values, if there is one."""

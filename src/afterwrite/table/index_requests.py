@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from afterwrite.table import fields
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import ALL, GLOBAL, INCLUDE, KEYS_ONLY, LOCAL, IndexSchema, KeyAttribute, KeySchema
+from afterwrite.table.vector_indexes import VectorIndex
 
 GLOBAL_INDEXES_MAX = 20
 LOCAL_INDEXES_MAX = 5
@@ -57,6 +58,11 @@ def check_index(violations: Violations, index: Body, place: str, scope: str = GL
     violations.index_name(index, f"{place}.indexName")
     elements = fields.structures(index, "KeySchema", "KeySchemaElement")
     check_elements(violations, elements, f"{place}.keySchema", KEY_ELEMENTS_MAX if scope == LOCAL else None)
+    check_projection(violations, index, place)
+
+
+def check_projection(violations: Violations, index: Body, place: str) -> None:
+    """Note what is wrong with the fields of an index's `Projection`."""
     projection = fields.structure(index, "Projection", "Projection")
     if projection is None:
         violations.add(None, f"{place}.projection", "Member must not be null")
@@ -149,7 +155,7 @@ def parse_index(index: Body, scope: str, table: KeySchema, types: Mapping[str, s
             raise fields.invalid(
                 f"{_INVALID}The KeySchema exceeds the maximum allowed number of {key_type} key attributes"
             )
-    projection, included = _projection(index["Projection"])
+    projection, included = projection_of(index["Projection"])
     return IndexSchema(name, scope, attributes["HASH"], attributes["RANGE"], projection, included)
 
 
@@ -179,7 +185,8 @@ def _check_local(
         )
 
 
-def _projection(projection: Body) -> tuple[str, tuple[str, ...]]:
+def projection_of(projection: Body) -> tuple[str, tuple[str, ...]]:
+    """What an index projects: ALL, KEYS_ONLY or INCLUDE, and the further attributes of INCLUDE."""
     kind = projection.get("ProjectionType")
     included = projection.get("NonKeyAttributes")
     if kind is None:
@@ -195,12 +202,29 @@ def _projection(projection: Body) -> tuple[str, tuple[str, ...]]:
     return kind, names
 
 
-def check_definitions_used(definitions: Mapping[str, str], table: KeySchema, indexes: Sequence[IndexSchema]) -> None:
-    """Refuse definitions of attributes that are in no key."""
-    used = {*table.names, *(name for index in indexes for name in index.names)}
+def check_new(
+    index: IndexSchema | VectorIndex, table: KeySchema, existing: Sequence[IndexSchema | VectorIndex]
+) -> None:
+    """Refuse an index whose name there is, or that has an attribute in another type than the table."""
+    if any(each.name == index.name for each in existing):
+        raise fields.invalid(f"{_INVALID}Attempting to create an index which already exists")
+    for attribute in index.attributes:
+        for known in (table.type_of(attribute.name), *(each.type_of(attribute.name) for each in existing)):
+            if known is not None and known != attribute.type:
+                raise fields.invalid(
+                    f"{_INVALID}Attributes cannot be redefined. Please check that your attribute has the same "
+                    f"type as previously defined. Existing schema: {attribute.name}:{known} "
+                    f"New schema: {attribute.name}:{attribute.type}"
+                )
+
+
+def check_definitions_used(definitions: Mapping[str, str], table: KeySchema, indexed: Iterable[str]) -> None:
+    """Refuse definitions of attributes that are in no key; `indexed` are the names that indexes have."""
+    keys_of_indexes = list(indexed)
+    used = {*table.names, *keys_of_indexes}
     if len(definitions) == len(used):
         return
-    if not indexes:
+    if not keys_of_indexes:
         raise fields.invalid(
             f"{_INVALID}Number of attributes in KeySchema does not exactly match number of attributes defined in "
             "AttributeDefinitions"

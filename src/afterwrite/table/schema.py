@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,15 +122,19 @@ class IndexSchema:
 
     def projection_to_wire(self) -> dict[str, Any]:
         """The `Projection` of an index description."""
-        if self.projection != INCLUDE:
-            return {"ProjectionType": self.projection}
-        return {"ProjectionType": INCLUDE, "NonKeyAttributes": list(self.included)}
+        return projection_to_wire(self.projection, self.included)
 
 
-def definitions_to_wire(table: KeySchema, indexes: Sequence[IndexSchema]) -> list[dict[str, str]]:
-    """The `AttributeDefinitions` of a table description: every key attribute once."""
-    attributes = [*table.partition_attributes, *table.sort_attributes]
-    attributes += [each for index in indexes for each in index.attributes]
+def projection_to_wire(projection: str, included: Sequence[str]) -> dict[str, Any]:
+    """The `Projection` of an index description."""
+    if projection != INCLUDE:
+        return {"ProjectionType": projection}
+    return {"ProjectionType": INCLUDE, "NonKeyAttributes": list(included)}
+
+
+def definitions_to_wire(table: KeySchema, indexed: Iterable[KeyAttribute]) -> list[dict[str, str]]:
+    """The `AttributeDefinitions` of a table description: every attribute of a key or a search schema once."""
+    attributes = [*table.partition_attributes, *table.sort_attributes, *indexed]
     types = {each.name: each.type for each in attributes}
     return [{"AttributeName": name, "AttributeType": types[name]} for name in types]
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from afterwrite.table import fields, index_requests, table_options, tags
+from afterwrite.table import fields, index_requests, table_options, tags, vector_requests
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
 from afterwrite.table.table_options import PAY_PER_REQUEST, PROVISIONED, TableOptions
+from afterwrite.table.vector_indexes import VectorIndex
 
 STANDARD = "STANDARD"
 
@@ -23,6 +24,7 @@ _UPDATED_FIELDS = (
     "BillingMode",
     "StreamSpecification",
     "GlobalSecondaryIndexUpdates",
+    "VectorIndexUpdates",
     "SSESpecification",
     "ReplicaUpdates",
     "DeletionProtectionEnabled",
@@ -39,6 +41,7 @@ class CreateTablePlan:
     table_name: str
     schema: KeySchema
     indexes: tuple[IndexSchema, ...]
+    vector_indexes: tuple[VectorIndex, ...]
     options: TableOptions
     stream_view_type: str | None
     tags: Mapping[str, str]
@@ -66,28 +69,35 @@ class UpdateTablePlan:
     encryption: Body | None = None
     update: Mapping[str, Body] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
+    create_vector: Body | None = None
+    delete_vector: str | None = None
 
-    def created_index(self, table: KeySchema, existing: Sequence[IndexSchema]) -> IndexSchema | None:
+    def created_index(
+        self, table: KeySchema, existing: Sequence[IndexSchema], vector_indexes: Sequence[VectorIndex] = ()
+    ) -> IndexSchema | None:
         """The index to create, if there is one. Raises ServiceError (ValidationException)."""
         if self.create is None:
             return None
         index = index_requests.parse_index(self.create, GLOBAL, table, self.types)
-        if any(each.name == index.name for each in existing):
-            raise fields.invalid(f"{_INVALID}Attempting to create an index which already exists")
-        for attribute in index.attributes:
-            for known in (table.type_of(attribute.name), *(each.type_of(attribute.name) for each in existing)):
-                if known is not None and known != attribute.type:
-                    raise fields.invalid(
-                        f"{_INVALID}Attributes cannot be redefined. Please check that your attribute has the same "
-                        f"type as previously defined. Existing schema: {attribute.name}:{known} "
-                        f"New schema: {attribute.name}:{attribute.type}"
-                    )
+        index_requests.check_new(index, table, (*existing, *vector_indexes))
+        for each in vector_indexes:
+            vector_requests.check_vector_attribute(each, table, (*existing, index), vector_indexes)
         if sum(each.scope == GLOBAL for each in existing) >= index_requests.GLOBAL_INDEXES_MAX:
             raise fields.limit_exceeded(
                 "Subscriber limit exceeded: Number of global secondary indexes exceeds the per-table limit of "
                 f"{index_requests.GLOBAL_INDEXES_MAX}"
             )
         return index
+
+    def vector_indexes(
+        self, table: KeySchema, existing: Sequence[IndexSchema], current: Sequence[VectorIndex]
+    ) -> tuple[VectorIndex, ...]:
+        """The vector indexes as they become. Raises ServiceError (ValidationException, ResourceNotFoundException)."""
+        if self.delete_vector is not None:
+            return vector_requests.without(current, self.delete_vector)
+        if self.create_vector is None:
+            return tuple(current)
+        return (*current, vector_requests.created(self.create_vector, self.types, table, existing, current))
 
     def options(self, current: TableOptions, indexes: Sequence[str]) -> TableOptions:
         """The options as they become; `indexes` are the global indexes there are, by name."""
@@ -193,7 +203,10 @@ def parse_create_table(body: Body) -> CreateTablePlan:
     types = _types(definitions)
     schema = KeySchema.from_wire(elements, types)
     indexes = index_requests.parse_indexes(body, schema, types)
-    index_requests.check_definitions_used(types, schema, indexes)
+    vector_indexes = vector_requests.parse_vector_indexes(body, schema, indexes, types)
+    vector_requests.check_billing(vector_indexes, billing_mode)
+    every: list[IndexSchema | VectorIndex] = [*indexes, *vector_indexes]
+    index_requests.check_definitions_used(types, schema, [name for index in every for name in index.names])
     options = TableOptions(
         billing_mode,
         units,
@@ -213,7 +226,8 @@ def parse_create_table(body: Body) -> CreateTablePlan:
         on_demand_units=table_options.on_demand_units(body, billing_mode),
         encryption_key=None if encryption is None else table_options.encryption_key(encryption),
     )
-    return CreateTablePlan(name, schema, indexes, options, _created_view_type(body), tags.parse_tags(body))
+    view_type = _created_view_type(body)
+    return CreateTablePlan(name, schema, indexes, vector_indexes, options, view_type, tags.parse_tags(body))
 
 
 def _check_constraints(body: Body) -> None:
@@ -230,6 +244,7 @@ def _check_constraints(body: Body) -> None:
     if body.get("BillingMode") is not None:
         violations.choice(body, "BillingMode", _BILLING_MODES, "billingMode")
     index_requests.check_indexes(violations, body)
+    vector_requests.check_vector_indexes(violations, body)
     for number, index in enumerate(fields.structures(body, "GlobalSecondaryIndexes", "GlobalSecondaryIndex") or (), 1):
         units = fields.structure(index, "ProvisionedThroughput", "ProvisionedThroughput")
         if units is not None:
@@ -251,6 +266,9 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     updates = fields.structures(body, "GlobalSecondaryIndexUpdates", "GlobalSecondaryIndexUpdate")
     for number, update in enumerate(updates or (), 1):
         _check_index_update(violations, update, f"globalSecondaryIndexUpdates.{number}.member")
+    vector_updates = fields.structures(body, "VectorIndexUpdates", "VectorIndexUpdate") or ()
+    for number, update in enumerate(vector_updates, 1):
+        vector_requests.check_update(violations, update, f"vectorIndexUpdates.{number}.member")
     violations.check()
     if not any(body.get(each) not in (None, []) for each in _UPDATED_FIELDS):
         raise fields.invalid(
@@ -265,7 +283,8 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     stream_enabled, view_type = _updated_stream(body)
     types = _types(definitions)
     actions = [_index_action(update) for update in updates or ()]
-    _check_actions(actions, types)
+    vector_actions = [vector_requests.action_of(update) for update in vector_updates]
+    _check_actions(actions, vector_actions, types, changes_stream=stream_enabled is not None)
     created = [index for kind, index in actions if kind == "Create"]
     deleted = [str(index["IndexName"]) for kind, index in actions if kind == "Delete"]
     return UpdateTablePlan(
@@ -283,6 +302,8 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
         table_options.encryption(body),
         {str(index["IndexName"]): index for kind, index in actions if kind == "Update"},
         types,
+        next((index for kind, index in vector_actions if kind == "Create"), None),
+        next((str(index["IndexName"]) for kind, index in vector_actions if kind == "Delete"), None),
     )
 
 
@@ -333,14 +354,23 @@ def _index_action(update: Body) -> tuple[str, Body]:
     return kinds[0], update[kinds[0]]
 
 
-def _check_actions(actions: Sequence[tuple[str, Body]], types: Mapping[str, str]) -> None:
+def _check_actions(
+    actions: Sequence[tuple[str, Body]],
+    vector_actions: Sequence[tuple[str, Body]],
+    types: Mapping[str, str],
+    *,
+    changes_stream: bool,
+) -> None:
     names = [str(index["IndexName"]) for _, index in actions]
     for number, name in enumerate(names):
         if name in names[:number]:
             raise fields.invalid(
                 f"{_INVALID}Only one global secondary index update per index is allowed simultaneously. Index: {name}"
             )
-    if sum(kind != "Update" for kind, _ in actions) > 1:
+    made_or_deleted = sum(kind != "Update" for kind, _ in actions) + len(vector_actions)
+    if changes_stream and made_or_deleted:
+        raise fields.invalid(f"{_INVALID}You cannot create or delete index while changing stream status")
+    if made_or_deleted > 1:
         raise fields.limit_exceeded(
             "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
         )

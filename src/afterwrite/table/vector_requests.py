@@ -1,0 +1,205 @@
+"""Vector indexes as CreateTable and UpdateTable declare them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from afterwrite.errors import ServiceError
+from afterwrite.table import fields, index_requests
+from afterwrite.table.fields import Body, Violations
+from afterwrite.table.schema import IndexSchema, KeyAttribute, KeySchema
+from afterwrite.table.table_options import PAY_PER_REQUEST
+from afterwrite.table.vector_indexes import DISTANCE_FUNCTIONS, HASH, INLINE_FILTER, VectorIndex
+
+DIMENSIONS_MAX: Final = 4096
+VECTOR_INDEXES_MAX: Final = 5
+_FILTERS_MAX: Final = 18
+# The vector attribute counts as a projected one, too.
+_INCLUDED_MAX: Final = 19
+_VECTOR_ATTRIBUTE_CHARACTERS_MAX: Final = 255
+_ACTIONS: Final = ("Create", "Delete")
+_INVALID: Final = "One or more parameter values were invalid: "
+
+
+def declared(body: Body) -> Sequence[Body]:
+    """The vector indexes that a CreateTable declares, as they stand there."""
+    return fields.structures(body, "VectorIndexes", "VectorIndex") or ()
+
+
+def check_vector_index(violations: Violations, index: Body, place: str) -> None:
+    """Note what is wrong with a vector index's fields, each by itself."""
+    violations.index_name(index, f"{place}.indexName")
+    _check_attribute(violations, index, f"{place}.vectorAttribute")
+    dimensions = fields.integer(index, "Dimensions")
+    if dimensions is None:
+        violations.add(None, f"{place}.dimensions", "Member must not be null")
+    elif dimensions < 1:
+        violations.add(dimensions, f"{place}.dimensions", "Member must have value greater than or equal to 1")
+    elif dimensions > DIMENSIONS_MAX:
+        violations.add(
+            dimensions, f"{place}.dimensions", f"Member must have value less than or equal to {DIMENSIONS_MAX}"
+        )
+    violations.choice(index, "DistanceFunction", DISTANCE_FUNCTIONS, f"{place}.distanceFunction")
+    index_requests.check_projection(violations, index, place)
+    elements = _search_schema(index)
+    if elements is not None and not elements:
+        violations.add("[]", f"{place}.searchSchema", "Member must have length greater than or equal to 1")
+    for number, element in enumerate(elements or (), 1):
+        member = f"{place}.searchSchema.{number}.member"
+        violations.name(element, "AttributeName", f"{member}.attributeName")
+        violations.choice(
+            element, "SearchSchemaElementType", (HASH, INLINE_FILTER), f"{member}.searchSchemaElementType"
+        )
+
+
+def check_vector_indexes(violations: Violations, body: Body) -> None:
+    """Note what is wrong with the fields of all vector indexes of a CreateTable."""
+    for number, index in enumerate(declared(body), 1):
+        check_vector_index(violations, index, f"vectorIndexes.{number}.member")
+
+
+def check_update(violations: Violations, update: Body, place: str) -> None:
+    """Note what is wrong with the fields of a member of UpdateTable's `VectorIndexUpdates`."""
+    for kind in _ACTIONS:
+        action = fields.structure(update, kind, f"{kind}VectorIndexAction")
+        if action is None:
+            continue
+        if kind == "Create":
+            check_vector_index(violations, action, f"{place}.create")
+        else:
+            violations.index_name(action, f"{place}.delete.indexName")
+
+
+def action_of(update: Body) -> tuple[str, Body]:
+    """What a member of `VectorIndexUpdates` asks for: Create or Delete, and of what."""
+    kinds = [kind for kind in _ACTIONS if update.get(kind) is not None]
+    if not kinds:
+        raise fields.invalid(f"{_INVALID}One of VectorIndexUpdate.Create, VectorIndexUpdate.Delete must not be null")
+    if len(kinds) > 1:
+        raise fields.invalid(f"{_INVALID}Only one vector index action is allowed per VectorIndexUpdate object")
+    return kinds[0], update[kinds[0]]
+
+
+def parse_vector_indexes(
+    body: Body, table: KeySchema, indexes: Sequence[IndexSchema], types: Mapping[str, str]
+) -> tuple[VectorIndex, ...]:
+    """The vector indexes that a CreateTable declares beside `indexes`. Raises ServiceError (ValidationException)."""
+    parsed: list[VectorIndex] = []
+    for index in declared(body):
+        vector_index = parse_vector_index(index, types)
+        if vector_index.name in (*(each.name for each in indexes), *(each.name for each in parsed)):
+            raise fields.invalid(f"{_INVALID}Duplicate index name: {vector_index.name}")
+        check_vector_attribute(vector_index, table, indexes, parsed)
+        parsed.append(vector_index)
+    if len(parsed) > VECTOR_INDEXES_MAX:
+        raise fields.invalid(f"{_INVALID}VectorIndex count exceeds the per-table limit of {VECTOR_INDEXES_MAX}")
+    return tuple(parsed)
+
+
+def created(
+    index: Body,
+    types: Mapping[str, str],
+    table: KeySchema,
+    indexes: Sequence[IndexSchema],
+    vector_indexes: Sequence[VectorIndex],
+) -> VectorIndex:
+    """The vector index that an UpdateTable adds to those of the table. Raises ServiceError."""
+    parsed = parse_vector_index(index, types)
+    index_requests.check_new(parsed, table, (*indexes, *vector_indexes))
+    check_vector_attribute(parsed, table, indexes, vector_indexes)
+    if len(vector_indexes) == VECTOR_INDEXES_MAX:
+        raise fields.limit_exceeded(
+            f"Subscriber limit exceeded: VectorIndex count exceeds the per-table limit of {VECTOR_INDEXES_MAX}"
+        )
+    return parsed
+
+
+def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
+    """One vector index; `types` are those of the attributes that the request defines."""
+    projection, included = index_requests.projection_of(index["Projection"])
+    if len(included) > _INCLUDED_MAX:
+        raise fields.invalid(
+            f"{_INVALID}Number of projected attributes exceeds the limit of {_INCLUDED_MAX + 1} per vector index"
+        )
+    elements = _search_schema(index) or ()
+    names = [str(each["AttributeName"]) for each in elements]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise fields.invalid(f"{_INVALID}Duplicate attribute in SearchSchema: {name}")
+        if name not in types:
+            raise fields.invalid(
+                f"{_INVALID}Some SearchSchema attributes are not in the attribute definitions. "
+                f"SearchSchema: [{', '.join(names)}], AttributeDefinitions: [{', '.join(types)}]"
+            )
+    by_kind = {
+        kind: tuple(
+            KeyAttribute(name, types[name])
+            for name, each in zip(names, elements, strict=True)
+            if each["SearchSchemaElementType"] == kind
+        )
+        for kind in (HASH, INLINE_FILTER)
+    }
+    if len(by_kind[HASH]) > 1:
+        raise fields.invalid(f"{_INVALID}SearchSchema has more than one {HASH} attribute")
+    if len(by_kind[INLINE_FILTER]) > _FILTERS_MAX:
+        raise fields.invalid(f"{_INVALID}SearchSchema has more than {_FILTERS_MAX} {INLINE_FILTER} attributes")
+    return VectorIndex(
+        str(index["IndexName"]),
+        str(index["VectorAttribute"]["AttributeName"]),
+        fields.integer(index, "Dimensions") or 0,
+        str(index["DistanceFunction"]),
+        projection,
+        included,
+        next(iter(by_kind[HASH]), None),
+        by_kind[INLINE_FILTER],
+    )
+
+
+def check_billing(indexes: Sequence[VectorIndex], billing_mode: str) -> None:
+    """Refuse vector indexes of a table whose capacity is provisioned."""
+    if indexes and billing_mode != PAY_PER_REQUEST:
+        raise fields.invalid(f"{_INVALID}Vector indexes can only be specified when BillingMode is {PAY_PER_REQUEST}")
+
+
+def without(indexes: Sequence[VectorIndex], name: str) -> tuple[VectorIndex, ...]:
+    """The vector indexes but the one with this name. Raises ServiceError (ResourceNotFoundException)."""
+    left = tuple(each for each in indexes if each.name != name)
+    if len(left) == len(indexes):
+        raise ServiceError("ResourceNotFoundException", "Requested resource not found")
+    return left
+
+
+def check_vector_attribute(
+    index: VectorIndex, table: KeySchema, indexes: Sequence[IndexSchema], vector_indexes: Sequence[VectorIndex]
+) -> None:
+    """Refuse a vector attribute that is a key, or that another vector index has with other dimensions."""
+    declared_in: list[KeySchema | IndexSchema | VectorIndex] = [table, *indexes, index, *vector_indexes]
+    if any(each.type_of(index.attribute) is not None for each in declared_in):
+        raise fields.invalid(
+            f"{_INVALID}The vector attribute '{index.attribute}' of the index {index.name} is defined as a scalar, "
+            "for a key or a SearchSchema"
+        )
+    for each in vector_indexes:
+        if each.attribute == index.attribute and each.dimensions != index.dimensions:
+            raise fields.invalid(
+                f"{_INVALID}Dimensions of the vector attribute '{index.attribute}' differ: {each.dimensions} in the "
+                f"index {each.name}, {index.dimensions} in the index {index.name}"
+            )
+
+
+def _check_attribute(violations: Violations, index: Body, place: str) -> None:
+    attribute = fields.structure(index, "VectorAttribute", "VectorAttributeDefinition")
+    if attribute is None:
+        violations.add(None, place, "Member must not be null")
+        return
+    name = fields.text(attribute, "AttributeName")
+    if name is not None and len(name) > _VECTOR_ATTRIBUTE_CHARACTERS_MAX:
+        longest = f"Member must have length less than or equal to {_VECTOR_ATTRIBUTE_CHARACTERS_MAX}"
+        violations.add(name, f"{place}.attributeName", longest)
+        return
+    violations.name(attribute, "AttributeName", f"{place}.attributeName")
+
+
+def _search_schema(index: Body) -> Sequence[Body] | None:
+    return fields.structures(index, "SearchSchema", "SearchSchemaElement")

@@ -1,0 +1,160 @@
+"""SearchVectors: its request as a plan, and what of a table's items it answers."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.core.values import AttributeValue, Item
+from afterwrite.errors import ServiceError
+from afterwrite.table import fields
+from afterwrite.table.attribute_values import checked_value, serialization_error, token_name
+from afterwrite.table.capacity import VECTOR_BYTES_MIN
+from afterwrite.table.fields import Body, Expressions
+from afterwrite.table.projections import Projection
+from afterwrite.table.schema import KeySchema
+from afterwrite.table.vector_indexes import DOT_PRODUCT, Vector, VectorIndex, score, vector, vector_to_wire
+
+TOP_MAX: Final = 100
+_FLOAT_BYTES: Final = 4
+_INVALID: Final = "One or more parameter values were invalid: "
+_EXPRESSIONS: Final = ("SearchConditionExpression", "ProjectionExpression")
+_NO_NUMBER: Final = "All values in the search vector must be a 32-bit floating-point number attribute"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """A vector search: the vector, how many items at most, and the values that they must have by attribute."""
+
+    table_name: str
+    index_name: str
+    given: AttributeValue
+    top: int
+    wanted: Mapping[str, AttributeValue]
+    projection: Projection | None
+    capacity_detail: str
+
+    def answer(self, schema: KeySchema, index: VectorIndex, texts: Iterable[bytes]) -> bytes:
+        """The response's body, JSON text; `texts` are the table's items. Raises ServiceError (ValidationException)."""
+        searched = self._vector(index)
+        self._check_condition(index)
+        sign = -1 if index.distance == DOT_PRODUCT else 1
+        found_bytes = 0
+
+        def candidates() -> Iterable[tuple[float, int, Item, Vector]]:
+            nonlocal found_bytes
+            for number, text in enumerate(texts):
+                item = orjson.loads(text)
+                found = index.vector_of(item)
+                if found is None or any(item.get(name) != value for name, value in self.wanted.items()):
+                    continue
+                found_bytes += _FLOAT_BYTES * index.dimensions
+                yield sign * score(index.distance, searched, found), number, item, found
+
+        nearest = heapq.nsmallest(self.top, candidates())
+        answer: dict[str, Any] = {
+            "SearchResults": [
+                {"Item": self._shown(schema, index, item, found), "Score": sign * distance}
+                for distance, _, item, found in nearest
+            ]
+        }
+        if self.capacity_detail != "NONE":
+            answer["ConsumedCapacity"] = {"VectorSearchRequestBytes": max(found_bytes, VECTOR_BYTES_MIN)}
+        return orjson.dumps(answer)
+
+    def _vector(self, index: VectorIndex) -> Vector:
+        elements = self.given["L"]
+        if len(elements) != index.dimensions:
+            raise fields.invalid(
+                f"{_INVALID}The search vector has {len(elements)} dimensions, the index {index.name} has "
+                f"{index.dimensions} dimensions"
+            )
+        found = vector(self.given, index.dimensions)
+        if found is None:
+            raise fields.invalid(_NO_NUMBER)
+        return found
+
+    def _check_condition(self, index: VectorIndex) -> None:
+        for name, value in self.wanted.items():
+            kind = index.type_of(name)
+            if kind is None:
+                raise fields.invalid(
+                    f"{_INVALID}SearchConditionExpression has a condition on {name}, which is not in the SearchSchema "
+                    f"of the index {index.name}"
+                )
+            if kind not in value:
+                raise fields.invalid(f"{_INVALID}Condition parameter type does not match schema type")
+        if index.partition is not None and index.partition.name not in self.wanted:
+            raise fields.invalid(
+                f"{_INVALID}SearchConditionExpression must have an equality condition on the HASH attribute "
+                f"{index.partition.name} of the index {index.name}"
+            )
+
+    def _shown(self, schema: KeySchema, index: VectorIndex, item: Item, found: Vector) -> Item:
+        """What the index has of an item: its vector only where it is asked for, as the index has it."""
+        names = index.projected_names(schema)
+        shown = {name: value for name, value in item.items() if names is None or name in names}
+        if self.projection is None:
+            del shown[index.attribute]
+            return shown
+        if index.attribute in self.projection.attributes:
+            shown[index.attribute] = checked_value(vector_to_wire(found))
+        return self.projection.of(shown)
+
+
+def parse_search_vectors(body: Body) -> SearchPlan:
+    """SearchVectors's body as a plan."""
+    name = fields.table_name(body)
+    index_name = fields.index_name(body)
+    if index_name is None:
+        raise _required("IndexName")
+    given = _search_vector(body)
+    top = _top(body)
+    expressions = Expressions(body, _EXPRESSIONS)
+    expressions.condition("SearchConditionExpression")
+    projection = expressions.projection()
+    expressions.finish()
+    return SearchPlan(
+        name,
+        index_name,
+        given,
+        top,
+        {attribute: expressions.values[value] for attribute, value in expressions.equalities()},
+        projection,
+        fields.capacity_detail(body),
+    )
+
+
+def _search_vector(body: Body) -> AttributeValue:
+    given = body.get("SearchVector")
+    if given is None:
+        raise _required("SearchVector")
+    if type(given) is not list:
+        raise serialization_error("Unexpected field type")
+    if not given:
+        raise fields.constraint_error("[]", "searchVector", "Member must have length greater than or equal to 1")
+    try:
+        return checked_value({"L": given})
+    except ServiceError as error:
+        if error.code != "ValidationException":
+            raise
+        raise fields.invalid(_NO_NUMBER) from None
+
+
+def _top(body: Body) -> int:
+    given = body.get("TopK")
+    if given is None:
+        raise _required("TopK")
+    if type(given) is not int:
+        raise serialization_error(f"{token_name(given)} cannot be converted to Integer")
+    if not 1 <= given <= TOP_MAX:
+        raise fields.invalid(f"{_INVALID}TopK must be from 1 to {TOP_MAX}, and is {given}")
+    return given
+
+
+def _required(field: str) -> ServiceError:
+    return fields.invalid(f"The parameter '{field}' is required but was not present in the request")

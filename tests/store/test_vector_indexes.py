@@ -1,0 +1,353 @@
+"""Vector indexes: what may be declared, which items they take, and what a search of them finds."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from afterwrite.core.values import decode_item, encode_item, from_python
+from afterwrite.errors import ServiceError
+from embedded import Dynamo
+
+Body = dict[str, Any]
+
+INDEX: Body = {
+    "IndexName": "near",
+    "VectorAttribute": {"AttributeName": "v"},
+    "Dimensions": 3,
+    "DistanceFunction": "COSINE",
+    "Projection": {"ProjectionType": "KEYS_ONLY"},
+}
+SCHEMA = [
+    {"AttributeName": "kind", "SearchSchemaElementType": "HASH"},
+    {"AttributeName": "grade", "SearchSchemaElementType": "INLINE_FILTER"},
+]
+TYPES = {"pk": "S", "kind": "S", "grade": "N"}
+ITEMS: list[Body] = [
+    {"pk": "same", "v": [1, 0, 0]},
+    {"pk": "near", "v": [1, Decimal("0.1"), 0]},
+    {"pk": "right-angle", "v": [0, 1, 0]},
+    {"pk": "opposite", "v": [-1, 0, 0]},
+]
+
+
+def definitions(*names: str) -> list[Body]:
+    return [{"AttributeName": name, "AttributeType": TYPES.get(name, "S")} for name in names]
+
+
+def create(dynamo: Dynamo, *indexes: Body, **fields: Any) -> Body:
+    body = {
+        "TableName": "things",
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        "AttributeDefinitions": definitions("pk"),
+        "BillingMode": "PAY_PER_REQUEST",
+        "VectorIndexes": list(indexes),
+    }
+    return dynamo("CreateTable", **{**body, **fields})
+
+
+def update(dynamo: Dynamo, *updates: Body, **fields: Any) -> Body:
+    return dynamo("UpdateTable", TableName="things", VectorIndexUpdates=list(updates), **fields)
+
+
+def search(dynamo: Dynamo, *vector: int, top: int = 10, index: str = "near", **fields: Any) -> list[Body]:
+    elements = [from_python(each) for each in vector or (1, 0, 0)]
+    body = {"TableName": "things", "IndexName": index, "SearchVector": elements, "TopK": top, **fields}
+    return list(dynamo("SearchVectors", **body)["SearchResults"])
+
+
+def found(results: list[Body]) -> list[str]:
+    return [result["Item"]["pk"]["S"] for result in results]
+
+
+def described(dynamo: Dynamo) -> Body:
+    return dict(dynamo("DescribeTable", TableName="things")["Table"])
+
+
+@pytest.mark.parametrize("added", [False, True], ids=["created", "added"])
+@pytest.mark.parametrize(
+    ("distance", "order", "scores"),
+    [
+        ("COSINE", ["same", "near", "right-angle", "opposite"], [0, 0.00496, 1, 2]),
+        ("EUCLIDEAN", ["same", "near", "right-angle", "opposite"], [0, 0.1, 2**0.5, 2]),
+        ("DOT_PRODUCT", ["same", "near", "right-angle", "opposite"], [2, 2, 0, -2]),
+    ],
+)
+def test_the_nearest_items_are_found_first(
+    dynamo: Dynamo, distance: str, order: list[str], scores: list[float], added: bool
+) -> None:
+    index = {**INDEX, "DistanceFunction": distance}
+    create(dynamo, *([] if added else [index]))
+    for item in ITEMS:
+        dynamo.put(**item)
+    if added:
+        # What is older than the index and no vector of it stays out.
+        dynamo.put(pk="text", v="none")
+        dynamo.put(pk="short", v=[1, 2])
+        update(dynamo, {"Create": index})
+    results = search(dynamo, 2 if distance == "DOT_PRODUCT" else 1, 0, 0)
+    assert sorted(found(results)) == sorted(order)
+    assert [result["Score"] for result in results] == pytest.approx(scores, abs=1e-5)
+    if distance != "DOT_PRODUCT":
+        assert found(results) == order
+    assert found(search(dynamo, top=1))[0] in order[:2]
+    dynamo("UpdateItem", TableName="things", Key={"pk": {"S": "same"}}, UpdateExpression="REMOVE v")
+    dynamo.delete(pk="near")
+    assert found(search(dynamo)) == ["right-angle", "opposite"]
+
+
+def test_a_score_beyond_a_float_of_32_bits_is_a_number(dynamo: Dynamo) -> None:
+    create(dynamo, {**INDEX, "DistanceFunction": "DOT_PRODUCT"})
+    huge = 10**38
+    dynamo.put(pk="p", v=[huge, 0, 0])
+    assert [result["Score"] for result in search(dynamo, huge, 0, 0)] == [pytest.approx(1e76)]
+
+
+@pytest.mark.parametrize(
+    ("projection", "shown"),
+    [
+        ({"ProjectionType": "KEYS_ONLY"}, {"pk"}),
+        ({"ProjectionType": "INCLUDE", "NonKeyAttributes": ["a"]}, {"pk", "a"}),
+        ({"ProjectionType": "ALL"}, {"pk", "a", "b"}),
+    ],
+)
+def test_a_search_shows_what_is_projected_and_the_vector_where_asked(
+    dynamo: Dynamo, projection: Body, shown: set[str]
+) -> None:
+    create(dynamo, {**INDEX, "Projection": projection})
+    dynamo.put(pk="p", v=[1, 2, Decimal("3.1415926535897")], a={"x": 1, "y": 2}, b="b")
+    assert search(dynamo)[0]["Item"].keys() == shown
+    part = search(dynamo, ProjectionExpression="a.x, b, v")[0]["Item"]
+    assert part.keys() == (shown | {"v"}) - {"pk"}
+    assert part["v"] == {"L": [{"N": "1"}, {"N": "2"}, {"N": "3.1415927"}]}
+    assert "a" not in part or decode_item(part)["a"] == {"x": 1}
+
+
+def test_conditions_give_the_values_of_the_search_schema(dynamo: Dynamo) -> None:
+    create(dynamo, {**INDEX, "SearchSchema": SCHEMA}, AttributeDefinitions=definitions("pk", "kind", "grade"))
+    keyed: list[Body] = [{"kind": "a", "grade": 1}, {"kind": "a"}, {"kind": "b", "grade": 1}, {"grade": 1}]
+    for number, fields in enumerate(keyed):
+        dynamo.put(pk=str(number), v=[1, 0, 0], **fields)
+
+    def matching(condition: str, **values: Any) -> list[str]:
+        given = {f":{name}": from_python(value) for name, value in values.items()}
+        return found(search(dynamo, SearchConditionExpression=condition, ExpressionAttributeValues=given))
+
+    assert matching("kind = :k", k="a") == ["0", "1"]
+    assert matching(":k = kind AND grade = :s", k="a", s=1) == ["0"]
+    assert matching("kind = :k", k="none") == []
+    cases: list[tuple[str, Body, str]] = [
+        ("grade = :s", {"s": 1}, "must have an equality condition on the HASH attribute kind"),
+        ("kind = :k", {"k": 1}, "type does not match schema type"),
+        ("kind = :k AND pk = :p", {"k": "a", "p": "0"}, "pk, which is not in the SearchSchema"),
+        ("kind = :k AND grade > :s", {"k": "a", "s": 1}, "Invalid comparator used in SearchConditionExpression: >"),
+        ("kind = :k OR grade = :s", {"k": "a", "s": 1}, "Invalid operator used in SearchConditionExpression: OR"),
+        ("begins_with(kind, :k)", {"k": "a"}, "Invalid operator used in SearchConditionExpression: begins_with"),
+        ("kind.x = :k", {"k": "a"}, "cannot have conditions on nested attributes"),
+        ("kind = :k AND kind = :k", {"k": "a"}, "one condition per attribute"),
+        ("kind = grade AND grade = :s", {"s": 1}, "an attribute is compared with a value"),
+    ]
+    for condition, values, message in cases:
+        with pytest.raises(ServiceError, match=message):
+            matching(condition, **values)
+    with pytest.raises(ServiceError, match="must have an equality condition"):
+        search(dynamo)
+
+
+@pytest.mark.parametrize("value", ["text", 5, [1, 2], [1, 2, 3, 4], [1, "b", 3], [1, 10**39, 3]])
+def test_no_write_keeps_what_is_no_vector(dynamo: Dynamo, value: Any) -> None:
+    create(dynamo, INDEX)
+    message = "must be a list of 3 32-bit floating-point numbers"
+    with pytest.raises(ServiceError, match=message):
+        dynamo.put(pk="p", v=value)
+    with pytest.raises(ServiceError, match=message):
+        dynamo(
+            "UpdateItem",
+            TableName="things",
+            Key={"pk": {"S": "p"}},
+            UpdateExpression="SET v = :v",
+            ExpressionAttributeValues={":v": from_python(value)},
+        )
+    puts = [
+        {"PutRequest": {"Item": encode_item(item)}} for item in ({"pk": "q", "v": [1, 2, 3]}, {"pk": "p", "v": value})
+    ]
+    with pytest.raises(ServiceError, match=message):
+        dynamo("BatchWriteItem", RequestItems={"things": puts})
+    assert dynamo.items() == []
+
+
+def test_attributes_of_a_search_schema_keep_their_types(dynamo: Dynamo) -> None:
+    create(dynamo, {**INDEX, "SearchSchema": SCHEMA}, AttributeDefinitions=definitions("pk", "kind", "grade"))
+    refused: list[tuple[Body, str]] = [
+        ({"kind": 1}, "Type mismatch for Index Key kind Expected: S Actual: N IndexName: near"),
+        ({"grade": "s"}, "Type mismatch for Index Key grade Expected: N Actual: S IndexName: near"),
+        ({"kind": ""}, "empty string value"),
+    ]
+    for fields, message in refused:
+        with pytest.raises(ServiceError, match=message):
+            dynamo.put(pk="p", **fields)
+    assert sorted(each["AttributeName"] for each in described(dynamo)["AttributeDefinitions"]) == [
+        "grade",
+        "kind",
+        "pk",
+    ]
+
+
+def test_what_is_declared_is_described(dynamo: Dynamo) -> None:
+    declared = {**INDEX, "SearchSchema": SCHEMA, "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["a"]}}
+    answer = create(dynamo, declared, AttributeDefinitions=definitions("pk", "kind", "grade"))
+    assert answer["TableDescription"]["VectorIndexes"][0]["IndexStatus"] == "CREATING"
+    table = described(dynamo)
+    (index,) = table["VectorIndexes"]
+    assert index == {**declared, "IndexStatus": "ACTIVE", "IndexArn": f"{table['TableArn']}/index/near"}
+    update(dynamo, {"Delete": {"IndexName": "near"}})
+    assert "VectorIndexes" not in described(dynamo)
+
+
+def test_indexes_outlive_a_restart(dynamo: Dynamo) -> None:
+    create(dynamo, {**INDEX, "SearchSchema": SCHEMA}, AttributeDefinitions=definitions("pk", "kind", "grade"))
+    table = dynamo.environment.state["catalog"]["things"]
+    assert type(table).from_json("things", table.to_json()) == table
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"Dimensions": 0}, "Value '0' at 'vectorIndexes.1.member.dimensions'"),
+        ({"Dimensions": 4097}, "Value '4097' at 'vectorIndexes.1.member.dimensions'"),
+        ({"Dimensions": "x"}, "cannot be converted to Integer"),
+        ({"DistanceFunction": "cosine"}, "Value 'cosine' at 'vectorIndexes.1.member.distanceFunction'"),
+        ({"VectorAttribute": {"AttributeName": ""}}, "vectorAttribute.attributeName"),
+        ({"VectorAttribute": {"AttributeName": "x" * 256}}, "vectorAttribute.attributeName"),
+        ({"VectorAttribute": {"AttributeName": "pk"}}, "'pk' of the index near is defined as a scalar"),
+        ({"VectorAttribute": None}, "Value null at 'vectorIndexes.1.member.vectorAttribute'"),
+        ({"Projection": {"ProjectionType": "INCLUDE"}}, "NonKeyAttributes is not specified"),
+        (
+            {"Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": [f"a{number}" for number in range(20)]}},
+            "Number of projected attributes exceeds the limit of 20",
+        ),
+        ({"SearchSchema": []}, "Value '\\[\\]' at 'vectorIndexes.1.member.searchSchema'"),
+        ({"SearchSchema": SCHEMA}, "not in the attribute definitions"),
+        ({"SearchSchema": [SCHEMA[0], SCHEMA[0]]}, "not in the attribute definitions"),
+    ],
+)
+def test_a_wrong_declaration_is_refused(dynamo: Dynamo, changed: Body, message: str) -> None:
+    with pytest.raises(ServiceError, match=message):
+        create(dynamo, {**INDEX, **changed})
+
+
+def test_declarations_that_do_not_go_together_are_refused(dynamo: Dynamo) -> None:
+    other = {**INDEX, "IndexName": "other"}
+    both = [SCHEMA[0], {**SCHEMA[1], "SearchSchemaElementType": "HASH"}]
+    defined = {"AttributeDefinitions": definitions("pk", "kind", "grade")}
+    for indexes, fields, message in [
+        ([INDEX, INDEX], {}, "Duplicate index name: near"),
+        ([INDEX, {**other, "Dimensions": 4}], {}, "Dimensions of the vector attribute 'v' differ"),
+        ([{**INDEX, "IndexName": f"near{number}"} for number in range(6)], {}, "VectorIndex count exceeds"),
+        ([{**INDEX, "SearchSchema": both}], defined, "more than one HASH"),
+        ([{**INDEX, "SearchSchema": [SCHEMA[0], SCHEMA[0]]}], defined, "Duplicate attribute in SearchSchema: kind"),
+        ([INDEX], defined, "Some AttributeDefinitions are not used|does not exactly match"),
+    ]:
+        with pytest.raises(ServiceError, match=message):
+            create(dynamo, *indexes, **fields)
+
+
+def test_only_tables_on_demand_have_vector_indexes(dynamo: Dynamo) -> None:
+    provisioned = {
+        "BillingMode": "PROVISIONED",
+        "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+    }
+    with pytest.raises(ServiceError, match="when BillingMode is PAY_PER_REQUEST"):
+        create(dynamo, INDEX, **provisioned)
+    create(dynamo, **provisioned)
+    with pytest.raises(ServiceError, match="when BillingMode is PAY_PER_REQUEST"):
+        update(dynamo, {"Create": INDEX})
+    update(dynamo, {"Create": INDEX}, BillingMode="PAY_PER_REQUEST")
+    with pytest.raises(ServiceError, match="when BillingMode is PAY_PER_REQUEST"):
+        dynamo("UpdateTable", TableName="things", **provisioned)
+
+
+def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
+    create(dynamo, INDEX)
+    new = {"Create": {**INDEX, "IndexName": "new"}}
+    gone = {"Delete": {"IndexName": "near"}}
+    key = {"KeySchema": [{"AttributeName": "v", "KeyType": "HASH"}], "Projection": {"ProjectionType": "ALL"}}
+    on_vector = [{"Create": {"IndexName": "by-v", **key}}]
+    stream = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+    refusals: list[tuple[list[Body], Body, str, str]] = [
+        ([new, gone], {}, "LimitExceededException", "Only 1 online index"),
+        ([gone], {"StreamSpecification": stream}, "ValidationException", "while changing stream status"),
+        ([{}], {}, "ValidationException", "One of VectorIndexUpdate.Create, VectorIndexUpdate.Delete"),
+        ([{**new, **gone}], {}, "ValidationException", "Only one vector index action"),
+        ([{"Create": INDEX}], {}, "ValidationException", "already exists"),
+        ([{"Delete": {"IndexName": "none"}}], {}, "ResourceNotFoundException", "not found"),
+        (
+            [],
+            {"GlobalSecondaryIndexUpdates": on_vector, "AttributeDefinitions": definitions("v")},
+            "ValidationException",
+            "vector attribute 'v'",
+        ),
+    ]
+    for updates, fields, code, message in refusals:
+        with pytest.raises(ServiceError, match=message) as refused:
+            update(dynamo, *updates, **fields)
+        assert refused.value.code == code
+    update(dynamo, new)
+    assert [index["IndexName"] for index in described(dynamo)["VectorIndexes"]] == ["near", "new"]
+    update(dynamo, gone)
+    assert [index["IndexName"] for index in described(dynamo)["VectorIndexes"]] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"IndexName": None}, "'IndexName' is required"),
+        ({"IndexName": "none"}, "does not have the specified vector index: none"),
+        ({"SearchVector": None}, "'SearchVector' is required"),
+        ({"SearchVector": []}, "Value '\\[\\]' at 'searchVector'"),
+        ({"SearchVector": "x"}, "Unexpected field type"),
+        ({"SearchVector": [{"N": "1"}, {"N": "dog"}, {"N": "1"}]}, "must be a 32-bit floating-point number"),
+        ({"SearchVector": [{"N": "1"}, {"S": "1"}, {"N": "1"}]}, "must be a 32-bit floating-point number"),
+        ({"SearchVector": [{"N": "1"}, {"N": "1e39"}, {"N": "1"}]}, "must be a 32-bit floating-point number"),
+        ({"SearchVector": [{"N": "1"}]}, "has 1 dimensions, the index near has 3"),
+        ({"TopK": None}, "'TopK' is required"),
+        ({"TopK": 0}, "TopK must be from 1 to 100"),
+        ({"TopK": 101}, "TopK must be from 1 to 100"),
+        ({"TopK": 1.5}, "cannot be converted to Integer"),
+        ({"ExpressionAttributeValues": {":a": {"S": "a"}}}, "can only be specified when using expressions"),
+    ],
+)
+def test_a_wrong_search_is_refused(dynamo: Dynamo, fields: Body, message: str) -> None:
+    create(dynamo, INDEX)
+    with pytest.raises(ServiceError, match=message):
+        search(dynamo, **fields)
+
+
+@pytest.mark.parametrize("operation", ["Query", "Scan"])
+def test_a_vector_index_is_only_searched(dynamo: Dynamo, operation: str) -> None:
+    create(dynamo, INDEX)
+    body = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
+    with pytest.raises(ServiceError, match="does not support the index type of near"):
+        dynamo(operation, TableName="things", IndexName="near", **(body if operation == "Query" else {}))
+
+
+def test_a_search_reports_what_it_consumed(dynamo: Dynamo) -> None:
+    create(dynamo, INDEX)
+    body = {"TableName": "things", "IndexName": "near", "SearchVector": [{"N": "1"}] * 3, "TopK": 1}
+    answer = dynamo("SearchVectors", **body, ReturnConsumedCapacity="TOTAL")
+    assert answer == {"SearchResults": [], "ConsumedCapacity": {"VectorSearchRequestBytes": 1024}}
+
+
+def test_a_write_reports_what_it_moved(dynamo: Dynamo) -> None:
+    create(dynamo, INDEX)
+
+    def consumed(detail: str, **item: Any) -> Body:
+        body = {"TableName": "things", "Item": encode_item({"pk": "p", **item})}
+        return dict(dynamo("PutItem", **body, ReturnConsumedCapacity=detail)["ConsumedCapacity"])
+
+    assert consumed("INDEXES", v=[1, 2, 3])["VectorIndexes"] == {"near": {"VectorWriteRequestBytes": 1024}}
+    assert "VectorIndexes" not in consumed("TOTAL", v=[1, 2, 4])
+    assert "VectorIndexes" in consumed("INDEXES", a="a")
+    assert "VectorIndexes" not in consumed("INDEXES", a="b")
