@@ -14,7 +14,7 @@ import pytest
 
 from afterwrite import App
 from afterwrite.config import Settings
-from afterwrite.store import tables
+from afterwrite.store import plain_batches, tables
 from afterwrite.wiring import Engine
 from bounds import BOUND_S
 
@@ -132,11 +132,12 @@ def test_the_deepest_item_that_may_be_is_kept(engine: Engine) -> None:
 def test_a_write_that_fails_inside_the_engine_is_answered_and_the_next_one_served(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, more: dict[str, str]
 ) -> None:
-    def explode(*_: object) -> Any:
+    def explode(*_: object, **__: object) -> Any:
         raise ZeroDivisionError("a fault of ours")
 
     with monkeypatch.context() as patch:
         patch.setattr(tables, "replace_value", explode)
+        patch.setattr(plain_batches, "write", explode)
         status, answer = post(engine, PUT, put(KEY, **more))
     assert (status, answer["__type"]) == (500, DYNAMODB + "InternalServerError")
     assert "a fault of ours" not in json.dumps(answer)
