@@ -21,6 +21,7 @@ from afterwrite.server import sigv4
 from afterwrite.server.front import Alike
 from afterwrite.server.http import Handler, Request, Respond, Response
 from afterwrite.server.long_polling import LongPolls
+from afterwrite.server.long_reads import LongReads
 from afterwrite.store import plain_batches, plain_puts
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import Poll, Prepared, Read
@@ -82,6 +83,7 @@ class AwsJson:
         run_soon: Callable[[Callable[[], None]], None],
         *,
         polls: LongPolls | None = None,
+        long_reads: LongReads | None = None,
         without_target: Handler | None = None,
         credentials: Mapping[str, str] | None = None,
         clock_s: Callable[[], float] = time.time,
@@ -89,6 +91,7 @@ class AwsJson:
         self._environment = environment
         self._plain_puts = PlainPuts(environment)
         self._polls = polls or LongPolls(environment)
+        self._long_reads = long_reads or LongReads(environment)
         self._without_target = without_target
         self._services: Mapping[str, Service] = {service.target: service for service in services}
         self._run_soon = run_soon
@@ -117,10 +120,12 @@ class AwsJson:
             plain = self._plain_puts.prepare(operation, request.body) if service_name == _DYNAMODB else None
             prepared = plain or service.prepare(operation, _parse(request.body))
             if isinstance(prepared, Read):
+                if prepared.is_long:
+                    self._read_long(service, respond, prepared)
+                    return
                 with self._environment.read() as transaction:
                     found = prepared.run(transaction, self._environment.state["catalog"])
-                body = found if isinstance(found, bytes) else orjson.dumps(found)
-                respond(Response(200, body, service.content_type))
+                respond(_found(service, found))
                 return
         except (ServiceError, StorageError) as error:
             respond(_failure(service, error))
@@ -159,6 +164,13 @@ class AwsJson:
             except StorageError as closed:
                 self._answered.append((respond, _failure(service, closed)))
 
+    def _read_long(self, service: Service, respond: Respond, read: Read) -> None:
+        def on_done(found: bytes | Mapping[str, Any] | None, error: Exception | None) -> None:
+            response = _failure(service, error) if error is not None else _found(service, found or b"{}")
+            self._run_soon(partial(respond, response))
+
+        self._long_reads.run(lambda transaction: read.run(transaction, self._environment.state["catalog"]), on_done)
+
     def _poll(self, service: Service, respond: Respond, poll: Poll) -> None:
         def on_waited(result: Mapping[str, Any] | None, error: BaseException | None) -> None:
             # No commit follows an answer that says that the time is up.
@@ -193,6 +205,10 @@ def _answer(service: Service, result: Mapping[str, Any] | None, error: BaseExcep
         return _failure(service, error)
     body = json_text.dumps(result) if result else b"" if result is None else b"{}"
     return Response(200, body, service.content_type)
+
+
+def _found(service: Service, found: bytes | Mapping[str, Any]) -> Response:
+    return Response(200, found if isinstance(found, bytes) else orjson.dumps(found), service.content_type)
 
 
 def _parse(body: bytes) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
         "GetItem": lambda body: Read(partial(_get_item, reads.parse_get_item(body))),
         "Query": lambda body: Read(partial(_query, reads.parse_query(body))),
         "Scan": lambda body: Read(partial(_query, reads.parse_scan(body))),
-        "SearchVectors": lambda body: Read(partial(_search_vectors, vector_search.parse_search_vectors(body))),
+        "SearchVectors": lambda body: Read(
+            partial(_search_vectors, vector_search.parse_search_vectors(body)), is_long=True
+        ),
         "BatchGetItem": lambda body: Read(partial(_batch_get, batches.parse_batch_get_item(body))),
         "BatchWriteItem": batch_write,
         "TransactGetItems": lambda body: Read(partial(_transact_get, batches.parse_transact_get_items(body))),

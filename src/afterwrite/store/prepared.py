@@ -16,9 +16,13 @@ Body: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Runs on a consistent view; answers the body, or its JSON text where that is at hand."""
+    """Runs on a consistent view; answers the body, or its JSON text where that is at hand.
+
+    One that `is_long` may take seconds, and is for where nobody else waits.
+    """
 
     run: Callable[[ReadTransaction, Catalog], bytes | Mapping[str, Any]]
+    is_long: bool = False
 
     def body(self, transaction: ReadTransaction, catalog: Catalog) -> Mapping[str, Any]:
         """The body of the answer."""

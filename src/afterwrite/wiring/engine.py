@@ -50,6 +50,7 @@ from afterwrite.server.front import TakeTogether
 from afterwrite.server.http import Handler
 from afterwrite.server.kinesis import KinesisService
 from afterwrite.server.long_polling import LongPolls
+from afterwrite.server.long_reads import LongReads
 from afterwrite.server.placing import Placing
 from afterwrite.server.rest_json import RestJson
 from afterwrite.server.sns import SnsService
@@ -151,6 +152,7 @@ class Engine:
                     self._second.begin(self._environment, self._operations, self._server, self._lock.descriptor)
                 self._server.serve(*self._answering(self._server.run_soon, self._settings.credentials))
             closing.callback(self._polls.close)
+            closing.callback(self._long_reads.close)
             self._lock.describe(self._description())
             if self._works is not None:
                 self._works.start()
@@ -178,6 +180,7 @@ class Engine:
         self._operations = operations
         self.services = NativeServices(environment, operations, self._directory.files)
         self._polls = LongPolls(environment)
+        self._long_reads = LongReads(environment)
         consumers = {name: name for name in consumed}
         self._fan_out = FanOut(self._app, identity)
         self._wire_services = self._services(operations)
@@ -202,6 +205,7 @@ class Engine:
             self._wire_services,
             run_soon,
             polls=self._polls,
+            long_reads=self._long_reads,
             without_target=by_query.handle,
             credentials=credentials,
         )
