@@ -238,9 +238,9 @@ def test_pages_that_were_freed_before_they_were_written_may_be_missing(tmp_path:
     environment = open_store(tmp_path / "store", clock)
 
     def put_and_take_back(transaction: object) -> None:
-        transaction.put("ledger", b"large", b"x" * 1_000_000)  # type: ignore[attr-defined]
-        transaction.delete("ledger", b"large")  # type: ignore[attr-defined]
-        transaction.put("ledger", b"small", b"y")  # type: ignore[attr-defined]
+        transaction.put("parked", b"large", b"x" * 1_000_000)  # type: ignore[attr-defined]
+        transaction.delete("parked", b"large")  # type: ignore[attr-defined]
+        transaction.put("parked", b"small", b"y")  # type: ignore[attr-defined]
 
     environment.write(put_and_take_back)
     needed = (environment.lmdb.info()["last_pgno"] + 1) * environment.lmdb.stat()["psize"]
@@ -248,7 +248,7 @@ def test_pages_that_were_freed_before_they_were_written_may_be_missing(tmp_path:
     assert (tmp_path / "store" / "data.mdb").stat().st_size < needed
     again = open_store(tmp_path / "store", clock)
     with again.read() as transaction:
-        assert transaction.get("ledger", b"small") == b"y"
+        assert transaction.get("parked", b"small") == b"y"
     again.close()
 
 

@@ -8,6 +8,7 @@ from engine_process import EngineProcess
 
 TABLE = "fuzzed"
 BINARY_TABLE = "fuzzed-binary"
+VECTOR_TABLE = "fuzzed-vectors"
 STREAM = "fuzzed-records"
 DYNAMODB, STREAMS, KINESIS = "DynamoDB_20120810", "DynamoDBStreams_20120810", "Kinesis_20131202"
 EVENTS, ADMINISTRATION = "AWSEvents", "Afterwrite"
@@ -81,11 +82,42 @@ def binary_table() -> Body:
     }
 
 
+def vector_table() -> Body:
+    """CreateTable's body of a table with a vector index that has a partition and a filter."""
+    return {
+        "TableName": VECTOR_TABLE,
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        "AttributeDefinitions": [
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "kind", "AttributeType": "S"},
+            {"AttributeName": "grade", "AttributeType": "N"},
+        ],
+        "BillingMode": "PAY_PER_REQUEST",
+        "VectorIndexes": [vector_index("near")],
+    }
+
+
+def vector_index(name: str) -> Body:
+    """A vector index of vectors of two numbers."""
+    return {
+        "IndexName": name,
+        "VectorAttribute": {"AttributeName": "vector"},
+        "Dimensions": 2,
+        "DistanceFunction": "COSINE",
+        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["note"]},
+        "SearchSchema": [
+            {"AttributeName": "kind", "SearchSchemaElementType": "HASH"},
+            {"AttributeName": "grade", "SearchSchemaElementType": "INLINE_FILTER"},
+        ],
+    }
+
+
 def prepare(engine: EngineProcess) -> None:
     """Make what the seeds refer to, where it is not there or not there any more."""
     for operation, body in (
         ("CreateTable", table(TABLE)),
         ("CreateTable", binary_table()),
+        ("CreateTable", vector_table()),
         ("UpdateTable", {"TableName": TABLE, "DeletionProtectionEnabled": False}),
         ("PutItem", {"TableName": TABLE, "Item": ITEM}),
     ):
@@ -108,6 +140,7 @@ def seeds(engine: EngineProcess) -> list[Seed]:
     return [
         *((DYNAMODB, name, body) for name, body in _of_items()),
         *((DYNAMODB, name, body) for name, body in _of_binary_keys()),
+        *((DYNAMODB, name, body) for name, body in _of_vectors()),
         *((DYNAMODB, name, body) for name, body in _of_tables(arn.partition("/stream/")[0], stream_arn)),
         (STREAMS, "ListStreams", {"TableName": TABLE, "Limit": 2}),
         (STREAMS, "DescribeStream", {"StreamArn": arn, "Limit": 2}),
@@ -115,6 +148,38 @@ def seeds(engine: EngineProcess) -> list[Seed]:
         (STREAMS, "GetRecords", {"ShardIterator": iterator["ShardIterator"], "Limit": 5}),
         *((KINESIS, name, body) for name, body in _of_kinesis(stream_arn, kinesis_shard, records["ShardIterator"])),
         (ADMINISTRATION, "RollOverShards", {"StreamArn": arn}),
+    ]
+
+
+def _of_vectors() -> list[tuple[str, Body]]:
+    vector: list[Body] = [{"N": "1"}, {"N": "-0.5"}]
+    item: Body = {
+        "pk": {"S": "a"},
+        "kind": {"S": "k"},
+        "grade": {"N": "2"},
+        "vector": {"L": vector},
+        "note": {"S": "n"},
+    }
+    search: Body = {
+        "TableName": VECTOR_TABLE,
+        "IndexName": "near",
+        "SearchVector": vector,
+        "TopK": 3,
+        "SearchConditionExpression": "kind = :kind AND #g = :grade",
+        "ProjectionExpression": "pk, vector[0], #g",
+        "ExpressionAttributeNames": {"#g": "grade"},
+        "ExpressionAttributeValues": {":kind": {"S": "k"}, ":grade": {"N": "2"}},
+        "ReturnConsumedCapacity": "TOTAL",
+    }
+    added: Body = {"TableName": VECTOR_TABLE, "VectorIndexUpdates": [{"Create": vector_index("nearer")}]}
+    removed: Body = {"TableName": VECTOR_TABLE, "VectorIndexUpdates": [{"Delete": {"IndexName": "nearer"}}]}
+    definitions = vector_table()["AttributeDefinitions"]
+    return [
+        ("PutItem", {"TableName": VECTOR_TABLE, "Item": item, "ReturnConsumedCapacity": "INDEXES"}),
+        ("SearchVectors", search),
+        ("UpdateTable", {**added, "AttributeDefinitions": definitions}),
+        ("UpdateTable", removed),
+        ("DescribeTable", {"TableName": VECTOR_TABLE}),
     ]
 
 
