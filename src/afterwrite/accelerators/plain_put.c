@@ -374,7 +374,8 @@ static bool expiry_of(const struct member *member, uint64_t *expires_at) {
     return true;
 }
 
-/* A table: its number among those given and in the store, and the names of its partition key, its sort key and its time to live; none has no bytes. */
+/* A table: its number among those given and in the store, and the names of its partition key, its sort key and its
+ * time to live; none has no bytes. */
 struct table {
     uint32_t number, stored;
     struct span partition_key, sort_key, expiry;

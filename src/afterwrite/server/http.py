@@ -41,7 +41,9 @@ from afterwrite.server.http_messages import (
 __all__ = ["Handler", "HttpServer", "Request", "Respond", "Response"]
 
 logger = logging.getLogger(__name__)
+
 MIB = 1024 * 1024
+
 _CLOSE = b"Connection: close\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -395,10 +397,7 @@ class _Connection(asyncio.Protocol):
             return
         header = _CLOSE if self._server.stopping else exchange.connection_header
         exchange.payload = self._server.renderer.render(
-            response,
-            connection_header=header,
-            with_body=exchange.with_body,
-            accept_encoding=exchange.accept_encoding,
+            response, connection_header=header, with_body=exchange.with_body, accept_encoding=exchange.accept_encoding
         )
         if not self._feeding and self._unanswered[0] is exchange:
             self._flush()

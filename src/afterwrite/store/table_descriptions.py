@@ -10,9 +10,8 @@ from afterwrite.store import indexes, tables
 from afterwrite.store.environment import ReadTransaction
 from afterwrite.store.indexes import Index
 from afterwrite.store.tables import Table
-from afterwrite.table.schema import GLOBAL, IndexSchema, KeyAttribute, definitions_to_wire
+from afterwrite.table.schema import GLOBAL, IndexedAttributes, KeyAttribute, definitions_to_wire
 from afterwrite.table.table_options import PAY_PER_REQUEST, TableOptions
-from afterwrite.table.vector_indexes import VectorIndex
 
 _GLOBAL_INDEXES: Final = "GlobalSecondaryIndexes"
 _VECTOR_INDEXES: Final = "VectorIndexes"
@@ -164,7 +163,7 @@ class Descriptions:
 
 
 def _indexed_attributes(table: Table) -> list[KeyAttribute]:
-    indexes: list[IndexSchema | VectorIndex] = [*(index.schema for index in table.indexes), *table.vector_indexes]
+    indexes: list[IndexedAttributes] = [*(index.schema for index in table.indexes), *table.vector_indexes]
     return [attribute for index in indexes for attribute in index.attributes]
 
 

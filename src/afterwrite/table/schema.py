@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,8 +76,28 @@ class KeySchema:
         return cls(names[0], types[names[0]], names[1], types[names[1]])
 
 
+class IndexedAttributes(ABC):
+    """What an index knows of the attributes that its table has to define."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def attributes(self) -> tuple[KeyAttribute, ...]:
+        """The attributes, the partition key's first."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the attributes, the partition key's first."""
+        return tuple(each.name for each in self.attributes)
+
+    def type_of(self, name: str) -> str | None:
+        """The type of the attribute `name`, None where it is none of them."""
+        return next((each.type for each in self.attributes if each.name == name), None)
+
+
 @dataclass(frozen=True, slots=True)
-class IndexSchema:
+class IndexSchema(IndexedAttributes):
     """A secondary index: its keys of one to four attributes each, and what it projects.
 
     `scope` is GLOBAL or LOCAL, `projection` ALL, KEYS_ONLY or INCLUDE, `included` the further attributes of INCLUDE.
@@ -93,15 +114,6 @@ class IndexSchema:
     def attributes(self) -> tuple[KeyAttribute, ...]:
         """All key attributes, the partition key's first."""
         return self.partition_attributes + self.sort_attributes
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of all key attributes, the partition key's first."""
-        return tuple(each.name for each in self.attributes)
-
-    def type_of(self, name: str) -> str | None:
-        """The type of the key attribute `name`, None where it is no key attribute of the index."""
-        return next((each.type for each in self.attributes if each.name == name), None)
 
     def projected_names(self, table: KeySchema) -> frozenset[str] | None:
         """The attributes that an item of the index has; None where it has all."""

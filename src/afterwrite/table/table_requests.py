@@ -8,7 +8,7 @@ from typing import Any
 
 from afterwrite.table import fields, index_requests, table_options, tags, vector_requests
 from afterwrite.table.fields import Body, Violations
-from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
+from afterwrite.table.schema import GLOBAL, IndexedAttributes, IndexSchema, KeySchema
 from afterwrite.table.table_options import PAY_PER_REQUEST, PROVISIONED, TableOptions
 from afterwrite.table.vector_indexes import VectorIndex
 
@@ -205,7 +205,7 @@ def parse_create_table(body: Body) -> CreateTablePlan:
     indexes = index_requests.parse_indexes(body, schema, types)
     vector_indexes = vector_requests.parse_vector_indexes(body, schema, indexes, types)
     vector_requests.check_billing(vector_indexes, billing_mode)
-    every: list[IndexSchema | VectorIndex] = [*indexes, *vector_indexes]
+    every: list[IndexedAttributes] = [*indexes, *vector_indexes]
     index_requests.check_definitions_used(types, schema, [name for index in every for name in index.names])
     options = TableOptions(
         billing_mode,

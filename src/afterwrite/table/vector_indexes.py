@@ -15,7 +15,15 @@ from typing import Any, Final, TypeAlias
 from afterwrite.core.values import AttributeValue
 from afterwrite.errors import ServiceError
 from afterwrite.table.index_keys import check_index_keys
-from afterwrite.table.schema import ALL, GLOBAL, IndexSchema, KeyAttribute, KeySchema, projection_to_wire
+from afterwrite.table.schema import (
+    ALL,
+    GLOBAL,
+    IndexedAttributes,
+    IndexSchema,
+    KeyAttribute,
+    KeySchema,
+    projection_to_wire,
+)
 
 COSINE, DOT_PRODUCT, EUCLIDEAN = "COSINE", "DOT_PRODUCT", "EUCLIDEAN"
 DISTANCE_FUNCTIONS: Final = (COSINE, DOT_PRODUCT, EUCLIDEAN)
@@ -29,7 +37,7 @@ Vector: TypeAlias = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class VectorIndex:
+class VectorIndex(IndexedAttributes):
     """A vector index. A search of it names the value of its `partition`, if it has one, and may name `filters`.
 
     `projection` is ALL, KEYS_ONLY or INCLUDE, `included` the further attributes of INCLUDE.
@@ -46,17 +54,8 @@ class VectorIndex:
 
     @property
     def attributes(self) -> tuple[KeyAttribute, ...]:
-        """The attributes of the search schema, whose types the index declares."""
+        """The attributes of the search schema, whose types its table defines."""
         return self.filters if self.partition is None else (self.partition, *self.filters)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the search schema's attributes."""
-        return tuple(each.name for each in self.attributes)
-
-    def type_of(self, name: str) -> str | None:
-        """The type of the search schema's attribute `name`, None where it is none of them."""
-        return next((each.type for each in self.attributes if each.name == name), None)
 
     def projected_names(self, table: KeySchema) -> frozenset[str] | None:
         """The attributes that an item of the index has; None where it has all."""
