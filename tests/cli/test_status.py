@@ -8,7 +8,7 @@ import pytest
 import afterwrite
 from afterwrite.cli.status import concerns
 from afterwrite.core.lag import Thresholds
-from afterwrite.inspection import ConsumerStatus, QueueStatus, Status
+from afterwrite.inspection.status import ConsumerStatus, QueueStatus, Status
 from cli.conftest import Run
 from embedded import Clock, Dynamo, open_store
 from engine_process import EngineProcess, wait_until
