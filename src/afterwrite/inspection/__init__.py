@@ -27,7 +27,7 @@ from afterwrite.local.audit.keys import trusted_keys
 from afterwrite.local.audit.logs import digest_of, head_of
 from afterwrite.local.audit.sealing import EntryOpener
 from afterwrite.local.audit.verification import AuditReport
-from afterwrite.store import archive, buffers, change_log, ledger, parked, queues, tables
+from afterwrite.store import archive, buffers, change_log, items, ledger, parked, queues, tables
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
@@ -84,7 +84,7 @@ class DataReader:
     def items(self, table_name: str) -> Iterator[dict[str, Any]]:
         """The table's items."""
         with self._environment.read() as transaction:
-            for _, text in tables.scan_items(transaction, self._table(transaction, table_name)):
+            for _, text in items.scan(transaction, self._table(transaction, table_name)):
                 yield decode_item(orjson.loads(text))
 
     def archived_events(self, bus_name: str) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ import orjson
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
-from afterwrite.store import index_filling, tables
+from afterwrite.store import index_filling, items, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.table_descriptions import Descriptions
@@ -167,7 +167,7 @@ class TableOperations:
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             table = tables.described_table(tables.catalog(transaction), plan.table_name)
             plan.check(table.ttl_attribute)
-            tables.set_ttl(transaction, plan.table_name, plan.attribute_name if plan.enabled else None)
+            items.set_ttl(transaction, plan.table_name, plan.attribute_name if plan.enabled else None)
             return plan.answer()
 
         return Write(run)
