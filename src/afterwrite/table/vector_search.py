@@ -21,7 +21,6 @@ from afterwrite.table.vector_indexes import DOT_PRODUCT, Vector, VectorIndex, sc
 
 TOP_MAX: Final = 100
 _FLOAT_BYTES: Final = 4
-_INVALID: Final = "One or more parameter values were invalid: "
 _EXPRESSIONS: Final = ("SearchConditionExpression", "ProjectionExpression")
 _NO_NUMBER: Final = "All values in the search vector must be a 32-bit floating-point number attribute"
 
@@ -69,8 +68,8 @@ class SearchPlan:
     def _vector(self, index: VectorIndex) -> Vector:
         elements = self.given["L"]
         if len(elements) != index.dimensions:
-            raise fields.invalid(
-                f"{_INVALID}The search vector has {len(elements)} dimensions, the index {index.name} has "
+            raise fields.invalid_parameter(
+                f"The search vector has {len(elements)} dimensions, the index {index.name} has "
                 f"{index.dimensions} dimensions"
             )
         found = vector(self.given, index.dimensions)
@@ -82,15 +81,15 @@ class SearchPlan:
         for name, value in self.wanted.items():
             kind = index.type_of(name)
             if kind is None:
-                raise fields.invalid(
-                    f"{_INVALID}SearchConditionExpression has a condition on {name}, which is not in the SearchSchema "
+                raise fields.invalid_parameter(
+                    f"SearchConditionExpression has a condition on {name}, which is not in the SearchSchema "
                     f"of the index {index.name}"
                 )
             if kind not in value:
-                raise fields.invalid(f"{_INVALID}Condition parameter type does not match schema type")
+                raise fields.invalid_parameter("Condition parameter type does not match schema type")
         if index.partition is not None and index.partition.name not in self.wanted:
-            raise fields.invalid(
-                f"{_INVALID}SearchConditionExpression must have an equality condition on the HASH attribute "
+            raise fields.invalid_parameter(
+                f"SearchConditionExpression must have an equality condition on the HASH attribute "
                 f"{index.partition.name} of the index {index.name}"
             )
 
@@ -152,7 +151,7 @@ def _top(body: Body) -> int:
     if type(given) is not int:
         raise serialization_error(f"{token_name(given)} cannot be converted to Integer")
     if not 1 <= given <= TOP_MAX:
-        raise fields.invalid(f"{_INVALID}TopK must be from 1 to {TOP_MAX}, and is {given}")
+        raise fields.invalid_parameter(f"TopK must be from 1 to {TOP_MAX}, and is {given}")
     return given
 
 
