@@ -90,10 +90,15 @@ def _try_lock(descriptor: int, kind: int) -> bool:
 
 
 def _in_use(directory: DataDirectory, holder: Mapping[str, Any]) -> DataDirectoryInUse:
+    if "pid" not in holder:
+        return DataDirectoryInUse(
+            f"the data directory {directory.path} is held by an engine that is starting, or by a command that works on "
+            "it, such as afterwrite parked: try again in a moment, or choose another directory with --data"
+        )
+    listening = f"listening on {holder['listening']}" if "listening" in holder else "on no socket"
     return DataDirectoryInUse(
-        f"the data directory {directory.path} is held by the process {holder.get('pid', '?')} "
-        f"(listening on {holder.get('listening', '?')}, since {holder.get('since', '?')}): "
-        "stop that engine, or choose another directory with --data"
+        f"the data directory {directory.path} is held by the process {holder['pid']} ({listening}, since "
+        f"{holder.get('since', 'an unknown time')}): stop that engine, or choose another directory with --data"
     )
 
 
