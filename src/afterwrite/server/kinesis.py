@@ -41,7 +41,7 @@ class KinesisService:
     content_type = "application/x-amz-json-1.1"
 
     def __init__(self, identity: Identity, now_ms: Callable[[], int]) -> None:
-        self._streams = KinesisStreams(identity, now_ms)
+        self._streams = KinesisStreams(identity)
         self._now_ms = now_ms
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             "PutRecord": self._put_record,

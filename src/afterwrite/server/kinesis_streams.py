@@ -44,9 +44,8 @@ _LISTED_MAX: Final = 10_000
 class KinesisStreams:
     """The operations, by name."""
 
-    def __init__(self, identity: Identity, now_ms: Callable[[], int]) -> None:
+    def __init__(self, identity: Identity) -> None:
         self._identity = identity
-        self._now_ms = now_ms
 
     def operations(self) -> Mapping[str, Callable[[Body], Prepared]]:
         """The operations that are offered."""
