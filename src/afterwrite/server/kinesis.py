@@ -20,6 +20,7 @@ from afterwrite.store import kinesis
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.kinesis import KinesisRecord, KinesisStream, position_of, sequence_number, shard_id
 from afterwrite.store.operations import Prepared, Read, Write
+from afterwrite.store.prepared import unknown_operation
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 
@@ -55,7 +56,7 @@ class KinesisService:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
         if operation is None:
-            raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
+            raise unknown_operation(name)
         requests.check_texts(body)
         return operation(body)
 
