@@ -18,8 +18,7 @@ from afterwrite.server.shard_iterators import ShardIterator
 from afterwrite.store import change_log, streams
 from afterwrite.store.change_log import position_of, sequence_number
 from afterwrite.store.environment import ReadTransaction
-from afterwrite.store.operations import Prepared, Read
-from afterwrite.store.prepared import unknown_operation
+from afterwrite.store.prepared import Prepared, Read, unknown_operation
 from afterwrite.store.streams import StreamState, shard_id
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields

@@ -21,8 +21,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.server.placing import Placing
 from afterwrite.store import replays
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.operations import Prepared, Read, Write
-from afterwrite.store.prepared import unknown_operation
+from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
 from afterwrite.store.replays import Replay
 from afterwrite.store.tables import Catalog
 

@@ -15,8 +15,7 @@ from afterwrite.core.placements import Placement, ToBuffer
 from afterwrite.errors import ServiceError
 from afterwrite.server.placing import Placing
 from afterwrite.store.environment import WriteTransaction
-from afterwrite.store.operations import Prepared, Read, Write
-from afterwrite.store.prepared import unknown_operation
+from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
 from afterwrite.table import fields
 
 _RECORD_BYTES_MAX: Final = 1_000 << 10

@@ -19,8 +19,7 @@ from afterwrite.server.shard_iterators import ShardIterator
 from afterwrite.store import kinesis
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.kinesis import KinesisRecord, KinesisStream, position_of, sequence_number, shard_id
-from afterwrite.store.operations import Prepared, Read, Write
-from afterwrite.store.prepared import unknown_operation
+from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 

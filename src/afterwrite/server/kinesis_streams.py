@@ -19,7 +19,7 @@ from afterwrite.server.kinesis_requests import Body, invalid_argument
 from afterwrite.store import kinesis, kinesis_destinations, kinesis_intake, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.kinesis import HASH_KEYS, RETENTION_HOURS, KinesisStream, sequence_number, shard_id
-from afterwrite.store.operations import Prepared, Read, Write
+from afterwrite.store.prepared import Prepared, Read, Write
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 
