@@ -64,6 +64,32 @@ def test_what_waits_at_a_start_with_the_clock_set_back_does_not_wait_for_the_clo
         wait_until(lambda: bool(sqs.receive_message(QueueUrl=url).get("Messages")))
 
 
+def test_an_audit_log_that_cannot_be_signed_at_the_stop_keeps_nothing_else_from_being_let_go(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = app_with()
+    logs = [app.audit_log(name) for name in ("first", "second")]
+
+    @app.tables[0].on()
+    def keep(change: Change) -> list[Any]:
+        return [log.append(key=change.keys["pk"]) for log in logs]
+
+    with start(app, tmp_path) as engine:
+        engine.services.table("things").put({"pk": "p"})
+        wait_until(engine.reader().idle)
+        folder = tmp_path / "data" / "audit" / "first"
+        folder.rename(tmp_path / "away")
+        folder.write_text("no folder")
+    assert [record.message for record in caplog.records if "not signed up to its end" in record.message]
+    assert list((tmp_path / "data" / "audit" / "second").glob("*digest*"))
+    folder.unlink()
+    (tmp_path / "away").rename(folder)
+    with start(app, tmp_path) as engine:
+        engine.services.table("things").put({"pk": "q"})
+        wait_until(engine.reader().idle)
+        assert [entry["n"] for entry in engine.reader().audit_entries("first")] == [1, 2]
+
+
 def test_a_table_is_kept_over_restarts_and_follows_its_declaration(tmp_path: Path) -> None:
     with start(app_with(), tmp_path) as engine:
         engine.services.table("things").put({"pk": "p"})

@@ -5,6 +5,7 @@ They run in the engine's process, or all of them in a second one.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from afterwrite.engine.loops import Loop, Work
 from afterwrite.engine.pipeline import Pipeline
 from afterwrite.engine.route_watch import RouteWatch
 from afterwrite.engine.telemetry import Telemetry
+from afterwrite.errors import StorageError
 from afterwrite.local.audit.digests import AuditDigests
 from afterwrite.local.audit.keys import signing_key
 from afterwrite.local.audit.logs import AuditSink, digest_of
@@ -37,6 +39,7 @@ from afterwrite.wiring.declared import routed
 from afterwrite.wiring.seams import Seams
 from afterwrite.wiring.views import engine_functions
 
+_LOG = logging.getLogger("afterwrite")
 # Functions that run when the engine stops may take this long to end; else they run again at the next start.
 _FINISH_S_MAX: Final = 10.0
 # So may the loops. A route that never returns must not keep the engine from stopping.
@@ -83,7 +86,10 @@ class Works:
             dispatcher.stop(wait_s=max(0.0, deadline_s - time.monotonic()))
         if all(ended):  # else a file might be closed under the loop that still writes it
             for log in self._logs:
-                log.close()
+                try:
+                    log.close()
+                except (StorageError, OSError) as error:  # the others are closed all the same
+                    _LOG.error("an audit log is not signed up to its end: the next engine does it (%s)", error)
         self._closing.close()
 
     def _pipelines(self) -> list[Pipeline]:
