@@ -15,6 +15,7 @@ from afterwrite.store import absences, destination_operations, item_operations
 from afterwrite.store.prepared import Body, Poll, Prepared, Read, Write
 from afterwrite.store.table_operations import TableOperations
 from afterwrite.table.constraints import all_broken
+from afterwrite.table.wording import worded
 
 __all__ = ["Operations", "Poll", "Prepared", "Read", "Write"]
 
@@ -55,4 +56,4 @@ class Operations:
         try:
             return operation(body)
         except ServiceError as error:
-            raise all_broken(name, body, error) from None
+            raise worded(name, all_broken(name, body, error)) from None
