@@ -112,18 +112,62 @@ def test_values_of_expressions() -> None:
     assert refusal("Scan", scan) == within
 
 
-def test_pages() -> None:
-    limit = "failed to satisfy constraint: Member must have value greater than or equal to 1"
-    query = {
-        "TableName": "things",
-        "KeyConditionExpression": "pk = :p",
-        "ExpressionAttributeValues": {":p": {"S": "p"}},
-    }
-    start: Body = {"ExclusiveStartKey": {"pk": {"SS": []}}}
-    assert refusal("Query", {**query, "Limit": 0}) == f"{ONE_ERROR}Value at 'Limit' {limit}"
-    assert refusal("Scan", {"TableName": "things", "Limit": 0}) == f"{ONE_ERROR}Value '0' at 'limit' {limit}"
-    assert refusal("Query", {**query, **start}) == EMPTY_SET
-    assert refusal("Scan", {"TableName": "things", **start}) == f"The provided starting key is invalid: {EMPTY_SET}"
+QUERY = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
+CONSTRAINT = ONE_ERROR + "Value at '{}' failed to satisfy constraint: Member must have {}"
+
+
+def test_start_keys() -> None:
+    start: Body = {"TableName": "things", "ExclusiveStartKey": {"pk": {"SS": []}}}
+    assert refusal("Query", {**start, **QUERY}) == EMPTY_SET
+    assert refusal("Scan", start) == f"The provided starting key is invalid: {EMPTY_SET}"
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "place", "constraint"),
+    [
+        ("Query", {**QUERY, "Limit": 0}, "Limit", "value greater than or equal to 1"),
+        ("Scan", {"Limit": 0}, "Limit", "value greater than or equal to 1"),
+        ("Scan", {"Segment": -1, "TotalSegments": 4}, "Segment", "value greater than or equal to 0"),
+        (
+            "Scan",
+            {"Segment": 0, "TotalSegments": 1_000_001},
+            "TotalSegments",
+            "value less than or equal to 1000000",
+        ),
+        ("BatchGetItem", {"RequestItems": {}}, "RequestItems", "length greater than or equal to 1"),
+        (
+            "BatchGetItem",
+            {"RequestItems": {"things": {"Keys": []}}},
+            "RequestItems.things.member.Keys",
+            "length greater than or equal to 1",
+        ),
+        (
+            "BatchGetItem",
+            {"RequestItems": {"things": {"Keys": [KEY] * 101}}},
+            "RequestItems.things.member.Keys",
+            "length less than or equal to 100",
+        ),
+    ],
+)
+def test_a_bound_is_reported_without_the_value(operation: str, body: Body, place: str, constraint: str) -> None:
+    assert refusal(operation, {"TableName": "things", **body}) == CONSTRAINT.format(place, constraint)
+
+
+def test_the_first_value_that_is_missing_is_named() -> None:
+    missing = "An expression attribute value used in expression is not defined; attribute value: "
+    for first, second in ((":a", ":b"), (":b", ":a")):
+        scan = {"TableName": "things", "FilterExpression": f"a = {first} AND b = {second}"}
+        assert refusal("Scan", scan) == f"Invalid FilterExpression: {missing}{first}"
+
+
+def test_an_expression_of_more_than_4_kib() -> None:
+    long = " AND ".join(["attribute_exists(a)"] * 200)
+    message = "Expression size has exceeded the maximum allowed size;"
+    update = on_key(UpdateExpression="REMOVE " + ", ".join(f"a{number}" for number in range(1000)))
+    assert refusal("Scan", {"TableName": "things", "FilterExpression": long}) == (
+        f"Invalid FilterExpression: {message} expression size: {len(long)}"
+    )
+    assert refusal("UpdateItem", update) == f"{ONE_ERROR}Invalid UpdateExpression: {message}"
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,10 @@ class Violations:
         shown = "null" if value is None else f"'{value}'"
         self._found.append(f"Value {shown} at '{place}' failed to satisfy constraint: {constraint}")
 
+    def at(self, place: str, constraint: str) -> None:
+        """Note that what is at `place` breaks `constraint`, where the service does not show what that is."""
+        self._found.append(f"Value at '{place}' failed to satisfy constraint: {constraint}")
+
     def choice(self, body: Body, field: str, allowed: Sequence[str], place: str) -> None:
         """Note a required field that has none of the allowed values."""
         value = text(body, field)
@@ -432,7 +436,7 @@ class Expressions:
 
     def _use(self, field: str, names: frozenset[str], values: frozenset[str]) -> None:
         if not values <= self._values.keys():
-            name = next(name for name in values if name not in self._values)
+            name = min(values - self._values.keys(), key=self._body[field].index)
             raise invalid(
                 f"Invalid {field}: An expression attribute value used in expression is not defined; "
                 f"attribute value: {name}"

@@ -323,10 +323,8 @@ def parse_scan(body: Body) -> QueryPlan:
 
 def _parse_segment(body: Body) -> tuple[int, int]:
     segment, count = fields.integer(body, "Segment"), fields.integer(body, "TotalSegments")
-    if segment is not None:
-        fields.check_value(segment, "Segment", 0, SEGMENTS_MAX - 1)
-    if count is not None:
-        fields.check_value(count, "TotalSegments", 1, SEGMENTS_MAX)
+    _check_bounds("Segment", segment, 0, SEGMENTS_MAX - 1)
+    _check_bounds("TotalSegments", count, 1, SEGMENTS_MAX)
     if segment is None and count is None:
         return 0, 1
     if count is None:
@@ -340,11 +338,17 @@ def _parse_segment(body: Body) -> tuple[int, int]:
             "is present"
         )
     if segment >= count:
-        raise fields.invalid(
-            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
-            f"Segment: {segment} is not less than TotalSegments: {count}"
-        )
+        raise fields.invalid("The Segment parameter is zero-based and must be less than parameter TotalSegments")
     return segment, count
+
+
+def _check_bounds(field: str, value: int | None, least: int, most: int | None = None) -> None:
+    violations = fields.Violations()
+    if value is not None and value < least:
+        violations.at(field, f"Member must have value greater than or equal to {least}")
+    if value is not None and most is not None and value > most:
+        violations.at(field, f"Member must have value less than or equal to {most}")
+    violations.check()
 
 
 def _parse_page_request(
@@ -358,12 +362,7 @@ def _parse_page_request(
 ) -> QueryPlan:
     index_name = None if body.get("IndexName") is None else fields.index_name(body)
     limit = fields.integer(body, "Limit")
-    if limit is not None and limit < 1:
-        constraint = "failed to satisfy constraint: Member must have value greater than or equal to 1"
-        raise InvalidRequest(
-            f"1 validation error detected: Value '{limit}' at 'limit' {constraint}",
-            f"1 validation error detected: Value at 'Limit' {constraint}",
-        )
+    _check_bounds("Limit", limit, 1)
     select = fields.choice(body, "Select", fields.SELECTS, "") or None
     _check_select(body, select)
     detail = fields.capacity_detail(body)
