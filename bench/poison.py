@@ -20,7 +20,7 @@ from bench.report import Figure
 
 CHANGES = 100_000
 KEYS = 1_000
-ROUNDS = 3
+ROUNDS = 7
 SLOWER_MAX = 0.05
 POISONED_KEY = KEYS // 2
 POISONED_NUMBER = CHANGES // KEYS // 3

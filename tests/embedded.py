@@ -19,7 +19,7 @@ from afterwrite.local.fan_out import FanOut
 from afterwrite.local.native import NativeServices
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.sources.embedded import EmbeddedSource
-from afterwrite.store import change_log, tables
+from afterwrite.store import change_log, items, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations
 from afterwrite.table.schema import KeySchema
@@ -84,7 +84,7 @@ class Dynamo:
         """The table's items in the wire form, in the order of their keys."""
         with self.environment.read() as transaction:
             found = self.environment.state["catalog"][table]
-            return [orjson.loads(text) for _, text in tables.scan_items(transaction, found)]
+            return [orjson.loads(text) for _, text in items.scan(transaction, found)]
 
     def changes(self, table: str = "things", after: int = 0) -> list[Change]:
         """The table's changes, oldest first."""

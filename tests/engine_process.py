@@ -21,7 +21,7 @@ from bounds import BOUND_S
 POLL_S = 0.02
 
 
-class EngineProcess:
+class EngineUnderTest:
     """An engine that runs `app` (None: serves tables) on the directory `data`; killed at the end of a `with` block.
 
     The first start takes a free port, later ones the same again. What it logs goes to `data` with the suffix `.log`.
@@ -51,7 +51,7 @@ class EngineProcess:
         """The process id."""
         return self._running().pid
 
-    def start(self) -> EngineProcess:
+    def start(self) -> EngineUnderTest:
         """Start it and wait until it listens."""
         what = ["serve"] if self._app is None else ["run", str(self._app)]
         command = [sys.executable, "-m", "afterwrite", *what, "--data", str(self.data)]
@@ -113,7 +113,7 @@ class EngineProcess:
         wire = {name: {"S": value} if isinstance(value, str) else value for name, value in item.items()}
         self.call("PutItem", {"TableName": table, "Item": wire})
 
-    def __enter__(self) -> EngineProcess:
+    def __enter__(self) -> EngineUnderTest:
         return self.start()
 
     def __exit__(self, *_: object) -> None:

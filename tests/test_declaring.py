@@ -75,7 +75,7 @@ def test_every_attribute_is_there(owner: str) -> None:
 def test_the_example_declares_an_app_and_its_route_is_tested() -> None:
     names: dict[str, Any] = {}
     exec(CODE[0], names)
-    assert {table.name: len(table.routes) for table in names["app"].tables} == {"shop-orders": 2, "shop-counters": 0}
+    assert {table.name: len(table.routes) for table in names["app"].tables} == {"shop-orders": 3, "shop-counters": 0}
     exec(next(code for code in CODE if "orders.pipe(" in code), names)
     assert [pipe.name for pipe in names["orders"].pipes] == ["shop-orders-to-shop-mail"]
     exec(CODE[-1], names)

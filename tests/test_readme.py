@@ -12,7 +12,7 @@ import boto3
 
 import afterwrite
 from bounds import BOUND_S
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 
@@ -25,7 +25,7 @@ def block(language: str, number: int = 0) -> str:
 def test_what_is_declared_happens(tmp_path: Path) -> None:
     app = tmp_path / "shop.py"
     app.write_text(block("python").replace("buffer_seconds=60", "buffer_seconds=0.1"))
-    with EngineProcess(app, tmp_path / "data") as engine:
+    with EngineUnderTest(app, tmp_path / "data") as engine:
         names: dict[str, Any] = {}
         exec(block("python", 1).replace("http://127.0.0.1:4566", engine.url), {"boto3": boto3}, names)
         key = {"PK": "order-1", "SK": "META"}

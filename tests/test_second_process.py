@@ -19,7 +19,7 @@ from afterwrite import errors, open_data
 from afterwrite.local import lake
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.second_process import Frames, Raised, as_error, frame, raised
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 APP = Path(__file__).with_name("two_processes_app.py")
 
@@ -29,19 +29,19 @@ on_two_cores = pytest.mark.skipif(
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[EngineProcess]:
-    with EngineProcess(APP, tmp_path / "data") as started:
+def engine(tmp_path: Path) -> Iterator[EngineUnderTest]:
+    with EngineUnderTest(APP, tmp_path / "data") as started:
         yield started
 
 
-def found(engine: EngineProcess, key: str) -> dict[str, Any] | None:
+def found(engine: EngineUnderTest, key: str) -> dict[str, Any] | None:
     """What the function has kept for the thing, in the wire form."""
     item = engine.call("GetItem", {"TableName": "results", "Key": {"PK": {"S": f"found/{key}"}}}).get("Item")
     assert item is None or isinstance(item, dict)
     return item
 
 
-def found_after(engine: EngineProcess, key: str, do: str) -> dict[str, Any]:
+def found_after(engine: EngineUnderTest, key: str, do: str) -> dict[str, Any]:
     engine.put("things", PK=key, do=do)
     wait_until(lambda: found(engine, key) is not None, what=f"the result of {do}")
     item = found(engine, key)
@@ -49,7 +49,7 @@ def found_after(engine: EngineProcess, key: str, do: str) -> dict[str, Any]:
     return item
 
 
-def second(engine: EngineProcess) -> int:
+def second(engine: EngineUnderTest) -> int:
     """The pid of the process that runs the app's functions."""
     return int(found_after(engine, "who", "conflict")["pid"]["N"])
 
@@ -63,7 +63,7 @@ def is_alive(pid: int) -> bool:
 
 @on_two_cores
 def test_functions_read_and_write_from_the_second_process_and_are_refused_in_the_same_words(
-    engine: EngineProcess,
+    engine: EngineUnderTest,
 ) -> None:
     assert found_after(engine, "a", "conflict")["found"] == {"S": "ConditionalCheckFailedException"}
     assert found_after(engine, "b", "cancel")["found"] == {"L": [{"S": "None"}, {"S": "ConditionalCheckFailed"}]}
@@ -72,7 +72,7 @@ def test_functions_read_and_write_from_the_second_process_and_are_refused_in_the
 
 
 @on_two_cores
-def test_a_clean_stop_ends_both_and_leaves_nothing_undone(engine: EngineProcess) -> None:
+def test_a_clean_stop_ends_both_and_leaves_nothing_undone(engine: EngineUnderTest) -> None:
     pid = second(engine)
     for number in range(20):
         engine.put("things", PK=f"thing-{number}", do="conflict")
@@ -88,7 +88,7 @@ def test_a_clean_stop_ends_both_and_leaves_nothing_undone(engine: EngineProcess)
 
 
 @on_two_cores
-def test_what_ends_the_second_process_ends_the_first_in_the_same_way(engine: EngineProcess) -> None:
+def test_what_ends_the_second_process_ends_the_first_in_the_same_way(engine: EngineUnderTest) -> None:
     engine.put("things", PK="x", do="crash")
     assert engine._ended(engine._running()) == 7
     assert "the app's process has ended" in engine.log.read_text()
@@ -98,7 +98,7 @@ def test_what_ends_the_second_process_ends_the_first_in_the_same_way(engine: Eng
 @on_two_cores
 @pytest.mark.parametrize("which", ["first", "second"])
 def test_a_process_that_is_killed_takes_the_other_with_it_and_the_next_start_goes_on(
-    engine: EngineProcess, which: str
+    engine: EngineUnderTest, which: str
 ) -> None:
     other = second(engine)
     os.kill(engine.pid if which == "first" else other, signal.SIGKILL)

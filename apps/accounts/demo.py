@@ -18,7 +18,7 @@ from demonstration import shares
 from demonstration.certain_writes import dynamodb_client
 from demonstration.checks import Check
 from demonstration.course import Course
-from demonstration.engine_process import EngineProcess
+from demonstration.server_process import DemoEngine
 from demonstration.stage import Display, moments, perform
 
 WRITERS: Final = 2
@@ -39,7 +39,7 @@ def run(data: Path, size: int | None, crash: int, json: bool) -> int:
 def _play(data: Path, size: int | None, crashes: int, display: Display) -> list[Check]:
     orders = load.orders(size)
     manifests = [data / f"written-{number}.jsonl" for number in range(WRITERS)]
-    engine = EngineProcess(Path(app.__file__), data / "engine", data / "engine.log", {})
+    engine = DemoEngine(Path(app.__file__), data / "engine")
     course = Course(engine, display, len(orders))
     with ExitStack() as stack:
         stack.callback(engine.kill)

@@ -28,7 +28,7 @@ def write_share(share: Share, written: Count) -> None:
     """Pay the share's orders and write down every movement that was acknowledged."""
     client = dynamodb_client(share.endpoint_url, share.threads)
     bank = Bank(client, share.table_name, retry_for_s=RETRY_FOR_S)
-    shares.write_share(share, orders(share.orders), lambda order: pay(bank, order), written)
+    shares.write_share(share, orders(share.size), lambda order: pay(bank, order), written)
 
 
 def pay(bank: Bank, order: Order) -> list[Movement]:

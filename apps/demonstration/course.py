@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
-from demonstration.engine_process import EngineProcess
 from demonstration.redis_process import RedisProcess
+from demonstration.server_process import DemoEngine
 from demonstration.shares import Share
 from demonstration.stage import DemoFailed, Display
 from demonstration.writers import Count, Writers
@@ -25,7 +25,7 @@ Accident: TypeAlias = tuple[int, Callable[[], str]]
 class Course:
     """Writes `total` orders into the engine's table and waits for what follows from them."""
 
-    def __init__(self, engine: EngineProcess, display: Display, total: int) -> None:
+    def __init__(self, engine: DemoEngine, display: Display, total: int) -> None:
         self._engine = engine
         self._display = display
         self._total = total
@@ -54,10 +54,12 @@ class Course:
 
         return [(self._total // 3, flush), (self._total * 2 // 3, restart)]
 
-    def shares(self, manifests: Sequence[Path], table_name: str, threads: int) -> list[Share]:
-        """A share for each manifest."""
+    def shares(
+        self, manifests: Sequence[Path], table_name: str, threads: int, *, size: int | None = None
+    ) -> list[Share]:
+        """A share for each manifest, of `size` orders: as many as there are writes, unless it is given."""
         return [
-            Share(number, len(manifests), self._engine.url, table_name, self._total, threads, manifest)
+            Share(number, len(manifests), self._engine.url, table_name, size or self._total, threads, manifest)
             for number, manifest in enumerate(manifests)
         ]
 
@@ -84,16 +86,20 @@ class Course:
 
     def settle(self, view: Any) -> None:
         """Wait until all that follows from the writes is done; `view` is made by `open_data`. Raises DemoFailed."""
-        behind = _behind(view)
+        doing = "What follows: what was still to do when the load ended"
+        self.wait(view, doing, _behind(view), left=lambda: _behind(view), done=view.idle)
+
+    def wait(self, view: Any, doing: str, total: int, *, left: Callable[[], int], done: Callable[[], bool]) -> None:
+        """Wait until it is `done`, and show how much of `total` is `left` meanwhile. Raises DemoFailed."""
         deadline = time.monotonic() + SETTLED_S_MAX
-        with self._display.progress("What follows: what was still to do when the load ended", behind) as show:
-            while not view.idle():
-                show(max(0, behind - _behind(view)))
+        with self._display.progress(doing, total) as show:
+            while not done():
+                show(max(0, total - left()))
                 if time.monotonic() > deadline:
                     raise DemoFailed(f"not all was done after {SETTLED_S_MAX:.0f} s: {view.depths()}")
                 self._engine.check()
                 time.sleep(_POLL_S)
-            show(behind)
+            show(total)
 
 
 def _behind(view: Any) -> int:

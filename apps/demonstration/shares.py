@@ -19,7 +19,7 @@ Order = TypeVar("Order")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One process's part: of the first `orders`, or of all, those whose index leaves `number` when divided by `of`.
+    """One process's part: of the first `size` orders those whose index leaves `number` when divided by `of`.
 
     What the process has had acknowledged it writes down in `manifest`.
     """
@@ -28,7 +28,7 @@ class Share:
     of: int
     endpoint_url: str
     table_name: str
-    orders: int | None
+    size: int
     threads: int
     manifest: Path
 

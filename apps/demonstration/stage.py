@@ -15,7 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from demonstration.checks import Check
-from demonstration.engine_process import EngineFailed
 from demonstration.writers import WriterFailed
 
 _PLAIN_LINE_EVERY_S: Final = 5.0
@@ -36,7 +35,7 @@ def perform(data: Path, play: Callable[[Display], list[Check]], *, json: bool) -
     began = time.monotonic()
     try:
         checks = play(Display(quiet=json))
-    except (DemoFailed, EngineFailed, WriterFailed) as error:
+    except (DemoFailed, WriterFailed) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any, TypeAlias
 
-from demonstration.engine_process import end_with_starter
+from demonstration.orphans import end_with_starter
 
 Count: TypeAlias = "Synchronized[int]"
 

@@ -16,8 +16,8 @@ from demonstration import shares
 from demonstration.certain_writes import dynamodb_client
 from demonstration.checks import Check
 from demonstration.course import Course
-from demonstration.engine_process import EngineProcess
 from demonstration.redis_process import RedisProcess
+from demonstration.server_process import DemoEngine
 from demonstration.stage import Display, moments, perform
 from inventory import app, load, purchases, readback
 from inventory.purchases import PRODUCTS, product_id
@@ -49,7 +49,7 @@ class _Demo:
         self._crashes = moments(crashes, self._sales)
         self._redis = RedisProcess(data / "redis.log")
         settings = {"INVENTORY_BUFFER_S": str(BUFFER_S), "INVENTORY_REDIS_URL": self._redis.url}
-        self._engine = EngineProcess(Path(app.__file__), data / "engine", data / "engine.log", settings)
+        self._engine = DemoEngine(Path(app.__file__), data / "engine", settings)
         self._manifests = [data / f"written-{number}.jsonl" for number in range(WRITERS)]
 
     def run(self) -> list[Check]:

@@ -46,7 +46,7 @@ def write_share(share: Share, written: Count) -> None:
     """Make the share's purchases and write down every movement that was acknowledged."""
     client = dynamodb_client(share.endpoint_url, share.threads)
     stock = Stock(client, share.table_name, retry_for_s=RETRY_FOR_S)
-    shares.write_share(share, purchases.load(share.orders), lambda purchase: sell(stock, purchase), written)
+    shares.write_share(share, purchases.load(share.size), lambda purchase: sell(stock, purchase), written)
 
 
 def sell(stock: Stock, purchase: Purchase) -> list[Movement]:

@@ -19,8 +19,8 @@ from demonstration import shares
 from demonstration.certain_writes import dynamodb_client, local_session
 from demonstration.checks import Check
 from demonstration.course import Course
-from demonstration.engine_process import EngineProcess
 from demonstration.redis_process import RedisProcess
+from demonstration.server_process import DemoEngine
 from demonstration.stage import Display, moments, perform
 from leaderboard import app, load, readback
 from leaderboard.game import Game, Points
@@ -47,7 +47,7 @@ def _play(data: Path, size: int | None, crashes: int, display: Display) -> list[
     manifests = [data / f"written-{number}.jsonl" for number in range(WRITERS)]
     redis = RedisProcess(data / "redis.log")
     settings = {"LEADERBOARD_REDIS_URL": redis.url}
-    engine = EngineProcess(Path(app.__file__), data / "engine", data / "engine.log", settings)
+    engine = DemoEngine(Path(app.__file__), data / "engine", settings)
     course = Course(engine, display, total)
     with ExitStack() as stack:
         stack.callback(redis.kill)

@@ -26,7 +26,7 @@ def write_share(share: Share, written: Count) -> None:
     """Add the share's points and write down those that were acknowledged."""
     client = dynamodb_client(share.endpoint_url, share.threads)
     game = Game(client, share.table_name, retry_for_s=RETRY_FOR_S)
-    shares.write_share(share, orders(share.orders), lambda order: [_add(game, order)], written)
+    shares.write_share(share, orders(share.size), lambda order: [_add(game, order)], written)
 
 
 def _add(game: Game, order: Order) -> Points:

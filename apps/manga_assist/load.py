@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
-from pathlib import Path
 from typing import Final
 
 from demonstration.certain_writes import dynamodb_client
+from demonstration.shares import Share
 from manga_assist import conversations
 from manga_assist.conversations import Conversation
 from manga_assist.manifest import WrittenHandoff, WrittenSession, digest
@@ -65,22 +65,9 @@ def plan(index: int, turns: int) -> Plan:
     return Plan(handoffs, expires=index % 8 == 3 or index % 40 == 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """One process's part: the conversations whose index leaves `number` when divided by `of`."""
-
-    number: int
-    of: int
-    endpoint_url: str
-    table_name: str
-    conversations: int
-    threads: int
-    manifest: Path
-
-
 def write_share(share: Share, written: Synchronized[int]) -> None:
     """Write the share's conversations and its manifest."""
-    chosen = conversations.load(MINIMUM_TURNS, share.conversations)
+    chosen = conversations.load(MINIMUM_TURNS, share.size)
     sessions = Sessions(
         dynamodb_client(share.endpoint_url, share.threads),
         share.table_name,

@@ -16,8 +16,7 @@ from afterwrite import open_data
 from demonstration.certain_writes import CertainWrites, dynamodb_client
 from demonstration.checks import Check
 from demonstration.course import Course
-from demonstration.engine_process import EngineProcess
-from demonstration.server_process import ServerProcess
+from demonstration.server_process import DemoEngine, ModuleProcess
 from demonstration.stage import Display, moments, perform
 from orders import app, load, readback
 from orders.reconcile import expected, reconcile
@@ -44,8 +43,8 @@ class _Demo:
         self._size = size
         self._crashes = crashes
         self._emails, self._texts = data / "emails.sqlite", data / "texts.sqlite"
-        self._mail_server = ServerProcess("orders.mail_server", [str(self._emails)], data / "mail-server.log")
-        self._text_service = ServerProcess("orders.text_service", [str(self._texts)], data / "text-service.log")
+        self._mail_server = ModuleProcess("orders.mail_server", [str(self._emails)], data / "mail-server.log")
+        self._text_service = ModuleProcess("orders.text_service", [str(self._texts)], data / "text-service.log")
         settings = {
             "ORDERS_MAIL_URL": f"smtp://{self._mail_server.address}",
             "AWS_ENDPOINT_URL_SNS": f"http://{self._text_service.address}",
@@ -54,7 +53,7 @@ class _Demo:
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
         }
-        self._engine = EngineProcess(Path(app.__file__), data / "engine", data / "engine.log", settings)
+        self._engine = DemoEngine(Path(app.__file__), data / "engine", settings)
         self._manifests = [data / f"written-{number}.json" for number in range(WRITERS)]
 
     def run(self) -> list[Check]:
@@ -108,7 +107,7 @@ class _Demo:
             of=WRITERS,
             endpoint_url=self._engine.url,
             table_name=app.orders.name,
-            orders=self._size,
+            size=self._size,
             quiet_s=QUIET_S,
             threads=THREADS,
             manifest=self._manifests[number],

@@ -65,7 +65,7 @@ def write_share(share: OrdersShare, written: Count) -> None:
     """Make the share's writes and write down how many were acknowledged."""
     writes = CertainWrites(dynamodb_client(share.endpoint_url, share.threads), retry_for_s=RETRY_FOR_S)
     quiet_until = (datetime.now(UTC) + timedelta(seconds=share.quiet_s)).replace(microsecond=0)
-    lives = planned(share.orders, quiet_until).lives[share.number :: share.of]
+    lives = planned(share.size, quiet_until).lives[share.number :: share.of]
 
     def write(life: list[Step]) -> int:
         for step in life:

@@ -17,8 +17,7 @@ from demonstration import inbox
 from demonstration.certain_writes import CertainWrites, dynamodb_client
 from demonstration.checks import Check
 from demonstration.course import Accident, Course
-from demonstration.engine_process import EngineProcess
-from demonstration.server_process import ServerProcess
+from demonstration.server_process import DemoEngine, ModuleProcess
 from demonstration.stage import Display, moments, perform
 from profiles import app, load, readback
 from profiles.reconcile import reconcile
@@ -48,14 +47,14 @@ class _Demo:
         self._crashes = moments(crashes, len(self._edits))
         self._marketing_file, self._shipping_file = data / "marketing.sqlite", data / "shipping.sqlite"
         secret = {"PROFILES_SECRET": _SECRET}
-        self._marketing = ServerProcess("profiles.system", [str(self._marketing_file)], data / "marketing.log", secret)
-        self._shipping = ServerProcess("profiles.system", [str(self._shipping_file)], data / "shipping.log", secret)
+        self._marketing = ModuleProcess("profiles.system", [str(self._marketing_file)], data / "marketing.log", secret)
+        self._shipping = ModuleProcess("profiles.system", [str(self._shipping_file)], data / "shipping.log", secret)
         settings = {
             **secret,
             "PROFILES_MARKETING_URL": f"http://{self._marketing.address}/customers",
             "PROFILES_SHIPPING_URL": f"http://{self._shipping.address}/customers",
         }
-        self._engine = EngineProcess(Path(app.__file__), data / "engine", data / "engine.log", settings)
+        self._engine = DemoEngine(Path(app.__file__), data / "engine", settings)
         self._manifests = [data / f"written-{number}.json" for number in range(WRITERS)]
         self._told_before = self._went_on = 0
 

@@ -40,7 +40,7 @@ def write_share(share: Share, written: Count) -> None:
     """
     writes = CertainWrites(dynamodb_client(share.endpoint_url, share.threads), retry_for_s=RETRY_FOR_S)
     by_thread: list[list[Edit]] = [[] for _ in range(share.threads)]
-    for edit in planned(share.orders):
+    for edit in planned(share.size):
         number = _number(edit.customer_id)
         if number % share.of == share.number:
             by_thread[number // share.of % share.threads].append(edit)

@@ -22,11 +22,11 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.errors import CommandError, CorruptData
-from afterwrite.local import audit_digests
-from afterwrite.local.audit_files import AuditFiles
-from afterwrite.local.audit_logs import head_of
-from afterwrite.local.audit_segments import ANCHOR_NAME
-from afterwrite.local.fan_out import lake_buffer
+from afterwrite.local.audit import digests
+from afterwrite.local.audit.files import AuditFiles
+from afterwrite.local.audit.logs import head_of
+from afterwrite.local.audit.segments import ANCHOR_NAME
+from afterwrite.local.file_buffers import lake_buffer
 from afterwrite.store import buffers, tables
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.durable_files import (
@@ -185,7 +185,7 @@ def _copy_audit_logs(transaction: ReadTransaction, source: Path, target: Path) -
                 except FileNotFoundError:
                     continue
         head = head_of(transaction, log.name)
-        audit_digests.drop_after(copied, head.number)
+        digests.drop_after(copied, head.number)
         files = AuditFiles(copied)
         files.open(head)
         files.close()

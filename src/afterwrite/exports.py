@@ -27,7 +27,7 @@ import orjson
 from afterwrite.config import Identity
 from afterwrite.errors import CommandError, CorruptData
 from afterwrite.local.native import NativeServices
-from afterwrite.store import tables
+from afterwrite.store import items, tables
 from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import Operations, Read
@@ -70,7 +70,7 @@ def export_table(environment: Environment, identity: Identity, name: str, out: P
         description = asked("DescribeTable")["Table"]
         time_to_live = asked("DescribeTimeToLive")["TimeToLiveDescription"]
         create_directory(directory / "data")
-        for lines, count in _files(tables.scan_items(transaction, tables.table_named(catalog, name))):
+        for lines, count in _files(items.scan(transaction, tables.table_named(catalog, name))):
             key = f"{_ROOT}/{export_id}/data/{len(files):08d}{os.urandom(8).hex()}.json.gz"
             content = gzip.compress(lines, 6, mtime=0)
             write_file(out / key, content)
@@ -94,11 +94,11 @@ def export_table(environment: Environment, identity: Identity, name: str, out: P
     return Transfer(name, directory, count, description["TableSizeBytes"])
 
 
-def _files(items: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes, int]]:
+def _files(found: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes, int]]:
     """The lines of each data file, of items' sizes and texts, and how many they are."""
     lines: list[bytes] = []
     size = 0
-    for _, text in items:
+    for _, text in found:
         lines.append(b'{"Item":%b}\n' % text)
         size += len(text)
         if size >= _FILE_BYTES:

@@ -7,7 +7,20 @@ from typing import Any
 
 import pytest
 
-from afterwrite import App, DeclarationError, Key
+from afterwrite import (
+    INSERT,
+    MODIFY,
+    REMOVE,
+    App,
+    DeclarationError,
+    Key,
+    absent,
+    anything_but,
+    between,
+    exists,
+    less_than,
+    prefix,
+)
 
 Mistake = Callable[[App], Any]
 
@@ -28,6 +41,25 @@ MISTAKES: list[tuple[str, Mistake]] = [
     (r"the route two to take \(change\), got two\(request, context\)", lambda app: orders(app).on()(two)),
     (r"the route awaited to be a plain def, got an async one", lambda app: orders(app).on()(awaited)),
     (r"expected parentheses: write @….on\(\)", lambda app: orders(app).on(one)),
+    (r"write @….function\(\), got it without them on two", lambda app: app.function(two)),  # type: ignore[call-arg, arg-type]
+    (r"write @….consumer\(\), got it", lambda app: app.queue("mail").consumer(two)),  # type: ignore[call-arg, arg-type]
+    (r"write @….model\(model_id\), got it", lambda app: app.model(one)),  # type: ignore[arg-type]
+    (r"write @….view\(table\), got it", lambda app: app.cache("c", url="redis://h/0").view(one)),  # type: ignore[arg-type]
+    (r"write @….documents\(table\), got it", lambda app: app.search_index("s").documents(one)),  # type: ignore[arg-type]
+    (
+        r"expected App.table\(name, \*, partition_key, .*\): got an unexpected keyword argument 'hash_key'",
+        lambda app: app.table("orders", partition_key="PK", hash_key="PK"),  # type: ignore[call-arg]
+    ),
+    (r"expected App.table\(.*\): missing a required argument: 'partition_key'", lambda app: app.table("orders")),  # type: ignore[call-arg]
+    (r"expected App\(name\): missing a required argument: 'name'", lambda app: App()),  # type: ignore[call-arg]
+    (r"retries of App.function to be a whole number, got '3'", lambda app: app.function(retries="3")),  # type: ignore[arg-type]
+    (r"name of App.queue to be a text, got 5", lambda app: app.queue(5)),  # type: ignore[arg-type]
+    (
+        r"new to map attributes to conditions, such as .*, got 'status'",
+        lambda app: orders(app).on(new="status"),
+    ),
+    (r"changed to be an attribute's name, or several, got 5", lambda app: orders(app).on(changed=5)),
+    (r"the audit log's name to be 1 to 255 letters", lambda app: app.audit_log("order log")),
     (r"the function one to take \(request, context\), got one\(request\)", lambda app: app.function()(one)),  # type: ignore[arg-type]
     (r"the function awaited_later to be a plain def", lambda app: app.function()(awaited_later)),
     (r"the consumer one to take \(message, context\)", lambda app: app.queue("mail").consumer()(one)),  # type: ignore[arg-type]
@@ -71,6 +103,67 @@ MISTAKES: list[tuple[str, Mistake]] = [
 def test_a_mistake_is_refused_with_what_was_expected(message: str, mistake: Mistake) -> None:
     with pytest.raises(DeclarationError, match=message):
         mistake(App("shop"))
+
+
+Guarded = Callable[[Any], Any]
+
+IMPOSSIBLE: list[tuple[str, Guarded]] = [
+    (
+        r"that INSERT of orders can meet, got old=\{'status': 'paid'\}, and it has no old image: leave out INSERT, .* "
+        r"absent\(\)",
+        lambda table: table.on(INSERT, old={"status": "paid"}),
+    ),
+    (r"that REMOVE of orders .* no new image", lambda table: table.on(REMOVE, new={"status": exists()})),
+    (
+        r"that INSERT of orders .* got old=",
+        lambda table: table.on(INSERT, MODIFY, old={"status": anything_but("paid")}, new={"status": "paid"}),
+    ),
+    (r"that MODIFY of orders .* got changed='PK', and keys never", lambda table: table.on(MODIFY, changed="PK")),
+    (r"the key PK of orders, of the type S, can meet, got 5", lambda table: table.on(partition_key=5)),
+    (r"the key PK .* can meet, got \{'numeric'", lambda table: table.on(new={"PK": less_than(5)})),
+    (r"the key SK of orders, of the type N, can meet, got 'META'", lambda table: table.on(sort_key="META")),
+    (r"the key SK .* got \{'prefix': '1'\}", lambda table: table.on(old={"SK": prefix("1")})),
+    (r"the key PK .* got \{'exists': False\}", lambda table: table.on(partition_key=absent())),
+]
+
+
+def two_keys(view_type: str = "NEW_AND_OLD_IMAGES") -> Any:
+    return App("shop").table("orders", partition_key="PK", sort_key=Key("SK", "N"), view_type=view_type)
+
+
+@pytest.mark.parametrize(("message", "guarded"), IMPOSSIBLE)
+def test_a_guard_that_no_change_can_meet_is_refused(message: str, guarded: Guarded) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        guarded(two_keys())
+
+
+@pytest.mark.parametrize(
+    ("view_type", "given"),
+    [
+        ("KEYS_ONLY", {"new": {"status": "paid"}}),
+        ("NEW_IMAGE", {"old": {"status": "paid"}}),
+        ("OLD_IMAGE", {"new": {"status": "paid"}}),
+        ("NEW_IMAGE", {"changed": "status"}),
+    ],
+)
+def test_a_guard_on_what_the_changes_do_not_carry_is_refused(view_type: str, given: Any) -> None:
+    with pytest.raises(DeclarationError, match=rf"{view_type}.*declare it with view_type='NEW_AND_OLD_IMAGES'"):
+        two_keys(view_type).on(**given)
+
+
+POSSIBLE: list[Guarded] = [
+    lambda table: table.on(old={"status": "paid"}),
+    lambda table: table.on(old={"status": "paid"}, new={"status": "sent"}),
+    lambda table: table.on(INSERT, MODIFY, changed="status", new={"status": "paid"}),
+    lambda table: table.on(INSERT, MODIFY, old={"status": [absent(), anything_but("paid")]}),
+    lambda table: table.on(MODIFY, changed=["SK", "status"]),
+    lambda table: table.on(partition_key=["a", 5], sort_key=between(1, 5), new={"PK": exists()}),
+]
+
+
+@pytest.mark.parametrize("guarded", POSSIBLE)
+def test_a_guard_that_some_change_meets_is_accepted(guarded: Guarded) -> None:
+    assert guarded(two_keys())(optional) is optional
 
 
 def several(*anything: Any) -> None: ...

@@ -39,6 +39,7 @@ from afterwrite.testing import (
 )
 from bounds import BOUND_S
 from demonstration import writers
+from demonstration.shares import Share
 from engine_process import wait_until
 from manga_assist import app, conversations, keys, load, manifest, readback
 from manga_assist.manifest import WrittenSession
@@ -113,12 +114,12 @@ def round_of(data: Path, seed: int, faults: Sequence[At]) -> tuple[Counter[str],
     environment = {"MANGA_ASSIST_BUFFER_S": "1"}
     with EngineProcess(Path(app.__file__), data / "engine", faults, seed=seed, environment=environment) as engine:
         written_count = writers.counter()
-        share = load.Share(
+        share = Share(
             number=0,
             of=1,
             endpoint_url=engine.url,
             table_name=app.sessions.name,
-            conversations=len(chosen),
+            size=len(chosen),
             threads=8,
             manifest=data / "written.jsonl",
         )

@@ -16,7 +16,7 @@ import pytest
 import afterwrite
 from afterwrite.cli import main
 from bounds import BOUND_S
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 APP = Path(__file__).with_name("watched_app.py")
 
@@ -66,17 +66,17 @@ def app(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def engine(app: Path, tmp_path: Path) -> Iterator[EngineProcess]:
+def engine(app: Path, tmp_path: Path) -> Iterator[EngineUnderTest]:
     """A running engine with nothing written yet."""
-    with EngineProcess(app, tmp_path / "data") as started:
+    with EngineUnderTest(app, tmp_path / "data") as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineUnderTest]:
     """A running engine with one change of each outcome, all of them settled. For tests that only look."""
     path = tmp_path_factory.mktemp("written")
-    with EngineProcess(Path(shutil.copy(APP, path)), path / "data") as started:
+    with EngineUnderTest(Path(shutil.copy(APP, path)), path / "data") as started:
         for sort_key in ("good", "bad", "park", "park-later"):
             partition_key = sort_key.removesuffix("-later")
             started.put("orders", PK=f"{partition_key}\x1b[1m", SK=sort_key, secret="s3cret")

@@ -9,14 +9,14 @@ import pytest
 
 import afterwrite
 from cli.conftest import APP, Run
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stopped engine's directory with three audit entries."""
     path = tmp_path_factory.mktemp("stopped")
-    with EngineProcess(Path(shutil.copy(APP, path)), path / "data") as engine:
+    with EngineUnderTest(Path(shutil.copy(APP, path)), path / "data") as engine:
         for number in range(3):
             engine.put("orders", PK=f"a-{number}", SK="good")
         with afterwrite.open_data(engine.data) as reader:
@@ -64,7 +64,7 @@ def test_a_log_without_its_files_is_no_whole_log(data: Path, cli: Run) -> None:
     assert "missing_segment" in done.stdout
 
 
-def test_a_log_that_is_not_there(written: EngineProcess, cli: Run) -> None:
+def test_a_log_that_is_not_there(written: EngineUnderTest, cli: Run) -> None:
     done = cli("audit", "verify", "nope", "--data", written.data)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "afterwrite: expected an audit log of this app (trail), got 'nope'\n"
@@ -72,7 +72,7 @@ def test_a_log_that_is_not_there(written: EngineProcess, cli: Run) -> None:
 
 def test_a_stopped_engines_log_is_signed_and_anchored(app: Path, tmp_path: Path, cli: Run) -> None:
     anchors = tmp_path / "elsewhere" / "anchors"
-    with EngineProcess(app, tmp_path / "data", environment={"AFTERWRITE_AUDIT_ANCHOR": str(anchors)}) as engine:
+    with EngineUnderTest(app, tmp_path / "data", environment={"AFTERWRITE_AUDIT_ANCHOR": str(anchors)}) as engine:
         engine.put("orders", PK="a", SK="good")
         with afterwrite.open_data(engine.data) as reader:
             wait_until(lambda: reader.audit_head("trail").number == 1)
@@ -119,7 +119,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("life")
     app = path / "ledger_app.py"
     app.write_text(LEDGER_APP)
-    with EngineProcess(app, path / "data") as engine:
+    with EngineUnderTest(app, path / "data") as engine:
         engine.put("accounts", PK="ada", SK="META", owner="Ada", updatedBy="clerk-7")
         engine.put("accounts", PK="ada", SK="META", owner="Ada L.", updatedBy="clerk-8")
         engine.put("accounts", PK="ada", SK="NOTE", text="only in the change log")

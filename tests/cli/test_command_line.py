@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -82,6 +84,32 @@ def test_wrong_use_is_one_line_on_standard_error_and_exit_2(
     assert printed.out == ""
     assert printed.err.startswith(f"afterwrite: {message}")
     assert printed.err.count("\n") == 1
+
+
+@contextlib.contextmanager
+def without_permissions(folder: Path) -> Iterator[None]:
+    """The folder is closed, and this process is not the one that may open it all the same."""
+    was = os.geteuid()
+    folder.chmod(0)
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+        folder.chmod(0o755)
+
+
+def test_a_directory_that_may_not_be_looked_into_is_named(tmp_path: Path, cli: Run) -> None:
+    data = tmp_path / "data"
+    (data / "store").mkdir(parents=True)
+    assert cli("status", "--data", data).returncode == 2
+    with without_permissions(data):
+        done = cli("status", "--data", data)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"afterwrite: expected to be allowed to use {data}")
+    assert "got: Permission denied; run this as the user who runs the engine" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_version(cli: Run) -> None:

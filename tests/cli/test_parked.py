@@ -10,7 +10,7 @@ import pytest
 import afterwrite
 from afterwrite.core.parked import ParkedEntry
 from cli.conftest import Run
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 POISONED = "park\x1b[1m"
 
@@ -25,7 +25,7 @@ def parked(data: Path) -> list[ParkedEntry]:
         return list(reader.parked_entries())
 
 
-def test_what_failed_is_listed_with_what_waits_behind_it(written: EngineProcess, cli: Run) -> None:
+def test_what_failed_is_listed_with_what_waits_behind_it(written: EngineUnderTest, cli: Run) -> None:
     change, letter = lines(cli("parked", "list", "--data", written.data, "--json"))
     assert (change["kind"], change["in"], change["by"], change["behind"]) == ("change", "orders", "park", 1)
     assert (letter["kind"], letter["in"], letter["by"]) == ("dead letter", "function-fail", "fail")
@@ -33,7 +33,7 @@ def test_what_failed_is_listed_with_what_waits_behind_it(written: EngineProcess,
     assert "payload" not in change
 
 
-def test_payload_reason_and_traceback_are_shown(written: EngineProcess, cli: Run) -> None:
+def test_payload_reason_and_traceback_are_shown(written: EngineUnderTest, cli: Run) -> None:
     (letter,) = lines(cli("parked", "show", "--in", "function-fail", "--data", written.data, "--json"))
     assert letter["payload"] == {"body": {"key": "bad\x1b[1m", "card": "4111"}}
     assert re.fullmatch(r"ValueError: no \x1b\[31mluck \(at watched_app\.py:\d+\)", letter["reason"])
@@ -44,15 +44,29 @@ def test_payload_reason_and_traceback_are_shown(written: EngineProcess, cli: Run
     assert change["payload"]["dynamodb"]["NewImage"]["secret"] == {"S": "s3cret"}
 
 
-def test_text_that_comes_from_the_data_does_not_steer_a_terminal(written: EngineProcess, cli: Run) -> None:
+def test_text_that_comes_from_the_data_does_not_steer_a_terminal(written: EngineUnderTest, cli: Run) -> None:
     for command in ("list", "show"):
         done = cli("parked", command, "--data", written.data)
         assert "no \\x1b[31mluck" in done.stdout
         assert "\x1b" not in done.stdout
-    assert cli("parked", "list", "nowhere/x", "--data", written.data).stdout == "nothing is parked\n"
 
 
-def test_a_dry_run_changes_nothing(written: EngineProcess, cli: Run) -> None:
+@pytest.mark.parametrize("command", ["list", "show", "redrive", "drop"])
+def test_a_name_that_nothing_is_parked_under_does_not_read_as_if_all_were_well(
+    command: str, written: EngineProcess, cli: Run
+) -> None:
+    done = cli("parked", command, "--in", "ordres", "--data", written.data)
+    assert done.returncode == 0
+    assert done.stdout.startswith("nothing of that is parked, but orders/")
+    assert done.stdout.endswith(" is: afterwrite parked list shows everything\n")
+
+
+def test_where_nothing_is_parked_that_is_said(engine: EngineProcess, cli: Run) -> None:
+    assert cli("parked", "list", "--in", "orders", "--data", engine.data).stdout == "nothing is parked\n"
+    assert cli("parked", "drop", "--all", "--data", engine.data).stdout == "nothing is parked\n"
+
+
+def test_a_dry_run_changes_nothing(written: EngineUnderTest, cli: Run) -> None:
     before = parked(written.data)
     for command in ("redrive", "drop"):
         done = cli("parked", command, "--by", "park", "--dry-run", "--data", written.data)
@@ -61,7 +75,7 @@ def test_a_dry_run_changes_nothing(written: EngineProcess, cli: Run) -> None:
     assert parked(written.data) == before
 
 
-def test_a_running_engine_drops_a_failure_and_its_lane_goes_on(engine: EngineProcess, cli: Run) -> None:
+def test_a_running_engine_drops_a_failure_and_its_lane_goes_on(engine: EngineUnderTest, cli: Run) -> None:
     for sort_key in ("park", "good"):
         engine.put("orders", PK="a", SK=sort_key)
     wait_until(lambda: [each.behind for each in parked(engine.data)] == [1])
@@ -72,7 +86,7 @@ def test_a_running_engine_drops_a_failure_and_its_lane_goes_on(engine: EnginePro
 
 
 def test_a_running_engine_redrives_a_dead_letter_with_a_warning_where_newer_ones_were_delivered(
-    engine: EngineProcess, cli: Run
+    engine: EngineUnderTest, cli: Run
 ) -> None:
     for sort_key in ("bad", "good"):
         engine.put("orders", PK="a", SK=sort_key)
@@ -90,7 +104,7 @@ def test_a_running_engine_redrives_a_dead_letter_with_a_warning_where_newer_ones
     assert (again.attempts, again.id, again.payload) == (2, first.id, first.payload)
 
 
-def test_a_stopped_engines_directory_is_worked_on_itself(engine: EngineProcess, cli: Run) -> None:
+def test_a_stopped_engines_directory_is_worked_on_itself(engine: EngineUnderTest, cli: Run) -> None:
     for key, sort_key in (("a", "park"), ("a", "good"), ("b", "bad"), ("c", "park")):
         engine.put("orders", PK=key, SK=sort_key)
     wait_until(lambda: len(parked(engine.data)) == 3)
@@ -109,13 +123,13 @@ def test_a_stopped_engines_directory_is_worked_on_itself(engine: EngineProcess, 
 
 
 @pytest.mark.parametrize("arguments", [(), ("orders/a", "--all")])
-def test_what_is_meant_must_be_said(arguments: tuple[str, ...], written: EngineProcess, cli: Run) -> None:
+def test_what_is_meant_must_be_said(arguments: tuple[str, ...], written: EngineUnderTest, cli: Run) -> None:
     done = cli("parked", "drop", *arguments, "--data", written.data)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("afterwrite: expected what is meant: a lane, --in, ")
 
 
-def test_the_wire_lists_in_pages_and_refuses_what_it_does_not_know(written: EngineProcess) -> None:
+def test_the_wire_lists_in_pages_and_refuses_what_it_does_not_know(written: EngineUnderTest) -> None:
     first = written.call("ListParked", {"Limit": 1}, service="Afterwrite")
     assert [each["kind"] for each in first["Entries"]] == ["change"]
     rest = written.call("ListParked", {"After": first["Next"]}, service="Afterwrite")

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from cli.conftest import Run
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 
 @pytest.fixture(scope="module")
-def data(written: EngineProcess, cli: Run) -> Path:
+def data(written: EngineUnderTest, cli: Run) -> Path:
     """The directory of an engine that runs, its records in files."""
     wait_until(lambda: cli("query", "SELECT 1 FROM lake", "--data", written.data).returncode == 0)
     return written.data

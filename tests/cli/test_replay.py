@@ -12,12 +12,12 @@ from afterwrite.cli.loading import load_app
 from afterwrite.errors import DeclarationError
 from afterwrite.local.fan_out import FanOut
 from cli.conftest import Run
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 EVER = ("--from", "2020-01-01", "--to", "2100-01-01T00:00:00+02:00")
 
 
-def put_and_settle(engine: EngineProcess, count: int) -> None:
+def put_and_settle(engine: EngineUnderTest, count: int) -> None:
     for number in range(count):
         engine.put("orders", PK=f"a-{number}", SK="good")
     with afterwrite.open_data(engine.data) as reader:
@@ -30,7 +30,7 @@ def completions(data: Path) -> list[str]:
         return [each.message_id for each in reader.completions("succeed")]
 
 
-def test_archived_events_are_delivered_again(engine: EngineProcess, cli: Run) -> None:
+def test_archived_events_are_delivered_again(engine: EngineUnderTest, cli: Run) -> None:
     put_and_settle(engine, 3)
     before = completions(engine.data)
     done = cli("replay", "events", *EVER, "--data", engine.data, "--name", "again", "--json")
@@ -44,7 +44,7 @@ def test_archived_events_are_delivered_again(engine: EngineProcess, cli: Run) ->
     assert all("/again/" in message_id for message_id in added)
 
 
-def test_only_the_time_range_is_delivered(engine: EngineProcess, cli: Run) -> None:
+def test_only_the_time_range_is_delivered(engine: EngineUnderTest, cli: Run) -> None:
     put_and_settle(engine, 1)
     done = cli("replay", "events", "--from", "2020-01-01", "--to", "2020-01-02", "--data", engine.data)
     assert done.returncode == 0
@@ -52,7 +52,7 @@ def test_only_the_time_range_is_delivered(engine: EngineProcess, cli: Run) -> No
     assert done.stdout.endswith(": the archive has none of this time range\n")
 
 
-def test_deliveries_are_told_and_events_that_match_no_rule(engine: EngineProcess, cli: Run) -> None:
+def test_deliveries_are_told_and_events_that_match_no_rule(engine: EngineUnderTest, cli: Run) -> None:
     put_and_settle(engine, 2)
     done = cli("replay", "events", *EVER, "--data", engine.data)
     assert done.stdout.endswith(": 2 deliveries to targets of rules\n")
@@ -64,13 +64,13 @@ def test_deliveries_are_told_and_events_that_match_no_rule(engine: EngineProcess
     assert done.stdout.endswith(": they matched no rule of the bus, so nothing was delivered\n")
 
 
-def test_what_the_engine_refuses_is_one_line(engine: EngineProcess, cli: Run) -> None:
+def test_what_the_engine_refuses_is_one_line(engine: EngineUnderTest, cli: Run) -> None:
     done = cli("replay", "nope", *EVER, "--data", engine.data)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "afterwrite: ResourceNotFoundException: Archive nope does not exist.\n"
 
 
-def test_a_time_that_is_none(written: EngineProcess, cli: Run) -> None:
+def test_a_time_that_is_none(written: EngineUnderTest, cli: Run) -> None:
     done = cli("replay", "events", "--from", "yesterday", "--to", "2100-01-01", "--data", written.data)
     assert done.returncode == 2
     assert done.stderr.startswith("afterwrite: expected an ISO 8601 time as --from")
@@ -113,7 +113,7 @@ def test_an_engine_that_listens_on_no_socket(app: Path, tmp_path: Path, capsys: 
 def test_an_engine_that_checks_signatures_is_asked_with_its_key(app: Path, tmp_path: Path, cli: Run) -> None:
     keys = tmp_path / "keys.json"
     keys.write_text('{"AKID": "secret"}')
-    with EngineProcess(app, tmp_path / "data", environment={"AFTERWRITE_CREDENTIALS": str(keys)}) as engine:
+    with EngineUnderTest(app, tmp_path / "data", environment={"AFTERWRITE_CREDENTIALS": str(keys)}) as engine:
         asked = ("replay", "events", *EVER, "--data", engine.data)
         unsigned = cli(*asked)
         signed = cli(*asked, "--credentials", keys)

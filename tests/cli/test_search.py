@@ -8,7 +8,7 @@ import pytest
 
 import afterwrite
 from cli.conftest import Run
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 from opensearch_double import OpenSearchDouble, serving
 
 APP = """
@@ -26,11 +26,11 @@ def title_of(item):
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineUnderTest]:
     """A running engine with two books; a third was deleted, and a fourth has no title any more."""
     directory = tmp_path_factory.mktemp("library")
     (directory / "app.py").write_text(APP)
-    with EngineProcess(directory / "app.py", directory / "data") as started:
+    with EngineUnderTest(directory / "app.py", directory / "data") as started:
         for number in range(4):
             started.put("books", PK=f"b-{number}", SK="book", title=f"Volume {number} of One Piece")
         started.call("DeleteItem", {"TableName": "books", "Key": {"PK": {"S": "b-2"}, "SK": {"S": "book"}}})
@@ -40,7 +40,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
         yield started
 
 
-def test_documents_are_found_beside_a_running_engine(engine: EngineProcess, cli: Run) -> None:
+def test_documents_are_found_beside_a_running_engine(engine: EngineUnderTest, cli: Run) -> None:
     done = cli("search", "titles", "piece vol*", "--data", engine.data, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     hits = [json.loads(line) for line in done.stdout.splitlines()]
@@ -50,7 +50,7 @@ def test_documents_are_found_beside_a_running_engine(engine: EngineProcess, cli:
     assert text == "books/b-1/book\n  title: Volume 1 of One Piece\n  author: Oda\\x1b[1m\n"
 
 
-def test_nothing_found_and_nothing_to_search(engine: EngineProcess, cli: Run) -> None:
+def test_nothing_found_and_nothing_to_search(engine: EngineUnderTest, cli: Run) -> None:
     nothing = cli("search", "titles", "naruto", "--data", engine.data)
     assert (nothing.returncode, nothing.stdout) == (1, "nothing found\n")
     assert cli("search", "titles", "oda", "--data", engine.data).returncode == 1, "only the declared fields"
@@ -71,11 +71,13 @@ def test_an_index_of_opensearch_is_searched_there(cli: Run) -> None:
         assert "no such index [authors]" in missing.stderr
 
 
-def test_the_index_of_a_deleted_file_is_filled_from_the_table(engine: EngineProcess, cli: Run, tmp_path: Path) -> None:
+def test_the_index_of_a_deleted_file_is_filled_from_the_table(
+    engine: EngineUnderTest, cli: Run, tmp_path: Path
+) -> None:
     engine.stop()
     for path in (engine.data / "search").iterdir():
         path.unlink()
-    with EngineProcess(engine.data.parent / "app.py", engine.data) as again:
+    with EngineUnderTest(engine.data.parent / "app.py", engine.data) as again:
         again.put("books", PK="b-5", SK="book", title="Volume 5 of One Piece")
         with afterwrite.open_data(again.data) as reader:
             wait_until(reader.idle)

@@ -8,10 +8,10 @@ import pytest
 import afterwrite
 from afterwrite.cli.status import concerns
 from afterwrite.core.lag import Thresholds
-from afterwrite.inspection import ConsumerStatus, QueueStatus, Status
+from afterwrite.inspection.status import ConsumerStatus, QueueStatus, Status
 from cli.conftest import Run
 from embedded import Clock, Dynamo, open_store
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 from terminal import run_on_terminal
 
 ITERATOR_AGE_MS_MAX = Thresholds().iterator_age_ms_max
@@ -56,7 +56,7 @@ def test_what_is_late_parked_or_dead_needs_an_operator_and_nothing_else_does() -
     assert letter.what_to_do.endswith("afterwrite parked show --in mail")
 
 
-def test_beside_a_running_engine(written: EngineProcess, cli: Run) -> None:
+def test_beside_a_running_engine(written: EngineUnderTest, cli: Run) -> None:
     done = cli("status", "--data", written.data, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
@@ -72,7 +72,7 @@ def test_beside_a_running_engine(written: EngineProcess, cli: Run) -> None:
     assert len(found["needs_operator"]) == 2
 
 
-def test_check_fails_and_says_what_to_do(written: EngineProcess, cli: Run) -> None:
+def test_check_fails_and_says_what_to_do(written: EngineUnderTest, cli: Run) -> None:
     done = cli("status", "--data", written.data, "--check")
     assert done.returncode == 1
     assert "1 lane of the table orders with 2 changes parked" in done.stdout
@@ -81,7 +81,7 @@ def test_check_fails_and_says_what_to_do(written: EngineProcess, cli: Run) -> No
     assert "\x1b" not in done.stdout
 
 
-def test_lines_are_aligned_where_there_is_no_terminal(written: EngineProcess, cli: Run) -> None:
+def test_lines_are_aligned_where_there_is_no_terminal(written: EngineUnderTest, cli: Run) -> None:
     lines = cli("status", "--data", written.data).stdout.splitlines()
     start = lines.index("Tables") + 1
     header, row = lines[start : start + 2]
@@ -89,14 +89,14 @@ def test_lines_are_aligned_where_there_is_no_terminal(written: EngineProcess, cl
     assert row.index("4") == header.index("position") + len("position") - 1
 
 
-def test_a_table_is_drawn_on_a_terminal(written: EngineProcess) -> None:
+def test_a_table_is_drawn_on_a_terminal(written: EngineUnderTest) -> None:
     status, output = run_on_terminal("status", "--data", str(written.data))
     assert status == 0
     assert "│ orders" in output
     assert "\x1b[32mrunning" in output
 
 
-def test_a_stopped_directory_with_old_unread_changes_needs_its_engine(engine: EngineProcess, cli: Run) -> None:
+def test_a_stopped_directory_with_old_unread_changes_needs_its_engine(engine: EngineUnderTest, cli: Run) -> None:
     assert engine.stop() == 0
     done = cli("status", "--data", engine.data, "--check")
     assert done.returncode == 0
@@ -112,7 +112,7 @@ def test_a_stopped_directory_with_old_unread_changes_needs_its_engine(engine: En
 
 
 def test_a_queue_that_is_not_declared_any_more_needs_an_operator_while_it_holds_something(
-    engine: EngineProcess, cli: Run
+    engine: EngineUnderTest, cli: Run
 ) -> None:
     engine.put("orders", PK="a", SK="bad")
     engine.put("orders", PK="b", SK="gated")

@@ -15,7 +15,7 @@ from typing import IO, Any, cast
 
 from bounds import BOUND_S
 from cli.conftest import Run
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 # On a busy machine the interpreter alone takes long to start.
 
@@ -68,7 +68,7 @@ def fates(change: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
     }
 
 
-def test_every_outcome_is_told(written: EngineProcess, cli: Run) -> None:
+def test_every_outcome_is_told(written: EngineUnderTest, cli: Run) -> None:
     done = cli("tail", written.app, "--data", written.data, "--from-start", "--limit", "4", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     good, bad, parked, behind = map(json.loads, done.stdout.splitlines())
@@ -90,14 +90,14 @@ def test_every_outcome_is_told(written: EngineProcess, cli: Run) -> None:
     assert (behind["state"], behind["error"]) == ("parked", "waits behind an earlier change of its lane")
 
 
-def test_item_contents_are_printed_only_when_asked_for(written: EngineProcess, cli: Run) -> None:
+def test_item_contents_are_printed_only_when_asked_for(written: EngineUnderTest, cli: Run) -> None:
     arguments = ["tail", written.app, "--data", written.data, "--from-start", "--limit", "4"]
     assert "s3cret" not in cli(*arguments, "--json").stdout
     assert cli(*arguments, "--json", "--images").stdout.count("s3cret") == 4
     assert cli(*arguments, "--images").stdout.count("s3cret") == 4
 
 
-def test_text_from_the_data_cannot_steer_a_terminal(written: EngineProcess, cli: Run) -> None:
+def test_text_from_the_data_cannot_steer_a_terminal(written: EngineUnderTest, cli: Run) -> None:
     done = cli("tail", written.app, "--data", written.data, "--from-start", "--limit", "2")
     assert "\x1b" not in done.stdout
     assert "s3cret" not in done.stdout
@@ -105,13 +105,13 @@ def test_text_from_the_data_cannot_steer_a_terminal(written: EngineProcess, cli:
     assert r"function-fail dead letter after 2 attempts (ValueError: no \x1b[31mluck (at watched_app.py:" in done.stdout
 
 
-def test_without_the_app_changes_are_told_without_effects(written: EngineProcess, cli: Run) -> None:
+def test_without_the_app_changes_are_told_without_effects(written: EngineUnderTest, cli: Run) -> None:
     done = cli("tail", "--data", written.data, "--from-start", "--limit", "1", "--json")
     (change,) = map(json.loads, done.stdout.splitlines())
     assert (change["state"], change["effects"]) == ("processed", None)
 
 
-def test_a_change_that_goes_on_later_is_told_again(engine: EngineProcess) -> None:
+def test_a_change_that_goes_on_later_is_told_again(engine: EngineUnderTest) -> None:
     engine.put("orders", PK="a", SK="gated")
     with tailing(engine.app, "--data", engine.data, "--from-start") as tail:
         first = tail.next()
@@ -132,7 +132,7 @@ def test_a_change_that_goes_on_later_is_told_again(engine: EngineProcess) -> Non
         assert tail.interrupt() == (0, "")
 
 
-def test_a_buffered_record_is_told_at_once_and_again_when_it_is_written(engine: EngineProcess) -> None:
+def test_a_buffered_record_is_told_at_once_and_again_when_it_is_written(engine: EngineUnderTest) -> None:
     with tailing(engine.app, "--data", engine.data, "--from-start") as tail:
         for number in range(20):
             engine.put("orders", PK=f"a{number}", SK="kept")
@@ -147,7 +147,7 @@ def test_a_buffered_record_is_told_at_once_and_again_when_it_is_written(engine: 
         assert fates(second)["Deliver slow-lake"] == [("lake/slow-lake", "written")]
 
 
-def test_waits_for_the_engine_of_a_stopped_directory(engine: EngineProcess) -> None:
+def test_waits_for_the_engine_of_a_stopped_directory(engine: EngineUnderTest) -> None:
     """It follows the directory, not the engine: a restart is no end of it."""
     engine.put("orders", PK="a", SK="good")
     with tailing("--data", engine.data, "--from-start") as tail:
@@ -159,7 +159,7 @@ def test_waits_for_the_engine_of_a_stopped_directory(engine: EngineProcess) -> N
         assert tail.interrupt() == (0, "")
 
 
-def test_begins_with_the_next_change(engine: EngineProcess) -> None:
+def test_begins_with_the_next_change(engine: EngineUnderTest) -> None:
     for number in range(100):
         engine.put("orders", PK=f"early-{number}", SK="good")
     with tailing("--data", engine.data) as tail:
@@ -173,13 +173,13 @@ def test_begins_with_the_next_change(engine: EngineProcess) -> None:
         assert tail.next()["keys"]["PK"]["S"].startswith("late-")
 
 
-def test_a_table_that_the_app_does_not_have(written: EngineProcess, cli: Run) -> None:
+def test_a_table_that_the_app_does_not_have(written: EngineUnderTest, cli: Run) -> None:
     done = cli("tail", "--data", written.data, "--table", "nope")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "afterwrite: expected a table of this app (orders), got 'nope'\n"
 
 
-def test_ends_quietly_when_nobody_reads_on(written: EngineProcess) -> None:
+def test_ends_quietly_when_nobody_reads_on(written: EngineUnderTest) -> None:
     command = [sys.executable, "-m", "afterwrite", "tail", "--data", str(written.data), "--from-start", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         cast("IO[bytes]", process.stdout).close()

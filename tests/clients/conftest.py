@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine_process import EngineProcess
+from engine_process import EngineUnderTest
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineProcess]:
-    with EngineProcess(None, tmp_path_factory.mktemp("clients") / "data") as engine:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineUnderTest]:
+    with EngineUnderTest(None, tmp_path_factory.mktemp("clients") / "data") as engine:
         yield engine

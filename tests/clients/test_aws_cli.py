@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from bounds import BOUND_S
-from engine_process import EngineProcess
+from engine_process import EngineUnderTest
 
 Aws = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def aws(engine: EngineProcess) -> Aws:
+def aws(engine: EngineUnderTest) -> Aws:
     """Run `aws SERVICE …` against the engine; its answer, or its error as text."""
     environment = {
         **os.environ,

@@ -11,11 +11,11 @@ from boto3.dynamodb.conditions import Attr, Key
 from boto3.dynamodb.types import Binary
 from botocore.exceptions import ClientError
 
-from engine_process import EngineProcess
+from engine_process import EngineUnderTest
 from server.clients import dynamodb_client, dynamodb_resource
 
 
-def create(engine: EngineProcess, name: str) -> Any:
+def create(engine: EngineUnderTest, name: str) -> Any:
     """A table `owner`, `number` with one global and one local index, and a stream."""
     table = dynamodb_resource(engine.url).create_table(
         TableName=name,
@@ -56,7 +56,7 @@ def create(engine: EngineProcess, name: str) -> Any:
     return table
 
 
-def test_values_of_every_type_come_back_as_they_went(engine: EngineProcess) -> None:
+def test_values_of_every_type_come_back_as_they_went(engine: EngineUnderTest) -> None:
     table = create(engine, "boto3-values")
     item = {
         "owner": "ä ü 漢字 🎉",
@@ -77,7 +77,7 @@ def test_values_of_every_type_come_back_as_they_went(engine: EngineProcess) -> N
     assert "Item" not in table.get_item(Key={"owner": "nobody", "number": 1})
 
 
-def test_a_table_is_filled_and_asked_through_its_indexes(engine: EngineProcess) -> None:
+def test_a_table_is_filled_and_asked_through_its_indexes(engine: EngineUnderTest) -> None:
     table = create(engine, "boto3-queries")
     with table.batch_writer(overwrite_by_pkeys=["owner", "number"]) as batch:
         for number in range(60):
@@ -116,7 +116,7 @@ def test_a_table_is_filled_and_asked_through_its_indexes(engine: EngineProcess) 
     assert sum(segments) == 59
 
 
-def test_conditions_updates_and_what_they_return(engine: EngineProcess) -> None:
+def test_conditions_updates_and_what_they_return(engine: EngineUnderTest) -> None:
     table = create(engine, "boto3-updates")
     client = table.meta.client
     key = {"owner": "o", "number": 1}
@@ -148,7 +148,7 @@ def test_conditions_updates_and_what_they_return(engine: EngineProcess) -> None:
         dynamodb_resource(engine.url).Table("nowhere").get_item(Key=key)
 
 
-def test_transactions_and_batches(engine: EngineProcess) -> None:
+def test_transactions_and_batches(engine: EngineUnderTest) -> None:
     table = create(engine, "boto3-transactions")
     client = table.meta.client  # the resource's client takes Python values
     put = [{"Put": {"TableName": table.name, "Item": {"owner": "o", "number": number}}} for number in range(3)]
@@ -178,7 +178,7 @@ def test_transactions_and_batches(engine: EngineProcess) -> None:
     assert answer["UnprocessedKeys"] == {}
 
 
-def test_a_table_s_whole_life(engine: EngineProcess) -> None:
+def test_a_table_s_whole_life(engine: EngineUnderTest) -> None:
     table = create(engine, "boto3-life")
     client = dynamodb_client(engine.url)
     ttl: Any = {"Enabled": True, "AttributeName": "ttl"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bounds import BOUND_S
-from engine_process import EngineProcess
+from engine_process import EngineUnderTest
 
 SOURCES = Path(__file__).with_name("javascript")
 # npm fetches the SDK (20 MB) once.
@@ -40,7 +40,7 @@ def program() -> Path:
     return Path(shutil.copy(SOURCES / "document_client.mjs", CACHE))
 
 
-def test_the_javascript_sdk_s_clients_do_what_they_do_with_aws(engine: EngineProcess, program: Path) -> None:
+def test_the_javascript_sdk_s_clients_do_what_they_do_with_aws(engine: EngineUnderTest, program: Path) -> None:
     done = subprocess.run(
         ["node", str(program), engine.url], capture_output=True, text=True, timeout=BOUND_S, check=False
     )

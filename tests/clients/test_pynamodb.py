@@ -26,7 +26,7 @@ from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, IncludeProject
 from pynamodb.models import Model
 from pynamodb.transactions import TransactGet, TransactWrite
 
-from engine_process import EngineProcess
+from engine_process import EngineUnderTest
 
 MADE_AT = datetime(2024, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
 
@@ -83,7 +83,7 @@ class Order(Model):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def orders(engine: EngineProcess) -> None:
+def orders(engine: EngineUnderTest) -> None:
     # This also switches the time to live on.
     Order.Meta.host = engine.url  # type: ignore[attr-defined]
     Order.create_table(wait=True)
@@ -184,7 +184,7 @@ def test_queries_scans_and_indexes_with_pages() -> None:
     assert len(list(Order.batch_get([("dan", number) for number in range(60)]))) == 40
 
 
-def test_transactions_are_all_or_nothing(engine: EngineProcess) -> None:
+def test_transactions_are_all_or_nothing(engine: EngineUnderTest) -> None:
     connection = Connection(host=engine.url, region="eu-central-1")
     connection.session.set_credentials("any", "any")
     for number in (1, 2, 3):
@@ -210,7 +210,7 @@ def test_transactions_are_all_or_nothing(engine: EngineProcess) -> None:
         missing.get()
 
 
-def test_the_time_to_live_is_the_models_attribute(engine: EngineProcess) -> None:
+def test_the_time_to_live_is_the_models_attribute(engine: EngineUnderTest) -> None:
     with pytest.raises(TableError, match="TimeToLive is already enabled"):
         Order.update_ttl(ignore_update_ttl_errors=False)
     described = engine.call("DescribeTimeToLive", {"TableName": "orders"})["TimeToLiveDescription"]

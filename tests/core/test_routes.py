@@ -123,9 +123,9 @@ def failing_generator(_: Change) -> Iterator[Enqueue]:
         (raising(SystemExit(3)), "route r: SystemExit: 3"),
         (failing_generator, "route r: TypeError: in the middle"),
         (lambda _: 5, "route r: expected an effect, effects or None, got int"),
-        (lambda _: "text", "route r: expected effects, got str among them"),
+        (lambda _: "text", "route r: expected an effect, effects or None, got str"),
         (lambda _: [send(), None], "route r: expected effects, got NoneType among them"),
-        (lambda _: {"queue": 1}, "route r: expected effects, got str among them"),
+        (lambda _: {"queue": 1}, "route r: expected an effect, effects or None, got dict: return what to do, such as "),
     ],
     ids=["raises", "exits", "generator-raises", "number", "text", "none-among-them", "dict"],
 )

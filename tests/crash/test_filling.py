@@ -20,7 +20,7 @@ from afterwrite.core.values import encode_item
 from afterwrite.store.verification import verify
 from bounds import BOUND_S
 from embedded import Clock, Dynamo, open_store
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 KILLS = int(os.environ.get("AFTERWRITE_CRASH_KILLS", "5"))
 # Reading every entry takes long.
@@ -102,13 +102,13 @@ def write_until_killed(address: str, seed: int) -> None:
         connection.close()
 
 
-def status(engine: EngineProcess) -> str | None:
+def status(engine: EngineUnderTest) -> str | None:
     """The index's status, None where there is no index."""
     found = engine.call("DescribeTable", {"TableName": TABLE})["Table"].get("GlobalSecondaryIndexes")
     return found[0]["IndexStatus"] if found else None
 
 
-def scanned(engine: EngineProcess, **fields: Any) -> list[dict[str, Any]]:
+def scanned(engine: EngineUnderTest, **fields: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     start: dict[str, Any] = {}
     while True:
@@ -119,7 +119,7 @@ def scanned(engine: EngineProcess, **fields: Any) -> list[dict[str, Any]]:
         start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
 
-def check_index(engine: EngineProcess) -> None:
+def check_index(engine: EngineUnderTest) -> None:
     with_the_key = [item for item in scanned(engine) if "a" in item]
     assert scanned(engine, IndexName="by-a") == with_the_key
 
@@ -130,7 +130,7 @@ def test_an_index_agrees_with_its_table_however_often_its_filling_is_killed(tmp_
     data = tmp_path / "data"
     make_table(data)
     kills = filled = while_filling = 0
-    with EngineProcess(None, data) as engine:
+    with EngineUnderTest(None, data) as engine:
         # Not one may meet a filling that is fast, or a test that is slow.
         while kills < KILLS or (not while_filling and kills < 20 * KILLS):
             found = status(engine)

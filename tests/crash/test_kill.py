@@ -15,7 +15,7 @@ import pytest
 from afterwrite.store.verification import verify
 from crash.indexes import TABLE, check_indexes, index_names, pages
 from crash.load import CREATE, TIME_TO_LIVE, Load, kill_moments
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 KILLS = int(os.environ.get("AFTERWRITE_CRASH_KILLS", "5"))
 LOAD_S_MAX = 0.8
@@ -26,7 +26,7 @@ ACKNOWLEDGED_MIN = KILLS * 5
 SEED = int(os.environ.get("AFTERWRITE_CRASH_SEED", "20240601"))
 
 
-def kill(engine: EngineProcess, load: Load, acknowledged_min: int) -> None:
+def kill(engine: EngineUnderTest, load: Load, acknowledged_min: int) -> None:
     """Kill the engine once so many requests were acknowledged."""
     try:
         wait_until(lambda: load.acknowledged >= acknowledged_min, what="acknowledged requests")
@@ -39,7 +39,7 @@ def test_every_acknowledged_write_survives_every_kill(tmp_path: Path) -> None:
     load = Load()
     source = random.Random(SEED)
     data = tmp_path / "data"
-    with EngineProcess(None, data) as engine:
+    with EngineUnderTest(None, data) as engine:
         engine.call("CreateTable", CREATE)
         engine.call("UpdateTimeToLive", TIME_TO_LIVE)
         for number, after_s in enumerate(kill_moments(LOAD_S_MAX, KILLS, iter(source.random, None)), 1):

@@ -14,7 +14,7 @@ import pytest
 from afterwrite.store.environment import Environment
 from afterwrite.store.verification import verify
 from crash.load import CREATE
-from engine_process import EngineProcess
+from engine_process import EngineUnderTest
 
 ITEMS = 40
 DAMAGED = 17
@@ -39,7 +39,7 @@ def item(number: int) -> dict[str, Any]:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory of items."""
     data = tmp_path_factory.mktemp("filled") / "data"
-    with EngineProcess(None, data) as engine:
+    with EngineUnderTest(None, data) as engine:
         engine.call("CreateTable", CREATE)
         for number in range(ITEMS):
             engine.call("PutItem", {"TableName": "things", "Item": item(number)})
@@ -48,9 +48,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def engine(tmp_path: Path, filled: Path) -> EngineProcess:
+def engine(tmp_path: Path, filled: Path) -> EngineUnderTest:
     """An engine that is not running, on a directory of its own with the items."""
-    return EngineProcess(None, Path(shutil.copytree(filled, tmp_path / "data")))
+    return EngineUnderTest(None, Path(shutil.copytree(filled, tmp_path / "data")))
 
 
 def flip(store: Path, database: str, mark: bytes) -> None:
@@ -70,11 +70,11 @@ def flip(store: Path, database: str, mark: bytes) -> None:
     file.write_bytes(content)
 
 
-def get(engine: EngineProcess, number: int) -> Answer:
+def get(engine: EngineUnderTest, number: int) -> Answer:
     return engine.exchange("GetItem", {"TableName": "things", "Key": key(number)})
 
 
-def query_index(engine: EngineProcess, number: int) -> Answer:
+def query_index(engine: EngineUnderTest, number: int) -> Answer:
     body = {
         "TableName": "things",
         "IndexName": "versions",
@@ -84,7 +84,7 @@ def query_index(engine: EngineProcess, number: int) -> Answer:
     return engine.exchange("Query", body)
 
 
-def read_changes(engine: EngineProcess, number: int) -> Answer:
+def read_changes(engine: EngineUnderTest, number: int) -> Answer:
     """The records of the stream's shards from the first one on; the first answer that is an error."""
     service = "DynamoDBStreams_20120810"
     arn = engine.call("ListStreams", {"TableName": "things"}, service=service)["Streams"][0]["StreamArn"]
@@ -100,7 +100,7 @@ def read_changes(engine: EngineProcess, number: int) -> Answer:
     return 200, {"Records": records}
 
 
-READS: dict[str, tuple[Callable[[EngineProcess, int], Answer], set[str]]] = {
+READS: dict[str, tuple[Callable[[EngineUnderTest, int], Answer], set[str]]] = {
     # What is damaged: how it is read, and which of the reads it harms.
     "items": (get, {"items", "indexes"}),
     "indexes": (query_index, {"indexes"}),
@@ -109,7 +109,7 @@ READS: dict[str, tuple[Callable[[EngineProcess, int], Answer], set[str]]] = {
 
 
 @pytest.mark.parametrize("database", READS)
-def test_a_flipped_byte_is_an_error_for_whoever_reads_it(engine: EngineProcess, database: str) -> None:
+def test_a_flipped_byte_is_an_error_for_whoever_reads_it(engine: EngineUnderTest, database: str) -> None:
     flip(engine.data / "store", database, f"{DAMAGED:04d}".encode())
     with engine:
         for name, (read, _) in READS.items():
@@ -128,7 +128,7 @@ def test_a_flipped_byte_is_an_error_for_whoever_reads_it(engine: EngineProcess, 
     assert "the store is damaged" in engine.log.read_text()
 
 
-def test_a_file_cut_off_under_a_running_engine_is_never_served_as_data(engine: EngineProcess) -> None:
+def test_a_file_cut_off_under_a_running_engine_is_never_served_as_data(engine: EngineUnderTest) -> None:
     file = engine.data / "store" / "data.mdb"
     with engine:
         os.truncate(file, file.stat().st_size // 3 // 4096 * 4096)

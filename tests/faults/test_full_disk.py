@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from bounds import BOUND_S
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 from faults.reconciliation import APP, check, settled
 from server.clients import dynamodb_client
 
@@ -20,7 +20,7 @@ def test_writes_fail_clearly_and_the_engine_serves_on_when_space_returns(tmp_pat
     data = tmp_path / "data"
     kept: list[str] = []
     refused: list[str] = []
-    with EngineProcess(APP, data) as engine:
+    with EngineUnderTest(APP, data) as engine:
         client = dynamodb_client(engine.url)
 
         def put(sk: str) -> None:
@@ -56,7 +56,7 @@ def test_writes_fail_clearly_and_the_engine_serves_on_when_space_returns(tmp_pat
 
 
 def test_a_disk_without_any_room_is_no_fault_of_the_store(tmp_path: Path) -> None:
-    with EngineProcess(APP, tmp_path / "data") as engine:
+    with EngineUnderTest(APP, tmp_path / "data") as engine:
         engine.put("things", pk="p", sk="1")
         settled(tmp_path / "data")
         _, hard = resource.prlimit(engine.pid, resource.RLIMIT_FSIZE)
@@ -69,12 +69,12 @@ def test_a_disk_without_any_room_is_no_fault_of_the_store(tmp_path: Path) -> Non
     assert [change.keys["pk"] for change in check(tmp_path / "data")] == ["p", "q"]
 
 
-def put_q(engine: EngineProcess) -> tuple[int, dict[str, Any]]:
+def put_q(engine: EngineUnderTest) -> tuple[int, dict[str, Any]]:
     return engine.exchange("PutItem", {"TableName": "things", "Item": {"pk": {"S": "q"}, "sk": {"S": "1"}}})
 
 
 def test_an_engine_that_finds_no_space_at_its_start_says_so(tmp_path: Path) -> None:
-    with EngineProcess(APP, tmp_path / "data") as engine:
+    with EngineUnderTest(APP, tmp_path / "data") as engine:
         engine.put("things", pk="p", sk="1")
         settled(tmp_path / "data")
     command = ["run", str(APP), "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]

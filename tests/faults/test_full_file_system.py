@@ -13,7 +13,7 @@ import pytest
 from afterwrite.store.verification import verify
 from crash.indexes import check_indexes
 from crash.load import CREATE, Coming, Load, Pair, Single, Updated, Writer
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 DISK_BYTES = 6 << 20
 LEFT_BYTES = 300_000
@@ -34,7 +34,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-def write(engine: EngineProcess, writer: Writer) -> bool:
+def write(engine: EngineUnderTest, writer: Writer) -> bool:
     """Write the writer's next version; whether it was kept. One that is refused has not been sent."""
     operation, body = writer.request(writer.sent + 1)
     status, answer = engine.exchange(operation, body)
@@ -51,7 +51,7 @@ def test_no_half_write_is_kept_and_indexes_agree(disk: Path) -> None:
     load = Load()
     load.writers = [Single("single"), Updated("updated"), Coming("coming"), Pair("pair")]
     ballast = disk / "ballast"
-    with EngineProcess(None, disk / "data") as engine:
+    with EngineUnderTest(None, disk / "data") as engine:
         engine.call("CreateTable", CREATE)
         assert all(write(engine, writer) for writer in load.writers)
         ballast.write_bytes(bytes(shutil.disk_usage(disk).free - LEFT_BYTES))

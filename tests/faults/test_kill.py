@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bounds import BOUND_S
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 from faults.reconciliation import APP, check, settled
 from server.clients import dynamodb_client
 
@@ -68,7 +68,7 @@ def written(writers: list[Writer]) -> int:
 def test_nothing_acknowledged_is_lost_and_nothing_happens_twice(tmp_path: Path) -> None:
     moments = random.Random()
     up, stopping = threading.Event(), threading.Event()
-    with EngineProcess(APP, tmp_path / "data") as engine:
+    with EngineUnderTest(APP, tmp_path / "data") as engine:
         up.set()
         writers = [Writer(f"w{number}", engine.url, up, stopping) for number in range(WRITERS)]
         for writer in writers:
@@ -101,7 +101,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_happens_twice(tmp_path: Path) 
 
 
 def test_a_stopped_engine_ends_with_zero_and_goes_on_where_it_was(tmp_path: Path) -> None:
-    with EngineProcess(APP, tmp_path / "data") as engine:
+    with EngineUnderTest(APP, tmp_path / "data") as engine:
         engine.put("things", pk="p", sk="1")
         assert engine.stop() == 0
         engine.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import afterwrite
 from bounds import BOUND_S
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 from faults.reconciliation import check_log_is_table
 from faults.test_kill import Writer, written
 
@@ -30,7 +30,7 @@ def delivered(path: Path) -> dict[str, list[int]]:
 def test_every_record_is_delivered_in_order_per_key(tmp_path: Path) -> None:
     file, moments = tmp_path / "delivered", random.Random()
     up, stopping = threading.Event(), threading.Event()
-    with EngineProcess(APP, tmp_path / "data", environment={"DELIVERED": str(file)}) as engine:
+    with EngineUnderTest(APP, tmp_path / "data", environment={"DELIVERED": str(file)}) as engine:
         up.set()
         writers = [Writer(f"w{number}", engine.url, up, stopping) for number in range(WRITERS)]
         for writer in writers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine_process import EngineProcess
+from engine_process import EngineUnderTest
 
 TABLE = "fuzzed"
 BINARY_TABLE = "fuzzed-binary"
@@ -112,7 +112,7 @@ def vector_index(name: str) -> Body:
     }
 
 
-def prepare(engine: EngineProcess) -> None:
+def prepare(engine: EngineUnderTest) -> None:
     """Make what the seeds refer to, where it is not there or not there any more."""
     for operation, body in (
         ("CreateTable", table(TABLE)),
@@ -125,7 +125,7 @@ def prepare(engine: EngineProcess) -> None:
     engine.exchange("CreateStream", {"StreamName": STREAM, "ShardCount": 2}, service=KINESIS)
 
 
-def seeds(engine: EngineProcess) -> list[Seed]:
+def seeds(engine: EngineUnderTest) -> list[Seed]:
     """The requests, in an order in which each of them is answered with 200."""
     prepare(engine)
     arn = engine.call("ListStreams", {"TableName": TABLE}, service=STREAMS)["Streams"][-1]["StreamArn"]

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from bounds import BOUND_S
-from engine_process import EngineProcess
+from engine_process import EngineUnderTest
 from fuzz.budget import TIMEOUT_S, sources
 from fuzz.mutation import changed_bytes
 
@@ -61,7 +61,7 @@ def converse(address: str, source: Random, content: bytes) -> bytes:
 @pytest.mark.timeout(TIMEOUT_S)
 def test_any_bytes_are_answered_or_refused(tmp_path: Path) -> None:
     statuses: Counter[int] = Counter()
-    with EngineProcess(None, tmp_path / "data") as engine:
+    with EngineUnderTest(None, tmp_path / "data") as engine:
         for name, source in sources(0.25):
             content = changed_bytes(source, source.choice(CONVERSATIONS))
             if source.random() < 0.05:

@@ -16,7 +16,7 @@ from afterwrite.config import Identity
 from afterwrite.store.operations import Operations
 from afterwrite.store.verification import verify
 from bounds import BOUND_S
-from engine_process import EngineProcess
+from engine_process import EngineUnderTest
 from fuzz.budget import TIMEOUT_S, sources
 from fuzz.mutation import changed_bytes, encoded, mutated
 from fuzz.seeds import DYNAMODB, TABLE, Seed, prepare, refused_seeds, seeds
@@ -26,12 +26,12 @@ CALLERS = 3
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[EngineProcess]:
-    with EngineProcess(None, tmp_path / "data") as engine:
+def engine(tmp_path: Path) -> Iterator[EngineUnderTest]:
+    with EngineUnderTest(None, tmp_path / "data") as engine:
         yield engine
 
 
-def test_every_operation_has_a_seed_that_is_served(engine: EngineProcess) -> None:
+def test_every_operation_has_a_seed_that_is_served(engine: EngineUnderTest) -> None:
     served = seeds(engine)
     for service, operation, body in served:
         engine.call(operation, body, service=service)
@@ -44,7 +44,7 @@ def test_every_operation_has_a_seed_that_is_served(engine: EngineProcess) -> Non
 class Caller:
     """One connection that sends mutated requests and counts the statuses of their answers."""
 
-    def __init__(self, number: int, engine: EngineProcess, found: Sequence[Seed]) -> None:
+    def __init__(self, number: int, engine: EngineUnderTest, found: Sequence[Seed]) -> None:
         self.number = number
         self.statuses: Counter[int] = Counter()
         self._engine = engine
@@ -76,7 +76,7 @@ class Caller:
 
 
 @pytest.mark.timeout(TIMEOUT_S)
-def test_mutated_requests_are_answered_and_harm_nothing(engine: EngineProcess) -> None:
+def test_mutated_requests_are_answered_and_harm_nothing(engine: EngineUnderTest) -> None:
     found = [*seeds(engine), *refused_seeds()]
     callers = [Caller(number, engine, found) for number in range(CALLERS)]
     with ThreadPoolExecutor(CALLERS) as pool:

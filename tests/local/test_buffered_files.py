@@ -15,11 +15,12 @@ import pytest
 from afterwrite import App
 from afterwrite.core.ports import Sink
 from afterwrite.errors import StorageError, StorageFull
-from afterwrite.local import audit_files, audit_logs, audit_verification, delivery_streams, lake
-from afterwrite.local.audit_files import AuditFiles
-from afterwrite.local.audit_logs import AuditSink
-from afterwrite.local.delivery_streams import LakeSink, flush_at_ms
-from afterwrite.local.fan_out import audit_buffer, lake_buffer
+from afterwrite.local import delivery_streams, lake
+from afterwrite.local.audit import files, logs, verification
+from afterwrite.local.audit.files import AuditFiles
+from afterwrite.local.audit.logs import AuditSink
+from afterwrite.local.delivery_streams import LakeSink
+from afterwrite.local.file_buffers import audit_buffer, flush_at_ms, lake_buffer
 from afterwrite.store import buffers
 from afterwrite.store.buffers import Fill, NewRecord
 from afterwrite.store.environment import Environment
@@ -101,9 +102,9 @@ class Audit:
 
     def ids(self, environment: Environment, directory: Path) -> list[str]:
         with environment.read() as transaction:
-            head = audit_logs.head_of(transaction, "trail")
-        assert not list(audit_verification.verify(directory / "audit", head).faults)
-        return [entry["id"] for entry in audit_files.read_entries(directory / "audit", head)]
+            head = logs.head_of(transaction, "trail")
+        assert not list(verification.verify(directory / "audit", head).faults)
+        return [entry["id"] for entry in files.read_entries(directory / "audit", head)]
 
     def crash_at(self, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
         if point == "before-files":

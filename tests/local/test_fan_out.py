@@ -23,7 +23,8 @@ from afterwrite.core.effects import (
 )
 from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
 from afterwrite.errors import InvalidValue
-from afterwrite.local.fan_out import FanOut, audit_buffer, lake_buffer
+from afterwrite.local.fan_out import FanOut
+from afterwrite.local.file_buffers import audit_buffer, lake_buffer
 
 AT_MS = 1_700_000_000_000
 

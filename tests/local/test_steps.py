@@ -12,7 +12,7 @@ from afterwrite import App, Change
 from afterwrite.app import Table
 from afterwrite.core.effects import Deliver, Enqueue
 from afterwrite.core.ports import Step
-from afterwrite.local.fan_out import lake_buffer
+from afterwrite.local.file_buffers import lake_buffer
 from afterwrite.local.steps import EmbeddedSteps
 from afterwrite.store import archive, buffers, ledger, queues
 from afterwrite.store.environment import Environment

@@ -16,7 +16,7 @@ from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.names import span
 from afterwrite.store.verification import verify
 from embedded import Clock, Dynamo, open_store
-from engine_process import EngineProcess, wait_until
+from engine_process import EngineUnderTest, wait_until
 
 ITEMS = 1_250  # three rounds
 BY_A: dict[str, Any] = {
@@ -233,7 +233,7 @@ def test_items_that_cannot_be_in_it_stay_out_and_are_not_counted(dynamo: Dynamo)
 def test_a_kill_in_the_middle_loses_no_entry(tmp_path: Path, clock: Clock) -> None:
     count = 20_000
     (tmp_path / "data").mkdir()
-    with EngineProcess(None, tmp_path / "data") as engine:
+    with EngineUnderTest(None, tmp_path / "data") as engine:
         engine.stop()
         environment = open_store(tmp_path / "data" / "store", clock)
         filled(Dynamo(environment), count)

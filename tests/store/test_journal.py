@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from afterwrite.errors import CorruptData
 from afterwrite.store.journal import BLOCK_BYTES, Entry, Journal, deletion_entry, entries, put_entry, records
+from bounds import BOUND_S
+from engine_process import wait_until
 
 
 @pytest.fixture
@@ -67,6 +70,20 @@ def test_a_file_that_is_used_again_shows_nothing_of_what_it_held(journal: Journa
             journal.forget(number + 1)
     assert numbers(tmp_path, 1998) == [1999]
     assert len(list(tmp_path.iterdir())) <= 3
+
+
+def test_a_file_is_made_at_leisure_until_it_is_needed(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("afterwrite.store.journal._FILL_PAUSE_S", 3600.0)
+    preparing = threading.Thread(target=journal.prepare, daemon=True)
+    preparing.start()
+    wait_until((tmp_path / "spare.tmp").exists)
+    assert preparing.is_alive()
+    add(journal, 1)
+    preparing.join(BOUND_S)
+    assert not preparing.is_alive()
+    assert numbers(tmp_path) == [1]
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 3, 30, 5000])

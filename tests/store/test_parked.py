@@ -65,6 +65,8 @@ class Shop:
 
     def run(self) -> None:
         """Everything that can happen, happens."""
+        # Who is waiting hears of a commit after it is answered, and before the next one begins.
+        self.environment.write(lambda _: None)
         while self.pipeline.run_once() is not None:
             pass
         for dispatcher in self.dispatchers:

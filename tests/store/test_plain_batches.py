@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from afterwrite.accelerators import quick_library
-from afterwrite.store import journal, kinesis, plain_batches, plain_puts, tables
+from afterwrite.store import items, journal, kinesis, plain_batches, plain_puts
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.plain_batches import PlainBatch
 from afterwrite.store.plain_puts import PlainPuts
@@ -69,7 +69,7 @@ def filled(path: Path) -> Environment:
     dynamo = Dynamo(environment)
     for name, view_type in VIEWS.items():
         dynamo.create(name, view_type=view_type)
-    environment.write(lambda transaction: tables.set_ttl(transaction, "both", "ttl"))
+    environment.write(lambda transaction: items.set_ttl(transaction, "both", "ttl"))
     return environment
 
 
@@ -116,8 +116,8 @@ def test_it_leaves_what_its_puts_leave(tmp_path: Path, seed: int) -> None:
         environment = filled(tmp_path / way.__name__)
         reader = PlainPuts(environment)
         journaled: list[Entries] = []
-        for table, items in Items(seed).puts():
-            operation = partial(journaling, way, batch(reader, table, items), journaled)
+        for table, put in Items(seed).puts():
+            operation = partial(journaling, way, batch(reader, table, put), journaled)
             environment.write(operation)
         left.append((contents(environment), journaled))
         environment.close()
@@ -137,7 +137,7 @@ STREAM_ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/out"
 def test_a_table_that_changed_since_is_left_to_others(environment: Environment, dynamo: Dynamo) -> None:
     dynamo.create()
     puts = batch(PlainPuts(environment), "things", [ITEM])
-    environment.write(lambda transaction: tables.set_ttl(transaction, "things", "ttl"))
+    environment.write(lambda transaction: items.set_ttl(transaction, "things", "ttl"))
     assert not environment.write(lambda transaction: plain_batches.write(transaction, puts))
     assert dynamo.items() == []
     assert dynamo.changes() == []

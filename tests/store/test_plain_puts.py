@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from afterwrite.accelerators import quick_library
-from afterwrite.store import expirations, tables
+from afterwrite.store import expirations, items
 from afterwrite.store.change_capture import KeyText
 from afterwrite.store.environment import Environment
 from afterwrite.store.plain_batches import PlainPut
@@ -100,7 +100,7 @@ def puts(tmp_path_factory: pytest.TempPathFactory) -> Any:
     dynamo = Dynamo(environment)
     dynamo.create("others", sort_key=None)
     dynamo.create()
-    environment.write(lambda transaction: tables.set_ttl(transaction, "things", "ttl"))
+    environment.write(lambda transaction: items.set_ttl(transaction, "things", "ttl"))
     yield PlainPuts(environment)
     environment.close()
 
@@ -115,7 +115,7 @@ def the_long_way(puts: PlainPuts, body: bytes) -> PlainPut:
     table = puts.put(body_of({"pk": {"S": "p"}, "sk": {"S": "s"}}, put.table_name)).table  # type: ignore[union-attr]
     key = put.key(table.schema)
     head = struct.pack(">IQ", put.item_bytes, expirations.expiry(table.ttl_attribute, put.item))
-    place = tables.item_key(table, key)
+    place = items.place_of(table, key)
     return PlainPut(table, put.item_bytes, head + orjson.dumps(put.item), KeyText.of(key), place)
 
 
@@ -224,7 +224,7 @@ def stored(dynamo: Dynamo) -> Any:
         return (
             dynamo.items(),
             changes,
-            tables.statistics(transaction, table),
+            items.statistics(transaction, table),
             list(transaction.scan("expirations", b"")),
         )
 
@@ -244,7 +244,7 @@ def test_both_ways_leave_the_same(tmp_path: Path) -> None:
         environment = open_store(tmp_path / way, Clock())
         dynamo = Dynamo(environment)
         dynamo.create()
-        environment.write(lambda transaction: tables.set_ttl(transaction, "things", "ttl"))
+        environment.write(lambda transaction: items.set_ttl(transaction, "things", "ttl"))
         puts = PlainPuts(environment)
         for body in bodies:
             if way == "long":
@@ -272,7 +272,7 @@ def test_a_table_that_changed_since_is_written_as_it_is_now(environment: Environ
     batch = PlainPuts(environment).prepare("BatchWriteItem", batch_of([other]))
     assert write is not None
     assert batch is not None
-    environment.write(lambda transaction: tables.set_ttl(transaction, "things", "ttl"))
+    environment.write(lambda transaction: items.set_ttl(transaction, "things", "ttl"))
     environment.write(write.run)
     environment.write(batch.run)
     with environment.read() as transaction:

@@ -1,6 +1,6 @@
 /* Many plain puts written as one: their items, their change records, and the journal's entries of both.
  *
- * What comes out is byte for byte what store/tables.py and store/transactions.py make of the same puts one after the
+ * What comes out is byte for byte what store/items.py and store/transactions.py make of the same puts one after the
  * other. Of two things the decision is left to Python: whether two texts that may be the same JSON in another order
  * are, and everything about an item in the store that is damaged.
  */

@@ -15,6 +15,7 @@ from afterwrite.app.checks import (
     check_delivery_stream_name,
     check_name,
     check_target,
+    declaration,
     exhaustion,
     retry_policy,
 )
@@ -83,6 +84,7 @@ _COLUMN_TYPES: Final = (str, int, float, bool)
 class App:
     """A declaration of what happens after each write. Nothing runs until an engine is made of it."""
 
+    @declaration
     def __init__(self, name: str) -> None:
         check_name("app", name, ())
         self.name = name
@@ -106,6 +108,7 @@ class App:
         views = [cache.function for cache in self.caches] + [index.function for index in self.search_indexes]
         return [*self.functions, *views]
 
+    @declaration
     def alarms(
         self,
         *,
@@ -130,6 +133,7 @@ class App:
         self.alarm_thresholds = Thresholds(int(iterator_age_s * 1000), retention_fraction, int(queue_age_s * 1000))
         self.alarm_topic = to
 
+    @declaration
     def table(
         self,
         name: str,
@@ -173,6 +177,7 @@ class App:
         )
         return add_declared(self.tables, table)
 
+    @declaration
     def queue(self, name: str, *, max_receives: int = 3, visibility_timeout_s: float = 30.0) -> Queue:
         """Declare a queue with its dead letter queue `NAME-dead-letters` (S33)."""
         if name.startswith(FUNCTION_QUEUE):
@@ -184,14 +189,17 @@ class App:
             )
         return add_declared(self.queues, Queue(name, max_receives, visibility_timeout_s, self.functions))
 
+    @declaration
     def topic(self, name: str) -> Topic:
         """Declare a topic."""
         return add_declared(self.topics, Topic(name))
 
+    @declaration
     def bus(self, name: str, *, source: str | None = None, archive_days: int | None = None) -> Bus:
         """Declare a bus; events carry `source` (the app's name by default), and stay `archive_days` in its archive."""
         return add_declared(self.buses, Bus(name, source or self.name, archive_days))
 
+    @declaration
     def delivery_stream(
         self,
         name: str,
@@ -220,6 +228,7 @@ class App:
         stream = DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}), fields)
         return add_declared(self.delivery_streams, stream)
 
+    @declaration
     def kinesis_stream(self, name: str, *, shard_count: int = 1, retention_hours: int = 24) -> KinesisStream:
         """Declare a Kinesis data stream; it is created with `shard_count` shards where it is missing.
 
@@ -233,6 +242,7 @@ class App:
         count = at_least_one("shard_count", shard_count)
         return add_declared(self.kinesis_streams, KinesisStream(name, count, retention_hours))
 
+    @declaration
     def model(self, model_id: str) -> Callable[[ModelHandler], ModelHandler]:
         """Declare the decorated function, from a `ModelRequest` to text, as the model that Bedrock's clients reach."""
         from afterwrite.core.models import Model
@@ -246,6 +256,7 @@ class App:
 
         return declare
 
+    @declaration
     def audit_log(self, name: str, *, retain_days: int | None = None, forgettable: bool = False) -> AuditLog:
         """Declare an audit log; entries are kept for ever, or `retain_days`.
 
@@ -256,6 +267,7 @@ class App:
             at_least_one("retain_days", retain_days)
         return add_declared(self.audit_logs, AuditLog(name, retain_days, forgettable))
 
+    @declaration
     def cache(self, name: str, *, url: str) -> Cache:
         """Declare a cache in Redis; `url` is `redis://`, `rediss://` or `unix://`, with `?cluster=true` for a cluster.
 
@@ -263,6 +275,7 @@ class App:
         """
         return add_declared(self.caches, Cache(name, url))
 
+    @declaration
     def search_index(self, name: str, *, fields: Sequence[str] = (), url: str | None = None) -> SearchIndex:
         """Declare a search index: OpenSearch's at `url`, or without one an index in the data directory.
 
@@ -272,6 +285,7 @@ class App:
             raise DeclarationError(f"expected fields=({fields!r},) for {name}, a sequence of names, got one text")
         return add_declared(self.search_indexes, SearchIndex(name, tuple(fields), url))
 
+    @declaration
     def function(
         self,
         *,
@@ -298,6 +312,7 @@ class App:
 
         return declare
 
+    @declaration
     def target(
         self,
         name: str,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
-from typing import Any, Final, Literal, TypeAlias, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import wraps
+from typing import Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.errors import DeclarationError
@@ -14,10 +16,57 @@ Exhausted: TypeAlias = Literal["dead_letter", "park"]
 """What becomes of a message that failed for good: it goes to the dead letter queue and its lane goes on, or it stays
 where it is and its lane waits behind it."""
 
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
+# By their annotations: what such parameters are given, and how a message calls it.
+_PLAIN: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
+    "str": ((str,), "a text"),
+    "int": ((int,), "a whole number"),
+    "float": ((int, float, Decimal), "a number"),
+    "bool": ((bool,), "True or False"),
+    "int | None": ((int, type(None)), "a whole number or None"),
+    "float | None": ((int, float, Decimal, type(None)), "a number or None"),
+}
+_ANY: Final[tuple[tuple[type, ...], str]] = ((object,), "anything")
+_NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,254}")
 # It names files.
 _DELIVERY_STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _KIND_CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+def declaration(method: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """A method that declares something, which says what it takes where it is called otherwise.
+
+    Raises DeclarationError for parameters that it does not have or misses, for values of another type, and where a
+    method that makes a decorator is used as one, without parentheses.
+    """
+    signature = inspect.signature(method)
+    parameters = list(signature.parameters.values())[1:]
+    called = method.__qualname__.removesuffix(".__init__")
+    decorates = str(signature.return_annotation).startswith("Callable")
+
+    @wraps(method)
+    def checked(*given: _Given.args, **named: _Given.kwargs) -> _Made:
+        if decorates and len(given) == 2 and inspect.isfunction(given[1]) and not named:
+            required = [each.name for each in parameters if each.default is each.empty and each.kind in _NAMED]
+            raise DeclarationError(
+                f"expected parentheses: write @….{method.__name__}({', '.join(required)}), "
+                f"got it without them on {given[1].__name__}"
+            )
+        try:
+            arguments = signature.bind(*given, **named).arguments
+        except TypeError as error:
+            raise DeclarationError(f"expected {called}{_parameters(parameters)}: {error}") from None
+        for name, value in arguments.items():
+            parameter = signature.parameters[name]
+            kinds, expected = _PLAIN.get(parameter.annotation, _ANY)
+            if parameter.kind in _NAMED and not isinstance(value, kinds):
+                raise DeclarationError(f"expected {name} of {called} to be {expected}, got {value!r}")
+        return method(*given, **named)
+
+    return checked
 
 
 def check_name(kind: str, name: str, taken: Sequence[str]) -> None:
@@ -90,19 +139,42 @@ def check_code(kind: str, code: Any, arguments: Sequence[str]) -> None:
         signature.bind(*arguments)
     except TypeError:
         raise DeclarationError(
-            f"expected the {kind} {name} to take ({', '.join(arguments)}), got {name}{_parameters(signature)}"
+            f"expected the {kind} {name} to take ({', '.join(arguments)}), "
+            f"got {name}{_parameters(signature.parameters.values())}"
         ) from None
 
 
-def _parameters(signature: inspect.Signature) -> str:
-    bare = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
-    return str(inspect.Signature(bare))
+def _parameters(parameters: Iterable[inspect.Parameter]) -> str:
+    return str(inspect.Signature([each.replace(annotation=each.empty) for each in parameters]))
+
+
+def attribute_names(parameter: str, given: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several as names. Raises DeclarationError."""
+    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
+    for name in names:
+        if not isinstance(name, str):
+            raise DeclarationError(f"expected {parameter} to be an attribute's name, or several, got {name!r}")
+    return names
+
+
+def conditions(parameter: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Conditions by attribute. Raises DeclarationError."""
+    if given is not None and not isinstance(given, Mapping):
+        raise DeclarationError(
+            f"expected {parameter} to map attributes to conditions, such as {{'status': 'paid'}}, got {given!r}"
+        )
+    return given or {}
+
+
+def kind_of(kind: type) -> str:
+    """What messages call a kind of declared things: `audit log`."""
+    return _KIND_CAPITAL.sub(" ", kind.__name__).lower()
 
 
 def check_target(what: str, target: object, kinds: tuple[type, ...]) -> None:
     """Raise DeclarationError for a target that is none of these kinds of declared things."""
     if not isinstance(target, kinds):
-        *others, last = [_KIND_CAPITAL.sub(" ", kind.__name__).lower() for kind in kinds]
+        *others, last = [kind_of(kind) for kind in kinds]
         expected = f"{', '.join(others)} or {last}" if others else last
         raise DeclarationError(
             f"expected a {expected} {what}, got {target!r}: give what the app's declaration returned"

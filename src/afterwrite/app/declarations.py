@@ -7,12 +7,25 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, get_args
 
-from afterwrite.app.checks import Exhausted, age_ms_max, at_least_one, check_code, check_name, check_target, exhaustion
+from afterwrite.app.checks import (
+    Exhausted,
+    age_ms_max,
+    at_least_one,
+    attribute_names,
+    check_code,
+    check_name,
+    check_target,
+    conditions,
+    declaration,
+    exhaustion,
+    kind_of,
+)
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
 from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, MappedStream
 from afterwrite.core.filter_policy import FilterPolicy
+from afterwrite.core.impossible_guards import refuse_impossible
 from afterwrite.core.invocations import Context, Message
 from afterwrite.core.lanes import Order, lanes_by
 from afterwrite.core.outcomes import RetryPolicy
@@ -96,6 +109,7 @@ class Table(MappedStream):
         """The name of the Kinesis stream that its changes come by, None where they come by DynamoDB Streams."""
         return self.name + KINESIS_STREAM if self.stream == "kinesis" else None
 
+    @declaration
     def on(
         self,
         *event_names: str,
@@ -109,13 +123,9 @@ class Table(MappedStream):
 
         Without event names, for all of them. Conditions are on Python values, by the matchers of event patterns:
         `"META"`, `prefix("TURN#")`, `less_than(10)`, `between(1, 5)` for numbers, a list of alternatives. `changed`
-        names attributes of which one must differ.
+        names attributes of which one must differ. Raises DeclarationError for conditions that can never hold.
         """
         for name in event_names:
-            if callable(name):
-                raise DeclarationError(
-                    f"expected parentheses: write @….on() for a route on every change of {self.name}"
-                )
             if name not in EVENT_NAMES:
                 raise DeclarationError(f"expected INSERT, MODIFY or REMOVE for a route on {self.name}, got {name!r}")
         keys: dict[str, Matchers] = {}
@@ -128,10 +138,12 @@ class Table(MappedStream):
         guard = Guard(
             event_names=frozenset(event_names or EVENT_NAMES),
             keys=keys,
-            changed=(changed,) if isinstance(changed, str) else tuple(changed),
-            old=old or {},
-            new=new or {},
+            changed=attribute_names("changed", changed),
+            old=conditions("old", old),
+            new=conditions("new", new),
         )
+        types = {key.name: key.type for key in (self.partition_key, self.sort_key) if key is not None}
+        refuse_impossible(guard, self.name, named=event_names, view_type=self.view_type, keys=types)
 
         def declare(handler: Handler) -> Handler:
             check_code("route", handler, ["change"])
@@ -141,6 +153,7 @@ class Table(MappedStream):
 
         return declare
 
+    @declaration
     def pipe(
         self,
         *,
@@ -214,6 +227,7 @@ class Queue:
         """
         return Enqueue(self.name, body, delay_s)
 
+    @declaration
     def consumer(
         self,
         *,
@@ -237,6 +251,7 @@ class Queue:
 
         return declare
 
+    @declaration
     def target(
         self,
         name: str,
@@ -335,6 +350,7 @@ class Topic:
         """The effect that publishes a message."""
         return Publish(self.name, message, subject, attributes or {})
 
+    @declaration
     def subscribe(
         self,
         queue: Queue,
@@ -375,6 +391,7 @@ class Bus:
         """The effect that puts an event on the bus."""
         return PutEvent(self.name, self.source, detail_type, detail)
 
+    @declaration
     def rule(self, name: str, pattern: Mapping[str, Any], *, to: Sequence[Queue | Function | DeliveryStream]) -> Rule:
         """Send the events that match `pattern` to every target of `to`."""
         check_name("rule", name, [rule.name for rule in self.rules])
@@ -467,6 +484,6 @@ def check_stream(table: str, stream: str, view_type: str) -> None:
 
 def add_declared(declared: list[_Declared], new: _Declared) -> _Declared:
     """Add a declaration to those of its kind. Raises DeclarationError for its name."""
-    check_name(type(new).__name__.lower(), new.name, [each.name for each in declared])
+    check_name(kind_of(type(new)), new.name, [each.name for each in declared])
     declared.append(new)
     return new

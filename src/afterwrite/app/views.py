@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from afterwrite.app.checks import check_code
+from afterwrite.app.checks import check_code, declaration
 from afterwrite.app.declarations import Function, Table
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, REMOVE, Change
 from afterwrite.core.conditions import Matchers, compile_condition
@@ -60,6 +60,7 @@ class Cache:
         """
         return Show(self.name, id, version, dict(values), tuple(removed))
 
+    @declaration
     def view(self, table: Table) -> Callable[[Entries], Entries]:
         """Declare the decorated pure function, from an item to values by their keys, as what is shown of `table`.
 
@@ -133,6 +134,7 @@ class SearchIndex:
         """
         return Index(self.name, id, version, None if document is None else dict(document))
 
+    @declaration
     def documents(self, table: Table, *, sort_key: Matchers = None) -> Callable[[Document], Document]:
         """Declare the decorated pure function, from an item to its document, as what can be found of `table`.
 

@@ -63,6 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (AfterwriteError, CycloptsError) as error:
         print(f"afterwrite: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
+    except PermissionError as error:
+        print(
+            f"afterwrite: expected to be allowed to use {error.filename}, got: {error.strerror}; "
+            "run this as the user who runs the engine, or let this one use it",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:

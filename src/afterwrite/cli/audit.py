@@ -19,8 +19,8 @@ from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import count_text, print_json, print_line, printable
 from afterwrite.core.ports import AnchorStore
 from afterwrite.inspection import DataReader, open_data
-from afterwrite.local.audit_faults import AuditFault
-from afterwrite.local.audit_segments import EMPTY_HEAD
+from afterwrite.local.audit.faults import AuditFault
+from afterwrite.local.audit.segments import EMPTY_HEAD
 from afterwrite.wiring import anchor_store
 
 command_line = CommandLine(name="audit", help="Look after audit logs.")

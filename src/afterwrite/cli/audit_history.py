@@ -13,7 +13,7 @@ from afterwrite.cli.rendering import count_text, print_json, print_line, printab
 from afterwrite.core import json_text
 from afterwrite.errors import CommandError
 from afterwrite.inspection import DataReader, open_data
-from afterwrite.local.audit_history import ItemEvent, WantedItem, keys_of
+from afterwrite.local.audit.history import ItemEvent, WantedItem, keys_of
 
 _STYLES: Final = {"INSERT": "green", "MODIFY": "cyan", "REMOVE": "red"}
 _ABSENT: Final = "-"

@@ -20,7 +20,7 @@ from afterwrite.cli.parked_on_aws import OnAws, parked_work
 from afterwrite.cli.rendering import count_text, print_aside, print_json, print_line, printable, time_text
 from afterwrite.config import Settings
 from afterwrite.core import json_text
-from afterwrite.core.parked import ParkedEntry, Portion, Selection
+from afterwrite.core.parked import EVERYTHING, ParkedEntry, Portion, Selection
 from afterwrite.core.ports import ParkedWork
 from afterwrite.core.privacy import PrivatePath, masked
 from afterwrite.errors import CommandError
@@ -98,7 +98,7 @@ def list_(
         else:
             _show_line(entry)
     if nothing and not json:
-        print_line("nothing is parked")
+        print_line(_nothing_text(selection, data, on_aws))
 
 
 @command_line.command
@@ -142,7 +142,7 @@ def show(
         else:
             _show(entry, newer())
     if nothing and not json:
-        print_line("nothing is parked")
+        print_line(_nothing_text(selection, data, on_aws))
 
 
 @command_line.command
@@ -185,6 +185,8 @@ def redrive(
     count = _in_portions(where, "RedriveParked", selection, lambda parked: parked.redrive, {})
     if json:
         print_json({"redriven": count, "behind_newer": warnings})
+    elif not count:
+        print_line(_nothing_text(selection, data, on_aws))
     else:
         print_line(f"redriven: {count_text(count, 'failure')}; what fails again is parked again")
 
@@ -229,6 +231,8 @@ def drop(
     count = _in_portions(where, "DropParked", selection, lambda parked: parked.drop, options)
     if json:
         print_json({"dropped": count})
+    elif not count:
+        print_line(_nothing_text(selection, data, on_aws))
     else:
         print_line(f"dropped: {count_text(count, 'failure')}")
 
@@ -268,6 +272,14 @@ def _entries(
     with open_data(data_directory(data)) as reader:
         for entry in reader.parked_entries(selection):
             yield _masked(entry, reader.private(entry.held_in)), partial(reader.newer_delivered, entry)
+
+
+def _nothing_text(selection: Selection, data: Path | None, on_aws: OnAws | None) -> str:
+    """What is said where nothing is meant: a misspelt name must not read as if all were well."""
+    if not selection.is_everything:
+        for entry, _ in _entries(EVERYTHING, data, on_aws):
+            return f"nothing of that is parked, but {printable(entry.lane)} is: afterwrite parked list shows everything"
+    return "nothing is parked"
 
 
 def _preview(

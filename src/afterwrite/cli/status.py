@@ -18,7 +18,8 @@ from afterwrite.cli.rendering import (
     printable,
 )
 from afterwrite.core.lag import Lag, alarms, duration
-from afterwrite.inspection import ConsumerStatus, DataReader, MappingStatus, Status, open_data
+from afterwrite.inspection import DataReader, open_data
+from afterwrite.inspection.status import ConsumerStatus, MappingStatus, Status
 
 _LANES_NAMED_MAX: Final = 3
 

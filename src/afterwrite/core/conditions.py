@@ -78,6 +78,11 @@ def listed(matchers: Matchers) -> list[Any]:
     ]
 
 
+def may_be_absent(matchers: Matchers, path: str) -> bool:
+    """Whether the condition holds where the attribute is absent; `path` names it in errors. Raises `InvalidPattern`."""
+    return compile_leaf(listed(matchers), path, DECODED).absent
+
+
 def compile_condition(matchers: Matchers, attribute: str, path: str) -> Callable[[Item], bool]:
     """A predicate on items in the wire form that looks at one attribute; `path` names it in errors.
 

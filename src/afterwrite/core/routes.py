@@ -137,8 +137,12 @@ def _effects(route: str, result: Any) -> Sequence[Effect]:
         return ()
     if isinstance(result, EFFECT_TYPES):
         return (result,)
-    if not isinstance(result, Iterable):
-        raise RouteFailed(route, f"expected an effect, effects or None, got {type(result).__name__}: return what to do")
+    if not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping):
+        raise RouteFailed(
+            route,
+            f"expected an effect, effects or None, got {type(result).__name__}: return what to do, such as "
+            "function.later(…) or queue.send(…)",
+        )
     # A route may be a generator: what it raises, it raises here.
     effects = list(result)
     for effect in effects:

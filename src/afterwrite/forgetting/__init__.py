@@ -25,8 +25,9 @@ from afterwrite.core.values import normalize_number
 from afterwrite.errors import CommandError, InvalidValue, StorageError
 from afterwrite.forgetting import views
 from afterwrite.forgetting.views import Removals
-from afterwrite.local import audit_files, audit_sealing, lake_erasure, search_erasure, search_index
-from afterwrite.local.audit_logs import head_of
+from afterwrite.local import lake_erasure, search_erasure, search_index
+from afterwrite.local.audit import files, sealing
+from afterwrite.local.audit.logs import head_of
 from afterwrite.store import erasure, ledger, tables
 from afterwrite.store.compaction import close_and_compact
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
@@ -161,7 +162,7 @@ def _wire_key(table: Table, key: str) -> Any:
 
 
 def _lanes(transaction: ReadTransaction, subject: Subject, log: str) -> list[str]:
-    return [each.lane for each in audit_sealing.data_keys(transaction, log) if subject.has_lane(each.lane)]
+    return [each.lane for each in sealing.data_keys(transaction, log) if subject.has_lane(each.lane)]
 
 
 def _erase_documents(
@@ -198,7 +199,7 @@ def _erase_store(
         done = erasure.erase(transaction, subject, [table for table in found if table.name in subject.keys])
         for log, each in lanes.items():
             for lane in each:
-                audit_sealing.destroy_key(transaction, log, lane)
+                sealing.destroy_key(transaction, log, lane)
                 done["audit keys"] += 1
         if dry_run:
             raise _DryRun(done)
@@ -221,7 +222,7 @@ def _left(
                 yield f"{count} entries of the store's {database}"
         heads = {log: head_of(transaction, log) for log in logs}
     for log, head in heads.items():
-        lines = audit_files.read_lines(directory.audit / log, head) if (directory.audit / log).is_dir() else iter(())
+        lines = files.read_lines(directory.audit / log, head) if (directory.audit / log).is_dir() else iter(())
         count = sum(subject.is_named_in(line) for line in lines)
         if count:
             yield f"{count} entries of the audit log {log}, in clear: declare it with forgettable=True"

@@ -27,7 +27,7 @@ from afterwrite.core.values import decode_item
 from afterwrite.core.versions import is_later, is_version
 from afterwrite.core.wire import from_streams_record
 from afterwrite.errors import CommandError, InvalidValue
-from afterwrite.store import erasure, ledger, queues, tables
+from afterwrite.store import erasure, items, ledger, queues
 from afterwrite.store.change_log import SEQUENCE_NUMBER_BASE, sequence_number
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.tables import Table
@@ -124,7 +124,7 @@ def _asked(routers: Sequence[Router], change: Change) -> Iterator[Show | Index]:
 
 def _of_items(transaction: ReadTransaction, table: Table, subject: Subject, now: str) -> Iterator[Change]:
     """The subject's items as changes that put them in and that take them out."""
-    for text in erasure.items(transaction, table, subject):
+    for text in erasure.items_of(transaction, table, subject):
         item = orjson.loads(text)
         keys = {name: item[name] for name in table.schema.names}
         for event, new, old in ((INSERT, item, None), (REMOVE, None, item)):
@@ -213,7 +213,7 @@ def _shown_of_others(
     stored = {table.name: table for table in found}
     for view in declared.views:
         if view.table.name in stored:
-            for _, text in tables.scan_items(transaction, stored[view.table.name]):
+            for _, text in items.scan(transaction, stored[view.table.name]):
                 item = orjson.loads(text)
                 if not subject.has_keys(view.table.name, item):
                     show = view.shows(decode_item(item))
@@ -306,7 +306,7 @@ def own_documents(
     def ids_of_others() -> frozenset[str]:
         others: set[str] = set()
         for table in found:
-            for _, text in tables.scan_items(transaction, table):
+            for _, text in items.scan(transaction, table):
                 item = orjson.loads(text)
                 if not subject.has_keys(table.name, item):
                     keys = decode_item({name: item[name] for name in table.schema.names})

@@ -13,24 +13,14 @@ from afterwrite.app import DeliveryStream
 from afterwrite.core import json_text
 from afterwrite.errors import InvalidValue
 from afterwrite.local import lake
-from afterwrite.local.fan_out import lake_buffer
+from afterwrite.local.file_buffers import flush_at_ms, lake_buffer
 from afterwrite.local.lake import FailedRecord, LakeRecord
 from afterwrite.store import buffers
-from afterwrite.store.buffers import Buffered, Fill
+from afterwrite.store.buffers import Buffered
 from afterwrite.store.environment import Environment
 
 _LOG = logging.getLogger("afterwrite")
 _MIB = 1 << 20
-
-
-def flush_at_ms(fill: Fill, *, buffer_seconds: float, buffer_bytes: float, now_ms: int) -> int | None:
-    """When a buffer is to be flushed: at once when it is full, else when its oldest record has waited long enough."""
-    if fill.oldest_ms is None:
-        return None
-    # A record from the future was added before the clock was set back and the engine started again.
-    if fill.bytes >= buffer_bytes or fill.oldest_ms > now_ms:
-        return now_ms
-    return fill.oldest_ms + int(buffer_seconds * 1000)
 
 
 class LakeSink:

@@ -27,18 +27,8 @@ from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
 from afterwrite.core.ports import Delivery
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
-from afterwrite.local.audit_sealing import with_lane
+from afterwrite.local.file_buffers import audit_buffer, lake_buffer, with_lane
 from afterwrite.store import queues
-
-
-def lake_buffer(delivery_stream: str) -> str:
-    """The buffer that feeds a delivery stream's lake."""
-    return f"lake/{delivery_stream}"
-
-
-def audit_buffer(audit_log: str) -> str:
-    """The buffer that feeds an audit log's files."""
-    return f"audit/{audit_log}"
 
 
 class FanOut:

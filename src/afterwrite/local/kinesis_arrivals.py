@@ -14,7 +14,7 @@ from afterwrite.core.ports import ArrivalPage
 from afterwrite.core.reordering import Arrival
 from afterwrite.core.wire import from_kinesis_data
 from afterwrite.errors import AfterwriteError, StorageError
-from afterwrite.store import kinesis, kinesis_intake, tables
+from afterwrite.store import items, kinesis, kinesis_intake, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.kinesis import KinesisRecord
 from afterwrite.store.tables import Catalog, Table
@@ -85,7 +85,7 @@ class KinesisArrivals:
         data: Any = orjson.loads(base64.b64decode(record.data))
         change = from_kinesis_data(data)
         if change.table == self._table.name:
-            tables.item_key(self._table, change.keys_image)
+            items.place_of(self._table, change.keys_image)
         if not (0 <= change.created_at_us < _CREATED_US_END and 0 <= change.size_bytes < _SIZE_BYTES_END):
             raise ValueError("expected a time since the epoch and a size")
         return change

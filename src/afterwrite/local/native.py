@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from afterwrite.core.table_client import WireTable
 from afterwrite.core.values import Item, encode_item
 from afterwrite.errors import DeclarationError
-from afterwrite.store import item_operations, plain_puts, tables
+from afterwrite.store import item_operations, items, plain_puts
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations, Read
 from afterwrite.store.plain_batches import PlainBatch, PlainPut
@@ -137,7 +137,7 @@ def _put_items(transaction: WriteTransaction, puts: Sequence[_Puts]) -> None:
         elif isinstance(put, PlainPut):
             plain_puts.write(transaction, put)
         else:
-            tables.write_item(transaction, put)
+            items.write(transaction, put)
 
 
 class NativeTable(WireTable):

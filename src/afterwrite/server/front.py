@@ -28,7 +28,7 @@ from afterwrite.server.http_messages import (
     refused,
 )
 
-_LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger("afterwrite")
 
 THREAD_NAME: Final = "front"
 

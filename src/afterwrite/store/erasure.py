@@ -17,7 +17,7 @@ from afterwrite.core import json_text
 from afterwrite.core.changes import Change
 from afterwrite.core.erasure import Subject
 from afterwrite.core.lanes import DIGEST_BYTES
-from afterwrite.store import change_log, kinesis, queues, tables
+from afterwrite.store import change_log, items, kinesis, queues, tables
 from afterwrite.store.buffers import Buffered, NewRecord, encoded_records, records_of
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, names, span
@@ -83,18 +83,18 @@ def remains(transaction: ReadTransaction, subject: Subject, databases: Sequence[
     return +left
 
 
-def items(transaction: ReadTransaction, table: Table, subject: Subject) -> list[bytes]:
+def items_of(transaction: ReadTransaction, table: Table, subject: Subject) -> list[bytes]:
     """The subject's items in a table, as JSON texts."""
     scope = partition_range(subject.partition(table.name))
-    return [text for _, text in tables.scan_items(transaction, table, scope.low, scope.high)]
+    return [text for _, text in items.scan(transaction, table, scope.low, scope.high)]
 
 
 def _delete_items(transaction: WriteTransaction, table: Table, subject: Subject) -> int:
-    texts = items(transaction, table, subject)
+    texts = items_of(transaction, table, subject)
     for text in texts:
         item = orjson.loads(text)
         key = {name: item[name] for name in table.schema.names}
-        tables.write_item(transaction, parse_delete_item({"TableName": table.name, "Key": key}))
+        items.write(transaction, parse_delete_item({"TableName": table.name, "Key": key}))
     return len(texts)
 
 

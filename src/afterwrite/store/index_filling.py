@@ -9,7 +9,7 @@ import orjson
 
 from afterwrite.core.values import Item
 from afterwrite.errors import ServiceError
-from afterwrite.store import indexes, tables
+from afterwrite.store import indexes, items, tables
 from afterwrite.store.environment import WriteTransaction
 from afterwrite.store.indexes import Index
 from afterwrite.store.tables import Table
@@ -28,16 +28,16 @@ def create_index(transaction: WriteTransaction, table: Table, schema: IndexSchem
 
 def fill_index(transaction: WriteTransaction, table: Table, index: Index) -> Table:
     """Take the next items, a bounded number, into an index that is being filled; the table as it is then."""
-    items: list[tuple[bytes, Item]] = []
+    taken: list[tuple[bytes, Item]] = []
     read_bytes = 0
     filled_to: bytes | None = None
-    for stored_at, text in tables.stored_items(transaction, table, after=index.filled_to):
-        if len(items) == _FILLED_ITEMS_MAX or read_bytes >= _FILLED_BYTES_MAX:
-            filled_to = items[-1][0]
+    for stored_at, text in items.scan_stored(transaction, table, after=index.filled_to):
+        if len(taken) == _FILLED_ITEMS_MAX or read_bytes >= _FILLED_BYTES_MAX:
+            filled_to = taken[-1][0]
             break
-        items.append((stored_at, orjson.loads(text)))
+        taken.append((stored_at, orjson.loads(text)))
         read_bytes += len(text)
-    indexes.take_in(transaction, table.schema, index, items)
+    indexes.take_in(transaction, table.schema, index, taken)
     moved = replace(index, filled_to=filled_to)
     return tables.save(
         transaction, replace(table, indexes=tuple(moved if each is index else each for each in table.indexes))

@@ -13,7 +13,7 @@ import orjson
 
 from afterwrite.core.values import Item
 from afterwrite.errors import EmptyKey, ServiceError, TransactionCanceled
-from afterwrite.store import ledger, tables
+from afterwrite.store import items, ledger, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table, table_named
@@ -58,7 +58,7 @@ def _item_write(write: ItemWrite) -> Write:
 
 
 def _apply(write: ItemWrite, transaction: WriteTransaction) -> Mapping[str, Any]:
-    table, old, new = tables.write_item(transaction, write)
+    table, old, new = items.write(transaction, write)
     answer = write.answer(old, new)
     reporting = write.reporting
     if reporting.silent:
@@ -82,7 +82,7 @@ def batch_write(body: Body) -> Write:
 
     def run(transaction: WriteTransaction) -> Mapping[str, Any]:
         plan.check_distinct(_batch_places(tables.catalog(transaction), plan))
-        written = [tables.write_item(transaction, write) for write in plan.writes]
+        written = [items.write(transaction, write) for write in plan.writes]
         return {"UnprocessedItems": {}, **_report(plan.reporting, plan.writes, written)}
 
     return Write(run)
@@ -103,7 +103,7 @@ def _transact(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping
     keys = _transaction_keys(catalog, plan.writes)
     places = _transaction_places(catalog, plan.writes, keys)
     plan.check_distinct(places)
-    written = tables.transact(transaction, plan.writes, keys, [encoded_key for _, encoded_key in places])
+    written = items.transact(transaction, plan.writes, keys, [encoded_key for _, encoded_key in places])
     if plan.token is not None:
         until_ms = transaction.now_ms + _TOKEN_KEPT_MS
         ledger.keep_note(transaction, note, plan.fingerprint.hex(), until_ms=until_ms)
@@ -118,7 +118,7 @@ def _repeated(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping
     capacities: dict[str, Capacity] = {}
     for write in plan.writes:
         table = table_named(tables.catalog(transaction), write.table_name)
-        text = tables.get_item(transaction, table, write.key(table.schema))
+        text = items.get(transaction, table, write.key(table.schema))
         item = {} if text is None else orjson.loads(text)
         capacity = capacities.setdefault(table.name, Capacity(table.name, kind="Read"))
         capacity.add(read_units(item_size(item), transactional=True))
@@ -193,7 +193,7 @@ def _check_paths(table: Table, plan: GetPlan | QueryPlan) -> None:
 
 def _get_item(plan: GetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
     table = table_named(catalog, plan.table_name)
-    text = tables.get_item(transaction, table, plan.key(table.schema))
+    text = items.get(transaction, table, plan.key(table.schema))
     if plan.projection is None and plan.capacity_detail == "NONE":
         return b"{}" if text is None else b'{"Item":' + text + b"}"
     _check_paths(table, plan)
@@ -206,7 +206,7 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> b
     if plan.index_name is None:
         keys = plan.range(table.schema)
         page = QueryPage(plan, table.schema)
-        found = tables.scan_items(transaction, table, keys.low, keys.high, reverse=not plan.forward)
+        found = items.scan(transaction, table, keys.low, keys.high, reverse=not plan.forward)
     else:
         index = table.index_named(plan.index_name)
         if index is None:
@@ -219,7 +219,7 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> b
             raise fields.invalid(f"Cannot read from backfilling global secondary index: {plan.index_name}")
         keys = plan.range(table.schema, index.schema)
         page = QueryPage(plan, table.schema, index.schema)
-        found = tables.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)
+        found = items.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)
     for size, text in found:
         if not page.add(text, size):
             break
@@ -231,7 +231,7 @@ def _search_vectors(plan: SearchPlan, transaction: ReadTransaction, catalog: Cat
     index = table.vector_index_named(plan.index_name)
     if index is None:
         raise fields.invalid(f"The table does not have the specified index: {plan.index_name}")
-    texts = (text for _, text in tables.scan_items(transaction, table))
+    texts = (text for _, text in items.scan(transaction, table))
     return plan.answer(table.schema, index, texts)
 
 
@@ -244,7 +244,7 @@ def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalo
     for number, get in enumerate(plan.gets):
         table = catalog[get.table_name]
         _check_paths(table, get)
-        text = tables.get_item(transaction, table, get.key(table.schema))
+        text = items.get(transaction, table, get.key(table.schema))
         item = None if text is None else orjson.loads(text)
         size = 0 if item is None else item_size(item)
         if number and read_bytes + size > batches.BATCH_GET_BYTES_MAX:
@@ -271,7 +271,7 @@ def _transact_get(plan: TransactGetPlan, transaction: ReadTransaction, catalog: 
     for get in plan.gets:
         table = catalog[get.table_name]
         _check_paths(table, get)
-        text = tables.get_item(transaction, table, get.key(table.schema))
+        text = items.get(transaction, table, get.key(table.schema))
         item = None if text is None else orjson.loads(text)
         size = 0 if item is None else item_size(item)
         read_bytes += size

@@ -15,7 +15,7 @@ import orjson
 from afterwrite.core.changes import Change
 from afterwrite.core.values import Item
 from afterwrite.errors import DeclarationError
-from afterwrite.store import change_log, kinesis, kinesis_destinations, ledger, tables
+from afterwrite.store import change_log, items, kinesis, kinesis_destinations, ledger, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.kinesis_destinations import DISABLED, MICROSECOND, Destination
 from afterwrite.store.tables import Catalog, Table
@@ -71,7 +71,7 @@ def take(transaction: WriteTransaction, table: Table, changes: Sequence[Change],
             transaction,
             table.stream,
             event_name=change.event_name,
-            partition=tables.item_key(table, change.keys_image)[_HASH_KEY],
+            partition=items.place_of(table, change.keys_image)[_HASH_KEY],
             keys=orjson.dumps(change.keys_image),
             new=_text(change.new_image),
             old=_text(change.old_image),

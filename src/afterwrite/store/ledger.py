@@ -85,7 +85,7 @@ def completion(transaction: ReadTransaction, consumer: str, message_id: str) -> 
 
 def begin(transaction: WriteTransaction, consumer: str, message_id: str, *, lease_until_ms: int, attempts: int) -> None:
     """Record that a message is in progress until the end of the lease."""
-    _put_completion(transaction, consumer, Completion(message_id, False, lease_until_ms, transaction.now_ms, attempts))
+    _put_completion(transaction, consumer, message_id, lease_until_ms, attempts)
 
 
 def complete(
@@ -98,8 +98,7 @@ def complete(
     keep_ms: int,
 ) -> None:
     """Record that a message is done, with its result (JSON text, kept as it is), for `keep_ms`."""
-    done = Completion(message_id, True, 0, transaction.now_ms, attempts, orjson.Fragment(result))
-    key = _put_completion(transaction, consumer, done)
+    key = _put_completion(transaction, consumer, message_id, 0, attempts, result)
     timeline.schedule_deletion(transaction, "completions", key, transaction.now_ms + keep_ms)
 
 
@@ -111,10 +110,25 @@ def abandon(transaction: WriteTransaction, consumer: str, message_id: str) -> No
         transaction.delete("completions", _completion_key(number, message_id))
 
 
-def _put_completion(transaction: WriteTransaction, consumer: str, record: Completion) -> bytes:
-    key = _completion_key(ensure_number(transaction, "consumer", consumer), record.message_id)
-    fields = {name: getattr(record, name) for name in Completion.__slots__}
-    transaction.put("completions", key, json_text.dumps(fields))
+def _put_completion(
+    transaction: WriteTransaction,
+    consumer: str,
+    message_id: str,
+    lease_until_ms: int,
+    attempts: int,
+    result: bytes | None = None,
+) -> bytes:
+    """Write a record, done where there is a result. Its JSON is put together here, as each message has two."""
+    key = _completion_key(ensure_number(transaction, "consumer", consumer), message_id)
+    record = b'{"message_id":%b,"done":%b,"lease_until_ms":%d,"at_ms":%d,"attempts":%d,"result":%b}' % (
+        orjson.dumps(message_id),
+        b"false" if result is None else b"true",
+        lease_until_ms,
+        transaction.now_ms,
+        attempts,
+        result or b"null",
+    )
+    transaction.put("completions", key, record)
     return key
 
 

@@ -13,6 +13,8 @@ U64 = struct.Struct(">Q")
 
 def number_of(transaction: ReadTransaction, kind: str, name: str) -> int | None:
     """The number of `name` among its kind, None where it has none yet."""
+    if isinstance(transaction, WriteTransaction) and (known := _known(transaction).get((kind, name))) is not None:
+        return known
     raw = transaction.get("names", f"{kind}\0{name}".encode())
     return U32.unpack(raw)[0] if raw else None
 
@@ -22,7 +24,7 @@ def ensure_number(transaction: WriteTransaction, kind: str, name: str) -> int:
 
     Numbers never change, so those once seen are kept in memory; with the commit, as one given now may be undone.
     """
-    known: Mapping[tuple[str, str], int] = transaction.state.get("numbers", {})
+    known = _known(transaction)
     found = known.get((kind, name))
     if found is None:
         found = number_of(transaction, kind, name)
@@ -31,6 +33,11 @@ def ensure_number(transaction: WriteTransaction, kind: str, name: str) -> int:
             transaction.put("names", f"{kind}\0{name}".encode(), U32.pack(found))
         transaction.remember("numbers", {**known, (kind, name): found})
     return found
+
+
+def _known(transaction: WriteTransaction) -> Mapping[tuple[str, str], int]:
+    known: Mapping[tuple[str, str], int] = transaction.state.get("numbers", {})
+    return known
 
 
 def names(transaction: ReadTransaction, kind: str) -> dict[str, int]:

@@ -16,7 +16,7 @@ import orjson
 
 from afterwrite.accelerators import quick_library
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE
-from afterwrite.store import expirations, indexes, kinesis_destinations, tables
+from afterwrite.store import expirations, indexes, items, kinesis_destinations, tables
 from afterwrite.store.change_capture import KeyText
 from afterwrite.store.environment import WriteTransaction
 from afterwrite.store.tables import Table
@@ -117,15 +117,15 @@ def write(transaction: WriteTransaction, batch: PlainBatch) -> bool:
     written = _write(transaction, batch, transaction.sealed("items", batch.places))
     if written is None:
         return False
-    for number, changes, items, size in written.counts:
+    for number, changes, added, size in written.counts:
         table = batch.tables[number]
-        indexes.count(transaction, table.number, items, size)
+        indexes.count(transaction, table.number, added, size)
         if table.stream is not None and table.stream.fed_by is None:
             transaction.advance("position", changes)
             transaction.touch(table.stream.signal)
     for was, becomes, put in written.moves:
         place = batch.places[put]
-        expirations.move(transaction, tables.number_at(place), place, was, becomes)
+        expirations.move(transaction, items.number_at(place), place, was, becomes)
     if written.items:
         transaction.put_sealed({"items": written.items, "changes": written.changes}, written.journal)
     return True
@@ -183,7 +183,7 @@ def _write(transaction: WriteTransaction, batch: PlainBatch, olds: Sequence[byte
             size,
         ):
             return None
-        items, changes, counts, moves, questions, entries_at, *ats, bytes_at, bytes_count = _WRITTEN.unpack_from(view)
+        stored, changes, counts, moves, questions, entries_at, *ats, bytes_at, bytes_count = _WRITTEN.unpack_from(view)
         written = bytes(view[bytes_at : bytes_at + bytes_count])
         counts_at, moves_at, questions_at = ats
         if not questions:
@@ -193,13 +193,13 @@ def _write(transaction: WriteTransaction, batch: PlainBatch, olds: Sequence[byte
             verdicts[put] = _SAME if is_same else _DIFFERENT
     entries = [
         (written[key_at:stored_at], written[stored_at:end])
-        for key_at, stored_at, end in _parts(view, _ENTRY, entries_at, items + changes)
+        for key_at, stored_at, end in _parts(view, _ENTRY, entries_at, stored + changes)
     ]
     return _Written(
         list(_parts(view, _COUNT, counts_at, counts)),
         list(_parts(view, _MOVE, moves_at, moves)),
-        entries[:items],
-        entries[items:],
+        entries[:stored],
+        entries[stored:],
         written,
     )
 

@@ -18,7 +18,7 @@ import orjson
 
 from afterwrite.accelerators import quick_library
 from afterwrite.core.values import Item
-from afterwrite.store import item_operations, kinesis_destinations, long_keys, plain_batches, tables
+from afterwrite.store import item_operations, items, kinesis_destinations, long_keys, plain_batches, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.kinesis_destinations import Destination
 from afterwrite.store.plain_batches import PlainBatch, PlainPut, put_at
@@ -205,7 +205,7 @@ def write(transaction: WriteTransaction, put: PlainPut) -> None:
     table = put.table
     if tables.catalog(transaction).get(table.name) is not table:
         # It has changed since the item was read.
-        tables.write_item(transaction, unconditional_put(table.name, orjson.loads(tables.item_text(put.value))))
+        items.write(transaction, unconditional_put(table.name, orjson.loads(items.text_of(put.value))))
         return
     stored = long_keys.get(transaction, "items", put.place)
-    tables.replace_value(transaction, table, put.place, stored, put.value, put.key)
+    items.replace_value(transaction, table, put.place, stored, put.value, put.key)

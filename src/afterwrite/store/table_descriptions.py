@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from afterwrite.config import Identity
 from afterwrite.core.uuids import uuid_of
-from afterwrite.store import indexes, tables
+from afterwrite.store import indexes, items
 from afterwrite.store.environment import ReadTransaction
 from afterwrite.store.indexes import Index
 from afterwrite.store.tables import Table
@@ -76,7 +76,7 @@ class Descriptions:
 
     def _description(self, transaction: ReadTransaction, table: Table, status: str) -> dict[str, Any]:
         arn = self.arn(table)
-        count, size = tables.statistics(transaction, table)
+        count, size = items.statistics(transaction, table)
         options = table.options
         description: dict[str, Any] = {
             "AttributeDefinitions": definitions_to_wire(table.schema, _indexed_attributes(table)),

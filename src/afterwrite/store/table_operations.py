@@ -11,15 +11,15 @@ import orjson
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
-from afterwrite.store import index_filling, tables
+from afterwrite.store import index_filling, items, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.table_descriptions import Descriptions
 from afterwrite.store.tables import Catalog, Table
-from afterwrite.table import fields, table_requests, tags, vector_requests
+from afterwrite.table import fields, table_requests, table_updates, tags, vector_requests
 from afterwrite.table.schema import GLOBAL
 from afterwrite.table.table_options import PAY_PER_REQUEST
-from afterwrite.table.table_requests import UpdateTablePlan
+from afterwrite.table.table_updates import UpdateTablePlan
 
 _LISTED_MAX: Final = 100
 _ENDPOINT_CACHED_MIN: Final = 1440
@@ -29,7 +29,6 @@ _RECOVERY_DAYS_MAX: Final = 35
 _DAY_MS: Final = 86_400_000
 # DynamoDB restores tables up to five minutes ago.
 _RECOVERY_DELAY_MS: Final = 300_000
-_INVALID: Final = "One or more parameter values were invalid: "
 
 
 class TableOperations:
@@ -81,14 +80,14 @@ class TableOperations:
         return Write(run)
 
     def _update_table(self, body: Body) -> Write:
-        plan = table_requests.parse_update_table(body)
-        table_requests.refuse_replicas(body, self._descriptions.region)
+        plan = table_updates.parse_update_table(body)
+        table_updates.refuse_replicas(body, self._descriptions.region)
         return Write(partial(self._update, plan))
 
     def _update(self, plan: UpdateTablePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
         table = before = tables.described_table(tables.catalog(transaction), plan.table_name)
         if plan.deletion_protection is False and table.name in self._protected:
-            raise fields.invalid(f"{_INVALID}The app that runs here declares the table: its deletion protection stays")
+            raise fields.invalid_parameter("The app that runs here declares the table: its deletion protection stays")
         schemas = [index.schema for index in table.indexes]
         created = plan.created_index(table.schema, schemas, table.vector_indexes)
         vector_indexes = plan.vector_indexes(table.schema, schemas, table.vector_indexes)
@@ -133,7 +132,7 @@ class TableOperations:
         if table.stream is None:
             raise fields.invalid(f"Table has no stream to disable: TableName: {table.name}")
         if table.name in self._protected:
-            raise fields.invalid(f"{_INVALID}The app that runs here reads the table's stream: it stays enabled")
+            raise fields.invalid_parameter("The app that runs here reads the table's stream: it stays enabled")
         return tables.disable_stream(transaction, table)
 
     def _delete_table(self, body: Body) -> Write:
@@ -167,7 +166,7 @@ class TableOperations:
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             table = tables.described_table(tables.catalog(transaction), plan.table_name)
             plan.check(table.ttl_attribute)
-            tables.set_ttl(transaction, plan.table_name, plan.attribute_name if plan.enabled else None)
+            items.set_ttl(transaction, plan.table_name, plan.attribute_name if plan.enabled else None)
             return plan.answer()
 
         return Write(run)
@@ -206,9 +205,8 @@ class TableOperations:
     def _tagged_table(self, catalog: Catalog, arn: str) -> Table:
         _, separator, name = arn.partition(":table/")
         if "/" in name:
-            raise fields.invalid(
-                f"{_INVALID}Invalid resource arn provided, only table or stream is accepted. "
-                f"Provided resource arn: {arn}"
+            raise fields.invalid_parameter(
+                f"Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {arn}"
             )
         table = catalog.get(name)
         if not separator or table is None or self._descriptions.arn(table) != arn:
@@ -263,7 +261,7 @@ def _resource_arn(body: Body) -> str:
     if arn is None:
         raise fields.missing("ResourceArn")
     if not arn.startswith("arn:"):
-        raise fields.invalid(f"{_INVALID}ARNs must start with 'arn:': {arn}")
+        raise fields.invalid_parameter(f"ARNs must start with 'arn:': {arn}")
     return arn
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from afterwrite.store import index_filling, kinesis, kinesis_intake, ledger, streams, tables, timeline
+from afterwrite.store import index_filling, items, kinesis, kinesis_intake, ledger, streams, tables, timeline
 from afterwrite.store.environment import Environment, WriteTransaction
 
 _EXPIRED_A_COMMIT = 200
@@ -35,7 +35,7 @@ def run(environment: Environment, consumers: Mapping[str, str]) -> UpkeepReport:
         filling = False
         for table in tables.catalog(transaction).values():
             if table.ttl_attribute is not None:
-                expired += tables.expire_items(transaction, table, _EXPIRED_A_COMMIT)
+                expired += items.expire(transaction, table, _EXPIRED_A_COMMIT)
             if (index := table.filling) is not None:
                 filling |= index_filling.fill_index(transaction, table, index).filling is not None
         done = streams.run_due(transaction, consumed_through, _DELETED_A_COMMIT)

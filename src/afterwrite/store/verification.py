@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.errors import CorruptData, StorageError
-from afterwrite.store import indexes, long_keys, tables
+from afterwrite.store import indexes, items, long_keys, tables
 from afterwrite.store.checksums import unseal
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.indexes import Index
@@ -111,9 +111,9 @@ def _database(environment: Environment, transaction: ReadTransaction, database: 
 def _counts(transaction: ReadTransaction) -> Iterator[str]:
     """What does not agree with the counts that every write keeps."""
     for table in tables.load_catalog(transaction).values():
-        kept = tables.statistics(transaction, table)
+        kept = items.statistics(transaction, table)
         count = size = 0
-        for item_bytes in tables.item_sizes(transaction, table):
+        for item_bytes in items.sizes(transaction, table):
             count += 1
             size += item_bytes
         if (count, size) != kept:
@@ -142,7 +142,7 @@ def _index(transaction: ReadTransaction, table: Table, index: Index) -> Iterator
     count = size = 0
     for key, stored_at in long_keys.scan(transaction, "indexes", *span(index.number)):
         count += 1
-        text = tables.item_at(transaction, stored_at)
+        text = items.text_at(transaction, stored_at)
         item = None if text is None else orjson.loads(text)
         if item is None:
             yield f"{name}: the entry {key[:64].hex()} leads to no item"
@@ -156,7 +156,7 @@ def _index(transaction: ReadTransaction, table: Table, index: Index) -> Iterator
 
 
 def _missing(transaction: ReadTransaction, table: Table) -> Iterator[str]:
-    for stored_at, text in tables.stored_items(transaction, table):
+    for stored_at, text in items.scan_stored(transaction, table):
         item = orjson.loads(text)
         for index in table.indexes:
             key = indexes.entry_at(table.schema, index, item)

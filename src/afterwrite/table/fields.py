@@ -58,6 +58,11 @@ def invalid(message: str) -> ServiceError:
     return ServiceError("ValidationException", message)
 
 
+def invalid_parameter(message: str) -> ServiceError:
+    """A ValidationException of parameters that are invalid by what they say, or do not go together."""
+    return invalid(f"One or more parameter values were invalid: {message}")
+
+
 def limit_exceeded(message: str) -> ServiceError:
     """A LimitExceededException."""
     return ServiceError("LimitExceededException", message)

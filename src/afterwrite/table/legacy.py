@@ -19,7 +19,6 @@ from afterwrite.table.projections import Projection
 from afterwrite.table.sizes import check_attribute_name
 from afterwrite.table.updates import Change, CompiledUpdate, added, constant, deleted
 
-_INVALID: Final = "One or more parameter values were invalid: "
 # In the order in which the service lists them.
 _OPERATORS: Final = (
     "IN",
@@ -85,7 +84,7 @@ def attributes_to_get(body: Body, place: str = "") -> Projection | None:
     for number, name in enumerate(names):
         check_attribute_name(name)
         if name in names[:number]:
-            raise fields.invalid(f"{_INVALID}Duplicate value in attribute name: {name}")
+            raise fields.invalid_parameter(f"Duplicate value in attribute name: {name}")
     return Projection((name,) for name in names)
 
 
@@ -144,7 +143,7 @@ def update(body: Body) -> tuple[CompiledUpdate, Values] | None:
         action = fields.choice(each, "Action", _ACTIONS, "PUT", _place("AttributeUpdates", name))
         if each.get("Value") is None:
             if action != "DELETE":
-                raise fields.invalid(f"{_INVALID}Only DELETE action is allowed when no attribute value is specified")
+                raise fields.invalid_parameter("Only DELETE action is allowed when no attribute value is specified")
             removals.append((name,))
             continue
         value = checked_value(each["Value"])
@@ -153,9 +152,9 @@ def update(body: Body) -> tuple[CompiledUpdate, Values] | None:
             sets.append(((name,), constant(value)))
             continue
         if action == "ADD" and kind not in _ADDED_TYPES:
-            raise fields.invalid(f"{_INVALID}ADD action is not supported for the type {kind}")
+            raise fields.invalid_parameter(f"ADD action is not supported for the type {kind}")
         if action == "DELETE" and kind not in _SET_TYPES:
-            raise fields.invalid(f"{_INVALID}DELETE action with value is not supported for the type {kind}")
+            raise fields.invalid_parameter(f"DELETE action with value is not supported for the type {kind}")
         values[name] = value
         changes.append(((name,), name, _added if action == "ADD" else _deleted))
     creates = len(removals) + sum(change is _deleted for _, _, change in changes) < len(updates)
@@ -202,17 +201,16 @@ def _expected(name: str, expected: Body, place: str) -> _ItemTest:
     if expected.get("ComparisonOperator") is None:
         return _exists_or_equals(name, expected)
     if expected.get("Exists") is not None:
-        raise fields.invalid(f"{_INVALID}Exists and ComparisonOperator cannot be used together for Attribute: {name}")
+        raise fields.invalid_parameter(f"Exists and ComparisonOperator cannot be used together for Attribute: {name}")
     if expected.get("Value") is not None and expected.get("AttributeValueList") is not None:
-        raise fields.invalid(f"{_INVALID}Value and AttributeValueList cannot be used together for Attribute: {name}")
+        raise fields.invalid_parameter(f"Value and AttributeValueList cannot be used together for Attribute: {name}")
     listed = expected
     if expected.get("Value") is not None:
         listed = {**expected, "AttributeValueList": [expected["Value"]]}
     operator = expected["ComparisonOperator"]
     if operator in _OPERATORS and operator not in _WITHOUT_VALUES and listed.get("AttributeValueList") is None:
-        raise fields.invalid(
-            f"{_INVALID}Value or AttributeValueList must be used with ComparisonOperator: {operator} "
-            f"for Attribute: {name}"
+        raise fields.invalid_parameter(
+            f"Value or AttributeValueList must be used with ComparisonOperator: {operator} for Attribute: {name}"
         )
     return _filtered(name, listed, place)
 
@@ -220,16 +218,16 @@ def _expected(name: str, expected: Body, place: str) -> _ItemTest:
 def _exists_or_equals(name: str, expected: Body) -> _ItemTest:
     exists = None if expected.get("Exists") is None else fields.flag(expected, "Exists", default=True)
     if expected.get("AttributeValueList") is not None:
-        raise fields.invalid(
-            f"{_INVALID}AttributeValueList can only be used with a ComparisonOperator for Attribute: {name}"
+        raise fields.invalid_parameter(
+            f"AttributeValueList can only be used with a ComparisonOperator for Attribute: {name}"
         )
     if exists is False:
         if expected.get("Value") is not None:
-            raise fields.invalid(f"{_INVALID}Value cannot be used when Exists is false for Attribute: {name}")
+            raise fields.invalid_parameter(f"Value cannot be used when Exists is false for Attribute: {name}")
         return lambda item: name not in item
     if expected.get("Value") is None:
         shown = "null" if exists is None else "true"
-        raise fields.invalid(f"{_INVALID}Value must be provided when Exists is {shown} for Attribute: {name}")
+        raise fields.invalid_parameter(f"Value must be provided when Exists is {shown} for Attribute: {name}")
     value = checked_value(expected["Value"])
     return lambda item: item.get(name) == value
 
@@ -262,13 +260,13 @@ def _operator_and_operands(given: Body, place: str) -> tuple[str, list[Attribute
 def _check_operands(operator: str, operands: Sequence[AttributeValue]) -> None:
     count = _ARGUMENT_COUNTS.get(operator, 1)
     if (operator == "IN" and not operands) or (operator != "IN" and len(operands) != count):
-        raise fields.invalid(f"{_INVALID}Invalid number of argument(s) for the {operator} ComparisonOperator")
+        raise fields.invalid_parameter(f"Invalid number of argument(s) for the {operator} ComparisonOperator")
     kinds = [next(iter(operand)) for operand in operands]
     for kind in kinds:
         if kind not in _ALLOWED_TYPES.get(operator, (kind,)):
-            raise fields.invalid(f"{_INVALID}ComparisonOperator {operator} is not valid for {kind} AttributeValue type")
+            raise fields.invalid_parameter(f"ComparisonOperator {operator} is not valid for {kind} AttributeValue type")
     if len(set(kinds)) > 1:
-        raise fields.invalid(f"{_INVALID}AttributeValues inside AttributeValueList must all be of the same type")
+        raise fields.invalid_parameter("AttributeValues inside AttributeValueList must all be of the same type")
     if operator == "BETWEEN" and compare(">", operands[0], operands[1]):
         raise fields.invalid(
             "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound"

@@ -10,14 +10,15 @@ from afterwrite.table import fields
 from afterwrite.table.fields import Body
 
 PROVISIONED, PAY_PER_REQUEST = "PROVISIONED", "PAY_PER_REQUEST"
+BILLING_MODES = (PROVISIONED, PAY_PER_REQUEST)
 
 _ON_DEMAND_UNITS = (12_000, 4_000)
 _UNITS_MAX = 1_000_000_000_000
 _RECOVERY_DAYS = 35
+_TABLE_CLASSES = ("STANDARD", "STANDARD_INFREQUENT_ACCESS")
 _ENCRYPTIONS = ("AES256", "KMS")
 _UNBOUNDED = -1
 _MANAGED_KEY = "alias/aws/dynamodb"
-_INVALID = "One or more parameter values were invalid: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +115,48 @@ def capacity_units(throughput: Body) -> tuple[int, int]:
     return units[0], units[1]
 
 
+def check_index_throughput(index: Body, billing_mode: str) -> None:
+    """Refuse an index whose `ProvisionedThroughput` is missing, or does not go with the billing mode."""
+    given = index.get("ProvisionedThroughput") is not None
+    if billing_mode == PROVISIONED and not given:
+        raise fields.invalid_parameter(f"ProvisionedThroughput is not specified for index: {index['IndexName']}")
+    if billing_mode == PAY_PER_REQUEST and given:
+        raise fields.invalid_parameter(
+            f"ProvisionedThroughput should not be specified for index: {index['IndexName']} when "
+            "BillingMode is PAY_PER_REQUEST"
+        )
+
+
+def index_throughput(index: Body) -> tuple[int, int]:
+    """The read and write units that an index is given."""
+    return capacity_units(index["ProvisionedThroughput"])
+
+
+def table_class(body: Body) -> str | None:
+    """A request's `TableClass`, None where it has none."""
+    value = fields.text(body, "TableClass")
+    if value is not None and value not in _TABLE_CLASSES:
+        raise fields.invalid(
+            "Invalid table-class parameter provided. Please try again with a valid table-class value: "
+            f"[{', '.join(_TABLE_CLASSES)}]."
+        )
+    return value
+
+
 def on_demand_units(body: Body, billing_mode: str) -> dict[str, int]:
     """What a request's `OnDemandThroughput` says, {} where it has none."""
     wanted = fields.structure(body, "OnDemandThroughput", "OnDemandThroughput")
     if wanted is None:
         return {}
     if billing_mode != PAY_PER_REQUEST:
-        raise fields.invalid(
-            f"{_INVALID}OnDemandThroughput cannot be specified when BillingMode is not {PAY_PER_REQUEST}"
+        raise fields.invalid_parameter(
+            f"OnDemandThroughput cannot be specified when BillingMode is not {PAY_PER_REQUEST}"
         )
     found = {name: fields.integer(wanted, name) for name in ("MaxReadRequestUnits", "MaxWriteRequestUnits")}
     given = {name: units for name, units in found.items() if units is not None}
     for name, units in given.items():
         if units < 1 and units != _UNBOUNDED:
-            raise fields.invalid(f"{_INVALID}{name} must be at least 1, or {_UNBOUNDED} for no bound: {units}")
+            raise fields.invalid_parameter(f"{name} must be at least 1, or {_UNBOUNDED} for no bound: {units}")
     return given
 
 
@@ -172,8 +201,8 @@ def warm_units(wanted: Body, least: tuple[int, int], whose: str, bound: str) -> 
     for field_name, floor in zip(("ReadUnitsPerSecond", "WriteUnitsPerSecond"), least, strict=True):
         value = fields.integer(wanted, field_name)
         if value is not None and value < floor:
-            raise fields.invalid(
-                f"{_INVALID}Requested {field_name} for WarmThroughput for {whose} is lower than {bound}"
+            raise fields.invalid_parameter(
+                f"Requested {field_name} for WarmThroughput for {whose} is lower than {bound}"
             )
         units.append(floor if value is None else value)
     return units[0], units[1]
@@ -189,7 +218,7 @@ def encryption(body: Body) -> Body | None:
         return specification
     for name in ("SSEType", "KMSMasterKeyId"):
         if specification.get(name) is not None:
-            raise fields.invalid(f"{_INVALID}{name} can not be specified if Enabled is false")
+            raise fields.invalid_parameter(f"{name} can not be specified if Enabled is false")
     return specification
 
 

@@ -20,7 +20,6 @@ from afterwrite.table.schema import KeySchema
 from afterwrite.table.vector_indexes import DOT_PRODUCT, Vector, VectorIndex, score, vector, vector_to_wire
 
 TOP_MAX: Final = 100
-_INVALID: Final = "One or more parameter values were invalid: "
 _EXPRESSIONS: Final = ("SearchConditionExpression", "ProjectionExpression")
 _NO_NUMBER: Final = (
     "Search vector contains invalid values. "
@@ -88,12 +87,12 @@ class SearchPlan:
                     f"Invalid attribute: {name}"
                 )
             if kind not in value:
-                raise fields.invalid(f"{_INVALID}Condition parameter type does not match schema type")
+                raise fields.invalid_parameter("Condition parameter type does not match schema type")
         if index.partition is not None and not self.wanted:
             raise fields.invalid("SearchConditionExpression must be provided when SearchSchema has a HASH key")
         if index.partition is not None and index.partition.name not in self.wanted:
-            raise fields.invalid(
-                f"{_INVALID}SearchConditionExpression must have an equality condition on the HASH attribute "
+            raise fields.invalid_parameter(
+                f"SearchConditionExpression must have an equality condition on the HASH attribute "
                 f"{index.partition.name} of the index {index.name}"
             )
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from afterwrite.core.ports import AnchorStore
 from afterwrite.errors import CommandError
-from afterwrite.local.audit_anchors import FileAnchors
+from afterwrite.local.audit.anchors import FileAnchors
 from afterwrite.targets.s3_anchors import S3Anchors
 
 _S3: Final = "s3://"

@@ -14,7 +14,7 @@ from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import DeclarationError
 from afterwrite.local.kinesis_arrivals import KinesisArrivals
 from afterwrite.local.lags import declared_mappings
-from afterwrite.store import kinesis, kinesis_intake, ledger, tables
+from afterwrite.store import items, kinesis, kinesis_intake, ledger, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.table.schema import KeySchema
 
@@ -48,7 +48,7 @@ def declare_tables(transaction: WriteTransaction, app: App) -> None:
                 "use another data directory, or declare what is there"
             )
         if table.ttl_attribute != declared.ttl:
-            tables.set_ttl(transaction, declared.name, declared.ttl)
+            items.set_ttl(transaction, declared.name, declared.ttl)
         if table.retention_s != declared.retention_hours * 3600:
             tables.set_retention(transaction, declared.name, declared.retention_hours * 3600)
 

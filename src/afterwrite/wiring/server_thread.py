@@ -36,7 +36,7 @@ class _Link(asyncio.Protocol):
     def send(self, content: bytes) -> None:
         if self._transport is None:
             self._unsent.append(content)
-        else:
+        elif not self._transport.is_closing():  # who has gone needs to hear nothing
             self._transport.write(content)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -20,10 +20,10 @@ from afterwrite.engine.loops import Loop, Work
 from afterwrite.engine.pipeline import Pipeline
 from afterwrite.engine.route_watch import RouteWatch
 from afterwrite.engine.telemetry import Telemetry
-from afterwrite.local.audit_digests import AuditDigests
-from afterwrite.local.audit_keys import signing_key
-from afterwrite.local.audit_logs import AuditSink, digest_of
-from afterwrite.local.audit_sealing import EntrySealer, wrapping_key
+from afterwrite.local.audit.digests import AuditDigests
+from afterwrite.local.audit.keys import signing_key
+from afterwrite.local.audit.logs import AuditSink, digest_of
+from afterwrite.local.audit.sealing import EntrySealer, wrapping_key
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut, piped
 from afterwrite.local.native import NativeServices

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,14 +47,3 @@ def test_a_conversation_is_written_as_planned(dynamodb_client: Any, sessions_tab
     assert record.turns == tuple(manifest.digest(t.role, t.text) for t in conversation.turns)
     assert record.status_changes == (("none", "active"), ("active", "handoff"), ("handoff", "disconnected"))
     assert items["META"]["retention_s"] == record.retention_s == load.RETENTION_S
-
-
-def test_shares_cover_every_conversation_once(tmp_path: Path) -> None:
-    shares = [load.Share(n, 2, "http://127.0.0.1:1", "t", 5, 1, tmp_path / "m") for n in range(2)]
-    assert sorted(index for share in shares for index in range(share.number, share.conversations, share.of)) == [
-        0,
-        1,
-        2,
-        3,
-        4,
-    ]

@@ -3,7 +3,7 @@
 The caller keeps the log's `AuditHead` in its own transaction, together with the removal of the entries from
 its queue. What the files hold beyond that head was never committed: `open` removes it, the caller appends the
 same entries again, and the same files come out. Every decision (when a segment ends, what its seal says) is
-taken from the entries alone. The format is in `audit_segments`.
+taken from the entries alone. The format is in `segments`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afterwrite.errors import CorruptData, StorageError
-from afterwrite.local.audit_segments import (
+from afterwrite.local.audit.segments import (
     ANCHOR_NAME,
     DAY_MS,
     EMPTY_HEAD,

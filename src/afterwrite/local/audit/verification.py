@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from afterwrite.errors import CorruptData
-from afterwrite.local.audit_digests import SignedState
-from afterwrite.local.audit_faults import AuditFault, FaultKind
-from afterwrite.local.audit_segments import (
+from afterwrite.local.audit.digests import SignedState
+from afterwrite.local.audit.faults import AuditFault, FaultKind
+from afterwrite.local.audit.segments import (
     ANCHOR_NAME,
     EMPTY_ANCHOR,
     Anchor,

@@ -11,11 +11,10 @@ import pytest
 
 from afterwrite.app import AuditLog
 from afterwrite.errors import CorruptData, StorageError
-from afterwrite.local import audit_sealing
-from afterwrite.local.audit_files import read_entries
-from afterwrite.local.audit_logs import AuditSink
-from afterwrite.local.audit_sealing import WRAPPING_KEY, EntryOpener, EntrySealer, with_lane, wrapping_key
-from afterwrite.local.fan_out import audit_buffer
+from afterwrite.local.audit.files import read_entries
+from afterwrite.local.audit.logs import AuditSink
+from afterwrite.local.audit.sealing import WRAPPING_KEY, EntryOpener, EntrySealer, destroy_key, wrapping_key
+from afterwrite.local.file_buffers import audit_buffer, with_lane
 from afterwrite.store import buffers
 from afterwrite.store.buffers import NewRecord
 from afterwrite.store.environment import Environment
@@ -67,7 +66,7 @@ def test_each_lane_has_a_key_and_one_destroyed_leaves_the_others(log: Log) -> No
     assert (ids[0], ids[1]) == (ids[2], ids[3])
     assert ids[0] != ids[1]
     assert len({line["entry"]["sealed"] for line in log.lines()}) == 4
-    log.environment.write(lambda transaction: audit_sealing.destroy_key(transaction, LOG, "t/ada"))
+    log.environment.write(lambda transaction: destroy_key(transaction, LOG, "t/ada"))
     forgotten = {"forgotten": True}
     assert log.opened() == [forgotten, {"who": "t/bob", "number": 0}, forgotten, {"who": "t/bob", "number": 1}]
     sink.close()

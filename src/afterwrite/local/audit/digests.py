@@ -24,9 +24,9 @@ import orjson
 
 from afterwrite.core.ports import AnchorStore
 from afterwrite.errors import AfterwriteError, CorruptData
-from afterwrite.local.audit_faults import AuditFault
-from afterwrite.local.audit_keys import SigningKey, TrustedKeys
-from afterwrite.local.audit_segments import ZERO_HASH, AuditHead, list_segments, seal_path
+from afterwrite.local.audit.faults import AuditFault
+from afterwrite.local.audit.keys import SigningKey, TrustedKeys
+from afterwrite.local.audit.segments import ZERO_HASH, AuditHead, list_segments, seal_path
 from afterwrite.store.durable_files import storage_errors, sync_directory, write_file
 
 _LOG = logging.getLogger("afterwrite")

@@ -4,136 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from afterwrite.app import DEAD_LETTERS
 from afterwrite.core.changes import Change
 from afterwrite.core.invocations import Message
-from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import lanes_by, table_of
 from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.privacy import MaskedChange, PrivatePath
 from afterwrite.core.search import Hit
 from afterwrite.core.values import decode_item
 from afterwrite.errors import StorageError
-from afterwrite.local import audit_digests, audit_files, audit_history, audit_verification, search_index
-from afterwrite.local.audit_files import AuditHead
-from afterwrite.local.audit_history import ItemEvent, WantedItem
-from afterwrite.local.audit_keys import trusted_keys
-from afterwrite.local.audit_logs import digest_of, head_of
-from afterwrite.local.audit_sealing import EntryOpener
-from afterwrite.local.audit_verification import AuditReport
-from afterwrite.local.fan_out import audit_buffer, lake_buffer
-from afterwrite.local.lags import mapping_lag, queue_lag, table_lag
-from afterwrite.local.mapping_ledger import progress
-from afterwrite.local.work_queues import stuck_note
-from afterwrite.store import archive, buffers, change_log, ledger, parked, queues, tables, waiting_messages
+from afterwrite.inspection.status import Status, queue_depths, status_as_of
+from afterwrite.local import search_index
+from afterwrite.local.audit import digests, files, history, verification
+from afterwrite.local.audit.files import AuditHead
+from afterwrite.local.audit.history import ItemEvent, WantedItem
+from afterwrite.local.audit.keys import trusted_keys
+from afterwrite.local.audit.logs import digest_of, head_of
+from afterwrite.local.audit.sealing import EntryOpener
+from afterwrite.local.audit.verification import AuditReport
+from afterwrite.store import archive, buffers, change_log, items, ledger, parked, queues, tables
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
-from afterwrite.store.tables import Catalog, Table
+from afterwrite.store.tables import Table
 
 if TYPE_CHECKING:
     from afterwrite.lake_queries import LakeQueries
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerStatus:
-    """How far a table's routes have come: positions, and what is still before them.
-
-    `parked_age_ms` is how long the oldest parked lane has waited; `time_to_loss_ms` how long it is until the oldest
-    change that waits is past its retention.
-    """
-
-    table: str
-    position: int
-    last_position: int
-    lag_records: int
-    iterator_age_ms: int
-    parked_lanes: int
-    parked_changes: int
-    parked_age_ms: int | None = None
-    retention_ms: int | None = None
-    time_to_loss_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStatus:
-    """What a queue holds; `function` consumes it, None where nobody in the engine does.
-
-    One that is not `declared` belongs to no queue or function of the app as it is now: what it holds waits.
-    `stuck_threads` are attempts of the function that run past their timeout. `parked_messages` are those of
-    `parked_lanes`, which wait for an operator; they are none of the waiting ones.
-    """
-
-    name: str
-    function: str | None
-    dead_letter_queue: str
-    waiting: int
-    in_flight: int
-    dead_letters: int
-    declared: bool = True
-    stuck_threads: int = 0
-    parked_lanes: int = 0
-    parked_messages: int = 0
-    oldest_age_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class BufferStatus:
-    """What waits to be written to files."""
-
-    name: str
-    records: int
-    bytes: int
-    oldest_age_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class MappingStatus:
-    """A Lambda function on a stream: how many records it has to come, and how many batches are being tried.
-
-    `source` is the table or the Kinesis stream, by `kind`. The iterator age is that of the last record that it was done
-    with, at that time (S16); `oldest_age_ms` how long the oldest that is to come has waited, `time_to_loss_ms` how long
-    it is until that one is past its retention.
-    """
-
-    function: str
-    kind: str
-    source: str
-    lag_records: int
-    batches_in_hand: int
-    iterator_age_ms: int | None
-    oldest_age_ms: int = 0
-    retention_ms: int | None = None
-    time_to_loss_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """All of it, as of one commit. `engine` is what the running engine says of itself, None where none runs."""
-
-    engine: Mapping[str, Any] | None
-    consumers: list[ConsumerStatus]
-    queues: list[QueueStatus]
-    buffers: list[BufferStatus]
-    thresholds: Thresholds = field(default_factory=Thresholds)
-    event_source_mappings: list[MappingStatus] = field(default_factory=list)
-
-    @property
-    def idle(self) -> bool:
-        """Whether everything that was written has had all its effects."""
-        return (
-            all(consumer.lag_records == 0 for consumer in self.consumers)
-            and all(queue.waiting + queue.in_flight == 0 for queue in self.queues if queue.function is not None)
-            and all(buffer.records == 0 for buffer in self.buffers)
-            and all(each.lag_records + each.batches_in_hand == 0 for each in self.event_source_mappings)
-        )
 
 
 def _now_ms() -> int:
@@ -183,7 +84,7 @@ class DataReader:
     def items(self, table_name: str) -> Iterator[dict[str, Any]]:
         """The table's items."""
         with self._environment.read() as transaction:
-            for _, text in tables.scan_items(transaction, self._table(transaction, table_name)):
+            for _, text in items.scan(transaction, self._table(transaction, table_name)):
                 yield decode_item(orjson.loads(text))
 
     def archived_events(self, bus_name: str) -> Iterator[dict[str, Any]]:
@@ -243,7 +144,7 @@ class DataReader:
         """Each queue's waiting messages, and those in flight."""
         now_ms = _now_ms()
         with self._environment.read() as transaction:
-            return {name: _depths(transaction, name, now_ms) for name in queues.queue_names(transaction)}
+            return {name: queue_depths(transaction, name, now_ms) for name in queues.queue_names(transaction)}
 
     def position(self, table_name: str) -> int:
         """The position of the last change that the table's routes have had."""
@@ -291,7 +192,7 @@ class DataReader:
         Those of a forgettable log are decrypted; one that was forgotten is `{"forgotten": true}`.
         """
         opener = self._opener(log_name)
-        for line in audit_files.read_entries(self._directory.audit / log_name, self.audit_head(log_name)):
+        for line in files.read_entries(self._directory.audit / log_name, self.audit_head(log_name)):
             yield line if opener is None else opener.open(line)
 
     def _opener(self, log_name: str) -> EntryOpener | None:
@@ -308,12 +209,12 @@ class DataReader:
         told: set[str] = set()
         for name in self.audit_logs() if log is None else [log]:
             opener = self._opener(name)
-            for line in audit_files.read_lines(self._directory.audit / name, self.audit_head(name)):
+            for line in files.read_lines(self._directory.audit / name, self.audit_head(name)):
                 if wanted is None or opener is not None or wanted.in_text(line):
-                    entry = audit_history.decode(line)
-                    event = audit_history.event_of_entry(name, entry if opener is None else opener.open(entry))
-                    event = audit_history.completed(event, changes.get(event.change_id))
-                    if wanted is None or audit_history.is_about(event, wanted):
+                    entry = history.decode(line)
+                    event = history.event_of_entry(name, entry if opener is None else opener.open(entry))
+                    event = history.completed(event, changes.get(event.change_id))
+                    if wanted is None or history.is_about(event, wanted):
                         told.add(event.change_id)
                         yield event
         if log is None:
@@ -324,8 +225,8 @@ class DataReader:
             private = self.private(table)
             for position, change in self.positioned_changes(table):
                 shown = MaskedChange(change, private) if private else change
-                event = audit_history.event_of_change(position, shown)
-                if wanted is None or audit_history.is_about(event, wanted):
+                event = history.event_of_change(position, shown)
+                if wanted is None or history.is_about(event, wanted):
                     yield event
 
     def audit_logs(self) -> list[str]:
@@ -354,8 +255,8 @@ class DataReader:
         keys = trusted_keys(self._directory.keys, key)
         with self._environment.read() as transaction:
             kept = digest_of(transaction, log_name)
-        signed = audit_digests.check(directory, log_name, keys, anchored, kept)
-        return audit_verification.verify(directory, self.audit_head(log_name), progress, signed)
+        signed = digests.check(directory, log_name, keys, anchored, kept)
+        return verification.verify(directory, self.audit_head(log_name), progress, signed)
 
     def _topology(self) -> Mapping[str, Any]:
         with self._environment.read() as transaction:
@@ -367,122 +268,9 @@ class DataReader:
 
     def status(self) -> Status:
         """Positions, lags, depths, parked lanes."""
-        now_ms = _now_ms()
         engine = self._directory.holder()
         with self._environment.read() as transaction:
-            topology = ledger.note(transaction, "topology") or {}
-            catalog = tables.load_catalog(transaction)
-            return Status(
-                engine,
-                [
-                    _consumer(transaction, catalog[name], now_ms)
-                    for name in topology.get("tables", [])
-                    if name in catalog  # else it was deleted since
-                ],
-                _queues(transaction, topology.get("queues", []), now_ms),
-                [
-                    _buffer(transaction, name, now_ms)
-                    for name in [
-                        *(lake_buffer(stream) for stream in topology.get("delivery_streams", [])),
-                        *(audit_buffer(log) for log in topology.get("audit_logs", [])),
-                    ]
-                ],
-                Thresholds(**topology.get("alarms", {})),
-                [
-                    found
-                    for declared in topology.get("event_source_mappings", [])
-                    if "kind" in declared and (found := _mapping(transaction, declared, catalog, now_ms)) is not None
-                ],
-            )
-
-
-def _depths(transaction: ReadTransaction, queue: str, now_ms: int) -> tuple[int, int]:
-    in_flight = queues.in_flight(transaction, queue, now_ms)
-    return queues.depth(transaction, queue) - in_flight, in_flight
-
-
-def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> ConsumerStatus:
-    lag = table_lag(transaction, table, now_ms)
-    return ConsumerStatus(
-        table=table.name,
-        position=ledger.position(transaction, table.name),
-        last_position=0 if table.stream is None else change_log.last_position(transaction, table.stream),
-        lag_records=lag.records_behind,
-        iterator_age_ms=lag.age_ms,
-        parked_lanes=lag.parked_lanes,
-        parked_changes=ledger.parked_count(transaction, table.name),
-        parked_age_ms=lag.parked_age_ms,
-        retention_ms=lag.retention_ms,
-        time_to_loss_ms=lag.time_to_loss_ms,
-    )
-
-
-def _mapping(
-    transaction: ReadTransaction, declared: Mapping[str, str], catalog: Catalog, now_ms: int
-) -> MappingStatus | None:
-    lag = mapping_lag(transaction, declared, catalog, now_ms)
-    if lag is None:
-        return None
-    done = progress(transaction, declared["uuid"])
-    return MappingStatus(
-        declared["function"],
-        declared["kind"],
-        declared["source"],
-        lag.records_behind,
-        done.pieces,
-        done.iterator_age_ms,
-        lag.age_ms,
-        lag.retention_ms,
-        lag.time_to_loss_ms,
-    )
-
-
-def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]], now_ms: int) -> list[QueueStatus]:
-    """The declared queues, then those that still hold something, though the app does not declare them any more."""
-    known = {name for queue in declared for name in (queue["name"], queue["dead_letter_queue"])}
-    left = {name.removesuffix(DEAD_LETTERS) for name in queues.queue_names(transaction) if name not in known}
-    undeclared = (_queue(transaction, name, None, name + DEAD_LETTERS, now_ms, declared=False) for name in sorted(left))
-    return [
-        *(_queue(transaction, each["name"], each["function"], each["dead_letter_queue"], now_ms) for each in declared),
-        *(each for each in undeclared if each.waiting + each.in_flight + each.dead_letters + each.parked_lanes),
-    ]
-
-
-def _queue(
-    transaction: ReadTransaction,
-    name: str,
-    function: str | None,
-    dead_letter_queue: str,
-    now_ms: int,
-    *,
-    declared: bool = True,
-) -> QueueStatus:
-    waiting, in_flight = _depths(transaction, name, now_ms)
-    depths = [
-        waiting_messages.lane_depth(transaction, name, each.lane_digest)
-        for each in waiting_messages.parked_heads(transaction, name)
-    ]
-    dead = queues.depth(transaction, dead_letter_queue)
-    stuck = 0 if function is None else ledger.note(transaction, stuck_note(function)) or 0
-    return QueueStatus(
-        name,
-        function,
-        dead_letter_queue,
-        waiting - sum(depths),
-        in_flight,
-        dead,
-        declared,
-        stuck,
-        parked_lanes=len(depths),
-        parked_messages=sum(depths),
-        oldest_age_ms=queue_lag(transaction, name, now_ms).age_ms,
-    )
-
-
-def _buffer(transaction: ReadTransaction, name: str, now_ms: int) -> BufferStatus:
-    fill = buffers.fill(transaction, name)
-    age_ms = 0 if fill.oldest_ms is None else max(0, now_ms - fill.oldest_ms)
-    return BufferStatus(name, fill.records, fill.bytes, age_ms)
+            return status_as_of(transaction, engine, _now_ms())
 
 
 def open_data(path: str | Path) -> DataReader:

@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afterwrite.errors import CorruptData, InvalidValue, StorageError, StorageFull
-from afterwrite.local import audit_files
-from afterwrite.local.audit_files import (
+from afterwrite.local.audit import files as audit_files
+from afterwrite.local.audit.files import (
     EMPTY_HEAD,
     AuditEntry,
     AuditFiles,
@@ -30,8 +30,8 @@ from afterwrite.local.audit_files import (
     drop_before,
     read_entries,
 )
-from afterwrite.local.audit_verification import verify
-from local.audit_log_cases import (
+from afterwrite.local.audit.verification import verify
+from local.audit.log_cases import (
     AT_MS,
     BATCHES,
     ENTRIES,
@@ -175,7 +175,7 @@ def test_the_files_do_not_depend_on_the_batches(tmp_path_factory: pytest.TempPat
 def test_killed_at_any_step_and_run_again_gives_the_same_files(tmp_path: Path) -> None:
     head = write_log(tmp_path / "expected")
     expected = contents(tmp_path / "expected")
-    command = [sys.executable, "-m", "local.append_until_killed", str(tmp_path)]
+    command = [sys.executable, "-m", "local.audit.append_until_killed", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     child = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     runs = [json.loads(line) for line in child.stdout.splitlines()]

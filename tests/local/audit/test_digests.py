@@ -12,14 +12,13 @@ import pytest
 
 from afterwrite.core.ports import AnchorStore
 from afterwrite.errors import CommandError, CorruptData, StorageError
-from afterwrite.local import audit_digests
-from afterwrite.local.audit_anchors import FileAnchors
-from afterwrite.local.audit_digests import AuditDigests, check, list_digests
-from afterwrite.local.audit_files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead
-from afterwrite.local.audit_keys import SIGNING_KEY, signing_key, trusted_keys
-from afterwrite.local.audit_segments import list_segments, seal_path
-from afterwrite.local.audit_verification import verify
-from local.audit_log_cases import AT_MS, ENTRIES, SEGMENT_BYTES_MAX, make_entry
+from afterwrite.local.audit.anchors import FileAnchors
+from afterwrite.local.audit.digests import AuditDigests, check, digest_name, identity, list_digests
+from afterwrite.local.audit.files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead
+from afterwrite.local.audit.keys import SIGNING_KEY, signing_key, trusted_keys
+from afterwrite.local.audit.segments import list_segments, seal_path
+from afterwrite.local.audit.verification import verify
+from local.audit.log_cases import AT_MS, ENTRIES, SEGMENT_BYTES_MAX, make_entry
 
 HOUR_MS = 3_600_000
 LOG = "trail"
@@ -44,7 +43,7 @@ class Signed:
             assert digests.work(self.head, AT_MS + hour * HOUR_MS) is None
             written = digests.work(self.head, AT_MS + (hour + 1) * HOUR_MS)
             assert written is not None
-            self.kept = audit_digests.identity(written)
+            self.kept = identity(written)
         files.close()
         for path in self.log.iterdir():
             path.chmod(0o644)
@@ -58,7 +57,7 @@ class Signed:
         return [(fault.kind, fault.file) for fault in verify(self.log, self.head, signed=state).faults]
 
     def digest(self, number: int) -> Path:
-        return self.log / audit_digests.digest_name(number)
+        return self.log / digest_name(number)
 
 
 @pytest.fixture
@@ -194,8 +193,8 @@ def test_digests_that_were_removed_stay_missed_when_the_engine_has_signed_again(
     digests = AuditDigests(signed.log, LOG, signing_key(signed.keys), kept=signed.kept)
     written = digests.work(signed.head, AT_MS + 4 * HOUR_MS, closing=True)
     assert written is not None
-    signed.kept = audit_digests.identity(written)
-    assert signed.faults(kept=True) == [("missing_digest", audit_digests.digest_name(left + 1))]
+    signed.kept = identity(written)
+    assert signed.faults(kept=True) == [("missing_digest", digest_name(left + 1))]
 
 
 def test_a_directory_in_the_place_of_a_digest_is_no_digest(signed: Signed) -> None:

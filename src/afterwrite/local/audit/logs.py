@@ -13,12 +13,10 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.app import AuditLog
-from afterwrite.local import audit_digests, audit_sealing
-from afterwrite.local.audit_digests import AuditDigests
-from afterwrite.local.audit_files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead, drop_before
-from afterwrite.local.audit_sealing import DataKey, EntrySealer
-from afterwrite.local.delivery_streams import flush_at_ms
-from afterwrite.local.fan_out import audit_buffer
+from afterwrite.local.audit.digests import AuditDigests, identity
+from afterwrite.local.audit.files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead, drop_before
+from afterwrite.local.audit.sealing import DataKey, EntrySealer, keep_key
+from afterwrite.local.file_buffers import audit_buffer, flush_at_ms, lane_and_entry
 from afterwrite.store import buffers, ledger
 from afterwrite.store.buffers import Buffered
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
@@ -46,7 +44,7 @@ def _take_out(
 ) -> int:
     """Take entries that are in the files out of the buffer, with the files' new end; how many they were."""
     for key in new_keys:
-        audit_sealing.keep_key(transaction, log, key)
+        keep_key(transaction, log, key)
     ledger.keep_note(transaction, f"audit-head/{log}", head)
     return buffers.remove_through(transaction, audit_buffer(log), last)
 
@@ -94,7 +92,7 @@ class AuditSink:
             return
         signed = self._digests.work(self._head, self._environment.now_ms(), closing=closing)
         if signed is not None:
-            kept = audit_digests.identity(signed)
+            kept = identity(signed)
             name = f"audit-digest/{self._log.name}"
             self._environment.write(partial(ledger.keep_note, name=name, value=kept))
 
@@ -138,7 +136,7 @@ class AuditSink:
     def _entries(self, waiting: Sequence[Buffered]) -> list[AuditEntry]:
         """What waits as it is appended: encrypted where the log is forgettable."""
         if self._sealer is None:
-            texts = ((each, audit_sealing.lane_and_entry(each.text)[1]) for each in waiting)
+            texts = ((each, lane_and_entry(each.text)[1]) for each in waiting)
             return [AuditEntry(each.id, each.at_ms, orjson.Fragment(text)) for each, text in texts]
         with self._environment.read() as transaction:
             sealed = [self._sealer.seal(transaction, each.id, each.text) for each in waiting]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
-from afterwrite.local.audit_files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead
+from afterwrite.local.audit.files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead
 
 AT_MS = 1_795_305_500_000  # 2026-11-21T23:58:20Z, 100 s before midnight
 SEGMENT_BYTES_MAX = 1_500

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from afterwrite.core import json_text
 from afterwrite.errors import CorruptData, StorageError
+from afterwrite.local.file_buffers import lane_and_entry
 from afterwrite.store import ledger
 from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
@@ -36,18 +37,6 @@ _NONCE_BYTES: Final = 12
 _ID_BYTES: Final = 16
 # Data keys that are at hand; a lane more forgets them all.
 _CACHED_MAX: Final = 10_000
-_SEPARATOR: Final = b"\n"
-
-
-def with_lane(lane: str, entry: bytes) -> bytes:
-    """An entry's JSON text as it waits in its log's buffer, with the lane that its key belongs to."""
-    return json_text.dumps(lane) + _SEPARATOR + entry
-
-
-def lane_and_entry(text: bytes) -> tuple[str, bytes]:
-    """Both again; of a text without a lane, put when the log was declared otherwise, the lane is empty."""
-    lane, separator, entry = text.partition(_SEPARATOR)
-    return (str(json_text.loads(lane)), entry) if separator else ("", text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afterwrite.errors import StorageError
-from afterwrite.local import audit_verification
-from afterwrite.local.audit_faults import AuditFault
-from afterwrite.local.audit_files import EMPTY_HEAD, AuditFiles, drop_before
-from afterwrite.local.audit_segments import AuditEntry, Seal, day_text, encode, encode_line, list_segments
-from afterwrite.local.audit_verification import AuditReport, verify
-from local.audit_log_cases import AT_MS, ENTRIES, SEGMENT_BYTES_MAX, contents, make_entry, write_log
+from afterwrite.local.audit import verification
+from afterwrite.local.audit.faults import AuditFault
+from afterwrite.local.audit.files import EMPTY_HEAD, AuditFiles, drop_before
+from afterwrite.local.audit.segments import AuditEntry, Seal, day_text, encode, encode_line, list_segments
+from afterwrite.local.audit.verification import AuditReport, verify
+from local.audit.log_cases import AT_MS, ENTRIES, SEGMENT_BYTES_MAX, contents, make_entry, write_log
 
 Tampering = Callable[[list[Path]], None]
 
@@ -76,7 +76,7 @@ def test_a_log_that_is_not_there_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_progress_goes_from_nothing_to_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_verification, "READ_BYTES", 1024)
+    monkeypatch.setattr(verification, "READ_BYTES", 1024)
     write_log(tmp_path)
     size = sum(path.stat().st_size for path in tmp_path.glob("*.jsonl"))
     seen: list[tuple[int, int]] = []
@@ -314,14 +314,14 @@ def test_retention_beside_the_verification_is_no_fault(
         drop_before(directory, date(2026, 11, 22))
         return [each for each in segments if each[1].exists() or each[0] in seen_before_they_go]
 
-    monkeypatch.setattr(audit_verification, "list_segments", list_and_drop)
+    monkeypatch.setattr(verification, "list_segments", list_and_drop)
     report = verify(tmp_path, head)
     assert report.faults == []
     assert report.dropped > 0
 
 
 def test_the_report_of_a_ruined_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_verification, "FAULTS_MAX", 5)
+    monkeypatch.setattr(verification, "FAULTS_MAX", 5)
     write_log(tmp_path)
     for path in segment_paths(tmp_path):
         path.write_bytes(path.read_bytes().replace(b"MODIFY", b"REMOVE"))

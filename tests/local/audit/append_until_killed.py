@@ -1,6 +1,6 @@
-"""Append the batches of `audit_log_cases` in processes that die by SIGKILL, at every step on the disk in turn.
+"""Append the batches of `log_cases` in processes that die by SIGKILL, at every step on the disk in turn.
 
-Usage: python -m local.append_until_killed DIRECTORY. For each step three processes work on one log: the first
+Usage: python -m local.audit.append_until_killed DIRECTORY. For each step three processes work on one log: the first
 dies at that step, the second early, the third at none. One line of JSON a step says which were killed, and the
 last head. The head's file stands for the caller's transaction.
 """
@@ -16,8 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from afterwrite.local.audit_files import EMPTY_HEAD, AuditFiles, AuditHead
-from local.audit_log_cases import BATCHES, SEGMENT_BYTES_MAX
+from afterwrite.local.audit.files import EMPTY_HEAD, AuditFiles, AuditHead
+from local.audit.log_cases import BATCHES, SEGMENT_BYTES_MAX
 
 STEPS = ("open", "write", "fsync", "fchmod", "replace", "unlink", "ftruncate", "chmod")
 AN_EARLY_STEP = 2
