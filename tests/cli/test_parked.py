@@ -53,7 +53,7 @@ def test_text_that_comes_from_the_data_does_not_steer_a_terminal(written: Engine
 
 @pytest.mark.parametrize("command", ["list", "show", "redrive", "drop"])
 def test_a_name_that_nothing_is_parked_under_does_not_read_as_if_all_were_well(
-    command: str, written: EngineProcess, cli: Run
+    command: str, written: EngineUnderTest, cli: Run
 ) -> None:
     done = cli("parked", command, "--in", "ordres", "--data", written.data)
     assert done.returncode == 0
@@ -61,7 +61,7 @@ def test_a_name_that_nothing_is_parked_under_does_not_read_as_if_all_were_well(
     assert done.stdout.endswith(" is: afterwrite parked list shows everything\n")
 
 
-def test_where_nothing_is_parked_that_is_said(engine: EngineProcess, cli: Run) -> None:
+def test_where_nothing_is_parked_that_is_said(engine: EngineUnderTest, cli: Run) -> None:
     assert cli("parked", "list", "--in", "orders", "--data", engine.data).stdout == "nothing is parked\n"
     assert cli("parked", "drop", "--all", "--data", engine.data).stdout == "nothing is parked\n"
 

@@ -24,7 +24,12 @@ def server(tmp_path: Path) -> Iterator[ServerThread]:
 
 def on_its_thread(server: ServerThread, action: Callable[[], None]) -> None:
     done = threading.Event()
-    server.run_soon(lambda: (action(), done.set())[0])
+
+    def run() -> None:
+        action()
+        done.set()
+
+    server.run_soon(run)
     assert done.wait(BOUND_S)
 
 
