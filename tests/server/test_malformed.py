@@ -14,7 +14,7 @@ import pytest
 
 from afterwrite import App
 from afterwrite.config import Settings
-from afterwrite.store import plain_batches, tables
+from afterwrite.store import items, plain_batches
 from afterwrite.wiring import Engine
 from bounds import BOUND_S
 
@@ -136,7 +136,7 @@ def test_a_write_that_fails_inside_the_engine_is_answered_and_the_next_one_serve
         raise ZeroDivisionError("a fault of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "replace_value", explode)
+        patch.setattr(items, "replace_value", explode)
         patch.setattr(plain_batches, "write", explode)
         status, answer = post(engine, PUT, put(KEY, **more))
     assert (status, answer["__type"]) == (500, DYNAMODB + "InternalServerError")
