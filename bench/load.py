@@ -33,7 +33,6 @@ class Load:
     statuses: Counter[int] = field(default_factory=Counter)
     unexpected: list[bytes] = field(default_factory=list)  # bodies of 200 that are not the one expected; a few
     began_ns: int = 0
-    ended_ns: int = 0
     seconds: float = 0.0
 
     @property
@@ -97,7 +96,6 @@ async def _send(
         sender.next()
     answered = asyncio.gather(*(sender.finished for sender in senders))
     await asyncio.wait_for(answered, (seconds or 0.0) + ANSWERS_S_MAX)
-    load.ended_ns = time.time_ns()
     if timer is None or not load.seconds:
         time_is_up()
     return load

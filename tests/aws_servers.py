@@ -40,6 +40,16 @@ class AwsServer:
         return self._clients[service]
 
 
+def ask(monkeypatch: pytest.MonkeyPatch, url: str, **url_by_service: str) -> None:
+    """Have boto3 ask the server at `url`, with credentials of no account, and of some services others."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    for service, its_url in url_by_service.items():
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service.upper()}", its_url)
+
+
 @contextlib.contextmanager
 def moto_server() -> Iterator[AwsServer]:
     """moto's server, as a process."""

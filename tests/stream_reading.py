@@ -9,7 +9,7 @@ from afterwrite.server.administration import AdministrationService
 from afterwrite.server.aws_json import Service
 from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.store.environment import Environment
-from afterwrite.store.operations import Read
+from afterwrite.store.prepared import Read
 from embedded import Clock
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,40 @@ def app_with(**table: Any) -> App:
 
 def start(app: App, path: Path) -> Engine:
     return Engine(app, Settings(path / "data"))
+
+
+def test_what_waits_at_a_start_with_the_clock_set_back_does_not_wait_for_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails, tried, done = threading.Event(), threading.Event(), threading.Event()
+    fails.set()
+    app = app_with()
+    outside = app.queue("outside")
+
+    @app.function(retries=1_000, backoff_s=0.1)
+    def work(_request: Any, _context: Context) -> None:
+        tried.set()
+        if fails.is_set():
+            raise RuntimeError("not yet")
+        done.set()
+
+    @app.tables[0].on()
+    def ask(_change: Change) -> list[Any]:
+        return [work.later(), outside.send("late", delay_s=0.5)]
+
+    with monkeypatch.context() as patched:
+        an_hour_ahead = time.time_ns() + 3_600 * 10**9
+        patched.setattr(time, "time_ns", lambda: an_hour_ahead)
+        with start(app, tmp_path) as engine:
+            engine.services.table("things").put({"pk": "p"})
+            assert tried.wait(BOUND_S)
+            wait_until(lambda: engine.reader().depths().get("outside", (0, 0))[0] == 1)
+    fails.clear()
+    with start(app, tmp_path) as engine:
+        assert done.wait(BOUND_S)
+        sqs = engine.boto3_session().client("sqs")
+        url = sqs.get_queue_url(QueueName="outside")["QueueUrl"]
+        wait_until(lambda: bool(sqs.receive_message(QueueUrl=url).get("Messages")))
 
 
 def test_a_table_is_kept_over_restarts_and_follows_its_declaration(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ from afterwrite.local.native import NativeServices
 from afterwrite.store import items, tables
 from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
 from afterwrite.store.environment import Environment
-from afterwrite.store.operations import Operations, Read
+from afterwrite.store.operations import Operations
+from afterwrite.store.prepared import Read
 
 _ROOT: Final = "AWSDynamoDB"
 _TABLE: Final = "table.json"

@@ -11,8 +11,10 @@ import pytest
 import redis
 
 from afterwrite.wiring import Engine
+from aws_servers import AwsServer, moto_server
 from demonstration import certain_writes
 from demonstration.redis_process import RedisProcess
+from faulty_proxy import FaultyProxy, faulty_proxy
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -39,6 +41,13 @@ def view(redis_server: RedisProcess) -> Iterator[Any]:
     """A client that looks at what it holds."""
     with redis.Redis.from_url(redis_server.url, decode_responses=True) as client:
         yield client
+
+
+@pytest.fixture
+def proxy() -> Iterator[tuple[AwsServer, FaultyProxy]]:
+    """moto's server, and a proxy before it whose answers can be made faults."""
+    with moto_server() as moto, faulty_proxy(moto.endpoint_url) as proxy:
+        yield moto, proxy
 
 
 @pytest.fixture

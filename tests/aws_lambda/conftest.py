@@ -12,7 +12,7 @@ import pytest
 from afterwrite import App, aws_lambda, open_engine
 from afterwrite.app import Queue, Table
 from afterwrite.core.changes import Change
-from aws_servers import AwsServer, moto_server
+from aws_servers import AwsServer, ask, moto_server
 from aws_tables import create_table
 from faulty_proxy import FaultyProxy, faulty_proxy
 
@@ -101,12 +101,5 @@ class Deployed:
 @pytest.fixture
 def deployed(moto: AwsServer, proxy: FaultyProxy, dynamodb_url: str, monkeypatch: pytest.MonkeyPatch) -> Deployed:
     """An app whose requests to SQS go through the proxy. It keeps no journal yet."""
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": proxy.url,
-        "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,
-    }.items():
-        monkeypatch.setenv(name, value)
+    ask(monkeypatch, proxy.url, dynamodb=dynamodb_url)
     return Deployed(moto, AwsServer("ours", dynamodb_url).client("dynamodb"))

@@ -25,7 +25,7 @@ from afterwrite.core.changes import Change
 from afterwrite.core.event_source_mapping.parameters import EventSourceMappingParameters
 from afterwrite.core.lane_runs import POLICY
 from afterwrite.core.target_failures import DELIVERIES_MAX
-from aws_servers import AwsServer
+from aws_servers import AwsServer, ask
 from aws_tables import create_table
 from bounds import BOUND_S
 from faulty_proxy import Fault, FaultyProxy, faulty_proxy
@@ -259,14 +259,7 @@ class Shop:
 def kinesis_proxy(dynamodb_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
     """Before our own engine, which the handler's requests go to; a retry waits for the shortest time."""
     with faulty_proxy(dynamodb_url) as proxy:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": proxy.url,
-            "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,
-        }.items():
-            monkeypatch.setenv(name, value)
+        ask(monkeypatch, proxy.url, dynamodb=dynamodb_url)
         monkeypatch.setattr(random, "random", lambda: 0.0)
         yield proxy
 

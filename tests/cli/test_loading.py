@@ -100,7 +100,7 @@ def test_what_fails_in_the_file_is_told_with_its_place(case: str, tmp_path: Path
 
 def test_a_failing_file_is_one_line_and_exit_2(tmp_path: Path, cli: Run) -> None:
     app = tmp_path / "shop.py"
-    app.write_text(DECLARATION + "orders = app.table('orders')\n")
+    app.write_text(DECLARATION + "orders = len(1)\n")
     done = cli("run", app, "--data", tmp_path / "data")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"afterwrite: {app}:5: TypeError: ")

@@ -46,7 +46,6 @@ class Machine:
         self.store = tmp_path / "store"
         self._random = random.Random(seed)
         self._synced = b""
-        self._monkeypatch = monkeypatch
         self.environment = Environment(self.store)
         keep = checkpoints.keep
 
@@ -82,11 +81,6 @@ class Machine:
             page = synced[at : at + PAGE] if self._random.random() < 0.5 else now[at : at + PAGE]
             pages.append(page or bytes(PAGE))
         (disk / "data.mdb").write_bytes(b"".join(pages))
-
-
-@pytest.fixture
-def another_boot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "boot_id", lambda: b"the boot after the power cut")
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import threading
 from pathlib import Path
 
 import afterwrite
 from bounds import BOUND_S
 from engine_process import EngineUnderTest, wait_until
 from faults.reconciliation import check_log_is_table
-from faults.test_kill import Writer, written
+from faults.writers import write_through_kills
 
 APP = Path(__file__).with_name("mapping_app.py")
 WRITERS = 2
@@ -28,23 +26,9 @@ def delivered(path: Path) -> dict[str, list[int]]:
 
 
 def test_every_record_is_delivered_in_order_per_key(tmp_path: Path) -> None:
-    file, moments = tmp_path / "delivered", random.Random()
-    up, stopping = threading.Event(), threading.Event()
+    file = tmp_path / "delivered"
     with EngineUnderTest(APP, tmp_path / "data", environment={"DELIVERED": str(file)}) as engine:
-        up.set()
-        writers = [Writer(f"w{number}", engine.url, up, stopping) for number in range(WRITERS)]
-        for writer in writers:
-            writer.start()
-        for _ in range(KILLS):
-            enough = written(writers) + moments.randint(*WRITES_BEFORE_A_KILL)
-            wait_until(lambda enough=enough: written(writers) >= enough, what="more writes")  # type: ignore[misc]
-            up.clear()
-            engine.kill()
-            engine.start()
-            up.set()
-        stopping.set()
-        for writer in writers:
-            writer.join(BOUND_S)
+        writers = write_through_kills(engine, WRITERS, KILLS, WRITES_BEFORE_A_KILL)
         last = {key: number for writer in writers for key, number in writer.acknowledged}
         wait_until(
             lambda: all(number in delivered(file).get(key, ()) for key, number in last.items()),

@@ -16,7 +16,8 @@ from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.kinesis import KinesisService
 from afterwrite.server.shard_iterators import ShardIterator
 from afterwrite.store.environment import Environment
-from afterwrite.store.operations import Operations, Read
+from afterwrite.store.operations import Operations
+from afterwrite.store.prepared import Read
 from embedded import Clock, Dynamo
 
 NAMES = {

@@ -246,6 +246,48 @@ def test_a_wait_that_was_begun_when_the_clock_was_wrong_is_cut(environment: Envi
     assert ids(queue.receive()) == ["a0", "b0"]
 
 
+def test_a_wait_lasts_as_long_as_it_was_to_last_where_the_clock_was_set_back_between_starts(
+    tmp_path: Path, clock: Clock
+) -> None:
+    before = open_store(tmp_path / "s", clock)
+    queue = Queue(before)
+    for id in ("a0", "a1", "b0"):
+        queue.send(id[0], id, not_before_ms=START_MS + 5_000)
+    queue.send("c", "c0")
+    (retried,) = queue.receive()
+    queue.release(retried, START_MS + 2_000)
+    before.close()
+    clock.advance(ms=-7_200_000)
+    again = open_store(tmp_path / "s", clock)
+    queue = Queue(again)
+    assert queue.take_over(wait_ms_max=86_400_000) == []
+    clock.advance(ms=1_999)
+    assert queue.receive() == []
+    clock.advance(ms=1)
+    (retried,) = queue.receive(visibility_ms=60_000)
+    assert retried.message.id == "c0"
+    clock.advance(ms=3_000)
+    first, other = queue.receive()
+    assert ids([first, other]) == ["a0", "b0"]
+    # What waits behind it began its wait at the same time.
+    assert queue.remove(first)
+    assert queue.receive() == []
+    clock.advance(ms=5_000)
+    assert sorted(each.message.id for each in queue.receive()) == ["a1", "b0"]  # b0 again, as nobody settled it
+    again.close()
+
+
+def test_a_message_of_before_waits_on_where_the_clock_was_not_set_back(environment: Environment, clock: Clock) -> None:
+    queue = Queue(environment)
+    queue.send("a", "a0", not_before_ms=START_MS + 60_000)
+    clock.advance(ms=10_000)
+    queue.take_over(wait_ms_max=86_400_000)
+    clock.advance(ms=49_999)
+    assert queue.receive() == []
+    clock.advance(ms=1)
+    assert ids(queue.receive()) == ["a0"]
+
+
 def test_queues_do_not_see_each_other(environment: Environment) -> None:
     queue = Queue(environment)
     queue.send("a", "mine")

@@ -8,9 +8,10 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import orjson
+from cyclopts import Parameter
 
 from afterwrite import config
 from afterwrite.app import App
@@ -28,6 +29,38 @@ Processes: TypeAlias = Literal["auto", "one", "two"]
 if TYPE_CHECKING:
     from afterwrite.testing.installing import Injector
 
+_Data: TypeAlias = Annotated[
+    Path | None, Parameter(help="The data directory, made where it is missing. Default: AFTERWRITE_DATA, else ./data")
+]
+_Listen: TypeAlias = Annotated[
+    str | None,
+    Parameter(help="HOST:PORT to listen on, port 0 for a free one. Default: AFTERWRITE_LISTEN, else 127.0.0.1:4566"),
+]
+_Credentials: TypeAlias = Annotated[
+    Path | None,
+    Parameter(
+        help="A file with the access keys that may sign requests: a JSON object "
+        '{"ACCESS KEY ID": "SECRET ACCESS KEY"}, or profiles as in ~/.aws/credentials. Without it signatures are not '
+        "checked, and the engine listens on loopback addresses only. Default: AFTERWRITE_CREDENTIALS"
+    ),
+]
+_Durability: TypeAlias = Annotated[
+    Durability,
+    Parameter(
+        help="fsync: a write is answered once it is on disk. relaxed: before, and it is on disk within a second; a "
+        "killed process loses nothing, a power cut may lose that second's writes."
+    ),
+]
+_Cores: TypeAlias = Annotated[
+    Cores,
+    Parameter(
+        help="one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the "
+        "system places them, for functions that compute outside of Python on several cores. auto: one where the app "
+        "has routes, so that several threads are busy."
+    ),
+]
+_Json: TypeAlias = Annotated[Flag, Parameter(help="Print one JSON line when ready, and log as JSON lines.")]
+
 _RELAXED_WARNING = (
     "durability is relaxed: writes are answered before they are on disk, where they are within a second; a power cut "
     "may lose that second's writes"
@@ -42,16 +75,16 @@ def run(
     app: Path,
     /,
     *,
-    data: Path | None = None,
-    listen: str | None = None,
-    credentials: Path | None = None,
-    durability: Durability = "fsync",
-    cores: Cores = "auto",
+    data: _Data = None,
+    listen: _Listen = None,
+    credentials: _Credentials = None,
+    durability: _Durability = "fsync",
+    cores: _Cores = "auto",
     processes: Processes = "auto",
     audit_key: Path | None = None,
     audit_anchor: str | None = None,
     faults: Path | None = None,
-    json: Flag = False,
+    json: _Json = False,
 ) -> None:
     """Run an app on the embedded engine until SIGINT or SIGTERM.
 
@@ -63,21 +96,6 @@ def run(
     ----------
     app
         The Python file that declares the App.
-    data
-        The data directory, made where it is missing. Default: AFTERWRITE_DATA, else ./data
-    listen
-        HOST:PORT to listen on, port 0 for a free one. Default: AFTERWRITE_LISTEN, else 127.0.0.1:4566
-    credentials
-        A file with the access keys that may sign requests: a JSON object {"ACCESS KEY ID": "SECRET ACCESS KEY"}, or
-        profiles as in ~/.aws/credentials. Without it signatures are not checked, and the engine listens on loopback
-        addresses only. Default: AFTERWRITE_CREDENTIALS
-    durability
-        fsync: a write is answered once it is on disk. relaxed: before, and it is on disk within a second; a killed
-        process loses nothing, a power cut may lose that second's writes.
-    cores
-        one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
-        places them, for functions that compute outside of Python on several cores. auto: one where the app has
-        routes, so that several threads are busy.
     processes
         two: one answers requests and writes, the other runs routes and functions and writes files. one: all of it in
         one, where effects come sooner. auto: two on Linux where the app writes files (delivery streams, audit logs).
@@ -89,8 +107,6 @@ def run(
         Object Lock. Default: AFTERWRITE_AUDIT_ANCHOR, else nowhere
     faults
         A file of faults that are to happen, which afterwrite.testing writes for tests.
-    json
-        Print one JSON line when ready, and log as JSON lines.
     """
     settings = config.load(
         data=data,
@@ -137,37 +153,17 @@ def _nothing() -> None:
 
 def serve(
     *,
-    data: Path | None = None,
-    listen: str | None = None,
-    credentials: Path | None = None,
-    durability: Durability = "fsync",
-    cores: Cores = "auto",
-    json: Flag = False,
+    data: _Data = None,
+    listen: _Listen = None,
+    credentials: _Credentials = None,
+    durability: _Durability = "fsync",
+    cores: _Cores = "auto",
+    json: _Json = False,
 ) -> None:
     """Serve tables without an app until SIGINT or SIGTERM.
 
     The same durable engine as `afterwrite run`, with no routes: tables are made with CreateTable. On the data
     directory of an app, the app's changes are kept until it runs again.
-
-    Parameters
-    ----------
-    data
-        The data directory, made where it is missing. Default: AFTERWRITE_DATA, else ./data
-    listen
-        HOST:PORT to listen on, port 0 for a free one. Default: AFTERWRITE_LISTEN, else 127.0.0.1:4566
-    credentials
-        A file with the access keys that may sign requests: a JSON object {"ACCESS KEY ID": "SECRET ACCESS KEY"}, or
-        profiles as in ~/.aws/credentials. Without it signatures are not checked, and the engine listens on loopback
-        addresses only. Default: AFTERWRITE_CREDENTIALS
-    durability
-        fsync: a write is answered once it is on disk. relaxed: before, and it is on disk within a second; a killed
-        process loses nothing, a power cut may lose that second's writes.
-    cores
-        one: the engine's threads share the idlest core, as Python runs one of them at a time anyway. all: the system
-        places them, for functions that compute outside of Python on several cores. auto: one where the app has
-        routes, so that several threads are busy.
-    json
-        Print one JSON line when ready, and log as JSON lines.
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
     does = "no app: tables are served, nothing follows from writes"

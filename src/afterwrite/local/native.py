@@ -12,11 +12,13 @@ from typing import Any, Final, TypeAlias
 from afterwrite.core.table_client import WireTable
 from afterwrite.core.values import Item, encode_item
 from afterwrite.errors import DeclarationError
-from afterwrite.store import item_operations, items, plain_puts
+from afterwrite.store import items, plain_puts
 from afterwrite.store.environment import Environment, WriteTransaction
-from afterwrite.store.operations import Operations, Read
+from afterwrite.store.operations import Operations
+from afterwrite.store.operations.items import READS
 from afterwrite.store.plain_batches import PlainBatch, PlainPut
 from afterwrite.store.plain_puts import PlainPuts
+from afterwrite.store.prepared import Read
 from afterwrite.table.schema import KeySchema
 from afterwrite.table.writes import Put, unconditional_put
 
@@ -69,7 +71,7 @@ class NativeServices:
 
     def execute(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
         """An operation of DynamoDB by its wire name and body. Raises ServiceError and StorageError."""
-        if self._write is not None and operation not in item_operations.READS:
+        if self._write is not None and operation not in READS:
             return dict(self._write(operation, body) or {})
         prepared = self._operations.prepare(operation, body)
         if isinstance(prepared, Read):

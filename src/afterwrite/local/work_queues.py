@@ -24,8 +24,6 @@ from afterwrite.store.queues import Received
 _HELD_MS: Final = 100 * 365 * 86_400_000
 # A message whose twin is in progress looks again when that has had its time.
 _TWIN_GRACE_MS: Final = 2_000
-# Longer than any message may be told to wait, by its sender or by the backoff of its retries.
-_WAIT_MS_MAX: Final = 31 * 86_400_000
 _COMPLETIONS_KEPT_MS: Final = 86_400_000
 
 
@@ -89,7 +87,7 @@ class _Messages:
 
     def take_over(self, transaction: WriteTransaction) -> Sequence[str]:
         """Mark what the last engine died with; its attempts stay counted."""
-        interrupted = queues.take_over(transaction, self.queue, wait_ms_max=_WAIT_MS_MAX)
+        interrupted = queues.take_over(transaction, self.queue, wait_ms_max=queues.WAIT_MS_MAX)
         for message_id in interrupted:
             ledger.abandon(transaction, self.function, message_id)
         if ledger.note(transaction, stuck_note(self.function)):

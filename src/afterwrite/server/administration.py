@@ -14,7 +14,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.server.dynamodb_streams import named_shard, parse_stream_arn
 from afterwrite.store import parked, streams
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.operations import Prepared, Read, Write
+from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
 from afterwrite.store.streams import StreamState, shard_id
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
@@ -49,7 +49,7 @@ class AdministrationService:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._operations.get(name)
         if operation is None:
-            raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
+            raise unknown_operation(name)
         return operation(body)
 
 

@@ -24,9 +24,9 @@ from afterwrite.server.long_polling import LongPolls
 from afterwrite.server.long_reads import LongReads
 from afterwrite.store import plain_batches, plain_puts
 from afterwrite.store.environment import Environment
-from afterwrite.store.operations import Poll, Prepared, Read
 from afterwrite.store.plain_batches import PlainBatch
 from afterwrite.store.plain_puts import PlainPuts
+from afterwrite.store.prepared import Poll, Prepared, Read
 
 _LOG = logging.getLogger("afterwrite")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from afterwrite.store.operations import Operations, Prepared
+from afterwrite.store.operations import Operations
+from afterwrite.store.prepared import Prepared
 
 
 class DynamoDBService:

@@ -18,7 +18,7 @@ from afterwrite.server.shard_iterators import ShardIterator
 from afterwrite.store import change_log, streams
 from afterwrite.store.change_log import position_of, sequence_number
 from afterwrite.store.environment import ReadTransaction
-from afterwrite.store.operations import Prepared, Read
+from afterwrite.store.prepared import Prepared, Read, unknown_operation
 from afterwrite.store.streams import StreamState, shard_id
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
@@ -63,7 +63,7 @@ class DynamoDBStreamsService:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
         if operation is None:
-            raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
+            raise unknown_operation(name)
         return operation(body)
 
     def _arn(self, table: str, label: str) -> str:

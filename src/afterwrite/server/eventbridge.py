@@ -21,7 +21,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.server.placing import Placing
 from afterwrite.store import replays
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.operations import Prepared, Read, Write
+from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
 from afterwrite.store.replays import Replay
 from afterwrite.store.tables import Catalog
 
@@ -63,7 +63,7 @@ class EventBridgeService:
             return self._start(body)
         if name == "DescribeReplay":
             return self._describe(body)
-        raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
+        raise unknown_operation(name)
 
     def _put_events(self, body: Mapping[str, Any]) -> Write:
         entries = _entries(body)

@@ -15,7 +15,7 @@ from afterwrite.core.placements import Placement, ToBuffer
 from afterwrite.errors import ServiceError
 from afterwrite.server.placing import Placing
 from afterwrite.store.environment import WriteTransaction
-from afterwrite.store.operations import Prepared, Read, Write
+from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
 from afterwrite.table import fields
 
 _RECORD_BYTES_MAX: Final = 1_000 << 10
@@ -45,7 +45,7 @@ class FirehoseService:
             return self._put_record_batch(body)
         if name == "ListDeliveryStreams":
             return Read(lambda *_: {"DeliveryStreamNames": self._streams, "HasMoreDeliveryStreams": False})
-        raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
+        raise unknown_operation(name)
 
     def _put_record(self, body: Body) -> Write:
         stream, record = self._stream(body), fields.structure(body, "Record", "Record")

@@ -19,7 +19,7 @@ from afterwrite.server.shard_iterators import ShardIterator
 from afterwrite.store import kinesis
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.kinesis import KinesisRecord, KinesisStream, position_of, sequence_number, shard_id
-from afterwrite.store.operations import Prepared, Read, Write
+from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 
@@ -41,7 +41,7 @@ class KinesisService:
     content_type = "application/x-amz-json-1.1"
 
     def __init__(self, identity: Identity, now_ms: Callable[[], int]) -> None:
-        self._streams = KinesisStreams(identity, now_ms)
+        self._streams = KinesisStreams(identity)
         self._now_ms = now_ms
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             "PutRecord": self._put_record,
@@ -55,7 +55,7 @@ class KinesisService:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
         if operation is None:
-            raise ServiceError("UnknownOperationException", f"The operation {name} is not offered")
+            raise unknown_operation(name)
         requests.check_texts(body)
         return operation(body)
 

@@ -19,7 +19,7 @@ from afterwrite.server.kinesis_requests import Body, invalid_argument
 from afterwrite.store import kinesis, kinesis_destinations, kinesis_intake, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.kinesis import HASH_KEYS, RETENTION_HOURS, KinesisStream, sequence_number, shard_id
-from afterwrite.store.operations import Prepared, Read, Write
+from afterwrite.store.prepared import Prepared, Read, Write
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 
@@ -44,9 +44,8 @@ _LISTED_MAX: Final = 10_000
 class KinesisStreams:
     """The operations, by name."""
 
-    def __init__(self, identity: Identity, now_ms: Callable[[], int]) -> None:
+    def __init__(self, identity: Identity) -> None:
         self._identity = identity
-        self._now_ms = now_ms
 
     def operations(self) -> Mapping[str, Callable[[Body], Prepared]]:
         """The operations that are offered."""

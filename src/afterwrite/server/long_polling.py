@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from afterwrite.errors import StorageError
 from afterwrite.store import queues
 from afterwrite.store.environment import Environment
-from afterwrite.store.operations import Poll
+from afterwrite.store.prepared import Poll
 
 # What seems to be receivable and is not (another one of the line's queue holds it) is asked for again after this.
 _AGAIN_S: Final = 0.1

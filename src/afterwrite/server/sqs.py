@@ -23,7 +23,7 @@ from afterwrite.server.sqs_queues import DeclaredQueue, SqsQueues
 from afterwrite.server.sqs_requests import Body, Sending
 from afterwrite.store import ledger, queues
 from afterwrite.store.environment import WriteTransaction
-from afterwrite.store.operations import Poll, Prepared, Write
+from afterwrite.store.prepared import Poll, Prepared, Write
 from afterwrite.store.queues import Message, Received
 
 _RECEIPT: Final = struct.Struct(">8sQQI")

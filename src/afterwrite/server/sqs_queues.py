@@ -22,7 +22,7 @@ from afterwrite.server import sqs_requests as requests
 from afterwrite.server.sqs_requests import Body
 from afterwrite.store import ledger, queue_tasks, queues
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
-from afterwrite.store.operations import Prepared, Read, Write
+from afterwrite.store.prepared import Prepared, Read, Write
 from afterwrite.store.queue_tasks import QueueTask
 from afterwrite.store.tables import Catalog
 

@@ -18,9 +18,10 @@ import orjson
 
 from afterwrite.accelerators import quick_library
 from afterwrite.core.values import Item
-from afterwrite.store import item_operations, items, kinesis_destinations, long_keys, plain_batches, tables
+from afterwrite.store import items, kinesis_destinations, long_keys, plain_batches, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.kinesis_destinations import Destination
+from afterwrite.store.operations.items import batch_write
 from afterwrite.store.plain_batches import PlainBatch, PlainPut, put_at
 from afterwrite.store.prepared import Write
 from afterwrite.store.tables import Catalog, Table
@@ -188,7 +189,7 @@ def _put(put: PlainPut, transaction: WriteTransaction) -> Mapping[str, Any]:
 
 def _put_all(batch: PlainBatch, body: bytes, transaction: WriteTransaction) -> Mapping[str, Any] | None:
     if any(tables.catalog(transaction).get(table.name) is not table for table in batch.tables.values()):
-        return item_operations.batch_write(orjson.loads(body)).run(transaction)
+        return batch_write(orjson.loads(body)).run(transaction)
     write_all(transaction, batch)
     return {"UnprocessedItems": {}}
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from afterwrite.errors import ServiceError
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.tables import Catalog
 
@@ -51,3 +52,8 @@ class Poll:
     queue: str
     wait_s: float
     otherwise: Mapping[str, Any]
+
+
+def unknown_operation(name: str) -> ServiceError:
+    """The refusal of an operation that a service does not have here."""
+    return ServiceError("UnknownOperationException", f"The operation {name} is not offered")

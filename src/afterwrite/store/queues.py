@@ -37,6 +37,8 @@ WAITS: Final = 0
 _HELD: Final = 1
 _INTERRUPTED: Final = 2
 _PARKED: Final = 3
+# Longer than any message may be told to wait, by its sender or by the backoff of its retries.
+WAIT_MS_MAX: Final = 31 * 86_400_000
 # Behind every time at which a message may be received.
 PARKED_AT: Final = U64.pack((1 << 64) - 1)
 PARKED_HEADS: Final = b"queue\0"
@@ -246,7 +248,8 @@ def delete_head(
     head = _head(transaction, prefix)
     if head is None:
         return None
-    place = U64.unpack_from(head[0], len(prefix))[0], U64.unpack_from(head[1])[0]
+    not_before_ms = U64.unpack_from(head[1])[0]
+    place = U64.unpack_from(head[0], len(prefix))[0], _waits_until(transaction, not_before_ms, head[1])
     make_ready(transaction, queue, number, lane_digest, *place)
     return place
 
@@ -356,31 +359,62 @@ def _take_receipt(transaction: WriteTransaction, number: int, received: Received
 def take_over(transaction: WriteTransaction, queue: str, *, wait_ms_max: int) -> list[str]:
     """Make every received message an interrupted one, and return the ids of all that are interrupted.
 
-    For the start, when nobody can hold a receipt any more. The receives stay counted. A message that is to wait
-    longer than `wait_ms_max` was sent while the clock was wrong, and waits no longer than that from now.
+    For the start, when nobody can hold a receipt any more. The receives stay counted. What waits for its time is as
+    `cut_waits` leaves it.
     """
+    cut_waits(transaction, queue, wait_ms_max=wait_ms_max)
     number = number_of(transaction, "queue", queue)
     if number is None:
         return []
-    now_ms = transaction.now_ms
-    latest_ms = now_ms + wait_ms_max
     ids: list[str] = []
     for key, value in list(transaction.scan("ready", *span(number))):
         lane_digest, count, state = _READY.unpack(value)
-        at_ms = U64.unpack_from(key, 4)[0]
-        if state == _PARKED or (state == WAITS and at_ms <= latest_ms):
+        if state in (_PARKED, WAITS):
             continue
         place, arrival_key = key[:4], key[12:]
-        if state != WAITS:
-            with suppress(ValueError, TypeError, CorruptData):  # what cannot be read is parked when it is received
-                stored = transaction.get("messages", place + lane_digest + arrival_key)
-                if stored is not None:
-                    ids.append(decode(stored).id)
-            state, at_ms = _INTERRUPTED, now_ms
+        with suppress(ValueError, TypeError, CorruptData):  # what cannot be read is parked when it is received
+            stored = transaction.get("messages", place + lane_digest + arrival_key)
+            if stored is not None:
+                ids.append(decode(stored).id)
         transaction.delete("ready", key)
-        ready = place + U64.pack(min(at_ms, latest_ms)) + arrival_key
-        transaction.put("ready", ready, _READY.pack(lane_digest, count, state))
+        ready = place + U64.pack(transaction.now_ms) + arrival_key
+        transaction.put("ready", ready, _READY.pack(lane_digest, count, _INTERRUPTED))
     return ids
+
+
+def cut_waits(transaction: WriteTransaction, queue: str, *, wait_ms_max: int) -> None:
+    """Let no lane of the queue wait longer because the clock has been set back since its wait was begun.
+
+    For the start. A message that was sent later than it is now waits as long from now as its wait was to end after it
+    was sent, and none longer than `wait_ms_max`.
+    """
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return
+    low, high = U32.pack(number) + U64.pack(transaction.now_ms + 1), U32.pack(number) + PARKED_AT
+    for key, value in list(transaction.scan("ready", low, high)):
+        lane_digest, count, state = _READY.unpack(value)
+        at_ms = U64.unpack_from(key, 4)[0]
+        place, arrival_key = key[:4], key[12:]
+        if state != WAITS:
+            continue
+        with suppress(CorruptData):  # it is parked when it is received
+            stored = transaction.get("messages", place + lane_digest + arrival_key)
+            cut_ms = min(transaction.now_ms + wait_ms_max, _waits_until(transaction, at_ms, stored))
+            if cut_ms < at_ms:
+                transaction.delete("ready", key)
+                transaction.put("ready", place + U64.pack(cut_ms) + arrival_key, _READY.pack(lane_digest, count, WAITS))
+
+
+def _waits_until(transaction: WriteTransaction, at_ms: int, stored: bytes | None) -> int:
+    """When the wait of a message ends that was to end at `at_ms`: earlier where the clock has been set back since."""
+    if stored is None or at_ms <= transaction.now_ms:
+        return at_ms
+    try:
+        sent_at_ms = decode(stored).sent_at_ms
+    except (ValueError, TypeError):  # it is parked when it is received
+        return at_ms
+    return min(at_ms, transaction.now_ms + max(0, at_ms - sent_at_ms)) if sent_at_ms > transaction.now_ms else at_ms
 
 
 def next_ready_ms(transaction: ReadTransaction, queue: str) -> int | None:

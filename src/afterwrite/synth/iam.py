@@ -18,6 +18,15 @@ from afterwrite.targets.sms import Sms
 from afterwrite.targets.sns import SnsTopic
 from afterwrite.targets.sqs import SqsQueue
 
+_USE_TABLES: Final = (
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:Scan",
+    "dynamodb:UpdateItem",
+)
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "AppendAudit": S3AuditLog.actions,
     # Converse needs no other (S39).
@@ -35,17 +44,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "dynamodb:UpdateItem",
     ),
     "ListFailures": ("s3:ListBucket",),
-    "ParkLanes": (
-        "dynamodb:BatchGetItem",
-        "dynamodb:BatchWriteItem",
-        "dynamodb:ConditionCheckItem",
-        "dynamodb:DeleteItem",
-        "dynamodb:GetItem",
-        "dynamodb:PutItem",
-        "dynamodb:Query",
-        "dynamodb:Scan",
-        "dynamodb:UpdateItem",
-    ),
+    "ParkLanes": ("dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", *_USE_TABLES),
     "PublishFailures": ("sns:Publish",),
     "PublishMessages": SnsTopic.actions,
     "PutEvents": EventBus.actions,
@@ -66,15 +65,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "SendDeadLetters": ("sqs:SendMessage",),
     "SendFailures": ("sqs:SendMessage",),
     "SendMessages": SqsQueue.actions,
-    "UseTables": (
-        "dynamodb:ConditionCheckItem",
-        "dynamodb:DeleteItem",
-        "dynamodb:GetItem",
-        "dynamodb:PutItem",
-        "dynamodb:Query",
-        "dynamodb:Scan",
-        "dynamodb:UpdateItem",
-    ),
+    "UseTables": _USE_TABLES,
     "WriteSearchIndexes": OpenSearchIndex.actions,
     "WriteLogs": ("logs:CreateLogStream", "logs:PutLogEvents"),
 }

@@ -87,13 +87,8 @@ def binary_size(text: str) -> int:
     return len(text) // 4 * 3 - text[-2:].count("=")
 
 
-def check_put_size(item: Mapping[str, AttributeValue]) -> int:
-    """The size of an item to put. Refuses one that is too large, or an attribute name too long."""
-    return check_put_bytes(item, item_size(item))
-
-
 def check_put_bytes(item: Mapping[str, AttributeValue], size: int) -> int:
-    """As `check_put_size`, of an item whose size is known."""
+    """Refuse an item to put, of `size` bytes, that is too large, or has an attribute name too long; its size."""
     if size > NAME_BYTES_MAX:
         for name in item:
             check_attribute_name(name)

@@ -14,7 +14,7 @@ from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import DeclarationError
 from afterwrite.local.kinesis_arrivals import KinesisArrivals
 from afterwrite.local.lags import declared_mappings
-from afterwrite.store import items, kinesis, kinesis_intake, ledger, tables
+from afterwrite.store import items, kinesis, kinesis_intake, ledger, queues, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.table.schema import KeySchema
 
@@ -123,10 +123,17 @@ def keep_topology(transaction: WriteTransaction, app: App) -> None:
     ledger.keep_note(transaction, "topology", topology(app))
 
 
+def cut_waits(transaction: WriteTransaction, app: App) -> None:
+    """See that a clock which was set back holds up no queue for consumers outside; functions see to their own."""
+    for queue in app.queues:
+        if all(function.queue is not queue for function in app.functions):
+            queues.cut_waits(transaction, queue.name, wait_ms_max=queues.WAIT_MS_MAX)
+
+
 def topology(app: App) -> Mapping[str, Any]:
     """What runs in the engine, kept in the data directory for those who look at it from outside."""
     consumed = {function.queue_name: function for function in app.engine_functions}
-    queues = [queue.name for queue in app.queues]
+    named = [queue.name for queue in app.queues]
     return {
         "app": app.name,
         "tables": [table.name for table in routed(app)],
@@ -138,7 +145,7 @@ def topology(app: App) -> Mapping[str, Any]:
                 "function": consumed[name].name if name in consumed else None,
                 "dead_letter_queue": f"{name}-dead-letters",
             }
-            for name in [*queues, *(name for name in consumed if name not in queues)]
+            for name in [*named, *(name for name in consumed if name not in named)]
         ],
         "delivery_streams": [stream.name for stream in app.delivery_streams],
         "delivery_stream_keys": {stream.name: list(stream.key) for stream in app.delivery_streams if stream.key},

@@ -61,7 +61,7 @@ from afterwrite.store import ledger, streams, tables, upkeep
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.operations import Operations
 from afterwrite.store.streams import StreamSettings
-from afterwrite.wiring.declared import declare_kinesis_streams, declare_paths, declare_tables, keep_topology
+from afterwrite.wiring.declared import cut_waits, declare_kinesis_streams, declare_paths, declare_tables, keep_topology
 from afterwrite.wiring.seams import Seams
 from afterwrite.wiring.second_process import SecondProcess
 from afterwrite.wiring.server_thread import ServerThread
@@ -173,6 +173,7 @@ class Engine:
         declare_paths(environment, self._app, identity, self._telemetry)
         if self._runs_app:
             environment.write(lambda transaction: keep_topology(transaction, self._app))
+            environment.write(lambda transaction: cut_waits(transaction, self._app))
         with environment.read() as transaction:
             consumed = (ledger.note(transaction, "topology") or {}).get("tables", [])
         # A table that was deleted and made anew would be another stream, and its routes would not run.

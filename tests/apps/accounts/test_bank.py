@@ -7,12 +7,12 @@ from datetime import date
 from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectionClosedError
 
 from accounts import app, load
 from accounts.bank import Bank, Kind, Movement
 from afterwrite.wiring import Engine
 from demonstration.cdnow import Order
+from losing_client import LosingClient
 
 
 def movement(kind: Kind, cents: int, id: str) -> Movement:
@@ -50,20 +50,9 @@ def test_many_writers_spend_what_there_is_and_no_more(opened: Bank, engine: Engi
 
 
 def test_a_spending_whose_answer_was_lost_happens_once(opened: Bank, engine: Engine, dynamodb_client: Any) -> None:
-    lost: list[Any] = []
-
-    class Losing:
-        """Carries the request out, and loses the first answer."""
-
-        def transact_write_items(self, **request: Any) -> Any:
-            answer = dynamodb_client.transact_write_items(**request)
-            if not lost:
-                lost.append(request)
-                raise ConnectionClosedError(endpoint_url="http://lost")
-            return answer
-
-    assert Bank(Losing(), app.accounts.name).spend(movement("spending", 30, "s"))  # type: ignore[arg-type]
-    assert (len(lost), account(engine)) == (1, (70, 2))
+    losing = LosingClient(dynamodb_client)
+    assert Bank(losing, app.accounts.name).spend(movement("spending", 30, "s"))  # type: ignore[arg-type]
+    assert (len(losing.lost), account(engine)) == (1, (70, 2))
 
 
 def test_an_order_opens_the_account_and_fills_it_up(bank: Bank, engine: Engine) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,12 @@ from afterwrite import App, aws_lambda, open_engine
 from afterwrite.app import Function
 from aws_lambda.conftest import Remaining
 from aws_lambda.driving import QueueMapping, Routes, every_tenth_entry_fails_once
-from aws_servers import AwsServer, moto_server
+from aws_servers import AwsServer, ask
 from aws_tables import create_table
 from bounds import BOUND_S
 from demonstration.certain_writes import dynamodb_client
 from demonstration.redis_process import RedisProcess
-from faulty_proxy import FaultyProxy, faulty_proxy
+from faulty_proxy import FaultyProxy
 from inventory import app as shop
 from inventory import load, purchases, readback
 from inventory.purchases import product_id
@@ -104,12 +104,6 @@ class Stack:
         return list(found.values())
 
 
-@pytest.fixture
-def proxy() -> Iterator[tuple[AwsServer, FaultyProxy]]:
-    with moto_server() as moto, faulty_proxy(moto.endpoint_url) as proxy:
-        yield moto, proxy
-
-
 def deployed(function: Routes) -> App:
     """The tables, as an app of their own whose products are mapped to the function."""
     app = App("tables-of-inventory")
@@ -173,14 +167,7 @@ def test_the_same_reconciliation_holds_through_partial_failures_and_repetitions(
     routes = Routes()
     with open_engine(tmp_path / "data", deployed(routes), listen="127.0.0.1:0", durability="relaxed") as engine:
         url = f"http://127.0.0.1:{engine.address[1]}"
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": faults.url,
-            "AWS_ENDPOINT_URL_DYNAMODB": url,
-        }.items():
-            monkeypatch.setenv(name, value)
+        ask(monkeypatch, faults.url, dynamodb=url)
         stack = Stack(moto, AwsServer("ours", url))
         stack.resources[f"cache/{shop.redis.name}"] = redis_server.url
         faults.fault_of = every_tenth_entry_fails_once()

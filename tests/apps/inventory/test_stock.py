@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from botocore.exceptions import ConnectionClosedError
 
 from afterwrite.wiring import Engine
 from demonstration.cdnow import order
@@ -14,6 +13,7 @@ from inventory import load
 from inventory.app import products
 from inventory.purchases import Purchase, product_id, purchase
 from inventory.stock import Kind, Movement, Stock
+from losing_client import LosingClient
 
 
 def movement(kind: Kind, units: int, id: str = "m1") -> Movement:
@@ -50,20 +50,9 @@ def test_many_writers_sell_what_there_is_and_no_more(shop: Stock, engine: Engine
 
 
 def test_a_sale_whose_answer_was_lost_happens_once(shop: Stock, engine: Engine, dynamodb_client: Any) -> None:
-    lost: list[Any] = []
-
-    class Losing:
-        """Carries the request out, and loses the first answer."""
-
-        def transact_write_items(self, **request: Any) -> Any:
-            answer = dynamodb_client.transact_write_items(**request)
-            if not lost:
-                lost.append(request)
-                raise ConnectionClosedError(endpoint_url="http://lost")
-            return answer
-
-    assert Stock(Losing(), products.name).sell(movement("sale", 5), by="c1")  # type: ignore[arg-type]
-    assert len(lost) == 1
+    losing = LosingClient(dynamodb_client)
+    assert Stock(losing, products.name).sell(movement("sale", 5), by="c1")  # type: ignore[arg-type]
+    assert len(losing.lost) == 1
     assert quantity(engine) == 36
 
 

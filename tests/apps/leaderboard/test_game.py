@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from botocore.exceptions import ConnectionClosedError
 
 from afterwrite import App
 from afterwrite.config import Settings
 from afterwrite.wiring import Engine
 from leaderboard.app import scores
 from leaderboard.game import Game, Points
+from losing_client import LosingClient
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
@@ -52,20 +52,9 @@ def test_points_of_many_writers_add_up(game: Game, engine: Engine) -> None:
 
 
 def test_points_whose_answer_was_lost_count_once(engine: Engine, dynamodb_client: Any) -> None:
-    lost: list[Any] = []
-
-    class Losing:
-        """Carries the request out, and loses the first answer."""
-
-        def transact_write_items(self, **request: Any) -> Any:
-            answer = dynamodb_client.transact_write_items(**request)
-            if not lost:
-                lost.append(request)
-                raise ConnectionClosedError(endpoint_url="http://lost")
-            return answer
-
-    Game(Losing(), scores.name).add(points(1))  # type: ignore[arg-type]
-    assert (len(lost), stored(engine)["score"]) == (1, 10)
+    losing = LosingClient(dynamodb_client)
+    Game(losing, scores.name).add(points(1))  # type: ignore[arg-type]
+    assert (len(losing.lost), stored(engine)["score"]) == (1, 10)
 
 
 def test_versions_go_on_rising_over_a_correction_and_a_removal(game: Game, engine: Engine) -> None:

@@ -20,12 +20,12 @@ from afterwrite import App, aws_lambda, open_engine
 from afterwrite.app import DeliveryStream, Function, Queue
 from aws_lambda.conftest import Remaining
 from aws_lambda.driving import QueueMapping, Routes, every_tenth_entry_fails_once, received
-from aws_servers import AwsServer, moto_server
+from aws_servers import AwsServer, ask
 from aws_tables import create_table
 from bounds import BOUND_S
 from demonstration.certain_writes import dynamodb_client
 from demonstration.writers import counter
-from faulty_proxy import FaultyProxy, faulty_proxy
+from faulty_proxy import FaultyProxy
 from manga_assist import app as manga
 from manga_assist import conversations, lifecycle, load, readback
 from manga_assist.manifest import WrittenSession
@@ -147,12 +147,6 @@ class Stack:
         return int(self.dynamodb.scan(TableName=self.resources["parked"])["Count"])
 
 
-@pytest.fixture
-def proxy() -> Iterator[tuple[AwsServer, FaultyProxy]]:
-    with moto_server() as moto, faulty_proxy(moto.endpoint_url) as proxy:
-        yield moto, proxy
-
-
 def deployed(function: Routes) -> App:
     """The tables, as an app of their own whose sessions are mapped to the function."""
     app = App("tables-of-manga-assist")
@@ -221,15 +215,7 @@ def test_the_same_reconciliation_holds_through_partial_failures_and_repetitions(
     app = deployed(routes)
     with open_engine(tmp_path / "data", app, listen="127.0.0.1:0", durability="relaxed") as engine:
         url = f"http://127.0.0.1:{engine.address[1]}"
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL": faults.url,
-            "AWS_ENDPOINT_URL_S3": moto.endpoint_url,
-            "AWS_ENDPOINT_URL_DYNAMODB": url,
-        }.items():
-            monkeypatch.setenv(name, value)
+        ask(monkeypatch, faults.url, s3=moto.endpoint_url, dynamodb=url)
         stack = Stack(moto, AwsServer("ours", url))
         faults.fault_of = every_tenth_entry_fails_once()
         routes.handle = stack.handler()

@@ -200,6 +200,7 @@ def forge_an_anchor(paths: list[Path]) -> None:
 
 SEGMENT_2 = "audit-00000000000000000005.jsonl"
 SEGMENT_3 = "audit-00000000000000000009.jsonl"
+OPEN_SEGMENT = "audit-00000000000000000022.jsonl"
 SEAL_2 = "audit-00000000000000000005.seal.json"
 
 
@@ -208,6 +209,7 @@ SEAL_2 = "audit-00000000000000000005.seal.json"
     [
         (change_a_value, [("changed_entry", SEGMENT_2, 2)]),
         (change_a_hash, [("changed_entry", SEGMENT_2, 2)]),
+        (change_an_older_entry_of_the_open_segment, [("changed_entry", OPEN_SEGMENT, 1)]),
         (put_in_a_line, [("changed_entry", SEGMENT_2, 2)]),
         (remove_an_entry, [("missing_entry", SEGMENT_2, 2)]),
         (remove_the_last_entry_of_a_sealed_segment, [("truncated_segment", SEGMENT_2, 3)]),

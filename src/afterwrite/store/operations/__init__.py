@@ -11,13 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
-from afterwrite.store import absences, destination_operations, item_operations
-from afterwrite.store.prepared import Body, Poll, Prepared, Read, Write
-from afterwrite.store.table_operations import TableOperations
+from afterwrite.store.operations import absences, destinations, items
+from afterwrite.store.operations.tables import TableOperations
+from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.table.constraints import all_broken
 from afterwrite.table.wording import worded
-
-__all__ = ["Operations", "Poll", "Prepared", "Read", "Write"]
 
 
 class Operations:
@@ -31,13 +29,13 @@ class Operations:
     ) -> None:
         self._tables = TableOperations(identity, frozenset(protected), clock_s)
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
-            **item_operations.by_name(),
+            **items.by_name(),
             **self._tables.by_name(),
             **absences.by_name(),
-            "EnableKinesisStreamingDestination": lambda body: Write(destination_operations.enable(body, identity)),
-            "DisableKinesisStreamingDestination": lambda body: Write(destination_operations.disable(body)),
-            "UpdateKinesisStreamingDestination": lambda body: Write(destination_operations.update(body)),
-            "DescribeKinesisStreamingDestination": lambda body: Read(destination_operations.describe(body)),
+            "EnableKinesisStreamingDestination": lambda body: Write(destinations.enable(body, identity)),
+            "DisableKinesisStreamingDestination": lambda body: Write(destinations.disable(body)),
+            "UpdateKinesisStreamingDestination": lambda body: Write(destinations.update(body)),
+            "DescribeKinesisStreamingDestination": lambda body: Read(destinations.describe(body)),
         }
 
     def listens_at(self, host: str, port: int) -> None:

@@ -15,7 +15,7 @@ import orjson
 from afterwrite.errors import ServiceError
 from afterwrite.store import tables
 from afterwrite.store.environment import ReadTransaction
-from afterwrite.store.prepared import Body, Prepared, Read
+from afterwrite.store.prepared import Body, Prepared, Read, unknown_operation
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 
@@ -62,7 +62,7 @@ def refusal(operation: str, body: Body) -> ServiceError:
             "DynamoDB global tables version 2017.11.29 is not supported. We recommend using DynamoDB global tables "
             "version 2019.11.21, instead of version 2017.11.29 (Legacy)."
         )
-    return ServiceError("UnknownOperationException", f"The operation {operation} is not offered")
+    return unknown_operation(operation)
 
 
 def _required(body: Body, field: str) -> str:

@@ -13,8 +13,8 @@ from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
 from afterwrite.store import index_filling, items, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
+from afterwrite.store.operations.descriptions import Descriptions
 from afterwrite.store.prepared import Body, Prepared, Read, Write
-from afterwrite.store.table_descriptions import Descriptions
 from afterwrite.store.tables import Catalog, Table
 from afterwrite.table import fields, table_requests, table_updates, tags, vector_requests
 from afterwrite.table.schema import GLOBAL
