@@ -16,6 +16,7 @@
     └── ServiceError              an AWS-shaped error answer, with its code, message and HTTP status
         ├── ConditionalCheckFailed    the item did not meet the request's condition
         ├── EmptyKey                  a key attribute without a character or byte
+        ├── InvalidRequest            a request that is wrong in itself, which some operations say in other words
         └── TransactionCanceled       one reason an item of the transaction
 
 A message says what was expected, what came, and what to do.
@@ -128,6 +129,14 @@ class EmptyKey(ServiceError):
 
     def __init__(self, message: str) -> None:
         super().__init__("ValidationException", f"One or more parameter values are not valid. {message}")
+
+
+class InvalidRequest(ServiceError):
+    """A request that is wrong in itself; `newer_message` is what operations say that check it in the newer way."""
+
+    def __init__(self, message: str, newer_message: str) -> None:
+        super().__init__("ValidationException", message)
+        self.newer_message = newer_message
 
 
 class TransactionCanceled(ServiceError):

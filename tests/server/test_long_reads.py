@@ -81,7 +81,7 @@ def test_others_are_answered_while_a_search_goes_on(client: Any, monkeypatch: py
 
 
 def test_one_that_is_refused_is_said(client: Any) -> None:
-    with pytest.raises(client.exceptions.ClientError, match="does not have the specified vector index: none"):
+    with pytest.raises(client.exceptions.ClientError, match="does not have the specified index: none"):
         client.search_vectors(TableName="things", IndexName="none", SearchVector=[{"N": "1"}], TopK=1)
 
 

@@ -174,12 +174,9 @@ def test_its_table_can_be_changed_otherwise_meanwhile(dynamo: Dynamo) -> None:
     """Its tags, its time to live and its stream are none of the index's."""
     filled(dynamo)
     add_index(dynamo)
-    dynamo(
-        "UpdateTable",
-        TableName="things",
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"},
-        DeletionProtectionEnabled=True,
-    )
+    stream = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+    dynamo("UpdateTable", TableName="things", StreamSpecification=stream)
+    dynamo("UpdateTable", TableName="things", DeletionProtectionEnabled=True)
     dynamo("UpdateTimeToLive", TableName="things", TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"})
     assert described(dynamo)["IndexStatus"] == "CREATING"
     fill_up(dynamo)

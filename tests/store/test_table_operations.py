@@ -62,7 +62,7 @@ def test_a_stream_that_is_enabled_again_is_another_stream_s18(dynamo: Dynamo) ->
         ({}, {"BillingMode": "PROVISIONED"}, "ProvisionedThroughput must be specified when BillingMode is PROVISIONED"),
         ({}, {"TableClass": "COLD"}, "Invalid table-class parameter provided"),
         ({}, {"GlobalSecondaryIndexUpdates": [{}]}, "must not be null"),
-        ({}, {"GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "nope"}}]}, "Requested resource not found"),
+        ({}, {"GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "nope"}}]}, "Index nope for table things"),
         ({}, {"WarmThroughput": {"ReadUnitsPerSecond": 1}}, "lower than current WarmThroughput"),
     ],
 )
@@ -122,7 +122,7 @@ def test_units_are_dated_when_they_change(dynamo: Dynamo, clock: Clock) -> None:
         (
             "PROVISIONED",
             {"AttributeDefinitions": WITH_A, "GlobalSecondaryIndexUpdates": [{"Create": {**BY_A, "IndexName": "new"}}]},
-            "ProvisionedThroughput is not specified for index: new",
+            "Both ReadCapacityUnits and WriteCapacityUnits must be specified for index: new",
         ),
         (
             "PROVISIONED",
@@ -132,7 +132,17 @@ def test_units_are_dated_when_they_change(dynamo: Dynamo, clock: Clock) -> None:
         (
             "PAY_PER_REQUEST",
             {"GlobalSecondaryIndexUpdates": [{"Update": {"IndexName": "by-a", "ProvisionedThroughput": UNITS}}]},
-            "ProvisionedThroughput should not be specified for index: by-a when BillingMode is PAY_PER_REQUEST",
+            "The only Updates for index: by-a when TableThroughputMode is PAY_PER_REQUEST can be to OnDemandThroughput",
+        ),
+        (
+            "PAY_PER_REQUEST",
+            {
+                "AttributeDefinitions": WITH_A,
+                "GlobalSecondaryIndexUpdates": [
+                    {"Create": {**BY_A, "IndexName": "new", "ProvisionedThroughput": UNITS}},
+                ],
+            },
+            "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified for index: new when BillingMode is",
         ),
         (
             "PAY_PER_REQUEST",
@@ -154,6 +164,39 @@ def test_the_units_of_an_index_follow_the_billing_mode(
     )
     with pytest.raises(ServiceError, match=message):
         update(dynamo, **fields)
+
+
+STREAM = {"StreamSpecification": ON}
+PROTECTED = {"DeletionProtectionEnabled": True}
+NEW_INDEX = {"AttributeDefinitions": WITH_A, "GlobalSecondaryIndexUpdates": [{"Create": BY_A}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({**PROTECTED, "SSESpecification": {"Enabled": True}}, "Server-Side Encryption modification must be the only"),
+        ({**PROTECTED, "TableClass": "STANDARD"}, "TableClass modification must be the only operation in the request"),
+        ({**PROTECTED, **STREAM}, "DeletionProtection modification must be the only operation in the request"),
+        ({**PROTECTED, **NEW_INDEX}, "DeletionProtection modification must be the only operation in the request"),
+        ({**STREAM, "WarmThroughput": {"ReadUnitsPerSecond": 20_000}}, "WarmThroughput must be the only operation in"),
+        ({**STREAM, "OnDemandThroughput": {"MaxReadRequestUnits": 5}}, "can only be combined with BillingMode in an"),
+        ({**STREAM, "ProvisionedThroughput": UNITS}, "You cannot modify stream status while updating table IOPS"),
+        ({**NEW_INDEX, "ProvisionedThroughput": UNITS}, "cannot create or delete index while updating table IOPS"),
+        ({**NEW_INDEX, **STREAM}, "You cannot create or delete index while changing stream status"),
+        ({"TableClass": "STANDARD", "GlobalSecondaryIndexUpdates": []}, "List of GlobalSecondaryIndexUpdates is empty"),
+    ],
+)
+def test_one_update_changes_one_thing(dynamo: Dynamo, fields: Any, message: str) -> None:
+    create(dynamo)
+    with pytest.raises(ServiceError, match=message):
+        update(dynamo, **fields)
+    assert describe(dynamo).get("StreamSpecification") is None
+
+
+def test_a_stream_is_enabled_along_with_what_is_billed_per_request(dynamo: Dynamo) -> None:
+    create(dynamo, BillingMode="PROVISIONED", ProvisionedThroughput=UNITS)
+    described = update(dynamo, BillingMode="PAY_PER_REQUEST", **STREAM)
+    assert (described["StreamSpecification"], described["BillingModeSummary"]["BillingMode"]) == (ON, "PAY_PER_REQUEST")
 
 
 def test_an_index_is_said_to_be_made_and_deleted(dynamo: Dynamo) -> None:
@@ -212,19 +255,22 @@ def test_what_bounds_an_indexs_requests_is_remembered(dynamo: Dynamo) -> None:
     update(dynamo, GlobalSecondaryIndexUpdates=[{"Update": changed}])
     (index,) = describe(dynamo)["GlobalSecondaryIndexes"]
     assert index["OnDemandThroughput"] == {"MaxReadRequestUnits": -1, "MaxWriteRequestUnits": 8}
-    with pytest.raises(ServiceError, match="MaxReadRequestUnits must be at least 1, or -1 for no bound: 0"):
+    with pytest.raises(
+        ServiceError, match="Requested MaxReadRequestUnits for OnDemandThroughput for table is outside of valid range"
+    ):
         update(dynamo, OnDemandThroughput={"MaxReadRequestUnits": 0})
 
 
 def test_a_provisioned_table_has_no_bound_on_demand(dynamo: Dynamo) -> None:
     units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
-    with pytest.raises(ServiceError, match="OnDemandThroughput cannot be specified"):
-        create(
-            dynamo,
-            BillingMode="PROVISIONED",
-            ProvisionedThroughput=units,
-            OnDemandThroughput={"MaxReadRequestUnits": 10},
-        )
+    fields: dict[str, Any] = {"BillingMode": "PROVISIONED", "ProvisionedThroughput": units}
+    bound = {"MaxReadRequestUnits": 10}
+    message = "MaxReadRequestUnits for OnDemandThroughput cannot be specified when the table BillingMode is PROVISIONED"
+    with pytest.raises(ServiceError, match=message):
+        create(dynamo, **fields, OnDemandThroughput=bound)
+    create(dynamo, **fields)
+    with pytest.raises(ServiceError, match=message):
+        update(dynamo, OnDemandThroughput=bound)
 
 
 def test_the_key_that_a_table_is_said_to_be_encrypted_with(dynamo: Dynamo) -> None:
@@ -232,11 +278,19 @@ def test_the_key_that_a_table_is_said_to_be_encrypted_with(dynamo: Dynamo) -> No
     managed = update(dynamo, SSESpecification={"Enabled": True})["SSEDescription"]
     assert (managed["Status"], managed["SSEType"]) == ("ENABLED", "KMS")
     assert re.fullmatch(r"arn:aws:kms:us-east-1:\d{12}:key/[0-9a-f-]{36}", managed["KMSMasterKeyArn"])
-    own = update(dynamo, SSESpecification={"Enabled": True, "KMSMasterKeyId": "1234"})["SSEDescription"]
+    chosen = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": "1234"}
+    own = update(dynamo, SSESpecification=chosen)["SSEDescription"]
     assert own["KMSMasterKeyArn"].endswith(":key/1234")
     gone = update(dynamo, SSESpecification={"Enabled": False})["SSEDescription"]
     assert gone == {**own, "Status": "UPDATING"}
     assert "SSEDescription" not in describe(dynamo)
+    for specification, message in (
+        ({"Enabled": False}, "Table is already encrypted by default"),
+        ({"Enabled": True, "KMSMasterKeyId": "1234"}, "SSEType KMS is required if KMSMasterKeyId is specified"),
+        ({"Enabled": True, "SSEType": "AES256"}, "SSEType AES256 is not supported"),
+    ):
+        with pytest.raises(ServiceError, match=message):
+            update(dynamo, SSESpecification=specification)
 
 
 def test_an_index_is_as_warm_as_it_was_asked_to_be(dynamo: Dynamo, environment: Environment) -> None:
@@ -374,9 +428,9 @@ def test_tags(dynamo: Dynamo) -> None:
     assert dynamo("ListTagsOfResource", ResourceArn=resource)["Tags"] == [{"Key": "a", "Value": "2"}]
     for tags, message in (
         ([], "Atleast one Tag needs to be provided"),
-        ([{"Key": "", "Value": "x"}], "'' at 'tags.1.member.key' .* length greater than or equal to 1"),
-        ([{"Key": "x" * 129, "Value": "x"}], "at 'tags.1.member.key' .* length less than or equal to 128"),
-        ([{"Key": "a", "Value": "x"}, {"Key": "x"}], "Value null at 'tags.2.member.value' .* must not be null"),
+        ([{"Key": "", "Value": "x"}], "The Tag Key provided is invalid, Key: $"),
+        ([{"Key": "x" * 129, "Value": "x"}], "The Tag Key provided is invalid, Key: x{129}$"),
+        ([{"Key": "a", "Value": "x"}, {"Key": "x"}], "The Tag Value provided is invalid, Value: null"),
         ([{"Key": "x%", "Value": ""}], "The Tag Key provided is invalid, Key: x%"),
         ([{"Key": "x", "Value": "d%g"}], "The Tag Value provided is invalid"),
         ([{"Key": "aws:x", "Value": "x"}], "cannot be prefixed with aws:"),

@@ -141,8 +141,16 @@ def test_conditions_give_the_values_of_the_search_schema(dynamo: Dynamo) -> None
     cases: list[tuple[str, Body, str]] = [
         ("grade = :s", {"s": 1}, "must have an equality condition on the HASH attribute kind"),
         ("kind = :k", {"k": 1}, "type does not match schema type"),
-        ("kind = :k AND pk = :p", {"k": "a", "p": "0"}, "pk, which is not in the SearchSchema"),
-        ("kind = :k AND grade > :s", {"k": "a", "s": 1}, "Invalid comparator used in SearchConditionExpression: >"),
+        (
+            "kind = :k AND pk = :p",
+            {"k": "a", "p": "0"},
+            "not contain any attributes that is not in SearchSchema. Invalid attribute: pk",
+        ),
+        (
+            "kind = :k AND grade > :s",
+            {"k": "a", "s": 1},
+            "Invalid SearchConditionExpression: Invalid comparator used in SearchConditionExpression",
+        ),
         ("kind = :k OR grade = :s", {"k": "a", "s": 1}, "Invalid operator used in SearchConditionExpression: OR"),
         ("begins_with(kind, :k)", {"k": "a"}, "Invalid operator used in SearchConditionExpression: begins_with"),
         ("kind.x = :k", {"k": "a"}, "cannot have conditions on nested attributes"),
@@ -152,14 +160,27 @@ def test_conditions_give_the_values_of_the_search_schema(dynamo: Dynamo) -> None
     for condition, values, message in cases:
         with pytest.raises(ServiceError, match=message):
             matching(condition, **values)
-    with pytest.raises(ServiceError, match="must have an equality condition"):
+    with pytest.raises(ServiceError, match="must be provided when SearchSchema has a HASH key"):
         search(dynamo)
 
 
-@pytest.mark.parametrize("value", ["text", 5, [1, 2], [1, 2, 3, 4], [1, "b", 3], [1, 10**39, 3]])
-def test_no_write_keeps_what_is_no_vector(dynamo: Dynamo, value: Any) -> None:
+NUMBER = "32-bit floating point number"
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ("text", f"type for parameter v, Expected: {NUMBER} list IndexName: near"),
+        (5, f"type for parameter v, Expected: {NUMBER} list IndexName: near"),
+        ([1, 2], "size for parameter v, Expected: 3, Actual: 2 IndexName: near"),
+        ([1, 2, 3, 4], "size for parameter v, Expected: 3, Actual: 4 IndexName: near"),
+        ([1, "b", 3], rf"type for parameter v\[1\], Expected: {NUMBER}, Actual: S. IndexName: near"),
+        ([1, 10**39, 3], rf"type for parameter v\[1\], Expected: {NUMBER}, Actual: N. IndexName: near"),
+    ],
+)
+def test_no_write_keeps_what_is_no_vector(dynamo: Dynamo, value: Any, wrong: str) -> None:
     create(dynamo, INDEX)
-    message = "must be a list of 3 32-bit floating-point numbers"
+    message = f"One or more parameter values were invalid. Invalid {wrong}"
     with pytest.raises(ServiceError, match=message):
         dynamo.put(pk="p", v=value)
     with pytest.raises(ServiceError, match=message):
@@ -216,7 +237,7 @@ def test_indexes_outlive_a_restart(dynamo: Dynamo) -> None:
     ("changed", "message"),
     [
         ({"Dimensions": 0}, "Value '0' at 'vectorIndexes.1.member.dimensions'"),
-        ({"Dimensions": 4097}, "Value '4097' at 'vectorIndexes.1.member.dimensions'"),
+        ({"Dimensions": 4097}, "Number of dimensions must be between 1 and 4096 inclusive."),
         ({"Dimensions": "x"}, "cannot be converted to Integer"),
         ({"DistanceFunction": "cosine"}, "Value 'cosine' at 'vectorIndexes.1.member.distanceFunction'"),
         ({"VectorAttribute": {"AttributeName": ""}}, "vectorAttribute.attributeName"),
@@ -229,8 +250,11 @@ def test_indexes_outlive_a_restart(dynamo: Dynamo) -> None:
             "Number of projected attributes exceeds the limit of 20",
         ),
         ({"SearchSchema": []}, "Value '\\[\\]' at 'vectorIndexes.1.member.searchSchema'"),
-        ({"SearchSchema": SCHEMA}, "not in the attribute definitions"),
-        ({"SearchSchema": [SCHEMA[0], SCHEMA[0]]}, "not in the attribute definitions"),
+        ({"SearchSchema": SCHEMA}, "One element in SearchSchema is not defined in attribute definitions"),
+        (
+            {"SearchSchema": [SCHEMA[0], SCHEMA[0]]},
+            "One element in SearchSchema is not defined in attribute definitions",
+        ),
     ],
 )
 def test_a_wrong_declaration_is_refused(dynamo: Dynamo, changed: Body, message: str) -> None:
@@ -244,7 +268,11 @@ def test_declarations_that_do_not_go_together_are_refused(dynamo: Dynamo) -> Non
     defined = {"AttributeDefinitions": definitions("pk", "kind", "grade")}
     for indexes, fields, message in [
         ([INDEX, INDEX], {}, "Duplicate index name: near"),
-        ([INDEX, {**other, "Dimensions": 4}], {}, "Dimensions of the vector attribute 'v' differ"),
+        (
+            [INDEX, {**other, "Dimensions": 4}],
+            {},
+            "Conflicting attribute definition for 'v'. All VectorIndexes on the same",
+        ),
         ([{**INDEX, "IndexName": f"near{number}"} for number in range(6)], {}, "VectorIndex count exceeds"),
         ([{**INDEX, "SearchSchema": both}], defined, "more than one HASH"),
         ([{**INDEX, "SearchSchema": [SCHEMA[0], SCHEMA[0]]}], defined, "Duplicate attribute in SearchSchema: kind"),
@@ -259,13 +287,13 @@ def test_only_tables_on_demand_have_vector_indexes(dynamo: Dynamo) -> None:
         "BillingMode": "PROVISIONED",
         "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
     }
-    with pytest.raises(ServiceError, match="when BillingMode is PAY_PER_REQUEST"):
+    with pytest.raises(ServiceError, match="Vector indexes are only supported for PAY_PER_REQUEST tables"):
         create(dynamo, INDEX, **provisioned)
     create(dynamo, **provisioned)
-    with pytest.raises(ServiceError, match="when BillingMode is PAY_PER_REQUEST"):
+    with pytest.raises(ServiceError, match="Vector indexes are only supported for PAY_PER_REQUEST tables"):
         update(dynamo, {"Create": INDEX})
     update(dynamo, {"Create": INDEX}, BillingMode="PAY_PER_REQUEST")
-    with pytest.raises(ServiceError, match="when BillingMode is PAY_PER_REQUEST"):
+    with pytest.raises(ServiceError, match="Vector indexes are only supported for PAY_PER_REQUEST tables"):
         dynamo("UpdateTable", TableName="things", **provisioned)
 
 
@@ -281,7 +309,7 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
         ([gone], {"StreamSpecification": stream}, "ValidationException", "while changing stream status"),
         ([{}], {}, "ValidationException", "One of VectorIndexUpdate.Create, VectorIndexUpdate.Delete"),
         ([{**new, **gone}], {}, "ValidationException", "Only one vector index action"),
-        ([{"Create": INDEX}], {}, "ValidationException", "already exists"),
+        ([{"Create": INDEX}], {}, "ValidationException", "^ValidationException: Attempting to create an index which"),
         ([{"Delete": {"IndexName": "none"}}], {}, "ResourceNotFoundException", "not found"),
         (
             [],
@@ -304,17 +332,17 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
     ("fields", "message"),
     [
         ({"IndexName": None}, "'IndexName' is required"),
-        ({"IndexName": "none"}, "does not have the specified vector index: none"),
+        ({"IndexName": "none"}, "does not have the specified index: none"),
         ({"SearchVector": None}, "'SearchVector' is required"),
         ({"SearchVector": []}, "Value '\\[\\]' at 'searchVector'"),
         ({"SearchVector": "x"}, "Unexpected field type"),
         ({"SearchVector": [{"N": "1"}, {"N": "dog"}, {"N": "1"}]}, "must be a 32-bit floating-point number"),
         ({"SearchVector": [{"N": "1"}, {"S": "1"}, {"N": "1"}]}, "must be a 32-bit floating-point number"),
         ({"SearchVector": [{"N": "1"}, {"N": "1e39"}, {"N": "1"}]}, "must be a 32-bit floating-point number"),
-        ({"SearchVector": [{"N": "1"}]}, "has 1 dimensions, the index near has 3"),
+        ({"SearchVector": [{"N": "1"}]}, "search vector dimension 1 does not match vector index dimension 3"),
         ({"TopK": None}, "'TopK' is required"),
-        ({"TopK": 0}, "TopK must be from 1 to 100"),
-        ({"TopK": 101}, "TopK must be from 1 to 100"),
+        ({"TopK": 0}, "Value '0' at 'topK' failed to satisfy constraint"),
+        ({"TopK": 101}, "TopK value '101' is out of valid range. The value must be between 1 and 100"),
         ({"TopK": 1.5}, "cannot be converted to Integer"),
         ({"ExpressionAttributeValues": {":a": {"S": "a"}}}, "can only be specified when using expressions"),
     ],
@@ -351,3 +379,18 @@ def test_a_write_reports_what_it_moved(dynamo: Dynamo) -> None:
     assert "VectorIndexes" not in consumed("TOTAL", v=[1, 2, 4])
     assert "VectorIndexes" in consumed("INDEXES", a="a")
     assert "VectorIndexes" not in consumed("INDEXES", a="b")
+
+
+def test_a_write_moves_what_the_index_shows(dynamo: Dynamo) -> None:
+    create(dynamo, INDEX, {**INDEX, "IndexName": "all", "Projection": {"ProjectionType": "ALL"}})
+    # The key and its name, the padding and its name, the vector's name and four bytes for each of its dimensions.
+    size = 3 + (3 + 1500) + (1 + 3 * 4)
+
+    def moved(**item: Any) -> Body:
+        body = {"TableName": "things", "Item": encode_item({"pk": "p", **item})}
+        capacity = dynamo("PutItem", **body, ReturnConsumedCapacity="INDEXES")["ConsumedCapacity"]
+        return {name: each["VectorWriteRequestBytes"] for name, each in capacity.get("VectorIndexes", {}).items()}
+
+    assert moved(v=[10**20, 2, 3], pad="x" * 1500) == {"near": 1024, "all": size}
+    assert moved(v=[10**20, 2, 3], pad="y" * 1500) == {"all": size}
+    assert moved(v=[10**20, 2, 3], pad="y" * 1500) == {}

@@ -143,7 +143,7 @@ def test_a_field_of_the_wrong_type_is_reported_by_itself() -> None:
 @pytest.mark.parametrize(
     ("operation", "body", "message"),
     [
-        ("BatchGetItem", {"RequestItems": {}}, "The requestItems parameter is required for BatchGetItem"),
+        ("BatchWriteItem", {"RequestItems": {}}, "The requestItems parameter is required for BatchWriteItem"),
         *(
             (
                 f"{verb}KinesisStreamingDestination",

@@ -317,7 +317,7 @@ def test_a_page_holds_one_mebibyte() -> None:
         ),
         (
             {"Limit": 0},
-            CONSTRAINT.format("'0' at 'limit'", "Member must have value greater than or equal to 1"),
+            CONSTRAINT.format("at 'Limit'", "Member must have value greater than or equal to 1"),
         ),
     ],
 )
@@ -480,11 +480,14 @@ INVALID = "One or more parameter values were invalid: "
         ({"TableName": None}, "The parameter 'TableName' is required but was not present in the request"),
         (
             {"TableName": "a;"},
-            "TableName must be at least 3 characters long and at most 255 characters long",
+            "2 validation errors detected: Value 'a;' at 'tableName' failed to satisfy constraint: "
+            "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+; "
+            "Value 'a;' at 'tableName' failed to satisfy constraint: "
+            "Member must have length greater than or equal to 3",
         ),
         (
-            {"TableName": ""},
-            "TableName must be at least 3 characters long and at most 255 characters long",
+            {"TableName": "ab"},
+            CONSTRAINT.format("'ab' at 'tableName'", "Member must have length greater than or equal to 3"),
         ),
         (
             {"TableName": "arn:aws:dynamodb:us-east-1:000000000000:table/things/index/by-a"},
@@ -493,7 +496,7 @@ INVALID = "One or more parameter values were invalid: "
         ({"TableName": "arn:aws:s3:::table/things"}, "Invalid TableArn: arn:aws:s3:::table/things"),
         (
             {"TableName": "a" * 256},
-            "TableName must be at least 3 characters long and at most 255 characters long",
+            CONSTRAINT.format(f"'{'a' * 256}' at 'tableName'", "Member must have length less than or equal to 255"),
         ),
         (
             {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "ALL"}},

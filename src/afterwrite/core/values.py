@@ -22,11 +22,13 @@ NUMBER_DIGITS_MAX = 38
 NUMBER_MAGNITUDE_MAX = 125
 NUMBER_MAGNITUDE_MIN = -130
 _PLAIN_BELOW = 10**NUMBER_DIGITS_MAX
+_NOT_NUMERIC = "The parameter cannot be converted to a numeric value"
 
 _PLAIN_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,37})")
 _NUMBER = re.compile(r"([+-]?)(?:([0-9]+)\.?([0-9]*)|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
-# An exponent with more digits than this is out of range whatever the digits before it are.
-_EXPONENT_TEXT_MAX = 8
+# An exponent is read as a whole number of 64 bits, and is none where it does not fit.
+_EXPONENT_DIGITS_MAX = 19
+_EXPONENT_MAX = 2**63 - 1
 
 
 def normalize_number(text: str) -> str:
@@ -38,26 +40,25 @@ def normalize_number(text: str) -> str:
     if _PLAIN_INTEGER.fullmatch(text):
         return text
     if not text:
-        raise InvalidValue("The parameter cannot be converted to a numeric value")
+        raise InvalidValue(_NOT_NUMERIC)
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise InvalidValue(f"The parameter cannot be converted to a numeric value: {text}")
+        raise InvalidValue(f"{_NOT_NUMERIC}: {text}")
     sign, whole, fraction, bare_fraction, exponent_text = match.groups()
     whole = whole or ""
     digits = whole + (fraction or bare_fraction or "")
     significant = digits.lstrip("0")
+    exponent = _exponent(text, exponent_text) if exponent_text else 0
+    # The decimal point stands after `point` of the significant digits.
+    point = len(whole) + exponent - (len(digits) - len(significant))
+    significant = significant.rstrip("0")
+    magnitude = point - 1 if significant else exponent  # zero's is the one that it is written with
+    if magnitude > NUMBER_MAGNITUDE_MAX:
+        raise InvalidValue("Number overflow. Attempting to store a number with magnitude larger than supported range")
+    if magnitude < NUMBER_MAGNITUDE_MIN:
+        raise InvalidValue("Number underflow. Attempting to store a number with magnitude smaller than supported range")
     if not significant:
         return "0"
-    exponent_text = exponent_text or "0"
-    if len(exponent_text) > _EXPONENT_TEXT_MAX:
-        exponent_text = exponent_text[0] + "9" * _EXPONENT_TEXT_MAX
-    # The decimal point stands after `point` of the significant digits.
-    point = len(whole) + int(exponent_text) - (len(digits) - len(significant))
-    significant = significant.rstrip("0")
-    if point - 1 > NUMBER_MAGNITUDE_MAX:
-        raise InvalidValue("Number overflow. Attempting to store a number with magnitude larger than supported range")
-    if point - 1 < NUMBER_MAGNITUDE_MIN:
-        raise InvalidValue("Number underflow. Attempting to store a number with magnitude smaller than supported range")
     if len(significant) > NUMBER_DIGITS_MAX:
         raise InvalidValue("Attempting to store more than 38 significant digits in a Number")
     if point <= 0:
@@ -67,6 +68,13 @@ def normalize_number(text: str) -> str:
     else:
         plain = f"{significant[:point]}.{significant[point:]}"
     return "-" + plain if sign == "-" else plain
+
+
+def _exponent(text: str, exponent_text: str) -> int:
+    digits = exponent_text.lstrip("+-").lstrip("0") or "0"
+    if len(digits) > _EXPONENT_DIGITS_MAX or int(digits) > _EXPONENT_MAX:
+        raise InvalidValue(f"{_NOT_NUMERIC}: {text}")
+    return -int(digits) if exponent_text[0] == "-" else int(digits)
 
 
 def to_python(value: Mapping[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, NoReturn
 
 from afterwrite.core.values import AttributeValue, Item, normalize_number
-from afterwrite.errors import InvalidValue, ServiceError
+from afterwrite.errors import InvalidRequest, InvalidValue, ServiceError
 from afterwrite.table.sizes import number_size, value_size
 
 NESTING_LEVELS_MAX = 32
@@ -193,7 +193,7 @@ def _number(text: str) -> str:
     try:
         return normalize_number(text)
     except InvalidValue as error:
-        raise _invalid(str(error)) from None
+        raise InvalidRequest(str(error), str(error) if text else f"{error}: ") from None
 
 
 def _check_text(content: Any) -> None:
@@ -276,9 +276,20 @@ def _without_duplicates(kind: str, members: list[str]) -> list[str]:
     if len(set(members)) == len(members):
         return sorted(members)
     if kind == "NS":
-        raise _invalid("Input collection contains duplicates")
+        message = "Input collection contains duplicates"
+        raise InvalidRequest(message, f"{_INVALID}{message}.")
     suffix = "of type BS contains duplicates." if kind == "BS" else " contains duplicates."
-    raise _invalid(f"{_INVALID}Input collection [{', '.join(members)}]{suffix}")
+    between = "," if kind == "BS" else ", "
+    quoted = between.join(f'"{member}"' for member in _as_found(kind, members))
+    raise InvalidRequest(
+        f"{_INVALID}Input collection [{', '.join(members)}]{suffix}", f"{_INVALID}Input collection [{quoted}]{suffix}"
+    )
+
+
+def _as_found(kind: str, members: list[str]) -> list[str]:
+    """The members in the newer error's order: those before the first that comes again sorted, then the others."""
+    count = next(number for number, member in enumerate(members) if member in members[:number])
+    return [*sorted(members[:count], key=binascii.a2b_base64 if kind == "BS" else None), *members[count:]]
 
 
 def _invalid(message: str) -> ServiceError:

@@ -147,7 +147,7 @@ def parse_batch_write_item(body: Body) -> BatchWritePlan:
         members = fields.structures(tables, table, "WriteRequest") or []
         if not 1 <= len(members) <= BATCH_WRITES_MAX:
             raise fields.constraint_error(
-                f"{{{table}=[{len(members)} requests]}}",
+                f"{{{table}=[{f'{len(members)} requests' if members else ''}]}}",
                 "RequestItems",
                 "Map value must satisfy constraint: "
                 f"[Member must have length less than or equal to {BATCH_WRITES_MAX}, "
@@ -251,7 +251,9 @@ def parse_batch_get_item(body: Body) -> BatchGetPlan:
     if tables is None:
         raise fields.missing("RequestItems")
     if not tables:
-        raise fields.invalid("The requestItems parameter is required for BatchGetItem")
+        violations = fields.Violations()
+        violations.at("RequestItems", "Member must have length greater than or equal to 1")
+        violations.check()
     detail = fields.capacity_detail(body)
     gets: list[GetPlan] = []
     requests: dict[str, Body] = {}
@@ -263,7 +265,9 @@ def parse_batch_get_item(body: Body) -> BatchGetPlan:
         place = f"requestItems.{table}.member."
         if keys is None:
             raise fields.missing("Keys", place)
-        fields.check_length(len(keys), f"{place}keys", 1, BATCH_GETS_MAX, f"[{len(keys)} keys]")
+        violations = fields.Violations()
+        note_number_of_keys(violations, table, keys)
+        violations.check()
         projection = projection_of(request, place)
         consistent = fields.flag(request, "ConsistentRead", default=False)
         requests[name] = request
@@ -273,6 +277,15 @@ def parse_batch_get_item(body: Body) -> BatchGetPlan:
         raise fields.invalid("Too many items requested for the BatchGetItem call")
     _refuse_mixed_projections(requests.values())
     return BatchGetPlan(tuple(gets), requests, detail, given_names)
+
+
+def note_number_of_keys(violations: fields.Violations, table: str, keys: Sequence[Any]) -> None:
+    """Note keys of a batch read that are none, or too many for any batch."""
+    place = f"RequestItems.{table}.member.Keys"
+    if not keys:
+        violations.at(place, "Member must have length greater than or equal to 1")
+    if len(keys) > BATCH_GETS_MAX:
+        violations.at(place, f"Member must have length less than or equal to {BATCH_GETS_MAX}")
 
 
 def _refuse_mixed_projections(requests: Iterable[Body]) -> None:

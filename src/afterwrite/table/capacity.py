@@ -17,6 +17,8 @@ _NONE = "NONE"
 VECTOR_BYTES_MIN = 1024
 """The least that a vector search or write is reported to have cost."""
 
+VECTOR_ELEMENT_BYTES = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
@@ -69,11 +71,17 @@ class Capacity:
             if units:
                 self.add(units * 2 if transactional else units, index)
 
-    def add_vector_writes(self, indexes: Iterable[VectorIndex], old: Item | None, new: Item | None) -> None:
-        """Add what the write of an item moves in vector indexes, which is counted in bytes, and in no units."""
+    def add_vector_writes(
+        self, schema: KeySchema, indexes: Iterable[VectorIndex], old: Item | None, new: Item | None
+    ) -> None:
+        """Add what the write of an item moves in vector indexes, which is counted in bytes, and in no units.
+
+        What an index does not show of an item changes at no cost; each dimension of a vector counts as four bytes.
+        """
         for index in indexes:
-            if any(image is not None and index.vector_of(image) is not None for image in (old, new)) and old != new:
-                size = max(item_size(old or {}), item_size(new or {}), VECTOR_BYTES_MIN)
+            entries = [index.entry_of(schema, image) for image in (old, new)]
+            if entries[0] != entries[1]:
+                size = max(VECTOR_BYTES_MIN, *(_entry_size(index, entry) for entry in entries if entry is not None))
                 self._vector_bytes[index.name] = self._vector_bytes.get(index.name, 0) + size
 
     def to_wire(self, detail: str) -> dict[str, Any]:
@@ -96,6 +104,11 @@ class Capacity:
         if self._kind is None:
             return {"CapacityUnits": units}
         return {"CapacityUnits": units, f"{self._kind}CapacityUnits": units}
+
+
+def _entry_size(index: VectorIndex, entry: Item) -> int:
+    scalars = {name: value for name, value in entry.items() if name != index.attribute}
+    return item_size(scalars) + len(index.attribute.encode()) + VECTOR_ELEMENT_BYTES * index.dimensions
 
 
 def _index_units(schema: KeySchema, index: IndexSchema, old: Item | None, new: Item | None) -> float:

@@ -93,14 +93,8 @@ def _note_batch_get(violations: Violations, body: Body) -> None:
         request = fields.structure(tables or {}, name, "KeysAndAttributes") or {}
         keys = fields.structures(request, "Keys", "Key")
         _note_required(violations, request, "Keys", place)
-        if keys is not None and not keys:
-            violations.add("[]", f"{place}keys", "Member must have length greater than or equal to 1")
-        if len(keys or ()) > batches.BATCH_GETS_MAX:
-            violations.add(
-                f"[{len(keys or ())} keys]",
-                f"{place}keys",
-                f"Member must have length less than or equal to {batches.BATCH_GETS_MAX}",
-            )
+        if keys is not None:
+            batches.note_number_of_keys(violations, name, keys)
     _note_choices(violations, body, "ReturnConsumedCapacity")
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 from afterwrite.core.values import AttributeValue, Item
-from afterwrite.errors import ServiceError
+from afterwrite.errors import InvalidRequest, ServiceError
 from afterwrite.table.attribute_values import checked_item, checked_value, serialization_error, token_name
 from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, Test, Values, compile_condition
 from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
@@ -20,6 +20,7 @@ from afterwrite.table.projections import Projection, compile_projection
 from afterwrite.table.search_conditions import compile_search_condition
 from afterwrite.table.sizes import check_attribute_name
 from afterwrite.table.updates import CompiledUpdate, compile_update
+from afterwrite.table.wording import newer_message
 
 Body: TypeAlias = Mapping[str, Any]
 
@@ -103,6 +104,10 @@ class Violations:
         """Note that `value` at `place` breaks `constraint`."""
         shown = "null" if value is None else f"'{value}'"
         self._found.append(f"Value {shown} at '{place}' failed to satisfy constraint: {constraint}")
+
+    def at(self, place: str, constraint: str) -> None:
+        """Note that what is at `place` breaks `constraint`, where the service does not show what that is."""
+        self._found.append(f"Value at '{place}' failed to satisfy constraint: {constraint}")
 
     def choice(self, body: Body, field: str, allowed: Sequence[str], place: str) -> None:
         """Note a required field that has none of the allowed values."""
@@ -284,9 +289,10 @@ def table_name_of_table_request(body: Body) -> str:
     name = text(body, "TableName")
     if name is None:
         raise invalid("The parameter 'TableName' is required but was not present in the request")
-    shortest, longest = _TABLE_NAME_CHARACTERS
-    if not (name.startswith("arn:") or shortest <= len(name) <= longest):
-        raise invalid(f"TableName must be at least {shortest} characters long and at most {longest} characters long")
+    if not name.startswith("arn:"):
+        violations = Violations()
+        violations.resource_name(body, "TableName", "tableName")
+        violations.check()
     return checked_table_name(name)
 
 
@@ -361,9 +367,9 @@ class Expressions:
         if values is not None:
             if not present:
                 valued = [field for field in fields if field != "ProjectionExpression"]
-                raise invalid(
-                    "ExpressionAttributeValues can only be specified when using expressions: "
-                    f"{' and '.join(valued)} {'is' if len(valued) == 1 else 'are'} null"
+                message = "ExpressionAttributeValues can only be specified when using expressions"
+                raise InvalidRequest(
+                    f"{message}: {' and '.join(valued)} {'is' if len(valued) == 1 else 'are'} null", message
                 )
             self._values = _checked_expression_values(values)
 
@@ -435,7 +441,7 @@ class Expressions:
 
     def _use(self, field: str, names: frozenset[str], values: frozenset[str]) -> None:
         if not values <= self._values.keys():
-            name = next(name for name in values if name not in self._values)
+            name = min(values - self._values.keys(), key=self._body[field].index)
             raise invalid(
                 f"Invalid {field}: An expression attribute value used in expression is not defined; "
                 f"attribute value: {name}"
@@ -483,5 +489,8 @@ def _checked_expression_values(values: Any) -> Values:
         except ServiceError as error:
             if error.code != "ValidationException":
                 raise
-            raise invalid(f"ExpressionAttributeValues contains invalid value: {error.message} for key {key}") from None
+            raise InvalidRequest(
+                f"ExpressionAttributeValues contains invalid value: {error.message} for key {key}",
+                newer_message(error),
+            ) from None
     return values

@@ -216,7 +216,7 @@ def check_new(
 ) -> None:
     """Refuse an index whose name there is, or that has an attribute in another type than the table."""
     if any(each.name == index.name for each in existing):
-        raise fields.invalid_parameter("Attempting to create an index which already exists")
+        raise fields.invalid("Attempting to create an index which already exists")
     for attribute in index.attributes:
         for known in (table.type_of(attribute.name), *(each.type_of(attribute.name) for each in existing)):
             if known is not None and known != attribute.type:

@@ -73,7 +73,10 @@ class CompiledKeyCondition:
     def _roles(self, schema: KeySchema | IndexSchema, values: Values) -> tuple[list[Term], list[Term]]:
         """The terms of the partition key, and those of the sort key, in the schema's order."""
         if len(self.terms) > max(_CONDITIONS_MAX, len(schema.names)):
-            raise invalid("Conditions can be of length 1 or 2 only")
+            raise invalid(
+                f"The number of query conditions ({len(self.terms)}) exceeds the number of key attributes defined in "
+                f"the schema ({len(schema.names)})"
+            )
         by_attribute = {term.attribute: term for term in self.terms}
         _check_partition(schema, by_attribute)
         partition = [by_attribute.pop(attribute.name) for attribute in schema.partition_attributes]
@@ -97,7 +100,7 @@ def compile_key_condition(text: str, names: tuple[tuple[str, str], ...]) -> Comp
     resolver = Names(LABEL, dict(names))
     terms = tuple(_term(node, resolver) for node in _conjuncts(parse_condition(LABEL, text)))
     if len({term.attribute for term in terms}) != len(terms):
-        raise invalid("KeyConditionExpressions must only contain one condition per key")
+        raise invalid_expression(LABEL, "KeyConditionExpressions must only contain one condition per key")
     return CompiledKeyCondition(terms)
 
 
@@ -184,11 +187,6 @@ def _leading(schema: KeySchema | IndexSchema, terms: Mapping[str, Term]) -> list
 
 
 def _check_operands(schema: KeySchema | IndexSchema, term: Term, operands: Sequence[Mapping[str, object]]) -> None:
-    if term.operator == "begins_with" and schema.type_of(term.attribute) == "N":
-        raise invalid_expression(
-            LABEL,
-            "Incorrect operand type for operator or function; operator or function: begins_with, operand type: N",
-        )
     for operand in operands:
         if schema.type_of(term.attribute) not in operand:
             raise invalid(

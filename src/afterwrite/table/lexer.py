@@ -38,10 +38,8 @@ class TokenReader:
             raise invalid_expression(label, "The expression can not be empty;")
         size = len(source.encode())
         if size > EXPRESSION_BYTES_MAX:
-            raise invalid_expression(
-                label,
-                f"Expression size has exceeded the maximum allowed size; expression size: {size}",
-            )
+            shown = "" if label == "UpdateExpression" else f" expression size: {size}"
+            raise invalid_expression(label, f"Expression size has exceeded the maximum allowed size;{shown}")
         self.label = label
         self._source = source
         self._tokens = [

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from afterwrite.core.values import AttributeValue, Item
-from afterwrite.errors import ServiceError
+from afterwrite.errors import InvalidRequest, ServiceError
 from afterwrite.table import fields, legacy
 from afterwrite.table.attribute_values import checked_item
 from afterwrite.table.capacity import Capacity
@@ -26,6 +26,7 @@ from afterwrite.table.keys import (
 from afterwrite.table.projections import Projection
 from afterwrite.table.schema import ALL, GLOBAL, IndexSchema, KeySchema
 from afterwrite.table.sizes import item_size, read_units
+from afterwrite.table.wording import newer_message
 
 PAGE_BYTES_MAX = 1024 * 1024
 
@@ -322,10 +323,8 @@ def parse_scan(body: Body) -> QueryPlan:
 
 def _parse_segment(body: Body) -> tuple[int, int]:
     segment, count = fields.integer(body, "Segment"), fields.integer(body, "TotalSegments")
-    if segment is not None:
-        fields.check_value(segment, "Segment", 0, SEGMENTS_MAX - 1)
-    if count is not None:
-        fields.check_value(count, "TotalSegments", 1, SEGMENTS_MAX)
+    _check_bounds("Segment", segment, 0, SEGMENTS_MAX - 1)
+    _check_bounds("TotalSegments", count, 1, SEGMENTS_MAX)
     if segment is None and count is None:
         return 0, 1
     if count is None:
@@ -339,11 +338,17 @@ def _parse_segment(body: Body) -> tuple[int, int]:
             "is present"
         )
     if segment >= count:
-        raise fields.invalid(
-            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
-            f"Segment: {segment} is not less than TotalSegments: {count}"
-        )
+        raise fields.invalid("The Segment parameter is zero-based and must be less than parameter TotalSegments")
     return segment, count
+
+
+def _check_bounds(field: str, value: int | None, least: int, most: int | None = None) -> None:
+    violations = fields.Violations()
+    if value is not None and value < least:
+        violations.at(field, f"Member must have value greater than or equal to {least}")
+    if value is not None and most is not None and value > most:
+        violations.at(field, f"Member must have value less than or equal to {most}")
+    violations.check()
 
 
 def _parse_page_request(
@@ -357,8 +362,7 @@ def _parse_page_request(
 ) -> QueryPlan:
     index_name = None if body.get("IndexName") is None else fields.index_name(body)
     limit = fields.integer(body, "Limit")
-    if limit is not None and limit < 1:
-        raise fields.constraint_error(limit, "Limit", "Member must have value greater than or equal to 1")
+    _check_bounds("Limit", limit, 1)
     select = fields.choice(body, "Select", fields.SELECTS, "") or None
     _check_select(body, select)
     detail = fields.capacity_detail(body)
@@ -401,15 +405,18 @@ def _check_select(body: Body, select: str | None) -> None:
     field = "ProjectionExpression" if body.get("ProjectionExpression") is not None else "AttributesToGet"
     projected = body.get(field) is not None
     if select == "ALL_PROJECTED_ATTRIBUTES" and body.get("IndexName") is None:
-        raise fields.invalid(f"{_INVALID}ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
+        raise _invalid_select("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
     if select == "SPECIFIC_ATTRIBUTES" and not projected:
-        raise fields.invalid(
-            f"{_INVALID}Must specify the AttributesToGet or ProjectionExpression when choosing to get "
-            "SPECIFIC_ATTRIBUTES"
+        raise _invalid_select(
+            "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"
         )
     if select is not None and projected and select != "SPECIFIC_ATTRIBUTES":
         wanted = "only the Count" if select == "COUNT" else select
-        raise fields.invalid(f"{_INVALID}Cannot specify the {field} when choosing to get {wanted}")
+        raise _invalid_select(f"Cannot specify the {field} when choosing to get {wanted}")
+
+
+def _invalid_select(message: str) -> ServiceError:
+    return fields.invalid(f"1 validation error detected: {message}")
 
 
 def _checked_start_key(value: Any) -> Item:
@@ -418,7 +425,9 @@ def _checked_start_key(value: Any) -> Item:
     except ServiceError as error:
         # Numbers that are none are reported without saying where they stood.
         if error.message.startswith(("One or more parameter values", "Supplied AttributeValue")):
-            raise fields.invalid(f"The provided starting key is invalid: {error.message}") from None
+            raise InvalidRequest(
+                f"The provided starting key is invalid: {error.message}", newer_message(error)
+            ) from None
         raise
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from afterwrite.table import syntax_tree as tree
 from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, parse_condition
+from afterwrite.table.lexer import invalid_expression
 from afterwrite.table.paths import Names, invalid
 
 LABEL: Final = "SearchConditionExpression"
@@ -36,7 +37,7 @@ def _equality(node: tree.Condition, names: Names) -> tuple[str, str]:
     if not isinstance(node, tree.Comparison):
         raise invalid(f"Invalid operator used in {LABEL}: {_operator(node)}")
     if node.operator != "=":
-        raise invalid(f"Invalid comparator used in {LABEL}: {node.operator}")
+        raise invalid_expression(LABEL, f"Invalid comparator used in {LABEL}")
     path, value = node.left, node.right
     if isinstance(path, tree.ValuePlaceholder):
         path, value = value, path

@@ -127,6 +127,30 @@ def check_index_throughput(index: Body, billing_mode: str) -> None:
         )
 
 
+def check_new_index_throughput(index: Body, billing_mode: str) -> None:
+    """Refuse an index that UpdateTable makes, for the same as `check_index_throughput`, in its words."""
+    given = index.get("ProvisionedThroughput") is not None
+    if billing_mode == PROVISIONED and not given:
+        raise fields.invalid_parameter(
+            f"Both ReadCapacityUnits and WriteCapacityUnits must be specified for index: {index['IndexName']}"
+        )
+    if billing_mode == PAY_PER_REQUEST and given:
+        raise fields.invalid_parameter(
+            f"Neither ReadCapacityUnits nor WriteCapacityUnits can be specified for index: {index['IndexName']} "
+            "when BillingMode is PAY_PER_REQUEST"
+        )
+
+
+def check_on_demand_change(index: Body) -> None:
+    """Refuse a change of an index that is billed per request, other than of what there is to change of it."""
+    changed = any(index.get(name) not in (None, {}) for name in ("OnDemandThroughput", "WarmThroughput"))
+    if index.get("ProvisionedThroughput") is not None or not changed:
+        raise fields.invalid_parameter(
+            f"The only Updates for index: {index['IndexName']} when TableThroughputMode is PAY_PER_REQUEST can be "
+            "to OnDemandThroughput, WarmThroughput"
+        )
+
+
 def index_throughput(index: Body) -> tuple[int, int]:
     """The read and write units that an index is given."""
     return capacity_units(index["ProvisionedThroughput"])
@@ -148,16 +172,25 @@ def on_demand_units(body: Body, billing_mode: str) -> dict[str, int]:
     wanted = fields.structure(body, "OnDemandThroughput", "OnDemandThroughput")
     if wanted is None:
         return {}
-    if billing_mode != PAY_PER_REQUEST:
-        raise fields.invalid_parameter(
-            f"OnDemandThroughput cannot be specified when BillingMode is not {PAY_PER_REQUEST}"
-        )
     found = {name: fields.integer(wanted, name) for name in ("MaxReadRequestUnits", "MaxWriteRequestUnits")}
     given = {name: units for name, units in found.items() if units is not None}
+    whose = f"index : {body['IndexName']}" if "IndexName" in body else "table"
     for name, units in given.items():
         if units < 1 and units != _UNBOUNDED:
-            raise fields.invalid_parameter(f"{name} must be at least 1, or {_UNBOUNDED} for no bound: {units}")
+            raise fields.invalid_parameter(
+                f"Requested {name} for OnDemandThroughput for {whose} is outside of valid range"
+            )
+    check_on_demand(given, billing_mode)
     return given
+
+
+def check_on_demand(units: Mapping[str, int], billing_mode: str) -> None:
+    """Refuse bounds of what is read and written on demand where the capacity is provisioned."""
+    for name in units:
+        if billing_mode == PROVISIONED:
+            raise fields.invalid_parameter(
+                f"{name} for OnDemandThroughput cannot be specified when the table BillingMode is {PROVISIONED}"
+            )
 
 
 def with_index(options: TableOptions, index: Body | None) -> TableOptions:
@@ -201,8 +234,10 @@ def warm_units(wanted: Body, least: tuple[int, int], whose: str, bound: str) -> 
     for field_name, floor in zip(("ReadUnitsPerSecond", "WriteUnitsPerSecond"), least, strict=True):
         value = fields.integer(wanted, field_name)
         if value is not None and value < floor:
+            unit = "ReadCapacityUnits" if field_name == "ReadUnitsPerSecond" else "WriteCapacityUnits"
+            least_of = f"{unit} of {bound}" if bound == "ProvisionedThroughput" else bound
             raise fields.invalid_parameter(
-                f"Requested {field_name} for WarmThroughput for {whose} is lower than {bound}"
+                f"Requested {field_name} for WarmThroughput for {whose} is lower than {least_of}"
             )
         units.append(floor if value is None else value)
     return units[0], units[1]
@@ -213,8 +248,12 @@ def encryption(body: Body) -> Body | None:
     specification = fields.structure(body, "SSESpecification", "SSESpecification")
     if specification is None:
         return None
-    fields.choice(specification, "SSEType", _ENCRYPTIONS, "", "sSESpecification.")
+    kind = fields.choice(specification, "SSEType", _ENCRYPTIONS, "", "sSESpecification.")
     if fields.flag(specification, "Enabled", default=False):
+        if kind == "AES256":
+            raise fields.invalid_parameter("SSEType AES256 is not supported")
+        if not kind and specification.get("KMSMasterKeyId") is not None:
+            raise fields.invalid_parameter("SSEType KMS is required if KMSMasterKeyId is specified")
         return specification
     for name in ("SSEType", "KMSMasterKeyId"):
         if specification.get(name) is not None:

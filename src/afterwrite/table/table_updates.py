@@ -27,6 +27,13 @@ _UPDATED_FIELDS = (
     "TableClass",
 )
 
+_CHANGED_ALONE = {
+    "SSESpecification": "Server-Side Encryption modification",
+    "TableClass": "TableClass modification",
+    "DeletionProtectionEnabled": "DeletionProtection modification",
+    "WarmThroughput": "WarmThroughput",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class UpdateTablePlan:
@@ -110,9 +117,13 @@ class UpdateTablePlan:
                 warm_units=table_options.warm_units(self.warm_throughput, current.warm_throughput, "table", message),
             )
         if self.on_demand_units:
+            table_options.check_on_demand(self.on_demand_units, new.billing_mode)
             new = replace(new, on_demand_units={**current.on_demand_units, **self.on_demand_units})
         if self.encryption is not None:
-            new = replace(new, encryption_key=table_options.encryption_key(self.encryption))
+            key = table_options.encryption_key(self.encryption)
+            if key is None and current.encryption_key is None:
+                raise fields.invalid_parameter("Table is already encrypted by default")
+            new = replace(new, encryption_key=key)
         new = table_options.with_index(new, self.create)
         for index in self.update.values():
             new = table_options.with_changed_index(new, index)
@@ -122,10 +133,10 @@ class UpdateTablePlan:
         self, billing_mode: str, current: TableOptions, indexes: Sequence[str]
     ) -> dict[str, tuple[int, int]]:
         if self.create is not None:
-            table_options.check_index_throughput(self.create, billing_mode)
+            table_options.check_new_index_throughput(self.create, billing_mode)
         if billing_mode == PAY_PER_REQUEST:
             for index in self.update.values():
-                table_options.check_index_throughput(index, billing_mode)
+                table_options.check_on_demand_change(index)
             return {}
         units = {name: each for name, each in current.index_units.items() if name != self.delete}
         for index in self.update.values() if self.create is None else (*self.update.values(), self.create):
@@ -166,9 +177,13 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     if not any(body.get(each) not in (None, []) for each in _UPDATED_FIELDS):
         raise fields.invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, "
-            "SSESpecification, ReplicaUpdates, DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput or "
-            "TableClass is required"
+            "SSESpecification, ReplicaUpdates, MultiAccountReplicaReady, ReplicaTransitRoleArn, "
+            "MultiRegionConsistency, DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput or TableClass "
+            "is required"
         )
+    if updates == []:
+        raise fields.invalid_parameter("List of GlobalSecondaryIndexUpdates is empty")
+    _check_combination(body)
     billing_mode = body.get("BillingMode")
     units = None
     if throughput is not None:
@@ -177,7 +192,13 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     types = index_requests.attribute_types(definitions)
     actions = [_index_action(update) for update in updates or ()]
     vector_actions = [vector_requests.action_of(update) for update in vector_updates]
-    _check_actions(actions, vector_actions, types, changes_stream=stream_enabled is not None)
+    _check_actions(
+        actions,
+        vector_actions,
+        types,
+        changes_stream=stream_enabled is not None,
+        changes_units=throughput is not None,
+    )
     created = [index for kind, index in actions if kind == "Create"]
     deleted = [str(index["IndexName"]) for kind, index in actions if kind == "Delete"]
     return UpdateTablePlan(
@@ -247,12 +268,29 @@ def _index_action(update: Body) -> tuple[str, Body]:
     return kinds[0], update[kinds[0]]
 
 
+def _check_combination(body: Body) -> None:
+    """Refuse an update of several things of which one must be changed alone."""
+    changed = [name for name in _UPDATED_FIELDS if body.get(name) not in (None, {}, [])]
+    for name, subject in _CHANGED_ALONE.items():
+        if name in changed and len(changed) > 1:
+            raise fields.invalid_parameter(f"{subject} must be the only operation in the request")
+    if "StreamSpecification" not in changed:
+        return
+    if "OnDemandThroughput" in changed:
+        raise fields.invalid_parameter(
+            "OnDemandThroughput can only be combined with BillingMode in an UpdateTable request"
+        )
+    if "ProvisionedThroughput" in changed or body.get("BillingMode") == PROVISIONED:
+        raise fields.invalid_parameter("You cannot modify stream status while updating table IOPS")
+
+
 def _check_actions(
     actions: Sequence[tuple[str, Body]],
     vector_actions: Sequence[tuple[str, Body]],
     types: Mapping[str, str],
     *,
     changes_stream: bool,
+    changes_units: bool,
 ) -> None:
     names = [str(index["IndexName"]) for _, index in actions]
     for number, name in enumerate(names):
@@ -261,6 +299,8 @@ def _check_actions(
                 f"Only one global secondary index update per index is allowed simultaneously. Index: {name}"
             )
     made_or_deleted = sum(kind != "Update" for kind, _ in actions) + len(vector_actions)
+    if changes_units and made_or_deleted:
+        raise fields.invalid_parameter("You cannot create or delete index while updating table IOPS")
     if changes_stream and made_or_deleted:
         raise fields.invalid_parameter("You cannot create or delete index while changing stream status")
     if made_or_deleted > 1:

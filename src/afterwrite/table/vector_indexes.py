@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from operator import mul
 from typing import Any, Final, TypeAlias
 
-from afterwrite.core.values import AttributeValue
+from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import ServiceError
 from afterwrite.table.index_keys import check_index_keys
 from afterwrite.table.schema import (
@@ -83,10 +83,7 @@ class VectorIndex(IndexedAttributes):
         value = item.get(self.attribute)
         changed = old is None or old.get(self.attribute) != value
         if value is not None and changed and vector(value, self.dimensions) is None:
-            raise _invalid(
-                f"{_INVALID}The vector attribute {self.attribute} of the index {self.name} must be a list of "
-                f"{self.dimensions} 32-bit floating-point numbers"
-            )
+            raise self._no_vector(value)
         if self.partition is not None:
             check_index_keys([IndexSchema(self.name, GLOBAL, (self.partition,), ())], item, old)
         for each in self.filters:
@@ -96,6 +93,31 @@ class VectorIndex(IndexedAttributes):
                     f"{_INVALID}Type mismatch for Index Key {each.name} Expected: {each.type} "
                     f"Actual: {next(iter(value))} IndexName: {self.name}"
                 )
+
+    def _no_vector(self, value: AttributeValue) -> ServiceError:
+        invalid, number = "One or more parameter values were invalid. Invalid", "32-bit floating point number"
+        elements = value.get("L")
+        if elements is None:
+            return _invalid(
+                f"{invalid} type for parameter {self.attribute}, Expected: {number} list IndexName: {self.name}"
+            )
+        if len(elements) != self.dimensions:
+            return _invalid(
+                f"{invalid} size for parameter {self.attribute}, Expected: {self.dimensions}, Actual: {len(elements)} "
+                f"IndexName: {self.name}"
+            )
+        at = next(at for at, element in enumerate(elements) if vector({"L": [element]}, 1) is None)
+        return _invalid(
+            f"{invalid} type for parameter {self.attribute}[{at}], Expected: {number}, "
+            f"Actual: {next(iter(elements[at]))}. IndexName: {self.name}"
+        )
+
+    def entry_of(self, table: KeySchema, item: Mapping[str, AttributeValue] | None) -> Item | None:
+        """What the index has of an item; None where the item is not in it."""
+        if item is None or self.vector_of(item) is None:
+            return None
+        names = self.projected_names(table)
+        return {name: value for name, value in item.items() if names is None or name in names}
 
     def to_wire(self) -> dict[str, Any]:
         """What of an index description the index declares."""

@@ -35,10 +35,6 @@ def check_vector_index(violations: Violations, index: Body, place: str) -> None:
         violations.add(None, f"{place}.dimensions", "Member must not be null")
     elif dimensions < 1:
         violations.add(dimensions, f"{place}.dimensions", "Member must have value greater than or equal to 1")
-    elif dimensions > DIMENSIONS_MAX:
-        violations.add(
-            dimensions, f"{place}.dimensions", f"Member must have value less than or equal to {DIMENSIONS_MAX}"
-        )
     violations.choice(index, "DistanceFunction", DISTANCE_FUNCTIONS, f"{place}.distanceFunction")
     index_requests.check_projection(violations, index, place)
     elements = _search_schema(index)
@@ -116,6 +112,9 @@ def created(
 
 def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
     """One vector index; `types` are those of the attributes that the request defines."""
+    dimensions = fields.integer(index, "Dimensions") or 0
+    if dimensions > DIMENSIONS_MAX:
+        raise fields.invalid_parameter(f"Number of dimensions must be between 1 and {DIMENSIONS_MAX} inclusive.")
     projection, included = index_requests.projection_of(index["Projection"])
     if len(included) > _INCLUDED_MAX:
         raise fields.invalid_parameter(
@@ -127,10 +126,7 @@ def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
         if name in names[:number]:
             raise fields.invalid_parameter(f"Duplicate attribute in SearchSchema: {name}")
         if name not in types:
-            raise fields.invalid_parameter(
-                f"Some SearchSchema attributes are not in the attribute definitions. "
-                f"SearchSchema: [{', '.join(names)}], AttributeDefinitions: [{', '.join(types)}]"
-            )
+            raise fields.invalid_parameter("One element in SearchSchema is not defined in attribute definitions")
     by_kind = {
         kind: tuple(
             KeyAttribute(name, types[name])
@@ -146,7 +142,7 @@ def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
     return VectorIndex(
         str(index["IndexName"]),
         str(index["VectorAttribute"]["AttributeName"]),
-        fields.integer(index, "Dimensions") or 0,
+        dimensions,
         str(index["DistanceFunction"]),
         projection,
         included,
@@ -158,7 +154,7 @@ def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
 def check_billing(indexes: Sequence[VectorIndex], billing_mode: str) -> None:
     """Refuse vector indexes of a table whose capacity is provisioned."""
     if indexes and billing_mode != PAY_PER_REQUEST:
-        raise fields.invalid_parameter(f"Vector indexes can only be specified when BillingMode is {PAY_PER_REQUEST}")
+        raise fields.invalid_parameter(f"Vector indexes are only supported for {PAY_PER_REQUEST} tables")
 
 
 def without(indexes: Sequence[VectorIndex], name: str) -> tuple[VectorIndex, ...]:
@@ -182,8 +178,8 @@ def check_vector_attribute(
     for each in vector_indexes:
         if each.attribute == index.attribute and each.dimensions != index.dimensions:
             raise fields.invalid_parameter(
-                f"Dimensions of the vector attribute '{index.attribute}' differ: {each.dimensions} in the "
-                f"index {each.name}, {index.dimensions} in the index {index.name}"
+                f"Conflicting attribute definition for '{index.attribute}'. "
+                "All VectorIndexes on the same vector attribute must use the same dimensions."
             )
 
 

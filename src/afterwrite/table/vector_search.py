@@ -13,16 +13,18 @@ from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import ServiceError
 from afterwrite.table import fields
 from afterwrite.table.attribute_values import checked_value, serialization_error, token_name
-from afterwrite.table.capacity import VECTOR_BYTES_MIN
+from afterwrite.table.capacity import VECTOR_BYTES_MIN, VECTOR_ELEMENT_BYTES
 from afterwrite.table.fields import Body, Expressions
 from afterwrite.table.projections import Projection
 from afterwrite.table.schema import KeySchema
 from afterwrite.table.vector_indexes import DOT_PRODUCT, Vector, VectorIndex, score, vector, vector_to_wire
 
 TOP_MAX: Final = 100
-_FLOAT_BYTES: Final = 4
 _EXPRESSIONS: Final = ("SearchConditionExpression", "ProjectionExpression")
-_NO_NUMBER: Final = "All values in the search vector must be a 32-bit floating-point number attribute"
+_NO_NUMBER: Final = (
+    "Search vector contains invalid values. "
+    "All values in the search vector must be a 32-bit floating-point number attribute"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class SearchPlan:
                 found = index.vector_of(item)
                 if found is None or any(item.get(name) != value for name, value in self.wanted.items()):
                     continue
-                found_bytes += _FLOAT_BYTES * index.dimensions
+                found_bytes += VECTOR_ELEMENT_BYTES * index.dimensions
                 yield sign * score(index.distance, searched, found), number, item, found
 
         nearest = heapq.nsmallest(self.top, candidates())
@@ -66,27 +68,28 @@ class SearchPlan:
         return orjson.dumps(answer)
 
     def _vector(self, index: VectorIndex) -> Vector:
-        elements = self.given["L"]
-        if len(elements) != index.dimensions:
-            raise fields.invalid_parameter(
-                f"The search vector has {len(elements)} dimensions, the index {index.name} has "
-                f"{index.dimensions} dimensions"
-            )
-        found = vector(self.given, index.dimensions)
+        dimensions = len(self.given["L"])
+        found = vector(self.given, dimensions)
         if found is None:
             raise fields.invalid(_NO_NUMBER)
+        if dimensions != index.dimensions:
+            raise fields.invalid(
+                f"Input search vector dimension {dimensions} does not match vector index dimension {index.dimensions}"
+            )
         return found
 
     def _check_condition(self, index: VectorIndex) -> None:
         for name, value in self.wanted.items():
             kind = index.type_of(name)
             if kind is None:
-                raise fields.invalid_parameter(
-                    f"SearchConditionExpression has a condition on {name}, which is not in the SearchSchema "
-                    f"of the index {index.name}"
+                raise fields.invalid(
+                    "SearchConditionExpression must not contain any attributes that is not in SearchSchema. "
+                    f"Invalid attribute: {name}"
                 )
             if kind not in value:
                 raise fields.invalid_parameter("Condition parameter type does not match schema type")
+        if index.partition is not None and not self.wanted:
+            raise fields.invalid("SearchConditionExpression must be provided when SearchSchema has a HASH key")
         if index.partition is not None and index.partition.name not in self.wanted:
             raise fields.invalid_parameter(
                 f"SearchConditionExpression must have an equality condition on the HASH attribute "
@@ -150,8 +153,12 @@ def _top(body: Body) -> int:
         raise _required("TopK")
     if type(given) is not int:
         raise serialization_error(f"{token_name(given)} cannot be converted to Integer")
-    if not 1 <= given <= TOP_MAX:
-        raise fields.invalid_parameter(f"TopK must be from 1 to {TOP_MAX}, and is {given}")
+    if given < 1:
+        raise fields.constraint_error(given, "TopK", "Member must have value greater than or equal to 1")
+    if given > TOP_MAX:
+        raise fields.invalid(
+            f"Provided TopK value '{given}' is out of valid range. The value must be between 1 and {TOP_MAX} inclusive"
+        )
     return given
 
 

@@ -15,6 +15,7 @@ from afterwrite.store.operations import absences, destinations, items
 from afterwrite.store.operations.tables import TableOperations
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.table.constraints import all_broken
+from afterwrite.table.wording import worded
 
 
 class Operations:
@@ -53,4 +54,4 @@ class Operations:
         try:
             return operation(body)
         except ServiceError as error:
-            raise all_broken(name, body, error) from None
+            raise worded(name, all_broken(name, body, error)) from None

@@ -67,7 +67,7 @@ def _apply(write: ItemWrite, transaction: WriteTransaction) -> Mapping[str, Any]
     if reporting.capacity != "NONE":
         capacity = Capacity(table.name)
         capacity.add_write(table.schema, schemas, old, new)
-        capacity.add_vector_writes(table.vector_indexes, old, new)
+        capacity.add_vector_writes(table.schema, table.vector_indexes, old, new)
         answer["ConsumedCapacity"] = capacity.to_wire(reporting.capacity)
     if reporting.collections:
         metrics = collection_metrics(table.schema, schemas, write.key(table.schema))
@@ -137,7 +137,7 @@ def _report(
         kind = "Write" if transactional else None
         capacity = capacities.setdefault(table.name, Capacity(table.name, kind=kind))
         capacity.add_write(table.schema, schemas, old, new, transactional=transactional)
-        capacity.add_vector_writes(table.vector_indexes, old, new)
+        capacity.add_vector_writes(table.schema, table.vector_indexes, old, new)
         metrics = collection_metrics(table.schema, schemas, write.key(table.schema))
         if metrics is not None and metrics not in collections.setdefault(table.name, []):
             collections[table.name].append(metrics)
@@ -230,7 +230,7 @@ def _search_vectors(plan: SearchPlan, transaction: ReadTransaction, catalog: Cat
     table = table_named(catalog, plan.table_name)
     index = table.vector_index_named(plan.index_name)
     if index is None:
-        raise fields.invalid(f"The table does not have the specified vector index: {plan.index_name}")
+        raise fields.invalid(f"The table does not have the specified index: {plan.index_name}")
     texts = (text for _, text in items.scan(transaction, table))
     return plan.answer(table.schema, index, texts)
 

@@ -95,7 +95,9 @@ class TableOperations:
             raise fields.limit_exceeded(
                 "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
             )
-        _check_index_names(table, [name for name in (plan.delete, *plan.update) if name is not None])
+        _check_index_names(
+            table, {**dict.fromkeys(plan.update, "update"), **({} if plan.delete is None else {plan.delete: "delete"})}
+        )
         options = plan.options(table.options, [schema.name for schema in schemas if schema.scope == GLOBAL])
         vector_requests.check_billing(vector_indexes, options.billing_mode)
         options = options.dated(table.options, transaction.now_ms)
@@ -211,7 +213,7 @@ class TableOperations:
         table = catalog.get(name)
         if not separator or table is None or self._descriptions.arn(table) != arn:
             raise ServiceError(
-                "ResourceNotFoundException", f"Requested resource not found: ResourcArn: {arn} not found"
+                "ResourceNotFoundException", f"Requested resource not found: ResourceArn: {arn} not found"
             )
         return table
 
@@ -222,13 +224,15 @@ class TableOperations:
         return orjson.dumps({"Endpoints": [{"Address": self.endpoint, "CachePeriodInMinutes": _ENDPOINT_CACHED_MIN}]})
 
 
-def _check_index_names(table: Table, names: list[str]) -> None:
-    for name in names:
+def _check_index_names(table: Table, actions: Mapping[str, str]) -> None:
+    for name, action in actions.items():
         index = table.index_named(name)
         if index is None:
-            raise ServiceError("ResourceNotFoundException", "Requested resource not found")
+            raise ServiceError(
+                "ResourceNotFoundException", f"Requested resource not found: Index {name} for table {table.name}"
+            )
         if index.schema.scope != GLOBAL:
-            raise fields.invalid(f"Cannot delete an index that is not a GlobalSecondaryIndex: {name}")
+            raise fields.invalid(f"Cannot {action} an index that is not a GlobalSecondaryIndex: {name}")
 
 
 def _listing(body: Body) -> tuple[str, int]:
@@ -274,6 +278,10 @@ def _update_backups(body: Body) -> Write:
         raise fields.missing("pointInTimeRecoverySpecification.pointInTimeRecoveryEnabled")
     enabled = fields.flag(specification, "PointInTimeRecoveryEnabled", default=False)
     days = fields.integer(specification, "RecoveryPeriodInDays")
+    if days is not None and not enabled:
+        raise fields.invalid(
+            "Invalid Request: Cannot specify RecoveryPeriodInDays when disabling point-in-time recovery."
+        )
     if days is not None:
         place = "pointInTimeRecoverySpecification.recoveryPeriodInDays"
         fields.check_value(days, place, 1, _RECOVERY_DAYS_MAX)
