@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,3 +144,21 @@ def test_a_journal_whose_file_is_missing_is_no_empty_one(journal: Journal, tmp_p
         path.unlink()
     with pytest.raises(CorruptData, match="found no file"):
         numbers(tmp_path)
+
+
+@pytest.fixture
+def room_for_a_mebibyte() -> Iterator[None]:
+    """No file of this process grows beyond it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("room_for_a_mebibyte")
+def test_where_there_is_no_room_for_a_large_file_it_goes_on_in_small_ones(journal: Journal, tmp_path: Path) -> None:
+    for number in range(1, 61):
+        add(journal, number, size=50_000)
+        journal.prepare()
+    assert numbers(tmp_path) == list(range(1, 61))
+    assert max(path.stat().st_size for path in segments(tmp_path)) == 1 << 20

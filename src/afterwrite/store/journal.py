@@ -153,7 +153,7 @@ class Journal:
 
     def begin_segment(self, number: int, record_bytes: int = 0) -> None:
         """Go on in a new file, whose first record is `number`."""
-        size = max(self._next_size, _aligned(record_bytes))
+        least = max(_SEGMENT_BYTES_FIRST, _aligned(record_bytes))
         path = self._directory / f"{number:020d}{_SUFFIX}"
         spare = self._directory / f"{_SPARE}{_SUFFIX}"
         # A file of that number holds no record: it was begun when this could not be completed.
@@ -161,8 +161,8 @@ class Journal:
         self._needed.set()
         try:
             with self._sparing:
-                if not spare.exists() or spare.stat().st_size < size:
-                    self._fill(size)
+                if not spare.exists() or spare.stat().st_size < least:
+                    self._fill(max(self._next_size, least), least)
                 spare.rename(path)
         finally:
             self._needed.clear()
@@ -178,7 +178,7 @@ class Journal:
         spare = self._directory / f"{_SPARE}{_SUFFIX}"
         with self._sparing:
             if not spare.exists():
-                self._fill(self._next_size)
+                self._fill(self._next_size, _SEGMENT_BYTES_FIRST)
 
     def forget(self, number: int) -> None:
         """Delete the files all of whose records are older than `number`; one may become the next file."""
@@ -209,7 +209,17 @@ class Journal:
         (self._directory / f"{_SPARE}{_SUFFIX}").unlink(missing_ok=True)
         sync_directory(self._directory)
 
-    def _fill(self, size: int) -> None:
+    def _fill(self, size: int, least: int) -> None:
+        """Make the next file, smaller where there is no room for `size`: deleting items has to be possible there."""
+        while True:
+            try:
+                return self._fill_whole(size)
+            except OSError:
+                if size <= least:
+                    raise
+            size = max(least, size // _SEGMENT_GROWTH)
+
+    def _fill_whole(self, size: int) -> None:
         spare = self._directory / f"{_SPARE}{_SUFFIX}"
         growing = spare.with_suffix(".tmp")
         descriptor = os.open(growing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
