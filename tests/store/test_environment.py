@@ -475,6 +475,11 @@ def test_failures_of_the_file_are_classified_once(failure: Exception, kind: type
     assert "/data/store" in str(error)
 
 
+def test_a_reader_that_may_not_write_is_told_where_it_has_to() -> None:
+    error = storage_error(lmdb.ReadonlyError("/data/store: Permission denied"), Path("/data/store"))
+    assert str(error).startswith("expected to be allowed to write /data/store/lock.mdb")
+
+
 def test_dead_readers_are_forgotten(tmp_path: Path, clock: Clock) -> None:
     environment = open_store(tmp_path / "s", clock)
     environment.write(put(b"a"))

@@ -456,6 +456,11 @@ def storage_error(error: BaseException, directory: Path) -> StorageError:
         )
     if isinstance(error, lmdb.PanicError):
         return StorageError(f"the store in {directory} cannot go on ({error}): check the disk, then restart the engine")
+    if isinstance(error, lmdb.ReadonlyError):
+        return StorageError(
+            f"expected to be allowed to write {directory / 'lock.mdb'}, where readers are entered ({error}): "
+            "use the engine's user"
+        )
     if isinstance(error, lmdb.NotFoundError):
         return CorruptData(f"the store in {directory} is damaged, a part of it is missing: restore it from a backup")
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)):
