@@ -82,7 +82,8 @@ class Order(Model):
     by_total = ByTotal()
 
 
-@pytest.fixture(scope="module", autouse=True)
+# For the session, as the engine is: a process may come back to this module after tests of others.
+@pytest.fixture(scope="session", autouse=True)
 def orders(engine: EngineUnderTest) -> None:
     # This also switches the time to live on.
     Order.Meta.host = engine.url  # type: ignore[attr-defined]
