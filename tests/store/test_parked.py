@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ class Shop:
         app = App("shop")
         self.environment, self.clock = environment, clock
         self.broken = True
+        self.meanwhile: Callable[[], object] = lambda: None
         self.ran: list[str] = []
         self.things = app.table("things", partition_key="pk", sort_key="sk", order=order)
         self.out = app.queue("out")
@@ -35,6 +36,7 @@ class Shop:
         def route(change: Change) -> Any:
             sk = change.keys["sk"]
             if self.broken and sk.startswith("route"):
+                self.meanwhile()
                 raise KeyError(sk)
             request = {"key": f"{change.keys['pk']}:{sk}"}
             if "letter" in sk:
@@ -203,6 +205,21 @@ def test_a_lane_whose_next_change_fails_too_is_parked_there(shop: Shop) -> None:
     shop.run()
     (parked_again,) = shop.entries()
     assert parked_again.failure is not None and "route2" in parked_again.failure.reason
+
+
+def test_what_is_dropped_while_its_lane_is_tried_again_stays_dropped(shop: Shop) -> None:
+    shop.write("a:route1", "a:2", "b:route2")
+    shop.parked.redrive(Selection(lane="things/a"), limit=1)
+
+    def drop() -> None:
+        shop.meanwhile = lambda: None
+        shop.parked.drop(Selection(lane="things/a"), limit=1)
+
+    shop.meanwhile = drop
+    shop.run()
+    shop.write("a:3")
+    assert [each.lane for each in shop.entries()] == ["things/b"]
+    assert shop.parts.queue("out") == ["a:2", "a:3"]
 
 
 def newer(shop: Shop, entry: ParkedEntry, order: Any = "partition_key") -> int:

@@ -113,7 +113,9 @@ def _take(
         ledger.unpark(transaction, consumer, lane, position)
     put_prepared(transaction, placed)
     for each in parked:
-        ledger.park(transaction, consumer, *each)
+        # What was dropped while its lane was redriven stays dropped.
+        if each.at_ms is None or ledger.is_parked(transaction, consumer, each.lane, each.position):
+            ledger.park(transaction, consumer, *each)
 
 
 class Prepared(NamedTuple):

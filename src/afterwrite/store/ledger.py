@@ -237,6 +237,13 @@ def parked_count(transaction: ReadTransaction, consumer: str, lane: str | None =
     return sum(1 for _ in transaction.scan_wanted("parked", low, high, lambda _: False))
 
 
+def is_parked(transaction: ReadTransaction, consumer: str, lane: str, position: int) -> bool:
+    """Whether the change at `position` is parked."""
+    number = number_of(transaction, "parked", consumer)
+    key = b"" if number is None else U32.pack(number) + digest(lane) + U64.pack(position)
+    return number is not None and transaction.get("parked", key) is not None
+
+
 def unpark(transaction: WriteTransaction, consumer: str, lane: str, position: int) -> None:
     """Forget a parked change, because it has run. Raises StorageError where it is not parked."""
     number = ensure_number(transaction, "parked", consumer)
