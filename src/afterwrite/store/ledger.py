@@ -240,8 +240,9 @@ def parked_count(transaction: ReadTransaction, consumer: str, lane: str | None =
 def is_parked(transaction: ReadTransaction, consumer: str, lane: str, position: int) -> bool:
     """Whether the change at `position` is parked."""
     number = number_of(transaction, "parked", consumer)
-    key = b"" if number is None else U32.pack(number) + digest(lane) + U64.pack(position)
-    return number is not None and transaction.get("parked", key) is not None
+    if number is None:
+        return False
+    return transaction.get("parked", U32.pack(number) + digest(lane) + U64.pack(position)) is not None
 
 
 def unpark(transaction: WriteTransaction, consumer: str, lane: str, position: int) -> None:
