@@ -36,6 +36,10 @@ def orders(app: App) -> Any:
     return app.table("orders", partition_key="PK")
 
 
+def mapped(app: App, handler: Any, **parameters: Any) -> Any:
+    return orders(app).event_source_mapping(handler, **parameters)
+
+
 MISTAKES: list[tuple[str, Mistake]] = [
     (r"the route none to take \(change\), got none\(\)", lambda app: orders(app).on()(none)),
     (r"the route two to take \(change\), got two\(request, context\)", lambda app: orders(app).on()(two)),
@@ -95,6 +99,15 @@ MISTAKES: list[tuple[str, Mistake]] = [
         lambda app: app.table("orders", partition_key="PK", ttl=3600),  # type: ignore[arg-type]
     ),
     (r"retain_days of at least 1, got 0", lambda app: app.audit_log("log", retain_days=0)),
+    (r"the handler one to take \(event, context\), got one\(request\)", lambda app: mapped(app, one)),
+    (r"the handler awaited_later to be a plain def, got an async one", lambda app: mapped(app, awaited_later)),
+    (
+        r"the handler to be callable with \(event, context\), got 'shop.handler'",
+        lambda app: mapped(app, "shop.handler"),
+    ),
+    (r"name of 1 to 64 letters, .* got 'ship it': give one", lambda app: mapped(app, two, FunctionName="ship it")),
+    (r"name of 1 to 64 letters, .* got '<lambda>': give one", lambda app: mapped(app, lambda event, context: None)),
+    (r"timeout_s above 0 and up to 900, got '30'", lambda app: mapped(app, two, timeout_s="30")),
     (r"expected fields=\('name',\) for s, a sequence of names", lambda app: app.search_index("s", fields="name")),
 ]
 
@@ -103,6 +116,13 @@ MISTAKES: list[tuple[str, Mistake]] = [
 def test_a_mistake_is_refused_with_what_was_expected(message: str, mistake: Mistake) -> None:
     with pytest.raises(DeclarationError, match=message):
         mistake(App("shop"))
+
+
+@pytest.mark.parametrize(
+    "given", ["ship", "arn:aws:lambda:eu-west-1:123456789012:function:ship:live", "123456789012:function:ship"]
+)
+def test_a_mapped_function_may_be_named_by_its_arn(given: str) -> None:
+    assert mapped(App("shop"), two, FunctionName=given).function_name == "ship"
 
 
 Guarded = Callable[[Any], Any]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from afterwrite.app.checks import (
     Exhausted,
     at_least_one,
-    check_code,
     check_delivery_stream_name,
     check_name,
     check_target,
@@ -41,6 +40,7 @@ from afterwrite.app.declarations import (
     refuse_forgettable_on_aws,
 )
 from afterwrite.app.views import Cache, SearchIndex
+from afterwrite.core.callables import check_code
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
 from afterwrite.core.invocations import Context
