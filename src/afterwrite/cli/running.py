@@ -119,7 +119,7 @@ def run(
     declared = load_app(app)
     if cores == "auto" and _has_routes(declared):
         cores = "one"
-    injector = None if faults is None else _injector(faults)
+    injector = None if faults is None else _injector(faults, declared)
     one_core = _prepared(cores, json=json)
     second = _second_process(declared, settings, processes, one_core, injector)
     engine = Engine(declared, settings, seams=None if injector is None else injector.seams(), second=second)
@@ -182,11 +182,11 @@ def _summary(app: App) -> str:
     return f"app {app.name}: {'; '.join([*(routes or ['no routes']), *functions])}"
 
 
-def _injector(rules: Path) -> Injector:
+def _injector(rules: Path, app: App) -> Injector:
     """The faults of a rules file, which are logged beside it."""
     from afterwrite.testing.installing import read_rules
 
-    return read_rules(rules)
+    return read_rules(rules, app)
 
 
 def _prepared(cores: Cores, *, json: bool) -> OneCore | None:

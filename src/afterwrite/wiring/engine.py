@@ -276,7 +276,7 @@ class Engine:
         identity = MappingIdentity(mapping.uuid, arn, source.stream_arn, mapping.settings.source)
         files = self._directory.files
         return MappingWork(
-            mapping,
+            self._seams.mapping(mapping),
             identity,
             source,
             EmbeddedMappingLedger(self._environment, self._fan_out, self._app, mapping, identity, files),
