@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from afterwrite import (
     between,
     exists,
     less_than,
+    open_engine,
     prefix,
 )
 
@@ -108,6 +110,16 @@ MISTAKES: list[tuple[str, Mistake]] = [
     (r"name of 1 to 64 letters, .* got 'ship it': give one", lambda app: mapped(app, two, FunctionName="ship it")),
     (r"name of 1 to 64 letters, .* got '<lambda>': give one", lambda app: mapped(app, lambda event, context: None)),
     (r"timeout_s above 0 and up to 900, got '30'", lambda app: mapped(app, two, timeout_s="30")),
+    (r"expected archive_days of at least 1, got -1", lambda app: app.bus("events", archive_days=-1)),
+    (
+        r"expected columns of lake to map names to types, such as .*, got \['page'\]",
+        lambda app: app.delivery_stream("lake", columns=["page"]),  # type: ignore[arg-type]
+    ),
+    (
+        r"expected key to be an attribute's name, or several, got 5",
+        lambda app: app.delivery_stream("lake", key=5),  # type: ignore[arg-type]
+    ),
+    (r"expected a url of redis://, .* for the cache c, got 'localhost'", lambda app: app.cache("c", url="localhost")),
     (r"expected fields=\('name',\) for s, a sequence of names", lambda app: app.search_index("s", fields="name")),
 ]
 
@@ -196,3 +208,25 @@ def test_code_that_takes_more_than_it_is_given_is_accepted() -> None:
     app = App("shop")
     assert app.function()(several).name == "several"
     assert orders(app).on()(optional) is optional
+
+
+def to_a_rule(app: App, other: App) -> None:
+    app.bus("events").rule("all", {"source": ["shop"]}, to=[other.queue("mail")])
+
+
+def to_a_topic(app: App, other: App) -> None:
+    app.topic("news").subscribe(other.queue("mail"))
+
+
+def to_alarms(app: App, other: App) -> None:
+    app.alarms(to=other.topic("mail"))
+
+
+@pytest.mark.parametrize("leads", [to_a_rule, to_a_topic, to_alarms])
+def test_what_leads_to_another_app_is_refused_when_an_engine_is_made(
+    leads: Callable[[App, App], None], tmp_path: Path
+) -> None:
+    app = App("shop")
+    leads(app, App("other"))
+    with pytest.raises(DeclarationError, match=r"declares, got the (queue|topic) mail of another App"):
+        open_engine(tmp_path / "data", app)
