@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from afterwrite import testing
-from afterwrite.testing import FAULTS, POINTS, At, EngineProcess, FaultyEngine
+from afterwrite.testing import FAULTS, POINTS, At, EngineProcess, FaultyEngine, settle
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "testing.md").read_text()
 CODE = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
@@ -44,7 +44,7 @@ def test_every_fault_is_at_its_points() -> None:
     assert {fault.__name__ for fault in FAULTS} <= set(re.findall(r"^\| `(\w+)\(", DOCS, re.MULTILINE))
 
 
-@pytest.mark.parametrize("kind", [At, FaultyEngine, EngineProcess])
+@pytest.mark.parametrize("kind", [At, FaultyEngine, EngineProcess, settle])
 def test_calls_are_there_with_their_parameters(kind: Any) -> None:
     parameters = [each.replace(annotation=each.empty) for each in inspect.signature(kind).parameters.values()]
     assert f"{kind.__name__}{inspect.Signature(parameters)}" in DOCS
