@@ -57,7 +57,9 @@ def test_it_says_what_is_still_to_come(tmp_path: Path) -> None:
 
     with open_engine(tmp_path / "data", app) as engine:
         engine.table("things").put({"pk": "a"})
-        with pytest.raises(AfterwriteError, match=r"messages for fail \(1\), records for the files of lake/facts \(1\)"):
+        with pytest.raises(
+            AfterwriteError, match=r"messages for fail \(1\), records for the files of lake/facts \(1\)"
+        ):
             settle(engine, timeout_s=0.2)
 
 
