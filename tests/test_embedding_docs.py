@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from afterwrite import App, Change, Effect, open_engine
+from afterwrite import App, Change, DeclarationError, Effect, open_engine
 from afterwrite.inspection import DataReader
 from afterwrite.testing import settle
 
@@ -35,3 +35,12 @@ def test_a_delivery_stream_s_rows_are_those_of_its_files(tmp_path: Path) -> None
         rows = list(engine.reader().lake_records("facts"))
     assert [row["n"] for row in rows] == [1, 1, 1]
     assert len({row["id"] for row in rows}) == 3
+
+
+def test_a_queue_that_nobody_has_is_no_empty_queue(tmp_path: Path) -> None:
+    app = App("shop")
+    app.queue("mail")
+    with open_engine(tmp_path / "data", app) as engine:
+        assert list(engine.reader().messages("mail-dead-letters")) == []
+        with pytest.raises(DeclarationError, match="expected a queue of mail, mail-dead-letters, got 'mial'"):
+            list(engine.reader().messages("mial"))

@@ -173,6 +173,16 @@ def test_begins_with_the_next_change(engine: EngineUnderTest) -> None:
         assert tail.next()["keys"]["PK"]["S"].startswith("late-")
 
 
+def test_a_queue_that_the_app_declares_since_the_engine_started(
+    written: EngineUnderTest, cli: Run, tmp_path: Path
+) -> None:
+    edited = tmp_path / "edited_app.py"
+    edited.write_text(written.app.read_text().replace('app.queue("outside")', 'app.queue("elsewhere")'))
+    done = cli("tail", edited, "--data", written.data, "--from-start", "--limit", "1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert fates(json.loads(done.stdout))["Enqueue elsewhere"] == [("elsewhere", "unknown")]
+
+
 def test_a_table_that_the_app_does_not_have(written: EngineUnderTest, cli: Run) -> None:
     done = cli("tail", "--data", written.data, "--table", "nope")
     assert (done.returncode, done.stdout) == (2, "")

@@ -147,12 +147,14 @@ class Tracer:
 
     def _message(self, queue: str, lane: str, message_id: str) -> Fate:
         function = self._functions.get(queue)
+        if queue not in self._dead_letter_queues:  # the app may declare more than the engine that runs
+            return Fate(queue, "unknown")
         if any(message.id == message_id for message in self._reader.messages(queue, lane)):
             record = None if function is None else self._reader.completion(function, message_id)
             if record is not None and not record.done:
                 return Fate(queue, "running", record.attempts)
             return Fate(queue, "waiting", consumed=function is not None)
-        for message in self._reader.messages(self._dead_letter_queues.get(queue, ""), lane):
+        for message in self._reader.messages(self._dead_letter_queues[queue], lane):
             if message.id == message_id:
                 attributes = message.attributes
                 attempts, reason = attributes.get("dead_letter_receive_count"), attributes.get("dead_letter_reason")

@@ -17,7 +17,7 @@ from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.privacy import MaskedChange, PrivatePath
 from afterwrite.core.search import Hit
 from afterwrite.core.values import decode_item
-from afterwrite.errors import StorageError
+from afterwrite.errors import DeclarationError, StorageError
 from afterwrite.inspection.status import Status, queue_depths, status_as_of
 from afterwrite.local import search_index
 from afterwrite.local.audit import digests, files, history, verification
@@ -106,9 +106,15 @@ class DataReader:
     def messages(self, queue_name: str, lane: str | None = None) -> Iterator[Message]:
         """The messages that wait in a queue or a dead letter queue, of all lanes or of one.
 
-        Looking at them is no receive and counts none: their `receive_count` is 0.
+        Looking at them is no receive and counts none: their `receive_count` is 0. Raises DeclarationError for a queue
+        that the app has not, and that holds nothing from before.
         """
+        declared = self._topology().get("queues")
         with self._environment.read() as transaction:
+            if declared is not None:
+                known = {name for each in declared for name in (each["name"], each["dead_letter_queue"])}
+                if queue_name not in known and queue_name not in queues.queue_names(transaction):
+                    raise DeclarationError(f"expected a queue of {', '.join(sorted(known))}, got {queue_name!r}")
             for each in queues.messages(transaction, queue_name, lane):
                 yield Message(
                     each.id, each.body, each.sent_at_ms, each.subject, each.attributes or {}, each.receive_count
