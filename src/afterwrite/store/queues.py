@@ -74,6 +74,10 @@ class Received:
     receive_count: int
 
 
+NO_MESSAGE: Final = Message("", None, "", 0)
+"""In place of the message, in a receipt that only says where it is."""
+
+
 def signal(queue: str) -> str:
     """What is notified after a commit that made a message of the queue receivable."""
     return f"queue:{queue}"
@@ -313,6 +317,19 @@ def hold(transaction: WriteTransaction, queue: str, received: Received, *, until
     return True
 
 
+def held(transaction: ReadTransaction, queue: str) -> list[Received]:
+    """The receipts of all messages that are held, without the messages; those whose visibility has ended, too."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return []
+    scanned = ((key, *_READY.unpack(value)) for key, value in transaction.scan("ready", *span(number)))
+    return [
+        Received(NO_MESSAGE, lane_digest, U64.unpack_from(key, 12)[0], U64.unpack_from(key, 4)[0], count)
+        for key, lane_digest, count, state in scanned
+        if state == _HELD
+    ]
+
+
 def is_held(transaction: ReadTransaction, queue: str, received: Received) -> bool:
     """Whether the receipt is the last one of a message that is still there."""
     number = number_of(transaction, "queue", queue)
@@ -452,31 +469,6 @@ def _count_after(transaction: ReadTransaction, queue: str, now_ms: int, state: i
 def last_arrival(transaction: ReadTransaction) -> int:
     """The arrival of the message that was sent last, to whichever queue."""
     return transaction.counter("arrival")
-
-
-def messages(transaction: ReadTransaction, queue: str, lane: str | None = None) -> Iterator[Message]:
-    """Every message of the queue that can be read, or of one lane of it; lane by lane, each lane in order."""
-    return (message for _, message in placed_messages(transaction, queue, lane))
-
-
-def placed_messages(
-    transaction: ReadTransaction, queue: str, lane: str | None = None, *, after: bytes = b""
-) -> Iterator[tuple[bytes, Message]]:
-    """The same, each with its place in the queue, those after a place."""
-    number = number_of(transaction, "queue", queue)
-    if number is None:
-        return
-    low, high = span(number)
-    if lane is not None:
-        low, high = low + digest(lane), low + digest(lane) + b"\xff" * 9
-    if after:
-        low = max(low, U32.pack(number) + after + b"\0")
-    for key, stored in transaction.scan("messages", low, high):
-        try:
-            message = decode(stored)
-        except (ValueError, TypeError):
-            continue
-        yield key[4:], message
 
 
 def queue_names(transaction: ReadTransaction) -> list[str]:

@@ -14,7 +14,8 @@ from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import DeclarationError
 from afterwrite.local.kinesis_arrivals import KinesisArrivals
 from afterwrite.local.lags import declared_mappings
-from afterwrite.store import items, kinesis, kinesis_intake, ledger, queues, tables
+from afterwrite.server.sqs_queues import declared_queues
+from afterwrite.store import held_messages, items, kinesis, kinesis_intake, ledger, queues, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.table.schema import KeySchema
 
@@ -125,9 +126,11 @@ def keep_topology(transaction: WriteTransaction, app: App) -> None:
 
 def cut_waits(transaction: WriteTransaction, app: App) -> None:
     """See that a clock which was set back holds up no queue for consumers outside; functions see to their own."""
-    for queue in app.queues:
-        if all(function.queue is not queue for function in app.functions):
+    consumed = {function.queue_name for function in app.functions}
+    for queue in declared_queues(app):
+        if queue.name not in consumed:
             queues.cut_waits(transaction, queue.name, wait_ms_max=queues.WAIT_MS_MAX)
+            held_messages.cut_visibility(transaction, queue.name)
 
 
 def topology(app: App) -> Mapping[str, Any]:
