@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
 from afterwrite.app import App, Table, change_stream_hours
 from afterwrite.config import Identity
+from afterwrite.diagrams.flow import guard_text
 from afterwrite.engine.intake import Intake
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import DeclarationError
@@ -21,6 +22,7 @@ from afterwrite.table.schema import KeySchema
 
 # The year 5138: no change arrives later.
 _AFTER_ALL_MS: Final = 10**14
+_EVERY_CHANGE: Final = "every change"
 
 
 def routed(app: App) -> list[Table]:
@@ -133,6 +135,14 @@ def cut_waits(transaction: WriteTransaction, app: App) -> None:
             held_messages.cut_visibility(transaction, queue.name)
 
 
+def _routes(table: Table) -> Iterator[Mapping[str, str]]:
+    """What runs on the table's changes, in this order, and which of them."""
+    for route in table.routes:
+        yield {"name": route.name, "table": table.name, "when": guard_text(route.guard) or _EVERY_CHANGE}
+    for pipe in table.pipes:
+        yield {"name": pipe.name, "table": table.name, "when": "its filter" if pipe.filter else _EVERY_CHANGE}
+
+
 def topology(app: App) -> Mapping[str, Any]:
     """What runs in the engine, kept in the data directory for those who look at it from outside."""
     consumed = {function.queue_name: function for function in app.engine_functions}
@@ -141,6 +151,7 @@ def topology(app: App) -> Mapping[str, Any]:
         "app": app.name,
         "tables": [table.name for table in routed(app)],
         "orders": {table.name: table.order for table in routed(app)},
+        "routes": [each for table in routed(app) for each in _routes(table)],
         "private": {table.name: table.private for table in app.tables if table.private},
         "queues": [
             {
