@@ -219,7 +219,7 @@ def _shard_description(state: StreamState, shard: Shard) -> Mapping[str, Any]:
 
 def _start(transaction: ReadTransaction, state: StreamState, shard: Shard, kind: str, position: int) -> int:
     """The position after which an iterator of the kind begins to read."""
-    newest = transaction.counter("position") if shard.through is None else shard.through
+    newest = transaction.counter(change_log.COUNTER) if shard.through is None else shard.through
     if kind == "LATEST":
         return newest
     if kind == "TRIM_HORIZON":

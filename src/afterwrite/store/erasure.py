@@ -38,7 +38,7 @@ _TOLD: Final = "changes"
 def erase(transaction: WriteTransaction, subject: Subject, found: Sequence[Table]) -> Counter[str]:
     """Erase the subject's content from the items of the tables `found` and from all that followed; what, how often."""
     done: Counter[str] = Counter()
-    before = transaction.counter("position")
+    before = transaction.counter(change_log.COUNTER)
     kinesis_before = kinesis.newest_position(transaction)
     for table in found:
         done["items"] += _delete_items(transaction, table, subject)

@@ -42,6 +42,8 @@ WAIT_MS_MAX: Final = 31 * 86_400_000
 # Behind every time at which a message may be received.
 PARKED_AT: Final = U64.pack((1 << 64) - 1)
 PARKED_HEADS: Final = b"queue\0"
+COUNTER: Final = "arrival"
+"""What counts the arrivals in all queues."""
 DEAD_LETTER: Final = "dead_letter_"
 """What the names of the attributes begin with that tell of a dead letter."""
 
@@ -141,7 +143,7 @@ def send(transaction: WriteTransaction, queue: str, lane: str, encoded: bytes, *
     """Add a message at the end of its lane; its arrival, a number that grows over all queues."""
     number = ensure_number(transaction, "queue", queue)
     lane_digest = digest(lane)
-    arrival = transaction.advance("arrival")
+    arrival = transaction.advance(COUNTER)
     first_of_lane = U32.pack(number) + lane_digest
     is_head = _head(transaction, first_of_lane) is None
     transaction.put("messages", first_of_lane + U64.pack(arrival), U64.pack(not_before_ms) + encoded)
@@ -468,7 +470,7 @@ def _count_after(transaction: ReadTransaction, queue: str, now_ms: int, state: i
 
 def last_arrival(transaction: ReadTransaction) -> int:
     """The arrival of the message that was sent last, to whichever queue."""
-    return transaction.counter("arrival")
+    return transaction.counter(COUNTER)
 
 
 def queue_names(transaction: ReadTransaction) -> list[str]:
