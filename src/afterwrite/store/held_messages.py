@@ -52,8 +52,8 @@ def cut_visibility(transaction: WriteTransaction, queue: str) -> None:
     now_ms = transaction.now_ms
     begun_ms: int | None = ledger.note(transaction, _begun_note(queue))
     set_back_ms = 0 if begun_ms is None else max(0, begun_ms - now_ms)
-    for receipt in queues.held(transaction, queue):
-        until_ms = min(receipt.visible_until_ms - set_back_ms, now_ms + VISIBILITY_MS_MAX)
+    for receipt in queues.held(transaction, queue, now_ms):
+        until_ms = max(now_ms, min(receipt.visible_until_ms - set_back_ms, now_ms + VISIBILITY_MS_MAX))
         if until_ms < receipt.visible_until_ms:
             hold(transaction, queue, receipt, until_ms=until_ms)
     if set_back_ms:

@@ -319,12 +319,13 @@ def hold(transaction: WriteTransaction, queue: str, received: Received, *, until
     return True
 
 
-def held(transaction: ReadTransaction, queue: str) -> list[Received]:
-    """The receipts of all messages that are held, without the messages; those whose visibility has ended, too."""
+def held(transaction: ReadTransaction, queue: str, now_ms: int) -> list[Received]:
+    """The receipts of all messages that are hidden as they are held, without the messages."""
     number = number_of(transaction, "queue", queue)
     if number is None:
         return []
-    scanned = ((key, *_READY.unpack(value)) for key, value in transaction.scan("ready", *span(number)))
+    low, high = U32.pack(number) + U64.pack(now_ms + 1), U32.pack(number) + PARKED_AT
+    scanned = ((key, *_READY.unpack(value)) for key, value in transaction.scan("ready", low, high))
     return [
         Received(NO_MESSAGE, lane_digest, U64.unpack_from(key, 12)[0], U64.unpack_from(key, 4)[0], count)
         for key, lane_digest, count, state in scanned
