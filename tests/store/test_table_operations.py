@@ -539,6 +539,8 @@ def test_transact_get(dynamo: Dynamo) -> None:
     assert answer["Responses"] == [{"Item": {"a": {"N": "1"}}}, {}]
     capacity = {"TableName": "things", "CapacityUnits": 4.0, "ReadCapacityUnits": 4.0}
     assert answer["ConsumedCapacity"] == [capacity]
+    nothing = dynamo("TransactGetItems", TransactItems=[get("1", ProjectionExpression="c")])
+    assert nothing["Responses"] == [{}]  # GetItem has an empty Item here
     with pytest.raises(ServiceError, match="multiple operations on one item"):
         dynamo("TransactGetItems", TransactItems=[get("1"), get("1")])
     with pytest.raises(TransactionCanceled) as canceled:
