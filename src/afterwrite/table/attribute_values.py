@@ -10,8 +10,9 @@ DynamoDB's words.
 from __future__ import annotations
 
 import binascii
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from afterwrite.core.values import AttributeValue, Item, normalize_number
 from afterwrite.errors import InvalidRequest, InvalidValue, ServiceError
@@ -28,6 +29,7 @@ _EMPTY_SET = {
     "NS": "An number set  may not be empty",
     "BS": "Binary sets should not be empty",
 }
+_ORDERS: Final[Mapping[str, Callable[[str], Any]]] = {"NS": Decimal, "BS": binascii.a2b_base64}
 
 
 def checked_item(item: Any) -> Item:
@@ -259,22 +261,23 @@ def _checked_set(kind: str, members: list[Any]) -> list[str]:
     if kind == "BS":
         for member in members:
             _check_binary(member)
-        return _without_duplicates(kind, members)
-    for member in members:
-        _check_text(member)
-    if kind == "SS":
-        return _without_duplicates(kind, members)
-    return sorted_numbers(_without_duplicates(kind, [_number(member) for member in members]))
+    else:
+        for member in members:
+            _check_text(member)
+    if kind == "NS":
+        members = [_number(member) for member in members]
+    _check_distinct(kind, members)
+    return in_order(kind, members)
 
 
-def sorted_numbers(members: list[str]) -> list[str]:
-    """The members of a number set in their canonical order."""
-    return sorted(members, key=Decimal)
+def in_order(kind: str, members: Iterable[str]) -> list[str]:
+    """The members of a set as it is kept: numbers by value, strings and binaries by their bytes."""
+    return sorted(members, key=_ORDERS.get(kind))
 
 
-def _without_duplicates(kind: str, members: list[str]) -> list[str]:
+def _check_distinct(kind: str, members: list[str]) -> None:
     if len(set(members)) == len(members):
-        return sorted(members)
+        return
     if kind == "NS":
         message = "Input collection contains duplicates"
         raise InvalidRequest(message, f"{wording.INVALID_PARAMETER}{message}.")
@@ -288,6 +291,6 @@ def _without_duplicates(kind: str, members: list[str]) -> list[str]:
 
 
 def _as_found(kind: str, members: list[str]) -> list[str]:
-    """The members in the newer error's order: those before the first that comes again sorted, then the others."""
+    """The members in the newer error's order: those before the first that comes again in order, then the others."""
     count = next(number for number, member in enumerate(members) if member in members[:number])
-    return [*sorted(members[:count], key=binascii.a2b_base64 if kind == "BS" else None), *members[count:]]
+    return [*in_order(kind, members[:count]), *members[count:]]

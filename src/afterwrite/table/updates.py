@@ -16,7 +16,7 @@ from afterwrite.core.values import AttributeValue, Item, normalize_number
 from afterwrite.errors import InvalidValue
 from afterwrite.table import syntax_tree as tree
 from afterwrite.table import wording
-from afterwrite.table.attribute_values import check_nesting, sorted_numbers
+from afterwrite.table.attribute_values import check_nesting, in_order
 from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, ValueCheck, Values
 from afterwrite.table.grammar import UpdateGrammar
 from afterwrite.table.lexer import invalid_expression
@@ -348,7 +348,7 @@ def added(existing: Any, operand: AttributeValue) -> AttributeValue:
                 return {"N": _sum(present, content)}
             except InvalidValue as error:
                 raise wording.invalid(str(error)) from None
-        return {kind: _in_order(kind, set(present).union(content))}
+        return {kind: in_order(kind, set(present).union(content))}
     raise wording.invalid(_WRONG_TYPE)
 
 
@@ -361,12 +361,8 @@ def deleted(existing: Any, operand: AttributeValue) -> AttributeValue | None:
         if present is None:
             raise wording.invalid(_WRONG_TYPE)
         kept = set(present).difference(content)
-        return {kind: _in_order(kind, kept)} if kept else None
+        return {kind: in_order(kind, kept)} if kept else None
     raise wording.invalid(_WRONG_TYPE)
-
-
-def _in_order(kind: str, members: set[str]) -> list[str]:
-    return sorted_numbers(list(members)) if kind == "NS" else sorted(members)
 
 
 def _sum(left: str, right: str) -> str:

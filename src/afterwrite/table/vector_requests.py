@@ -102,6 +102,8 @@ def created(
     """The vector index that an UpdateTable adds to those of the table. Raises ServiceError."""
     parsed = parse_vector_index(index, types)
     index_requests.check_new(parsed, table, (*indexes, *vector_indexes))
+    if _has_other_dimensions(parsed, vector_indexes):
+        raise _conflicting(parsed, "It is the VectorAttribute of another index, with other dimensions.")
     check_vector_attribute(parsed, table, indexes, vector_indexes)
     if len(vector_indexes) == VECTOR_INDEXES_MAX:
         raise wording.limit_exceeded(
@@ -171,16 +173,19 @@ def check_vector_attribute(
     """Refuse a vector attribute that is a key, or that another vector index has with other dimensions."""
     declared_in: list[KeySchema | IndexSchema | VectorIndex] = [table, *indexes, index, *vector_indexes]
     if any(each.type_of(index.attribute) is not None for each in declared_in):
-        raise wording.invalid_parameter(
-            f"The vector attribute '{index.attribute}' of the index {index.name} is defined as a scalar, "
-            "for a key or a SearchSchema"
+        raise _conflicting(
+            index, "An attribute cannot be defined in AttributeDefinitions when used as a VectorAttribute."
         )
-    for each in vector_indexes:
-        if each.attribute == index.attribute and each.dimensions != index.dimensions:
-            raise wording.invalid_parameter(
-                f"Conflicting attribute definition for '{index.attribute}'. "
-                "All VectorIndexes on the same vector attribute must use the same dimensions."
-            )
+    if _has_other_dimensions(index, vector_indexes):
+        raise _conflicting(index, "All VectorIndexes on the same vector attribute must use the same dimensions.")
+
+
+def _has_other_dimensions(index: VectorIndex, vector_indexes: Sequence[VectorIndex]) -> bool:
+    return any(each.attribute == index.attribute and each.dimensions != index.dimensions for each in vector_indexes)
+
+
+def _conflicting(index: VectorIndex, why: str) -> ServiceError:
+    return wording.invalid_parameter(f"Conflicting attribute definition for '{index.attribute}'. {why}")
 
 
 def _check_attribute(violations: Violations, index: Body, place: str) -> None:

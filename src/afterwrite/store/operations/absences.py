@@ -76,12 +76,14 @@ def _empty_list(field: str, bound: str, most: int, body: Body) -> Read:
     limit = fields.integer(body, bound)
     if limit is not None:
         fields.check_value(limit, bound, 1, most)
+    if fields.text(body, "NextToken"):
+        raise wording.invalid("Invalid NextToken: no list here has a second page")
     return Read(lambda _transaction, _catalog: orjson.dumps({field: []}))
 
 
 def _not_found(kind: str, body: Body) -> ServiceError:
     arn = _required(body, f"{kind}Arn")
-    if not re.fullmatch(rf"arn:[^:]+:dynamodb:[^:]*:[^:]*:table/[^/]+/{kind.lower()}/.+", arn):
+    if not re.fullmatch(rf"arn:[^:]+:dynamodb:[^:]*:[^:]*:table/[a-zA-Z0-9_.-]{{3,}}/{kind.lower()}/.+", arn):
         return wording.invalid(f"Invalid {kind} ARN: {arn}")
     return ServiceError(f"{kind}NotFoundException", f"{kind} not found: {arn}")
 

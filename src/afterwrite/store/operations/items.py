@@ -277,10 +277,8 @@ def _transact_get(plan: TransactGetPlan, transaction: ReadTransaction, catalog: 
         read_bytes += size
         capacity = capacities.setdefault(table.name, Capacity(table.name, kind="Read"))
         capacity.add(read_units(size, transactional=True))
-        if item is None:
-            responses.append({})
-        else:
-            responses.append({"Item": item if get.projection is None else get.projection.of(item)})
+        shown = item if item is None or get.projection is None else get.projection.of(item)
+        responses.append({"Item": shown} if shown else {})  # unlike GetItem, no Item where the projection finds nothing
     plan.check_size(read_bytes)
     answer: dict[str, Any] = {"Responses": responses}
     if plan.capacity_detail != "NONE":
