@@ -87,14 +87,13 @@ def test_a_body_at_the_limit_is_taken(serve: Serve) -> None:
     ("encoding", "body", "status"),
     [
         ("gzip", gzip.compress(bytes(100 << 20)), 413),
-        ("gzip", b"no gzip", 500),
-        ("gzip", gzip.compress(b"cut short")[:-5], 500),
-        ("gzip", gzip.compress(b"whole") + b"more", 500),
-        ("gzip", gzip.compress(b"") * 100, 500),
-        ("gzip", b"", 500),
-        ("br", b"anything", 500),
+        ("gzip", b"no gzip", 400),
+        ("gzip", gzip.compress(b"cut short")[:-5], 400),
+        ("gzip", gzip.compress(b"whole") + b"more", 400),
+        ("gzip", gzip.compress(b"") * 100, 400),
+        ("br", b"anything", 415),
     ],
-    ids=["a bomb", "not gzip", "cut short", "more behind", "many members", "empty", "unknown"],
+    ids=["a bomb", "not gzip", "cut short", "more behind", "many members", "unknown"],
 )
 def test_a_bad_encoding_is_refused_and_the_connection_goes_on(
     serve: Serve, encoding: str, body: bytes, status: int

@@ -127,15 +127,12 @@ def body_too_large(body_bytes_max: int) -> Refusal:
 
 
 def decode_body(body: bytes, encoding: bytes, body_bytes_max: int) -> bytes | Refusal:
-    """Undo a content encoding, never making more than `body_bytes_max` bytes.
-
-    What cannot be undone is an internal error for DynamoDB, not the client's: a 500 that SDKs try again.
-    """
+    """Undo a content encoding, never making more than `body_bytes_max` bytes."""
     encoding = encoding.strip().lower()
     if encoding in (b"", b"identity"):
         return body
     if encoding not in (b"gzip", b"x-gzip"):
-        return _undecodable("expected Content-Encoding gzip or none")
+        return Refusal(415, "UnsupportedMediaTypeException", "expected Content-Encoding gzip or none")
     decoded = b""
     # Members in a row are legal gzip, but a body of very many empty ones would cost much and say nothing.
     for _ in range(_GZIP_MEMBERS_MAX):
@@ -143,19 +140,15 @@ def decode_body(body: bytes, encoding: bytes, body_bytes_max: int) -> bytes | Re
         try:
             decoded += inflate.decompress(body, body_bytes_max + 1 - len(decoded))
         except zlib.error:
-            return _undecodable("expected a gzip body, as Content-Encoding says")
+            return Refusal(400, "SerializationException", "expected a gzip body, as Content-Encoding says")
         if len(decoded) > body_bytes_max:
             return body_too_large(body_bytes_max)
         if not inflate.eof:
-            return _undecodable("expected a gzip body, got one that is cut short")
+            return Refusal(400, "SerializationException", "expected a gzip body, got one that is cut short")
         if not inflate.unused_data:
             return decoded
         body = inflate.unused_data
-    return _undecodable(f"expected at most {_GZIP_MEMBERS_MAX} gzip members as the body")
-
-
-def _undecodable(message: str) -> Refusal:
-    return Refusal(500, "InternalServerError", message)
+    return Refusal(400, "SerializationException", f"expected at most {_GZIP_MEMBERS_MAX} gzip members as the body")
 
 
 def accepted_coding(accept_encoding: bytes) -> bytes:
