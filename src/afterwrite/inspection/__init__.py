@@ -27,7 +27,7 @@ from afterwrite.local.audit.keys import trusted_keys
 from afterwrite.local.audit.logs import digest_of, head_of
 from afterwrite.local.audit.sealing import EntryOpener
 from afterwrite.local.audit.verification import AuditReport
-from afterwrite.store import archive, buffers, change_log, items, ledger, parked, queues, tables
+from afterwrite.store import archive, buffers, change_log, items, ledger, parked, queues, tables, waiting_messages
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
@@ -115,7 +115,7 @@ class DataReader:
                 known = {name for each in declared for name in (each["name"], each["dead_letter_queue"])}
                 if queue_name not in known and queue_name not in queues.queue_names(transaction):
                     raise DeclarationError(f"expected a queue of {', '.join(sorted(known))}, got {queue_name!r}")
-            for each in queues.messages(transaction, queue_name, lane):
+            for each in waiting_messages.messages(transaction, queue_name, lane):
                 yield Message(
                     each.id, each.body, each.sent_at_ms, each.subject, each.attributes or {}, each.receive_count
                 )
