@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any, Final
 
 from afterwrite.core.failure_kinds import DIRECTIVES, KIND_OF_CODE, KIND_OF_STATUS, Directive, Kind
@@ -21,8 +20,8 @@ _REASON_CHARACTERS_MAX: Final = 2_000
 _AFTER_S_MAX: Final = 86_400.0
 # Where code is that no user wrote: this package, the standard library, what Lambda's runtime brings.
 _LIBRARIES: Final = (
-    f"{PurePath(__file__).parents[1]}/",
-    f"{PurePath(hashlib.__file__).parent}/",
+    __file__.rpartition("core/")[0],
+    hashlib.__file__.removesuffix("hashlib.py"),
     "/var/runtime/",
     "<frozen ",
 )
