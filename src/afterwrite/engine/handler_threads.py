@@ -14,18 +14,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterwrite.core.failures import reason_of
+from afterwrite.errors import AfterwriteError
 
 STUCK_MAX = 32
 STUCK_MAX_A_LANE = 2
 
 
+class InvocationThrottled(AfterwriteError):
+    """The function was not invoked, as too many of its invocations run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An invocation's end: what it returned, or why it failed."""
+    """An invocation's end: what it returned, or why it failed; one that was throttled did not run at all."""
 
     key: Any
     value: Any = None
     failure: str | None = None
+    is_throttled: bool = False
 
 
 class _Run:
@@ -108,6 +114,8 @@ class HandlerThreads:
         while (run := self._to_run.get()) is not None:
             try:
                 ended = Ended(run.key, run.call())
+            except InvocationThrottled:
+                ended = Ended(run.key, is_throttled=True)
             except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed invocation
                 ended = Ended(run.key, failure=reason_of(error))
             self._finished.put((run, ended))
