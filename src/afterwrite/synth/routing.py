@@ -110,13 +110,14 @@ def _add_pipe(stack: Stack, table: Table, patterns: Sequence[Mapping[str, Any]])
     stream = stack.streams.get(table.name)
     function = stack.route_functions[table.name]
     dead_letters = messages.add_dead_letters(stack, f"pipe-{table.name}")
-    reads = iam.allow("ReadStream" if stream is None else "ReadKinesis", _source(stack, table))
+    source = _source(stack, table)
+    reads = iam.reading_stream(source) if stream is None else iam.reading_kinesis(source)
     role = iam.role(
         stack,
         logical_id(table.name, "PipeRole"),
         "pipes.amazonaws.com",
         f"The changes of {table.name} go to its routes",
-        [reads, iam.allow("InvokeFunctions", function.arn), iam.allow("SendDeadLetters", dead_letters.arn)],
+        [*reads, iam.allow("InvokeFunctions", function.arn), iam.allow("SendDeadLetters", dead_letters.arn)],
     )
     settings = pipes.stream_settings(dead_letters, Ref("BatchSize"), Ref("RetryAttempts"))
     if stream is not None:
@@ -128,7 +129,7 @@ def _add_pipe(stack: Stack, table: Table, patterns: Sequence[Mapping[str, Any]])
             "Name": physical_name(f"{table.name}-routes", limit=pipes.PIPE_NAME_MAX),
             "Description": f"The changes of {table.name}, to its routes",
             "RoleArn": role.arn,
-            "Source": _source(stack, table),
+            "Source": source,
             "SourceParameters": {
                 "FilterCriteria": {"Filters": [{"Pattern": json_text.dumps(each).decode()} for each in patterns]},
                 "DynamoDBStreamParameters" if stream is None else "KinesisStreamParameters": settings,
