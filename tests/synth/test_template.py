@@ -126,7 +126,10 @@ def test_changes_that_are_kept_for_longer_go_through_kinesis() -> None:
     @orders.on(INSERT)
     def route(change: Any) -> None: ...
 
-    document = parsed(synth(app))
+    template = synth(app)
+    note = template.notes[-1]
+    assert note.startswith("orders: its changes are kept for 72 h, but go to the failures bucket when they are older")
+    document = parsed(template)
     table = of_type(document, "AWS::DynamoDB::Table")["OrdersTable"]
     assert "StreamSpecification" not in table
     assert table["KinesisStreamSpecification"]["StreamArn"] == {"Fn::GetAtt": "OrdersChanges.Arn"}

@@ -14,6 +14,7 @@ from afterwrite.errors import DeclarationError, InvalidPattern
 from afterwrite.synth import iam, messages, pipes
 from afterwrite.synth.document import Attribute, Ref, Resource, Text, logical_id
 from afterwrite.synth.stack import Stack, physical_name
+from afterwrite.synth.tables import STREAM_HOURS
 
 PATTERNS_MAX: Final = 5
 EVERY_CHANGE: Final[Mapping[str, Any]] = {"eventName": list(EVENT_NAMES)}
@@ -77,6 +78,11 @@ def _add_mapping(stack: Stack, table: Table, patterns: Sequence[Mapping[str, Any
     stream = stack.streams.get(table.name)
     if stream is not None:
         patterns = [{"data": pattern} for pattern in patterns]
+    if table.retention_hours > STREAM_HOURS:
+        stack.notes.append(
+            f"{table.name}: its changes are kept for {table.retention_hours} h, but go to the failures bucket when they "
+            "are older than RecordAgeSeconds says: give that for so long, at most 604800"
+        )
     stack.mappings[table.name] = stack.add(
         logical_id(table.name, "Mapping"),
         "AWS::Lambda::EventSourceMapping",
