@@ -80,8 +80,8 @@ def _add_mapping(stack: Stack, table: Table, patterns: Sequence[Mapping[str, Any
         patterns = [{"data": pattern} for pattern in patterns]
     if table.retention_hours > STREAM_HOURS:
         stack.notes.append(
-            f"{table.name}: its changes are kept for {table.retention_hours} h, but go to the failures bucket when they "
-            "are older than RecordAgeSeconds says: give that for so long, at most 604800"
+            f"{table.name}: its changes are kept for {table.retention_hours} h, but go to the failures bucket when "
+            "they are older than RecordAgeSeconds says: give that for so long, at most 604800"
         )
     stack.mappings[table.name] = stack.add(
         logical_id(table.name, "Mapping"),
