@@ -109,6 +109,10 @@ class Violations:
         """Note that what is at `place` breaks `constraint`, where the service does not show what that is."""
         self._found.append(f"Value at '{place}' failed to satisfy constraint: {constraint}")
 
+    def unplaced(self, constraint: str) -> None:
+        """Note a broken `constraint`, where the service says neither where nor by what."""
+        self._found.append(f"Failed to satisfy constraint: {constraint}")
+
     def choice(self, body: Body, field: str, allowed: Sequence[str], place: str) -> None:
         """Note a required field that has none of the allowed values."""
         value = text(body, field)
