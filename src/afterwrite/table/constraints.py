@@ -102,12 +102,12 @@ def _note_newer(violations: Violations, operation: str, body: Body) -> None:
         _note_table(violations, body, "")
         _note_choices(violations, body, "ReturnConsumedCapacity")
     if _has_other(body, "ReturnValues"):
-        violations.unplaced(_NEWER_RETURN_VALUES)
+        violations.at(None, _NEWER_RETURN_VALUES)
         if operation == "UpdateItem":
             return
     _note_choices(violations, body, "ReturnItemCollectionMetrics", "ReturnValuesOnConditionCheckFailure")
     if _has_other(body, "ConditionalOperator"):
-        violations.unplaced(_NEWER_CONDITIONAL_OPERATORS)
+        violations.at(None, _NEWER_CONDITIONAL_OPERATORS)
 
 
 def _has_other(body: Body, field: str) -> bool:

@@ -105,13 +105,10 @@ class Violations:
         shown = "null" if value is None else f"'{value}'"
         self._found.append(f"Value {shown} at '{place}' failed to satisfy constraint: {constraint}")
 
-    def at(self, place: str, constraint: str) -> None:
-        """Note that what is at `place` breaks `constraint`, where the service does not show what that is."""
-        self._found.append(f"Value at '{place}' failed to satisfy constraint: {constraint}")
-
-    def unplaced(self, constraint: str) -> None:
-        """Note a broken `constraint`, where the service says neither where nor by what."""
-        self._found.append(f"Failed to satisfy constraint: {constraint}")
+    def at(self, place: str | None, constraint: str) -> None:
+        """Note that what is at `place` breaks `constraint`; the service shows not what that is, nor where for None."""
+        where = "Failed" if place is None else f"Value at '{place}' failed"
+        self._found.append(f"{where} to satisfy constraint: {constraint}")
 
     def choice(self, body: Body, field: str, allowed: Sequence[str], place: str) -> None:
         """Note a required field that has none of the allowed values."""
@@ -388,6 +385,8 @@ class Expressions:
         if source is None:
             return None
         compiled = compile_condition(field, source, self._names)
+        if field == "KeyConditionExpression":
+            compiled.check_before_undefined(self._values)
         self._use(field, compiled.names_used, compiled.values_used)
         compiled.check(self._values)
         return Condition(compiled.test, self._values, compiled.nested)
