@@ -394,3 +394,19 @@ def test_a_write_moves_what_the_index_shows(dynamo: Dynamo) -> None:
     assert moved(v=[10**20, 2, 3], pad="x" * 1500) == {"near": 1024, "all": size}
     assert moved(v=[10**20, 2, 3], pad="y" * 1500) == {"all": size}
     assert moved(v=[10**20, 2, 3], pad="y" * 1500) == {}
+
+
+def test_a_vector_costs_a_write_four_bytes_a_dimension_and_a_read_its_numbers(dynamo: Dynamo) -> None:
+    create(dynamo, INDEX)
+    # Names and key, and a vector whose numbers have 20 bytes each.
+    numbers, rest = [10**37 + 1] * 3, 3 + 1 + 3
+
+    def written(size: int) -> float:
+        item = encode_item({"pk": "p", "v": numbers, "pad": "x" * (size - rest - 3 * 4)})
+        answer = dynamo("PutItem", TableName="things", Item=item, ReturnConsumedCapacity="TOTAL")
+        return float(answer["ConsumedCapacity"]["CapacityUnits"])
+
+    assert (written(1024), written(1025)) == (1, 2)
+    assert written(4096) == 4
+    read = {"TableName": "things", "Key": encode_item({"pk": "p"}), "ConsistentRead": True}
+    assert dynamo("GetItem", **read, ReturnConsumedCapacity="TOTAL")["ConsumedCapacity"]["CapacityUnits"] == 2
