@@ -272,6 +272,13 @@ def test_what_breaks_no_other_constraint_is_reported_as_it_is(
     assert caught.value.message == message
 
 
+@pytest.mark.parametrize("kind", ["Delete", "ConditionCheck"])
+def test_a_transaction_looks_at_a_condition_before_the_key(kind: str) -> None:
+    member = {"TableName": "abc", "Key": {"pk": nested(40)}, "ConditionExpression": "a = = b"}
+    with pytest.raises(ServiceError, match=r"Invalid ConditionExpression: Syntax error; token: \"=\""):
+        Operations(Identity()).prepare("TransactWriteItems", {"TransactItems": [{kind: member}]})
+
+
 def test_a_name_that_no_table_can_have_is_refused_however_deep_the_keys() -> None:
     deep: dict[str, Any] = {"S": "x"}
     for _ in range(300):

@@ -283,16 +283,18 @@ def parse_member(kind: str, body: Body, place: str, reporting: Reporting = SILEN
     if kind == "Put":
         return put_of(name, body, place=place, reporting=reporting)
     if kind == "Delete":
-        return delete_of(name, body, place=place, reporting=reporting)
+        condition = _condition(body)
+        key = fields.item(body, "Key", place)
+        return Delete(name, key, condition, return_old_on_failure=_old_on_failure(body), reporting=reporting)
     if kind == "Update":
         if body.get("UpdateExpression") is None:
             raise fields.missing("UpdateExpression", place)
         return _update(name, body, place=place, reporting=reporting)
-    key = fields.item(body, "Key", place)
+    # A transaction looks at what a check or delete says before it looks at the key's values.
     condition = _condition(body)
     if condition is None:
         raise fields.missing("ConditionExpression", place)
-    return ConditionCheck(name, key, condition, _old_on_failure(body), reporting)
+    return ConditionCheck(name, fields.item(body, "Key", place), condition, _old_on_failure(body), reporting)
 
 
 def put_of(name: str, body: Body, *, return_old: bool = False, reporting: Reporting = SILENT, place: str = "") -> Put:
