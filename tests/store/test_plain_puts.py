@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import random
 import struct
+import uuid
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 import pytest
 
 from afterwrite.accelerators import quick_library
+from afterwrite.core.values import encode_item
 from afterwrite.store import expirations, items
 from afterwrite.store.change_capture import KeyText
 from afterwrite.store.environment import Environment
@@ -215,6 +221,94 @@ def test_a_batch_is_its_puts(puts: PlainPuts, seed: int) -> None:
 )
 def test_a_batch_that_is_not_plain_is_left_to_others(puts: PlainPuts, body: bytes) -> None:
     assert puts.puts(body) is None
+
+
+class Values:
+    """Items of Python's values at random, most of them such as JSON has them."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._bodies = Bodies(seed)
+
+    def value(self, level: int = 0) -> Any:
+        kind = self._random.choice("SSSNNNbnML" if level < 4 else "SNbn")
+        if kind == "S":
+            return self._bodies.text(20)
+        if kind == "N":
+            return self._random.randint(-(10 ** self._random.randint(0, 18)), 10 ** self._random.randint(0, 18))
+        if kind == "M":
+            return {self._bodies.name(): self.value(level + 1) for _ in range(self._random.randint(0, 3))}
+        if kind == "L":
+            return [self.value(level + 1) for _ in range(self._random.randint(0, 3))]
+        return self._random.random() < 0.5 if kind == "b" else None
+
+    def item(self) -> dict[str, Any]:
+        item = {self._bodies.name(): self.value() for _ in range(self._random.randint(0, 4))}
+        item |= {name: self._random.choice(["p", "k" * 256, "a key"]) for name in ("pk", "sk")}
+        return item | ({"ttl": self.value()} if self._random.random() < 0.3 else {})
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_items_of_values_are_those_items_in_the_wire_form(puts: PlainPuts, seed: int) -> None:
+    values = Values(seed)
+    count = 0
+    for number in range(BODIES // 5):
+        items = [values.item() for _ in range(1 + number % 4)]
+        found = puts.puts_of_values("things", items)
+        if found is not None:
+            expected = [the_long_way(puts, body_of(encode_item(item))) for item in items]
+            assert list(found.each()) == expected
+            count += len(items)
+    assert count > BODIES // 5
+
+
+class Named(str):
+    __slots__ = ()
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1.0,
+        [{"deep": 1.5}],
+        float("nan"),
+        uuid.UUID(int=7),
+        {"id": [uuid.UUID(int=7)]},
+        Colour.RED,
+        dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        Named("a text of a kind of its own"),
+        Decimal("1.5"),
+        b"bytes",
+        {"a set"},
+        ("a", "tuple"),
+        1 << 64,
+        "\ud800",
+        {7: "not a name"},
+        MappingProxyType({"a": 1}),
+    ],
+    ids=repr,
+)
+def test_what_json_would_say_otherwise_is_left_to_others(puts: PlainPuts, value: Any) -> None:
+    assert puts.puts_of_values("things", [{"pk": "p", "sk": "s"}, {"pk": "p", "sk": "s", "a": value}]) is None
+
+
+@pytest.mark.parametrize(
+    ("table", "item"),
+    [
+        ("absent", {"pk": "p", "sk": "s"}),
+        ("things", {"pk": "p"}),
+        ("things", {"pk": 1, "sk": "s"}),
+        ("things", {"pk": "", "sk": "s"}),
+        ("things", {"pk": "p", "sk": "s", "": "no name"}),
+        ("things", {"pk": "p", "sk": "s", "a": "x" * 70_000}),
+    ],
+)
+def test_values_that_are_no_plain_put_are_left_to_others(puts: PlainPuts, table: str, item: dict[str, Any]) -> None:
+    assert puts.puts_of_values(table, [{"pk": "p", "sk": "s"}, item]) is None
 
 
 def stored(dynamo: Dynamo) -> Any:

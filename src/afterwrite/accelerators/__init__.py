@@ -31,6 +31,9 @@ def library() -> ctypes.CDLL | None:
     for function in (found.front_stop, found.front_close):
         function.argtypes = [ctypes.c_void_p]
         function.restype = None
+    text = (ctypes.c_char_p, size)
+    found.plain_items.argtypes = [*text, *text, *text, ctypes.c_void_p, size, ctypes.c_uint32]
+    found.plain_items.restype = ctypes.c_uint32
     return found
 
 

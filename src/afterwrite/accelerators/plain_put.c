@@ -1,15 +1,13 @@
-/* The bodies of PutItem and BatchWriteItem that are certainly valid, read in one pass.
+/* Puts that are certainly valid, read in one pass: the bodies of PutItem and BatchWriteItem, and items in plain JSON.
  *
- * What comes out of an item is what Python would make of it: its canonical JSON text, its size, its key. A body that is
- * not of the plain form (a condition, a set, binary, a number that is not written as the store writes it, anything
- * invalid) is not for here: Python reads it, and has the words for what is wrong with it.
+ * What comes out of an item is what Python would make of it: its canonical JSON text, its size, its key. What is not of
+ * the plain form (a condition, a set, binary, a number that is not written as the store writes it, anything invalid) is
+ * not for here: Python reads it, and has the words for what is wrong with it.
  */
 #include "plain_put.h"
 
 #include "blake2b.h"
-
-#include <stdbool.h>
-#include <string.h>
+#include "json_scan.h"
 
 #define ATTRIBUTES_MAX 64
 #define LEVELS_MAX 16
@@ -22,195 +20,13 @@
 #define NAME_BYTES_MAX 264
 #define EXPIRY_DIGITS_MAX 18
 
-struct span {
-    const uint8_t *at;
-    size_t bytes;
-};
-
-/* A text: where its canonical JSON stands, without the quotes, and how many bytes of UTF-8 it is. */
-struct text {
-    struct span json;
-    size_t size;
-};
-
-struct scan {
-    const uint8_t *at, *end;
-    uint8_t *out, *out_end;
-    size_t size; /* of what was read of the item */
-};
-
 struct member {
     struct text name, value;
     char type; /* S or N, 0 of others */
 };
 
-static const char hex[] = "0123456789abcdef";
-
-static bool emit(struct scan *scan, const char *bytes, size_t count) {
-    if ((size_t)(scan->out_end - scan->out) < count) return false;
-    memcpy(scan->out, bytes, count);
-    scan->out += count;
-    return true;
-}
-
-static void skip_space(struct scan *scan) {
-    while (scan->at < scan->end && (*scan->at == ' ' || *scan->at == '\n' || *scan->at == '\t' || *scan->at == '\r'))
-        scan->at++;
-}
-
-/* Pass `expected`, and the space before it. */
-static bool pass(struct scan *scan, uint8_t expected) {
-    skip_space(scan);
-    if (scan->at == scan->end || *scan->at != expected) return false;
-    scan->at++;
-    return true;
-}
-
-static bool next_is(struct scan *scan, uint8_t expected) {
-    skip_space(scan);
-    return scan->at < scan->end && *scan->at == expected;
-}
-
-/* How many bytes the UTF-8 character at `at` has; 0 where none stands there. */
-static size_t character_bytes(const uint8_t *at, const uint8_t *end) {
-    uint8_t first = at[0];
-    size_t count = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first > 0xf4 || (size_t)(end - at) < count) return 0;
-    for (size_t index = 1; index < count; index++)
-        if ((at[index] & 0xc0) != 0x80) return 0;
-    if (first == 0xe0 && at[1] < 0xa0) return 0;
-    if (first == 0xed && at[1] > 0x9f) return 0;
-    if (first == 0xf0 && at[1] < 0x90) return 0;
-    if (first == 0xf4 && at[1] > 0x8f) return 0;
-    return count;
-}
-
-static bool read_hex(struct scan *scan, uint32_t *unit) {
-    if (scan->end - scan->at < 4) return false;
-    *unit = 0;
-    for (size_t index = 0; index < 4; index++) {
-        uint8_t digit = *scan->at++;
-        uint32_t value;
-        if (digit >= '0' && digit <= '9') value = digit - '0';
-        else if (digit >= 'a' && digit <= 'f') value = digit - 'a' + 10;
-        else if (digit >= 'A' && digit <= 'F') value = digit - 'A' + 10;
-        else return false;
-        *unit = *unit << 4 | value;
-    }
-    return true;
-}
-
-/* Write a character as canonical JSON has it; there is room for six bytes. How many bytes of UTF-8 it is. */
-static size_t emit_character(struct scan *scan, uint32_t character) {
-    static const char short_escapes[] = "\bb\tt\nn\ff\rr\"\"\\\\";
-    uint8_t *out = scan->out;
-    size_t count;
-    if (character < 0x20 || character == '"' || character == '\\') {
-        *out++ = '\\';
-        for (const char *each = short_escapes; *each != 0; each += 2) {
-            if ((uint32_t)*each == character) {
-                *out++ = (uint8_t)each[1];
-                scan->out = out;
-                return 1;
-            }
-        }
-        memcpy(out, "u00", 3);
-        out[3] = (uint8_t)hex[character >> 4];
-        out[4] = (uint8_t)hex[character & 15];
-        scan->out = out + 5;
-        return 1;
-    }
-    if (character < 0x80) {
-        *out++ = (uint8_t)character;
-        count = 1;
-    } else if (character < 0x800) {
-        *out++ = (uint8_t)(0xc0 | character >> 6);
-        count = 2;
-    } else if (character < 0x10000) {
-        *out++ = (uint8_t)(0xe0 | character >> 12);
-        count = 3;
-    } else {
-        *out++ = (uint8_t)(0xf0 | character >> 18);
-        count = 4;
-    }
-    for (size_t left = count - 1; left > 0; left--) *out++ = (uint8_t)(0x80 | (character >> 6 * (left - 1) & 0x3f));
-    scan->out = out;
-    return count;
-}
-
-/* Read what follows a backslash. How many bytes of UTF-8 it stands for, 0 where it is invalid. */
-static size_t read_escape(struct scan *scan) {
-    static const char escapes[] = "b\bt\tn\nf\fr\r\"\"\\\\//";
-    if (scan->at == scan->end) return 0;
-    uint8_t kind = *scan->at++;
-    if (kind != 'u') {
-        for (const char *each = escapes; *each != 0; each += 2)
-            if ((uint8_t)*each == kind) return emit_character(scan, (uint32_t)each[1]);
-        return 0;
-    }
-    uint32_t character, low;
-    if (!read_hex(scan, &character)) return 0;
-    if (character >= 0xd800 && character < 0xe000) {
-        if (character >= 0xdc00 || scan->end - scan->at < 6 || scan->at[0] != '\\' || scan->at[1] != 'u') return 0;
-        scan->at += 2;
-        if (!read_hex(scan, &low) || low < 0xdc00 || low >= 0xe000) return 0;
-        character = 0x10000 + ((character - 0xd800) << 10) + (low - 0xdc00);
-    }
-    return emit_character(scan, character);
-}
-
-/* How many bytes from `at` on are characters that stand in JSON as they are: ASCII, no control, quote, or backslash. */
-static size_t plain_bytes(const uint8_t *at, const uint8_t *end) {
-    const uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
-    const uint8_t *from = at;
-    for (; end - at >= 8; at += 8) {
-        uint64_t word, quote, backslash;
-        memcpy(&word, at, 8);
-        quote = word ^ ones * '"';
-        backslash = word ^ ones * '\\';
-        /* A byte's highest bit is set where it is, or where it is less than what is taken from it. */
-        if ((word | (word - ones * 0x20) | (quote - ones) | (backslash - ones)) & highs) break;
-    }
-    while (at < end && *at >= 0x20 && *at < 0x80 && *at != '"' && *at != '\\') at++;
-    return (size_t)(at - from);
-}
-
-/* Read a JSON text and write it as the store writes it. */
-static bool read_text(struct scan *scan, struct text *found) {
-    if (!pass(scan, '"') || !emit(scan, "\"", 1)) return false;
-    found->json.at = scan->out;
-    found->size = 0;
-    for (;;) {
-        size_t count = plain_bytes(scan->at, scan->end);
-        if (!emit(scan, (const char *)scan->at, count)) return false;
-        scan->at += count;
-        found->size += count;
-        if (scan->at == scan->end || scan->out_end - scan->out < 6) return false;
-        if (*scan->at == '"') {
-            scan->at++;
-            found->json.bytes = (size_t)(scan->out - found->json.at);
-            *scan->out++ = '"';
-            return true;
-        }
-        if (*scan->at == '\\') {
-            scan->at++;
-            if ((count = read_escape(scan)) == 0) return false;
-        } else {
-            if (*scan->at < 0x80 || (count = character_bytes(scan->at, scan->end)) == 0) return false;
-            emit(scan, (const char *)scan->at, count);
-            scan->at += count;
-        }
-        found->size += count;
-    }
-}
-
-static bool is(const struct span *span, const char *expected, size_t bytes) {
-    return span->bytes == bytes && memcmp(span->at, expected, bytes) == 0;
-}
-
-static bool is_same(const struct span *one, const struct span *other) {
-    return one->bytes == other->bytes && memcmp(one->at, other->at, one->bytes) == 0;
-}
+/* Reads a value that stands on a level of an item. */
+typedef bool value_reader(struct scan *scan, struct member *member, int level);
 
 /* The bytes that a number counts for, 0 where it is not written as the store writes it. One byte, one more for each
  * pair of digits from the first to the last that is not 00, counted from the decimal point, and one for a sign. */
@@ -245,10 +61,8 @@ static size_t number_size(const struct span *number) {
     return 1 + pairs + negative;
 }
 
-static bool read_value(struct scan *scan, struct member *member, int level);
-
 /* Read the members of a map, each a name and a value; `members` are those of the item itself, else NULL. */
-static bool read_members(struct scan *scan, struct member *members, size_t *count, int level) {
+static bool read_members(struct scan *scan, value_reader *read, struct member *members, size_t *count, int level) {
     struct member own[ATTRIBUTES_MAX];
     if (members == NULL) members = own;
     *count = 0;
@@ -263,13 +77,13 @@ static bool read_members(struct scan *scan, struct member *members, size_t *coun
         for (size_t other = 0; other < *count; other++)
             if (is_same(&members[other].name.json, &member->name.json)) return false;
         scan->size += member->name.size;
-        if (!read_value(scan, member, level)) return false;
+        if (!read(scan, member, level)) return false;
         ++*count;
     } while (next_is(scan, ',') && pass(scan, ','));
     return pass(scan, '}') && emit(scan, "}", 1);
 }
 
-static bool read_list(struct scan *scan, int level) {
+static bool read_list(struct scan *scan, value_reader *read, int level) {
     struct member member;
     if (!pass(scan, '[') || !emit(scan, "[", 1)) return false;
     if (next_is(scan, ']')) return pass(scan, ']') && emit(scan, "]", 1);
@@ -278,16 +92,9 @@ static bool read_list(struct scan *scan, int level) {
         if (!first && !emit(scan, ",", 1)) return false;
         first = false;
         scan->size += 1;
-        if (!read_value(scan, &member, level)) return false;
+        if (!read(scan, &member, level)) return false;
     } while (next_is(scan, ',') && pass(scan, ','));
     return pass(scan, ']') && emit(scan, "]", 1);
-}
-
-static bool read_word(struct scan *scan, const char *word, size_t bytes) {
-    skip_space(scan);
-    if ((size_t)(scan->end - scan->at) < bytes || memcmp(scan->at, word, bytes) != 0) return false;
-    scan->at += bytes;
-    return emit(scan, word, bytes);
 }
 
 /* Read an attribute value, {"S":"..."} and the like. */
@@ -313,15 +120,68 @@ static bool read_value(struct scan *scan, struct member *member, int level) {
         scan->size += 1;
     } else if (is(&type.json, "M", 1)) {
         scan->size += 3;
-        if (!read_members(scan, NULL, &count, level + 1)) return false;
+        if (!read_members(scan, read_value, NULL, &count, level + 1)) return false;
         scan->size += count;
     } else if (is(&type.json, "L", 1)) {
         scan->size += 3;
-        if (!read_list(scan, level + 1)) return false;
+        if (!read_list(scan, read_value, level + 1)) return false;
     } else {
         return false;
     }
     return pass(scan, '}') && emit(scan, "}", 1);
+}
+
+/* Read a whole number without quotes, and write it with them. */
+static bool read_whole(struct scan *scan, struct text *found) {
+    const uint8_t *from = scan->at;
+    if (*scan->at == '-') scan->at++;
+    while (scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9') scan->at++;
+    found->size = found->json.bytes = (size_t)(scan->at - from);
+    if (!emit(scan, "\"", 1)) return false;
+    found->json.at = scan->out;
+    return emit(scan, (const char *)from, found->size) && emit(scan, "\"", 1);
+}
+
+/* Read a value as plain JSON has it, and write it as an attribute value: "..." as {"S":"..."} and the like. */
+static bool read_plain_value(struct scan *scan, struct member *member, int level) {
+    size_t count;
+    skip_space(scan);
+    if (level > LEVELS_MAX || scan->at == scan->end) return false;
+    member->type = 0;
+    switch (*scan->at) {
+    case '"':
+        if (!emit(scan, "{\"S\":", 5) || !read_text(scan, &member->value)) return false;
+        member->type = 'S';
+        scan->size += member->value.size;
+        break;
+    case '{':
+        if (!emit(scan, "{\"M\":", 5)) return false;
+        if (!read_members(scan, read_plain_value, NULL, &count, level + 1)) return false;
+        scan->size += 3 + count;
+        break;
+    case '[':
+        if (!emit(scan, "{\"L\":", 5) || !read_list(scan, read_plain_value, level + 1)) return false;
+        scan->size += 3;
+        break;
+    case 't':
+    case 'f':
+        if (!emit(scan, "{\"BOOL\":", 8)) return false;
+        if (!read_word(scan, "true", 4) && !read_word(scan, "false", 5)) return false;
+        scan->size += 1;
+        break;
+    case 'n':
+        if (scan->end - scan->at < 4 || memcmp(scan->at, "null", 4) != 0) return false;
+        scan->at += 4;
+        if (!emit(scan, "{\"NULL\":true", 12)) return false;
+        scan->size += 1;
+        break;
+    default:
+        if (!emit(scan, "{\"N\":", 5) || !read_whole(scan, &member->value)) return false;
+        if ((count = number_size(&member->value.json)) == 0) return false;
+        member->type = 'N';
+        scan->size += count;
+    }
+    return emit(scan, "}", 1);
 }
 
 /* The member of an item with a name, as JSON writes it; NULL where there is none. */
@@ -484,7 +344,7 @@ bool plain_put(const uint8_t *tables, size_t tables_bytes, const uint8_t *body, 
             if (!read_name(&scan, name_bytes, sizeof name_bytes, &name)) return false;
         } else if (is(&field.json, "Item", 4) && !has_item) {
             has_item = true;
-            if (!read_members(&scan, members, &count, 1)) return false;
+            if (!read_members(&scan, read_value, members, &count, 1)) return false;
         } else {
             return false;
         }
@@ -510,8 +370,27 @@ uint32_t plain_puts(const uint8_t *tables, size_t tables_bytes, const uint8_t *b
     do {
         if (++puts > puts_max || !begin_put(&scan, &put)) return 0;
         if (!pass(&scan, '{') || !pass_field(&scan, "PutRequest", 10) || !pass(&scan, '{')) return 0;
-        if (!pass_field(&scan, "Item", 4) || !read_members(&scan, members, &count, 1)) return 0;
+        if (!pass_field(&scan, "Item", 4) || !read_members(&scan, read_value, members, &count, 1)) return 0;
         if (!pass(&scan, '}') || !pass(&scan, '}') || !end_put(&scan, put, members, count, &table)) return 0;
     } while (next_is(&scan, ',') && pass(&scan, ','));
     return pass(&scan, ']') && pass(&scan, '}') && pass(&scan, '}') && is_at_end(&scan) ? puts : 0;
+}
+
+/* Read items that stand in a list, in plain JSON, as puts into the table `name`, in the same way. */
+uint32_t plain_items(const uint8_t *tables, size_t tables_bytes, const uint8_t *name, size_t name_bytes,
+                     const uint8_t *body, size_t body_bytes, uint8_t *out, size_t out_bytes, uint32_t puts_max) {
+    struct table table;
+    struct member members[ATTRIBUTES_MAX];
+    struct span named = {name, name_bytes};
+    uint8_t *put;
+    size_t count;
+    uint32_t puts = 0;
+    struct scan scan = {body, body + body_bytes, out, out + out_bytes, 0};
+    if (!find_table(tables, tables_bytes, &named, &table) || !pass(&scan, '[')) return 0;
+    do {
+        if (++puts > puts_max || !begin_put(&scan, &put)) return 0;
+        if (!read_members(&scan, read_plain_value, members, &count, 1)) return 0;
+        if (!end_put(&scan, put, members, count, &table)) return 0;
+    } while (next_is(&scan, ',') && pass(&scan, ','));
+    return pass(&scan, ']') && is_at_end(&scan) ? puts : 0;
 }

@@ -23,5 +23,7 @@ bool plain_put(const uint8_t *tables, size_t tables_bytes, const uint8_t *body, 
                size_t out_bytes);
 uint32_t plain_puts(const uint8_t *tables, size_t tables_bytes, const uint8_t *body, size_t body_bytes, uint8_t *out,
                     size_t out_bytes, uint32_t puts_max);
+uint32_t plain_items(const uint8_t *tables, size_t tables_bytes, const uint8_t *name, size_t name_bytes,
+                     const uint8_t *body, size_t body_bytes, uint8_t *out, size_t out_bytes, uint32_t puts_max);
 
 #endif

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from afterwrite.core.table_client import WireTable
 from afterwrite.core.values import Item, encode_item
@@ -25,9 +25,10 @@ from afterwrite.table.writes import Put, unconditional_put
 _COMMIT_ITEMS: Final = 1000
 _COMMIT_BYTES: Final = 4 << 20
 # Items that are read together: where one of them is not plain, each is read alone.
-_READ_ITEMS: Final = 100
+_READ_ITEMS: Final = 200
 
 _Puts: TypeAlias = PlainBatch | PlainPut | Put
+_Given = TypeVar("_Given")
 ExecuteWrite: TypeAlias = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
 
 
@@ -82,42 +83,38 @@ class NativeServices:
 
     def put_items(self, table_name: str, items: Iterable[Item]) -> int:
         """Put items in the wire form, in order, many in one commit; how many they were, all of them durable."""
+        return self._put(table_name, items, self._puts_of)
+
+    def put_values(self, table_name: str, items: Iterable[Mapping[str, Any]]) -> int:
+        """The same of items of Python's values. Raises InvalidValue, too."""
+        return self._put(table_name, items, self._puts_of_values)
+
+    def _put(
+        self, table_name: str, items: Iterable[_Given], puts_of: Callable[[str, list[_Given]], list[_Puts]]
+    ) -> int:
         count = 0
         pending: Future[None] | None = None
         try:
-            for batch in self._batches(table_name, items):
+            for batch in _batches(puts_of(table_name, some) for some in _portions(items)):
                 # While one batch is on its way to the disk the next is encoded.
                 if pending is not None:
                     pending.result()
                 pending = self._submit(batch)
-                count += sum(len(each.places) if isinstance(each, PlainBatch) else 1 for each in batch)
+                count += sum(map(_items_in, batch))
         finally:
             if pending is not None:
                 pending.result()
         return count
 
-    def _batches(self, table_name: str, items: Iterable[Item]) -> Iterator[list[_Puts]]:
-        """The puts of `items`, as many together as one commit is to hold."""
-        batch: list[_Puts] = []
-        batch_items = batch_bytes = 0
-        source = iter(items)
-        while some := list(islice(source, _READ_ITEMS)):
-            batch_items += len(some)
-            plain = self._plain_puts.puts_of(table_name, some)
-            if plain is not None:
-                batch.append(plain)
-                batch_bytes += len(plain.puts)
-            else:
-                each = [
-                    self._plain_puts.put_of(table_name, item) or unconditional_put(table_name, item) for item in some
-                ]
-                batch += each
-                batch_bytes += sum(put.item_bytes for put in each)
-            if batch_items >= _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:
-                yield batch
-                batch, batch_items, batch_bytes = [], 0, 0
-        if batch:
-            yield batch
+    def _puts_of(self, table_name: str, items: list[Item]) -> list[_Puts]:
+        plain = self._plain_puts.puts_of(table_name, items)
+        if plain is not None:
+            return [plain]
+        return [self._plain_puts.put_of(table_name, item) or unconditional_put(table_name, item) for item in items]
+
+    def _puts_of_values(self, table_name: str, items: list[Mapping[str, Any]]) -> list[_Puts]:
+        plain = self._plain_puts.puts_of_values(table_name, items)
+        return self._puts_of(table_name, list(map(encode_item, items))) if plain is None else [plain]
 
     def _submit(self, batch: Sequence[_Puts]) -> Future[None]:
         future: Future[None] = Future()
@@ -130,6 +127,31 @@ class NativeServices:
 
         self._environment.submit(partial(_put_items, puts=batch), on_done)
         return future
+
+
+def _portions(items: Iterable[_Given]) -> Iterator[list[_Given]]:
+    source = iter(items)
+    while some := list(islice(source, _READ_ITEMS)):
+        yield some
+
+
+def _batches(portions: Iterable[list[_Puts]]) -> Iterator[list[_Puts]]:
+    """The puts of the portions, as many together as one commit is to hold."""
+    batch: list[_Puts] = []
+    batch_items = batch_bytes = 0
+    for puts in portions:
+        batch += puts
+        batch_items += sum(map(_items_in, puts))
+        batch_bytes += sum(len(each.puts) if isinstance(each, PlainBatch) else each.item_bytes for each in puts)
+        if batch_items >= _COMMIT_ITEMS or batch_bytes >= _COMMIT_BYTES:
+            yield batch
+            batch, batch_items, batch_bytes = [], 0, 0
+    if batch:
+        yield batch
+
+
+def _items_in(puts: _Puts) -> int:
+    return len(puts.places) if isinstance(puts, PlainBatch) else 1
 
 
 def _put_items(transaction: WriteTransaction, puts: Sequence[_Puts]) -> None:
@@ -154,4 +176,4 @@ class NativeTable(WireTable):
 
         Raises what `put` raises. A batch (of at most 1,000) with a bad item is not put; what came before it stays.
         """
-        return self._services.put_items(self._name, map(encode_item, items))
+        return self._services.put_values(self._name, items)

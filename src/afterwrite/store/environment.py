@@ -82,6 +82,7 @@ class Environment:
     ) -> None:
         self.signals = Signals()
         self.state: dict[str, Any] = {}
+        self.counters: dict[str, int] = {}
         self._clock_us = clock_us or SteadyClock()
         self._last_us = 0
         self._jobs: deque[_Job[Any]] = deque()
@@ -417,7 +418,7 @@ class Environment:
         with ahead.committing:
             ahead.append(record, transaction.entries)
             try:
-                transaction.lmdb.commit()
+                transaction.commit()
             except BaseException:
                 ahead.take_back()
                 raise

@@ -1,4 +1,4 @@
-"""Plain puts: whole items and no condition, read from a request's body in one pass by the library in C.
+"""Plain puts: whole items and no condition, read in one pass by the library in C from a body, or from Python's values.
 
 What it reads is certainly valid, and comes out as the store keeps it: no part of the item becomes a value of Python's.
 Whatever it does not know for certain (a condition, binary, a set, an error) it leaves to `table/`, which says the same
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from afterwrite.accelerators import quick_library
+from afterwrite.accelerators import library, quick_library
 from afterwrite.core.values import Item
 from afterwrite.store import items, kinesis_destinations, long_keys, plain_batches, tables
 from afterwrite.store.environment import Environment, WriteTransaction
@@ -33,9 +33,11 @@ _TABLE: Final = struct.Struct("@HHHHI")
 ASKED: Final = struct.Struct("@III")
 # Of a larger item the copying costs more than the parsing.
 _PUT_ROOM_BYTES: Final = 128 << 10
-_ROOM_BYTES: Final = 1 << 20
+_ROOM_BYTES: Final = 2 << 20
 _TAKEN_MAX: Final = 1024
 _REQUEST_PUTS_MAX: Final = 25
+_SCALARS: Final = frozenset({str, int, bool, type(None)})
+_JSON: Final = _SCALARS | {dict, list}
 
 
 class _Taking(ctypes.Structure):
@@ -124,6 +126,23 @@ class PlainPuts:
             return None
         return self._puts(body, _ROOM_BYTES, len(items))
 
+    def puts_of_values(self, table_name: str, items: Sequence[Mapping[str, Any]]) -> PlainBatch | None:
+        """The puts of items of Python's values, in order; None as of `puts_of`. Others may run meanwhile."""
+        found = library()
+        if found is None or self._library is None or not all(map(_is_json, items)):
+            return None
+        try:
+            body = orjson.dumps(items)
+        except orjson.JSONEncodeError:  # an integer of more than 64 bits, a half of a surrogate pair
+            return None
+        name = orjson.dumps(table_name)[1:-1]
+        with self._lock:
+            self._follow()
+            names = self._known.names
+            at = ctypes.addressof(self._room)
+            count = found.plain_items(names, len(names), name, len(name), body, len(body), at, _ROOM_BYTES, len(items))
+            return self._known.batch(self._library, self._room, count) if count else None
+
     def _puts(self, body: bytes, room_bytes: int, puts_max: int) -> PlainBatch | None:
         if self._library is None:
             return None
@@ -169,6 +188,20 @@ class PlainPuts:
         )
         self._batched = _Known(table for table in self._known.tables if table.name not in destinations)
         self._catalog, self._destinations = catalog, destinations
+
+
+def _is_json(value: Any) -> bool:
+    """Whether JSON says of a dict what an item says: of a UUID it would make a text, of a float another number."""
+    if type(value) is not dict:
+        return False
+    types = set(map(type, value.values()))
+    return types <= _SCALARS or (types <= _JSON and all(map(_is_nested_json, value.values())))
+
+
+def _is_nested_json(value: Any) -> bool:
+    if type(value) is list:
+        return all(map(_is_nested_json, value))
+    return type(value) in _SCALARS or _is_json(value)
 
 
 def _described(table: Table) -> bytes:

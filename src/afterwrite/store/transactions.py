@@ -35,6 +35,7 @@ DATABASES: Final = (
 # What is put into these is gathered and goes into the file together, in the order of the keys: one call instead of one
 # an entry, and neighbours on a page one after the other.
 _GATHERED: Final = (
+    "meta",
     "items",
     "expirations",
     "changes",
@@ -68,6 +69,11 @@ class Opened(Protocol):
     @property
     def state(self) -> dict[str, Any]:
         """The in-memory state that follows the commits."""
+        ...
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The durable counters as of the last commit, as far as they are known."""
         ...
 
 
@@ -176,7 +182,7 @@ class WriteTransaction(ReadTransaction):
     `entries` is what it has written, as the journal keeps it; it is complete after `complete`.
     """
 
-    __slots__ = ("_counters", "_gathered", "dirty", "entries", "now_us", "state", "touched")
+    __slots__ = ("_committed", "_counters", "_gathered", "dirty", "entries", "now_us", "state", "touched")
 
     _checks_absence: ClassVar = False
 
@@ -187,6 +193,7 @@ class WriteTransaction(ReadTransaction):
         self.entries: list[bytes] = []
         self.touched: set[str] = set()
         self.state: dict[str, Any] = dict(opened.state)
+        self._committed = opened.counters
         self._counters: dict[str, int] = {}
         self._gathered: dict[str, dict[bytes, bytes]] = {name: {} for name in _GATHERED}
 
@@ -271,18 +278,15 @@ class WriteTransaction(ReadTransaction):
 
     def counter(self, name: str) -> int:
         """The durable counter `name`, as this transaction has it."""
-        value = self._counters.get(name)
-        return super().counter(name) if value is None else value
+        value = self._counters.get(name, self._committed.get(name))
+        if value is None:
+            value = self._committed[name] = super().counter(name)
+        return value
 
     def advance(self, name: str, by: int = 1) -> int:
         """Add to the durable counter `name` and return its new value. Counters reach the file at commit."""
         self.dirty = True
-        counters = self._counters
-        value = counters.get(name)
-        if value is None:
-            value = super().counter(name)
-        value += by
-        counters[name] = value
+        value = self._counters[name] = self.counter(name) + by
         return value
 
     def remember(self, name: str, value: Any) -> None:
@@ -299,12 +303,17 @@ class WriteTransaction(ReadTransaction):
         """Whether there is anything to commit."""
         return bool(self.entries or self._counters or any(self._gathered.values()))
 
+    def commit(self) -> None:
+        """Commit what was completed."""
+        self.lmdb.commit()
+        self._committed.update(self._counters)
+
     def complete(self) -> None:
         """Bring what was gathered, and the counters that changed, into the file; it is to be committed then."""
-        for database in _GATHERED:
-            self._write_gathered(database)
         for name, value in self._counters.items():
             self.put("meta", name.encode(), _U64.pack(value))
+        for database in _GATHERED:
+            self._write_gathered(database)
 
     def _write_gathered(self, database: str) -> None:
         gathered = self._gathered.get(database)
