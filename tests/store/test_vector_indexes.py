@@ -349,8 +349,9 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
 )
 def test_a_wrong_search_is_refused(dynamo: Dynamo, fields: Body, message: str) -> None:
     create(dynamo, INDEX)
+    body = {"TableName": "things", "IndexName": "near", "SearchVector": [{"N": "1"}] * 3, "TopK": 10, **fields}
     with pytest.raises(ServiceError, match=message):
-        search(dynamo, **fields)
+        dynamo("SearchVectors", **{field: value for field, value in body.items() if value is not None})
 
 
 @pytest.mark.parametrize("operation", ["Query", "Scan"])
@@ -359,6 +360,23 @@ def test_a_vector_index_is_only_searched(dynamo: Dynamo, operation: str) -> None
     body = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
     with pytest.raises(ServiceError, match="does not support the index type of near"):
         dynamo(operation, TableName="things", IndexName="near", **(body if operation == "Query" else {}))
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [("TableName", "a string"), ("IndexName", "a string"), ("SearchVector", "a sequence"), ("TopK", "i32")],
+)
+def test_a_search_reads_no_null(dynamo: Dynamo, field: str, expected: str) -> None:
+    body: Body = {"TableName": "absent", "IndexName": "near", "SearchVector": [{"N": "1"}], "TopK": 1, field: None}
+    with pytest.raises(ServiceError, match=f"^SerializationException: invalid type: null, expected {expected} at line"):
+        dynamo("SearchVectors", **body)
+
+
+def test_a_search_names_the_field_without_which_it_is_not_read(dynamo: Dynamo) -> None:
+    with pytest.raises(ServiceError) as caught:
+        dynamo("SearchVectors", IndexName="ab")
+    assert caught.value.code == "ValidationException"
+    assert caught.value.message == "missing field `TableName` at line 1 column 18"
 
 
 def test_a_search_reports_what_it_consumed(dynamo: Dynamo) -> None:
