@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from afterwrite.errors import ServiceError
-from afterwrite.table import batches, fields
+from afterwrite.table import batches, fields, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.reads import SEGMENTS_MAX
 from afterwrite.table.wording import WRITES_OF_ONE_ITEM, is_checked_newer
@@ -53,7 +53,7 @@ def all_broken(operation: str, body: Body, first: ServiceError) -> ServiceError:
                 _note_newer(violations, operation, body)
                 violations.check()
             if operation == "Query" and is_checked_newer(operation, body) and _has_other(body, "ConditionalOperator"):
-                return fields.invalid(f"Failed to satisfy constraint: {_NEWER_CONDITIONAL_OPERATORS}")
+                return wording.invalid(f"Failed to satisfy constraint: {_NEWER_CONDITIONAL_OPERATORS}")
             _note(violations, operation, body)
             if len(violations) > 1:
                 violations.check()
