@@ -351,7 +351,7 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
         ({"SearchVector": [{"N": "1"}, {"N": "1e39"}, {"N": "1"}]}, "must be a 32-bit floating-point number"),
         ({"SearchVector": [{"N": "1"}]}, "search vector dimension 1 does not match vector index dimension 3"),
         ({"TopK": None}, "'TopK' is required"),
-        ({"TopK": 0}, "TopK value '0' is out of valid range. The value must be between 1 and 100"),
+        ({"TopK": 0}, "Value '0' at 'topK' failed to satisfy constraint"),
         ({"TopK": 101}, "TopK value '101' is out of valid range. The value must be between 1 and 100"),
         ({"TopK": 1.5}, "cannot be converted to Integer"),
         ({"ExpressionAttributeValues": {":a": {"S": "a"}}}, "can only be specified when using expressions"),

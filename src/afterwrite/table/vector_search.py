@@ -185,7 +185,9 @@ def _top(body: Body) -> int:
         raise _required("TopK")
     if type(given) is not int:
         raise serialization_error(f"{token_name(given)} cannot be converted to Integer")
-    if not 1 <= given <= TOP_MAX:
+    if given < 1:
+        raise wording.constraint_error(given, "TopK", "Member must have value greater than or equal to 1")
+    if given > TOP_MAX:
         raise wording.invalid(
             f"Provided TopK value '{given}' is out of valid range. The value must be between 1 and {TOP_MAX} inclusive"
         )
