@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from afterwrite import open_engine
+from afterwrite import App, Change, Effect, open_engine
 from afterwrite.cli.transfer import export, import_
 from afterwrite.errors import CommandError, CorruptData, DataDirectoryInUse, ServiceError
 from bounds import BOUND_S
+from engine_process import wait_until
 from tables_engine import KEYS
 
 ITEMS: list[dict[str, Any]] = [
@@ -147,3 +148,24 @@ def test_tables_of_several_files_come_back_whole(tmp_path: Path, monkeypatch: py
     assert len(list((only_export(tmp_path / "out") / "data").iterdir())) > 3
     import_(tmp_path / "out", "things", data=tmp_path / "b")
     assert scanned(tmp_path / "a") == scanned(tmp_path / "b")
+
+
+def test_an_app_runs_on_what_was_imported_from_an_export_of_aws(tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    (only_export(tmp_path / "out") / "table.json").unlink()
+    import_(tmp_path / "out", "things", partition_key="pk", sort_key="sk", data=tmp_path / "b")
+    app = App("imported")
+    seen = app.queue("seen")
+
+    @app.table("things", partition_key="pk", sort_key="sk").on()
+    def see(change: Change) -> Effect:
+        return seen.send([change.keys["pk"], change.keys["sk"]])
+
+    with open_engine(tmp_path / "b", app) as engine:
+        wait_until(engine.reader().idle)
+        assert sorted(message.body for message in engine.reader().messages("seen")) == [
+            ["b", "2"],
+            ["b", "3"],
+            ["ä", "1"],
+        ]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from afterwrite import App, Change, Context, DeclarationError
+from afterwrite import App, Change, Context, DeclarationError, open_engine
 from afterwrite.config import Settings
 from afterwrite.errors import AfterwriteError, CommandError, DataDirectoryInUse, StorageError
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
@@ -148,19 +148,42 @@ def test_a_table_is_kept_over_restarts_and_follows_its_declaration(tmp_path: Pat
         assert engine._environment.state["catalog"]["things"].ttl_attribute is None
 
 
-@pytest.mark.parametrize("changed", [{"partition_key": "id"}, {"sort_key": "sk"}, {"view_type": "KEYS_ONLY"}])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"partition_key": "id"}, r"the key pk \(S\), the app declares the key id \(S\): use another data directory"),
+        ({"sort_key": "sk"}, r"the key pk \(S\), the app declares the key pk \(S\), sk \(S\): use another"),
+        ({"view_type": "KEYS_ONLY"}, "the view type NEW_AND_OLD_IMAGES, the app declares KEYS_ONLY: .* UpdateTable"),
+    ],
+)
 def test_a_table_that_is_there_otherwise_is_refused_and_the_directory_let_go(
-    tmp_path: Path, changed: dict[str, Any]
+    tmp_path: Path, changed: dict[str, Any], message: str
 ) -> None:
     with start(app_with(), tmp_path):
         pass
-    with pytest.raises(
-        DeclarationError,
-        match=r"the key pk \(S\) and the view type NEW_AND_OLD_IMAGES, the app declares .*another data directory",
-    ):
+    with pytest.raises(DeclarationError, match=message):
         start(app_with(**changed), tmp_path).start()
     with start(app_with(), tmp_path) as engine:
         engine.services.table("things").put({"pk": "p"})
+
+
+def test_a_table_without_a_stream_gets_the_one_that_the_app_declares(tmp_path: Path) -> None:
+    """So does one whose stream was disabled, which is how its view type is changed."""
+    app = app_with()
+    with start(app, tmp_path) as engine:
+        engine.services.table("things").put({"pk": "p"})
+    with open_engine(tmp_path / "data") as engine:
+        none = {"StreamEnabled": False}
+        engine.services.execute("UpdateTable", {"TableName": "things", "StreamSpecification": none})
+        engine.table("things").put({"pk": "unseen"})
+    app = app_with(view_type="KEYS_ONLY")
+    seen: list[str] = []
+    app.tables[0].on()(lambda change: seen.append(str(change.keys["pk"])))
+    with start(app, tmp_path) as engine:
+        engine.services.table("things").put({"pk": "q"})
+        wait_until(engine.reader().idle)
+        stream = engine._environment.state["catalog"]["things"].stream
+        assert (seen[-1], "unseen" in seen, stream.view_type) == ("q", False, "KEYS_ONLY")
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,8 @@ def _item(line: bytes, directory: Path) -> dict[str, Any]:
 def _create_table(services: NativeServices, directory: Path, name: str, keys: Mapping[str, Any] | None) -> None:
     time_to_live: Mapping[str, Any] | None = None
     if keys is not None:
-        create: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST", **keys}
+        stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        create: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST", "StreamSpecification": stream, **keys}
     else:
         try:
             creation = orjson.loads((directory / _TABLE).read_bytes())

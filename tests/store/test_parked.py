@@ -225,7 +225,8 @@ def test_what_is_dropped_while_its_lane_is_tried_again_stays_dropped(shop: Shop)
 def newer(shop: Shop, entry: ParkedEntry, order: Any = "partition_key") -> int:
     stream = shop.environment.state["catalog"]["things"].stream
     with shop.environment.read() as transaction:
-        return parked.newer_changes(transaction, entry, stream, lanes_by(order, "pk", "sk"))
+        lane_of = lanes_by(order, "pk", "sk")
+        return parked.newer_changes(transaction, entry, stream, lane_of, is_ordered=order != "none")
 
 
 def test_newer_changes_that_were_delivered_past_a_failure_are_counted(shop: Shop) -> None:
@@ -233,6 +234,15 @@ def test_newer_changes_that_were_delivered_past_a_failure_are_counted(shop: Shop
     counts = {each.lane: newer(shop, each) for each in shop.entries()}
     # Only the dead letter's lane has gone on.
     assert counts == {"things/b": 2, "things/a": 0, "things/c": 0}
+
+
+def test_nothing_newer_is_past_a_change_whose_lane_has_run_since_it_was_looked_at(shop: Shop) -> None:
+    shop.write("a:route1", "a:2")
+    (looked_at,) = shop.entries()
+    shop.parked.drop(Selection(lane="things/a"), limit=1)
+    shop.run()
+    assert shop.parts.queue("out") == ["a:2"]
+    assert newer(shop, looked_at) == 0
 
 
 def test_without_order_a_failure_holds_back_itself_only_and_newer_versions_are_told(

@@ -85,6 +85,38 @@ def test_the_package_alone_makes_the_handler(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("True False\n", "")
 
 
+@pytest.mark.parametrize("app", ["accounts", "inventory", "leaderboard", "manga_assist", "orders", "profiles"])
+def test_the_package_of_each_demonstration_makes_its_handler(app: str, tmp_path: Path) -> None:
+    data = ["orders/templates"] if app == "orders" else []
+    packaging.package(Entry(ROOT / "apps", f"{app}.app", "app"), tmp_path / "app.zip", TARGET, include=data)
+    assert made(tmp_path) == ("True\n", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from afterwrite import App, Webhook\ntarget = Webhook",
+        "import afterwrite\nfrom afterwrite import App\ntarget = afterwrite.Webhook",
+        "import afterwrite as aw\nApp, target = aw.App, aw.Webhook",
+    ],
+)
+def test_what_the_package_imports_when_it_is_used_is_taken_where_an_app_uses_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "shop.py").write_text(f'{text}\napp = App("shop")\napp.target("tell", target("https://example.org"))\n')
+    packaging.package(Entry(tmp_path, "shop", "app"), tmp_path / "app.zip", TARGET)
+    assert made(tmp_path) == ("True\n", "")
+
+
+def made(path: Path) -> tuple[str, str]:
+    """What a process that has nothing but the package says of its handler."""
+    with zipfile.ZipFile(path / "app.zip") as archive:
+        archive.extractall(path / "code")
+    check = "import afterwrite_entry; print(callable(afterwrite_entry.handler))"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", check], cwd=path / "code", env={}, capture_output=True, text=True, check=False
+    )
+    return done.stdout, done.stderr
+
+
 def test_what_is_imported_is_taken_also_later_and_by_relative_names(shop: Entry, tmp_path: Path) -> None:
     packaging.package(shop, tmp_path / "app.zip", TARGET)
     assert own(tmp_path / "app.zip") == {

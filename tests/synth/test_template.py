@@ -126,7 +126,10 @@ def test_changes_that_are_kept_for_longer_go_through_kinesis() -> None:
     @orders.on(INSERT)
     def route(change: Any) -> None: ...
 
-    document = parsed(synth(app))
+    template = synth(app)
+    note = template.notes[-1]
+    assert note.startswith("orders: its changes are kept for 72 h, but go to the failures bucket when they are older")
+    document = parsed(template)
     table = of_type(document, "AWS::DynamoDB::Table")["OrdersTable"]
     assert "StreamSpecification" not in table
     assert table["KinesisStreamSpecification"]["StreamArn"] == {"Fn::GetAtt": "OrdersChanges.Arn"}
@@ -167,6 +170,9 @@ def test_a_pipe_carries_changes_where_it_is_asked_for() -> None:
     assert settings["OnPartialBatchItemFailure"] == "AUTOMATIC_BISECT"
     assert settings["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": "PipeOrdersDeadLetters.Arn"}}
     assert pipe["Target"] == {"Fn::GetAtt": "OrdersRoutes.Arn"}
+    (policy,) = of_type(document, "AWS::IAM::Role")["OrdersPipeRole"]["Policies"]
+    allowed = [action for each in policy["PolicyDocument"]["Statement"] for action in each["Action"]]
+    assert "dynamodb:ListStreams" in allowed
 
 
 def test_a_delivery_stream_fills_an_index_and_the_lake() -> None:
@@ -414,3 +420,111 @@ def test_a_cache_and_an_index_are_where_parameters_say_and_the_role_writes_to_th
     assert "/titles/*" in text
     assert [note.partition(":")[0] for note in template.notes] == ["shop", "here"]
     assert [f"{match.rule.id} {match.message}" for match in lint(cloudformation.render(template))] == []
+
+
+def test_keys_are_json_in_a_text_for_terraform() -> None:
+    """The schema of this property has alternatives, which the provider `awscc` takes as text."""
+    app, _ = an_app()
+    resources = json.loads(terraform.render(synth(app)))["resource"]
+    keys = resources["awscc_dynamodb_table"]["orders_table"]["key_schema"]
+    assert json.loads(keys) == [
+        {"AttributeName": "PK", "KeyType": "HASH"},
+        {"AttributeName": "SK", "KeyType": "RANGE"},
+    ]
+
+
+def test_alarms_have_the_declared_thresholds_and_the_topic_is_the_engine_s() -> None:
+    app, orders = an_app()
+    app.queue("work").consumer()(tell)
+    app.queue("read-outside")
+    app.alarms(to=app.topic("ops"), iterator_age_s=300, retention_fraction=0.25, queue_age_s=1_800)
+
+    @app.function(retries=5)
+    def call(request: Any, context: Any) -> None: ...
+
+    @orders.on()
+    def route(change: Any) -> None: ...
+
+    template = synth(app)
+    alarms = of_type(parsed(template), "AWS::CloudWatch::Alarm")
+    assert alarms["OrdersLagAlarm"]["Threshold"] == 300_000
+    assert alarms["OrdersLossAlarm"]["Threshold"] == 6 * 3_600_000
+    ages = {
+        each["Dimensions"][0]["Value"]["Fn::GetAtt"]: each["Threshold"]
+        for each in alarms.values()
+        if each["MetricName"] == "ApproximateAgeOfOldestMessage"
+    }
+    assert ages == {"WorkQueue.QueueName": 1_800, "FunctionCallQueue.QueueName": 1_800}
+    (note,) = template.notes
+    assert note.startswith("alarms: to=ops is the embedded engine's")
+
+
+def test_a_dashboard_shows_at_most_a_hundred_alarms_at_a_place() -> None:
+    app = App("shop")
+    for number in range(120):
+        app.queue(f"queue-{number}")
+    template = synth(app)
+    (dashboard,) = [each for each in template.resources if each.type == "AWS::CloudWatch::Dashboard"]
+    widgets = dashboard.properties["DashboardBody"].value["widgets"]
+    assert [len(each["properties"]["alarms"]) for each in widgets if each["type"] == "alarm"] == [100, 20]
+    places = [(each["x"], each["y"]) for each in widgets]
+    assert len(set(places)) == len(places)
+
+
+def test_more_resources_than_a_template_of_cloudformation_takes_are_refused_there() -> None:
+    app = App("shop")
+    for number in range(130):
+        app.queue(f"queue-{number}")
+    template = synth(app)
+    with pytest.raises(DeclarationError, match=r"expected at most 500 resources, .* got 525: split the app, or write"):
+        cloudformation.render(template)
+    assert len(json.loads(terraform.render(template))["resource"]["awscc_sqs_queue"]) == 260
+
+
+def two_functions_of_one_name(app: App) -> None:
+    app.table("orders", partition_key="PK").on()(lambda change: None)
+    app.target("routes-orders", Webhook("https://example.org"))
+
+
+def the_ledgers_table(app: App) -> None:
+    app.table("shop-ledger", partition_key="PK")
+
+
+def the_dead_letters_of_another(app: App) -> None:
+    app.queue("work")
+    app.queue("work-dead-letters")
+
+
+@pytest.mark.parametrize(
+    ("declare", "name"),
+    [
+        (two_functions_of_one_name, "shop-routes-orders"),
+        (the_ledgers_table, "shop-ledger"),
+        (the_dead_letters_of_another, "work-dead-letters"),
+    ],
+)
+def test_two_resources_of_one_name_are_refused(declare: Any, name: str) -> None:
+    app = App("shop")
+    declare(app)
+    with pytest.raises(DeclarationError, match=f"would both be named {name} on AWS: rename what is declared"):
+        synth(app)
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("AWS_REGION", "not one of Lambda's .*, got 'AWS_REGION'"),
+        ("AFTERWRITE_APP", "or of afterwrite's .*, got 'AFTERWRITE_APP'"),
+        ("1X", "a letter first, .*, got '1X'"),
+        ("STAGE", "the parameter Stage would have the name of another parameter"),
+        ("ORDERS_TABLE", "the parameter OrdersTable would have the name of another parameter or a resource"),
+    ],
+)
+def test_a_variable_that_no_function_can_be_given_is_refused(variable: str, message: str) -> None:
+    app, _ = an_app()
+
+    @app.function()
+    def call(request: Any, context: Any) -> None: ...
+
+    with pytest.raises(DeclarationError, match=message):
+        synth(app, Options(environment=(variable,)))

@@ -138,7 +138,7 @@ class DataReader:
                 return 0
             order = self._topology().get("orders", {}).get(table.name, "partition_key")
             lane_of = lanes_by(order, table.schema.partition_key, table.schema.sort_key)
-            return parked.newer_changes(transaction, entry, table.stream, lane_of)
+            return parked.newer_changes(transaction, entry, table.stream, lane_of, is_ordered=order != "none")
 
     def buffered_ids(self, buffer_name: str) -> Iterator[str]:
         """The ids of the records that wait in a buffer to be written to files, in order."""

@@ -10,7 +10,10 @@ import asyncio
 import ctypes
 import os
 import socket
+from asyncio.trsock import TransportSocket
+from collections.abc import Iterable
 
+from afterwrite import forks
 from afterwrite.accelerators import library
 from afterwrite.server.front import Front, TakeTogether
 from afterwrite.server.http_connection import Connection
@@ -72,6 +75,7 @@ class HttpServer:
         self._tasks: set[asyncio.Task[object]] = set()
         self._server: asyncio.Server | None = None
         self._listening: list[asyncio.Server] = []
+        self._withheld: list[int] = []
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._all_closed: asyncio.Event | None = None
 
@@ -94,6 +98,7 @@ class HttpServer:
                     lambda: Connection(self, loop), sock=again, backlog=_BACKLOG, start_serving=False
                 )
             )
+        self._withhold(sock for each in self._listening for sock in each.sockets)
         return _address(self._server)
 
     async def start(self) -> tuple[str, int]:
@@ -114,6 +119,8 @@ class HttpServer:
         self.stopping = True
         deadline = asyncio.get_running_loop().time() + timeout_s
         fronts, self._fronts = self._fronts, []
+        for descriptor in self._withheld:
+            forks.let_go(descriptor)
         for listening in self._listening:
             listening.close()
         if self._sweep_timer is not None:
@@ -133,9 +140,16 @@ class HttpServer:
             await listening.wait_closed()
         self._listening, self._server = [], None
 
+    def _withhold(self, listeners: Iterable[socket.socket | TransportSocket]) -> None:
+        """Keep the address from forks, for which nobody listens."""
+        for listener in listeners:
+            forks.withhold(listener.fileno())
+            self._withheld.append(listener.fileno())
+
     def _front(self, accelerators: ctypes.CDLL, listener: socket.socket) -> Front:
         listener = socket.socket(fileno=os.dup(listener.fileno()))
         listener.listen(_BACKLOG)
+        self._withhold([listener])
         return Front(
             accelerators,
             listener,

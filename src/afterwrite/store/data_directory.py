@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import orjson
 
+from afterwrite import forks
 from afterwrite.errors import DataDirectoryInUse, StorageError
 from afterwrite.store.durable_files import create_directory
 
@@ -117,6 +118,7 @@ class DirectoryLock:
             holder = _read_holder(self._descriptor)
             os.close(self._descriptor)
             raise _in_use(directory, holder)
+        forks.withhold(self._descriptor)
         # What an engine that died has said of itself is no longer so.
         os.ftruncate(self._descriptor, 0)
 
@@ -133,4 +135,5 @@ class DirectoryLock:
     def release(self) -> None:
         """Let the directory go."""
         os.ftruncate(self._descriptor, 0)
+        forks.let_go(self._descriptor)
         os.close(self._descriptor)

@@ -248,12 +248,17 @@ def newer_changes(
     entry: ParkedEntry,
     stream: change_log.Stream,
     lane_of: Callable[[Any], str],
+    *,
+    is_ordered: bool,
 ) -> int:
     """How many newer changes have been delivered past the entry: of its item, of a dead letter those of its lane.
 
-    Costs a step a change since. `stream` is that of the table whose changes the entry's lane orders.
+    None past a change of a table that `is_ordered`: what is newer waits behind it. Else it costs a step a change since.
+    `stream` is that of the table whose changes the entry's lane orders.
     """
     if entry.kind == "message" or entry.created_at_ms is None or table_of(entry.lane) != stream.table:
+        return 0
+    if entry.kind == "change" and is_ordered:
         return 0
     through = ledger.position(transaction, stream.table)
     if entry.kind == "change":

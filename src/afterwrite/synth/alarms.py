@@ -10,12 +10,13 @@ from afterwrite.synth.stack import Stack, physical_name, where
 from afterwrite.synth.tables import STREAM_HOURS
 
 METRICS_NAMESPACE: Final = "afterwrite"
-LAG_MS_MAX: Final = 60_000
 _MINUTE_S: Final = 60
 _FRESHNESS_S_MIN: Final = 900
 _WIDGET_WIDTH: Final = 12
 _WIDGET_HEIGHT: Final = 6
 _ALARMS_HEIGHT: Final = 4
+_ALARMS_SHOWN_MAX: Final = 100
+"""How many alarms one widget of a dashboard shows."""
 
 Metric = tuple[str, str, Mapping[str, Text]]
 """Namespace, name, dimensions."""
@@ -23,15 +24,21 @@ Metric = tuple[str, str, Mapping[str, Text]]
 
 def add(stack: Stack) -> None:
     """The alarms of everything in the stack, and the dashboard that shows them."""
+    if (topic := stack.app.alarm_topic) is not None:
+        # Neither CloudWatch nor EventBridge may use the key that AWS manages for topics.
+        stack.notes.append(
+            f"alarms: to={topic.name} is the embedded engine's; CloudWatch notifies the topic in AlarmTopicArn"
+        )
     alarms: list[Resource] = []
     for table in stack.app.tables:
         if table.name in stack.route_functions:
             alarms += _routes(stack, table.name, table.retention_hours)
     for name, function in stack.mapped_functions.items():
         age = _lambda_metric(function, "IteratorAge")
-        alarms.append(_lag_alarm(stack, name, f"{name} is more than {LAG_MS_MAX // 1000} s behind its streams", age))
+        alarms.append(_lag_alarm(stack, name, f"{name} is more than {_lag_text(stack)} behind its streams", age))
     for name, function in _lambdas(stack).items():
         alarms += _function(stack, name, function)
+    alarms += _queue_ages(stack)
     for name, queue in stack.dead_letter_queues.items():
         visible = _queue_metric(queue, "ApproximateNumberOfMessagesVisible")
         alarms.append(
@@ -58,15 +65,16 @@ def _routes(stack: Stack, table: str, retention_hours: int) -> list[Resource]:
     function = stack.route_functions[table]
     age = _lambda_metric(function, "IteratorAge")
     kept_hours = max(retention_hours, STREAM_HOURS)
+    fraction = stack.app.alarm_thresholds.retention_fraction_max
     alarms = [
-        _lag_alarm(stack, table, f"The routes of {table} are more than {LAG_MS_MAX // 1000} s behind", age),
+        _lag_alarm(stack, table, f"The routes of {table} are more than {_lag_text(stack)} behind", age),
         _alarm(
             stack,
             logical_id(table, "LossAlarm"),
-            f"The routes of {table} are behind by half of the {kept_hours} h that its changes are kept",
+            f"The routes of {table} are behind by {fraction:.0%} of the {kept_hours} h that its changes are kept",
             age,
             "Maximum",
-            above=kept_hours * 3_600_000 // 2,
+            above=round(kept_hours * 3_600_000 * fraction),
         ),
         _alarm(
             stack,
@@ -94,7 +102,35 @@ def _routes(stack: Stack, table: str, retention_hours: int) -> list[Resource]:
 
 
 def _lag_alarm(stack: Stack, name: str, description: str, age: Metric) -> Resource:
-    return _alarm(stack, logical_id(name, "LagAlarm"), description, age, "Maximum", above=LAG_MS_MAX, periods=5)
+    above = stack.app.alarm_thresholds.iterator_age_ms_max
+    return _alarm(stack, logical_id(name, "LagAlarm"), description, age, "Maximum", above=above, periods=5)
+
+
+def _lag_text(stack: Stack) -> str:
+    return f"{stack.app.alarm_thresholds.iterator_age_ms_max / 1000:g} s"
+
+
+def _queue_ages(stack: Stack) -> list[Resource]:
+    """Alarms on what waits for a consumer, or for a function that a queue feeds; other queues have readers outside."""
+    read = {
+        function.queue_name: stack.queues[function.queue_name]
+        if function.queue is not None
+        else stack.function_queues.get(function.name)
+        for function in stack.app.functions
+    }
+    above_s = stack.app.alarm_thresholds.queue_age_ms_max / 1000
+    return [
+        _alarm(
+            stack,
+            logical_id(name, "AgeAlarm"),
+            f"A message of {name} has waited for more than {above_s:g} s",
+            _queue_metric(queue, "ApproximateAgeOfOldestMessage"),
+            "Maximum",
+            above=above_s,
+        )
+        for name, queue in read.items()
+        if queue is not None
+    ]
 
 
 def _function(stack: Stack, name: str, function: Resource) -> list[Resource]:
@@ -194,19 +230,24 @@ def _add_dashboard(stack: Stack, alarms: Sequence[Resource]) -> None:
         {
             "type": "alarm",
             "x": 0,
-            "y": 0,
+            "y": _ALARMS_HEIGHT * number,
             "width": 2 * _WIDGET_WIDTH,
             "height": _ALARMS_HEIGHT,
-            "properties": {"title": "Alarms", "alarms": [alarm.arn for alarm in alarms]},
+            "properties": {
+                "title": "Alarms",
+                "alarms": [alarm.arn for alarm in alarms[first : first + _ALARMS_SHOWN_MAX]],
+            },
         }
+        for number, first in enumerate(range(0, len(alarms), _ALARMS_SHOWN_MAX))
     ]
+    graphs_y = _ALARMS_HEIGHT * len(widgets)
     for number, (title, statistic, metrics) in enumerate(shown):
         row, column = divmod(number, 2)
         widgets.append(
             {
                 "type": "metric",
                 "x": column * _WIDGET_WIDTH,
-                "y": _ALARMS_HEIGHT + row * _WIDGET_HEIGHT,
+                "y": graphs_y + row * _WIDGET_HEIGHT,
                 "width": _WIDGET_WIDTH,
                 "height": _WIDGET_HEIGHT,
                 "properties": {

@@ -8,6 +8,7 @@ from typing import Any, Final
 import yaml
 
 from afterwrite.core import json_text
+from afterwrite.errors import DeclarationError
 from afterwrite.synth.document import (
     Attribute,
     Condition,
@@ -23,6 +24,7 @@ from afterwrite.synth.document import (
 )
 
 _WIDTH: Final = 120
+_RESOURCES_MAX: Final = 500
 # What becomes of these with the stack is said in so many words, kept or not.
 _HOLDS_DATA: Final = frozenset(("AWS::Logs::LogGroup", "AWS::SQS::Queue"))
 
@@ -57,7 +59,15 @@ _Dumper.add_representer(_Tagged, _represent)
 
 
 def render(template: Template) -> str:
-    """The template's text; the same for the same template, byte by byte."""
+    """The template's text; the same for the same template, byte by byte.
+
+    Raises DeclarationError for more resources than CloudFormation takes.
+    """
+    if len(template.resources) > _RESOURCES_MAX:
+        raise DeclarationError(
+            f"expected at most {_RESOURCES_MAX} resources, which is what CloudFormation takes in a template, got "
+            f"{len(template.resources)}: split the app, or write Terraform"
+        )
     text: str = yaml.dump(document(template), Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True)
     return "".join(f"# {note}\n" for note in template.notes) + text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -25,10 +26,17 @@ ROUTES_TIMEOUT_S: Final = 300
 _ENVIRONMENT_BYTES_MAX: Final = 4_096
 # What stands for a reference when the environment's size is looked at: a queue's URL is the longest.
 _REFERENCE_CHARACTERS: Final = 100
+_VARIABLE: Final = re.compile(r"(?!AWS_|LAMBDA_|AFTERWRITE_)[A-Za-z][A-Za-z0-9_]+")
 
 
 def add_functions(stack: Stack) -> None:
     """The app's functions and consumers."""
+    for name in stack.options.environment:
+        if not _VARIABLE.fullmatch(name):
+            raise DeclarationError(
+                "expected a variable's name of letters, digits and _, a letter first, that is not one of Lambda's "
+                f"(AWS_…, LAMBDA_…) or of afterwrite's (AFTERWRITE_…), got {name!r}: give the variable another name"
+            )
     stack.parameters.extend(
         Parameter(_parameter_of(name), f"The environment variable {name} of every function")
         for name in stack.options.environment

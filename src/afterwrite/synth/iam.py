@@ -74,11 +74,11 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 WITHOUT_RESOURCE: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "ListStreamsKnowsNoResource": (
         ("dynamodb:ListStreams",),
-        "the poller of an event source mapping lists streams, an action that is granted on all or none",
+        "the poller of a mapping or a Pipe lists streams, an action that is granted on all or none",
     ),
     "ListKinesisStreamsKnowsNoResource": (
         ("kinesis:ListStreams",),
-        "the poller of an event source mapping lists streams, an action that is granted on all or none",
+        "the poller of a mapping or a Pipe lists streams, an action that is granted on all or none",
     ),
 }
 """The statements on `*`: their actions, and the reason why no resource can be named."""
@@ -128,12 +128,12 @@ def _ses(kind: str, name: str) -> Text:
 
 
 def reading_stream(stream: Text) -> list[dict[str, Any]]:
-    """What a mapping of a table's stream takes."""
+    """What a mapping or a Pipe of a table's stream takes."""
     return [allow("ReadStream", stream), allow_without_resource("ListStreamsKnowsNoResource")]
 
 
 def reading_kinesis(stream: Text) -> list[dict[str, Any]]:
-    """What a mapping of a Kinesis stream takes."""
+    """What a mapping or a Pipe of a Kinesis stream takes."""
     return [allow("ReadKinesis", stream), allow_without_resource("ListKinesisStreamsKnowsNoResource")]
 
 

@@ -27,14 +27,24 @@ def find(name: str, roots: Sequence[Path]) -> Path | None:
 def imported(name: str, file: Path) -> Iterator[str]:
     """The modules that the file imports when it is run or later, by full names, the packages they are in as well.
 
-    What `from package import name` names may be a module or not: both are given. Imports for type checkers are not.
+    What `from package import name` or `package.name` names may be a module or not: both are given. Imports for type
+    checkers are not.
     """
     tree = ast.parse(file.read_bytes(), filename=str(file))
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    for node in _running(tree):
+    running = list(_running(tree))
+    known = {
+        alias.asname or alias.name: alias.name
+        for each in running
+        if isinstance(each, ast.Import)
+        for alias in each.names
+    }
+    for node in running:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _with_packages(alias.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in known:
+            yield f"{known[node.value.id]}.{node.attr}"
         elif isinstance(node, ast.ImportFrom):
             steps = package.split(".") if package else []
             base = steps[: len(steps) - node.level + 1] if node.level else []

@@ -179,6 +179,8 @@ class _Collector:
         root = self._root_of(name)
         file = imports.find(name, [root])
         if file is None:
+            if top == "afterwrite":
+                return _defining(name)
             if imports.find(top, [root]) is None:
                 self._add_library(top)
             return []
@@ -227,6 +229,13 @@ class _Collector:
                 if file.is_file() and "__pycache__" not in file.parts:
                     self._files[file.relative_to(self._root).as_posix()] = file.read_bytes()
         return place.exists()
+
+
+def _defining(name: str) -> list[str]:
+    """The module that `afterwrite.NAME` is from, as the package imports some only when they are used."""
+    public = name.removeprefix("afterwrite.")
+    module = getattr(getattr(afterwrite, public), "__module__", None) if public in afterwrite.__all__ else None
+    return [module] if isinstance(module, str) and module.startswith("afterwrite.") else []
 
 
 def _by_name(libraries: Sequence[Path]) -> dict[str, Distribution]:

@@ -62,7 +62,7 @@ def _add(stack: Stack, table: Table, pipe: Pipe) -> None:
         "pipes.amazonaws.com",
         f"The changes of {table.name} go to {pipe.target.name}",
         [
-            iam.allow("ReadStream", source),
+            *iam.reading_stream(source),
             *([] if enrichment is None else [{**iam.allow("InvokeFunctions", enrichment.arn), "Sid": "Enrich"}]),
             iam.allow(send, target),
             iam.allow("SendDeadLetters", dead_letters.arn),

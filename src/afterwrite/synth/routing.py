@@ -14,6 +14,7 @@ from afterwrite.errors import DeclarationError, InvalidPattern
 from afterwrite.synth import iam, messages, pipes
 from afterwrite.synth.document import Attribute, Ref, Resource, Text, logical_id
 from afterwrite.synth.stack import Stack, physical_name
+from afterwrite.synth.tables import STREAM_HOURS
 
 PATTERNS_MAX: Final = 5
 EVERY_CHANGE: Final[Mapping[str, Any]] = {"eventName": list(EVENT_NAMES)}
@@ -77,6 +78,11 @@ def _add_mapping(stack: Stack, table: Table, patterns: Sequence[Mapping[str, Any
     stream = stack.streams.get(table.name)
     if stream is not None:
         patterns = [{"data": pattern} for pattern in patterns]
+    if table.retention_hours > STREAM_HOURS:
+        stack.notes.append(
+            f"{table.name}: its changes are kept for {table.retention_hours} h, but go to the failures bucket when "
+            "they are older than RecordAgeSeconds says: give that for so long, at most 604800"
+        )
     stack.mappings[table.name] = stack.add(
         logical_id(table.name, "Mapping"),
         "AWS::Lambda::EventSourceMapping",
@@ -110,13 +116,14 @@ def _add_pipe(stack: Stack, table: Table, patterns: Sequence[Mapping[str, Any]])
     stream = stack.streams.get(table.name)
     function = stack.route_functions[table.name]
     dead_letters = messages.add_dead_letters(stack, f"pipe-{table.name}")
-    reads = iam.allow("ReadStream" if stream is None else "ReadKinesis", _source(stack, table))
+    source = _source(stack, table)
+    reads = iam.reading_stream(source) if stream is None else iam.reading_kinesis(source)
     role = iam.role(
         stack,
         logical_id(table.name, "PipeRole"),
         "pipes.amazonaws.com",
         f"The changes of {table.name} go to its routes",
-        [reads, iam.allow("InvokeFunctions", function.arn), iam.allow("SendDeadLetters", dead_letters.arn)],
+        [*reads, iam.allow("InvokeFunctions", function.arn), iam.allow("SendDeadLetters", dead_letters.arn)],
     )
     settings = pipes.stream_settings(dead_letters, Ref("BatchSize"), Ref("RetryAttempts"))
     if stream is not None:
@@ -128,7 +135,7 @@ def _add_pipe(stack: Stack, table: Table, patterns: Sequence[Mapping[str, Any]])
             "Name": physical_name(f"{table.name}-routes", limit=pipes.PIPE_NAME_MAX),
             "Description": f"The changes of {table.name}, to its routes",
             "RoleArn": role.arn,
-            "Source": _source(stack, table),
+            "Source": source,
             "SourceParameters": {
                 "FilterCriteria": {"Filters": [{"Pattern": json_text.dumps(each).decode()} for each in patterns]},
                 "DynamoDBStreamParameters" if stream is None else "KinesisStreamParameters": settings,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from afterwrite.app import App
+from afterwrite.errors import DeclarationError
 from afterwrite.synth import alarms, buckets, functions, mapped, messages, pipes, routing, tables, views
 from afterwrite.synth.document import Output, Ref, Resource, Template, logical_id
 from afterwrite.synth.stack import CONDITIONS, Options, Stack, check_plain
@@ -28,6 +29,20 @@ _TAGGED: Final = frozenset(
         "AWS::SQS::Queue",
     )
 )
+
+# The property with the name that a resource has in its account and region; rules are named within their bus.
+_NAMES: Final = {
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::Events::Archive": "ArchiveName",
+    "AWS::Events::EventBus": "Name",
+    "AWS::Kinesis::Stream": "Name",
+    "AWS::KinesisFirehose::DeliveryStream": "DeliveryStreamName",
+    "AWS::Lambda::Function": "FunctionName",
+    "AWS::Pipes::Pipe": "Name",
+    "AWS::SNS::Topic": "TopicName",
+    "AWS::SQS::Queue": "QueueName",
+}
 
 
 def synth(app: App, options: Options | None = None) -> Template:
@@ -53,6 +68,7 @@ def synth(app: App, options: Options | None = None) -> Template:
     pipes.add(stack)
     mapped.add(stack, failures)
     alarms.add(stack)
+    _refuse_clashes(stack)
     return Template(
         description=f"{app.name}: what happens after each write to its tables",
         parameters=stack.parameters,
@@ -61,6 +77,28 @@ def synth(app: App, options: Options | None = None) -> Template:
         outputs=list(_outputs(stack, failures)),
         notes=stack.notes,
     )
+
+
+def _refuse_clashes(stack: Stack) -> None:
+    """Raise DeclarationError where two resources, or a parameter and another one or a resource, have one name."""
+    taken: dict[Any, str] = {}
+    for resource in stack.resources.added.values():
+        if (named_by := _NAMES.get(resource.type)) is None:
+            continue
+        name = resource.properties[named_by]
+        other = taken.setdefault((resource.type, name), resource.id)
+        if other != resource.id:
+            shown = "".join(part for part in getattr(name, "parts", [name]) if isinstance(part, str))
+            raise DeclarationError(
+                f"the resources {other} and {resource.id} would both be named {shown} on AWS: rename what is declared"
+            )
+    parameters = [parameter.name for parameter in stack.parameters]
+    for number, name in enumerate(parameters):
+        if name in stack.resources.added or name in parameters[:number]:
+            raise DeclarationError(
+                f"the parameter {name} would have the name of another parameter or a resource of the template: rename "
+                "the variable, or what is declared"
+            )
 
 
 def _tagged(resource: Resource, app: str) -> Resource:

@@ -35,6 +35,7 @@ _FACTS: Final[Mapping[str, str]] = {
 _GLUE_DATABASE: Final = "AWS::Glue::Database"
 _GLUE_TABLE: Final = "AWS::Glue::Table"
 _QUEUE_POLICY: Final = "AWS::SQS::QueuePolicy"
+_TABLE: Final = "AWS::DynamoDB::Table"
 _TYPES: Final[Mapping[str, str]] = {
     _GLUE_DATABASE: "aws_glue_catalog_database",
     _GLUE_TABLE: "aws_glue_catalog_table",
@@ -96,6 +97,9 @@ class _Configuration:
         properties = dict(resource.properties)
         if resource.type == _QUEUE_POLICY:
             properties["Queue"] = properties.pop("Queues")[0]
+        elif resource.type == _TABLE:
+            # Its schema is a list or an object, and the provider takes what has alternatives as JSON in a text.
+            properties["KeySchema"] = JsonText(properties["KeySchema"])
         elif resource.type == _GLUE_DATABASE:
             properties = dict(properties["DatabaseInput"])
         elif resource.type == _GLUE_TABLE:

@@ -43,12 +43,19 @@ def declare_tables(transaction: WriteTransaction, app: App) -> None:
         table = tables.catalog(transaction).get(declared.name)
         if table is None:
             table = tables.create_table(transaction, declared.name, schema, view_type=declared.view_type)
-        if table.schema != schema or table.stream is None or table.stream.view_type != declared.view_type:
+        if table.schema == schema and table.stream is None:  # made without an app, or imported
+            table = tables.enable_stream(transaction, table, declared.view_type)
+        view_type = None if table.stream is None else table.stream.view_type
+        if table.schema != schema:
             raise DeclarationError(
-                f"the data directory holds the table {declared.name} with {_keys(table.schema)} and "
-                f"{'no stream' if table.stream is None else f'the view type {table.stream.view_type}'}, the app "
-                f"declares {_keys(schema)} and the view type {declared.view_type}: "
-                "use another data directory, or declare what is there"
+                f"the data directory holds the table {declared.name} with {_keys(table.schema)}, the app declares "
+                f"{_keys(schema)}: use another data directory, or declare what is there"
+            )
+        if view_type != declared.view_type:
+            raise DeclarationError(
+                f"the data directory holds the table {declared.name} with the view type {view_type}, the app declares "
+                f"{declared.view_type}: let the app as it was finish its changes, disable the table's stream by "
+                "UpdateTable under afterwrite serve, and start the app again; or declare what is there"
             )
         if table.ttl_attribute != declared.ttl:
             items.set_ttl(transaction, declared.name, declared.ttl)

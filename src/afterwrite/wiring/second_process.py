@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from afterwrite import forks
 from afterwrite.app import App
 from afterwrite.config import Settings
 from afterwrite.errors import AfterwriteError
@@ -82,6 +83,7 @@ class SecondProcess:
 
             return take
 
+        forks.withhold(self._connection.fileno())
         socket.send_fds(self._connection, [_GO], [lock])
         self._connection.setblocking(False)
         self._send = server.adopt(self._connection, taker, self._lost)
@@ -93,6 +95,7 @@ class SecondProcess:
     def stop(self) -> None:
         """Have it finish what it does, and wait for its end."""
         self._stopping = True
+        forks.let_go(self._connection.fileno())
         if self._send is None:  # it waits, and ends with the connection
             self._connection.close()
         else:
@@ -121,7 +124,9 @@ def _be_second(app: App, settings: Settings, settle: Callable[[], None], connect
     try:
         for number in (signal.SIGINT, signal.SIGTERM):  # the first process says when to stop
             signal.signal(number, signal.SIG_IGN)
-        told, _lock, _, _ = socket.recv_fds(connection, len(_GO), 1)
+        told, locks, _, _ = socket.recv_fds(connection, len(_GO), 1)
+        for descriptor in (connection.fileno(), *locks):
+            forks.withhold(descriptor)
         if told == _GO:
             _run(app, settings, settle, connection)
         status = 0
