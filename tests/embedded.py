@@ -129,7 +129,7 @@ class Parts:
 
     def messages(self, name: str) -> list[Any]:
         """A queue's messages, lane by lane."""
-        from afterwrite.store import queues
+        from afterwrite.store import waiting_messages
 
         with self.environment.read() as transaction:
-            return list(queues.messages(transaction, name))
+            return list(waiting_messages.messages(transaction, name))

@@ -20,7 +20,7 @@ from afterwrite.engine.telemetry import Telemetry
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.mapping_ledger import EmbeddedMappingLedger, function_arn
 from afterwrite.sources.shards import KinesisShards, TableShards
-from afterwrite.store import kinesis, queues, streams
+from afterwrite.store import kinesis, streams, waiting_messages
 from afterwrite.store.environment import Environment
 from afterwrite.store.queues import Message
 from bounds import BOUND_S
@@ -117,7 +117,7 @@ class Mapped:
 
     def messages(self, queue: str) -> list[Message]:
         with self.environment.read() as transaction:
-            return list(queues.messages(transaction, queue))
+            return list(waiting_messages.messages(transaction, queue))
 
     def bodies(self, queue: str) -> list[Any]:
         return [message.body for message in self.messages(queue)]

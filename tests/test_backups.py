@@ -7,14 +7,16 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from afterwrite import App, Change, open_data, open_engine
+from afterwrite import App, Change, Context, open_data, open_engine
 from afterwrite.backups import back_up, restore
 from afterwrite.cli.backup import backup as backup_command
 from afterwrite.errors import CommandError, CorruptData
 from afterwrite.local import lake
+from afterwrite.wiring import Engine
 from bounds import BOUND_S
 from engine_process import wait_until
 
@@ -141,3 +143,112 @@ def test_an_interrupted_backup_is_begun_anew(tmp_path: Path, capsys: pytest.Capt
     backup_command(tmp_path / "backup", data=tmp_path / "data")
     assert "1 table" in capsys.readouterr().out
     assert not (tmp_path / "backup.partial").exists()
+
+
+def test_flows_go_on_after_a_restore_where_the_backup_left_them(tmp_path: Path) -> None:
+    ran: list[tuple[str, str, int]] = []
+    begun, gate = threading.Event(), threading.Event()
+    app = App("flows")
+    orders = app.table(TABLE, partition_key="id")
+    outside, late = app.queue("outside"), app.queue("late")
+
+    @app.function(retries=3)
+    def send(request: Any, context: Context) -> None:
+        ran.append((request["id"], context.invocation_id, context.attempt))
+        if request["id"] == "running" and not gate.is_set():
+            begun.set()
+            gate.wait(BOUND_S)
+
+    @orders.on()
+    def tell(change: Change) -> list[Any]:
+        order = change.keys["id"]
+        if order == "bad":
+            raise KeyError("price")
+        return [send.later(id=order), outside.send(order), late.send(order, delay_s=600)]
+
+    with open_engine(tmp_path / "data", app) as engine:
+        table, reader = engine.table(TABLE), engine.reader()
+        table.put({"id": "done"})
+        wait_until(reader.idle)
+        sqs = engine.boto3_session().client("sqs")
+        url = sqs.get_queue_url(QueueName="outside")["QueueUrl"]
+        (held,) = sqs.receive_message(QueueUrl=url, VisibilityTimeout=600)["Messages"]
+        table.put({"id": "running"})
+        assert begun.wait(BOUND_S)
+        table.put({"id": "bad"})
+        wait_until(lambda: len(list(reader.parked(TABLE))) == 1)
+        engine.back_up(tmp_path / "backup")
+        gate.set()
+        table.put({"id": "lost"})
+        wait_until(reader.idle)
+    (_, id_of_running, _) = next(each for each in ran if each[0] == "running")
+    assert [order for order, _, _ in ran] == ["done", "running", "lost"]
+    ran.clear()
+
+    restore(tmp_path / "backup", tmp_path / "restored")
+    with open_engine(tmp_path / "restored", app) as engine:
+        table, reader = engine.table(TABLE), engine.reader()
+        wait_until(reader.idle)
+        # What was being done is done again, under its id; what was done is not, and what was lost is not known.
+        assert ran == [("running", id_of_running, 2)]
+        assert sorted(item["id"] for item in reader.items(TABLE)) == ["bad", "done", "running"]
+        assert [each.lane for each in reader.parked(TABLE)] == [f"{TABLE}/bad"]
+        assert sorted(each.body for each in reader.messages("late")) == ["done", "running"]
+        # Who held a message outside still holds it, and can say that it is done.
+        sqs = engine.boto3_session().client("sqs")
+        received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+        assert [each["Body"] for each in received] == ["running"]
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=held["ReceiptHandle"])
+        wait_until(lambda: len(list(reader.messages("outside"))) == 1)
+
+
+def test_what_a_restored_engine_writes_has_ids_and_versions_that_nothing_had_before(tmp_path: Path) -> None:
+    app = App("numbered")
+    orders = app.table(TABLE, partition_key="id")
+    app.queue("work.fifo")
+    seen: list[tuple[str, int]] = []
+
+    @orders.on()
+    def see(change: Change) -> None:
+        seen.append((change.id, int(change.sequence_number or 0)))
+
+    def send(engine: Engine) -> int:
+        sqs = engine.boto3_session().client("sqs")
+        url = sqs.get_queue_url(QueueName="work.fifo")["QueueUrl"]
+        sent = sqs.send_message(QueueUrl=url, MessageBody="x", MessageGroupId="g", MessageDeduplicationId=str(uuid4()))
+        return int(sent["SequenceNumber"])
+
+    def records(engine: Engine, **after: str) -> list[Any]:
+        """The table's stream, read on by somebody who keeps a checkpoint."""
+        reader = engine.boto3_session().client("dynamodbstreams")
+        (stream,) = reader.list_streams(TableName=TABLE)["Streams"]
+        arn = stream["StreamArn"]
+        (shard,) = reader.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+        start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER" if after else "TRIM_HORIZON", **after}
+        iterator = reader.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], **start)["ShardIterator"]
+        found: list[Any] = reader.get_records(ShardIterator=iterator)["Records"]
+        return found
+
+    with open_engine(tmp_path / "data", app) as engine:
+        engine.table(TABLE).put({"id": "kept"})
+        wait_until(engine.reader().idle)
+        engine.back_up(tmp_path / "backup")
+        for number in range(5):
+            engine.table(TABLE).put({"id": f"lost-{number}"})
+        wait_until(engine.reader().idle)
+        checkpoint = records(engine)[-1]["dynamodb"]["SequenceNumber"]
+        lost_message = send(engine)
+    before = list(seen)
+    seen.clear()
+    for round_number in range(2):  # also of a restored one that is lost in its turn
+        restore(tmp_path / "backup", tmp_path / f"restored-{round_number}")
+        with open_engine(tmp_path / f"restored-{round_number}", app) as engine:
+            engine.table(TABLE).put({"id": "new"})
+            wait_until(engine.reader().idle)
+            (record,) = records(engine, SequenceNumber=checkpoint)
+            assert record["dynamodb"]["Keys"] == {"id": {"S": "new"}}
+            assert send(engine) > lost_message
+            assert engine.reader().status().consumers[0].lag_records == 0
+    assert len({id for id, _ in seen}) == 2
+    assert not {id for id, _ in seen} & {id for id, _ in before}
+    assert min(number for _, number in seen) > max(number for _, number in before)

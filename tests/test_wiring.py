@@ -19,6 +19,8 @@ from afterwrite.wiring import Engine, works
 from bounds import BOUND_S
 from engine_process import wait_until
 
+HOUR_NS = 3_600_000_000_000
+
 
 def app_with(**table: Any) -> App:
     app = App("wired")
@@ -62,6 +64,51 @@ def test_what_waits_at_a_start_with_the_clock_set_back_does_not_wait_for_the_clo
         sqs = engine.boto3_session().client("sqs")
         url = sqs.get_queue_url(QueueName="outside")["QueueUrl"]
         wait_until(lambda: bool(sqs.receive_message(QueueUrl=url).get("Messages")))
+
+
+def test_what_consumers_outside_hold_is_hidden_no_longer_where_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_with()
+    app.queue("outside")
+    wall_ns = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: wall_ns)
+
+    def receive(engine: Engine, queue: str, timeout_s: int) -> list[Any]:
+        sqs = engine.boto3_session().client("sqs")
+        url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        request = {"QueueUrl": url, "VisibilityTimeout": timeout_s, "MaxNumberOfMessages": 10}
+        found: list[Any] = sqs.receive_message(**request).get("Messages", [])
+        return found
+
+    queues = ("outside", "outside-dead-letters")
+    with start(app, tmp_path) as engine:
+        sqs = engine.boto3_session().client("sqs")
+        urls = {queue: sqs.get_queue_url(QueueName=queue)["QueueUrl"] for queue in queues}
+        for url in urls.values():
+            sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": body, "MessageBody": body} for body in ("a", "b")])
+        wall_ns += 10 * HOUR_NS
+        held = {queue: receive(engine, queue, 3_000) for queue in queues}
+        for queue, messages in held.items():
+            (first,) = (each for each in messages if each["Body"] == "a")
+            fields = {"QueueUrl": urls[queue], "ReceiptHandle": first["ReceiptHandle"]}
+            sqs.change_message_visibility(**fields, VisibilityTimeout=6_000)
+    # They were sent before the time that it is now, and received after it.
+    wall_ns -= 5 * HOUR_NS
+    with start(app, tmp_path) as engine:
+        assert [receive(engine, queue, 3_000) for queue in queues] == [[], []]
+    with start(app, tmp_path) as engine:  # another start cuts nothing again
+        assert [receive(engine, queue, 3_000) for queue in queues] == [[], []]
+        wall_ns += HOUR_NS
+        assert [[each["Body"] for each in receive(engine, queue, 30_000)] for queue in queues] == [["b"], ["b"]]
+        # Who holds a message can still say that it is done.
+        sqs = engine.boto3_session().client("sqs")
+        for queue, messages in held.items():
+            (first,) = (each for each in messages if each["Body"] == "a")
+            sqs.delete_message(QueueUrl=urls[queue], ReceiptHandle=first["ReceiptHandle"])
+        wall_ns += HOUR_NS
+        assert [receive(engine, queue, 3_000) for queue in queues] == [[], []]
+        assert [engine.reader().depths()[queue] for queue in queues] == [(0, 1), (0, 1)]  # b, which is held again
 
 
 def test_an_audit_log_that_cannot_be_signed_at_the_stop_keeps_nothing_else_from_being_let_go(

@@ -37,6 +37,7 @@ from afterwrite.store.durable_files import (
     write_file,
 )
 from afterwrite.store.environment import Environment, ReadTransaction
+from afterwrite.store.restoring import leave_numbers_out
 from afterwrite.store.verification import verify
 
 MANIFEST_NAME: Final = "backup.json"
@@ -101,7 +102,8 @@ def back_up(data: Path, out: Path, environment: Environment | None = None) -> Ba
 def restore(backup: Path, data: Path) -> Backup:
     """Make the data directory `data`, which must not be there or be empty, from a backup, whole or not at all.
 
-    Raises CommandError where there is no backup or `data` holds something, CorruptData where the backup's files
+    Changes that are written there get numbers, ids and versions that none had which was written after the backup and is
+    lost. Raises CommandError where there is no backup or `data` holds something, CorruptData where the backup's files
     are not what was backed up, StorageFull and StorageError.
     """
     try:
@@ -123,6 +125,11 @@ def restore(backup: Path, data: Path) -> Backup:
             _copy_file(backup / file["path"], target)
             if _described(partial, target) != file:
                 raise CorruptData(f"{backup / file['path']} is not what was backed up: use another backup")
+        environment = Environment(DataDirectory(partial).store)
+        try:
+            environment.write(leave_numbers_out)
+        finally:
+            environment.close()
     _finish(partial, data)
     total = sum(file["bytes"] for file in manifest["files"])
     return Backup(backup, manifest["taken_at"], manifest["entries"], len(manifest["files"]), total, manifest["tables"])

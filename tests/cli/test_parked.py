@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,44 @@ def test_payload_reason_and_traceback_are_shown(written: EngineUnderTest, cli: R
     assert letter["id"].endswith("/bad/0")
     (change,) = lines(cli("parked", "show", f"orders/{POISONED}", "--data", written.data, "--json"))
     assert change["payload"]["dynamodb"]["NewImage"]["secret"] == {"S": "s3cret"}
+
+
+def test_what_failed_reads_as_what_why_how_often_what_waits_and_what_to_type(
+    written: EngineUnderTest, cli: Run
+) -> None:
+    change, letter = (
+        cli("parked", "show", *arguments, "--data", written.data).stdout.splitlines()
+        for arguments in (("--in", "orders"), ("--in", "function-fail"))
+    )
+    fingerprint = lines(cli("parked", "list", "--in", "orders", "--data", written.data, "--json"))[0]["error"]
+    assert "  failed    route park, on a change of the table orders (INSERT)" in change
+    assert any(
+        re.fullmatch(r"  reason    RouteFailed: route park: KeyError: 'missing' \(.+\)", each) for each in change
+    )
+    assert f"  error     {fingerprint}, bug; --error {fingerprint} means all that failed so" in change
+    assert "  tried     once; it is tried again whenever the engine starts" in change
+    assert "  waiting   1 later change of the lane, in order behind it" in change
+    assert '        "Keys": {"PK":{"S":"park\\u001b[1m"},"SK":{"S":"park"}},' in change
+    # A key that no terminal shows as it is is not to be typed.
+    meant = f"--in orders --error {fingerprint} --data {written.data}"
+    assert f"  run again afterwrite parked redrive {meant}" in change
+    assert f"  give up   afterwrite parked drop {meant} --dry-run, then without --dry-run" in change
+
+    assert "  failed    function fail, on a message of the queue function-fail" in letter
+    assert "  tried     2 times, and has no attempt left" in letter
+    assert "  waiting   nothing: the lane has gone on without it" in letter
+    assert '  payload   {"body":{"key":"bad\\u001b[1m","card":"4111"}}' in letter
+
+
+def test_the_command_that_is_told_does_what_it_says(engine: EngineUnderTest, cli: Run) -> None:
+    engine.put("orders", PK="a key's", SK="park")
+    wait_until(lambda: len(parked(engine.data)) == 1)
+    shown = cli("parked", "show", "--data", engine.data).stdout.splitlines()
+    (told,) = (each.removeprefix("  give up   ") for each in shown if each.startswith("  give up"))
+    program, *arguments = shlex.split(told.partition(", then")[0])
+    assert program == "afterwrite"
+    assert "1 failure would be deleted" in cli(*arguments).stdout
+    assert "dropped: 1 failure" in cli(*arguments[:-1]).stdout
 
 
 def test_text_that_comes_from_the_data_does_not_steer_a_terminal(written: EngineUnderTest, cli: Run) -> None:

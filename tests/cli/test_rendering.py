@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
-from afterwrite.cli.rendering import bytes_text, count_text, print_table, printable, time_text
+from afterwrite.cli.rendering import bytes_text, count_text, json_lines, print_table, printable, time_text
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,20 @@ def test_columns_are_aligned_and_numbers_stand_right(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "Queues\nname       waiting\na                5\nlonger  1234567890\n\n"
     print_table("Nothing", ["name"], [])
     assert capsys.readouterr().out == ""
+
+
+def test_json_stands_on_as_few_lines_as_are_not_too_long() -> None:
+    assert list(json_lines({"a": [1, Decimal("2.50")]})) == ['{"a":[1,2.50]}']
+    long = "x" * 60
+    assert list(json_lines({"a": {"b": long, "c": [long, {}]}, "d": []})) == [
+        "{",
+        '  "a": {',
+        f'    "b": "{long}",',
+        f'    "c": ["{long}",{{}}]',
+        "  },",
+        '  "d": []',
+        "}",
+    ]
 
 
 def test_sizes_counts_and_times() -> None:

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 import afterwrite
+from afterwrite import App, Change
 from afterwrite.cli.status import concerns
+from afterwrite.config import Settings
 from afterwrite.core.lag import Thresholds
 from afterwrite.inspection.status import ConsumerStatus, QueueStatus, Status
+from afterwrite.wiring import Engine
 from cli.conftest import Run
 from embedded import Clock, Dynamo, open_store
 from engine_process import EngineUnderTest, wait_until
@@ -70,6 +74,40 @@ def test_beside_a_running_engine(written: EngineUnderTest, cli: Run) -> None:
     assert depths["function-fail"] == (0, 0, 1)
     assert [each["name"] for each in found["buffers"]] == ["lake/lake", "lake/slow-lake", "audit/trail"]
     assert len(found["needs_operator"]) == 2
+
+
+def test_every_route_has_its_line_though_it_never_ran(written: EngineUnderTest, cli: Run) -> None:
+    found = json.loads(cli("status", "--data", written.data, "--json").stdout)
+    assert [(each["name"], each["table"], each["when"], each["parked_lanes"]) for each in found["routes"]] == [
+        ("good", "orders", "INSERT, SK prefix good", 0),
+        ("keep", "orders", "INSERT, SK prefix kept", 0),
+        ("bad", "orders", "INSERT, SK prefix bad", 0),
+        ("park", "orders", "INSERT, SK prefix park", 1),
+        ("gated", "orders", "INSERT, SK prefix gated", 0),
+    ]
+    lines = cli("status", "--data", written.data).stdout.splitlines()
+    start = lines.index("Routes") + 1
+    assert lines[start].split() == ["route", "table", "when", "parked", "lanes"]
+    assert lines[start + 5].split() == ["gated", "orders", "INSERT,", "SK", "prefix", "gated", "0"]
+
+
+def test_pipes_and_routes_of_every_change_are_told_as_such(tmp_path: Path) -> None:
+    app = App("piped")
+    things = app.table("things", partition_key="pk")
+    letters = app.queue("letters")
+
+    @things.on()
+    def route(_change: Change) -> None:
+        """Does nothing."""
+
+    things.pipe(name="filtered", to=letters, filter={"eventName": ["INSERT"]})
+    things.pipe(name="unfiltered", to=letters)
+    with Engine(app, Settings(tmp_path / "data", port=None)) as engine:
+        assert [(each.name, each.table, each.when) for each in engine.reader().status().routes] == [
+            ("route", "things", "every change"),
+            ("filtered", "things", "its filter"),
+            ("unfiltered", "things", "every change"),
+        ]
 
 
 def test_check_fails_and_says_what_to_do(written: EngineUnderTest, cli: Run) -> None:

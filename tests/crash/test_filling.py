@@ -160,4 +160,5 @@ def test_an_index_agrees_with_its_table_however_often_its_filling_is_killed(tmp_
         engine.stop()
     print(f"{kills} kills, {while_filling} while the index was filled, which was whole {filled} times")
     assert while_filling > 0
-    assert verify(data / "store").damage == []
+    verified = verify(data / "store")
+    assert verified.damage == verified.figures == []

@@ -15,7 +15,7 @@ from afterwrite.engine.delivery import Dispatcher, Invocable
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.local.native import NativeServices
 from afterwrite.local.work_queues import FunctionQueue, Trials
-from afterwrite.store import ledger, queues
+from afterwrite.store import ledger, queues, waiting_messages
 from afterwrite.store.environment import Environment
 from afterwrite.store.ledger import Completion
 from afterwrite.store.operations import Operations
@@ -86,7 +86,7 @@ class Dispatching:
 
     def dead_letters(self) -> list[Message]:
         with self.environment.read() as transaction:
-            return list(queues.messages(transaction, self.function.dead_letter_queue))
+            return list(waiting_messages.messages(transaction, self.function.dead_letter_queue))
 
     def completion(self, message_id: str) -> Completion | None:
         with self.environment.read() as transaction:

@@ -93,7 +93,8 @@ def test_mutated_requests_are_answered_and_harm_nothing(engine: EngineUnderTest)
     assert engine.call("GetItem", {"TableName": TABLE, "Key": key}) == {"Item": key}
     assert engine.stop() == 0
     assert "Traceback" not in engine.log.read_text()
-    assert verify(engine.data / "store").damage == []
+    verified = verify(engine.data / "store")
+    assert verified.damage == verified.figures == []
 
 
 def changed_target(source: Random, target: str) -> str:

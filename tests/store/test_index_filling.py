@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from afterwrite.backups import back_up
 from afterwrite.core.values import decode_item, encode_item
 from afterwrite.errors import ServiceError
 from afterwrite.store import indexes, tables, upkeep
@@ -74,7 +75,8 @@ def fill_up(dynamo: Dynamo) -> int:
 
 
 def whole(environment: Environment) -> bool:
-    return verify(Path(environment.lmdb.path())).damage == []
+    found = verify(Path(environment.lmdb.path()))
+    return found.damage == found.figures == []
 
 
 def test_the_index_of_a_small_table_is_there_at_once(dynamo: Dynamo) -> None:
@@ -251,7 +253,8 @@ def test_a_kill_in_the_middle_loses_no_entry(tmp_path: Path, clock: Clock) -> No
         wait_until(lambda: index()["IndexStatus"] == "ACTIVE", what="the whole index")
         assert index()["ItemCount"] == count
         engine.stop()
-    assert verify(tmp_path / "data" / "store").damage == []
+    found = verify(tmp_path / "data" / "store")
+    assert found.damage == found.figures == []
 
 
 def without_an_entry(transaction: WriteTransaction, index: indexes.Index) -> None:
@@ -271,6 +274,30 @@ def with_an_entry_too_many(transaction: WriteTransaction, index: indexes.Index) 
 
 def with_a_wrong_count(transaction: WriteTransaction, index: indexes.Index) -> None:
     indexes.count(transaction, index.number, 1, 5)
+
+
+def test_a_size_that_was_counted_by_another_rule_is_no_damage_and_keeps_nobody_from_a_backup(
+    tmp_path: Path, dynamo: Dynamo
+) -> None:
+    filled(dynamo, 10)
+    add_index(dynamo)
+
+    def run(transaction: WriteTransaction) -> None:
+        (index,) = tables.catalog(transaction)["things"].indexes
+        indexes.count(transaction, index.number, 0, 5)
+
+    dynamo.environment.write(run)
+    found = verify(Path(dynamo.environment.lmdb.path()))
+    assert found.damage == []
+    (figure,) = found.figures
+    assert figure.startswith("index by-a of table things: its size is shown as ")
+    assert figure.endswith("nothing is lost, and deleting the index and creating it again counts it anew")
+    assert back_up(tmp_path, tmp_path / "backup", dynamo.environment).entries == found.entries
+    dynamo("UpdateTable", TableName="things", **DROP)
+    while upkeep.run(dynamo.environment, {}).more:
+        pass
+    add_index(dynamo)
+    assert whole(dynamo.environment)
 
 
 def with_a_strange_index(transaction: WriteTransaction, index: indexes.Index) -> None:

@@ -110,7 +110,7 @@ class Queue:
                 queues.depth(transaction, QUEUE),
                 queues.in_flight(transaction, QUEUE, now_ms),
                 queues.next_ready_ms(transaction, QUEUE),
-                sorted(message.id for message in queues.messages(transaction, QUEUE)),
+                sorted(message.id for message in waiting_messages.messages(transaction, QUEUE)),
             )
 
 
@@ -295,7 +295,7 @@ def test_queues_do_not_see_each_other(environment: Environment) -> None:
     assert ids(queue.receive()) == ["mine"]
     with environment.read() as transaction:
         assert queues.queue_names(transaction) == ["other", QUEUE]
-        assert [message.id for message in queues.messages(transaction, "other")] == ["theirs"]
+        assert [message.id for message in waiting_messages.messages(transaction, "other")] == ["theirs"]
 
 
 def test_a_message_keeps_everything_it_was_sent_with(environment: Environment) -> None:

@@ -539,6 +539,8 @@ def test_transact_get(dynamo: Dynamo) -> None:
     assert answer["Responses"] == [{"Item": {"a": {"N": "1"}}}, {}]
     capacity = {"TableName": "things", "CapacityUnits": 4.0, "ReadCapacityUnits": 4.0}
     assert answer["ConsumedCapacity"] == [capacity]
+    nothing = dynamo("TransactGetItems", TransactItems=[get("1", ProjectionExpression="c")])
+    assert nothing["Responses"] == [{}]  # GetItem has an empty Item here
     with pytest.raises(ServiceError, match="multiple operations on one item"):
         dynamo("TransactGetItems", TransactItems=[get("1"), get("1")])
     with pytest.raises(TransactionCanceled) as canceled:
@@ -601,6 +603,7 @@ def test_a_table_has_no_backups_nor_insights(dynamo: Dynamo, operation: str, bod
 
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/things"
+OF_SHORT = "arn:aws:dynamodb:us-east-1:000000000000:table/x"
 IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
 
 
@@ -611,6 +614,10 @@ IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
         ("DescribeExport", {"ExportArn": f"{ARN}/export/1"}, "ExportNotFoundException", "Export not found"),
         ("DescribeExport", {"ExportArn": ARN}, "ValidationException", "Invalid Export ARN"),
         ("DescribeImport", {}, "ValidationException", "Value null at 'importArn'"),
+        ("DescribeImport", {"ImportArn": f"{ARN}/import/1"}, "ImportNotFoundException", "Import not found"),
+        ("DescribeImport", {"ImportArn": f"{OF_SHORT}/import/1"}, "ValidationException", "Invalid Import ARN"),
+        ("ListImports", {"NextToken": "0" * 112}, "ValidationException", "Invalid NextToken"),
+        ("ListExports", {"NextToken": "0" * 112}, "ValidationException", "Invalid NextToken"),
         ("ListExports", {"MaxResults": 26}, "ValidationException", "'26' at 'maxResults' .* less than or equal to 25"),
         ("GetResourcePolicy", {"ResourceArn": ARN}, "PolicyNotFoundException", "Resource-based policy not found"),
         (

@@ -222,7 +222,13 @@ def test_what_is_declared_is_described(dynamo: Dynamo) -> None:
     assert answer["TableDescription"]["VectorIndexes"][0]["IndexStatus"] == "CREATING"
     table = described(dynamo)
     (index,) = table["VectorIndexes"]
-    assert index == {**declared, "IndexStatus": "ACTIVE", "IndexArn": f"{table['TableArn']}/index/near"}
+    assert index == {
+        **declared,
+        "IndexStatus": "ACTIVE",
+        "IndexArn": f"{table['TableArn']}/index/near",
+        "ItemCount": table["ItemCount"],
+        "IndexSizeBytes": table["TableSizeBytes"],
+    }
     update(dynamo, {"Delete": {"IndexName": "near"}})
     assert "VectorIndexes" not in described(dynamo)
 
@@ -242,7 +248,10 @@ def test_indexes_outlive_a_restart(dynamo: Dynamo) -> None:
         ({"DistanceFunction": "cosine"}, "Value 'cosine' at 'vectorIndexes.1.member.distanceFunction'"),
         ({"VectorAttribute": {"AttributeName": ""}}, "vectorAttribute.attributeName"),
         ({"VectorAttribute": {"AttributeName": "x" * 256}}, "vectorAttribute.attributeName"),
-        ({"VectorAttribute": {"AttributeName": "pk"}}, "'pk' of the index near is defined as a scalar"),
+        (
+            {"VectorAttribute": {"AttributeName": "pk"}},
+            "'pk'. An attribute cannot be defined in .* as a VectorAttribute\\.",
+        ),
         ({"VectorAttribute": None}, "Value null at 'vectorIndexes.1.member.vectorAttribute'"),
         ({"Projection": {"ProjectionType": "INCLUDE"}}, "NonKeyAttributes is not specified"),
         (
@@ -311,11 +320,12 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
         ([{**new, **gone}], {}, "ValidationException", "Only one vector index action"),
         ([{"Create": INDEX}], {}, "ValidationException", "^ValidationException: Attempting to create an index which"),
         ([{"Delete": {"IndexName": "none"}}], {}, "ResourceNotFoundException", "not found"),
+        ([{"Create": {**new["Create"], "Dimensions": 4}}], {}, "ValidationException", "VectorAttribute of another"),
         (
             [],
             {"GlobalSecondaryIndexUpdates": on_vector, "AttributeDefinitions": definitions("v")},
             "ValidationException",
-            "vector attribute 'v'",
+            "'v'. An attribute cannot be defined",
         ),
     ]
     for updates, fields, code, message in refusals:
@@ -341,7 +351,7 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
         ({"SearchVector": [{"N": "1"}, {"N": "1e39"}, {"N": "1"}]}, "must be a 32-bit floating-point number"),
         ({"SearchVector": [{"N": "1"}]}, "search vector dimension 1 does not match vector index dimension 3"),
         ({"TopK": None}, "'TopK' is required"),
-        ({"TopK": 0}, "Value '0' at 'topK' failed to satisfy constraint"),
+        ({"TopK": 0}, "TopK value '0' is out of valid range. The value must be between 1 and 100"),
         ({"TopK": 101}, "TopK value '101' is out of valid range. The value must be between 1 and 100"),
         ({"TopK": 1.5}, "cannot be converted to Integer"),
         ({"ExpressionAttributeValues": {":a": {"S": "a"}}}, "can only be specified when using expressions"),

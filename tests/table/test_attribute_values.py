@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from afterwrite.core.values import from_python
 from afterwrite.errors import ServiceError
 from afterwrite.table.attribute_values import checked_item
 from table.case_files import load
@@ -23,6 +25,12 @@ def test_value(case: dict[str, Any]) -> None:
         assert (caught.value.code, caught.value.message) == ("SerializationException", case["serialization"])
     else:
         assert (caught.value.code, caught.value.message) == ("ValidationException", case["error"])
+
+
+@pytest.mark.parametrize("members", [{"b", "é", "A", ""}, {10, 9, -1, Decimal("0.5")}, {b"\xff", b"\x00", b""}])
+def test_a_set_is_the_same_whether_it_came_from_python_or_over_the_wire(members: set[Any]) -> None:
+    ((kind, content),) = from_python(members).items()
+    assert checked_item({"a": {kind: [*reversed(content)]}}) == {"a": {kind: content}}
 
 
 @pytest.mark.parametrize("container", ["L", "M"])

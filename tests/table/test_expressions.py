@@ -10,7 +10,7 @@ import pytest
 
 from afterwrite.errors import ConditionalCheckFailed, ServiceError
 from afterwrite.table.attribute_values import checked_item
-from afterwrite.table.fields import Expressions
+from afterwrite.table.expressions import Expressions
 from afterwrite.table.keys import encode_key
 from afterwrite.table.reads import parse_get_item, parse_query
 from afterwrite.table.reserved_words import RESERVED_WORDS

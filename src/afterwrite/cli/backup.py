@@ -29,7 +29,9 @@ def backup(out: Path, /, *, data: Data = None, json: Flag = False) -> None:
 def restore(source: Path, /, *, data: Data = None, json: Flag = False) -> None:
     """Make a data directory from a backup.
 
-    The data directory must not be there yet, or be empty. Every file is checked against the backup's list.
+    The data directory must not be there yet, or be empty. Every file is checked against the backup's list. Routes,
+    functions and files go on where the backup left them; new changes get sequence numbers and ids that none of the
+    lost ones had.
 
     Parameters
     ----------

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from cyclopts import App as CommandLine
 from cyclopts import Parameter
 
 from afterwrite import config
+from afterwrite.cli import parked_text
 from afterwrite.cli.engine_client import EngineClient
 from afterwrite.cli.loading import load_app
 from afterwrite.cli.parameters import Data, Flag, data_directory, moment_ms
 from afterwrite.cli.parked_on_aws import OnAws, parked_work
 from afterwrite.cli.rendering import count_text, print_aside, print_json, print_line, printable, time_text
 from afterwrite.config import Settings
-from afterwrite.core import json_text
 from afterwrite.core.parked import EVERYTHING, ParkedEntry, Portion, Selection
 from afterwrite.core.ports import ParkedWork
 from afterwrite.core.privacy import PrivatePath, masked
@@ -61,7 +62,6 @@ _App: TypeAlias = Annotated[
     Path | None,
     Parameter(help="With --table: the Python file that declares the App, whose private attributes are masked."),
 ]
-_REASON_WIDTH: Final = 150
 
 
 @command_line.command(name="list")
@@ -96,7 +96,7 @@ def list_(
             del fields["payload"], fields["traceback"]
             print_json(fields)
         else:
-            _show_line(entry)
+            parked_text.show_line(entry)
     if nothing and not json:
         print_line(_nothing_text(selection, data, on_aws))
 
@@ -140,7 +140,7 @@ def show(
         if json:
             print_json({**_fields(entry), "newer_delivered": newer()})
         else:
-            _show(entry, newer())
+            parked_text.show(entry, newer(), _options(data, on_aws))
     if nothing and not json:
         print_line(_nothing_text(selection, data, on_aws))
 
@@ -237,6 +237,14 @@ def drop(
         print_line(f"dropped: {count_text(count, 'failure')}")
 
 
+def _options(data: Path | None, on_aws: OnAws) -> str:
+    """What the next command needs to find the same: where it looks."""
+    if on_aws.table is None:
+        return "" if data is None else f" --data {shlex.quote(str(data))}"
+    endpoint = "" if on_aws.endpoint_url is None else f" --endpoint-url {shlex.quote(on_aws.endpoint_url)}"
+    return f" --table {shlex.quote(on_aws.table)}{endpoint} --function FUNCTION"
+
+
 def _selection(lane: str | None, which: Which | None) -> Selection:
     given = which or Which()
     return Selection(
@@ -293,22 +301,14 @@ def _preview(
         behind_newer += newer > 0
         if not json:
             if dry_run:
-                _show_line(entry)
+                parked_text.show_line(entry)
             if newer:
-                print_line(("warning: ", "bold yellow"), _newer_text(entry, newer))
+                print_line(("warning: ", "bold yellow"), parked_text.newer_text(entry, newer))
     if dry_run and json:
         print_json({"entries": entries, "behind_newer": behind_newer})
     elif dry_run:
         print_line(f"{count_text(entries, 'failure')} {verb}")
     return behind_newer
-
-
-def _newer_text(entry: ParkedEntry, newer: int) -> str:
-    what = "item" if entry.kind == "change" else "lane"
-    return (
-        f"{printable(entry.lane)}: {count_text(newer, 'newer change')} of the {what} {'has' if newer == 1 else 'have'} "
-        "been delivered since, so this one would come after"
-    )
 
 
 def _in_portions(
@@ -380,37 +380,3 @@ def _fields(entry: ParkedEntry) -> dict[str, Any]:
         "traceback": None if failure is None else failure.traceback,
         "payload": entry.payload,
     }
-
-
-def _show_line(entry: ParkedEntry) -> None:
-    failure = entry.failure
-    error, by = ("-", "-") if failure is None else (failure.fingerprint, failure.raised_by or "-")
-    behind = f", {entry.behind} behind it" if entry.behind else ""
-    print_line(
-        (printable(entry.lane), "bold"),
-        f"  {entry.kind} in {entry.held_in}, {by}, error {error}, {count_text(entry.attempts, 'attempt')}, "
-        f"since {time_text(entry.parked_at_ms)}{behind}",
-    )
-    if failure is not None:
-        reason = printable(failure.reason)
-        print_line("  ", (reason if len(reason) <= _REASON_WIDTH else f"{reason[:_REASON_WIDTH]}…", "red"))
-
-
-def _show(entry: ParkedEntry, newer: int) -> None:
-    fields = _fields(entry)
-    print_line((printable(entry.lane), "bold"))
-    print_line(f"  kind      {entry.kind} in {entry.held_in}")
-    if entry.id is not None:
-        print_line(f"  id        {printable(entry.id)}")
-    print_line(f"  parked    {fields['parked_at']}, made {fields['created_at'] or 'at an unknown time'}")
-    print_line(f"  attempts  {entry.attempts}, then {entry.condition}")
-    print_line(f"  behind    {entry.behind}")
-    if newer:
-        print_line("  newer     ", (_newer_text(entry, newer), "yellow"))
-    if entry.failure is not None:
-        print_line(f"  by        {entry.failure.raised_by or '-'}, error {fields['error']}, {fields['error_kind']}")
-        print_line("  reason    ", (printable(entry.failure.reason), "red"))
-        print_line(f"  to do     {entry.failure.directive.remedy}")
-        for line in entry.failure.traceback.splitlines():
-            print_line(f"  trace     {printable(line)}")
-    print_line(f"  payload   {printable(json_text.dumps(entry.payload).decode())}")

@@ -6,7 +6,7 @@ Text that comes from the data (keys, names, reasons, payloads) passes `printable
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
@@ -22,6 +22,7 @@ Styled: TypeAlias = str | tuple[str, str]
 
 _CONSOLE: Final = Console(highlight=False, markup=False, emoji=False)
 _GAP: Final = "  "
+_JSON_WIDTH: Final = 100
 
 
 def print_json(value: Any) -> None:
@@ -78,6 +79,26 @@ def time_text(at_ms: int) -> str:
     """A time (ms since the epoch) as ISO 8601 in UTC."""
     moment = datetime.fromtimestamp(at_ms / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def json_lines(value: Any, *, indent: str = "") -> Iterator[str]:
+    """The JSON text of a value, on as few lines as are not too long to read."""
+    text = json_text.dumps(value).decode()
+    if len(indent) + len(text) <= _JSON_WIDTH or not value or not isinstance(value, dict | list):
+        yield indent + text
+        return
+    if isinstance(value, dict):
+        parts = [(f"{json_text.dumps(name).decode()}: ", each) for name, each in value.items()]
+    else:
+        parts = [("", each) for each in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    yield indent + opening
+    for number, (name, each) in enumerate(parts, start=1):
+        first, *rest = json_lines(each, indent=f"{indent}  ")
+        lines = [f"{indent}  {name}{first.lstrip()}", *rest]
+        yield from lines[:-1]
+        yield lines[-1] + ("," if number < len(parts) else "")
+    yield indent + closing
 
 
 def bytes_text(size: int) -> str:

@@ -39,7 +39,9 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
     of its changes that the routes have not had yet; the iterator age is how long the oldest of them has waited, the
     time to loss how long it is until that one is past its retention. Of a queue's messages some wait, some are in
     flight (a function works on them), and dead letters have failed for good. A parked lane is a partition key with a
-    change that a route failed on, or a message that a function did: it waits, whole, with the key's later ones.
+    change that a route failed on, or a message that a function did: it waits, whole, with the key's later ones. Every
+    route and pipe has a line, whether it has run or not, with the changes that it is for: those that the app declared
+    when its engine was last started.
 
     Parameters
     ----------
@@ -184,6 +186,11 @@ def _show(directory: Path, found: Status) -> None:
             )
             for each in found.consumers
         ],
+    )
+    print_table(
+        "Routes",
+        ["route", "table", "when", "parked lanes"],
+        [(printable(each.name), each.table, printable(each.when), each.parked_lanes) for each in found.routes],
     )
     print_table(
         "Queues",

@@ -46,13 +46,14 @@ def normalize_number(text: str) -> str:
         raise InvalidValue(f"{_NOT_NUMERIC}: {text}")
     sign, whole, fraction, bare_fraction, exponent_text = match.groups()
     whole = whole or ""
-    digits = whole + (fraction or bare_fraction or "")
+    decimals = fraction or bare_fraction or ""
+    digits = whole + decimals
     significant = digits.lstrip("0")
     exponent = _exponent(text, exponent_text) if exponent_text else 0
     # The decimal point stands after `point` of the significant digits.
     point = len(whole) + exponent - (len(digits) - len(significant))
     significant = significant.rstrip("0")
-    magnitude = point - 1 if significant else exponent  # zero's is the one that it is written with
+    magnitude = point - 1 if significant else exponent - len(decimals)  # zero's is that of its last digit
     if magnitude > NUMBER_MAGNITUDE_MAX:
         raise InvalidValue("Number overflow. Attempting to store a number with magnitude larger than supported range")
     if magnitude < NUMBER_MAGNITUDE_MIN:

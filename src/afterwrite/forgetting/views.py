@@ -28,7 +28,7 @@ from afterwrite.core.versions import is_later, is_version
 from afterwrite.core.wire import from_streams_record
 from afterwrite.errors import CommandError, InvalidValue
 from afterwrite.store import erasure, items, ledger, queues
-from afterwrite.store.change_log import SEQUENCE_NUMBER_BASE, sequence_number
+from afterwrite.store.change_log import COUNTER, SEQUENCE_NUMBER_BASE, sequence_number
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.tables import Table
 from afterwrite.targets.opensearch import OpenSearchIndex
@@ -86,7 +86,7 @@ def removals(transaction: ReadTransaction, app: App | None, subject: Subject, fo
     """What is to leave the app's caches and search indexes."""
     if app is None or not subject.keys or not (app.caches or app.search_indexes):
         return Removals()
-    now = sequence_number(transaction.counter("position") + 1)
+    now = sequence_number(transaction.counter(COUNTER) + 1)
     feeding = {("cache", each.name): each.function.queue_name for each in app.caches}
     feeding |= {("index", each.name): each.function.queue_name for each in app.search_indexes}
     collected = _Collected(now)

@@ -27,7 +27,7 @@ from afterwrite.local.audit.keys import trusted_keys
 from afterwrite.local.audit.logs import digest_of, head_of
 from afterwrite.local.audit.sealing import EntryOpener
 from afterwrite.local.audit.verification import AuditReport
-from afterwrite.store import archive, buffers, change_log, items, ledger, parked, queues, tables
+from afterwrite.store import archive, buffers, change_log, items, ledger, parked, queues, tables, waiting_messages
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
@@ -109,7 +109,7 @@ class DataReader:
         Looking at them is no receive and counts none: their `receive_count` is 0.
         """
         with self._environment.read() as transaction:
-            for each in queues.messages(transaction, queue_name, lane):
+            for each in waiting_messages.messages(transaction, queue_name, lane):
                 yield Message(
                     each.id, each.body, each.sent_at_ms, each.subject, each.attributes or {}, each.receive_count
                 )

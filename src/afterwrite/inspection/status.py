@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,19 @@ class ConsumerStatus:
     parked_age_ms: int | None = None
     retention_ms: int | None = None
     time_to_loss_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStatus:
+    """A route or pipe that is declared, whether it has run or not: `when` are the changes that it runs on, in words.
+
+    How far it has come is what its table's status says. `parked_lanes` are those with a change that it failed on.
+    """
+
+    name: str
+    table: str
+    when: str
+    parked_lanes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,7 @@ class Status:
     buffers: list[BufferStatus]
     thresholds: Thresholds = field(default_factory=Thresholds)
     event_source_mappings: list[MappingStatus] = field(default_factory=list)
+    routes: list[RouteStatus] = field(default_factory=list)
 
     @property
     def idle(self) -> bool:
@@ -136,6 +151,7 @@ def status_as_of(transaction: ReadTransaction, engine: Mapping[str, Any] | None,
             for declared in topology.get("event_source_mappings", [])
             if "kind" in declared and (found := _mapping(transaction, declared, catalog, now_ms)) is not None
         ],
+        _routes(transaction, [each for each in topology.get("routes", []) if each["table"] in catalog]),
     )
 
 
@@ -159,6 +175,15 @@ def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> Consum
         retention_ms=lag.retention_ms,
         time_to_loss_ms=lag.time_to_loss_ms,
     )
+
+
+def _routes(transaction: ReadTransaction, declared: Sequence[Mapping[str, str]]) -> list[RouteStatus]:
+    parked = Counter(
+        (table, None if head.failure is None else head.failure.raised_by)
+        for table in {each["table"] for each in declared}
+        for head in ledger.parked_heads(transaction, table)
+    )
+    return [RouteStatus(**each, parked_lanes=parked[each["table"], each["name"]]) for each in declared]
 
 
 def _mapping(

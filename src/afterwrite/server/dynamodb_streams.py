@@ -21,7 +21,7 @@ from afterwrite.store.environment import ReadTransaction
 from afterwrite.store.prepared import Prepared, Read, unknown_operation
 from afterwrite.store.streams import StreamState, shard_id
 from afterwrite.store.tables import Catalog
-from afterwrite.table import fields
+from afterwrite.table import fields, wording
 
 Body = dict[str, Any]
 
@@ -142,7 +142,7 @@ class DynamoDBStreamsService:
         limit = _limit(body, _RECORDS_MAX)
         iterator = ShardIterator.from_text(text)
         if iterator is None:
-            raise fields.invalid("Invalid ShardIterator")
+            raise wording.invalid("Invalid ShardIterator")
         return Read(partial(self._records, iterator, limit))
 
     def _records(self, iterator: ShardIterator, limit: int, transaction: ReadTransaction, _catalog: Catalog) -> bytes:
@@ -192,7 +192,7 @@ def parse_stream_arn(body: Body, field: str) -> tuple[str, str]:
         raise fields.missing(field)
     match = _STREAM_ARN.fullmatch(arn)
     if match is None:
-        raise fields.invalid(f"Invalid StreamArn: {arn}")
+        raise wording.invalid(f"Invalid StreamArn: {arn}")
     return match[1], match[2]
 
 
@@ -219,13 +219,13 @@ def _shard_description(state: StreamState, shard: Shard) -> Mapping[str, Any]:
 
 def _start(transaction: ReadTransaction, state: StreamState, shard: Shard, kind: str, position: int) -> int:
     """The position after which an iterator of the kind begins to read."""
-    newest = transaction.counter("position") if shard.through is None else shard.through
+    newest = transaction.counter(change_log.COUNTER) if shard.through is None else shard.through
     if kind == "LATEST":
         return newest
     if kind == "TRIM_HORIZON":
         return min(newest, max(shard.after, state.trimmed_through))
     if not shard.after < position <= newest + (1 if shard.is_open else 0):
-        raise fields.invalid(
+        raise wording.invalid(
             f"Invalid SequenceNumber: {sequence_number(position)} is not in the range of the shard {shard_id(shard)}"
         )
     after = position - 1 if kind == "AT_SEQUENCE_NUMBER" else position
@@ -246,12 +246,12 @@ def _position(body: Body, kind: str) -> int:
     number = _sized_text(body, "SequenceNumber", _SEQUENCE_NUMBER_CHARACTERS)
     if kind not in _WITH_SEQUENCE_NUMBER:
         if number is not None:
-            raise fields.invalid(f"SequenceNumber cannot be specified for the ShardIteratorType {kind}")
+            raise wording.invalid(f"SequenceNumber cannot be specified for the ShardIteratorType {kind}")
         return 0
     if number is None:
-        raise fields.invalid(f"SequenceNumber must be specified for the ShardIteratorType {kind}")
+        raise wording.invalid(f"SequenceNumber must be specified for the ShardIteratorType {kind}")
     if not number.isdecimal() or not number.isascii():
-        raise fields.invalid(f"Invalid SequenceNumber: {number}")
+        raise wording.invalid(f"Invalid SequenceNumber: {number}")
     return position_of(number)
 
 

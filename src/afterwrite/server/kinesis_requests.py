@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from afterwrite.errors import ServiceError
 from afterwrite.store.kinesis import HASH_KEYS
-from afterwrite.table import fields
+from afterwrite.table import fields, wording
 
 Body = dict[str, Any]
 
@@ -93,7 +93,7 @@ def stream_name_of_arn(arn: str) -> str:
     """The name of the stream with the ARN."""
     match = _STREAM_ARN.fullmatch(arn)
     if match is None:
-        raise fields.constraint_error(
+        raise wording.constraint_error(
             arn, "StreamARN", "Member must satisfy regular expression pattern: arn:aws.*:kinesis:.*:\\d{12}:stream/\\S+"
         )
     return match[1]
@@ -132,7 +132,9 @@ def parsed_hash_key(body: Body, field: str) -> int | None:
     if text is None:
         return None
     if not _HASH_KEY.fullmatch(text):
-        raise fields.constraint_error(text, field, "Member must satisfy regular expression pattern: 0|([1-9]\\d{0,38})")
+        raise wording.constraint_error(
+            text, field, "Member must satisfy regular expression pattern: 0|([1-9]\\d{0,38})"
+        )
     if int(text) >= HASH_KEYS:
         raise invalid_argument(
             f"Invalid {field}. {field} must be in the range: [0, 2^128-1]. Specified value was {text}"
@@ -162,9 +164,9 @@ def tags(body: Body) -> dict[str, str]:
     shown = f"{{{', '.join(f'{key}={value}' for key, value in values.items())}}}"
     fields.check_length(len(values), "Tags", 1, _TAGS_MAX, shown)
     if any(not 1 <= len(key) <= 128 for key in values):
-        raise fields.constraint_error(shown, "Tags", f"Map keys must satisfy constraint: {_TAG_KEY_LENGTHS}")
+        raise wording.constraint_error(shown, "Tags", f"Map keys must satisfy constraint: {_TAG_KEY_LENGTHS}")
     if any(len(value) > 256 for value in values.values()):
-        raise fields.constraint_error(shown, "Tags", f"Map value must satisfy constraint: {_TAG_VALUE_LENGTHS}")
+        raise wording.constraint_error(shown, "Tags", f"Map value must satisfy constraint: {_TAG_VALUE_LENGTHS}")
     return values
 
 
@@ -183,5 +185,5 @@ def tag_keys(body: Body) -> Sequence[str]:
     shown = f"[{', '.join(keys)}]"
     fields.check_length(len(keys), "TagKeys", 1, _TAG_KEYS_MAX, shown)
     if any(not 1 <= len(key) <= 128 for key in keys):
-        raise fields.constraint_error(shown, "TagKeys", f"Member must satisfy constraint: {_TAG_KEY_LENGTHS}")
+        raise wording.constraint_error(shown, "TagKeys", f"Member must satisfy constraint: {_TAG_KEY_LENGTHS}")
     return keys

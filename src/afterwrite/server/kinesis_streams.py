@@ -21,7 +21,7 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.kinesis import HASH_KEYS, RETENTION_HOURS, KinesisStream, sequence_number, shard_id
 from afterwrite.store.prepared import Prepared, Read, Write
 from afterwrite.store.tables import Catalog
-from afterwrite.table import fields
+from afterwrite.table import fields, wording
 
 Change: TypeAlias = Callable[[WriteTransaction, KinesisStream], Mapping[str, Any] | None]
 
@@ -415,7 +415,7 @@ def _shard_filter(body: Body) -> Callable[[Lineage], Lineage]:
         return lambda lineage: lineage
     if kind == "AT_TRIM_HORIZON":
         return _oldest
-    raise fields.constraint_error(
+    raise wording.constraint_error(
         kind, "shardFilter.type", f"Member must satisfy enum value set: [{', '.join(_SHARD_FILTERS)}]"
     )
 

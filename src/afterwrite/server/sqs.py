@@ -21,7 +21,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.server import sqs_requests as requests
 from afterwrite.server.sqs_queues import DeclaredQueue, SqsQueues
 from afterwrite.server.sqs_requests import Body, Sending
-from afterwrite.store import ledger, queues
+from afterwrite.store import held_messages, ledger, queues
 from afterwrite.store.environment import WriteTransaction
 from afterwrite.store.prepared import Poll, Prepared, Write
 from afterwrite.store.queues import Message, Received
@@ -29,8 +29,6 @@ from afterwrite.store.queues import Message, Received
 _RECEIPT: Final = struct.Struct(">8sQQI")
 _WAIT_S_MAX: Final = 20
 _DEDUPLICATION_MS: Final = 300_000
-# Visibility ends 12 hours after the receive at the latest; what is kept of its changes is kept an hour longer.
-_CHANGES_KEPT_MS: Final = 13 * 3_600_000
 
 Entry = Callable[[WriteTransaction, Body], Mapping[str, Any]]
 
@@ -144,13 +142,9 @@ class SqsService:
         """Receive messages; those that were received too often go to the dead letters instead (S33)."""
         received: list[Received] = []
         while len(received) < limit:
-            batch = queues.receive(
-                transaction,
-                queue.name,
-                limit=limit - len(received),
-                # A visibility of 0 would make the same message receivable in this very transaction.
-                visibility_ms=max(1, visibility_ms),
-                now_ms=transaction.now_ms,
+            # A visibility of 0 would make the same message receivable in this very transaction.
+            batch = held_messages.receive(
+                transaction, queue.name, limit=limit - len(received), visibility_ms=max(1, visibility_ms)
             )
             if not batch:
                 break
@@ -345,7 +339,7 @@ def _receipt(body: Body) -> Received:
     except (binascii.Error, ValueError, struct.error):
         message = f'The input receipt handle "{handle}" is not a valid receipt handle.'
         raise requests.refusal("ReceiptHandleIsInvalid", message) from None
-    return Received(Message("", None, "", 0), lane_digest, arrival, until_ms, count)
+    return Received(queues.NO_MESSAGE, lane_digest, arrival, until_ms, count)
 
 
 def _timeout_s(body: Body) -> int:
@@ -354,33 +348,19 @@ def _timeout_s(body: Body) -> int:
     return requests.bounded(body, "VisibilityTimeout", 0, requests.VISIBILITY_S_MAX, 0)
 
 
-def _moved_note(queue: str, receipt: Received) -> str:
-    return f"visibility/{queue}/{receipt.arrival}/{receipt.receive_count}"
-
-
-def _current(transaction: WriteTransaction, queue: DeclaredQueue, receipt: Received) -> Received:
-    """The receipt with the end of its visibility as it was changed last."""
-    until_ms = ledger.note(transaction, _moved_note(queue.name, receipt))
-    if until_ms is None:
-        return receipt
-    return Received(receipt.message, receipt.lane_digest, receipt.arrival, until_ms, receipt.receive_count)
-
-
 def _deleted(transaction: WriteTransaction, queue: DeclaredQueue, body: Body) -> Mapping[str, Any]:
-    queues.remove(transaction, queue.name, _current(transaction, queue, _receipt(body)))
+    queues.remove(transaction, queue.name, held_messages.current(transaction, queue.name, _receipt(body)))
     # An older receipt deletes nothing, and is no error.
     return {}
 
 
 def _changed(transaction: WriteTransaction, queue: DeclaredQueue, body: Body) -> Mapping[str, Any]:
     timeout_ms, now_ms = _timeout_s(body) * 1000, transaction.now_ms
-    receipt = _current(transaction, queue, _receipt(body))
+    receipt = held_messages.current(transaction, queue.name, _receipt(body))
     if receipt.visible_until_ms <= now_ms or not queues.is_held(transaction, queue.name, receipt):
         raise requests.refusal("MessageNotInflight", "The specified message isn't in flight.")
     if timeout_ms == 0:
         queues.release(transaction, queue.name, receipt, at_ms=now_ms)
         return {}
-    until_ms = now_ms + timeout_ms
-    queues.hold(transaction, queue.name, receipt, until_ms=until_ms)
-    ledger.keep_note(transaction, _moved_note(queue.name, receipt), until_ms, until_ms=now_ms + _CHANGES_KEPT_MS)
+    held_messages.hold(transaction, queue.name, receipt, until_ms=now_ms + timeout_ms)
     return {}

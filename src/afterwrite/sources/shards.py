@@ -55,7 +55,7 @@ class TableShards:
         if position == TRIM_HORIZON:
             return {}
         with self._environment.read() as transaction:
-            newest = transaction.counter("position")
+            newest = transaction.counter(change_log.COUNTER)
             return {shard.number: newest if shard.is_open else None for shard in self._state(transaction).lineage}
 
     def fetch(self, shard: int, after: int) -> Fetched:

@@ -26,6 +26,8 @@ from afterwrite.store.names import U32, U64, span
 from afterwrite.table.sizes import item_size
 
 SEQUENCE_NUMBER_BASE: Final = 10**20
+COUNTER: Final = "position"
+"""What counts the positions in all streams."""
 _HEADER: Final = struct.Struct(">QIBBIII")
 _BY_TTL: Final = 1
 _KEY: Final = struct.Struct(">IQ")
@@ -85,7 +87,7 @@ def append(
 
     `partition` is the hash key, two bytes: changes of one partition key have the same.
     """
-    position = transaction.advance("position")
+    position = transaction.advance(COUNTER)
     header = _HEADER.pack(
         transaction.now_us if created_at_us is None else created_at_us,
         size_bytes,
@@ -223,7 +225,7 @@ def shard_page(
     bytes_max: int,
 ) -> ShardPage[T]:
     """What `make` makes of the position, the hash key and the content of each of a shard's changes after a position."""
-    through = transaction.counter("position") if shard.through is None else shard.through
+    through = transaction.counter(COUNTER) if shard.through is None else shard.through
     first, last = _HASH_KEY.pack(shard.low), _HASH_KEY.pack(shard.high)
     low = U32.pack(stream.number) + U64.pack(max(after, shard.after) + 1)
     high = U32.pack(stream.number) + U64.pack(through + 1)

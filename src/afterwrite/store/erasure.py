@@ -17,7 +17,7 @@ from afterwrite.core import json_text
 from afterwrite.core.changes import Change
 from afterwrite.core.erasure import Subject
 from afterwrite.core.lanes import DIGEST_BYTES
-from afterwrite.store import change_log, items, kinesis, queues, tables
+from afterwrite.store import change_log, items, kinesis, queues, tables, waiting_messages
 from afterwrite.store.buffers import Buffered, NewRecord, encoded_records, records_of
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, names, span
@@ -38,7 +38,7 @@ _TOLD: Final = "changes"
 def erase(transaction: WriteTransaction, subject: Subject, found: Sequence[Table]) -> Counter[str]:
     """Erase the subject's content from the items of the tables `found` and from all that followed; what, how often."""
     done: Counter[str] = Counter()
-    before = transaction.counter("position")
+    before = transaction.counter(change_log.COUNTER)
     kinesis_before = kinesis.newest_position(transaction)
     for table in found:
         done["items"] += _delete_items(transaction, table, subject)
@@ -69,7 +69,7 @@ def change_ids(transaction: ReadTransaction, subject: Subject) -> set[str]:
 
 def messages(transaction: ReadTransaction, subject: Subject, queue: str) -> Iterator[queues.Message]:
     """The subject's messages in a queue that can be read."""
-    for message in queues.messages(transaction, queue):
+    for message in waiting_messages.messages(transaction, queue):
         if _is_message_of(subject, bytes(U64.size) + queues.encode(message)):
             yield message
 

@@ -27,7 +27,8 @@ HASH_KEYS: Final = 1 << 128
 # 56 digits, and as many bits as the service's own, which readers check.
 SEQUENCE_NUMBER_BASE: Final = 4959 * 10**52
 RETENTION_HOURS: Final = (24, 8_760)
-_COUNTER: Final = "kinesis"
+COUNTER: Final = "kinesis"
+"""What counts the positions in all streams."""
 _KIND: Final = "kinesis"
 _DELETED: Final = "kinesis-deleted"
 _CACHE: Final = "kinesis_streams"
@@ -135,7 +136,7 @@ def create(
     if find(transaction, name) is not None:
         raise ServiceError("ResourceInUseException", f"Stream {name} already exists.")
     lineage = shards.new_lineage(
-        shard_count, hash_keys=HASH_KEYS, after=transaction.counter(_COUNTER), now_ms=transaction.now_ms
+        shard_count, hash_keys=HASH_KEYS, after=transaction.counter(COUNTER), now_ms=transaction.now_ms
     )
     number = transaction.advance("names")
     stream = save(transaction, KinesisStream(name, number, transaction.now_ms, lineage, mode, tags=tags))
@@ -169,12 +170,12 @@ def keep_for(transaction: WriteTransaction, stream: KinesisStream, hours: int) -
 
 def next_position(transaction: WriteTransaction) -> int:
     """A position that no record has: a closing of shards takes one."""
-    return transaction.advance(_COUNTER)
+    return transaction.advance(COUNTER)
 
 
 def newest_position(transaction: ReadTransaction) -> int:
     """The position last given out, over all streams."""
-    return transaction.counter(_COUNTER)
+    return transaction.counter(COUNTER)
 
 
 def put(
@@ -184,7 +185,7 @@ def put(
     shard = shards.holder(stream.lineage, hash_key(partition_key) if hashed is None else hashed)
     if shard is None:
         raise ServiceError("ResourceInUseException", f"Stream {stream.name} has no open shard")
-    position = transaction.advance(_COUNTER)
+    position = transaction.advance(COUNTER)
     encoded = partition_key.encode()
     value = b"".join((_RECORD.pack(transaction.now_us, len(encoded)), encoded, data))
     transaction.put("kinesis_records", _shard_key(stream, shard) + U64.pack(position), value)

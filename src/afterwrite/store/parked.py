@@ -129,7 +129,7 @@ def _payload(message: Message) -> dict[str, Any]:
 
 
 def _dead_letters(transaction: ReadTransaction, queue: str, after: bytes, _counted: bool) -> Iterator[ParkedEntry]:
-    for place, message in queues.placed_messages(transaction, queue, after=after):
+    for place, message in waiting_messages.placed_messages(transaction, queue, after=after):
         told = {
             name.removeprefix(queues.DEAD_LETTER): value
             for name, value in (message.attributes or {}).items()

@@ -16,7 +16,7 @@ import orjson
 
 from afterwrite.accelerators import quick_library
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE
-from afterwrite.store import expirations, indexes, items, kinesis_destinations, tables
+from afterwrite.store import change_log, expirations, indexes, items, kinesis_destinations, tables
 from afterwrite.store.change_capture import KeyText
 from afterwrite.store.environment import WriteTransaction
 from afterwrite.store.tables import Table
@@ -121,7 +121,7 @@ def write(transaction: WriteTransaction, batch: PlainBatch) -> bool:
         table = batch.tables[number]
         indexes.count(transaction, table.number, added, size)
         if table.stream is not None and table.stream.fed_by is None:
-            transaction.advance("position", changes)
+            transaction.advance(change_log.COUNTER, changes)
             transaction.touch(table.stream.signal)
     for was, becomes, put in written.moves:
         place = batch.places[put]
@@ -163,7 +163,7 @@ def _write(transaction: WriteTransaction, batch: PlainBatch, olds: Sequence[byte
     count = len(batch.places)
     databases = transaction.databases("items", "changes")
     described_databases = _DATABASES.pack(*(each.seed for each in databases), *(each.number for each in databases))
-    commit = _COMMIT.pack(transaction.now_us, transaction.counter("position") + 1)
+    commit = _COMMIT.pack(transaction.now_us, transaction.counter(change_log.COUNTER) + 1)
     size = len(old) + 4 * len(batch.puts) + 2 * len(batch.streams) + (count + 1) * _PUT_ROOM_BYTES
     room = _rooms.of(size)
     view = memoryview(room).cast("B")

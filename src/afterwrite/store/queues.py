@@ -42,6 +42,8 @@ WAIT_MS_MAX: Final = 31 * 86_400_000
 # Behind every time at which a message may be received.
 PARKED_AT: Final = U64.pack((1 << 64) - 1)
 PARKED_HEADS: Final = b"queue\0"
+COUNTER: Final = "arrival"
+"""What counts the arrivals in all queues."""
 DEAD_LETTER: Final = "dead_letter_"
 """What the names of the attributes begin with that tell of a dead letter."""
 
@@ -72,6 +74,10 @@ class Received:
     arrival: int
     visible_until_ms: int
     receive_count: int
+
+
+NO_MESSAGE: Final = Message("", None, "", 0)
+"""In place of the message, in a receipt that only says where it is."""
 
 
 def signal(queue: str) -> str:
@@ -137,7 +143,7 @@ def send(transaction: WriteTransaction, queue: str, lane: str, encoded: bytes, *
     """Add a message at the end of its lane; its arrival, a number that grows over all queues."""
     number = ensure_number(transaction, "queue", queue)
     lane_digest = digest(lane)
-    arrival = transaction.advance("arrival")
+    arrival = transaction.advance(COUNTER)
     first_of_lane = U32.pack(number) + lane_digest
     is_head = _head(transaction, first_of_lane) is None
     transaction.put("messages", first_of_lane + U64.pack(arrival), U64.pack(not_before_ms) + encoded)
@@ -313,6 +319,20 @@ def hold(transaction: WriteTransaction, queue: str, received: Received, *, until
     return True
 
 
+def held(transaction: ReadTransaction, queue: str, now_ms: int) -> list[Received]:
+    """The receipts of all messages that are hidden as they are held, without the messages."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return []
+    low, high = U32.pack(number) + U64.pack(now_ms + 1), U32.pack(number) + PARKED_AT
+    scanned = ((key, *_READY.unpack(value)) for key, value in transaction.scan("ready", low, high))
+    return [
+        Received(NO_MESSAGE, lane_digest, U64.unpack_from(key, 12)[0], U64.unpack_from(key, 4)[0], count)
+        for key, lane_digest, count, state in scanned
+        if state == _HELD
+    ]
+
+
 def is_held(transaction: ReadTransaction, queue: str, received: Received) -> bool:
     """Whether the receipt is the last one of a message that is still there."""
     number = number_of(transaction, "queue", queue)
@@ -451,32 +471,7 @@ def _count_after(transaction: ReadTransaction, queue: str, now_ms: int, state: i
 
 def last_arrival(transaction: ReadTransaction) -> int:
     """The arrival of the message that was sent last, to whichever queue."""
-    return transaction.counter("arrival")
-
-
-def messages(transaction: ReadTransaction, queue: str, lane: str | None = None) -> Iterator[Message]:
-    """Every message of the queue that can be read, or of one lane of it; lane by lane, each lane in order."""
-    return (message for _, message in placed_messages(transaction, queue, lane))
-
-
-def placed_messages(
-    transaction: ReadTransaction, queue: str, lane: str | None = None, *, after: bytes = b""
-) -> Iterator[tuple[bytes, Message]]:
-    """The same, each with its place in the queue, those after a place."""
-    number = number_of(transaction, "queue", queue)
-    if number is None:
-        return
-    low, high = span(number)
-    if lane is not None:
-        low, high = low + digest(lane), low + digest(lane) + b"\xff" * 9
-    if after:
-        low = max(low, U32.pack(number) + after + b"\0")
-    for key, stored in transaction.scan("messages", low, high):
-        try:
-            message = decode(stored)
-        except (ValueError, TypeError):
-            continue
-        yield key[4:], message
+    return transaction.counter(COUNTER)
 
 
 def queue_names(transaction: ReadTransaction) -> list[str]:

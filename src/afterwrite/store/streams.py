@@ -103,7 +103,7 @@ def enable(
     lineage = shards.new_lineage(
         settings(transaction).shards,
         hash_keys=HASH_KEYS,
-        after=transaction.counter("position"),
+        after=transaction.counter(change_log.COUNTER),
         now_ms=transaction.now_ms,
     )
     transaction.put("streams", _name_key(table, label), U32.pack(stream.number))
@@ -117,7 +117,7 @@ def disable(transaction: WriteTransaction, stream: Stream, retention_s: int = RE
     state = state_of(transaction, stream.number)
     if state is None or state.disabled_at_ms is not None:
         return
-    lineage = shards.close_all(state.lineage, at=transaction.advance("position"), now_ms=transaction.now_ms)
+    lineage = shards.close_all(state.lineage, at=transaction.advance(change_log.COUNTER), now_ms=transaction.now_ms)
     ended = replace(state, lineage=lineage, disabled_at_ms=transaction.now_ms, retention_s=retention_s)
     _save(transaction, ended)
     due.schedule(transaction, _KIND, stream.number, transaction.now_ms)
@@ -161,7 +161,7 @@ def roll_over(transaction: WriteTransaction, state: StreamState, only: Callable[
     closing = [shard for shard in shards.open_shards(state.lineage) if only(shard)]
     if not closing:
         return state
-    at = transaction.advance("position")
+    at = transaction.advance(change_log.COUNTER)
     return _save(
         transaction,
         replace(state, lineage=shards.roll_over(state.lineage, closing, at=at, now_ms=transaction.now_ms)),
@@ -173,7 +173,7 @@ def split(transaction: WriteTransaction, state: StreamState, number: int) -> Str
     shard = shards.shard_numbered(state.lineage, number)
     if shard is None or not shard.is_open or shard.low == shard.high:
         raise ServiceError("ValidationException", f"expected an open shard that can be split, got number {number}")
-    at, middle = transaction.advance("position"), (shard.low + shard.high + 1) // 2
+    at, middle = transaction.advance(change_log.COUNTER), (shard.low + shard.high + 1) // 2
     return _save(
         transaction,
         replace(state, lineage=shards.split(state.lineage, shard, middle, at=at, now_ms=transaction.now_ms)),

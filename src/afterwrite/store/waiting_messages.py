@@ -1,4 +1,7 @@
-"""Messages that wait in a queue, for operators: parked lanes, how old what is due is, messages taken out by place."""
+"""Messages that wait in a queue, for operators: all of them, parked lanes, how old what is due is.
+
+And messages taken out by their places.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from typing import Final
 import orjson
 
 from afterwrite.core.failures import Failure
-from afterwrite.core.lanes import DIGEST_BYTES
+from afterwrite.core.lanes import DIGEST_BYTES, digest
 from afterwrite.core.outcomes import Condition
 from afterwrite.errors import CorruptData
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, number_of, span
-from afterwrite.store.queues import PARKED_AT, PARKED_HEADS, WAITS, decode, delete_head, make_ready, scan_keys
+from afterwrite.store.queues import PARKED_AT, PARKED_HEADS, WAITS, Message, decode, delete_head, make_ready, scan_keys
 
 _DUE_LOOKED_AT_MAX: Final = 100
 
@@ -103,6 +106,31 @@ def _take_parked(transaction: WriteTransaction, queue: str, lane_digest: bytes, 
     transaction.delete("parked", key)
     transaction.delete("ready", number_key + PARKED_AT + arrival_key)
     return number
+
+
+def messages(transaction: ReadTransaction, queue: str, lane: str | None = None) -> Iterator[Message]:
+    """Every message of the queue that can be read, or of one lane of it; lane by lane, each lane in order."""
+    return (message for _, message in placed_messages(transaction, queue, lane))
+
+
+def placed_messages(
+    transaction: ReadTransaction, queue: str, lane: str | None = None, *, after: bytes = b""
+) -> Iterator[tuple[bytes, Message]]:
+    """The same, each with its place in the queue, those after a place."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return
+    low, high = span(number)
+    if lane is not None:
+        low, high = low + digest(lane), low + digest(lane) + b"\xff" * 9
+    if after:
+        low = max(low, U32.pack(number) + after + b"\0")
+    for key, stored in transaction.scan("messages", low, high):
+        try:
+            message = decode(stored)
+        except (ValueError, TypeError):
+            continue
+        yield key[4:], message
 
 
 def lane_depth(transaction: ReadTransaction, queue: str, lane_digest: bytes) -> int:

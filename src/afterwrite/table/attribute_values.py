@@ -10,11 +10,13 @@ DynamoDB's words.
 from __future__ import annotations
 
 import binascii
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from afterwrite.core.values import AttributeValue, Item, normalize_number
 from afterwrite.errors import InvalidRequest, InvalidValue, ServiceError
+from afterwrite.table import wording
 from afterwrite.table.sizes import number_size, value_size
 
 NESTING_LEVELS_MAX = 32
@@ -22,12 +24,12 @@ NESTING_LEVELS_MAX = 32
 ATTRIBUTE_TYPES = ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS")
 _STRUCTURE = "Start of structure or map found where not expected"
 _JAVA_STRING = "Unrecognized collection type class java.lang.String"
-_INVALID = "One or more parameter values were invalid: "
 _EMPTY_SET = {
     "SS": "An string set  may not be empty",
     "NS": "An number set  may not be empty",
     "BS": "Binary sets should not be empty",
 }
+_ORDERS: Final[Mapping[str, Callable[[str], Any]]] = {"NS": Decimal, "BS": binascii.a2b_base64}
 
 
 def checked_item(item: Any) -> Item:
@@ -43,7 +45,7 @@ def measured_item(item: Any) -> int:
     if type(item) is not dict:
         raise_not_attribute_map(item)
     if "" in item:
-        raise _invalid("Empty attribute name")
+        raise wording.invalid("Empty attribute name")
     texts = [*item]
     size = 0
     for value in item.values():
@@ -117,7 +119,7 @@ def token_name(value: Any) -> str:
 
 def _check_values(members: dict[str, Any], level: int) -> None:
     if "" in members:
-        raise _invalid("Empty attribute name")
+        raise wording.invalid("Empty attribute name")
     for value in members.values():
         # Text and numbers are most of what there is; they are settled here, without a call.
         if type(value) is dict and len(value) == 1:
@@ -165,7 +167,7 @@ def _check_value(value: Any, level: int) -> None:
         elif kind == "NULL":
             _check_boolean(content)
             if content is not True:
-                raise _invalid(f"{_INVALID}Null attribute value types must have the value of true")
+                raise wording.invalid_parameter("Null attribute value types must have the value of true")
         elif kind == "B":
             _check_binary(content)
         else:
@@ -178,12 +180,12 @@ def _reduce_to_one_type(value: dict[str, Any]) -> None:
     for kind in [kind for kind, content in value.items() if content is None or kind not in ATTRIBUTE_TYPES]:
         del value[kind]
     if not value:
-        raise _invalid("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
+        raise wording.invalid("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
     if len(value) > 1:
         # A content that is wrong in itself is reported before the fact that there are several.
         for kind, content in value.items():
             _check_value({kind: content}, 1)
-        raise _invalid(
+        raise wording.invalid(
             "Supplied AttributeValue has more than one datatypes set, "
             "must contain exactly one of the supported datatypes"
         )
@@ -247,7 +249,7 @@ def _check_binary(content: Any) -> None:
 def _check_level(level: int) -> None:
     """Refuse a value that stands too deep; an attribute's own value stands at level 1."""
     if level > NESTING_LEVELS_MAX:
-        raise _invalid(
+        raise wording.invalid(
             "Nesting Levels have exceeded supported limits: "
             "Attributes in the item have nested levels beyond supported limit"
         )
@@ -255,42 +257,40 @@ def _check_level(level: int) -> None:
 
 def _checked_set(kind: str, members: list[Any]) -> list[str]:
     if not members:
-        raise _invalid(_INVALID + _EMPTY_SET[kind])
+        raise wording.invalid_parameter(_EMPTY_SET[kind])
     if kind == "BS":
         for member in members:
             _check_binary(member)
-        return _without_duplicates(kind, members)
-    for member in members:
-        _check_text(member)
-    if kind == "SS":
-        return _without_duplicates(kind, members)
-    return sorted_numbers(_without_duplicates(kind, [_number(member) for member in members]))
+    else:
+        for member in members:
+            _check_text(member)
+    if kind == "NS":
+        members = [_number(member) for member in members]
+    _check_distinct(kind, members)
+    return in_order(kind, members)
 
 
-def sorted_numbers(members: list[str]) -> list[str]:
-    """The members of a number set in their canonical order."""
-    return sorted(members, key=Decimal)
+def in_order(kind: str, members: Iterable[str]) -> list[str]:
+    """The members of a set as it is kept: numbers by value, strings and binaries by their bytes."""
+    return sorted(members, key=_ORDERS.get(kind))
 
 
-def _without_duplicates(kind: str, members: list[str]) -> list[str]:
+def _check_distinct(kind: str, members: list[str]) -> None:
     if len(set(members)) == len(members):
-        return sorted(members)
+        return
     if kind == "NS":
         message = "Input collection contains duplicates"
-        raise InvalidRequest(message, f"{_INVALID}{message}.")
+        raise InvalidRequest(message, f"{wording.INVALID_PARAMETER}{message}.")
     suffix = "of type BS contains duplicates." if kind == "BS" else " contains duplicates."
     between = "," if kind == "BS" else ", "
     quoted = between.join(f'"{member}"' for member in _as_found(kind, members))
     raise InvalidRequest(
-        f"{_INVALID}Input collection [{', '.join(members)}]{suffix}", f"{_INVALID}Input collection [{quoted}]{suffix}"
+        f"{wording.INVALID_PARAMETER}Input collection [{', '.join(members)}]{suffix}",
+        f"{wording.INVALID_PARAMETER}Input collection [{quoted}]{suffix}",
     )
 
 
 def _as_found(kind: str, members: list[str]) -> list[str]:
-    """The members in the newer error's order: those before the first that comes again sorted, then the others."""
+    """The members in the newer error's order: those before the first that comes again in order, then the others."""
     count = next(number for number, member in enumerate(members) if member in members[:number])
-    return [*sorted(members[:count], key=binascii.a2b_base64 if kind == "BS" else None), *members[count:]]
-
-
-def _invalid(message: str) -> ServiceError:
-    return ServiceError("ValidationException", message)
+    return [*in_order(kind, members[:count]), *members[count:]]

@@ -11,7 +11,7 @@ import orjson
 
 from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed, ServiceError
-from afterwrite.table import fields, legacy
+from afterwrite.table import fields, legacy, wording
 from afterwrite.table.attribute_values import checked_item, serialization_error
 from afterwrite.table.capacity import Reporting
 from afterwrite.table.fields import Body
@@ -53,7 +53,7 @@ class BatchWritePlan:
     def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Refuse two writes on one item; `keys` are the writes' table names and encoded keys."""
         if not _distinct(keys):
-            raise fields.invalid("Provided list of item keys contains duplicates")
+            raise wording.invalid("Provided list of item keys contains duplicates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class BatchGetPlan:
     def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Refuse two reads of one item; `keys` are the reads' table names and encoded keys."""
         if not _distinct(keys):
-            raise fields.invalid("Provided list of item keys contains duplicates")
+            raise wording.invalid("Provided list of item keys contains duplicates")
 
     def unprocessed(self, gets: Iterable[GetPlan]) -> dict[str, Any]:
         """The `UnprocessedKeys` that ask for `gets` again."""
@@ -94,12 +94,12 @@ class TransactGetPlan:
     def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Refuse two reads of one item; `keys` are the reads' table names and encoded keys."""
         if not _distinct(keys):
-            raise fields.invalid("Transaction request cannot include multiple operations on one item")
+            raise wording.invalid("Transaction request cannot include multiple operations on one item")
 
     def check_size(self, size: int) -> None:
         """Refuse to read more bytes than a transaction may."""
         if size > TRANSACTION_BYTES_MAX:
-            raise fields.invalid("Transaction payload size cannot exceed 4 MB")
+            raise wording.invalid("Transaction payload size cannot exceed 4 MB")
 
 
 class TransactWritePlan(NamedTuple):
@@ -117,7 +117,7 @@ class TransactWritePlan(NamedTuple):
     def check_distinct(self, keys: Iterable[tuple[str, bytes]]) -> None:
         """Refuse two writes on one item; `keys` are the writes' table names and encoded keys."""
         if not _distinct(keys):
-            raise fields.invalid("Transaction request cannot include multiple operations on one item")
+            raise wording.invalid("Transaction request cannot include multiple operations on one item")
 
 
 def cancellation_reason(error: ServiceError | None) -> dict[str, Any]:
@@ -139,14 +139,14 @@ def parse_batch_write_item(body: Body) -> BatchWritePlan:
     if tables is None:
         raise fields.missing("RequestItems")
     if not tables:
-        raise fields.invalid("The requestItems parameter is required for BatchWriteItem")
+        raise wording.invalid("The requestItems parameter is required for BatchWriteItem")
     reporting = reporting_of(body)
     writes: list[Put | Delete] = []
     for table in tables:
         name = _table_of(tables, table)
         members = fields.structures(tables, table, "WriteRequest") or []
         if not 1 <= len(members) <= BATCH_WRITES_MAX:
-            raise fields.constraint_error(
+            raise wording.constraint_error(
                 f"{{{table}=[{f'{len(members)} requests' if members else ''}]}}",
                 "RequestItems",
                 "Map value must satisfy constraint: "
@@ -158,7 +158,7 @@ def parse_batch_write_item(body: Body) -> BatchWritePlan:
             for index, member in enumerate(members, 1)
         )
     if len(writes) > BATCH_WRITES_MAX:
-        raise fields.invalid("Too many items requested for the BatchWriteItem call")
+        raise wording.invalid("Too many items requested for the BatchWriteItem call")
     return BatchWritePlan(tuple(writes), reporting)
 
 
@@ -182,7 +182,7 @@ def shown(tables: Mapping[str, Any]) -> str:
 
 def _table_of(tables: Mapping[str, Any], name: str) -> str:
     if not names_a_table(name):
-        raise fields.constraint_error(shown(tables), "RequestItems", TABLE_NAMES)
+        raise wording.constraint_error(shown(tables), "RequestItems", TABLE_NAMES)
     return fields.checked_table_name(name)
 
 
@@ -194,7 +194,7 @@ def _batch_member(name: str, member: Mapping[str, Any], place: str, reporting: R
     if delete is not None and put is None:
         return delete_of(name, {"Key": delete.get("Key")}, place=f"{place}deleteRequest.", reporting=reporting)
     # DynamoDB's words, although it is requests that it speaks of.
-    raise fields.invalid(
+    raise wording.invalid(
         "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"
     )
 
@@ -212,7 +212,7 @@ def parse_transact_write_items(body: Body) -> TransactWritePlan:
     reporting = reporting_of(body)
     writes = tuple(_transaction_member(member, index, reporting) for index, member in enumerate(members, 1))
     if sum(_written_bytes(write) for write in writes) > TRANSACTION_BYTES_MAX:
-        raise fields.invalid("Transaction payload size cannot exceed 4 MB")
+        raise wording.invalid("Transaction payload size cannot exceed 4 MB")
     return TransactWritePlan(writes, token, fingerprint, reporting)
 
 
@@ -228,9 +228,11 @@ def _fingerprint(members: Sequence[Body]) -> bytes:
 def _transaction_member(member: Mapping[str, Any], index: int, reporting: Reporting) -> ItemWrite:
     kinds = [kind for kind in _MEMBER_KINDS if member.get(kind) is not None]
     if not kinds:
-        raise fields.invalid("The action or operation requested is invalid. Verify that the action is typed correctly.")
+        raise wording.invalid(
+            "The action or operation requested is invalid. Verify that the action is typed correctly."
+        )
     if len(kinds) > 1:
-        raise fields.invalid("TransactItems can only contain one of Check, Put, Update or Delete")
+        raise wording.invalid("TransactItems can only contain one of Check, Put, Update or Delete")
     kind = kinds[0]
     place = f"transactItems.{index}.member.{kind[0].lower()}{kind[1:]}."
     return parse_member(kind, fields.structure(member, kind, kind) or {}, place, reporting)
@@ -274,7 +276,7 @@ def parse_batch_get_item(body: Body) -> BatchGetPlan:
         given_names[name] = table
         gets.extend(GetPlan(name, checked_item(key), projection, consistent, detail) for key in keys)
     if len(gets) > BATCH_GETS_MAX:
-        raise fields.invalid("Too many items requested for the BatchGetItem call")
+        raise wording.invalid("Too many items requested for the BatchGetItem call")
     _refuse_mixed_projections(requests.values())
     return BatchGetPlan(tuple(gets), requests, detail, given_names)
 
@@ -319,9 +321,9 @@ def _check_transaction_length(members: Sequence[Any] | None) -> None:
     if members is None:
         raise fields.missing("TransactItems")
     if not members:
-        raise fields.constraint_error("[]", "TransactItems", "Member must have length greater than or equal to 1")
+        raise wording.constraint_error("[]", "TransactItems", "Member must have length greater than or equal to 1")
     if len(members) > TRANSACTION_WRITES_MAX:
-        raise fields.constraint_error(
+        raise wording.constraint_error(
             f"[{len(members)} items]",
             "TransactItems",
             f"Member must have length less than or equal to {TRANSACTION_WRITES_MAX}",

@@ -13,6 +13,7 @@ from hashlib import blake2b
 
 from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import EmptyKey, ServiceError
+from afterwrite.table import wording
 from afterwrite.table.keys import (
     DIGEST_BYTES,
     PARTITION_KEY_BYTES_MAX,
@@ -53,11 +54,13 @@ def entry_key(schema: KeySchema, index: IndexSchema, item: Mapping[str, Attribut
 def start_entry(schema: KeySchema, index: IndexSchema, start_key: Item) -> bytes:
     """The key of the entry that an ExclusiveStartKey names. Raises ServiceError for one that names none."""
     if start_key.keys() != {*schema.names, *index.names}:
-        raise _invalid("The provided starting key is invalid")
+        raise wording.invalid("The provided starting key is invalid")
     checked_key(schema, {name: start_key[name] for name in schema.names})
     entry = entry_key(schema, index, start_key)
     if entry is None:
-        raise _invalid("The provided starting key is invalid: The provided key element does not match the schema")
+        raise wording.invalid(
+            "The provided starting key is invalid: The provided key element does not match the schema"
+        )
     return entry
 
 
@@ -88,7 +91,7 @@ def entry_range(
         return KeyRange(first, high)
     if operator == "BETWEEN":
         return KeyRange(first, after_prefix(prefix + _closed(operands[1])))
-    raise _invalid("Query key condition not supported")
+    raise wording.invalid("Query key condition not supported")
 
 
 def check_index_keys(
@@ -118,8 +121,8 @@ def _check_keys_of(
         if value is None or (old is not None and old.get(each.name) == value):
             continue
         if each.type not in value:
-            raise _invalid(
-                "One or more parameter values were invalid: Type mismatch for Index Key "
+            raise wording.invalid_parameter(
+                "Type mismatch for Index Key "
                 f"{each.name} Expected: {each.type} Actual: {next(iter(value))} IndexName: {index.name}"
             )
         content = value[each.type]
@@ -148,7 +151,7 @@ def check_scalar_keys(schema: KeySchema, indexes: Iterable[IndexSchema], nested:
     for kind, names in (("Key", schema.names), *(("IndexKey", index.names) for index in indexes)):
         for name in names:
             if name in nested:
-                raise _invalid(
+                raise wording.invalid(
                     "Key attributes must be scalars; list random access '[]' and map lookup '.' are not allowed: "
                     f"{kind}: {name}"
                 )
@@ -163,14 +166,12 @@ def _check_size(index: IndexSchema, name: str, kind: str, content: str) -> None:
     size = len(binascii.a2b_base64(content)) if kind == "B" else len(content.encode())
     if any(each.name == name for each in index.partition_attributes):
         if size > PARTITION_KEY_BYTES_MAX:
-            raise _invalid(
-                "One or more parameter values were invalid: Size of hashkey has exceeded the maximum size "
-                f"limit of{PARTITION_KEY_BYTES_MAX} bytes"
+            raise wording.invalid_parameter(
+                f"Size of hashkey has exceeded the maximum size limit of{PARTITION_KEY_BYTES_MAX} bytes"
             )
     elif size > SORT_KEY_BYTES_MAX:
-        raise _invalid(
-            "One or more parameter values were invalid: Aggregated size of all range keys has exceeded "
-            f"the size limit of {SORT_KEY_BYTES_MAX} bytes"
+        raise wording.invalid_parameter(
+            f"Aggregated size of all range keys has exceeded the size limit of {SORT_KEY_BYTES_MAX} bytes"
         )
 
 
@@ -187,7 +188,3 @@ def _escaped(value: AttributeValue) -> bytes:
 
 def _closed(value: AttributeValue) -> bytes:
     return _escaped(value) + _TERMINATOR
-
-
-def _invalid(message: str) -> ServiceError:
-    return ServiceError("ValidationException", message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from afterwrite.table import fields
+from afterwrite.table import fields, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import ALL, GLOBAL, INCLUDE, KEYS_ONLY, LOCAL, IndexSchema, KeyAttribute, KeySchema
 from afterwrite.table.vector_indexes import VectorIndex
@@ -58,7 +58,7 @@ def attribute_types(definitions: Sequence[Body]) -> dict[str, str]:
     for each in definitions:
         name, kind = str(each["AttributeName"]), str(each["AttributeType"])
         if name in types:
-            raise fields.invalid(f"Attribute Name is duplicated: {name}")
+            raise wording.invalid(f"Attribute Name is duplicated: {name}")
         types[name] = kind
     return types
 
@@ -103,7 +103,7 @@ def parse_indexes(body: Body, table: KeySchema, types: Mapping[str, str]) -> tup
     local = _listed(body, LOCAL)
     global_ = _listed(body, GLOBAL)
     if local and table.sort_key is None:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             "Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex"
         )
     parsed = tuple(
@@ -114,18 +114,18 @@ def parse_indexes(body: Body, table: KeySchema, types: Mapping[str, str]) -> tup
     seen: set[str] = set()
     for index in parsed:
         if index.name in seen:
-            raise fields.invalid_parameter(f"Duplicate index name: {index.name}")
+            raise wording.invalid_parameter(f"Duplicate index name: {index.name}")
         seen.add(index.name)
     if len(local) > LOCAL_INDEXES_MAX:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"Number of LocalSecondaryIndexes exceeds per-table limit of {LOCAL_INDEXES_MAX}"
         )
     if len(global_) > GLOBAL_INDEXES_MAX:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"GlobalSecondaryIndex count exceeds the per-table limit of {GLOBAL_INDEXES_MAX}"
         )
     if sum(len(index.included) for index in parsed) > INCLUDED_ATTRIBUTES_MAX:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"Total number of NonKeyAttributes in all indexes exceeds the limit of {INCLUDED_ATTRIBUTES_MAX}"
         )
     return parsed
@@ -134,7 +134,7 @@ def parse_indexes(body: Body, table: KeySchema, types: Mapping[str, str]) -> tup
 def _listed(body: Body, scope: str) -> Sequence[Body]:
     listed = fields.structures(body, _FIELDS[scope], _FIELDS[scope].removesuffix("es"))
     if listed is not None and not listed:
-        raise fields.invalid_parameter(f"List of {_FIELDS[scope]} is empty")
+        raise wording.invalid_parameter(f"List of {_FIELDS[scope]} is empty")
     return listed or ()
 
 
@@ -144,7 +144,7 @@ def parse_index(index: Body, scope: str, table: KeySchema, types: Mapping[str, s
     elements = index["KeySchema"]
     names = [str(each["AttributeName"]) for each in elements]
     if any(each not in types for each in names):
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"Some index key attributes are not defined in AttributeDefinitions. "
             f"Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(types)}]"
         )
@@ -161,7 +161,7 @@ def parse_index(index: Body, scope: str, table: KeySchema, types: Mapping[str, s
         _check_local(name, table, names, attributes)
     for key_type, found in attributes.items():
         if len(found) > _KEY_ATTRIBUTES_MAX:
-            raise fields.invalid_parameter(
+            raise wording.invalid_parameter(
                 f"The KeySchema exceeds the maximum allowed number of {key_type} key attributes"
             )
     projection, included = projection_of(index["Projection"])
@@ -170,25 +170,25 @@ def parse_index(index: Body, scope: str, table: KeySchema, types: Mapping[str, s
 
 def _check_order(elements: Sequence[Body], names: Sequence[str]) -> None:
     if elements[0]["KeyType"] != "HASH":
-        raise fields.invalid("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+        raise wording.invalid("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
     if len(set(names)) != len(names):
         if [each["KeyType"] for each in elements] == ["HASH", "RANGE"]:
-            raise fields.invalid("Both the Hash Key and the Range Key element in the KeySchema have the same name")
-        raise fields.invalid(
+            raise wording.invalid("Both the Hash Key and the Range Key element in the KeySchema have the same name")
+        raise wording.invalid(
             "Invalid KeySchema: The KeySchema contains multiple key attributes with the same name (duplicate)"
         )
     kinds = [each["KeyType"] for each in elements]
     if kinds != sorted(kinds):
-        raise fields.invalid_parameter("All HASH key attributes must precede RANGE key attributes in the KeySchema")
+        raise wording.invalid_parameter("All HASH key attributes must precede RANGE key attributes in the KeySchema")
 
 
 def _check_local(
     name: str, table: KeySchema, names: Sequence[str], attributes: Mapping[str, tuple[KeyAttribute, ...]]
 ) -> None:
     if not attributes["RANGE"]:
-        raise fields.invalid_parameter(f"Index KeySchema does not have a range key for index: {name}")
+        raise wording.invalid_parameter(f"Index KeySchema does not have a range key for index: {name}")
     if names[0] != table.partition_key:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"Index KeySchema does not have the same leading hash key as table KeySchema for index: "
             f"{name}. index hash key: {names[0]}, table hash key: {table.partition_key}"
         )
@@ -199,15 +199,15 @@ def projection_of(projection: Body) -> tuple[str, tuple[str, ...]]:
     kind = projection.get("ProjectionType")
     included = projection.get("NonKeyAttributes")
     if kind is None:
-        raise fields.invalid_parameter("Unknown ProjectionType: null")
+        raise wording.invalid_parameter("Unknown ProjectionType: null")
     if kind == INCLUDE and included is None:
-        raise fields.invalid_parameter("ProjectionType is INCLUDE, but NonKeyAttributes is not specified")
+        raise wording.invalid_parameter("ProjectionType is INCLUDE, but NonKeyAttributes is not specified")
     if kind != INCLUDE and included is not None:
-        raise fields.invalid_parameter(f"ProjectionType is {kind}, but NonKeyAttributes is specified")
+        raise wording.invalid_parameter(f"ProjectionType is {kind}, but NonKeyAttributes is specified")
     names = tuple(included or ())
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise fields.invalid_parameter(f"Duplicate element in NonKeyAttributes: {name}")
+            raise wording.invalid_parameter(f"Duplicate element in NonKeyAttributes: {name}")
     return kind, names
 
 
@@ -216,11 +216,11 @@ def check_new(
 ) -> None:
     """Refuse an index whose name there is, or that has an attribute in another type than the table."""
     if any(each.name == index.name for each in existing):
-        raise fields.invalid("Attempting to create an index which already exists")
+        raise wording.invalid("Attempting to create an index which already exists")
     for attribute in index.attributes:
         for known in (table.type_of(attribute.name), *(each.type_of(attribute.name) for each in existing)):
             if known is not None and known != attribute.type:
-                raise fields.invalid_parameter(
+                raise wording.invalid_parameter(
                     f"Attributes cannot be redefined. Please check that your attribute has the same "
                     f"type as previously defined. Existing schema: {attribute.name}:{known} "
                     f"New schema: {attribute.name}:{attribute.type}"
@@ -234,11 +234,11 @@ def check_definitions_used(definitions: Mapping[str, str], table: KeySchema, ind
     if len(definitions) == len(used):
         return
     if not keys_of_indexes:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             "Number of attributes in KeySchema does not exactly match number of attributes defined in "
             "AttributeDefinitions"
         )
-    raise fields.invalid_parameter(
+    raise wording.invalid_parameter(
         f"Some AttributeDefinitions are not used. "
         f"AttributeDefinitions: [{', '.join(sorted(definitions))}], keys used: [{', '.join(sorted(used))}]"
     )

@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from afterwrite.table import syntax_tree as tree
+from afterwrite.table import wording
 from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, Values, parse_condition
 from afterwrite.table.index_keys import check_index_keys, entry_range
 from afterwrite.table.keys import KeyRange, check_key_sizes, partition_range, sort_range
 from afterwrite.table.lexer import invalid_expression
-from afterwrite.table.paths import Names, invalid
+from afterwrite.table.paths import Names
 from afterwrite.table.schema import IndexSchema, KeySchema
 
 LABEL = "KeyConditionExpression"
@@ -73,7 +74,7 @@ class CompiledKeyCondition:
     def _roles(self, schema: KeySchema | IndexSchema, values: Values) -> tuple[list[Term], list[Term]]:
         """The terms of the partition key, and those of the sort key, in the schema's order."""
         if len(self.terms) > max(_CONDITIONS_MAX, len(schema.names)):
-            raise invalid(
+            raise wording.invalid(
                 f"The number of query conditions ({len(self.terms)}) exceeds the number of key attributes defined in "
                 f"the schema ({len(schema.names)})"
             )
@@ -83,9 +84,9 @@ class CompiledKeyCondition:
         sort = [by_attribute.pop(name) for name in _leading(schema, by_attribute)]
         if by_attribute:
             if len(sort) == len(schema.sort_attributes):
-                raise invalid("Query key condition not supported")
+                raise wording.invalid("Query key condition not supported")
             missed = schema.sort_attributes[len(sort)].name
-            raise invalid(f"Query condition missed key schema element: {missed}")
+            raise wording.invalid(f"Query condition missed key schema element: {missed}")
         for term in (*partition, *sort):
             _check_operands(schema, term, [values[name] for name in term.operands])
         return partition, sort
@@ -112,24 +113,24 @@ def _conjuncts(node: tree.Condition) -> list[_Conjunct]:
 
 def _term(node: _Conjunct, names: Names) -> Term:
     if isinstance(node, tree.Or):
-        raise invalid("Invalid operator used in KeyConditionExpression: OR")
+        raise wording.invalid("Invalid operator used in KeyConditionExpression: OR")
     if isinstance(node, tree.Not):
-        raise invalid("Invalid operator used in KeyConditionExpression: NOT")
+        raise wording.invalid("Invalid operator used in KeyConditionExpression: NOT")
     if isinstance(node, tree.In):
-        raise invalid("Invalid operator used in KeyConditionExpression: IN")
+        raise wording.invalid("Invalid operator used in KeyConditionExpression: IN")
     if isinstance(node, tree.Between):
         attribute = _attribute(node.operand, "BETWEEN", names)
         return Term(attribute, "BETWEEN", (_value(node.low), _value(node.high)))
     if isinstance(node, tree.FunctionCall):
         if node.name != "begins_with":
-            raise invalid(f"Invalid operator used in KeyConditionExpression: {node.name}")
+            raise wording.invalid(f"Invalid operator used in KeyConditionExpression: {node.name}")
         path, prefix = node.arguments
         return Term(_attribute(path, "begins_with", names), "begins_with", (_value(prefix),))
     if node.operator not in _MIRRORED:
-        raise invalid(f"Invalid operator used in KeyConditionExpression: {node.operator}")
+        raise wording.invalid(f"Invalid operator used in KeyConditionExpression: {node.operator}")
     if isinstance(node.left, tree.ValuePlaceholder):
         if isinstance(node.right, tree.ValuePlaceholder):
-            raise invalid("Invalid condition in KeyConditionExpression: No key attribute specified")
+            raise wording.invalid("Invalid condition in KeyConditionExpression: No key attribute specified")
         operator = _MIRRORED[node.operator]
         return Term(_attribute(node.right, operator, names), operator, (node.left.name,))
     return Term(_attribute(node.left, node.operator, names), node.operator, (_value(node.right),))
@@ -137,23 +138,25 @@ def _term(node: _Conjunct, names: Names) -> Term:
 
 def _attribute(node: tree.Operand, operator: str, names: Names) -> str:
     if isinstance(node, tree.FunctionCall):
-        raise invalid("KeyConditionExpressions cannot contain nested operations")
+        raise wording.invalid("KeyConditionExpressions cannot contain nested operations")
     if not isinstance(node, tree.Path):
-        raise invalid(
+        raise wording.invalid(
             f"Invalid condition in KeyConditionExpression: {operator} operator must have the key attribute "
             "as its first operand"
         )
     path = names.resolve(node)
     if len(path) > 1:
-        raise invalid("KeyConditionExpressions cannot have conditions on nested attributes")
+        raise wording.invalid("KeyConditionExpressions cannot have conditions on nested attributes")
     return str(path[0])
 
 
 def _value(node: tree.Operand) -> str:
     if isinstance(node, tree.FunctionCall):
-        raise invalid("KeyConditionExpressions cannot contain nested operations")
+        raise wording.invalid("KeyConditionExpressions cannot contain nested operations")
     if not isinstance(node, tree.ValuePlaceholder):
-        raise invalid("Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition")
+        raise wording.invalid(
+            "Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition"
+        )
     return node.name
 
 
@@ -163,10 +166,12 @@ def _check_partition(schema: KeySchema | IndexSchema, terms: Mapping[str, Term])
     if not unequal:
         return
     if len(names) > 1:
-        raise invalid(f"HASH key attributes {', '.join(unequal)} must have equality conditions specified in the query")
+        raise wording.invalid(
+            f"HASH key attributes {', '.join(unequal)} must have equality conditions specified in the query"
+        )
     if names[0] not in terms:
-        raise invalid(f"Query condition missed key schema element: {names[0]}")
-    raise invalid("Query key condition not supported")
+        raise wording.invalid(f"Query condition missed key schema element: {names[0]}")
+    raise wording.invalid("Query key condition not supported")
 
 
 def _leading(schema: KeySchema | IndexSchema, terms: Mapping[str, Term]) -> list[str]:
@@ -179,7 +184,7 @@ def _leading(schema: KeySchema | IndexSchema, terms: Mapping[str, Term]) -> list
     *earlier, last = leading
     unequal = [name for name in earlier if name not in terms or terms[name].operator != "="]
     if unequal:
-        raise invalid(
+        raise wording.invalid(
             f"RANGE key attributes {', '.join(unequal)} must have equality conditions specified in the query because "
             f"a condition is present on key attribute {last}"
         )
@@ -189,6 +194,4 @@ def _leading(schema: KeySchema | IndexSchema, terms: Mapping[str, Term]) -> list
 def _check_operands(schema: KeySchema | IndexSchema, term: Term, operands: Sequence[Mapping[str, object]]) -> None:
     for operand in operands:
         if schema.type_of(term.attribute) not in operand:
-            raise invalid(
-                "One or more parameter values were invalid: Condition parameter type does not match schema type"
-            )
+            raise wording.invalid_parameter("Condition parameter type does not match schema type")

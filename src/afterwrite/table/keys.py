@@ -15,6 +15,7 @@ from typing import Any
 
 from afterwrite.core.values import NUMBER_MAGNITUDE_MIN, AttributeValue, Item
 from afterwrite.errors import EmptyKey, ServiceError
+from afterwrite.table import wording
 from afterwrite.table.schema import KeySchema
 
 DIGEST_BYTES = 16
@@ -52,7 +53,7 @@ def partition_digest(value: AttributeValue) -> bytes:
         if kind == "B":
             return blake2b(b"B" + binascii.a2b_base64(content), digest_size=DIGEST_BYTES).digest()
         return blake2b((kind + content).encode(), digest_size=DIGEST_BYTES).digest()
-    raise ServiceError("ValidationException", "The provided key element does not match the schema")
+    raise wording.invalid("The provided key element does not match the schema")
 
 
 def encode_sort_value(value: AttributeValue) -> bytes:
@@ -65,7 +66,7 @@ def encode_sort_value(value: AttributeValue) -> bytes:
             return encode_number(content)
         if kind == "B":
             return binascii.a2b_base64(content)
-    raise ServiceError("ValidationException", "The provided key element does not match the schema")
+    raise wording.invalid("The provided key element does not match the schema")
 
 
 def encode_number(text: str) -> bytes:
@@ -127,7 +128,7 @@ def sort_range(partition: AttributeValue, operator: str, *operands: AttributeVal
         return KeyRange(first, after_key(whole.low + encode_sort_value(operands[1])))
     if operator == "begins_with":
         return KeyRange(first, after_prefix(first))
-    raise ServiceError("ValidationException", "Query key condition not supported")
+    raise wording.invalid("Query key condition not supported")
 
 
 def key_of(schema: KeySchema, item: Mapping[str, AttributeValue]) -> Item:
@@ -165,9 +166,7 @@ def checked_key(schema: KeySchema, key: Item) -> Item:
 
 def _wrong_put_type(name: str, expected: str | None, value: Mapping[str, Any]) -> ServiceError:
     actual = next(iter(value), "")
-    return _invalid(
-        f"One or more parameter values were invalid: Type mismatch for key {name} expected: {expected} actual: {actual}"
-    )
+    return wording.invalid_parameter(f"Type mismatch for key {name} expected: {expected} actual: {actual}")
 
 
 def check_key_sizes(schema: KeySchema, key: Mapping[str, AttributeValue]) -> None:
@@ -181,14 +180,12 @@ def check_key_sizes(schema: KeySchema, key: Mapping[str, AttributeValue]) -> Non
                 raise _empty(name, kind)
             size = len(binascii.a2b_base64(content)) if kind == "B" else len(content.encode())
             if name == schema.partition_key and size > PARTITION_KEY_BYTES_MAX:
-                raise _invalid(
-                    "One or more parameter values were invalid: Size of hashkey has exceeded the maximum size "
-                    f"limit of{PARTITION_KEY_BYTES_MAX} bytes"
+                raise wording.invalid_parameter(
+                    f"Size of hashkey has exceeded the maximum size limit of{PARTITION_KEY_BYTES_MAX} bytes"
                 )
             if name != schema.partition_key and size > SORT_KEY_BYTES_MAX:
-                raise _invalid(
-                    "One or more parameter values were invalid: Aggregated size of all range keys has exceeded "
-                    f"the size limit of {SORT_KEY_BYTES_MAX} bytes"
+                raise wording.invalid_parameter(
+                    f"Aggregated size of all range keys has exceeded the size limit of {SORT_KEY_BYTES_MAX} bytes"
                 )
 
 
@@ -203,12 +200,8 @@ def after_key(encoded: bytes) -> bytes:
 
 
 def _missing(name: str) -> ServiceError:
-    return _invalid(f"One or more parameter values were invalid: Missing the key {name} in the item")
+    return wording.invalid_parameter(f"Missing the key {name} in the item")
 
 
 def _mismatch() -> ServiceError:
-    return _invalid("The provided key element does not match the schema")
-
-
-def _invalid(message: str) -> ServiceError:
-    return ServiceError("ValidationException", message)
+    return wording.invalid("The provided key element does not match the schema")

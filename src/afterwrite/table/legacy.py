@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from afterwrite.core.values import AttributeValue
-from afterwrite.table import fields
+from afterwrite.table import fields, wording
 from afterwrite.table.attribute_values import checked_value, serialization_error
 from afterwrite.table.conditions import Values, begins_with, compare, contains, equal
-from afterwrite.table.fields import Body, Condition
+from afterwrite.table.expressions import Condition
+from afterwrite.table.fields import Body
 from afterwrite.table.key_conditions import CompiledKeyCondition, Term
 from afterwrite.table.paths import ResolvedPath
 from afterwrite.table.projections import Projection
@@ -66,7 +67,7 @@ def refuse_mixture(body: Body, legacy: Sequence[str], expressions: Sequence[str]
         return
     found = [field for field in expressions if body.get(field) is not None]
     if found:
-        raise fields.invalid(
+        raise wording.invalid(
             "Can not use both expression and non-expression parameters in the same request: "
             f"Non-expression parameters: {{{', '.join(legacy_found)}}} Expression parameters: {{{', '.join(found)}}}"
         )
@@ -78,13 +79,13 @@ def attributes_to_get(body: Body, place: str = "") -> Projection | None:
     if names is None:
         return None
     if not names:
-        raise fields.constraint_error(
+        raise wording.constraint_error(
             "[]", f"{place}attributesToGet", "Member must have length greater than or equal to 1"
         )
     for number, name in enumerate(names):
         check_attribute_name(name)
         if name in names[:number]:
-            raise fields.invalid_parameter(f"Duplicate value in attribute name: {name}")
+            raise wording.invalid_parameter(f"Duplicate value in attribute name: {name}")
     return Projection((name,) for name in names)
 
 
@@ -95,10 +96,10 @@ def condition(body: Body, field: str) -> tuple[Condition, frozenset[str]] | None
     given = body.get("ConditionalOperator") is not None
     if not conditions:
         if given:
-            raise fields.invalid("ConditionalOperator cannot be used without Filter or Expected")
+            raise wording.invalid("ConditionalOperator cannot be used without Filter or Expected")
         return None
     if given and len(conditions) == 1:
-        raise fields.invalid("ConditionalOperator can only be used when Filter or Expected has two or more elements")
+        raise wording.invalid("ConditionalOperator can only be used when Filter or Expected has two or more elements")
     read = _expected if field == "Expected" else _filtered
     tests = [read(name, each, _place(field, name)) for name, each in conditions.items()]
     every = operator == "AND"
@@ -120,13 +121,13 @@ def key_condition(body: Body) -> tuple[CompiledKeyCondition, Values] | None:
         operator, operands = _operator_and_operands(each, _place("KeyConditions", name))
         if operator not in _KEY_OPERATORS:
             _check_operands(operator, operands)
-            raise fields.invalid("Attempted conditional constraint is not an indexable operation")
+            raise wording.invalid("Attempted conditional constraint is not an indexable operation")
         _check_operands(operator, operands)
         placeholders = [f":{name}:{number}" for number in range(len(operands))]
         values.update(zip(placeholders, operands, strict=True))
         terms.append(Term(name, _KEY_OPERATORS[operator], tuple(placeholders)))
     if not terms:
-        raise fields.invalid("Conditions can be of length 1 or 2 only")
+        raise wording.invalid("Conditions can be of length 1 or 2 only")
     return CompiledKeyCondition(tuple(terms)), values
 
 
@@ -143,7 +144,7 @@ def update(body: Body) -> tuple[CompiledUpdate, Values] | None:
         action = fields.choice(each, "Action", _ACTIONS, "PUT", _place("AttributeUpdates", name))
         if each.get("Value") is None:
             if action != "DELETE":
-                raise fields.invalid_parameter("Only DELETE action is allowed when no attribute value is specified")
+                raise wording.invalid_parameter("Only DELETE action is allowed when no attribute value is specified")
             removals.append((name,))
             continue
         value = checked_value(each["Value"])
@@ -152,9 +153,9 @@ def update(body: Body) -> tuple[CompiledUpdate, Values] | None:
             sets.append(((name,), constant(value)))
             continue
         if action == "ADD" and kind not in _ADDED_TYPES:
-            raise fields.invalid_parameter(f"ADD action is not supported for the type {kind}")
+            raise wording.invalid_parameter(f"ADD action is not supported for the type {kind}")
         if action == "DELETE" and kind not in _SET_TYPES:
-            raise fields.invalid_parameter(f"DELETE action with value is not supported for the type {kind}")
+            raise wording.invalid_parameter(f"DELETE action with value is not supported for the type {kind}")
         values[name] = value
         changes.append(((name,), name, _added if action == "ADD" else _deleted))
     creates = len(removals) + sum(change is _deleted for _, _, change in changes) < len(updates)
@@ -176,7 +177,7 @@ def _deleted(existing: AttributeValue | None, operand: AttributeValue) -> Attrib
 
 def _check_same_type(existing: AttributeValue | None, operand: AttributeValue) -> None:
     if existing is not None and existing.keys() != operand.keys():
-        raise fields.invalid("Type mismatch for attribute to update")
+        raise wording.invalid("Type mismatch for attribute to update")
 
 
 def _structures_by_name(body: Body, field: str) -> Mapping[str, Body] | None:
@@ -201,15 +202,15 @@ def _expected(name: str, expected: Body, place: str) -> _ItemTest:
     if expected.get("ComparisonOperator") is None:
         return _exists_or_equals(name, expected)
     if expected.get("Exists") is not None:
-        raise fields.invalid_parameter(f"Exists and ComparisonOperator cannot be used together for Attribute: {name}")
+        raise wording.invalid_parameter(f"Exists and ComparisonOperator cannot be used together for Attribute: {name}")
     if expected.get("Value") is not None and expected.get("AttributeValueList") is not None:
-        raise fields.invalid_parameter(f"Value and AttributeValueList cannot be used together for Attribute: {name}")
+        raise wording.invalid_parameter(f"Value and AttributeValueList cannot be used together for Attribute: {name}")
     listed = expected
     if expected.get("Value") is not None:
         listed = {**expected, "AttributeValueList": [expected["Value"]]}
     operator = expected["ComparisonOperator"]
     if operator in _OPERATORS and operator not in _WITHOUT_VALUES and listed.get("AttributeValueList") is None:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"Value or AttributeValueList must be used with ComparisonOperator: {operator} for Attribute: {name}"
         )
     return _filtered(name, listed, place)
@@ -218,16 +219,16 @@ def _expected(name: str, expected: Body, place: str) -> _ItemTest:
 def _exists_or_equals(name: str, expected: Body) -> _ItemTest:
     exists = None if expected.get("Exists") is None else fields.flag(expected, "Exists", default=True)
     if expected.get("AttributeValueList") is not None:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"AttributeValueList can only be used with a ComparisonOperator for Attribute: {name}"
         )
     if exists is False:
         if expected.get("Value") is not None:
-            raise fields.invalid_parameter(f"Value cannot be used when Exists is false for Attribute: {name}")
+            raise wording.invalid_parameter(f"Value cannot be used when Exists is false for Attribute: {name}")
         return lambda item: name not in item
     if expected.get("Value") is None:
         shown = "null" if exists is None else "true"
-        raise fields.invalid_parameter(f"Value must be provided when Exists is {shown} for Attribute: {name}")
+        raise wording.invalid_parameter(f"Value must be provided when Exists is {shown} for Attribute: {name}")
     value = checked_value(expected["Value"])
     return lambda item: item.get(name) == value
 
@@ -244,7 +245,7 @@ def _operator_and_operands(given: Body, place: str) -> tuple[str, list[Attribute
     if operator is None:
         raise fields.missing("comparisonOperator", place)
     if operator not in _OPERATORS:
-        raise fields.constraint_error(
+        raise wording.constraint_error(
             operator,
             f"{place}comparisonOperator",
             f"Member must satisfy enum value set: [{', '.join(_OPERATORS)}]",
@@ -260,15 +261,17 @@ def _operator_and_operands(given: Body, place: str) -> tuple[str, list[Attribute
 def _check_operands(operator: str, operands: Sequence[AttributeValue]) -> None:
     count = _ARGUMENT_COUNTS.get(operator, 1)
     if (operator == "IN" and not operands) or (operator != "IN" and len(operands) != count):
-        raise fields.invalid_parameter(f"Invalid number of argument(s) for the {operator} ComparisonOperator")
+        raise wording.invalid_parameter(f"Invalid number of argument(s) for the {operator} ComparisonOperator")
     kinds = [next(iter(operand)) for operand in operands]
     for kind in kinds:
         if kind not in _ALLOWED_TYPES.get(operator, (kind,)):
-            raise fields.invalid_parameter(f"ComparisonOperator {operator} is not valid for {kind} AttributeValue type")
+            raise wording.invalid_parameter(
+                f"ComparisonOperator {operator} is not valid for {kind} AttributeValue type"
+            )
     if len(set(kinds)) > 1:
-        raise fields.invalid_parameter("AttributeValues inside AttributeValueList must all be of the same type")
+        raise wording.invalid_parameter("AttributeValues inside AttributeValueList must all be of the same type")
     if operator == "BETWEEN" and compare(">", operands[0], operands[1]):
-        raise fields.invalid(
+        raise wording.invalid(
             "The BETWEEN condition was provided a range where the lower bound is greater than the upper bound"
         )
 

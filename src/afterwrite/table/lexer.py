@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple, NoReturn
 
 from afterwrite.errors import ServiceError
+from afterwrite.table import wording
 
 EXPRESSION_BYTES_MAX = 4096
 
@@ -108,4 +109,4 @@ class TokenReader:
 
 def invalid_expression(label: str, message: str) -> ServiceError:
     """DynamoDB's error about an expression."""
-    return ServiceError("ValidationException", f"Invalid {label}: {message}")
+    return wording.invalid(f"Invalid {label}: {message}")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from afterwrite.core.values import AttributeValue
-from afterwrite.errors import ServiceError
 from afterwrite.table.attribute_values import NESTING_LEVELS_MAX
 from afterwrite.table.lexer import invalid_expression
 from afterwrite.table.syntax_tree import Path
@@ -107,8 +106,3 @@ def copied(value: Mapping[str, Any]) -> AttributeValue:
         if kind == "L":
             return {"L": [copied(member) for member in content]}
     return dict(value)
-
-
-def invalid(message: str) -> ServiceError:
-    """A ValidationException."""
-    return ServiceError("ValidationException", message)

@@ -10,10 +10,11 @@ import orjson
 
 from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import InvalidRequest, ServiceError
-from afterwrite.table import fields, legacy
+from afterwrite.table import fields, legacy, wording
 from afterwrite.table.attribute_values import checked_item
 from afterwrite.table.capacity import Capacity
-from afterwrite.table.fields import Body, Condition, Expressions
+from afterwrite.table.expressions import Condition, Expressions
+from afterwrite.table.fields import Body
 from afterwrite.table.index_keys import start_entry
 from afterwrite.table.key_conditions import CompiledKeyCondition
 from afterwrite.table.keys import (
@@ -34,7 +35,6 @@ SEGMENTS_MAX = 1_000_000
 
 _PARTITIONS = 1 << (8 * DIGEST_BYTES)
 _ABOVE_ALL = b"\xff" * (DIGEST_BYTES + 1)
-_INVALID = "One or more parameter values were invalid: "
 _PROJECTION_FIELDS = frozenset(
     ("ProjectionExpression", "AttributesToGet", "ExpressionAttributeNames", "ExpressionAttributeValues")
 )
@@ -129,7 +129,7 @@ class QueryPlan:
         for name in (schema if index is None else index).names:
             if name in self.filter_attributes:
                 what = "QueryFilter" if self.legacy else "Filter Expression"
-                raise fields.invalid(
+                raise wording.invalid(
                     f"{what} can only contain non-primary key attributes: Primary key attribute: {name}"
                 )
         if index is not None:
@@ -140,19 +140,18 @@ class QueryPlan:
         projected = index.projected_names(schema)
         missing = [] if projected is None else sorted(self.filter_attributes - projected)
         if missing:
-            raise fields.invalid(
-                f"{_INVALID}Secondary index {index.name} does not project one or more filter attributes: "
-                f"[{', '.join(missing)}]"
+            raise wording.invalid_parameter(
+                f"Secondary index {index.name} does not project one or more filter attributes: [{', '.join(missing)}]"
             )
 
     def _check_index(self, index: IndexSchema) -> None:
         if index.scope != GLOBAL:
             return
         if self.consistent:
-            raise fields.invalid("Consistent reads are not supported on global secondary indexes")
+            raise wording.invalid("Consistent reads are not supported on global secondary indexes")
         if self.select == "ALL_ATTRIBUTES" and index.projection != ALL:
-            raise fields.invalid(
-                f"{_INVALID}Select type ALL_ATTRIBUTES is not supported for global secondary index {index.name} "
+            raise wording.invalid_parameter(
+                f"Select type ALL_ATTRIBUTES is not supported for global secondary index {index.name} "
                 "because its projection type is not ALL"
             )
 
@@ -160,15 +159,15 @@ class QueryPlan:
         """A start outside the partition or segment is refused, one outside the sort key's range too."""
         if self.key_condition is None:
             if not found.low <= start < found.high:
-                raise fields.invalid(
+                raise wording.invalid(
                     "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey "
                     f"with correct Segment. TotalSegments: {self.segment[1]} Segment: {self.segment[0]}"
                 )
             return
         if start[:DIGEST_BYTES] != found.low[:DIGEST_BYTES]:
-            raise fields.invalid("The provided starting key is outside query boundaries based on provided conditions")
+            raise wording.invalid("The provided starting key is outside query boundaries based on provided conditions")
         if schema.sort_attributes and not found.low <= start < found.high:
-            raise fields.invalid("The provided starting key does not match the range key predicate")
+            raise wording.invalid("The provided starting key does not match the range key predicate")
 
     def shown(self, schema: KeySchema, index: IndexSchema | None) -> frozenset[str] | None:
         """The attributes that there are to be seen of an item; None where it is all of them.
@@ -189,8 +188,8 @@ class QueryPlan:
             return
         missing = [name for name in self.projection.attributes if name not in projected]
         if missing:
-            raise fields.invalid(
-                f"{_INVALID}Global secondary index {index.name} does not project [{', '.join(missing)}]"
+            raise wording.invalid_parameter(
+                f"Global secondary index {index.name} does not project [{', '.join(missing)}]"
             )
 
 
@@ -301,7 +300,7 @@ def parse_query(body: Body) -> QueryPlan:
     # Unlike the other legacy parameters, KeyConditions may stand beside a filter or projection expression.
     legacy.refuse_mixture(body, ("KeyConditions",), ("KeyConditionExpression",))
     if body.get("KeyConditionExpression") is None and body.get("KeyConditions") is None:
-        raise fields.invalid(
+        raise wording.invalid(
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
         )
     return _parse_page_request(
@@ -328,17 +327,17 @@ def _parse_segment(body: Body) -> tuple[int, int]:
     if segment is None and count is None:
         return 0, 1
     if count is None:
-        raise fields.invalid(
+        raise wording.invalid(
             "The TotalSegments parameter is required but was not present in the request when Segment parameter "
             "is present"
         )
     if segment is None:
-        raise fields.invalid(
+        raise wording.invalid(
             "The Segment parameter is required but was not present in the request when parameter TotalSegments "
             "is present"
         )
     if segment >= count:
-        raise fields.invalid("The Segment parameter is zero-based and must be less than parameter TotalSegments")
+        raise wording.invalid("The Segment parameter is zero-based and must be less than parameter TotalSegments")
     return segment, count
 
 
@@ -416,7 +415,7 @@ def _check_select(body: Body, select: str | None) -> None:
 
 
 def _invalid_select(message: str) -> ServiceError:
-    return fields.invalid(f"1 validation error detected: {message}")
+    return wording.invalid(f"1 validation error detected: {message}")
 
 
 def _checked_start_key(value: Any) -> Item:
@@ -433,5 +432,5 @@ def _checked_start_key(value: Any) -> Item:
 
 def _encoded_start(schema: KeySchema, start_key: Item) -> bytes:
     if start_key.keys() != set(schema.names):
-        raise fields.invalid("The provided starting key is invalid")
+        raise wording.invalid("The provided starting key is invalid")
     return encode_key(schema, checked_key(schema, start_key))

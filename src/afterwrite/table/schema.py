@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterwrite.core.values import AttributeValue, Item
-from afterwrite.errors import ServiceError
+from afterwrite.table import wording
 
 GLOBAL, LOCAL = "global", "local"
 ALL, KEYS_ONLY, INCLUDE = "ALL", "KEYS_ONLY", "INCLUDE"
@@ -163,22 +163,18 @@ def _elements(
 def _check_defined(elements: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> None:
     names = [str(each["AttributeName"]) for each in elements]
     if len(names) > len(types):
-        raise _invalid("Invalid KeySchema: Some index key attribute have no definition")
+        raise wording.invalid("Invalid KeySchema: Some index key attribute have no definition")
     if any(name not in types for name in names):
-        raise _invalid(
-            "One or more parameter values were invalid: Some index key attributes are not defined in "
+        raise wording.invalid_parameter(
+            "Some index key attributes are not defined in "
             f"AttributeDefinitions. Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(types)}]"
         )
 
 
 def _check_elements(elements: Sequence[Mapping[str, Any]]) -> None:
     if len(elements) > 1 and elements[0]["AttributeName"] == elements[1]["AttributeName"]:
-        raise _invalid("Both the Hash Key and the Range Key element in the KeySchema have the same name")
+        raise wording.invalid("Both the Hash Key and the Range Key element in the KeySchema have the same name")
     if elements[0]["KeyType"] != "HASH":
-        raise _invalid("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+        raise wording.invalid("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
     if len(elements) > 1 and elements[1]["KeyType"] != "RANGE":
-        raise _invalid("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
-
-
-def _invalid(message: str) -> ServiceError:
-    return ServiceError("ValidationException", message)
+        raise wording.invalid("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")

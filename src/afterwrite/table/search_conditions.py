@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import Final
 
 from afterwrite.table import syntax_tree as tree
+from afterwrite.table import wording
 from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, parse_condition
 from afterwrite.table.lexer import invalid_expression
-from afterwrite.table.paths import Names, invalid
+from afterwrite.table.paths import Names
 
 LABEL: Final = "SearchConditionExpression"
 
@@ -23,7 +24,7 @@ def compile_search_condition(text: str, names: tuple[tuple[str, str], ...]) -> t
     resolver = Names(LABEL, dict(names))
     equalities = tuple(_equality(node, resolver) for node in _conjuncts(parse_condition(LABEL, text)))
     if len({attribute for attribute, _ in equalities}) != len(equalities):
-        raise invalid(f"{LABEL}s must only contain one condition per attribute")
+        raise wording.invalid(f"{LABEL}s must only contain one condition per attribute")
     return equalities
 
 
@@ -35,17 +36,17 @@ def _conjuncts(node: tree.Condition) -> list[tree.Condition]:
 
 def _equality(node: tree.Condition, names: Names) -> tuple[str, str]:
     if not isinstance(node, tree.Comparison):
-        raise invalid(f"Invalid operator used in {LABEL}: {_operator(node)}")
+        raise wording.invalid(f"Invalid operator used in {LABEL}: {_operator(node)}")
     if node.operator != "=":
         raise invalid_expression(LABEL, f"Invalid comparator used in {LABEL}")
     path, value = node.left, node.right
     if isinstance(path, tree.ValuePlaceholder):
         path, value = value, path
     if not isinstance(path, tree.Path) or not isinstance(value, tree.ValuePlaceholder):
-        raise invalid(f"Invalid condition in {LABEL}: an attribute is compared with a value")
+        raise wording.invalid(f"Invalid condition in {LABEL}: an attribute is compared with a value")
     resolved = names.resolve(path)
     if len(resolved) > 1:
-        raise invalid(f"{LABEL}s cannot have conditions on nested attributes")
+        raise wording.invalid(f"{LABEL}s cannot have conditions on nested attributes")
     return str(resolved[0]), value.name
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from afterwrite.core.values import AttributeValue
-from afterwrite.errors import ServiceError
+from afterwrite.table import wording
 
 ITEM_BYTES_MAX = 400 * 1024
 NAME_BYTES_MAX = 65_535
@@ -93,27 +93,23 @@ def check_put_bytes(item: Mapping[str, AttributeValue], size: int) -> int:
         for name in item:
             check_attribute_name(name)
     if size > ITEM_BYTES_MAX:
-        raise ServiceError("ValidationException", "Item size has exceeded the maximum allowed size")
+        raise wording.invalid("Item size has exceeded the maximum allowed size")
     return size
 
 
 def check_attribute_name(name: str) -> None:
     """Refuse an attribute name that is empty or too long."""
     if not name:
-        raise ServiceError("ValidationException", "Empty attribute name")
+        raise wording.invalid("Empty attribute name")
     if len(name.encode()) > NAME_BYTES_MAX:
-        raise ServiceError(
-            "ValidationException",
-            "One or more parameter values were invalid: Attribute name is too large, must be less than "
-            f"{NAME_BYTES_MAX + 1} bytes",
-        )
+        raise wording.invalid_parameter(f"Attribute name is too large, must be less than {NAME_BYTES_MAX + 1} bytes")
 
 
 def check_update_size(item: Mapping[str, AttributeValue]) -> int:
     """The size of an update's result. Refuses one that is too large."""
     size = item_size(item)
     if size > ITEM_BYTES_MAX:
-        raise ServiceError("ValidationException", "Item size to update has exceeded the maximum allowed size")
+        raise wording.invalid("Item size to update has exceeded the maximum allowed size")
     return size
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from afterwrite.table import fields
+from afterwrite.table import fields, wording
 from afterwrite.table.fields import Body
 
 PROVISIONED, PAY_PER_REQUEST = "PROVISIONED", "PAY_PER_REQUEST"
@@ -110,7 +110,7 @@ def capacity_units(throughput: Body) -> tuple[int, int]:
     for field_name in ("ReadCapacityUnits", "WriteCapacityUnits"):
         value = int(throughput[field_name])
         if value > _UNITS_MAX:
-            raise fields.invalid(f"Given value {value} for {field_name} is out of bounds")
+            raise wording.invalid(f"Given value {value} for {field_name} is out of bounds")
         units.append(value)
     return units[0], units[1]
 
@@ -119,9 +119,9 @@ def check_index_throughput(index: Body, billing_mode: str) -> None:
     """Refuse an index whose `ProvisionedThroughput` is missing, or does not go with the billing mode."""
     given = index.get("ProvisionedThroughput") is not None
     if billing_mode == PROVISIONED and not given:
-        raise fields.invalid_parameter(f"ProvisionedThroughput is not specified for index: {index['IndexName']}")
+        raise wording.invalid_parameter(f"ProvisionedThroughput is not specified for index: {index['IndexName']}")
     if billing_mode == PAY_PER_REQUEST and given:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"ProvisionedThroughput should not be specified for index: {index['IndexName']} when "
             "BillingMode is PAY_PER_REQUEST"
         )
@@ -131,11 +131,11 @@ def check_new_index_throughput(index: Body, billing_mode: str) -> None:
     """Refuse an index that UpdateTable makes, for the same as `check_index_throughput`, in its words."""
     given = index.get("ProvisionedThroughput") is not None
     if billing_mode == PROVISIONED and not given:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"Both ReadCapacityUnits and WriteCapacityUnits must be specified for index: {index['IndexName']}"
         )
     if billing_mode == PAY_PER_REQUEST and given:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"Neither ReadCapacityUnits nor WriteCapacityUnits can be specified for index: {index['IndexName']} "
             "when BillingMode is PAY_PER_REQUEST"
         )
@@ -145,7 +145,7 @@ def check_on_demand_change(index: Body) -> None:
     """Refuse a change of an index that is billed per request, other than of what there is to change of it."""
     changed = any(index.get(name) not in (None, {}) for name in ("OnDemandThroughput", "WarmThroughput"))
     if index.get("ProvisionedThroughput") is not None or not changed:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"The only Updates for index: {index['IndexName']} when TableThroughputMode is PAY_PER_REQUEST can be "
             "to OnDemandThroughput, WarmThroughput"
         )
@@ -160,7 +160,7 @@ def table_class(body: Body) -> str | None:
     """A request's `TableClass`, None where it has none."""
     value = fields.text(body, "TableClass")
     if value is not None and value not in _TABLE_CLASSES:
-        raise fields.invalid(
+        raise wording.invalid(
             "Invalid table-class parameter provided. Please try again with a valid table-class value: "
             f"[{', '.join(_TABLE_CLASSES)}]."
         )
@@ -177,7 +177,7 @@ def on_demand_units(body: Body, billing_mode: str) -> dict[str, int]:
     whose = f"index : {body['IndexName']}" if "IndexName" in body else "table"
     for name, units in given.items():
         if units < 1 and units != _UNBOUNDED:
-            raise fields.invalid_parameter(
+            raise wording.invalid_parameter(
                 f"Requested {name} for OnDemandThroughput for {whose} is outside of valid range"
             )
     check_on_demand(given, billing_mode)
@@ -188,7 +188,7 @@ def check_on_demand(units: Mapping[str, int], billing_mode: str) -> None:
     """Refuse bounds of what is read and written on demand where the capacity is provisioned."""
     for name in units:
         if billing_mode == PROVISIONED:
-            raise fields.invalid_parameter(
+            raise wording.invalid_parameter(
                 f"{name} for OnDemandThroughput cannot be specified when the table BillingMode is {PROVISIONED}"
             )
 
@@ -236,7 +236,7 @@ def warm_units(wanted: Body, least: tuple[int, int], whose: str, bound: str) -> 
         if value is not None and value < floor:
             unit = "ReadCapacityUnits" if field_name == "ReadUnitsPerSecond" else "WriteCapacityUnits"
             least_of = f"{unit} of {bound}" if bound == "ProvisionedThroughput" else bound
-            raise fields.invalid_parameter(
+            raise wording.invalid_parameter(
                 f"Requested {field_name} for WarmThroughput for {whose} is lower than {least_of}"
             )
         units.append(floor if value is None else value)
@@ -251,13 +251,13 @@ def encryption(body: Body) -> Body | None:
     kind = fields.choice(specification, "SSEType", _ENCRYPTIONS, "", "sSESpecification.")
     if fields.flag(specification, "Enabled", default=False):
         if kind == "AES256":
-            raise fields.invalid_parameter("SSEType AES256 is not supported")
+            raise wording.invalid_parameter("SSEType AES256 is not supported")
         if not kind and specification.get("KMSMasterKeyId") is not None:
-            raise fields.invalid_parameter("SSEType KMS is required if KMSMasterKeyId is specified")
+            raise wording.invalid_parameter("SSEType KMS is required if KMSMasterKeyId is specified")
         return specification
     for name in ("SSEType", "KMSMasterKeyId"):
         if specification.get(name) is not None:
-            raise fields.invalid_parameter(f"{name} can not be specified if Enabled is false")
+            raise wording.invalid_parameter(f"{name} can not be specified if Enabled is false")
     return specification
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from afterwrite.table import fields, index_requests, table_options, tags, vector_requests
+from afterwrite.table import fields, index_requests, table_options, tags, vector_requests, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import IndexedAttributes, IndexSchema, KeySchema
 from afterwrite.table.table_options import BILLING_MODES, PAY_PER_REQUEST, PROVISIONED, TableOptions
@@ -40,14 +40,14 @@ class TimeToLivePlan:
         """Refuse to switch on what is on, or off what is off; `current` is the attribute in use."""
         if self.enabled and current is not None:
             if current == self.attribute_name:
-                raise fields.invalid("TimeToLive is already enabled")
-            raise fields.invalid(
+                raise wording.invalid("TimeToLive is already enabled")
+            raise wording.invalid(
                 f"TimeToLive is active on a different AttributeName: current AttributeName is {current}"
             )
         if not self.enabled and current is None:
-            raise fields.invalid("TimeToLive is already disabled")
+            raise wording.invalid("TimeToLive is already disabled")
         if not self.enabled and current != self.attribute_name:
-            raise fields.invalid(
+            raise wording.invalid(
                 f"TimeToLive is active on a different AttributeName: current AttributeName is {current}"
             )
 
@@ -140,12 +140,12 @@ def _units(body: Body, billing_mode: str) -> tuple[int, int]:
     throughput = body.get("ProvisionedThroughput")
     if billing_mode == PAY_PER_REQUEST:
         if throughput:
-            raise fields.invalid_parameter(
+            raise wording.invalid_parameter(
                 "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
             )
         return 0, 0
     if not throughput:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
         )
     return table_options.capacity_units(throughput)
@@ -167,9 +167,9 @@ def _created_view_type(body: Body) -> str | None:
     enabled = fields.flag(specification, "StreamEnabled", default=False)
     view_type = fields.choice(specification, "StreamViewType", VIEW_TYPES, "", "streamSpecification.")
     if enabled and not view_type:
-        raise fields.invalid_parameter("Table is being created with a stream enabled, UpdateViewType is required")
+        raise wording.invalid_parameter("Table is being created with a stream enabled, UpdateViewType is required")
     if view_type and not enabled:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             "Table is being created with a stream disabled, UpdateViewType should not be specified"
         )
     return view_type or None

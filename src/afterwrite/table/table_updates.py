@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from afterwrite.table import fields, index_requests, table_options, vector_requests
+from afterwrite.table import fields, index_requests, table_options, vector_requests, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
 from afterwrite.table.table_options import BILLING_MODES, PAY_PER_REQUEST, PROVISIONED, TableOptions
@@ -71,7 +71,7 @@ class UpdateTablePlan:
         for each in vector_indexes:
             vector_requests.check_vector_attribute(each, table, (*existing, index), vector_indexes)
         if sum(each.scope == GLOBAL for each in existing) >= index_requests.GLOBAL_INDEXES_MAX:
-            raise fields.limit_exceeded(
+            raise wording.limit_exceeded(
                 "Subscriber limit exceeded: Number of global secondary indexes exceeds the per-table limit of "
                 f"{index_requests.GLOBAL_INDEXES_MAX}"
             )
@@ -94,17 +94,17 @@ class UpdateTablePlan:
             new = replace(new, billing_mode=self.billing_mode)
         if new.billing_mode == PAY_PER_REQUEST:
             if self.units is not None:
-                raise fields.invalid_parameter(
+                raise wording.invalid_parameter(
                     "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode "
                     "is PAY_PER_REQUEST"
                 )
             new = replace(new, units=(0, 0))
         elif self.units is not None:
             if self.units == current.units and current.billing_mode == PROVISIONED and not self._changes_more():
-                raise fields.invalid(_unchanged_units(self.units))
+                raise wording.invalid(_unchanged_units(self.units))
             new = replace(new, units=self.units)
         elif current.billing_mode != PROVISIONED:
-            raise fields.invalid_parameter("ProvisionedThroughput must be specified when BillingMode is PROVISIONED")
+            raise wording.invalid_parameter("ProvisionedThroughput must be specified when BillingMode is PROVISIONED")
         new = replace(new, index_units=self._index_units(new.billing_mode, current, indexes))
         if self.table_class is not None:
             new = replace(new, table_class=self.table_class)
@@ -122,7 +122,7 @@ class UpdateTablePlan:
         if self.encryption is not None:
             key = table_options.encryption_key(self.encryption)
             if key is None and current.encryption_key is None:
-                raise fields.invalid_parameter("Table is already encrypted by default")
+                raise wording.invalid_parameter("Table is already encrypted by default")
             new = replace(new, encryption_key=key)
         new = table_options.with_index(new, self.create)
         for index in self.update.values():
@@ -144,11 +144,11 @@ class UpdateTablePlan:
                 continue
             name, wanted = str(index["IndexName"]), table_options.index_throughput(index)
             if wanted == units.get(name):
-                raise fields.invalid(_unchanged_units(wanted, f"index {name}"))
+                raise wording.invalid(_unchanged_units(wanted, f"index {name}"))
             units[name] = wanted
         for name in indexes:
             if name not in units and name != self.delete:
-                raise fields.invalid_parameter(f"ProvisionedThroughput must be specified for index: {name}")
+                raise wording.invalid_parameter(f"ProvisionedThroughput must be specified for index: {name}")
         return units
 
     def _changes_more(self) -> bool:
@@ -175,14 +175,14 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
         vector_requests.check_update(violations, update, f"vectorIndexUpdates.{number}.member")
     violations.check()
     if not any(body.get(each) not in (None, []) for each in _UPDATED_FIELDS):
-        raise fields.invalid(
+        raise wording.invalid(
             "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, "
             "SSESpecification, ReplicaUpdates, MultiAccountReplicaReady, ReplicaTransitRoleArn, "
             "MultiRegionConsistency, DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput or TableClass "
             "is required"
         )
     if updates == []:
-        raise fields.invalid_parameter("List of GlobalSecondaryIndexUpdates is empty")
+        raise wording.invalid_parameter("List of GlobalSecondaryIndexUpdates is empty")
     _check_combination(body)
     billing_mode = body.get("BillingMode")
     units = None
@@ -228,11 +228,11 @@ def refuse_replicas(body: Body, region: str) -> None:
         return
     actions = [action for update in updates for action in update.values() if isinstance(action, dict)]
     if any(action.get("RegionName") == region for action in actions):
-        raise fields.invalid(
+        raise wording.invalid(
             "Cannot add or delete the local region through ReplicaUpdates. "
             "Use CreateTable, DeleteTable, or UpdateTable as required."
         )
-    raise fields.invalid_parameter("Replicas are not offered: a table lives in one data directory")
+    raise wording.invalid_parameter("Replicas are not offered: a table lives in one data directory")
 
 
 def _optional_flag(body: Body, field: str) -> bool | None:
@@ -257,12 +257,12 @@ def _check_index_update(violations: Violations, update: Body, place: str) -> Non
 def _index_action(update: Body) -> tuple[str, Body]:
     kinds = [kind for kind in _INDEX_ACTIONS if update.get(kind) is not None]
     if not kinds:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             "One of GlobalSecondaryIndexUpdate.Update, GlobalSecondaryIndexUpdate.Create, "
             "GlobalSecondaryIndexUpdate.Delete must not be null"
         )
     if len(kinds) > 1:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             "Only one global secondary index action is allowed per GlobalSecondaryIndexUpdate object"
         )
     return kinds[0], update[kinds[0]]
@@ -273,15 +273,15 @@ def _check_combination(body: Body) -> None:
     changed = [name for name in _UPDATED_FIELDS if body.get(name) not in (None, {}, [])]
     for name, subject in _CHANGED_ALONE.items():
         if name in changed and len(changed) > 1:
-            raise fields.invalid_parameter(f"{subject} must be the only operation in the request")
+            raise wording.invalid_parameter(f"{subject} must be the only operation in the request")
     if "StreamSpecification" not in changed:
         return
     if "OnDemandThroughput" in changed:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             "OnDemandThroughput can only be combined with BillingMode in an UpdateTable request"
         )
     if "ProvisionedThroughput" in changed or body.get("BillingMode") == PROVISIONED:
-        raise fields.invalid_parameter("You cannot modify stream status while updating table IOPS")
+        raise wording.invalid_parameter("You cannot modify stream status while updating table IOPS")
 
 
 def _check_actions(
@@ -295,21 +295,21 @@ def _check_actions(
     names = [str(index["IndexName"]) for _, index in actions]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise fields.invalid_parameter(
+            raise wording.invalid_parameter(
                 f"Only one global secondary index update per index is allowed simultaneously. Index: {name}"
             )
     made_or_deleted = sum(kind != "Update" for kind, _ in actions) + len(vector_actions)
     if changes_units and made_or_deleted:
-        raise fields.invalid_parameter("You cannot create or delete index while updating table IOPS")
+        raise wording.invalid_parameter("You cannot create or delete index while updating table IOPS")
     if changes_stream and made_or_deleted:
-        raise fields.invalid_parameter("You cannot create or delete index while changing stream status")
+        raise wording.invalid_parameter("You cannot create or delete index while changing stream status")
     if made_or_deleted > 1:
-        raise fields.limit_exceeded(
+        raise wording.limit_exceeded(
             "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
         )
     for kind, index in actions:
         if kind == "Create" and not types:
-            raise fields.invalid_parameter(f"AttributeDefinitions is not specified for index: {index['IndexName']}")
+            raise wording.invalid_parameter(f"AttributeDefinitions is not specified for index: {index['IndexName']}")
 
 
 def _updated_stream(body: Body) -> tuple[bool | None, str | None]:
@@ -321,9 +321,9 @@ def _updated_stream(body: Body) -> tuple[bool | None, str | None]:
     enabled = fields.flag(specification, "StreamEnabled", default=False)
     view_type = fields.choice(specification, "StreamViewType", VIEW_TYPES, "", "streamSpecification.") or None
     if enabled and view_type is None:
-        raise fields.invalid_parameter("If stream is being enabled then UpdateViewType is required")
+        raise wording.invalid_parameter("If stream is being enabled then UpdateViewType is required")
     if not enabled and view_type is not None:
-        raise fields.invalid_parameter("If stream is being disabled, then UpdateViewType must not be specified")
+        raise wording.invalid_parameter("If stream is being disabled, then UpdateViewType must not be specified")
     return enabled, view_type
 
 

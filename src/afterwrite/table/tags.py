@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from afterwrite.table import fields
+from afterwrite.table import fields, wording
 from afterwrite.table.fields import Body
 
 TAGS_MAX = 50
@@ -22,9 +22,9 @@ def parse_tags(body: Body) -> dict[str, str]:
         key = _checked_text("Key", fields.text(tag, "Key"), _KEY_CHARACTERS)
         value = _checked_text("Value", fields.text(tag, "Value"), _VALUE_CHARACTERS)
         if key.startswith("aws:"):
-            raise fields.invalid(f"Tag Key cannot be prefixed with aws:, Key: {key}")
+            raise wording.invalid(f"Tag Key cannot be prefixed with aws:, Key: {key}")
         if key in tags:
-            raise fields.invalid(f"Duplicate Tag Keys provided as input: Duplicate Tag Key found {key}")
+            raise wording.invalid(f"Duplicate Tag Keys provided as input: Duplicate Tag Key found {key}")
         tags[key] = value
     check_tag_count(tags)
     return tags
@@ -36,7 +36,7 @@ def parse_tag_keys(body: Body) -> list[str]:
     if keys is None:
         raise fields.missing("TagKeys")
     if not keys:
-        raise fields.invalid("Atleast one Tag Key needs to be provided as Input.")
+        raise wording.invalid("Atleast one Tag Key needs to be provided as Input.")
     for key in keys:
         _checked_text("Key", key, _KEY_CHARACTERS)
     check_tag_count(keys)
@@ -46,11 +46,11 @@ def parse_tag_keys(body: Body) -> list[str]:
 def _checked_text(kind: str, text: str | None, characters: tuple[int, int]) -> str:
     fewest, most = characters
     if text is None or not fewest <= len(text) <= most or not _TAG_TEXT.fullmatch(text):
-        raise fields.invalid(f"The Tag {kind} provided is invalid, {kind}: {'null' if text is None else text}")
+        raise wording.invalid(f"The Tag {kind} provided is invalid, {kind}: {'null' if text is None else text}")
     return text
 
 
 def check_tag_count(tags: Collection[str]) -> None:
     """Refuse more tags than a table may have."""
     if len(tags) > TAGS_MAX:
-        raise fields.invalid("Number of Tags exceed the current limit for the provided ResourceArn")
+        raise wording.invalid("Number of Tags exceed the current limit for the provided ResourceArn")

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 from afterwrite.core.values import AttributeValue, Item, normalize_number
 from afterwrite.errors import InvalidValue
 from afterwrite.table import syntax_tree as tree
-from afterwrite.table.attribute_values import check_nesting, sorted_numbers
+from afterwrite.table import wording
+from afterwrite.table.attribute_values import check_nesting, in_order
 from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, ValueCheck, Values
 from afterwrite.table.grammar import UpdateGrammar
 from afterwrite.table.lexer import invalid_expression
@@ -26,7 +27,6 @@ from afterwrite.table.paths import (
     copied,
     find_in,
     interference,
-    invalid,
     lookup,
 )
 from afterwrite.table.projections import Projection
@@ -100,7 +100,7 @@ class CompiledUpdate:
         draft = _Draft(old)
         for path, value in assigned:
             if value is None:
-                raise invalid("The provided expression refers to an attribute that does not exist in the item")
+                raise wording.invalid("The provided expression refers to an attribute that does not exist in the item")
             draft.put(path, value)
         emptied = []
         for path, placeholder, change in self.changes:
@@ -171,7 +171,7 @@ class _Draft:
         parent = find_in(value, path[1:-1])
         container = None if parent is None else parent.get("M" if isinstance(path[-1], str) else "L")
         if container is None:
-            raise invalid("The document path provided in the update expression is invalid for update")
+            raise wording.invalid("The document path provided in the update expression is invalid for update")
         return container
 
 
@@ -238,12 +238,12 @@ class _Compiler:
         def result(item: Mapping[str, AttributeValue], values: Values) -> AttributeValue:
             one, two = _present(left(item, values)), _present(right(item, values))
             if "N" not in one or "N" not in two:
-                raise invalid(_WRONG_TYPE)
+                raise wording.invalid(_WRONG_TYPE)
             try:
                 return {"N": compute(one["N"], two["N"])}
             except InvalidValue as error:
                 # A result of too many digits is reported as if it were too large; ADD reports it as what it is.
-                raise invalid(str(error) if "significant" not in str(error) else _OVERFLOW) from None
+                raise wording.invalid(str(error) if "significant" not in str(error) else _OVERFLOW) from None
 
         return result
 
@@ -275,7 +275,7 @@ class _Compiler:
         def appended(item: Mapping[str, AttributeValue], values: Values) -> AttributeValue:
             one, two = _present(first(item, values)), _present(second(item, values))
             if "L" not in one or "L" not in two:
-                raise invalid(_WRONG_TYPE)
+                raise wording.invalid(_WRONG_TYPE)
             return {"L": [*one["L"], *two["L"]]}
 
         return appended
@@ -326,7 +326,7 @@ def _refusing(message: str) -> ValueCheck:
 
 def _present(value: Any) -> AttributeValue:
     if value is None:
-        raise invalid("The provided expression refers to an attribute that does not exist in the item")
+        raise wording.invalid("The provided expression refers to an attribute that does not exist in the item")
     return value  # type: ignore[no-any-return]
 
 
@@ -342,14 +342,14 @@ def added(existing: Any, operand: AttributeValue) -> AttributeValue:
     for kind, content in operand.items():
         present = existing.get(kind)
         if present is None:
-            raise invalid(_WRONG_TYPE)
+            raise wording.invalid(_WRONG_TYPE)
         if kind == "N":
             try:
                 return {"N": _sum(present, content)}
             except InvalidValue as error:
-                raise invalid(str(error)) from None
-        return {kind: _in_order(kind, set(present).union(content))}
-    raise invalid(_WRONG_TYPE)
+                raise wording.invalid(str(error)) from None
+        return {kind: in_order(kind, set(present).union(content))}
+    raise wording.invalid(_WRONG_TYPE)
 
 
 def deleted(existing: Any, operand: AttributeValue) -> AttributeValue | None:
@@ -359,14 +359,10 @@ def deleted(existing: Any, operand: AttributeValue) -> AttributeValue | None:
     for kind, content in operand.items():
         present = existing.get(kind)
         if present is None:
-            raise invalid(_WRONG_TYPE)
+            raise wording.invalid(_WRONG_TYPE)
         kept = set(present).difference(content)
-        return {kind: _in_order(kind, kept)} if kept else None
-    raise invalid(_WRONG_TYPE)
-
-
-def _in_order(kind: str, members: set[str]) -> list[str]:
-    return sorted_numbers(list(members)) if kind == "NS" else sorted(members)
+        return {kind: in_order(kind, kept)} if kept else None
+    raise wording.invalid(_WRONG_TYPE)
 
 
 def _sum(left: str, right: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import ServiceError
+from afterwrite.table import wording
 from afterwrite.table.index_keys import check_index_keys
 from afterwrite.table.schema import (
     ALL,
@@ -31,7 +32,6 @@ HASH, INLINE_FILTER = "HASH", "INLINE_FILTER"
 
 # Digits that tell any two 32-bit floats apart.
 _FLOAT_DIGITS_MAX: Final = 9
-_INVALID: Final = "One or more parameter values were invalid: "
 
 Vector: TypeAlias = tuple[float, ...]
 
@@ -89,8 +89,8 @@ class VectorIndex(IndexedAttributes):
         for each in self.filters:
             value = item.get(each.name)
             if value is not None and each.type not in value and (old is None or old.get(each.name) != value):
-                raise _invalid(
-                    f"{_INVALID}Type mismatch for Index Key {each.name} Expected: {each.type} "
+                raise wording.invalid_parameter(
+                    f"Type mismatch for Index Key {each.name} Expected: {each.type} "
                     f"Actual: {next(iter(value))} IndexName: {self.name}"
                 )
 
@@ -98,16 +98,16 @@ class VectorIndex(IndexedAttributes):
         invalid, number = "One or more parameter values were invalid. Invalid", "32-bit floating point number"
         elements = value.get("L")
         if elements is None:
-            return _invalid(
+            return wording.invalid(
                 f"{invalid} type for parameter {self.attribute}, Expected: {number} list IndexName: {self.name}"
             )
         if len(elements) != self.dimensions:
-            return _invalid(
+            return wording.invalid(
                 f"{invalid} size for parameter {self.attribute}, Expected: {self.dimensions}, Actual: {len(elements)} "
                 f"IndexName: {self.name}"
             )
         at = next(at for at, element in enumerate(elements) if vector({"L": [element]}, 1) is None)
-        return _invalid(
+        return wording.invalid(
             f"{invalid} type for parameter {self.attribute}[{at}], Expected: {number}, "
             f"Actual: {next(iter(elements[at]))}. IndexName: {self.name}"
         )
@@ -208,7 +208,3 @@ def score(distance: str, one: Vector, other: Vector) -> float:
     lengths = math.hypot(*one) * math.hypot(*other)
     # A vector of zeros has no direction: it is as far as one at a right angle.
     return min(max(1 - product / lengths, 0.0), 2.0) if lengths else 1.0
-
-
-def _invalid(message: str) -> ServiceError:
-    return ServiceError("ValidationException", message)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from afterwrite.errors import ServiceError
-from afterwrite.table import fields, index_requests
+from afterwrite.table import fields, index_requests, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import IndexSchema, KeyAttribute, KeySchema
 from afterwrite.table.table_options import PAY_PER_REQUEST
@@ -70,9 +70,9 @@ def action_of(update: Body) -> tuple[str, Body]:
     """What a member of `VectorIndexUpdates` asks for: Create or Delete, and of what."""
     kinds = [kind for kind in _ACTIONS if update.get(kind) is not None]
     if not kinds:
-        raise fields.invalid_parameter("One of VectorIndexUpdate.Create, VectorIndexUpdate.Delete must not be null")
+        raise wording.invalid_parameter("One of VectorIndexUpdate.Create, VectorIndexUpdate.Delete must not be null")
     if len(kinds) > 1:
-        raise fields.invalid_parameter("Only one vector index action is allowed per VectorIndexUpdate object")
+        raise wording.invalid_parameter("Only one vector index action is allowed per VectorIndexUpdate object")
     return kinds[0], update[kinds[0]]
 
 
@@ -84,11 +84,11 @@ def parse_vector_indexes(
     for index in declared(body):
         vector_index = parse_vector_index(index, types)
         if vector_index.name in (*(each.name for each in indexes), *(each.name for each in parsed)):
-            raise fields.invalid_parameter(f"Duplicate index name: {vector_index.name}")
+            raise wording.invalid_parameter(f"Duplicate index name: {vector_index.name}")
         check_vector_attribute(vector_index, table, indexes, parsed)
         parsed.append(vector_index)
     if len(parsed) > VECTOR_INDEXES_MAX:
-        raise fields.invalid_parameter(f"VectorIndex count exceeds the per-table limit of {VECTOR_INDEXES_MAX}")
+        raise wording.invalid_parameter(f"VectorIndex count exceeds the per-table limit of {VECTOR_INDEXES_MAX}")
     return tuple(parsed)
 
 
@@ -102,9 +102,11 @@ def created(
     """The vector index that an UpdateTable adds to those of the table. Raises ServiceError."""
     parsed = parse_vector_index(index, types)
     index_requests.check_new(parsed, table, (*indexes, *vector_indexes))
+    if _has_other_dimensions(parsed, vector_indexes):
+        raise _conflicting(parsed, "It is the VectorAttribute of another index, with other dimensions.")
     check_vector_attribute(parsed, table, indexes, vector_indexes)
     if len(vector_indexes) == VECTOR_INDEXES_MAX:
-        raise fields.limit_exceeded(
+        raise wording.limit_exceeded(
             f"Subscriber limit exceeded: VectorIndex count exceeds the per-table limit of {VECTOR_INDEXES_MAX}"
         )
     return parsed
@@ -114,19 +116,19 @@ def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
     """One vector index; `types` are those of the attributes that the request defines."""
     dimensions = fields.integer(index, "Dimensions") or 0
     if dimensions > DIMENSIONS_MAX:
-        raise fields.invalid_parameter(f"Number of dimensions must be between 1 and {DIMENSIONS_MAX} inclusive.")
+        raise wording.invalid_parameter(f"Number of dimensions must be between 1 and {DIMENSIONS_MAX} inclusive.")
     projection, included = index_requests.projection_of(index["Projection"])
     if len(included) > _INCLUDED_MAX:
-        raise fields.invalid_parameter(
+        raise wording.invalid_parameter(
             f"Number of projected attributes exceeds the limit of {_INCLUDED_MAX + 1} per vector index"
         )
     elements = _search_schema(index) or ()
     names = [str(each["AttributeName"]) for each in elements]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise fields.invalid_parameter(f"Duplicate attribute in SearchSchema: {name}")
+            raise wording.invalid_parameter(f"Duplicate attribute in SearchSchema: {name}")
         if name not in types:
-            raise fields.invalid_parameter("One element in SearchSchema is not defined in attribute definitions")
+            raise wording.invalid_parameter("One element in SearchSchema is not defined in attribute definitions")
     by_kind = {
         kind: tuple(
             KeyAttribute(name, types[name])
@@ -136,9 +138,9 @@ def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
         for kind in (HASH, INLINE_FILTER)
     }
     if len(by_kind[HASH]) > 1:
-        raise fields.invalid_parameter(f"SearchSchema has more than one {HASH} attribute")
+        raise wording.invalid_parameter(f"SearchSchema has more than one {HASH} attribute")
     if len(by_kind[INLINE_FILTER]) > _FILTERS_MAX:
-        raise fields.invalid_parameter(f"SearchSchema has more than {_FILTERS_MAX} {INLINE_FILTER} attributes")
+        raise wording.invalid_parameter(f"SearchSchema has more than {_FILTERS_MAX} {INLINE_FILTER} attributes")
     return VectorIndex(
         str(index["IndexName"]),
         str(index["VectorAttribute"]["AttributeName"]),
@@ -154,7 +156,7 @@ def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
 def check_billing(indexes: Sequence[VectorIndex], billing_mode: str) -> None:
     """Refuse vector indexes of a table whose capacity is provisioned."""
     if indexes and billing_mode != PAY_PER_REQUEST:
-        raise fields.invalid_parameter(f"Vector indexes are only supported for {PAY_PER_REQUEST} tables")
+        raise wording.invalid_parameter(f"Vector indexes are only supported for {PAY_PER_REQUEST} tables")
 
 
 def without(indexes: Sequence[VectorIndex], name: str) -> tuple[VectorIndex, ...]:
@@ -171,16 +173,19 @@ def check_vector_attribute(
     """Refuse a vector attribute that is a key, or that another vector index has with other dimensions."""
     declared_in: list[KeySchema | IndexSchema | VectorIndex] = [table, *indexes, index, *vector_indexes]
     if any(each.type_of(index.attribute) is not None for each in declared_in):
-        raise fields.invalid_parameter(
-            f"The vector attribute '{index.attribute}' of the index {index.name} is defined as a scalar, "
-            "for a key or a SearchSchema"
+        raise _conflicting(
+            index, "An attribute cannot be defined in AttributeDefinitions when used as a VectorAttribute."
         )
-    for each in vector_indexes:
-        if each.attribute == index.attribute and each.dimensions != index.dimensions:
-            raise fields.invalid_parameter(
-                f"Conflicting attribute definition for '{index.attribute}'. "
-                "All VectorIndexes on the same vector attribute must use the same dimensions."
-            )
+    if _has_other_dimensions(index, vector_indexes):
+        raise _conflicting(index, "All VectorIndexes on the same vector attribute must use the same dimensions.")
+
+
+def _has_other_dimensions(index: VectorIndex, vector_indexes: Sequence[VectorIndex]) -> bool:
+    return any(each.attribute == index.attribute and each.dimensions != index.dimensions for each in vector_indexes)
+
+
+def _conflicting(index: VectorIndex, why: str) -> ServiceError:
+    return wording.invalid_parameter(f"Conflicting attribute definition for '{index.attribute}'. {why}")
 
 
 def _check_attribute(violations: Violations, index: Body, place: str) -> None:

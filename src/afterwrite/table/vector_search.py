@@ -11,10 +11,11 @@ import orjson
 
 from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import ServiceError
-from afterwrite.table import fields
+from afterwrite.table import fields, wording
 from afterwrite.table.attribute_values import checked_value, serialization_error, token_name
 from afterwrite.table.capacity import VECTOR_BYTES_MIN, VECTOR_ELEMENT_BYTES
-from afterwrite.table.fields import Body, Expressions
+from afterwrite.table.expressions import Expressions
+from afterwrite.table.fields import Body
 from afterwrite.table.projections import Projection
 from afterwrite.table.schema import KeySchema
 from afterwrite.table.vector_indexes import DOT_PRODUCT, Vector, VectorIndex, score, vector, vector_to_wire
@@ -71,9 +72,9 @@ class SearchPlan:
         dimensions = len(self.given["L"])
         found = vector(self.given, dimensions)
         if found is None:
-            raise fields.invalid(_NO_NUMBER)
+            raise wording.invalid(_NO_NUMBER)
         if dimensions != index.dimensions:
-            raise fields.invalid(
+            raise wording.invalid(
                 f"Input search vector dimension {dimensions} does not match vector index dimension {index.dimensions}"
             )
         return found
@@ -82,16 +83,16 @@ class SearchPlan:
         for name, value in self.wanted.items():
             kind = index.type_of(name)
             if kind is None:
-                raise fields.invalid(
+                raise wording.invalid(
                     "SearchConditionExpression must not contain any attributes that is not in SearchSchema. "
                     f"Invalid attribute: {name}"
                 )
             if kind not in value:
-                raise fields.invalid_parameter("Condition parameter type does not match schema type")
+                raise wording.invalid_parameter("Condition parameter type does not match schema type")
         if index.partition is not None and not self.wanted:
-            raise fields.invalid("SearchConditionExpression must be provided when SearchSchema has a HASH key")
+            raise wording.invalid("SearchConditionExpression must be provided when SearchSchema has a HASH key")
         if index.partition is not None and index.partition.name not in self.wanted:
-            raise fields.invalid_parameter(
+            raise wording.invalid_parameter(
                 f"SearchConditionExpression must have an equality condition on the HASH attribute "
                 f"{index.partition.name} of the index {index.name}"
             )
@@ -138,13 +139,13 @@ def _search_vector(body: Body) -> AttributeValue:
     if type(given) is not list:
         raise serialization_error("Unexpected field type")
     if not given:
-        raise fields.constraint_error("[]", "searchVector", "Member must have length greater than or equal to 1")
+        raise wording.constraint_error("[]", "searchVector", "Member must have length greater than or equal to 1")
     try:
         return checked_value({"L": given})
     except ServiceError as error:
         if error.code != "ValidationException":
             raise
-        raise fields.invalid(_NO_NUMBER) from None
+        raise wording.invalid(_NO_NUMBER) from None
 
 
 def _top(body: Body) -> int:
@@ -153,14 +154,12 @@ def _top(body: Body) -> int:
         raise _required("TopK")
     if type(given) is not int:
         raise serialization_error(f"{token_name(given)} cannot be converted to Integer")
-    if given < 1:
-        raise fields.constraint_error(given, "TopK", "Member must have value greater than or equal to 1")
-    if given > TOP_MAX:
-        raise fields.invalid(
+    if not 1 <= given <= TOP_MAX:
+        raise wording.invalid(
             f"Provided TopK value '{given}' is out of valid range. The value must be between 1 and {TOP_MAX} inclusive"
         )
     return given
 
 
 def _required(field: str) -> ServiceError:
-    return fields.invalid(f"The parameter '{field}' is required but was not present in the request")
+    return wording.invalid(f"The parameter '{field}' is required but was not present in the request")

@@ -1,4 +1,4 @@
-"""How the service words what is wrong with a request in itself, before it looks for a table: by the operation.
+"""How the service words what is wrong with a request; by the operation, where the request is wrong in itself.
 
 Some operations check their requests in a newer way than others, and say so in other words. Of these the writes of one
 item report any such error as they do a broken constraint: with how many were found.
@@ -11,9 +11,35 @@ from typing import Final
 
 from afterwrite.errors import InvalidRequest, ServiceError
 
+INVALID_PARAMETER: Final = "One or more parameter values were invalid: "
+"""What `invalid_parameter` begins with."""
 _WRITES_OF_ONE_ITEM: Final = frozenset(("PutItem", "UpdateItem", "DeleteItem"))
 _CHECKED_THE_NEWER_WAY: Final = _WRITES_OF_ONE_ITEM | {"GetItem", "BatchGetItem", "Query"}
 _COUNTED: Final = re.compile(r"[0-9]+ validation errors? detected: ")
+
+
+def invalid(message: str) -> ServiceError:
+    """A ValidationException."""
+    return ServiceError("ValidationException", message)
+
+
+def invalid_parameter(message: str) -> ServiceError:
+    """A ValidationException of parameters that are invalid by what they say, or do not go together."""
+    return invalid(f"{INVALID_PARAMETER}{message}")
+
+
+def limit_exceeded(message: str) -> ServiceError:
+    """A LimitExceededException."""
+    return ServiceError("LimitExceededException", message)
+
+
+def constraint_error(value: object, field: str, constraint: str) -> ServiceError:
+    """The ValidationException of a value that breaks a constraint of the service's model."""
+    shown = "null" if value is None else f"'{value}'"
+    return invalid(
+        f"1 validation error detected: Value {shown} at '{field[0].lower()}{field[1:]}' "
+        f"failed to satisfy constraint: {constraint}"
+    )
 
 
 def newer_message(error: ServiceError) -> str:

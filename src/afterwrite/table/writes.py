@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, Protocol
 
 from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed
-from afterwrite.table import fields, legacy
+from afterwrite.table import fields, legacy, wording
 from afterwrite.table.attribute_values import measured_item
 from afterwrite.table.capacity import SILENT, Reporting
 from afterwrite.table.conditions import Values
-from afterwrite.table.fields import Body, Condition, Expressions
+from afterwrite.table.expressions import Condition, Expressions
+from afterwrite.table.fields import Body
 from afterwrite.table.keys import checked_key, key_of
 from afterwrite.table.schema import KeySchema
 from afterwrite.table.sizes import check_put_bytes, check_update_size, item_size
@@ -171,9 +172,8 @@ class Update(NamedTuple):
         if self.update is not None:
             for name in schema.names:
                 if name in self.update.attributes:
-                    raise fields.invalid(
-                        f"One or more parameter values were invalid: Cannot update attribute {name}. "
-                        "This attribute is part of the key"
+                    raise wording.invalid_parameter(
+                        f"Cannot update attribute {name}. This attribute is part of the key"
                     )
         return key
 
@@ -349,7 +349,7 @@ def _legacy_condition(body: Body) -> Condition | None:
 def _returns_old(body: Body) -> bool:
     returned = fields.choice(body, "ReturnValues", fields.RETURN_VALUES, "NONE")
     if returned not in ("NONE", "ALL_OLD"):
-        raise fields.invalid("ReturnValues can only be ALL_OLD or NONE")
+        raise wording.invalid("ReturnValues can only be ALL_OLD or NONE")
     return returned == "ALL_OLD"
 
 

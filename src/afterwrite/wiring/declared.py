@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
 from afterwrite.app import App, Table, change_stream_hours
 from afterwrite.config import Identity
+from afterwrite.diagrams.flow import guard_text
 from afterwrite.engine.intake import Intake
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import DeclarationError
 from afterwrite.local.kinesis_arrivals import KinesisArrivals
 from afterwrite.local.lags import declared_mappings
-from afterwrite.store import items, kinesis, kinesis_intake, ledger, queues, tables
+from afterwrite.server.sqs_queues import declared_queues
+from afterwrite.store import held_messages, items, kinesis, kinesis_intake, ledger, queues, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.table.schema import KeySchema
 
 # The year 5138: no change arrives later.
 _AFTER_ALL_MS: Final = 10**14
+_EVERY_CHANGE: Final = "every change"
 
 
 def routed(app: App) -> list[Table]:
@@ -132,9 +135,19 @@ def keep_topology(transaction: WriteTransaction, app: App) -> None:
 
 def cut_waits(transaction: WriteTransaction, app: App) -> None:
     """See that a clock which was set back holds up no queue for consumers outside; functions see to their own."""
-    for queue in app.queues:
-        if all(function.queue is not queue for function in app.functions):
+    consumed = {function.queue_name for function in app.functions}
+    for queue in declared_queues(app):
+        if queue.name not in consumed:
             queues.cut_waits(transaction, queue.name, wait_ms_max=queues.WAIT_MS_MAX)
+            held_messages.cut_visibility(transaction, queue.name)
+
+
+def _routes(table: Table) -> Iterator[Mapping[str, str]]:
+    """What runs on the table's changes, in this order, and which of them."""
+    for route in table.routes:
+        yield {"name": route.name, "table": table.name, "when": guard_text(route.guard) or _EVERY_CHANGE}
+    for pipe in table.pipes:
+        yield {"name": pipe.name, "table": table.name, "when": "its filter" if pipe.filter else _EVERY_CHANGE}
 
 
 def topology(app: App) -> Mapping[str, Any]:
@@ -145,6 +158,7 @@ def topology(app: App) -> Mapping[str, Any]:
         "app": app.name,
         "tables": [table.name for table in routed(app)],
         "orders": {table.name: table.order for table in routed(app)},
+        "routes": [each for table in routed(app) for each in _routes(table)],
         "private": {table.name: table.private for table in app.tables if table.private},
         "queues": [
             {

@@ -182,6 +182,28 @@ def test_digests_cut_off_with_the_tail_are_missed_by_the_store_and_by_the_anchor
     assert {kind for kind, _ in signed.faults(anchored=True)} == {"missing_digest", "truncated_tail"}
 
 
+@pytest.mark.parametrize("signed_since", [1, 2, 3])
+def test_a_log_that_goes_on_from_before_what_is_anchored_is_not_anchored_there_and_stays_found(
+    signed: Signed, caplog: pytest.LogCaptureFixture, signed_since: int
+) -> None:
+    anchored = signed.anchor.read_bytes()
+    make_again(signed, ENTRIES[:8])
+    for number in (2, 3):
+        signed.digest(number).unlink()
+    for hour in range(signed_since):
+        files = AuditFiles(signed.log, segment_bytes_max=SEGMENT_BYTES_MAX)
+        files.open(signed.head)
+        signed.head = files.append([make_entry(9 + hour)])
+        files.close()
+        caplog.clear()
+        assert signed.digests().work(signed.head, AT_MS + (9 + hour) * HOUR_MS, closing=True) is not None
+        (told,) = (record for record in caplog.records if record.levelname == "ERROR")
+        assert "give --audit-anchor another place" in told.message
+    assert signed.anchor.read_bytes() == anchored
+    assert signed.faults(anchored=True)
+    assert signed.faults() == []
+
+
 @pytest.mark.parametrize("left", [0, 2])
 def test_digests_that_were_removed_stay_missed_when_the_engine_has_signed_again(signed: Signed, left: int) -> None:
     for number in range(left + 1, 4):

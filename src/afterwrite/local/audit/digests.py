@@ -240,6 +240,9 @@ class AuditDigests:
             if not self._anchored_before:
                 latest = self._anchor.latest(self._log)
                 done = 0 if latest is None else decode(latest).digest.number
+                if latest is not None and self._goes_on_without(done, latest):
+                    self._give_up_anchoring(done)
+                    return
                 self._unanchored = [path for path in self._unanchored if _number(path) > done]
                 self._anchored_before = True
             while self._unanchored:
@@ -250,6 +253,20 @@ class AuditDigests:
             fields = {"log": self._log, "waiting": len(self._unanchored), "error": str(error)}
             _LOG.warning("digests of an audit log could not be anchored: it is tried again", extra={"fields": fields})
             self._try_anchoring_at_ms = now_ms + _RETRY_MS
+
+    def _goes_on_without(self, number: int, anchored: bytes) -> bool:
+        """Whether the last digest that is anchored is none that this log had."""
+        path = self._directory / digest_name(number)
+        return path.read_bytes() != anchored if path.is_file() else number > self._number
+
+    def _give_up_anchoring(self, done: int) -> None:
+        """Anchor nothing until the next start: later digests in that place would hide that there were others."""
+        self._anchor, self._unanchored = None, []
+        _LOG.error(
+            "an audit log goes on from before what its anchor store holds, as after a restore, so it is not anchored: "
+            "keep that store, and give --audit-anchor another place",
+            extra={"fields": {"log": self._log, "anchored": done, "signed": self._number}},
+        )
 
 
 def check(

@@ -17,7 +17,7 @@ from afterwrite.store import tables
 from afterwrite.store.environment import ReadTransaction
 from afterwrite.store.prepared import Body, Prepared, Read, unknown_operation
 from afterwrite.store.tables import Catalog
-from afterwrite.table import fields
+from afterwrite.table import fields, wording
 
 # What they list, and the field that bounds it with the most that it may ask for.
 _EMPTY_LISTS: Final[Mapping[str, tuple[str, str, int]]] = {
@@ -58,7 +58,7 @@ def refusal(operation: str, body: Body) -> ServiceError:
         message = f"Global table with name '{_required(body, 'GlobalTableName')}' does not exist."
         return ServiceError("GlobalTableNotFoundException", message)
     if operation == "CreateGlobalTable":
-        return fields.invalid(
+        return wording.invalid(
             "DynamoDB global tables version 2017.11.29 is not supported. We recommend using DynamoDB global tables "
             "version 2019.11.21, instead of version 2017.11.29 (Legacy)."
         )
@@ -76,13 +76,15 @@ def _empty_list(field: str, bound: str, most: int, body: Body) -> Read:
     limit = fields.integer(body, bound)
     if limit is not None:
         fields.check_value(limit, bound, 1, most)
+    if fields.text(body, "NextToken"):
+        raise wording.invalid("Invalid NextToken: no list here has a second page")
     return Read(lambda _transaction, _catalog: orjson.dumps({field: []}))
 
 
 def _not_found(kind: str, body: Body) -> ServiceError:
     arn = _required(body, f"{kind}Arn")
-    if not re.fullmatch(rf"arn:[^:]+:dynamodb:[^:]*:[^:]*:table/[^/]+/{kind.lower()}/.+", arn):
-        return fields.invalid(f"Invalid {kind} ARN: {arn}")
+    if not re.fullmatch(rf"arn:[^:]+:dynamodb:[^:]*:[^:]*:table/[a-zA-Z0-9_.-]{{3,}}/{kind.lower()}/.+", arn):
+        return wording.invalid(f"Invalid {kind} ARN: {arn}")
     return ServiceError(f"{kind}NotFoundException", f"{kind} not found: {arn}")
 
 

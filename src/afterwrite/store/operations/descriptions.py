@@ -103,7 +103,14 @@ class Descriptions:
             description.setdefault(field, []).append(self._index_description(transaction, table, index))
         if table.vector_indexes:
             description[_VECTOR_INDEXES] = [
-                {**each.to_wire(), "IndexStatus": "ACTIVE", "IndexArn": f"{arn}/index/{each.name}"}
+                {
+                    **each.to_wire(),
+                    "IndexStatus": "ACTIVE",
+                    "IndexArn": f"{arn}/index/{each.name}",
+                    # A search reads the table: the index has nothing of its own that could be counted.
+                    "ItemCount": count,
+                    "IndexSizeBytes": size,
+                }
                 for each in table.vector_indexes
             ]
         return description

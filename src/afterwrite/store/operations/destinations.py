@@ -15,7 +15,7 @@ from afterwrite.store import kinesis, kinesis_destinations, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.kinesis_destinations import ACTIVE, DISABLED, MICROSECOND, MILLISECOND, Destination
 from afterwrite.store.tables import Catalog
-from afterwrite.table import fields
+from afterwrite.table import fields, wording
 from afterwrite.table.fields import Body
 
 Writing: TypeAlias = Callable[[WriteTransaction], Mapping[str, Any]]
@@ -37,7 +37,7 @@ def enable(body: Body, identity: Identity) -> Writing:
         if kinesis.find(transaction, destination.stream_name) is None:
             raise ServiceError("ResourceNotFoundException", f"Requested resource not found: Kinesis stream: {arn}")
         if kinesis_destinations.active_destination(transaction, table) is not None:
-            raise fields.invalid(
+            raise wording.invalid(
                 "Table is not in a valid state to enable Kinesis Streaming Destination: "
                 "KinesisStreamingDestination must be DISABLED or ENABLE_FAILED to perform ENABLE operation."
             )
@@ -75,7 +75,7 @@ def update(body: Body) -> Writing:
     table, arn = _place(body)
     precision = _asked_precision(body, "UpdateKinesisStreamingConfiguration")
     if not precision:
-        raise fields.invalid(
+        raise wording.invalid(
             "Streaming destination cannot be updated with given parameters: "
             "UpdateKinesisStreamingConfiguration cannot be null or contain only null values"
         )
@@ -83,7 +83,7 @@ def update(body: Body) -> Writing:
     def run(transaction: WriteTransaction) -> Mapping[str, Any]:
         destination = _active(transaction, table, arn, "update", "UPDATE")
         if destination.precision == precision:
-            raise fields.invalid(
+            raise wording.invalid(
                 f"Invalid Request: Precision is already set to the desired value of {precision} for tableId: {table}, "
                 f"kdsArn: {arn}"
             )
@@ -118,7 +118,7 @@ def _place(body: Body) -> tuple[str, str]:
         raise fields.missing("StreamArn")
     fields.check_length(len(arn), "StreamArn", *_ARN_CHARACTERS, arn)
     if not _STREAM_ARN.fullmatch(arn):
-        raise fields.invalid(f"Invalid StreamArn: {arn}")
+        raise wording.invalid(f"Invalid StreamArn: {arn}")
     return table, arn
 
 
@@ -132,7 +132,7 @@ def _active(transaction: WriteTransaction, table: str, arn: str, verb: str, oper
     tables.described_table(tables.catalog(transaction), table)
     destination = kinesis_destinations.active_destination(transaction, table)
     if destination is None or destination.stream_arn != arn:
-        raise fields.invalid(
+        raise wording.invalid(
             f"Table is not in a valid state to {verb} Kinesis Streaming Destination: "
             f"KinesisStreamingDestination must be {ACTIVE} to perform {operation} operation."
         )

@@ -17,7 +17,7 @@ from afterwrite.store import items, ledger, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table, table_named
-from afterwrite.table import batches, fields, reads, vector_search, writes
+from afterwrite.table import batches, reads, vector_search, wording, writes
 from afterwrite.table.batches import BatchGetPlan, BatchWritePlan, TransactGetPlan, TransactWritePlan
 from afterwrite.table.capacity import Capacity, Reporting, collection_metrics
 from afterwrite.table.index_keys import check_scalar_keys
@@ -211,12 +211,12 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> b
         index = table.index_named(plan.index_name)
         if index is None:
             if table.vector_index_named(plan.index_name) is not None:
-                raise fields.invalid(
+                raise wording.invalid(
                     f"This operation does not support the index type of {plan.index_name}: search it by SearchVectors"
                 )
-            raise fields.invalid(f"The table does not have the specified index: {plan.index_name}")
+            raise wording.invalid(f"The table does not have the specified index: {plan.index_name}")
         if index.filled_to is not None:
-            raise fields.invalid(f"Cannot read from backfilling global secondary index: {plan.index_name}")
+            raise wording.invalid(f"Cannot read from backfilling global secondary index: {plan.index_name}")
         keys = plan.range(table.schema, index.schema)
         page = QueryPage(plan, table.schema, index.schema)
         found = items.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)
@@ -230,7 +230,7 @@ def _search_vectors(plan: SearchPlan, transaction: ReadTransaction, catalog: Cat
     table = table_named(catalog, plan.table_name)
     index = table.vector_index_named(plan.index_name)
     if index is None:
-        raise fields.invalid(f"The table does not have the specified index: {plan.index_name}")
+        raise wording.invalid(f"The table does not have the specified index: {plan.index_name}")
     texts = (text for _, text in items.scan(transaction, table))
     return plan.answer(table.schema, index, texts)
 
@@ -277,10 +277,8 @@ def _transact_get(plan: TransactGetPlan, transaction: ReadTransaction, catalog: 
         read_bytes += size
         capacity = capacities.setdefault(table.name, Capacity(table.name, kind="Read"))
         capacity.add(read_units(size, transactional=True))
-        if item is None:
-            responses.append({})
-        else:
-            responses.append({"Item": item if get.projection is None else get.projection.of(item)})
+        shown = item if item is None or get.projection is None else get.projection.of(item)
+        responses.append({"Item": shown} if shown else {})  # unlike GetItem, no Item where the projection finds nothing
     plan.check_size(read_bytes)
     answer: dict[str, Any] = {"Responses": responses}
     if plan.capacity_detail != "NONE":

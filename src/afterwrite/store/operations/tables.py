@@ -16,7 +16,7 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.operations.descriptions import Descriptions
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table
-from afterwrite.table import fields, table_requests, table_updates, tags, vector_requests
+from afterwrite.table import fields, table_requests, table_updates, tags, vector_requests, wording
 from afterwrite.table.schema import GLOBAL
 from afterwrite.table.table_options import PAY_PER_REQUEST
 from afterwrite.table.table_updates import UpdateTablePlan
@@ -87,12 +87,12 @@ class TableOperations:
     def _update(self, plan: UpdateTablePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
         table = before = tables.described_table(tables.catalog(transaction), plan.table_name)
         if plan.deletion_protection is False and table.name in self._protected:
-            raise fields.invalid_parameter("The app that runs here declares the table: its deletion protection stays")
+            raise wording.invalid_parameter("The app that runs here declares the table: its deletion protection stays")
         schemas = [index.schema for index in table.indexes]
         created = plan.created_index(table.schema, schemas, table.vector_indexes)
         vector_indexes = plan.vector_indexes(table.schema, schemas, table.vector_indexes)
         if created is not None and table.filling is not None:
-            raise fields.limit_exceeded(
+            raise wording.limit_exceeded(
                 "Subscriber limit exceeded: Only 1 online index can be created or deleted simultaneously per table"
             )
         _check_index_names(
@@ -129,12 +129,12 @@ class TableOperations:
             return table
         if plan.stream_enabled and plan.stream_view_type is not None:
             if table.stream is not None:
-                raise fields.invalid(f"Table already has an enabled stream: TableName: {table.name}")
+                raise wording.invalid(f"Table already has an enabled stream: TableName: {table.name}")
             return tables.enable_stream(transaction, table, plan.stream_view_type)
         if table.stream is None:
-            raise fields.invalid(f"Table has no stream to disable: TableName: {table.name}")
+            raise wording.invalid(f"Table has no stream to disable: TableName: {table.name}")
         if table.name in self._protected:
-            raise fields.invalid_parameter("The app that runs here reads the table's stream: it stays enabled")
+            raise wording.invalid_parameter("The app that runs here reads the table's stream: it stays enabled")
         return tables.disable_stream(transaction, table)
 
     def _delete_table(self, body: Body) -> Write:
@@ -143,7 +143,7 @@ class TableOperations:
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             table = tables.described_table(tables.catalog(transaction), name)
             if name in self._protected or table.options.deletion_protection:
-                raise fields.invalid(
+                raise wording.invalid(
                     "Resource cannot be deleted as it is currently protected against deletion. "
                     "Disable deletion protection first."
                 )
@@ -179,7 +179,7 @@ class TableOperations:
             raise fields.missing("Tags")
         added = tags.parse_tags(body)
         if not added:
-            raise fields.invalid("Atleast one Tag needs to be provided as Input.")
+            raise wording.invalid("Atleast one Tag needs to be provided as Input.")
 
         def run(transaction: WriteTransaction) -> None:
             table = self._tagged_table(tables.catalog(transaction), arn)
@@ -207,7 +207,7 @@ class TableOperations:
     def _tagged_table(self, catalog: Catalog, arn: str) -> Table:
         _, separator, name = arn.partition(":table/")
         if "/" in name:
-            raise fields.invalid_parameter(
+            raise wording.invalid_parameter(
                 f"Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {arn}"
             )
         table = catalog.get(name)
@@ -232,7 +232,7 @@ def _check_index_names(table: Table, actions: Mapping[str, str]) -> None:
                 "ResourceNotFoundException", f"Requested resource not found: Index {name} for table {table.name}"
             )
         if index.schema.scope != GLOBAL:
-            raise fields.invalid(f"Cannot {action} an index that is not a GlobalSecondaryIndex: {name}")
+            raise wording.invalid(f"Cannot {action} an index that is not a GlobalSecondaryIndex: {name}")
 
 
 def _listing(body: Body) -> tuple[str, int]:
@@ -265,7 +265,7 @@ def _resource_arn(body: Body) -> str:
     if arn is None:
         raise fields.missing("ResourceArn")
     if not arn.startswith("arn:"):
-        raise fields.invalid_parameter(f"ARNs must start with 'arn:': {arn}")
+        raise wording.invalid_parameter(f"ARNs must start with 'arn:': {arn}")
     return arn
 
 
@@ -279,7 +279,7 @@ def _update_backups(body: Body) -> Write:
     enabled = fields.flag(specification, "PointInTimeRecoveryEnabled", default=False)
     days = fields.integer(specification, "RecoveryPeriodInDays")
     if days is not None and not enabled:
-        raise fields.invalid(
+        raise wording.invalid(
             "Invalid Request: Cannot specify RecoveryPeriodInDays when disabling point-in-time recovery."
         )
     if days is not None:

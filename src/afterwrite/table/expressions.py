@@ -1,0 +1,191 @@
+"""The expressions of a request, with the names and values that they share: each is compiled once, for all requests."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from afterwrite.core.values import AttributeValue
+from afterwrite.errors import InvalidRequest, ServiceError
+from afterwrite.table import wording
+from afterwrite.table.attribute_values import checked_item, checked_value, serialization_error
+from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, Test, Values, compile_condition
+from afterwrite.table.fields import Body, text
+from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
+from afterwrite.table.projections import Projection, compile_projection
+from afterwrite.table.search_conditions import compile_search_condition
+from afterwrite.table.sizes import check_attribute_name
+from afterwrite.table.updates import CompiledUpdate, compile_update
+from afterwrite.table.wording import newer_message
+
+_NAME_PLACEHOLDER: Final = re.compile(r"#[A-Za-z0-9_]+")
+_VALUE_PLACEHOLDER: Final = re.compile(r":[A-Za-z0-9_]+")
+
+
+class Condition(NamedTuple):
+    """A condition with its values; `nested` are the top-level attributes that it looks into."""
+
+    test: Test
+    values: Values
+    nested: frozenset[str] = frozenset()
+
+    def holds(self, item: Mapping[str, AttributeValue] | None) -> bool:
+        """Whether the item meets it; an item that is not there is an item without attributes."""
+        return self.test(item if item is not None else {}, self.values)
+
+
+class Expressions:
+    """The expressions of one request, with the names and values they share.
+
+    Take each expression the request may have, then `finish`, which refuses names and values that none used.
+    """
+
+    __slots__ = ("_body", "_names", "_names_used", "_values", "_values_used")
+
+    def __init__(self, body: Body, fields: Sequence[str]) -> None:
+        """`fields` are the expressions that this request may have; without any, there may be no placeholders."""
+        self._body = body
+        self._names: tuple[tuple[str, str], ...] = ()
+        self._values: Values = {}
+        self._names_used: frozenset[str] = frozenset()
+        self._values_used: frozenset[str] = frozenset()
+        names, values = body.get("ExpressionAttributeNames"), body.get("ExpressionAttributeValues")
+        if names is None and values is None:
+            return
+        present = any(body.get(field) is not None for field in fields)
+        if names is not None:
+            if not present:
+                raise wording.invalid("ExpressionAttributeNames can only be specified when using expressions")
+            self._names = _checked_names(names)
+        if values is not None:
+            if not present:
+                valued = [field for field in fields if field != "ProjectionExpression"]
+                message = "ExpressionAttributeValues can only be specified when using expressions"
+                raise InvalidRequest(
+                    f"{message}: {' and '.join(valued)} {'is' if len(valued) == 1 else 'are'} null", message
+                )
+            self._values = _checked_expression_values(values)
+
+    @property
+    def values(self) -> Values:
+        """The request's ExpressionAttributeValues."""
+        return self._values
+
+    def condition(self, field: str) -> Condition | None:
+        """The condition in `field`, if there is one."""
+        source = text(self._body, field)
+        if source is None:
+            return None
+        compiled = compile_condition(field, source, self._names)
+        self._use(field, compiled.names_used, compiled.values_used)
+        compiled.check(self._values)
+        return Condition(compiled.test, self._values, compiled.nested)
+
+    def condition_attributes(self, field: str) -> frozenset[str]:
+        """The top-level attributes that the condition in `field` looks at."""
+        source = text(self._body, field)
+        if source is None:
+            return frozenset()
+        return compile_condition(field, source, self._names).attributes
+
+    def key_condition(self) -> CompiledKeyCondition | None:
+        """The KeyConditionExpression, if there is one."""
+        source = text(self._body, "KeyConditionExpression")
+        if source is None:
+            return None
+        return compile_key_condition(source, self._names)
+
+    def equalities(self) -> tuple[tuple[str, str], ...]:
+        """The attributes that the SearchConditionExpression, if any, gives values for, with their placeholders."""
+        source = text(self._body, "SearchConditionExpression")
+        return () if source is None else compile_search_condition(source, self._names)
+
+    def update(self) -> tuple[CompiledUpdate, Values] | None:
+        """The UpdateExpression with its values, if there is one."""
+        source = text(self._body, "UpdateExpression")
+        if source is None:
+            return None
+        compiled = compile_update(source, self._names)
+        self._use("UpdateExpression", compiled.names_used, compiled.values_used)
+        compiled.check(self._values)
+        return compiled, self._values
+
+    def projection(self) -> Projection | None:
+        """The ProjectionExpression, if there is one."""
+        source = text(self._body, "ProjectionExpression")
+        if source is None:
+            return None
+        compiled = compile_projection(source, self._names)
+        self._use("ProjectionExpression", compiled.names_used, frozenset())
+        return compiled.projection
+
+    def finish(self) -> None:
+        """Refuse names and values that no expression used."""
+        if len(self._names) != len(self._names_used):
+            unused = [name for name, _ in self._names if name not in self._names_used]
+            raise wording.invalid(
+                f"Value provided in ExpressionAttributeNames unused in expressions: keys: {{{', '.join(unused)}}}"
+            )
+        if len(self._values) != len(self._values_used):
+            unused = [name for name in self._values if name not in self._values_used]
+            raise wording.invalid(
+                f"Value provided in ExpressionAttributeValues unused in expressions: keys: {{{', '.join(unused)}}}"
+            )
+
+    def _use(self, field: str, names: frozenset[str], values: frozenset[str]) -> None:
+        if not values <= self._values.keys():
+            name = min(values - self._values.keys(), key=self._body[field].index)
+            raise wording.invalid(
+                f"Invalid {field}: An expression attribute value used in expression is not defined; "
+                f"attribute value: {name}"
+            )
+        self._names_used |= names
+        self._values_used |= values
+
+
+def _checked_names(names: Any) -> tuple[tuple[str, str], ...]:
+    if type(names) is list:
+        raise serialization_error("Unrecognized collection type java.util.Map<java.lang.String, java.lang.String>")
+    if type(names) is not dict:
+        raise serialization_error("Unexpected field type")
+    if not names:
+        raise wording.invalid("ExpressionAttributeNames must not be empty")
+    pairs = tuple(names.items())
+    try:
+        return _checked_pairs(pairs)
+    except TypeError:  # a list or a map in place of a name has no hash to be remembered by
+        return _checked_pairs.__wrapped__(pairs)
+
+
+@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+def _checked_pairs(pairs: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, str], ...]:
+    for key, name in pairs:
+        text({key: name}, key)
+        if not _NAME_PLACEHOLDER.fullmatch(key):
+            raise wording.invalid(f'ExpressionAttributeNames contains invalid key: Syntax error; key: "{key}"')
+        if not name:
+            what = "null" if name is None else "Empty attribute name"
+            raise wording.invalid(f"ExpressionAttributeNames contains invalid value: {what} for key {key}")
+        check_attribute_name(name)
+    return pairs
+
+
+def _checked_expression_values(values: Any) -> Values:
+    if type(values) is not dict or not values:
+        checked_item(values)
+        raise wording.invalid("ExpressionAttributeValues must not be empty")
+    for key, value in values.items():
+        if not _VALUE_PLACEHOLDER.fullmatch(key):
+            raise wording.invalid(f'ExpressionAttributeValues contains invalid key: Syntax error; key: "{key}"')
+        try:
+            checked_value(value)
+        except ServiceError as error:
+            if error.code != "ValidationException":
+                raise
+            raise InvalidRequest(
+                f"ExpressionAttributeValues contains invalid value: {error.message} for key {key}",
+                newer_message(error),
+            ) from None
+    return values
