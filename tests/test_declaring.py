@@ -14,6 +14,7 @@ import afterwrite
 from afterwrite import app as declarations
 from afterwrite.core.event_source_mapping.declaration import MappedStream
 from afterwrite.core.ports import TableClient
+from afterwrite.testing import settle
 
 DOCS = (Path(__file__).resolve().parent.parent / "docs" / "declaring.md").read_text()
 CODE = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
@@ -79,3 +80,19 @@ def test_the_example_declares_an_app_and_its_route_is_tested() -> None:
     exec(next(code for code in CODE if "orders.pipe(" in code), names)
     assert [pipe.name for pipe in names["orders"].pipes] == ["shop-orders-to-shop-mail"]
     exec(CODE[-1], names)
+
+
+def test_the_view_in_another_table_shows_the_last_change(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(CODE[0], names)
+    names["app"] = app = declarations.App("views")
+    names["orders"] = app.table("shop-orders", partition_key="PK", sort_key="SK")
+    exec(next(code for code in CODE if "def show_latest" in code), names)
+    with afterwrite.open_engine(tmp_path / "data", app) as engine:
+        orders = engine.table("shop-orders")
+        for status in ("new", "paid"):
+            orders.put({"PK": "o-1", "SK": "META", "status": status})
+            orders.put({"PK": "o-2", "SK": "META", "status": status})
+        orders.delete({"PK": "o-2", "SK": "META"})
+        settle(engine)
+        assert list(engine.reader().items("shop-latest")) == [{"PK": "o-1", "status": "paid"}]

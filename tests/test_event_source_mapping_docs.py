@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from afterwrite import App, open_engine
 from afterwrite.core.event_source_mapping.parameters import EventSourceMappingParameters
 from afterwrite.core.invocations import LambdaContext
+from afterwrite.testing import settle
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = (ROOT / "docs/event-source-mapping.md").read_text()
+CODE = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
 ROWS = re.findall(r"^\| (S\d+) \| [^|]+ \| [^|]+ \| `(\w+)` \|$", DOCS, re.MULTILINE)
 TESTS = {
     node.name
@@ -40,8 +43,7 @@ def test_the_table_is_whole() -> None:
 
 def test_the_example_declares_two_mappings() -> None:
     names: dict[str, Any] = {}
-    (code,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
-    exec(code, names)
+    exec(CODE[0], names)
     mappings = [*names["orders"].event_source_mappings, *names["clicks"].event_source_mappings]
     assert [mapping.function_name for mapping in mappings] == ["shop-router", "shop-clicks"]
     assert mappings[0].destination is names["failed"]
@@ -61,3 +63,28 @@ def test_every_parameter_is_known_to_boto3() -> None:
     client = boto3.client("lambda", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     known = client.meta.service_model.operation_model("CreateEventSourceMapping").input_shape.members
     assert set(EventSourceMappingParameters.__annotations__) <= set(known)
+
+
+def test_what_is_in_a_directory_is_given_to_the_handler_again(tmp_path: Path) -> None:
+    app = App("shop")
+    got: list[str] = []
+    is_mended: list[bool] = []
+    orders = app.table("orders", partition_key="PK")
+
+    def handler(event: Any, context: Any) -> None:
+        if not is_mended:
+            raise ValueError
+        got.extend(record["dynamodb"]["Keys"]["PK"]["S"] for record in event["Records"])
+
+    failed = {"OnFailure": {"Destination": "arn:aws:s3:::shop-failed"}}
+    orders.event_source_mapping(handler, MaximumRetryAttempts=0, DestinationConfig=failed)
+    with open_engine(tmp_path / "data", app) as engine:
+        engine.table("orders").put({"PK": "o-1"})
+        settle(engine)
+    names: dict[str, Any] = {}
+    exec(CODE[1], names)
+    is_mended.append(True)
+    directory = tmp_path / "data/files/shop-failed"
+    names["run_again"](handler, directory)
+    assert got == ["o-1"]
+    assert not [path for path in directory.rglob("*") if path.is_file()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from afterwrite import (
     between,
     exists,
     less_than,
+    open_engine,
     prefix,
 )
 
@@ -34,6 +36,10 @@ async def awaited_later(request: Any, context: Any) -> None: ...
 
 def orders(app: App) -> Any:
     return app.table("orders", partition_key="PK")
+
+
+def mapped(app: App, handler: Any, **parameters: Any) -> Any:
+    return orders(app).event_source_mapping(handler, **parameters)
 
 
 MISTAKES: list[tuple[str, Mistake]] = [
@@ -95,6 +101,25 @@ MISTAKES: list[tuple[str, Mistake]] = [
         lambda app: app.table("orders", partition_key="PK", ttl=3600),  # type: ignore[arg-type]
     ),
     (r"retain_days of at least 1, got 0", lambda app: app.audit_log("log", retain_days=0)),
+    (r"the handler one to take \(event, context\), got one\(request\)", lambda app: mapped(app, one)),
+    (r"the handler awaited_later to be a plain def, got an async one", lambda app: mapped(app, awaited_later)),
+    (
+        r"the handler to be callable with \(event, context\), got 'shop.handler'",
+        lambda app: mapped(app, "shop.handler"),
+    ),
+    (r"name of 1 to 64 letters, .* got 'ship it': give one", lambda app: mapped(app, two, FunctionName="ship it")),
+    (r"name of 1 to 64 letters, .* got '<lambda>': give one", lambda app: mapped(app, lambda event, context: None)),
+    (r"timeout_s above 0 and up to 900, got '30'", lambda app: mapped(app, two, timeout_s="30")),
+    (r"expected archive_days of at least 1, got -1", lambda app: app.bus("events", archive_days=-1)),
+    (
+        r"expected columns of lake to map names to types, such as .*, got \['page'\]",
+        lambda app: app.delivery_stream("lake", columns=["page"]),  # type: ignore[arg-type]
+    ),
+    (
+        r"expected key to be an attribute's name, or several, got 5",
+        lambda app: app.delivery_stream("lake", key=5),  # type: ignore[arg-type]
+    ),
+    (r"expected a url of redis://, .* for the cache c, got 'localhost'", lambda app: app.cache("c", url="localhost")),
     (r"expected fields=\('name',\) for s, a sequence of names", lambda app: app.search_index("s", fields="name")),
 ]
 
@@ -103,6 +128,13 @@ MISTAKES: list[tuple[str, Mistake]] = [
 def test_a_mistake_is_refused_with_what_was_expected(message: str, mistake: Mistake) -> None:
     with pytest.raises(DeclarationError, match=message):
         mistake(App("shop"))
+
+
+@pytest.mark.parametrize(
+    "given", ["ship", "arn:aws:lambda:eu-west-1:123456789012:function:ship:live", "123456789012:function:ship"]
+)
+def test_a_mapped_function_may_be_named_by_its_arn(given: str) -> None:
+    assert mapped(App("shop"), two, FunctionName=given).function_name == "ship"
 
 
 Guarded = Callable[[Any], Any]
@@ -176,3 +208,25 @@ def test_code_that_takes_more_than_it_is_given_is_accepted() -> None:
     app = App("shop")
     assert app.function()(several).name == "several"
     assert orders(app).on()(optional) is optional
+
+
+def to_a_rule(app: App, other: App) -> None:
+    app.bus("events").rule("all", {"source": ["shop"]}, to=[other.queue("mail")])
+
+
+def to_a_topic(app: App, other: App) -> None:
+    app.topic("news").subscribe(other.queue("mail"))
+
+
+def to_alarms(app: App, other: App) -> None:
+    app.alarms(to=other.topic("mail"))
+
+
+@pytest.mark.parametrize("leads", [to_a_rule, to_a_topic, to_alarms])
+def test_what_leads_to_another_app_is_refused_when_an_engine_is_made(
+    leads: Callable[[App, App], None], tmp_path: Path
+) -> None:
+    app = App("shop")
+    leads(app, App("other"))
+    with pytest.raises(DeclarationError, match=r"declares, got the (queue|topic) mail of another App"):
+        open_engine(tmp_path / "data", app)

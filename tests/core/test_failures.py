@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import urllib.error
 from collections.abc import Callable
 from email.message import Message
@@ -126,6 +127,24 @@ def test_a_fingerprint_is_the_exceptions_and_the_places_whatever_it_says() -> No
     assert fingerprint(fail, "a") == fingerprint(fail, "b")
     others = {fingerprint(fail_elsewhere, "a"), fingerprint(fail_because), fingerprint(fail, "a", raised_by="other")}
     assert len(others | {fingerprint(fail, "a")}) == 4
+
+
+def test_the_place_is_the_users_own_code_also_where_a_library_raises() -> None:
+    def one() -> None:
+        json.loads("{")
+
+    def other() -> None:
+        json.loads("{")
+
+    failures = []
+    for fail in (one, other, one):
+        with pytest.raises(ValueError, match="Expecting") as raised:
+            fail()
+        failures.append(failure_of(raised.value))
+    line = one.__code__.co_firstlineno + 1
+    assert failures[0].reason.endswith(f"(at test_failures.py:{line})")
+    assert "decoder.py" in failures[0].traceback
+    assert failures[0].fingerprint == failures[2].fingerprint != failures[1].fingerprint
 
 
 def test_a_traceback_names_the_places_of_the_cause_first_and_no_values() -> None:

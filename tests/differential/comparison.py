@@ -75,7 +75,7 @@ def difference(operation: str, ours: Answer, theirs: Answer) -> Difference | Non
     """The listed difference of two answers, None where they agree. Raises AssertionError where it is not listed."""
     if ours == theirs:
         return None
-    ours, theirs = _in_older_words(ours), _in_older_words(theirs)
+    ours, theirs = _in_older_words(ours), _without_empty_items(_in_older_words(theirs))
     if ours == theirs:
         return None
     if ours.get("error") == theirs.get("error") == _CANCELED and "CancellationReasons" in theirs:
@@ -94,6 +94,14 @@ def _in_older_words(answer: Answer) -> Answer:
     for pattern, older in _OLDER_WORDS:
         message = pattern.sub(older, message)
     return {**answer, "message": message}
+
+
+def _without_empty_items(answer: Answer) -> Answer:
+    """A TransactGetItems' answer without the items of which nothing was asked for that they have."""
+    responses = answer.get("Responses")
+    if not isinstance(responses, list):
+        return answer
+    return {**answer, "Responses": [{} if each == {"Item": {}} else each for each in responses]}
 
 
 def outcome(answer: Mapping[str, Any]) -> str:

@@ -351,7 +351,7 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
         ({"SearchVector": [{"N": "1"}, {"N": "1e39"}, {"N": "1"}]}, "must be a 32-bit floating-point number"),
         ({"SearchVector": [{"N": "1"}]}, "search vector dimension 1 does not match vector index dimension 3"),
         ({"TopK": None}, "'TopK' is required"),
-        ({"TopK": 0}, "TopK value '0' is out of valid range. The value must be between 1 and 100"),
+        ({"TopK": 0}, "Value '0' at 'topK' failed to satisfy constraint"),
         ({"TopK": 101}, "TopK value '101' is out of valid range. The value must be between 1 and 100"),
         ({"TopK": 1.5}, "cannot be converted to Integer"),
         ({"ExpressionAttributeValues": {":a": {"S": "a"}}}, "can only be specified when using expressions"),
@@ -359,8 +359,9 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
 )
 def test_a_wrong_search_is_refused(dynamo: Dynamo, fields: Body, message: str) -> None:
     create(dynamo, INDEX)
+    body = {"TableName": "things", "IndexName": "near", "SearchVector": [{"N": "1"}] * 3, "TopK": 10, **fields}
     with pytest.raises(ServiceError, match=message):
-        search(dynamo, **fields)
+        dynamo("SearchVectors", **{field: value for field, value in body.items() if value is not None})
 
 
 @pytest.mark.parametrize("operation", ["Query", "Scan"])
@@ -369,6 +370,23 @@ def test_a_vector_index_is_only_searched(dynamo: Dynamo, operation: str) -> None
     body = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
     with pytest.raises(ServiceError, match="does not support the index type of near"):
         dynamo(operation, TableName="things", IndexName="near", **(body if operation == "Query" else {}))
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [("TableName", "a string"), ("IndexName", "a string"), ("SearchVector", "a sequence"), ("TopK", "i32")],
+)
+def test_a_search_reads_no_null(dynamo: Dynamo, field: str, expected: str) -> None:
+    body: Body = {"TableName": "absent", "IndexName": "near", "SearchVector": [{"N": "1"}], "TopK": 1, field: None}
+    with pytest.raises(ServiceError, match=f"^SerializationException: invalid type: null, expected {expected} at line"):
+        dynamo("SearchVectors", **body)
+
+
+def test_a_search_names_the_field_without_which_it_is_not_read(dynamo: Dynamo) -> None:
+    with pytest.raises(ServiceError) as caught:
+        dynamo("SearchVectors", IndexName="ab")
+    assert caught.value.code == "ValidationException"
+    assert caught.value.message == "missing field `TableName` at line 1 column 18"
 
 
 def test_a_search_reports_what_it_consumed(dynamo: Dynamo) -> None:
@@ -404,3 +422,19 @@ def test_a_write_moves_what_the_index_shows(dynamo: Dynamo) -> None:
     assert moved(v=[10**20, 2, 3], pad="x" * 1500) == {"near": 1024, "all": size}
     assert moved(v=[10**20, 2, 3], pad="y" * 1500) == {"all": size}
     assert moved(v=[10**20, 2, 3], pad="y" * 1500) == {}
+
+
+def test_a_vector_costs_a_write_four_bytes_a_dimension_and_a_read_its_numbers(dynamo: Dynamo) -> None:
+    create(dynamo, INDEX)
+    # Names and key, and a vector whose numbers have 20 bytes each.
+    numbers, rest = [10**37 + 1] * 3, 3 + 1 + 3
+
+    def written(size: int) -> float:
+        item = encode_item({"pk": "p", "v": numbers, "pad": "x" * (size - rest - 3 * 4)})
+        answer = dynamo("PutItem", TableName="things", Item=item, ReturnConsumedCapacity="TOTAL")
+        return float(answer["ConsumedCapacity"]["CapacityUnits"])
+
+    assert (written(1024), written(1025)) == (1, 2)
+    assert written(4096) == 4
+    read = {"TableName": "things", "Key": encode_item({"pk": "p"}), "ConsistentRead": True}
+    assert dynamo("GetItem", **read, ReturnConsumedCapacity="TOTAL")["ConsumedCapacity"]["CapacityUnits"] == 2

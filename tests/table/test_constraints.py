@@ -19,6 +19,27 @@ COLLECTIONS = (
     "Member must satisfy enum value set: [SIZE, NONE]"
 )
 
+RETURN_VALUES = "Member must satisfy enum value set: [ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]"
+NO_NAME = "Value at 'TableName' failed to satisfy constraint: Member must have length greater than or equal to 1"
+NO_KEY = "Value null at 'key' failed to satisfy constraint: Member must not be null"
+OTHER_RETURN_VALUES = (
+    "Failed to satisfy constraint: Member must satisfy enum value set: "
+    "[ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"
+)
+OTHER_OPERATOR = "Failed to satisfy constraint: Member must satisfy enum value set: [ALL, OR]"
+XOR = "Value 'XOR' at 'conditionalOperator' failed to satisfy constraint: Member must satisfy enum value set: [OR, AND]"
+TWO_EXPECTED: dict[str, Any] = {
+    "Expected": {"a": {"Exists": False}, "b": {"Exists": False}},
+    "ConditionalOperator": "XOR",
+}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {"S": "x"}
+    for _ in range(levels):
+        value = {"M": {"a": value}}
+    return value
+
 
 @pytest.mark.parametrize(
     ("operation", "body", "messages"),
@@ -27,15 +48,13 @@ COLLECTIONS = (
             "PutItem",
             {"TableName": "a;", "ReturnValues": "hi", "ReturnConsumedCapacity": "no"},
             [
+                CAPACITY,
+                f"Value 'hi' at 'returnValues' failed to satisfy constraint: {RETURN_VALUES}",
                 "Value 'a;' at 'tableName' failed to satisfy constraint: "
                 "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+",
                 "Value 'a;' at 'tableName' failed to satisfy constraint: "
                 "Member must have length greater than or equal to 3",
                 "Value null at 'item' failed to satisfy constraint: Member must not be null",
-                "Value 'no' at 'returnConsumedCapacity' failed to satisfy constraint: "
-                "Member must satisfy enum value set: [INDEXES, TOTAL, NONE]",
-                "Value 'hi' at 'returnValues' failed to satisfy constraint: "
-                "Member must satisfy enum value set: [ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]",
             ],
         ),
         (
@@ -53,6 +72,64 @@ COLLECTIONS = (
             "GetItem",
             {"TableName": "abc"},
             ["Value null at 'key' failed to satisfy constraint: Member must not be null"],
+        ),
+        # The newer check stops at a table without a name, and an update's at what is to be returned.
+        ("PutItem", {"TableName": "", "Item": {}, "ReturnValues": "no"}, [NO_NAME]),
+        ("DeleteItem", {"TableName": "", "Key": {}}, [NO_NAME]),
+        (
+            "PutItem",
+            {
+                "TableName": "abc",
+                "Item": {},
+                "ReturnValues": "no",
+                "ReturnConsumedCapacity": "no",
+                "ReturnItemCollectionMetrics": "no",
+            },
+            [CAPACITY, OTHER_RETURN_VALUES, COLLECTIONS],
+        ),
+        (
+            "DeleteItem",
+            {"TableName": "abc", "Key": {}, "ReturnValues": "no", "ReturnConsumedCapacity": "no"},
+            [CAPACITY, OTHER_RETURN_VALUES],
+        ),
+        (
+            "UpdateItem",
+            {"TableName": "abc", "Key": {}, "ReturnValues": "no", "ReturnConsumedCapacity": "no"},
+            [OTHER_RETURN_VALUES],
+        ),
+        ("PutItem", {"TableName": "abc", "Item": {}, **TWO_EXPECTED}, [OTHER_OPERATOR]),
+        # It reads no request that lacks a required field, or is nested too deep.
+        (
+            "UpdateItem",
+            {"TableName": "", "ReturnValues": "no", "ReturnConsumedCapacity": "no"},
+            [
+                CAPACITY,
+                "Value '' at 'tableName' failed to satisfy constraint: "
+                "Member must have length greater than or equal to 1",
+                f"Value 'no' at 'returnValues' failed to satisfy constraint: {RETURN_VALUES}",
+                NO_KEY,
+            ],
+        ),
+        ("UpdateItem", {"TableName": "abc", **TWO_EXPECTED}, [XOR, NO_KEY]),
+        (
+            "UpdateItem",
+            {
+                "TableName": "abc",
+                "Key": {},
+                "Expected": {"a": {"Value": nested(63)}, "b": {"Exists": False}},
+                "ConditionalOperator": "XOR",
+            },
+            [XOR],
+        ),
+        (
+            "DeleteItem",
+            {"TableName": "abc", "Key": {"pk": nested(63)}, "ReturnValues": "no"},
+            [f"Value 'no' at 'returnValues' failed to satisfy constraint: {RETURN_VALUES}"],
+        ),
+        (
+            "DeleteItem",
+            {"TableName": "abc", "Key": {"pk": nested(62)}, "ReturnValues": "no"},
+            [OTHER_RETURN_VALUES],
         ),
         ("GetItem", {"TableName": "arn:aws:dynamodb:us-east-1:000000000000:table/abc", "Key": {}}, None),
         (
@@ -159,6 +236,22 @@ def test_a_field_of_the_wrong_type_is_reported_by_itself() -> None:
             for verb in ("Enable", "Update")
         ),
         (
+            "DeleteItem",
+            {"TableName": "abc", "Key": {"pk": nested(63)}, "ReturnValues": "UPDATED_NEW"},
+            "ReturnValues can only be ALL_OLD or NONE",
+        ),
+        (
+            "Query",
+            {
+                "TableName": "abc",
+                "KeyConditions": {"pk": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "x"}]}},
+                "QueryFilter": {"b": {"ComparisonOperator": "NULL"}, "c": {"ComparisonOperator": "NULL"}},
+                "ConditionalOperator": "XOR",
+                "Select": "no",
+            },
+            OTHER_OPERATOR,
+        ),
+        (
             "TransactWriteItems",
             {"TransactItems": [{"Put": {"TableName": "abc"}}] * 101},
             "1 validation error detected: Value '[101 items]' at 'transactItems' failed to satisfy constraint: "
@@ -177,6 +270,13 @@ def test_what_breaks_no_other_constraint_is_reported_as_it_is(
     with pytest.raises(ServiceError) as caught:
         Operations(Identity()).prepare(operation, body)
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize("kind", ["Delete", "ConditionCheck"])
+def test_a_transaction_looks_at_a_condition_before_the_key(kind: str) -> None:
+    member = {"TableName": "abc", "Key": {"pk": nested(40)}, "ConditionExpression": "a = = b"}
+    with pytest.raises(ServiceError, match=r"Invalid ConditionExpression: Syntax error; token: \"=\""):
+        Operations(Identity()).prepare("TransactWriteItems", {"TransactItems": [{kind: member}]})
 
 
 def test_a_name_that_no_table_can_have_is_refused_however_deep_the_keys() -> None:

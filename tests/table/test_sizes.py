@@ -10,7 +10,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.table.capacity import Capacity
 from afterwrite.table.schema import KeySchema
 from afterwrite.table.sizes import item_size, read_units, write_units
-from afterwrite.table.writes import parse_put_item, parse_update_item
+from afterwrite.table.writes import parse_member, parse_put_item, parse_update_item
 
 SCHEMA = KeySchema("a", "S")
 LIMIT = 400 * 1024
@@ -83,6 +83,64 @@ def test_an_update_cannot_pass_the_limit() -> None:
     new["b"]["S"] += "x"
     with pytest.raises(ServiceError, match="Item size to update has exceeded the maximum allowed size"):
         update.size(new)
+
+
+PADDING = "b = :pad"
+
+
+@pytest.mark.parametrize(
+    ("expression", "bytes_besides", "values"),
+    [
+        (f"SET {PADDING}", 0, {}),
+        (f"SET {PADDING}, c = :v", 19 + 1 + 500, {":v": {"S": "y" * 500}}),
+        (f"SET {PADDING}, c = abcdefghij", 19 + 1 + (1 + 14 + 10), {}),
+        (f"SET {PADDING}, c = m.a[10]", 19 + 1 + (1 + 3 * 14 + 1 + 1 + 2), {}),
+        (f"SET {PADDING}, l[10] = :v", 19 + (1 + 4 + 2) + 10, {":v": {"S": "y" * 10}}),
+        (f"SET {PADDING}, n = n + :v", 19 + 1 + 34 + 16 + 2, {":v": {"N": "1"}}),
+        (f"SET {PADDING}, n = n - :v", 19 + 1 + 37 + 16 + 2, {":v": {"N": "1"}}),
+        (
+            f"SET {PADDING}, c = if_not_exists(c, :v), d = if_not_exists(d, :v)",
+            2 * (19 + 1 + 39 + 16 + 10),
+            {":v": {"S": "y" * 10}},
+        ),
+        (f"SET {PADDING}, l = list_append(l, :v)", 19 + 1 + 37 + 16 + (3 + 1 + 10), {":v": {"L": [{"S": "y" * 10}]}}),
+        (f"SET {PADDING} REMOVE r, m.name1", (1 + 1) + (1 + 1 + 4 + 5), {}),
+        (f"SET {PADDING} ADD ss :v", 19 + 2 + 500, {":v": {"SS": ["s" * 500]}}),
+        (f"SET {PADDING} DELETE ss :v", 1 + 2, {":v": {"SS": ["s" * 500]}}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_clauses_of_an_update_have_a_limit_too(expression: str, bytes_besides: int, values: dict[str, Any]) -> None:
+    old: dict[str, Any] = {
+        "a": {"S": "k"},
+        "abcdefghij": {"S": "y"},
+        "m": {"M": {"a": {"L": [{"N": "1"}] * 11}}},
+        "l": {"L": [{"N": "1"}] * 11},
+        "n": {"N": "1"},
+        "c": {"N": "1"},
+        "d": {"N": "1"},
+        "ss": {"SS": ["s" * 500, "t"]},
+    }
+    base = 3 + 19 + 1
+
+    def apply(padding: int, **fields: Any) -> None:
+        given = {**values, ":pad": {"S": "x" * padding}}
+        body = {"TableName": "abc", "Key": {}, "UpdateExpression": expression, "ExpressionAttributeValues": given}
+        parse_update_item({**body, **fields}).apply(SCHEMA, old)
+
+    apply(LIMIT - base - bytes_besides)
+    for fields in ({}, {"ConditionExpression": "attribute_exists(absent)"}):
+        with pytest.raises(ServiceError, match="Item size to update has exceeded the maximum allowed size"):
+            apply(LIMIT - base - bytes_besides + 1, **fields)
+
+
+def test_a_transactions_update_has_no_limit_but_its_items() -> None:
+    value = {":pad": {"S": "x" * (LIMIT - 3)}}
+    body = {"TableName": "abc", "Key": {"a": {"S": "k"}}, "UpdateExpression": "SET b = :pad"}
+    update = parse_member("Update", {**body, "ExpressionAttributeValues": value}, "transactItems.1.member.update.")
+    assert update.apply(SCHEMA, None) == {"a": {"S": "k"}, "b": value[":pad"]}
+    with pytest.raises(ServiceError, match="Item size to update"):
+        parse_update_item({**body, "ExpressionAttributeValues": value}).apply(SCHEMA, None)
 
 
 def test_capacity_units() -> None:

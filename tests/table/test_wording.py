@@ -160,6 +160,20 @@ def test_the_first_value_that_is_missing_is_named() -> None:
         assert refusal("Scan", scan) == f"Invalid FilterExpression: {missing}{first}"
 
 
+@pytest.mark.parametrize(
+    ("clauses", "message"),
+    [
+        ("pk = :none AND begins_with(sk, :n)", "An expression attribute value used in expression is not defined; "),
+        ("begins_with(sk, :n) AND pk = :none", "Incorrect operand type for operator or function; "),
+        ("pk = :p AND begins_with(sk, :n) AND sk = :none", "Incorrect operand type for operator or function; "),
+    ],
+)
+def test_a_key_condition_is_checked_in_the_order_it_is_written_in(clauses: str, message: str) -> None:
+    values = {":n": {"N": "1"}, ":p": {"S": "p"}}
+    query = {"TableName": "things", "KeyConditionExpression": clauses, "ExpressionAttributeValues": values}
+    assert refusal("Query", query).startswith(f"Invalid KeyConditionExpression: {message}")
+
+
 def test_an_expression_of_more_than_4_kib() -> None:
     long = " AND ".join(["attribute_exists(a)"] * 200)
     message = "Expression size has exceeded the maximum allowed size;"

@@ -168,6 +168,31 @@ def test_faults_of_requests(tmp_path: Path, listen: str | None) -> None:
         assert [item["sk"] for item in engine.reader().items("things")] == ["2", "3"]
 
 
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (Throttled(), "ThrottlingException"),
+        (Rejected("InternalError"), "InternalError"),
+        (AnswerLost(), "InternalServerError"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_faults_of_a_service_that_answers_in_xml(tmp_path: Path, fault: Any, code: str) -> None:
+    app = App("news")
+    news = app.topic("news")
+    news.subscribe(app.queue("out"))
+    rules = [At("request:SNS.Publish", fault), At("request:SNS.Publish", PartialBatch())]
+    topic = "arn:aws:sns:us-east-1:000000000000:news"
+    with FaultyEngine(tmp_path / "data", app, rules) as engine:
+        client = boto3_client(engine, "sns")
+        with pytest.raises(ClientError) as failure:
+            client.publish(TopicArn=topic, Message="1")
+        assert failure.value.response["Error"]["Code"] == code
+        client.publish(TopicArn=topic, Message="2")  # no batch: it happens whole
+        sent = [message.body for message in engine.reader().messages("out")]
+        assert sent == (["1", "2"] if isinstance(fault, AnswerLost) else ["2"])
+
+
 def test_a_sdk_survives_what_it_retries(tmp_path: Path) -> None:
     rules = [At("request:*", Throttled()), At("request:*", AnswerLost()), At("request:*", Duplicate())]
     with FaultyEngine(tmp_path / "data", Counted().app, rules) as engine:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from afterwrite.app.checks import (
     Exhausted,
     at_least_one,
-    check_code,
+    attribute_names,
     check_delivery_stream_name,
     check_name,
     check_target,
     declaration,
     exhaustion,
+    kind_of,
     retry_policy,
 )
 from afterwrite.app.declarations import (
@@ -41,6 +42,7 @@ from afterwrite.app.declarations import (
     refuse_forgettable_on_aws,
 )
 from afterwrite.app.views import Cache, SearchIndex
+from afterwrite.core.callables import check_code
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
 from afterwrite.core.invocations import Context
@@ -73,11 +75,13 @@ __all__ = [
     "change_stream_hours",
     "check_delivery_stream_name",
     "lanes_of",
+    "refuse_foreign_targets",
     "refuse_forgettable_on_aws",
 ]
 
 _TABLE_NAME_CHARACTERS_MIN: Final = 3
 _RETENTION_HOURS_MAX: Final = 365 * 24
+_CACHE_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _COLUMN_TYPES: Final = (str, int, float, bool)
 
 
@@ -197,6 +201,8 @@ class App:
     @declaration
     def bus(self, name: str, *, source: str | None = None, archive_days: int | None = None) -> Bus:
         """Declare a bus; events carry `source` (the app's name by default), and stay `archive_days` in its archive."""
+        if archive_days is not None:
+            at_least_one("archive_days", archive_days)
         return add_declared(self.buses, Bus(name, source or self.name, archive_days))
 
     @declaration
@@ -221,10 +227,14 @@ class App:
                 f"expected buffer_seconds from 0 to 900 and buffer_mib from 1 to 128 for {name}, "
                 f"got {buffer_seconds} and {buffer_mib}"
             )
+        if columns is not None and not isinstance(columns, Mapping):
+            raise DeclarationError(
+                f"expected columns of {name} to map names to types, such as {{'page': str}}, got {columns!r}"
+            )
         for column, kind in (columns or {}).items():
             if kind not in _COLUMN_TYPES:
                 raise DeclarationError(f"expected str, int, float or bool for {name}'s column {column}, got {kind!r}")
-        fields = (key,) if isinstance(key, str) else tuple(key)
+        fields = attribute_names("key", key)
         stream = DeliveryStream(name, buffer_seconds, buffer_mib, dict(columns or {}), fields)
         return add_declared(self.delivery_streams, stream)
 
@@ -273,6 +283,8 @@ class App:
 
         On AWS the function's settings say where it is.
         """
+        if not url.startswith(_CACHE_SCHEMES):
+            raise DeclarationError(f"expected a url of {', '.join(_CACHE_SCHEMES)} for the cache {name}, got {url!r}")
         return add_declared(self.caches, Cache(name, url))
 
     @declaration
@@ -353,6 +365,25 @@ class App:
             sends=sends,
         )
         return add_declared(self.functions, function)
+
+
+def refuse_foreign_targets(app: App) -> None:
+    """Raise DeclarationError where a rule, a subscription or the alarms lead to what another `App` declares.
+
+    Nobody would look after it: what is sent there would wait unseen.
+    """
+    own = {id(each) for each in (*app.queues, *app.topics, *app.delivery_streams, *app.functions)}
+    leads: list[tuple[str, Queue | Topic | DeliveryStream | Function]]
+    leads = [(f"the rule {rule.name}", target) for bus in app.buses for rule in bus.rules for target in rule.targets]
+    leads += [(f"the topic {topic.name}", each.queue) for topic in app.topics for each in topic.subscriptions]
+    if app.alarm_topic is not None:
+        leads.append(("the alarms", app.alarm_topic))
+    for what, target in leads:
+        if id(target) not in own:
+            raise DeclarationError(
+                f"expected {what} to lead to what the app {app.name} declares, got the {kind_of(type(target))} "
+                f"{target.name} of another App: declare it on the same App"
+            )
 
 
 def change_stream_hours(app: App, table: Table) -> int:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from functools import wraps
 from typing import Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
+from afterwrite.core.callables import parameters_text
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.errors import DeclarationError
 
@@ -58,7 +59,7 @@ def declaration(method: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
         try:
             arguments = signature.bind(*given, **named).arguments
         except TypeError as error:
-            raise DeclarationError(f"expected {called}{_parameters(parameters)}: {error}") from None
+            raise DeclarationError(f"expected {called}{parameters_text(parameters)}: {error}") from None
         for name, value in arguments.items():
             parameter = signature.parameters[name]
             kinds, expected = _PLAIN.get(parameter.annotation, _ANY)
@@ -119,33 +120,6 @@ def retry_policy(retries: int, timeout_s: float, backoff_s: float, age_max_s: fl
     return RetryPolicy(
         attempts_max=retries + 1, backoff_ms_first=int(backoff_s * 1000), age_ms_max=age_ms_max(age_max_s)
     )
-
-
-def check_code(kind: str, code: Any, arguments: Sequence[str]) -> None:
-    """Raise DeclarationError for code that cannot be called with these arguments, or whose work nobody would await."""
-    name = getattr(code, "__name__", type(code).__name__)
-    if not callable(code):
-        raise DeclarationError(f"expected the {kind} to be callable with ({', '.join(arguments)}), got {code!r}")
-    if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
-        raise DeclarationError(
-            f"expected the {kind} {name} to be a plain def, got an async one, which nothing awaits: "
-            "declare it without async, and run what has to be awaited with asyncio.run"
-        )
-    try:
-        signature = inspect.signature(code)
-    except (TypeError, ValueError):  # code in C may not say what it takes
-        return
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        raise DeclarationError(
-            f"expected the {kind} {name} to take ({', '.join(arguments)}), "
-            f"got {name}{_parameters(signature.parameters.values())}"
-        ) from None
-
-
-def _parameters(parameters: Iterable[inspect.Parameter]) -> str:
-    return str(inspect.Signature([each.replace(annotation=each.empty) for each in parameters]))
 
 
 def attribute_names(parameter: str, given: str | Sequence[str]) -> tuple[str, ...]:

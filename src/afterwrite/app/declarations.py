@@ -12,7 +12,6 @@ from afterwrite.app.checks import (
     age_ms_max,
     at_least_one,
     attribute_names,
-    check_code,
     check_name,
     check_target,
     conditions,
@@ -20,6 +19,7 @@ from afterwrite.app.checks import (
     exhaustion,
     kind_of,
 )
+from afterwrite.core.callables import check_code
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
 from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from afterwrite.app.checks import check_code, declaration
+from afterwrite.app.checks import declaration
 from afterwrite.app.declarations import Function, Table
+from afterwrite.core.callables import check_code
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, REMOVE, Change
 from afterwrite.core.conditions import Matchers, compile_condition
 from afterwrite.core.effects import Index, Show

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -119,7 +120,7 @@ def run(
     declared = load_app(app)
     if cores == "auto" and _has_routes(declared):
         cores = "one"
-    injector = None if faults is None else _injector(faults)
+    injector = None if faults is None else _injector(faults, declared)
     one_core = _prepared(cores, json=json)
     second = _second_process(declared, settings, processes, one_core, injector)
     engine = Engine(declared, settings, seams=None if injector is None else injector.seams(), second=second)
@@ -172,21 +173,27 @@ def serve(
 
 
 def _summary(app: App) -> str:
-    """What an app does, on one line: its routes by table, and its functions."""
-    routes = [
-        f"routes {', '.join(route.name for route in table.routes)} on {table.name}"
-        for table in app.tables
-        if table.routes
-    ]
-    functions = [f"functions {', '.join(function.name for function in app.functions)}"] if app.functions else []
-    return f"app {app.name}: {'; '.join([*(routes or ['no routes']), *functions])}"
+    """What an app does, on one line: routes, pipes and Lambda functions by table or stream, and its functions."""
+    follows: list[str] = []
+    for table in app.tables:
+        follows += _named("routes", [route.name for route in table.routes], f" on {table.name}")
+        follows += _named("pipes", [pipe.name for pipe in table.pipes], f" on {table.name}")
+    for stream in (*app.tables, *app.kinesis_streams):
+        mapped = [mapping.function_name for mapping in stream.event_source_mappings]
+        follows += _named("Lambda functions", mapped, f" on {stream.name}")
+    functions = _named("functions", [function.name for function in app.functions], "")
+    return f"app {app.name}: {'; '.join([*(follows or ['nothing follows from writes']), *functions])}"
 
 
-def _injector(rules: Path) -> Injector:
+def _named(kind: str, names: Sequence[str], where: str) -> list[str]:
+    return [f"{kind} {', '.join(names)}{where}"] if names else []
+
+
+def _injector(rules: Path, app: App) -> Injector:
     """The faults of a rules file, which are logged beside it."""
     from afterwrite.testing.installing import read_rules
 
-    return read_rules(rules)
+    return read_rules(rules, app)
 
 
 def _prepared(cores: Cores, *, json: bool) -> OneCore | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Final
 
 from afterwrite.core.failure_kinds import DIRECTIVES, KIND_OF_CODE, KIND_OF_STATUS, Directive, Kind
@@ -18,6 +19,13 @@ from afterwrite.errors import Rejected, ServiceError, Throttled, Unavailable
 _REASON_CHARACTERS_MAX: Final = 2_000
 # Nobody means to be left alone for longer, and a header may say any number, also one without an end.
 _AFTER_S_MAX: Final = 86_400.0
+# Where code is that no user wrote: this package, the standard library, what Lambda's runtime brings.
+_LIBRARIES: Final = (
+    f"{PurePath(__file__).parents[1]}/",
+    f"{PurePath(hashlib.__file__).parent}/",
+    "/var/runtime/",
+    "<frozen ",
+)
 _FRAMES_MAX: Final = 30
 _CAUSES_MAX: Final = 4
 
@@ -114,7 +122,7 @@ def reason_of(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - code that fails may fail at saying why, too
         text = "(without words: its __str__ fails)"
     reason = f"{name}: {text}" if text else name
-    if (frame := _last_frame(error)) is not None:
+    if (frame := _place(error)) is not None:
         reason += f" (at {frame[0].rpartition('/')[2]}:{frame[1]})"
     if len(reason) > _REASON_CHARACTERS_MAX:
         reason = f"{reason[:_REASON_CHARACTERS_MAX]}… ({len(reason)} characters)"
@@ -154,14 +162,20 @@ def _frames(error: BaseException) -> list[tuple[str, int, str]]:
     return found
 
 
-def _last_frame(error: BaseException) -> tuple[str, int, str] | None:
+def _place(error: BaseException) -> tuple[str, int, str] | None:
+    """The last frame of the user's own code: what a library raised, its caller can mend. Else the last one."""
     frames = _frames(error)
-    return frames[-1] if frames else None
+    own = [frame for frame in frames if not (frame[0].startswith(_LIBRARIES) or _is_installed(frame[0]))]
+    return (own or frames)[-1] if frames else None
+
+
+def _is_installed(file: str) -> bool:
+    return "/site-packages/" in file or "/dist-packages/" in file
 
 
 def _function_of(error: BaseException) -> str:
-    """The file and the function that raised, without the line, which moves when the code above it is edited."""
-    frame = _last_frame(error)
+    """The file and the function at fault, without the line, which moves when the code above it is edited."""
+    frame = _place(error)
     return "" if frame is None else f"{frame[0].rpartition('/')[2]}/{frame[2]}"
 
 

@@ -191,6 +191,9 @@ class MappingWork:
     def _settle(self, ended: Ended) -> None:
         shard, lane = ended.key
         self._is_urgent = True
+        if ended.is_throttled:
+            self._handle(Throttled(shard, lane))
+            return
         if ended.failure is None:
             self._handle(Returned(shard, lane, ended.value))
             return

@@ -15,19 +15,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from afterwrite.core.failures import reason_of
+from afterwrite.errors import AfterwriteError
 from afterwrite.forks import end_fork
 
 STUCK_MAX = 32
 STUCK_MAX_A_LANE = 2
 
 
+class InvocationThrottled(AfterwriteError):
+    """The function was not invoked, as too many of its invocations run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An invocation's end: what it returned, or why it failed."""
+    """An invocation's end: what it returned, or why it failed; one that was throttled did not run at all."""
 
     key: Any
     value: Any = None
     failure: str | None = None
+    is_throttled: bool = False
 
 
 class _Run:
@@ -112,6 +118,8 @@ class HandlerThreads:
             try:
                 ended = Ended(run.key, run.call())
                 end_fork(begun_in)
+            except InvocationThrottled:
+                ended = Ended(run.key, is_throttled=True)
             except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed invocation
                 end_fork(begun_in, error)
                 ended = Ended(run.key, failure=reason_of(error))

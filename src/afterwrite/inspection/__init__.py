@@ -163,6 +163,12 @@ class DataReader:
         """The folder of a delivery stream's Parquet files."""
         return self._directory.lake / stream_name
 
+    def lake_records(self, stream_name: str) -> Iterator[dict[str, Any]]:
+        """The rows of a delivery stream's files, in order; what still waits in its buffer is not among them."""
+        from afterwrite.local import lake
+
+        return lake.read(self._directory.lake, stream_name)
+
     def lake_queries(self) -> LakeQueries:
         """SQL on the delivery streams' files, with a view of each; close it. Raises CommandError without DuckDB."""
         from afterwrite.lake_queries import LakeQueries

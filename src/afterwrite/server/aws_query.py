@@ -150,9 +150,14 @@ def _failure(service: QueryService | None, error: BaseException) -> Response:
         if not isinstance(error, StorageError):
             _LOG.error("an operation failed inside the engine", exc_info=error)
             message = "The request failed inside the engine"
-    namespace = "" if service is None else f' xmlns="{service.namespace}"'
+    return refusal(status, code, message, "" if service is None else service.namespace)
+
+
+def refusal(status: int, code: str, message: str, namespace: str = "") -> Response:
+    """An error as the query protocol has it, of a service with this XML namespace."""
+    declared = f' xmlns="{namespace}"' if namespace else ""
     body = (
-        f"<ErrorResponse{namespace}><Error><Type>{'Sender' if status < 500 else 'Receiver'}</Type>"
+        f"<ErrorResponse{declared}><Error><Type>{'Sender' if status < 500 else 'Receiver'}</Type>"
         f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
         f"<RequestId>{uuid.uuid4()}</RequestId></ErrorResponse>"
     )

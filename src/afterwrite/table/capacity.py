@@ -9,7 +9,7 @@ from typing import Any
 from afterwrite.core.values import Item
 from afterwrite.table.index_keys import entry_key
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
-from afterwrite.table.sizes import item_size, write_units
+from afterwrite.table.sizes import item_size, value_size, write_units
 from afterwrite.table.vector_indexes import VectorIndex
 
 _NONE = "NONE"
@@ -61,17 +61,22 @@ class Capacity:
         old: Item | None,
         new: Item | None,
         *,
+        vector_indexes: Sequence[VectorIndex] = (),
         transactional: bool = False,
     ) -> None:
-        """Add the write of an item: the larger of its two images, and what follows in the indexes."""
-        size = max(item_size(old or {}), item_size(new or {}))
+        """Add the write of an item: the larger of its two images, and what follows in the indexes.
+
+        A vector that an index takes costs as many bytes to write as it has there, whatever its numbers are.
+        """
+        size = max(_written_size(image or {}, vector_indexes) for image in (old, new))
         self.add(write_units(size, transactional=transactional))
         for index in indexes:
             units = _index_units(schema, index, old, new)
             if units:
                 self.add(units * 2 if transactional else units, index)
+        self._add_vector_writes(schema, vector_indexes, old, new)
 
-    def add_vector_writes(
+    def _add_vector_writes(
         self, schema: KeySchema, indexes: Iterable[VectorIndex], old: Item | None, new: Item | None
     ) -> None:
         """Add what the write of an item moves in vector indexes, which is counted in bytes, and in no units.
@@ -104,6 +109,15 @@ class Capacity:
         if self._kind is None:
             return {"CapacityUnits": units}
         return {"CapacityUnits": units, f"{self._kind}CapacityUnits": units}
+
+
+def _written_size(image: Item, vector_indexes: Sequence[VectorIndex]) -> int:
+    size = item_size(image)
+    for attribute, dimensions in {index.attribute: index.dimensions for index in vector_indexes}.items():
+        value = image.get(attribute)
+        if value is not None and len(value.get("L", ())) == dimensions:
+            size += VECTOR_ELEMENT_BYTES * dimensions - value_size(value)
+    return size
 
 
 def _entry_size(index: VectorIndex, entry: Item) -> int:

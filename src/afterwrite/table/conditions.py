@@ -51,7 +51,8 @@ _ARGUMENT_COUNTS = {
 class CompiledCondition:
     """A condition whose names are resolved; `check` refuses values whose types do not fit it.
 
-    `attributes` are the top-level attributes that it looks at, `nested` those of them that it looks into.
+    `attributes` are the top-level attributes that it looks at, `nested` those of them that it looks into. `first_uses`
+    are its values in the order in which they are written, each with how many of the checks come before it.
     """
 
     test: Test
@@ -60,10 +61,19 @@ class CompiledCondition:
     values_used: frozenset[str]
     attributes: frozenset[str]
     nested: frozenset[str]
+    first_uses: tuple[tuple[str, int], ...]
 
     def check(self, values: Values) -> None:
         """Raise for values that DynamoDB refuses before it looks at an item."""
         for check in self.checks:
+            check(values)
+
+    def check_before_undefined(self, values: Values) -> None:
+        """Raise for values that are refused where they are written before the first that is not defined, if any is."""
+        if self.values_used <= values.keys():
+            return
+        count = next(count for name, count in self.first_uses if name not in values)
+        for check in self.checks[:count]:
             check(values)
 
 
@@ -82,9 +92,10 @@ def compile_condition(label: str, text: str, names: tuple[tuple[str, str], ...])
         test,
         tuple(compiler.checks),
         frozenset(compiler.names.used),
-        frozenset(compiler.values_used),
+        frozenset(compiler.first_uses),
         frozenset(compiler.attributes),
         frozenset(compiler.nested),
+        tuple(compiler.first_uses.items()),
     )
 
 
@@ -93,7 +104,7 @@ class _Compiler:
         self.label = label
         self.names = names
         self.checks: list[ValueCheck] = []
-        self.values_used: set[str] = set()
+        self.first_uses: dict[str, int] = {}
         self.attributes: set[str] = set()
         self.nested: set[str] = set()
 
@@ -172,7 +183,7 @@ class _Compiler:
     def operand(self, node: tree.Operand) -> Lookup:
         if isinstance(node, tree.ValuePlaceholder):
             name = node.name
-            self.values_used.add(name)
+            self.first_uses.setdefault(name, len(self.checks))
             return lambda _item, values: values[name]
         if isinstance(node, tree.Path):
             path = self.names.resolve(node)

@@ -2,7 +2,7 @@
 
 Parsing stops at the first, which costs a request nothing that breaks none. Only what was refused is looked at again.
 The order is the service's: a batch read's map before its other fields, a batch write's and a transaction's members
-after them.
+after them. An operation that checks a request in the newer way may stop at the first that is broken.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from afterwrite.errors import ServiceError
-from afterwrite.table import batches, fields
+from afterwrite.table import batches, fields, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.reads import SEGMENTS_MAX
+from afterwrite.table.wording import WRITES_OF_ONE_ITEM, is_checked_newer
 
 _ONE_ERROR: Final = "1 validation error detected: "
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -32,6 +33,9 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "Select": fields.SELECTS,
     "ConditionalOperator": fields.CONDITIONAL_OPERATORS,
 }
+# What the newer check says of these, in its own order and spelling.
+_NEWER_RETURN_VALUES: Final = "Member must satisfy enum value set: [ALL_OLD, UPDATED_OLD, ALL_NEW, UPDATE_NEW, NONE]"
+_NEWER_CONDITIONAL_OPERATORS: Final = "Member must satisfy enum value set: [ALL, OR]"
 _RANGES: Final = {"Limit": (1, None), "Segment": (0, SEGMENTS_MAX - 1), "TotalSegments": (1, SEGMENTS_MAX)}
 
 
@@ -45,6 +49,11 @@ def all_broken(operation: str, body: Body, first: ServiceError) -> ServiceError:
                 _SEVERAL[operation](violations, body)
                 violations.check()
         elif operation in _REQUIRED and first.message.startswith(_ONE_ERROR):
+            if operation in WRITES_OF_ONE_ITEM and is_checked_newer(operation, body):
+                _note_newer(violations, operation, body)
+                violations.check()
+            if operation == "Query" and is_checked_newer(operation, body) and _has_other(body, "ConditionalOperator"):
+                return wording.invalid(f"Failed to satisfy constraint: {_NEWER_CONDITIONAL_OPERATORS}")
             _note(violations, operation, body)
             if len(violations) > 1:
                 violations.check()
@@ -54,13 +63,26 @@ def all_broken(operation: str, body: Body, first: ServiceError) -> ServiceError:
 
 
 def _note(violations: Violations, operation: str, body: Body) -> None:
+    before, after = _FIRST.get(operation, ((), ()))
+    _note_choices(violations, body, *before)
     _note_table(violations, body, "")
-    for field in _REQUIRED[operation]:
-        if body.get(field) is None:
-            violations.add(None, field.lower(), "Member must not be null")
+    _note_choices(violations, body, *after)
+    if operation not in _FIRST:
+        _note_item(violations, operation, body)
     if body.get("IndexName") is not None:
         violations.index_name(body, "indexName")
-    _note_choices(violations, body, *_CHOICES)
+    _note_choices(violations, body, *(field for field in _CHOICES if field not in (*before, *after)))
+    _note_ranges(violations, body)
+    if operation in _FIRST:
+        _note_item(violations, operation, body)
+
+
+def _note_item(violations: Violations, operation: str, body: Body) -> None:
+    for field in _REQUIRED[operation]:
+        _note_required(violations, body, field, "")
+
+
+def _note_ranges(violations: Violations, body: Body) -> None:
     for field, (least, most) in _RANGES.items():
         value = fields.integer(body, field)
         if value is None:
@@ -70,6 +92,28 @@ def _note(violations: Violations, operation: str, body: Body) -> None:
             violations.add(value, place, f"Member must have value greater than or equal to {least}")
         elif most is not None and value > most:
             violations.add(value, place, f"Member must have value less than or equal to {most}")
+
+
+def _note_newer(violations: Violations, operation: str, body: Body) -> None:
+    if body["TableName"] == "":
+        violations.at("TableName", "Member must have length greater than or equal to 1")
+        return
+    if operation != "UpdateItem" or not _has_other(body, "ReturnValues"):
+        _note_table(violations, body, "")
+        _note_choices(violations, body, "ReturnConsumedCapacity")
+    if _has_other(body, "ReturnValues"):
+        violations.at(None, _NEWER_RETURN_VALUES)
+        if operation == "UpdateItem":
+            return
+    _note_choices(violations, body, "ReturnItemCollectionMetrics", "ReturnValuesOnConditionCheckFailure")
+    if _has_other(body, "ConditionalOperator"):
+        violations.at(None, _NEWER_CONDITIONAL_OPERATORS)
+
+
+def _has_other(body: Body, field: str) -> bool:
+    """Whether `body` has another value for `field` than it may have."""
+    value = fields.text(body, field)
+    return value is not None and value not in _CHOICES[field]
 
 
 def _note_choices(violations: Violations, body: Body, *names: str, place: str = "") -> None:
@@ -157,6 +201,12 @@ def _note_table(violations: Violations, body: Body, place: str) -> None:
         violations.resource_name(body, "TableName", f"{place}tableName")
 
 
+# What a write of one item names before and after its table, when it is checked in the older way; its key comes last.
+_FIRST: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "PutItem": (("ReturnConsumedCapacity", "ReturnValues", "ReturnItemCollectionMetrics"), ()),
+    "UpdateItem": (("ReturnConsumedCapacity",), ("ReturnValues",)),
+    "DeleteItem": (("ReturnConsumedCapacity",), ("ReturnValues",)),
+}
 _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "ConditionCheck": ("Key", "ConditionExpression"),
     "Put": ("Item",),

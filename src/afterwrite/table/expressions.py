@@ -79,6 +79,8 @@ class Expressions:
         if source is None:
             return None
         compiled = compile_condition(field, source, self._names)
+        if field == "KeyConditionExpression":
+            compiled.check_before_undefined(self._values)
         self._use(field, compiled.names_used, compiled.values_used)
         compiled.check(self._values)
         return Condition(compiled.test, self._values, compiled.nested)

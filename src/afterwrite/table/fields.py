@@ -61,9 +61,10 @@ class Violations:
         shown = "null" if value is None else f"'{value}'"
         self._found.append(f"Value {shown} at '{place}' failed to satisfy constraint: {constraint}")
 
-    def at(self, place: str, constraint: str) -> None:
-        """Note that what is at `place` breaks `constraint`, where the service does not show what that is."""
-        self._found.append(f"Value at '{place}' failed to satisfy constraint: {constraint}")
+    def at(self, place: str | None, constraint: str) -> None:
+        """Note that what is at `place` breaks `constraint`; the service shows not what that is, nor where for None."""
+        where = "Failed" if place is None else f"Value at '{place}' failed"
+        self._found.append(f"{where} to satisfy constraint: {constraint}")
 
     def choice(self, body: Body, field: str, allowed: Sequence[str], place: str) -> None:
         """Note a required field that has none of the allowed values."""

@@ -108,9 +108,14 @@ def check_attribute_name(name: str) -> None:
 def check_update_size(item: Mapping[str, AttributeValue]) -> int:
     """The size of an update's result. Refuses one that is too large."""
     size = item_size(item)
+    check_update_bytes(size)
+    return size
+
+
+def check_update_bytes(size: int) -> None:
+    """Refuse an update that comes to more bytes than an item may have."""
     if size > ITEM_BYTES_MAX:
         raise wording.invalid("Item size to update has exceeded the maximum allowed size")
-    return size
 
 
 def write_units(size: int, *, transactional: bool = False) -> float:

@@ -30,6 +30,7 @@ from afterwrite.table.paths import (
     lookup,
 )
 from afterwrite.table.projections import Projection
+from afterwrite.table.update_charges import Charge, charge_of
 
 _LABEL = "UpdateExpression"
 _WRONG_TYPE = "An operand in the update expression has an incorrect data type"
@@ -59,7 +60,7 @@ class CompiledUpdate:
 
     `nested` are the top-level attributes it looks into, `attributes` those it writes, `written` selects the paths it
     writes (UPDATED_NEW), `creates` tells whether it makes an item where there is none: an update that only removes
-    does not.
+    does not. `charge` is what an expression counts for by itself.
     """
 
     sets: tuple[tuple[ResolvedPath, Lookup], ...]
@@ -72,6 +73,7 @@ class CompiledUpdate:
     written: Projection
     creates: bool
     nested: frozenset[str] = frozenset()
+    charge: Charge | None = None
 
     @classmethod
     def of_attributes(
@@ -214,6 +216,7 @@ class _Compiler:
             Projection(paths),
             any(isinstance(action, tree.SetAction | tree.AddAction) for action in actions),
             frozenset(self.nested) | {str(path[0]) for path in paths if len(path) > 1},
+            charge_of(actions, self.names),
         )
 
     def operand(self, node: tree.Operand) -> Lookup:

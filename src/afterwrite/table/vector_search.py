@@ -21,6 +21,13 @@ from afterwrite.table.schema import KeySchema
 from afterwrite.table.vector_indexes import DOT_PRODUCT, Vector, VectorIndex, score, vector, vector_to_wire
 
 TOP_MAX: Final = 100
+# What the service reads a required field as.
+_READ_AS: Final[Mapping[str, str]] = {
+    "TableName": "a string",
+    "IndexName": "a string",
+    "SearchVector": "a sequence",
+    "TopK": "i32",
+}
 _EXPRESSIONS: Final = ("SearchConditionExpression", "ProjectionExpression")
 _NO_NUMBER: Final = (
     "Search vector contains invalid values. "
@@ -111,6 +118,7 @@ class SearchPlan:
 
 def parse_search_vectors(body: Body) -> SearchPlan:
     """SearchVectors's body as a plan."""
+    _check_shape(body)
     name = fields.table_name(body)
     index_name = fields.index_name(body)
     if index_name is None:
@@ -130,6 +138,29 @@ def parse_search_vectors(body: Body) -> SearchPlan:
         projection,
         fields.capacity_detail(body),
     )
+
+
+def _check_shape(body: Body) -> None:
+    """Refuse what the service's reader of JSON does, before any field's value is looked at.
+
+    It names the column it has come to, here as if the body had been sent without spaces.
+    """
+    for field, expected in _READ_AS.items():
+        if field in body and body[field] is None:
+            text, read = _as_text(body), f'"{field}":null'.encode()
+            raise serialization_error(
+                f"invalid type: null, expected {expected} at line 1 column {text.index(read) + len(read)}"
+            )
+    if "TableName" not in body:
+        raise wording.invalid(f"missing field `TableName` at line 1 column {len(_as_text(body))}")
+
+
+def _as_text(body: Body) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        # Deeper than any item may be.
+        raise serialization_error("recursion limit exceeded") from None
 
 
 def _search_vector(body: Body) -> AttributeValue:
@@ -154,7 +185,9 @@ def _top(body: Body) -> int:
         raise _required("TopK")
     if type(given) is not int:
         raise serialization_error(f"{token_name(given)} cannot be converted to Integer")
-    if not 1 <= given <= TOP_MAX:
+    if given < 1:
+        raise wording.constraint_error(given, "TopK", "Member must have value greater than or equal to 1")
+    if given > TOP_MAX:
         raise wording.invalid(
             f"Provided TopK value '{given}' is out of valid range. The value must be between 1 and {TOP_MAX} inclusive"
         )

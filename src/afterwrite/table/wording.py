@@ -1,20 +1,30 @@
 """How the service words what is wrong with a request; by the operation, where the request is wrong in itself.
 
 Some operations check their requests in a newer way than others, and say so in other words. Of these the writes of one
-item report any such error as they do a broken constraint: with how many were found.
+item report any such error as they do a broken constraint: with how many were found. A request that the newer way
+cannot read, since it lacks a required field or is nested too deep, is checked in the older way.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from afterwrite.errors import InvalidRequest, ServiceError
 
 INVALID_PARAMETER: Final = "One or more parameter values were invalid: "
 """What `invalid_parameter` begins with."""
-_WRITES_OF_ONE_ITEM: Final = frozenset(("PutItem", "UpdateItem", "DeleteItem"))
-_CHECKED_THE_NEWER_WAY: Final = _WRITES_OF_ONE_ITEM | {"GetItem", "BatchGetItem", "Query"}
+WRITES_OF_ONE_ITEM: Final = frozenset(("PutItem", "UpdateItem", "DeleteItem"))
+_REQUIRED_THE_NEWER_WAY: Final[Mapping[str, tuple[str, ...]]] = {
+    "PutItem": ("TableName", "Item"),
+    "UpdateItem": ("TableName", "Key"),
+    "DeleteItem": ("TableName", "Key"),
+    "GetItem": ("TableName", "Key"),
+    "BatchGetItem": ("RequestItems",),
+    "Query": ("TableName",),
+}
+_JSON_LEVELS_MAX: Final = 127
 _COUNTED: Final = re.compile(r"[0-9]+ validation errors? detected: ")
 
 
@@ -47,11 +57,36 @@ def newer_message(error: ServiceError) -> str:
     return error.newer_message if isinstance(error, InvalidRequest) else error.message
 
 
-def worded(operation: str, error: ServiceError) -> ServiceError:
+def is_checked_newer(operation: str, body: Mapping[str, Any]) -> bool:
+    """Whether the service checks this request of `operation` in the newer way."""
+    required = _REQUIRED_THE_NEWER_WAY.get(operation)
+    return (
+        required is not None
+        and all(body.get(field) is not None for field in required)
+        and not _is_nested_deeper(body, _JSON_LEVELS_MAX)
+    )
+
+
+def _is_nested_deeper(value: Any, levels_max: int) -> bool:
+    """Whether a JSON value has containers within each other on more levels than `levels_max`."""
+    containers = [value]
+    for _ in range(levels_max):
+        members = [
+            member
+            for container in containers
+            for member in (container.values() if isinstance(container, dict) else container)
+        ]
+        containers = [member for member in members if isinstance(member, dict | list)]
+        if not containers:
+            return False
+    return True
+
+
+def worded(operation: str, body: Mapping[str, Any], error: ServiceError) -> ServiceError:
     """The error of a request of `operation`, in the words that the service has for it there."""
-    if error.code != "ValidationException":
+    if error.code != "ValidationException" or not is_checked_newer(operation, body):
         return error
-    message = newer_message(error) if operation in _CHECKED_THE_NEWER_WAY else error.message
-    if operation in _WRITES_OF_ONE_ITEM and not _COUNTED.match(message):
+    message = newer_message(error)
+    if operation in WRITES_OF_ONE_ITEM and not _COUNTED.match(message):
         message = f"1 validation error detected: {message}"
     return error if message == error.message else ServiceError(error.code, message)

@@ -18,7 +18,7 @@ from afterwrite.table.expressions import Condition, Expressions
 from afterwrite.table.fields import Body
 from afterwrite.table.keys import checked_key, key_of
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import check_put_bytes, check_update_size, item_size
+from afterwrite.table.sizes import check_put_bytes, check_update_bytes, check_update_size, item_size
 from afterwrite.table.updates import CompiledUpdate
 
 _CONDITION_FIELDS = ("ConditionExpression",)
@@ -145,7 +145,10 @@ class Delete(NamedTuple):
 
 
 class Update(NamedTuple):
-    """Change some attributes of an item, which is created where it is not there."""
+    """Change some attributes of an item, which is created where it is not there.
+
+    `is_charged` tells whether the size of the expression's clauses is limited too, as UpdateItem's is.
+    """
 
     table_name: str
     key_attributes: Item
@@ -155,6 +158,7 @@ class Update(NamedTuple):
     return_values: str = "NONE"
     return_old_on_failure: bool = False
     reporting: Reporting = SILENT
+    is_charged: bool = False
 
     @property
     def needs_old(self) -> bool:
@@ -179,6 +183,8 @@ class Update(NamedTuple):
 
     def apply(self, schema: KeySchema, old: Item | None) -> Item | None:  # noqa: ARG002 - ItemWrite
         """The item updated. Raises ConditionalCheckFailed, and ValidationException for operands that do not fit."""
+        if self.is_charged and self.update is not None and self.update.charge is not None:
+            check_update_bytes(self.update.charge.size(self.values))
         _require(self.condition, old, self.return_old_on_failure)
         base = self.key_attributes if old is None else old
         if self.update is None:
@@ -277,16 +283,18 @@ def parse_member(kind: str, body: Body, place: str, reporting: Reporting = SILEN
     if kind == "Put":
         return put_of(name, body, place=place, reporting=reporting)
     if kind == "Delete":
-        return delete_of(name, body, place=place, reporting=reporting)
+        condition = _condition(body)
+        key = fields.item(body, "Key", place)
+        return Delete(name, key, condition, return_old_on_failure=_old_on_failure(body), reporting=reporting)
     if kind == "Update":
         if body.get("UpdateExpression") is None:
             raise fields.missing("UpdateExpression", place)
         return _update(name, body, place=place, reporting=reporting)
-    key = fields.item(body, "Key", place)
+    # A transaction looks at what a check or delete says before it looks at the key's values.
     condition = _condition(body)
     if condition is None:
         raise fields.missing("ConditionExpression", place)
-    return ConditionCheck(name, key, condition, _old_on_failure(body), reporting)
+    return ConditionCheck(name, fields.item(body, "Key", place), condition, _old_on_failure(body), reporting)
 
 
 def put_of(name: str, body: Body, *, return_old: bool = False, reporting: Reporting = SILENT, place: str = "") -> Put:
@@ -326,7 +334,8 @@ def _update(
     update, values = expressions.update() or legacy.update(body) or (None, {})
     condition = expressions.condition("ConditionExpression") or _legacy_condition(body)
     expressions.finish()
-    return Update(name, key, update, values, condition, return_values, _old_on_failure(body), reporting)
+    return_old = _old_on_failure(body)
+    return Update(name, key, update, values, condition, return_values, return_old, reporting, is_charged=not place)
 
 
 def _condition(body: Body) -> Condition | None:

@@ -22,6 +22,7 @@ from afterwrite.testing.installing import FaultyEngine, Happened, InjectedFault
 from afterwrite.testing.playbook import Playbook, delete, expire, failure, nothing, put
 from afterwrite.testing.ports import lasting_port
 from afterwrite.testing.processes import EngineProcess
+from afterwrite.testing.settling import settle
 
 __all__ = [
     "FAULTS",
@@ -51,4 +52,5 @@ __all__ = [
     "lasting_port",
     "nothing",
     "put",
+    "settle",
 ]

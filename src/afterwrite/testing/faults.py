@@ -16,7 +16,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from afterwrite.errors import DeclarationError
 
@@ -76,6 +76,10 @@ class Crash:
     """The process is killed, before it happens or after it has and before anybody knows."""
 
     when: When = "before"
+
+    def __post_init__(self) -> None:
+        if self.when not in get_args(When):
+            raise DeclarationError(f"expected a Crash {' or '.join(get_args(When))} it happens, got {self.when!r}")
 
 
 @dataclass(frozen=True, slots=True)

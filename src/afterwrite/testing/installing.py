@@ -10,17 +10,19 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import orjson
 
 from afterwrite import config
 from afterwrite.app import App
 from afterwrite.core import json_text
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
 from afterwrite.core.invocations import Context
 from afterwrite.core.ports import ArrivalPage, Arrivals, Delivery, Settled, Sink, Step, StepSink, WorkQueue
 from afterwrite.core.reordering import Arrival
 from afterwrite.engine.delivery import Invocable
+from afterwrite.engine.handler_threads import InvocationThrottled
 from afterwrite.errors import AfterwriteError, DeclarationError, StorageError, StorageFull
 from afterwrite.server.http import Handler
 from afterwrite.store.clock import SteadyClock
@@ -41,10 +43,12 @@ from afterwrite.testing.faults import (
     Throttled,
     from_json,
 )
+from afterwrite.testing.points import refuse_unknown_points
 from afterwrite.testing.request_faults import faulty_handler
 from afterwrite.wiring import Engine, Seams
 
 T = TypeVar("T")
+THROTTLED: Final = "ThrottlingException"
 
 
 class InjectedFault(AfterwriteError):
@@ -70,7 +74,9 @@ class Injector:
     With a `log` that is a file, every fault is written there before it happens, so that a crash does not forget it.
     """
 
-    def __init__(self, rules: Sequence[At], *, seed: int = 0, log: Path | None = None) -> None:
+    def __init__(self, rules: Sequence[At], app: App | None, *, seed: int = 0, log: Path | None = None) -> None:
+        if app is not None:
+            refuse_unknown_points(rules, app)
         before = read_log(log)
         self._schedule = Schedule(rules, seed=seed + len(before), fired=Counter(each["rule"] for each in before))
         self._lock = threading.Lock()
@@ -123,7 +129,7 @@ class Injector:
         elif isinstance(fault, Poison):
             raise refused("PoisonRecord", f"poison at {point}: {fault.text!r} is in it")
         elif isinstance(fault, Throttled):
-            raise refused("ThrottlingException", f"throttled at {point} by a fault of the schedule")
+            raise refused(THROTTLED, f"throttled at {point} by a fault of the schedule")
         elif isinstance(fault, DiskFull):
             raise StorageFull(f"no space left at {point}, by a fault of the schedule: nothing was kept")
         elif isinstance(fault, Duplicate):
@@ -142,6 +148,7 @@ class Injector:
         return Seams(
             open_store=self._open_store,
             invocable=self._invocable,
+            mapping=self._mapping,
             work_queue=lambda queue, name: cast("WorkQueue", _FaultyQueue(queue, name, self)),
             arrivals=lambda arrivals, table: cast("Arrivals", _FaultyArrivals(arrivals, table, self)),
             steps=lambda steps, table: cast("StepSink", _FaultySteps(steps, table, self)),
@@ -163,6 +170,16 @@ class Injector:
 
         return replace(invocable, handler=run)
 
+    def _mapping(self, mapping: EventSourceMapping) -> EventSourceMapping:
+        point, handler = f"function:{mapping.function_name}", mapping.handler
+
+        def run(event: Any, context: Any) -> Any:
+            return self.run(
+                point, lambda: handler(event, context), _invocation_error, lambda: orjson.dumps(event).decode()
+            )
+
+        return replace(mapping, handler=run)
+
     def _handler(self, handler: Handler) -> Handler:
         return faulty_handler(handler, self.draw, crash)
 
@@ -179,8 +196,8 @@ def read_log(log: Path | None) -> list[Mapping[str, Any]]:
     return [orjson.loads(line) for line in log.read_bytes().splitlines() if line.endswith(b"}")]
 
 
-def read_rules(rules: Path) -> Injector:
-    """The injector of a file of rules and a seed; its log is beside it. Raises DeclarationError."""
+def read_rules(rules: Path, app: App) -> Injector:
+    """The injector of a file of rules and a seed, for an app; its log is beside it. Raises DeclarationError."""
     try:
         given = orjson.loads(rules.read_bytes())
         parsed = [from_json(fields) for fields in given["rules"]]
@@ -188,7 +205,12 @@ def read_rules(rules: Path) -> Injector:
         raise DeclarationError(
             f"expected a file of faults in {rules}, as afterwrite.testing writes it: {error}"
         ) from None
-    return Injector(parsed, seed=given.get("seed", 0), log=rules.with_suffix(".faults"))
+    return Injector(parsed, app, seed=given.get("seed", 0), log=rules.with_suffix(".faults"))
+
+
+def _invocation_error(code: str, message: str) -> AfterwriteError:
+    """Of a mapping a throttled invocation is no error of the function: it did not run, and uses up no retry (S7)."""
+    return InvocationThrottled(message) if code == THROTTLED else InjectedFault(code, message)
 
 
 def _storage_error(_code: str, message: str) -> StorageError:
@@ -299,7 +321,7 @@ class FaultyEngine(Engine):
     def __init__(
         self, data: str | Path, app: App | None, rules: Sequence[At], *, seed: int = 0, listen: str | None = None
     ) -> None:
-        self._injector = Injector(rules, seed=seed)
+        self._injector = Injector(rules, app, seed=seed)
         settings = config.load(data=Path(data), listen=listen)
         if listen is None:
             settings = replace(settings, port=None)

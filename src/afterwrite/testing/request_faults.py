@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from afterwrite.server import aws_query
 from afterwrite.server.http import Handler, Request, Respond, Response
 from afterwrite.server.http_messages import error_body
 from afterwrite.testing.faults import AnswerLost, Crash, Duplicate, Fault, PartialBatch, Rejected, Slow, Throttled
@@ -53,6 +54,8 @@ _BY_ID: Final = (
     "AmazonSQS.DeleteMessageBatch",
     "AmazonSQS.ChangeMessageVisibilityBatch",
 )
+_BY_QUERY: Final = "SNS."
+"""What the targets of requests by the query protocol begin with: forms that are answered in XML."""
 _BATCH_WRITE: Final = "DynamoDB_20120810.BatchWriteItem"
 
 
@@ -63,11 +66,11 @@ def faulty_handler(handler: Handler, draw: Draw, crash: Callable[[], None]) -> H
         target = _target(request)
         fault = None if not target else draw(f"request:{target}")
         if isinstance(fault, Rejected):
-            respond(_refusal(500, fault.code))
+            respond(_refusal(target, 500, fault.code))
         elif isinstance(fault, Throttled):
-            respond(_refusal(400, "ThrottlingException"))
+            respond(_refusal(target, 400, "ThrottlingException"))
         elif isinstance(fault, AnswerLost):
-            handler(request, lambda _: respond(_refusal(500, "InternalServerError")))
+            handler(request, lambda _: respond(_refusal(target, 500, "InternalServerError")))
         elif isinstance(fault, Duplicate):
             handler(request, lambda _: handler(request, respond))
         elif isinstance(fault, PartialBatch):
@@ -89,11 +92,14 @@ def _target(request: Request) -> str:
     if target or not request.headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded"):
         return target
     action = parse_qs(request.body.decode("latin-1")).get("Action", [""])[0]
-    return f"SNS.{action}"
+    return _BY_QUERY + action
 
 
-def _refusal(status: int, code: str) -> Response:
-    return Response(status, error_body(code, "a fault of the schedule"))
+def _refusal(target: str, status: int, code: str) -> Response:
+    message = "a fault of the schedule"
+    if target.startswith(_BY_QUERY):
+        return aws_query.refusal(status, code, message)
+    return Response(status, error_body(code, message))
 
 
 def _later(seconds: float, action: Callable[[], None]) -> None:
@@ -109,7 +115,8 @@ def _later(seconds: float, action: Callable[[], None]) -> None:
 
 def _part(handler: Handler, target: str, fault: PartialBatch, request: Request, respond: Respond) -> None:
     """Let the fault's entries fail, and the others happen; a request that is no batch happens whole."""
-    split = _split(target, orjson.loads(request.body), frozenset(fault.entries))
+    by_query = target.startswith(_BY_QUERY)
+    split = None if by_query else _split(target, orjson.loads(request.body), frozenset(fault.entries))
     if split is None:
         handler(request, respond)
         return

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from afterwrite import backups, config
-from afterwrite.app import App, Table
+from afterwrite.app import App, Table, refuse_foreign_targets
 from afterwrite.backups import Backup
 from afterwrite.config import Durability, Settings
 from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
@@ -101,6 +101,7 @@ class Engine:
         self._seams = seams or Seams()
         self._app = App(_NO_APP) if app is None else app
         self._runs_app = app is not None
+        refuse_foreign_targets(self._app)
         self._settings = settings
         self._directory = DataDirectory(settings.data)
         self._telemetry = Telemetry()
@@ -276,7 +277,7 @@ class Engine:
         identity = MappingIdentity(mapping.uuid, arn, source.stream_arn, mapping.settings.source)
         files = self._directory.files
         return MappingWork(
-            mapping,
+            self._seams.mapping(mapping),
             identity,
             source,
             EmbeddedMappingLedger(self._environment, self._fan_out, self._app, mapping, identity, files),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
 from afterwrite.core.ports import Arrivals, Sink, StepSink, WorkQueue
 from afterwrite.engine.delivery import Invocable
 from afterwrite.server.http import Handler
@@ -25,6 +26,7 @@ class Seams:
 
     open_store: Callable[..., Environment] = Environment
     invocable: Callable[[Invocable], Invocable] = _as_it_is
+    mapping: Callable[[EventSourceMapping], EventSourceMapping] = _as_it_is
     work_queue: Callable[[WorkQueue, str], WorkQueue] = _as_it_is
     arrivals: Callable[[Arrivals, str], Arrivals] = _as_it_is
     steps: Callable[[StepSink, str], StepSink] = _as_it_is

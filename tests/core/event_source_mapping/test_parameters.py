@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -50,11 +51,18 @@ def test_defaults_are_those_of_aws_but_for_the_safe_start_s13() -> None:
 @pytest.mark.parametrize(
     ("source", "parameters", "words"),
     [
-        ("dynamodb", {"Batchsize": 1}, "Batchsize"),
+        ("dynamodb", {"Batchsize": 1}, "got Batchsize: write BatchSize"),
+        ("dynamodb", {"batch_size": 1}, "got batch_size: write BatchSize"),
+        ("dynamodb", {"MaximumBatchingWindow": 1}, "write MaximumBatchingWindowInSeconds"),
+        ("dynamodb", {"EventSourceArn": "arn:aws:dynamodb:x"}, "got EventSourceArn: leave it out"),
+        ("dynamodb", {"BisectBatchOnFunctionError": "false"}, "True or False, got 'false'"),
+        ("dynamodb", {"FunctionResponseTypes": "ReportBatchItemFailures"}, "FunctionResponseTypes"),
+        ("dynamodb", {"FunctionResponseTypes": None}, "FunctionResponseTypes"),
         ("dynamodb", {"FunctionResponseTypes": ["Report"]}, "FunctionResponseTypes"),
         ("dynamodb", {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 1}, "StartingPosition"),
         ("kinesis", {"StartingPosition": "AT_TIMESTAMP"}, "StartingPositionTimestamp"),
         ("kinesis", {"StartingPositionTimestamp": 1}, "StartingPositionTimestamp"),
+        ("kinesis", {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": "1"}, "epoch or a datetime"),
         ("dynamodb", {"FilterCriteria": [{}]}, "FilterCriteria"),
         ("dynamodb", {"FilterCriteria": {"Filters": [{"pattern": "{}"}]}}, "Pattern"),
         ("dynamodb", {"FilterCriteria": {"Filters": [{"Pattern": {"eventName": ["INSERT"]}}] * 6}}, "5 filters"),
@@ -71,6 +79,17 @@ def test_what_aws_refuses_is_refused(source: Any, parameters: Any, words: str) -
 def test_a_destination_config_of_another_form_is_refused(config: Any) -> None:
     with pytest.raises(DeclarationError, match="DestinationConfig"):
         destination_of({"DestinationConfig": config})
+
+
+def test_a_destination_by_its_bare_name_is_refused() -> None:
+    with pytest.raises(DeclarationError, match="or an ARN, as the failure destination, got 'failed'"):
+        destination_of({"DestinationConfig": {"OnFailure": {"Destination": "failed"}}})
+
+
+def test_a_time_to_start_at_is_a_number_or_a_datetime_as_in_boto3() -> None:
+    for at in (1_700_000_000, 1_700_000_000.0, datetime.fromtimestamp(1_700_000_000, UTC)):
+        found = settings("kinesis", StartingPosition="AT_TIMESTAMP", StartingPositionTimestamp=at)
+        assert found.starting_at_ms == 1_700_000_000_000
 
 
 def test_an_empty_on_failure_is_none_as_aws_answers_it() -> None:

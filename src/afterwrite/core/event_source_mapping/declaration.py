@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Unpack
 
+from afterwrite.core.callables import check_code
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
 
@@ -16,7 +19,11 @@ if TYPE_CHECKING:
         SourceKind,
     )
 
-_TIMEOUT_S_MAX = 900
+_TIMEOUT_S_MAX: Final = 900
+_FUNCTION_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FUNCTION_ARN: Final = re.compile(
+    r"(arn:aws[a-z-]*:lambda:[a-z0-9-]+:)?\d{12}:function:(?P<name>[^:]+)(:[A-Za-z0-9$_-]+)?"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,14 +95,24 @@ def _declared(
 ) -> EventSourceMapping:
     from afterwrite.core.event_source_mapping.parameters import destination_of, settings_of
 
-    if not callable(handler):
-        raise DeclarationError(f"expected a function handler(event, context), got {handler!r}")
-    name = parameters.get("FunctionName") or getattr(handler, "name", None) or getattr(handler, "__name__", None)
-    if not isinstance(name, str):
-        raise DeclarationError(f"expected a function with a name, got {handler!r}: give one as FunctionName")
+    check_code("handler", handler, ["event", "context"])
+    settings, destination = settings_of(parameters, source), destination_of(parameters)
+    name = _function_name(handler, parameters.get("FunctionName"))
     if any(each.function_name == name for each in others):
         raise DeclarationError(f"the function {name} is mapped to {source_name} already: give another FunctionName")
-    if not 0 < timeout_s <= _TIMEOUT_S_MAX:
-        raise DeclarationError(f"expected timeout_s above 0 and up to {_TIMEOUT_S_MAX}, got {timeout_s}")
-    settings = settings_of(parameters, source)
-    return EventSourceMapping(source_name, name, handler, settings, destination_of(parameters), timeout_s, parameters)
+    if not isinstance(timeout_s, int | float | Decimal) or not 0 < timeout_s <= _TIMEOUT_S_MAX:
+        raise DeclarationError(f"expected timeout_s above 0 and up to {_TIMEOUT_S_MAX}, got {timeout_s!r}")
+    return EventSourceMapping(source_name, name, handler, settings, destination, timeout_s, parameters)
+
+
+def _function_name(handler: Callable[[Any, Any], Any], given: Any) -> str:
+    """The function's name: the one given, of an ARN or a partial one its name, else that of the code."""
+    name = given or getattr(handler, "name", None) or getattr(handler, "__name__", None)
+    arn = _FUNCTION_ARN.fullmatch(name) if isinstance(name, str) else None
+    name = name if arn is None else arn["name"]
+    if not isinstance(name, str) or not _FUNCTION_NAME.fullmatch(name):
+        raise DeclarationError(
+            "expected a function's name of 1 to 64 letters, digits, '-' or '_', or a function's ARN, "
+            f"got {name!r}: give one as FunctionName"
+        )
+    return name

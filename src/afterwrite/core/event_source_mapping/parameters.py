@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from difflib import get_close_matches
 from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 import orjson
@@ -55,7 +57,7 @@ class EventSourceMappingParameters(TypedDict, total=False):
     FilterCriteria: Mapping[str, Any]
     DestinationConfig: Mapping[str, Any]
     StartingPosition: str
-    StartingPositionTimestamp: float
+    StartingPositionTimestamp: float | datetime
     TumblingWindowInSeconds: int
 
 
@@ -83,12 +85,12 @@ class MappingSettings:
 
 def settings_of(parameters: EventSourceMappingParameters, source: SourceKind) -> MappingSettings:
     """The settings that AWS's parameters ask for. Raises DeclarationError for what AWS refuses."""
-    unknown = sorted(set(parameters) - set(EventSourceMappingParameters.__annotations__))
-    if unknown:
-        known = ", ".join(EventSourceMappingParameters.__annotations__)
-        raise DeclarationError(f"expected parameters of an event source mapping ({known}), got {', '.join(unknown)}")
-    response_types = parameters.get("FunctionResponseTypes", ())
-    if list(response_types) not in ([], [REPORT_BATCH_ITEM_FAILURES]):
+    _refuse_unknown(parameters)
+    bisects: Any = parameters.get("BisectBatchOnFunctionError", False)
+    if not isinstance(bisects, bool):
+        raise DeclarationError(f"expected BisectBatchOnFunctionError to be True or False, got {bisects!r}")
+    response_types: Any = parameters.get("FunctionResponseTypes", ())
+    if response_types not in ((), [], [REPORT_BATCH_ITEM_FAILURES], (REPORT_BATCH_ITEM_FAILURES,)):
         raise DeclarationError(
             f"expected FunctionResponseTypes of [] or [{REPORT_BATCH_ITEM_FAILURES!r}], got {response_types!r}"
         )
@@ -101,7 +103,7 @@ def settings_of(parameters: EventSourceMappingParameters, source: SourceKind) ->
         batch_size=_number(parameters, "BatchSize", 100),
         batching_window_ms=1000 * _number(parameters, "MaximumBatchingWindowInSeconds", 0),
         parallelization_factor=_number(parameters, "ParallelizationFactor", 1),
-        bisects=bool(parameters.get("BisectBatchOnFunctionError", False)),
+        bisects=bisects,
         retries_max=None if retries == -1 else retries,
         age_ms_max=None if age_s == -1 else 1000 * age_s,
         reports_item_failures=bool(response_types),
@@ -123,7 +125,24 @@ def destination_of(parameters: EventSourceMappingParameters) -> Any:
         raise DeclarationError(
             f'expected a DestinationConfig of {{"OnFailure": {{"Destination": …}}}}, as streams have it, got {config!r}'
         )
-    return on_failure.get("Destination")
+    destination = on_failure.get("Destination")
+    if isinstance(destination, str) and not destination.startswith("arn:"):
+        raise DeclarationError(
+            "expected what the app's declaration of a queue, a topic or a function returned, or an ARN, "
+            f"as the failure destination, got {destination!r}"
+        )
+    return destination
+
+
+def _refuse_unknown(parameters: Mapping[str, Any]) -> None:
+    """Raise DeclarationError for names that are not among the parameters; it says which one may be meant."""
+    known = {name.lower(): name for name in EventSourceMappingParameters.__annotations__}
+    for name in sorted(set(parameters) - set(known.values())):
+        meant = get_close_matches(name.replace("_", "").lower(), known, n=1, cutoff=0.75)
+        what_to_do = f"write {known[meant[0]]}" if meant else "leave it out"
+        raise DeclarationError(
+            f"expected parameters of an event source mapping ({', '.join(known.values())}), got {name}: {what_to_do}"
+        )
 
 
 def _number(parameters: EventSourceMappingParameters, name: str, default: int) -> int:
@@ -144,7 +163,13 @@ def _start(parameters: EventSourceMappingParameters, source: SourceKind) -> tupl
         raise DeclarationError(
             f"expected StartingPositionTimestamp with {AT_TIMESTAMP} and nothing else, got {at_s!r} with {position}"
         )
-    return position, int(float(at_s or 0) * 1000)
+    if isinstance(at_s, datetime):
+        at_s = at_s.timestamp()
+    if at_s is not None and (isinstance(at_s, bool) or not isinstance(at_s, int | float)):
+        raise DeclarationError(
+            f"expected StartingPositionTimestamp as seconds since the epoch or a datetime, got {at_s!r}"
+        )
+    return position, int((at_s or 0) * 1000)
 
 
 def _filters(criteria: Any, source: SourceKind) -> tuple[Pattern, ...]:

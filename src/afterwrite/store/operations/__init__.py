@@ -54,4 +54,4 @@ class Operations:
         try:
             return operation(body)
         except ServiceError as error:
-            raise worded(name, all_broken(name, body, error)) from None
+            raise worded(name, body, all_broken(name, body, error)) from None

@@ -66,8 +66,7 @@ def _apply(write: ItemWrite, transaction: WriteTransaction) -> Mapping[str, Any]
     schemas = [index.schema for index in table.indexes]
     if reporting.capacity != "NONE":
         capacity = Capacity(table.name)
-        capacity.add_write(table.schema, schemas, old, new)
-        capacity.add_vector_writes(table.schema, table.vector_indexes, old, new)
+        capacity.add_write(table.schema, schemas, old, new, vector_indexes=table.vector_indexes)
         answer["ConsumedCapacity"] = capacity.to_wire(reporting.capacity)
     if reporting.collections:
         metrics = collection_metrics(table.schema, schemas, write.key(table.schema))
@@ -136,8 +135,9 @@ def _report(
         schemas = [index.schema for index in table.indexes]
         kind = "Write" if transactional else None
         capacity = capacities.setdefault(table.name, Capacity(table.name, kind=kind))
-        capacity.add_write(table.schema, schemas, old, new, transactional=transactional)
-        capacity.add_vector_writes(table.schema, table.vector_indexes, old, new)
+        capacity.add_write(
+            table.schema, schemas, old, new, vector_indexes=table.vector_indexes, transactional=transactional
+        )
         metrics = collection_metrics(table.schema, schemas, write.key(table.schema))
         if metrics is not None and metrics not in collections.setdefault(table.name, []):
             collections[table.name].append(metrics)
