@@ -42,8 +42,9 @@ def erase(transaction: WriteTransaction, subject: Subject, found: Sequence[Table
     kinesis_before = kinesis.newest_position(transaction)
     for table in found:
         done["items"] += _delete_items(transaction, table, subject)
-    erased, ids = _erase_changes(transaction, subject, before)
+    erased, kept, ids = _erase_changes(transaction, subject, before)
     done["changes"] += erased
+    done["removals, which stay"] += kept
     subject = subject.with_changes(ids)
     done["kinesis records"] += _erase_kinesis(transaction, subject, kinesis_before)
     done["parked changes"] += _erase_parked(transaction, subject)
@@ -115,17 +116,23 @@ def _changes(transaction: ReadTransaction, subject: Subject) -> Iterator[tuple[b
                 yield key, value
 
 
-def _erase_changes(transaction: WriteTransaction, subject: Subject, before: int) -> tuple[int, set[str]]:
-    """How many changes are gone, and the ids of all there were."""
+def _erase_changes(transaction: WriteTransaction, subject: Subject, before: int) -> tuple[int, int, set[str]]:
+    """How many changes are gone, how many stay that tell of an erasure before, and the ids of all there were.
+
+    What tells of an erasure may not have been read yet: that erasure was interrupted, say, and this one completes it.
+    """
     ids = change_ids(transaction, subject)
-    erased = 0
+    erased = kept = 0
     for key, value in list(_changes(transaction, subject)):
+        bare = change_log.keys_only(value)
         if U64.unpack_from(key, 4)[0] > before:
-            transaction.put("changes", key, change_log.keys_only(value))
+            transaction.put("changes", key, bare)
+        elif value == bare and change_log.stored_change(value).event_name == "REMOVE":
+            kept += 1
         else:
             transaction.delete("changes", key)
             erased += 1
-    return erased, ids
+    return erased, kept, ids
 
 
 def _erase_kinesis(transaction: WriteTransaction, subject: Subject, before: int) -> int:
@@ -143,6 +150,8 @@ def _erase_kinesis(transaction: WriteTransaction, subject: Subject, before: int)
                 change["dynamodb"].pop(image, None)
             text = binascii.b2a_base64(json_text.dumps(change), newline=False)
             transaction.put("kinesis_records", key, value[: len(value) - len(record.data)] + text)
+        elif is_change and change["eventName"] == "REMOVE" and "OldImage" not in change["dynamodb"]:
+            continue
         elif is_change or record.partition_key in subject.names or subject.is_named_in(data):
             transaction.delete("kinesis_records", key)
             erased += 1
