@@ -33,12 +33,24 @@ class Accelerators(BuildHookInterface[Any]):
             return
         sources = sorted(str(source) for source in (root / SOURCES).glob("*.c"))
         made = library.with_suffix(".new")
-        subprocess.run([*compiler, *OPTIONS, "-o", str(made), *sources], check=True)  # noqa: S603 - a compiler and our files
+        told = f"-DSOURCES={_number_of(root / SOURCES)}ULL"
+        subprocess.run([*compiler, *OPTIONS, told, "-o", str(made), *sources], check=True)  # noqa: S603 - a compiler and our files
         made.rename(library)
         if version != "editable":
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
             build_data["artifacts"].append(f"/{LIBRARY}")
+
+
+def _number_of(folder: Path) -> int:
+    """What the package will expect the library to have been made of."""
+    spec = importlib.util.spec_from_file_location("sources", folder / "sources.py")
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(folder / "sources.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    number: int = module.number_of(folder)
+    return number
 
 
 def _compiler() -> list[str] | None:

@@ -1,22 +1,49 @@
 """What is done in C where Python would take too long; each has a way in Python that does the same.
 
 The library is made when the package is installed, by the C compiler that is found; it needs nothing of Python's. Where
-there is none, `library` answers None and everything works as it does with it, slower.
+there is none, or one that was made of other sources than are here, `library` answers None and everything works as it
+does with it, slower.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 from functools import cache
 from pathlib import Path
 
+from afterwrite.accelerators.sources import number_of
+
+_LOG = logging.getLogger("afterwrite")
+
 PATH = Path(__file__).with_name("accelerators.so")
+
+
+def sources_of_library() -> int | None:
+    """The number of the sources that the library was made of; 0 where it does not say, None where it cannot."""
+    try:
+        told = ctypes.CDLL(str(PATH)).accelerators_sources
+    except AttributeError:
+        return None
+    told.restype = ctypes.c_uint64
+    return int(told())
+
+
+@cache
+def _is_usable() -> bool:
+    """Whether the library was made, and of the sources that are here; one that does not say is believed."""
+    if not PATH.exists():
+        return False
+    if sources_of_library() in (0, number_of(PATH.parent)):
+        return True
+    _LOG.warning("%s was made of other sources: install afterwrite again; without it all works, but slower", PATH)
+    return False
 
 
 @cache
 def library() -> ctypes.CDLL | None:
     """The library, None where it was not made."""
-    if not PATH.exists():
+    if not _is_usable():
         return None
     found = ctypes.CDLL(str(PATH))
     size = ctypes.c_size_t
@@ -40,7 +67,7 @@ def library() -> ctypes.CDLL | None:
 @cache
 def quick_library() -> ctypes.PyDLL | None:
     """The library for calls that are done at once, and so keep Python's lock; None where it was not made."""
-    if not PATH.exists():
+    if not _is_usable():
         return None
     found = ctypes.PyDLL(str(PATH))
     size = ctypes.c_size_t
