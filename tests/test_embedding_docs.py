@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from afterwrite import App, Change, DeclarationError, Effect, open_engine
+from afterwrite import App, Change, Context, DeclarationError, Effect, Message, open_engine
 from afterwrite.inspection import DataReader
 from afterwrite.testing import settle
 
@@ -44,3 +46,29 @@ def test_a_queue_that_nobody_has_is_no_empty_queue(tmp_path: Path) -> None:
         assert list(engine.reader().messages("mail-dead-letters")) == []
         with pytest.raises(DeclarationError, match="expected a queue of mail, mail-dead-letters, got 'mial'"):
             list(engine.reader().messages("mial"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (lambda reader: reader.archived_events("shop"), "expected a bus of orders, got 'shop'"),
+        (lambda reader: reader.completions("sent"), "expected a function of send, got 'sent'"),
+        (lambda reader: reader.audit_entries("shop"), "expected an audit log of an app that has none, got 'shop'"),
+    ],
+)
+def test_what_nobody_has_is_not_empty(
+    tmp_path: Path, asked: Callable[[DataReader], Iterator[Any]], message: str
+) -> None:
+    app = App("shop")
+    app.bus("orders", archive_days=1)
+
+    @app.queue("mail").consumer()
+    def send(message: Message, context: Context) -> None:
+        pass
+
+    with open_engine(tmp_path / "data", app) as engine:
+        reader = engine.reader()
+        assert not list(reader.archived_events("orders"))
+        assert not list(reader.completions("send"))
+        with pytest.raises(DeclarationError, match=message):
+            list(asked(reader))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,8 @@ class DataReader:
                 yield decode_item(orjson.loads(text))
 
     def archived_events(self, bus_name: str) -> Iterator[dict[str, Any]]:
-        """The events in a bus's archive, oldest first."""
+        """The events in a bus's archive, oldest first. Raises DeclarationError for a bus that the app has not."""
+        self._refuse_unknown("a bus", bus_name, (bus["name"] for bus in self._topology().get("buses", [])))
         with self._environment.read() as transaction:
             for _, event in archive.read(transaction, bus_name):
                 yield event
@@ -99,7 +100,9 @@ class DataReader:
             return ledger.completion(transaction, function_name, message_id)
 
     def completions(self, function_name: str) -> Iterator[Completion]:
-        """What a function has done: one record a message."""
+        """What a function has done: one record a message. Raises DeclarationError for one that the app has not."""
+        known = (queue["function"] for queue in self._topology().get("queues", []) if queue["function"] is not None)
+        self._refuse_unknown("a function", function_name, known)
         with self._environment.read() as transaction:
             yield from ledger.completions(transaction, function_name)
 
@@ -201,8 +204,10 @@ class DataReader:
     def audit_entries(self, log_name: str) -> Iterator[dict[str, Any]]:
         """The entries of an audit log, in order, each with its number, id, time and hashes.
 
-        Those of a forgettable log are decrypted; one that was forgotten is `{"forgotten": true}`.
+        Those of a forgettable log are decrypted; one that was forgotten is `{"forgotten": true}`. Raises
+        DeclarationError for a log that the app has not.
         """
+        self._refuse_unknown("an audit log", log_name, self.audit_logs())
         opener = self._opener(log_name)
         for line in files.read_entries(self._directory.audit / log_name, self.audit_head(log_name)):
             yield line if opener is None else opener.open(line)
@@ -269,6 +274,12 @@ class DataReader:
             kept = digest_of(transaction, log_name)
         signed = digests.check(directory, log_name, keys, anchored, kept)
         return verification.verify(directory, self.audit_head(log_name), progress, signed)
+
+    def _refuse_unknown(self, what: str, name: str, known: Iterable[str]) -> None:
+        """Where no app has run here, nothing is known, and nothing refused."""
+        named = sorted(known)
+        if name not in named and self._topology():
+            raise DeclarationError(f"expected {what} of {', '.join(named) or 'an app that has none'}, got {name!r}")
 
     def _topology(self) -> Mapping[str, Any]:
         with self._environment.read() as transaction:
