@@ -2,8 +2,9 @@
 
 A turn's number is part of its key and conditional on the session's turn count, so two writers in one
 conversation never share or skip a number. A transaction whose answer was lost (a broken connection, a server
-that died after its commit) is sent again until its fate is known: every item carries the `request_id` of the
-call that wrote it, and a call that finds its own item under the key it wanted has succeeded before.
+that died after its commit) is sent again until its fate is known, under one token, by which DynamoDB knows it again for
+ten minutes. After that, too: every item carries the `request_id` of the call that wrote it, and a call that finds its
+own item under the key it wanted has succeeded before.
 
     SessionError
     ├── UnknownSession    no such session: start it first
@@ -279,9 +280,13 @@ class Sessions:
         return item
 
     def _transact(self, writes: list[_Item]) -> None:
-        """Send one transaction until its fate is known. Raises _Refused when a condition did not hold."""
+        """Send one transaction until its fate is known. Raises _Refused when a condition did not hold.
+
+        By its token an attempt whose answer was lost is known again, also where the session has expired since.
+        """
+        send = self._writes.client.transact_write_items
         try:
-            self._writes.until_answered(self._writes.client.transact_write_items, TransactItems=writes)
+            self._writes.until_answered(send, TransactItems=writes, ClientRequestToken=_request_id())
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") == "TransactionCanceledException":
                 raise _Refused from error

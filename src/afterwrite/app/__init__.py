@@ -372,14 +372,16 @@ def refuse_foreign_targets(app: App) -> None:
 
     Nobody would look after it: what is sent there would wait unseen.
     """
-    own = {id(each) for each in (*app.queues, *app.topics, *app.delivery_streams, *app.functions)}
+    declared: list[Queue | Topic | DeliveryStream | Function]
+    declared = [*app.queues, *app.topics, *app.delivery_streams, *app.functions]
+    own = {(type(each), each.name) for each in declared}
     leads: list[tuple[str, Queue | Topic | DeliveryStream | Function]]
     leads = [(f"the rule {rule.name}", target) for bus in app.buses for rule in bus.rules for target in rule.targets]
     leads += [(f"the topic {topic.name}", each.queue) for topic in app.topics for each in topic.subscriptions]
     if app.alarm_topic is not None:
         leads.append(("the alarms", app.alarm_topic))
     for what, target in leads:
-        if id(target) not in own:
+        if (type(target), target.name) not in own:
             raise DeclarationError(
                 f"expected {what} to lead to what the app {app.name} declares, got the {kind_of(type(target))} "
                 f"{target.name} of another App: declare it on the same App"

@@ -54,6 +54,19 @@ class Faulty:
         return answer
 
 
+def test_an_end_is_one_though_its_answer_was_lost_and_the_session_has_expired_since(
+    dynamodb_client: Any, sessions_table: Any
+) -> None:
+    def expire() -> None:
+        key = {"PK": {"S": "SESSION#s1"}, "SK": {"S": "META"}}
+        dynamodb_client.delete_item(TableName=TABLE, Key=key)
+
+    sessions = Sessions(Faulty(dynamodb_client, ["ok", "late"], expire), TABLE)  # type: ignore[arg-type]
+    sessions.start("s1", "c1", NOW_MS)
+    sessions.disconnect("s1", NOW_MS + 1)
+    assert items(sessions_table) == {}
+
+
 def test_a_conversation(sessions: Sessions, sessions_table: Any) -> None:
     sessions.start("s1", "c1", NOW_MS, retention_s=60)
     assert sessions.add_turn("s1", "customer", "Where is my order? 📦", NOW_MS + 1) == 1
