@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +61,13 @@ def test_what_is_late_parked_or_dead_needs_an_operator_and_nothing_else_does() -
     assert letter.what_to_do.endswith("afterwrite parked show --in mail")
 
 
+def test_a_disk_that_is_nearly_full_needs_an_operator() -> None:
+    assert concerns(Status({}, [], [], [], free_bytes=256 << 20), {}) == []
+    (full,) = concerns(Status({}, [], [], [], free_bytes=12 << 20), {})
+    assert full.why == "12.0 MiB are left on the disk of the data directory"
+    assert "writes" in full.what_to_do
+
+
 def test_beside_a_running_engine(written: EngineUnderTest, cli: Run) -> None:
     done = cli("status", "--data", written.data, "--json")
     assert (done.returncode, done.stderr) == (0, "")
@@ -74,6 +82,7 @@ def test_beside_a_running_engine(written: EngineUnderTest, cli: Run) -> None:
     assert depths["function-fail"] == (0, 0, 1)
     assert [each["name"] for each in found["buffers"]] == ["lake/lake", "lake/slow-lake", "audit/trail"]
     assert len(found["needs_operator"]) == 2
+    assert 0 < found["free_bytes"] <= shutil.disk_usage(written.data).total
 
 
 def test_every_route_has_its_line_though_it_never_ran(written: EngineUnderTest, cli: Run) -> None:

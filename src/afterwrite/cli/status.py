@@ -22,6 +22,8 @@ from afterwrite.inspection import DataReader, open_data
 from afterwrite.inspection.status import ConsumerStatus, MappingStatus, Status
 
 _LANES_NAMED_MAX: Final = 3
+# Under full load the store grows by so much between two checkpoints.
+_FREE_BYTES_MIN: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
     check
         Exit with 1 if something needs an operator: an alarm (changes that wait for more than 60 s or half of their
         retention, messages of a function that wait for more than 15 minutes, or what the app declares instead), a dead
-        letter, a parked lane, a queue with messages that the app does not declare any more, an attempt that hangs.
+        letter, a parked lane, a queue with messages that the app does not declare any more, an attempt that hangs, a
+        disk with less than 256 MiB left.
     """
     directory = data_directory(data)
     with open_data(directory) as reader:
@@ -81,7 +84,16 @@ def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[C
         *_stuck(found),
         *_undeclared(found),
         *_dead_letters(found),
+        *_full_disk(found),
     ]
+
+
+def _full_disk(found: Status) -> Iterator[Concern]:
+    if found.free_bytes is not None and found.free_bytes < _FREE_BYTES_MIN:
+        yield Concern(
+            f"{bytes_text(found.free_bytes)} are left on the disk of the data directory",
+            f"free some: below {bytes_text(_FREE_BYTES_MIN)} a burst of writes may fill it, and then they are refused",
+        )
 
 
 def _late_consumers(found: Status) -> Iterator[Concern]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -290,10 +292,11 @@ class DataReader:
         return [tuple(path) for path in self._topology().get("private", {}).get(table_name, ())]
 
     def status(self) -> Status:
-        """Positions, lags, depths, parked lanes."""
+        """Positions, lags, depths, parked lanes, and what is left on the disk."""
         engine = self._directory.holder()
         with self._environment.read() as transaction:
-            return status_as_of(transaction, engine, _now_ms())
+            found = status_as_of(transaction, engine, _now_ms())
+        return replace(found, free_bytes=shutil.disk_usage(self._directory.store).free)
 
 
 def open_data(path: str | Path) -> DataReader:

@@ -105,7 +105,10 @@ class MappingStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All of it, as of one commit. `engine` is what the running engine says of itself, None where none runs."""
+    """All of it, as of one commit. `engine` is what the running engine says of itself, None where none runs.
+
+    `free_bytes` are what is left on the data directory's disk.
+    """
 
     engine: Mapping[str, Any] | None
     consumers: list[ConsumerStatus]
@@ -114,6 +117,7 @@ class Status:
     thresholds: Thresholds = field(default_factory=Thresholds)
     event_source_mappings: list[MappingStatus] = field(default_factory=list)
     routes: list[RouteStatus] = field(default_factory=list)
+    free_bytes: int | None = None
 
     @property
     def idle(self) -> bool:
