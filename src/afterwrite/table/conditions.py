@@ -20,7 +20,7 @@ from afterwrite.table import syntax_tree as tree
 from afterwrite.table.attribute_values import ATTRIBUTE_TYPES
 from afterwrite.table.grammar import ConditionGrammar
 from afterwrite.table.lexer import invalid_expression
-from afterwrite.table.paths import Lookup, Names, ResolvedPath, lookup, path_text
+from afterwrite.table.paths import Lookup, Names, ResolvedPath, lookup, same_operand
 from afterwrite.table.sizes import binary_size
 
 Values: TypeAlias = Mapping[str, AttributeValue]
@@ -218,10 +218,7 @@ class _Compiler:
     def require_distinct(self, name: str, left: tree.Operand, right: tree.Operand) -> None:
         one, two = self.path_of(left), self.path_of(right)
         if one is not None and one == two:
-            self.refuse(
-                "The first operand must be distinct from the remaining operands for this operator or function; "
-                f"operator: {name}, first operand: {path_text(one)}"
-            )
+            self.refuse(same_operand(name, one))
 
     def path_of(self, node: tree.Operand) -> ResolvedPath | None:
         return self.names.resolve(node) if isinstance(node, tree.Path) else None

@@ -93,6 +93,14 @@ def _problem(one: ResolvedPath, two: ResolvedPath) -> str:
     return "overlap"
 
 
+def same_operand(name: str, path: ResolvedPath) -> str:
+    """Why an operator or function is refused whose operands are one path."""
+    return (
+        "The first operand must be distinct from the remaining operands for this operator or function; "
+        f"operator: {name}, first operand: {path_text(path)}"
+    )
+
+
 def path_text(path: ResolvedPath) -> str:
     """A path as DynamoDB's messages show it: `[a, [0], b]`."""
     return "[" + ", ".join(part if isinstance(part, str) else f"[{part}]" for part in path) + "]"

@@ -28,6 +28,7 @@ from afterwrite.table.paths import (
     find_in,
     interference,
     lookup,
+    same_operand,
 )
 from afterwrite.table.projections import Projection
 from afterwrite.table.update_charges import Charge, charge_of
@@ -99,18 +100,20 @@ class CompiledUpdate:
     def apply(self, old: Mapping[str, AttributeValue], values: Values) -> Item:
         """The item that `old` becomes. Raises ServiceError (ValidationException) as UpdateItem does."""
         assigned = [(path, value(old, values)) for path, value in self.sets]
-        draft = _Draft(old)
-        for path, value in assigned:
-            if value is None:
-                raise wording.invalid("The provided expression refers to an attribute that does not exist in the item")
-            draft.put(path, value)
+        if any(value is None for _, value in assigned):
+            raise wording.invalid("The provided expression refers to an attribute that does not exist in the item")
         emptied = []
         for path, placeholder, change in self.changes:
-            changed = change(draft.get(path), values[placeholder])
+            changed = change(_found(old, path), values[placeholder])
             if changed is None:
                 emptied.append(path)
             else:
-                draft.put(path, changed)
+                assigned.append((path, changed))
+        if self.changes:
+            assigned.sort(key=_index)
+        draft = _Draft(old)
+        for path, value in assigned:
+            draft.put(path, value)
         if emptied or self.removals:
             draft.remove([*self.removals, *emptied])
         return draft.item
@@ -133,10 +136,8 @@ class _Draft:
 
     def __init__(self, old: Mapping[str, AttributeValue]) -> None:
         self.item: Item = dict(old)
+        self._old = old
         self._copied: set[str] = set()
-
-    def get(self, path: ResolvedPath) -> Any:
-        return find_in(self.item.get(str(path[0])), path[1:])
 
     def put(self, path: ResolvedPath, value: AttributeValue) -> None:
         if len(path) == 1:
@@ -150,16 +151,17 @@ class _Draft:
         check_nesting(self.item[str(path[0])])
 
     def remove(self, paths: list[ResolvedPath]) -> None:
-        """Remove all paths; an index means the element that stood there before any of them was removed."""
+        """Remove all paths; an index means the element that stood there before the update."""
         # Containers are found before anything moves, and list elements go from the end of their list.
-        places = [(self._container(path), path[-1]) for path in paths]
-        for container, last in places:
+        places = [(self._container(path), path[-1], path) for path in paths]
+        indexes = []
+        for container, last, path in places:
             if isinstance(last, str):
                 container.pop(last, None)
-        indexes = [(container, last) for container, last in places if isinstance(last, int)]
-        for container, index in sorted(indexes, key=lambda place: -place[1]):
-            if index < len(container):
-                del container[index]
+            elif _found(self._old, path) is not None:
+                indexes.append((last, container))
+        for index, container in sorted(indexes, key=lambda place: -place[0]):
+            del container[index]
 
     def _container(self, path: ResolvedPath) -> Any:
         """The dict or list that holds the last part of `path`, safe to change."""
@@ -203,8 +205,7 @@ class _Compiler:
         problem = interference(paths)
         if problem:
             self.section_checks.insert(0, _refusing(problem))
-        # Assignments behind a list's end append in the order of their indexes.
-        sets.sort(key=lambda each: each[0][-1] if isinstance(each[0][-1], int) else -1)
+        sets.sort(key=_index)
         return CompiledUpdate(
             tuple(sets),
             tuple(changes),
@@ -267,6 +268,7 @@ class _Compiler:
                 self.function_checks.append(
                     _refusing(f"Operator or function requires a document path; operator or function: {node.name}")
                 )
+            self.require_distinct(node)
 
             def existing_or_default(item: Mapping[str, AttributeValue], values: Values) -> Any:
                 existing = first(item, values)
@@ -282,6 +284,11 @@ class _Compiler:
             return {"L": [*one["L"], *two["L"]]}
 
         return appended
+
+    def require_distinct(self, node: tree.FunctionCall) -> None:
+        paths = [self.names.resolve(each) for each in node.arguments if isinstance(each, tree.Path)]
+        if len(paths) == len(node.arguments) and paths[0] == paths[1]:
+            self.function_checks.append(_refusing(same_operand(node.name, paths[0])))
 
     def require_type(self, name: str, required: str, *operands: tree.Operand) -> None:
         """Check, once the values are there, that each `:value` among the operands has the type."""
@@ -316,6 +323,16 @@ class _Compiler:
 
         self.section_checks.append(check)
         return name
+
+
+def _index(assignment: tuple[ResolvedPath, Any]) -> int:
+    """What assignments are ordered by: behind a list's end they append in the order of their indexes."""
+    last = assignment[0][-1]
+    return last if isinstance(last, int) else -1
+
+
+def _found(item: Mapping[str, AttributeValue], path: ResolvedPath) -> Any:
+    return find_in(item.get(str(path[0])), path[1:])
 
 
 def _refusing(message: str) -> ValueCheck:
