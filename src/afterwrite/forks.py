@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 _withheld: set[int] = set()
 
@@ -25,14 +27,24 @@ def let_go(descriptor: int) -> None:
     _withheld.discard(descriptor)
 
 
-def end_fork(begun_in: int, error: BaseException | None = None) -> None:
-    """End this process where it is not `begun_in`: a fork that a function has made and that comes back from it.
+@contextmanager
+def ending_forks() -> Iterator[None]:
+    """End a fork that the user's code inside has made, and that comes back from it: its process goes on with nothing.
 
-    Only the process that began the function's attempt goes on with it. The fork's exit status is that of a SystemExit,
-    0 where the function has returned, else 1.
+    The fork's exit status is that of a SystemExit, 0 where the code has returned, else 1.
     """
-    if os.getpid() == begun_in:
-        return
+    begun_in = os.getpid()
+    try:
+        yield
+    except BaseException as error:
+        if os.getpid() != begun_in:
+            _end(error)
+        raise
+    if os.getpid() != begun_in:
+        _end(None)
+
+
+def _end(error: BaseException | None) -> NoReturn:
     status = 0
     if isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
         status = error.code or 0

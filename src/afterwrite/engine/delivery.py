@@ -16,7 +16,6 @@ throttles, does not answer or becomes slow is given less, and what is bound for 
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -35,7 +34,7 @@ from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
 from afterwrite.engine.attempts import kept_text
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
-from afterwrite.forks import end_fork
+from afterwrite.forks import ending_forks
 
 STUCK_THREADS_MAX = 32
 STUCK_THREADS_LIMIT = 512
@@ -316,16 +315,14 @@ class Dispatcher:
             remaining_ms=lambda: int((attempt.deadline_s - self._monotonic_s()) * 1000),
             now_ms=self._now_ms,
         )
-        begun_in = os.getpid()
         try:
-            result = self._function.handler(delivery.payload, context)
-            end_fork(begun_in)
+            with ending_forks():
+                result = self._function.handler(delivery.payload, context)
             placements: Sequence[Placement] = ()
             if self._function.leads_to is not None:
                 placements, result = self._function.leads_to(delivery, result), None
             kept = kept_text(result)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed attempt
-            end_fork(begun_in, error)
             return failure_of(error, raised_by=self._function.name)
         return _Returned(kept, placements)
 

@@ -6,7 +6,6 @@ returns is ignored. A lane with two stuck threads, or any lane beside `STUCK_MAX
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections import Counter
@@ -16,7 +15,7 @@ from typing import Any
 
 from afterwrite.core.failures import reason_of
 from afterwrite.errors import AfterwriteError
-from afterwrite.forks import end_fork
+from afterwrite.forks import ending_forks
 
 STUCK_MAX = 32
 STUCK_MAX_A_LANE = 2
@@ -114,14 +113,12 @@ class HandlerThreads:
 
     def _work(self) -> None:
         while (run := self._to_run.get()) is not None:
-            begun_in = os.getpid()
             try:
-                ended = Ended(run.key, run.call())
-                end_fork(begun_in)
+                with ending_forks():
+                    ended = Ended(run.key, run.call())
             except InvocationThrottled:
                 ended = Ended(run.key, is_throttled=True)
             except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is a failed invocation
-                end_fork(begun_in, error)
                 ended = Ended(run.key, failure=reason_of(error))
             self._finished.put((run, ended))
             self._wake.set()

@@ -114,12 +114,10 @@ class DataReader:
         Looking at them is no receive and counts none: their `receive_count` is 0. Raises DeclarationError for a queue
         that the app has not, and that holds nothing from before.
         """
-        declared = self._topology().get("queues")
+        declared = self._topology().get("queues", [])
+        known = {name for each in declared for name in (each["name"], each["dead_letter_queue"])}
         with self._environment.read() as transaction:
-            if declared is not None:
-                known = {name for each in declared for name in (each["name"], each["dead_letter_queue"])}
-                if queue_name not in known and queue_name not in queues.queue_names(transaction):
-                    raise DeclarationError(f"expected a queue of {', '.join(sorted(known))}, got {queue_name!r}")
+            self._refuse_unknown("a queue", queue_name, known.union(queues.queue_names(transaction)))
             for each in waiting_messages.messages(transaction, queue_name, lane):
                 yield Message(
                     each.id, each.body, each.sent_at_ms, each.subject, each.attributes or {}, each.receive_count

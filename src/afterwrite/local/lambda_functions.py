@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import threading
 import time
@@ -14,7 +13,7 @@ from afterwrite.config import Identity
 from afterwrite.core.effects import Invoke, StampedEffect
 from afterwrite.core.invocations import LambdaContext
 from afterwrite.errors import ServiceError
-from afterwrite.forks import end_fork
+from afterwrite.forks import ending_forks
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.mapping_ledger import function_arn
 from afterwrite.local.native import NativeServices
@@ -53,13 +52,11 @@ class LocalFunctions:
         ended: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
 
         def run() -> None:
-            begun_in = os.getpid()
             try:
-                result = function.handler(payload, context)
-                end_fork(begun_in)
+                with ending_forks():
+                    result = function.handler(payload, context)
                 ended.put((json.loads(json.dumps(result)), None))
             except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is the answer
-                end_fork(begun_in, error)
                 ended.put((None, error))
 
         threading.Thread(target=run, name=f"function-{name}-invoked", daemon=True).start()
