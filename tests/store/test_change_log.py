@@ -41,6 +41,14 @@ def test_positions_are_one_count_over_all_tables_and_ids_never_repeat(dynamo: Dy
     assert {change.table for change in dynamo.changes("one")} == {"one"}
 
 
+def test_ids_are_in_the_order_of_the_changes(dynamo: Dynamo) -> None:
+    dynamo.create()
+    write(dynamo, 20)
+    ids = [change.id for change in dynamo.changes()]
+    assert ids == sorted(ids)
+    assert {len(each) for each in ids} == {32}
+
+
 def test_reading_goes_on_after_a_position_and_stops_at_the_limit(dynamo: Dynamo, environment: Environment) -> None:
     stream = dynamo.create().stream
     assert stream is not None

@@ -54,6 +54,23 @@ def upkeep_deletes(environment: Environment) -> int:
     return upkeep.run(environment, {}).deleted
 
 
+def test_records_stand_in_the_order_of_their_ids_however_long_these_are(environment: Environment) -> None:
+    short = [f"{number:016x}/route/0" for number in (3, 1, 2)]
+    long = ["x" * 400, "x" * 399 + "y"]
+    for message_id in (*short, *long):
+        done = partial(ledger.complete, consumer="f", message_id=message_id, attempts=1, result=b"1", keep_ms=1)
+        environment.write(done)
+    environment.write(partial(ledger.complete, consumer="g", message_id="g", attempts=1, result=b"1", keep_ms=1))
+    with environment.read() as transaction:
+        found = [record.message_id for record in ledger.completions(transaction, "f")]
+        assert [each for each in found if each in short] == sorted(short)
+        assert sorted(found) == sorted([*short, *long])
+        for message_id in found:
+            record = ledger.completion(transaction, "f", message_id)
+            assert record is not None
+            assert record.message_id == message_id
+
+
 def test_an_abandoned_record_is_gone(environment: Environment, clock: Clock) -> None:
     environment.write(lambda transaction: ledger.begin(transaction, "f", "m", lease_until_ms=1, attempts=1))
     environment.write(lambda transaction: ledger.abandon(transaction, "f", "m"))

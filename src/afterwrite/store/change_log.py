@@ -104,8 +104,12 @@ def append(
 
 
 def change_id(stream: Stream, number: str) -> str:
-    """The id of the change with the sequence number: the same whoever reads it."""
-    return hashlib.blake2b(f"{stream.table}/{stream.label}/{number}".encode(), digest_size=16).hexdigest()
+    """The id of the change with the sequence number: the same whoever reads it.
+
+    It begins with the change's position, so what is kept by ids of changes is written at its end and not all over.
+    """
+    digest = hashlib.blake2b(f"{stream.table}/{stream.label}/{number}".encode(), digest_size=8).hexdigest()
+    return f"{position_of(number):016x}{digest}"
 
 
 def stored_change(value: bytes) -> StoredChange:

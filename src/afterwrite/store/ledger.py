@@ -18,6 +18,7 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, number_of, span
 
 _REDRIVE: Final = b"redrive\0"
+_ID_BYTES_MAX: Final = 128  # of what is a part of a key as it is
 
 
 def position(transaction: ReadTransaction, consumer: str) -> int:
@@ -73,7 +74,12 @@ class Completion:
 
 
 def _completion_key(number: int, message_id: str) -> bytes:
-    return U32.pack(number) + hashlib.blake2b(message_id.encode(), digest_size=16).digest()
+    # Ids of changes and of what they lead to are in the changes' order. In that order their records stand beside each
+    # other; by a hash each would change a page of its own.
+    name = message_id.encode()
+    if len(name) > _ID_BYTES_MAX:
+        name = b"\0" + hashlib.blake2b(name, digest_size=16).digest()
+    return U32.pack(number) + name
 
 
 def completion(transaction: ReadTransaction, consumer: str, message_id: str) -> Completion | None:
