@@ -269,7 +269,8 @@ def test_a_lane_as_narrow_as_an_item_holds_back_the_item_only(environment: Envir
 
 
 @pytest.mark.parametrize(
-    ("place", "is_one"), [("", True), ("0/things/00ff", True), ("3/things/00", False), ("0/things", False)]
+    ("place", "is_one"),
+    [("", True), ("0/things/00ff", True), ("3/1f-2a/30", True), ("4/things/00", False), ("0/things", False)],
 )
 def test_a_place_is_known_by_its_form(place: str, is_one: bool) -> None:
     assert parked.is_place(place) is is_one

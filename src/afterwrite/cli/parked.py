@@ -39,7 +39,7 @@ command_line = CommandLine(name="parked", help="See to what failed for good: lis
 class Which:
     """Which failures are meant."""
 
-    in_: Annotated[str | None, Parameter(name="--in", help="Only what this table or queue holds.")] = None
+    in_: Annotated[str | None, Parameter(name="--in", help="Only what this table, queue or stream holds.")] = None
     by: Annotated[str | None, Parameter(help="Only what this route or function failed on.")] = None
     error: Annotated[str | None, Parameter(help="Only failures with this fingerprint.")] = None
     since: Annotated[str | None, Parameter(help="Only what failed at this time (ISO 8601, UTC) or later.")] = None
@@ -78,7 +78,8 @@ def list_(
 
     A change that a route failed on is parked with its lane: the lane's later changes wait behind it. A message that a
     function gave up is a dead letter, and its lane goes on; or, where the function is declared so or the message
-    cannot be read, it is parked with its lane. Works beside a running engine and on a stopped one's directory.
+    cannot be read, it is parked with its lane. Records that a Lambda function on a stream was not able to handle are
+    an entry a batch; their shard goes on. Works beside a running engine and on a stopped one's directory.
 
     Parameters
     ----------
@@ -163,7 +164,9 @@ def redrive(
 
     A parked lane runs from its failed change or message on; what fails again is parked again. A dead letter goes to
     the end of its queue, with all its attempts; you are warned where newer changes of its lane have been delivered
-    since. Asks the running engine; on a stopped one's directory, lanes that routes failed on run at the next start.
+    since. Records of a stream are read there again and handed to their function, batch by batch in their order, behind
+    what it has had since; those past the stream's retention are lost, and their entry says so. Asks the running engine;
+    on a stopped one's directory, lanes that routes failed on and records of streams run at the next start.
 
     Parameters
     ----------

@@ -52,8 +52,8 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
     check
         Exit with 1 if something needs an operator: an alarm (changes that wait for more than 60 s or half of their
         retention, messages of a function that wait for more than 15 minutes, or what the app declares instead), a dead
-        letter, a parked lane, a queue with messages that the app does not declare any more, an attempt that hangs, a
-        disk with less than 256 MiB left.
+        letter, a parked lane, records of a stream that a Lambda function was not able to handle, a queue with messages
+        that the app does not declare any more, an attempt that hangs, a disk with less than 256 MiB left.
     """
     directory = data_directory(data)
     with open_data(directory) as reader:
@@ -84,6 +84,7 @@ def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[C
         *_stuck(found),
         *_undeclared(found),
         *_dead_letters(found),
+        *_given_up(found),
         *_full_disk(found),
     ]
 
@@ -167,6 +168,17 @@ def _dead_letters(found: Status) -> Iterator[Concern]:
             )
 
 
+def _given_up(found: Status) -> Iterator[Concern]:
+    for each in found.given_up:
+        lost = "" if not each.lost else f", {each.lost} of them past their retention"
+        yield Concern(
+            f"{count_text(each.records, 'record')} of {each.source} that the function {each.function} was not able to "
+            f"handle{lost}",
+            "read why and mend it, then have them handled while the stream keeps them: afterwrite parked show --by "
+            f"{each.function}; afterwrite parked redrive --by {each.function}; parked drop forgets them",
+        )
+
+
 def _show(directory: Path, found: Status) -> None:
     print_line("data    ", str(directory))
     print_line("engine  ", *_engine(found.engine))
@@ -226,14 +238,14 @@ def _show(directory: Path, found: Status) -> None:
         ["buffer", "records", "size", "oldest"],
         [(each.name, each.records, bytes_text(each.bytes), duration(each.oldest_age_ms)) for each in found.buffers],
     )
-    _show_mappings(found.event_source_mappings)
+    _show_mappings(found.event_source_mappings, {(each.function, each.source): each.records for each in found.given_up})
 
 
-def _show_mappings(mappings: Sequence[MappingStatus]) -> None:
+def _show_mappings(mappings: Sequence[MappingStatus], given_up: Mapping[tuple[str, str], int]) -> None:
     if mappings:
         print_table(
             "Event source mappings",
-            ["function", "stream", "lag", "oldest", "time to loss", "batches in hand", "iterator age"],
+            ["function", "stream", "lag", "oldest", "time to loss", "batches in hand", "iterator age", "given up"],
             [
                 (
                     each.function,
@@ -243,6 +255,7 @@ def _show_mappings(mappings: Sequence[MappingStatus]) -> None:
                     _age(each.time_to_loss_ms),
                     each.batches_in_hand,
                     _age(each.iterator_age_ms),
+                    given_up.get((each.function, each.source), 0),
                 )
                 for each in mappings
             ],

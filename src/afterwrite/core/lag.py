@@ -23,7 +23,8 @@ class Lag:
     """How far a consumer is behind: a table's routes, a queue's function, or a function that is mapped to a stream.
 
     `consumer` names the table, the queue, or the mapping. `parked_age_ms` is how long its oldest parked lane has
-    waited, None where none does. `retention_ms` is None where nothing is ever lost by waiting.
+    waited, None where none does; a mapping has no parked lanes but batches that it gave up on. `retention_ms` is None
+    where nothing is ever lost by waiting.
     """
 
     consumer: str
@@ -99,6 +100,7 @@ _WHAT_TO_DO: Final[Mapping[AlarmName, str]] = {
 _MAPPING_WHAT_TO_DO: Final[Mapping[AlarmName, str]] = {
     "iterator age": "see in the engine's log how the function fails; if it does not, it is too slow for its shards",
     "retention": "let the function catch up before the records are past their retention: then they are gone",
+    "parked": "read why and mend it: afterwrite parked show; then, while the stream keeps them, parked redrive",
 }
 
 
@@ -110,6 +112,10 @@ def _why(name: AlarmName, lag: Lag) -> str:
     if lag.kind == "mapping" and name == "iterator age":
         waiting, age = _count(lag.records_behind, "record"), duration(lag.age_ms)
         return f"{waiting} of a stream have waited for the function {lag.consumer} for up to {age}"
+    if lag.kind == "mapping" and name == "parked":
+        batches = f"{lag.parked_lanes} batch{'' if lag.parked_lanes == 1 else 'es'}"
+        since = duration(lag.parked_age_ms or 0)
+        return f"the function {lag.consumer} was not able to handle {batches} of records, the first {since} ago"
     if lag.kind == "mapping":
         left, kept = duration(lag.time_to_loss_ms or 0), duration(lag.retention_ms or 0)
         waits = f"records of a stream have waited for the function {lag.consumer} for {duration(lag.age_ms)}"

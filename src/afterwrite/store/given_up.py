@@ -1,0 +1,98 @@
+"""Batches that event source mappings have given up on, kept until they are handled after all, or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.core.event_source_mapping.given_up import GivenUp
+from afterwrite.store import ledger
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+
+_NOTES: Final = "given-up/"
+_POSITION_DIGITS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A batch as it is kept: of a mapping, by its UUID, under a key; keys are in the order of the batches.
+
+    `is_asked` says that an operator has asked for it to be handed to the function again.
+    """
+
+    uuid: str
+    key: str
+    batch: GivenUp
+    is_asked: bool = False
+
+
+def signal(uuid: str) -> str:
+    """What is told when a batch of a mapping is asked for."""
+    return f"given-up:{uuid}"
+
+
+def keep(transaction: WriteTransaction, uuid: str, batch: GivenUp) -> None:
+    """Keep a batch that a mapping has given up on."""
+    _put(transaction, Kept(uuid, f"{batch.after:0{_POSITION_DIGITS}}", batch))
+
+
+def change(transaction: WriteTransaction, uuid: str, key: str, batch: GivenUp | None) -> None:
+    """Keep what has become of a batch, which nobody asks for any more, or nothing; one that was dropped stays away."""
+    if ledger.note(transaction, f"{_NOTES}{uuid}/{key}") is None:
+        return
+    if batch is None:
+        drop(transaction, uuid, key)
+    else:
+        _put(transaction, Kept(uuid, key, batch))
+
+
+def mappings(transaction: ReadTransaction) -> list[str]:
+    """The UUIDs of the mappings that have given up on something."""
+    found: list[str] = []
+    low, high = _name(""), _name("") + b"\xff"
+    while (first := transaction.first("ledger", low, high)) is not None:
+        found.append(first[0].decode().removeprefix(f"note\0{_NOTES}").partition("/")[0])
+        low = _name(f"{found[-1]}/") + b"\xff"
+    return found
+
+
+def batches(transaction: ReadTransaction, uuid: str, *, after: str = "") -> Iterator[Kept]:
+    """A mapping's batches, in the order of their keys, after a key."""
+    low = _name(f"{uuid}/")
+    start = low + after.encode() + b"\0" if after else low
+    for key, text in transaction.scan("ledger", start, low + b"\xff"):
+        yield _kept(uuid, key[len(low) :].decode(), orjson.loads(text))
+
+
+def first_asked(transaction: ReadTransaction, uuid: str) -> Kept | None:
+    """The first batch of a mapping that an operator has asked for."""
+    return next((each for each in batches(transaction, uuid) if each.is_asked), None)
+
+
+def ask(transaction: WriteTransaction, uuid: str, key: str) -> None:
+    """Ask for a batch to be handed to its function again: at once, or when an engine that maps it next starts."""
+    kept = ledger.note(transaction, f"{_NOTES}{uuid}/{key}")
+    if kept is not None:
+        _put(transaction, _kept(uuid, key, {**kept, "is_asked": True}))
+        transaction.touch(signal(uuid))
+
+
+def drop(transaction: WriteTransaction, uuid: str, key: str) -> None:
+    """Keep nothing of a batch any more."""
+    ledger.forget_note(transaction, f"{_NOTES}{uuid}/{key}")
+
+
+def _kept(uuid: str, key: str, note: dict[str, Any]) -> Kept:
+    return Kept(uuid, key, GivenUp.from_json(note["batch"]), note["is_asked"])
+
+
+def _put(transaction: WriteTransaction, kept: Kept) -> None:
+    note = {"batch": kept.batch.to_json(), "is_asked": kept.is_asked}
+    ledger.keep_note(transaction, f"{_NOTES}{kept.uuid}/{kept.key}", note)
+
+
+def _name(rest: str) -> bytes:
+    return f"note\0{_NOTES}{rest}".encode()
