@@ -129,7 +129,7 @@ class DataReader:
             yield from ledger.parked(transaction, table_name)
 
     def parked_entries(self, selection: Selection | None = None) -> Iterator[ParkedEntry]:
-        """What was given up and waits for an operator: parked changes and messages, and dead letters."""
+        """What was given up and waits for an operator: changes and messages, dead letters, records of streams."""
         with self._environment.read() as transaction:
             yield from parked.entries(transaction, selection or Selection())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -14,6 +14,7 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 
 _NOTES: Final = "given-up/"
 _POSITION_DIGITS: Final = 20
+_FORGOTTEN: Final = "(what it said is forgotten)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,18 @@ def ask(transaction: WriteTransaction, uuid: str, key: str) -> None:
 def drop(transaction: WriteTransaction, uuid: str, key: str) -> None:
     """Keep nothing of a batch any more."""
     ledger.forget_note(transaction, f"{_NOTES}{uuid}/{key}")
+
+
+def forget_reasons(transaction: WriteTransaction) -> int:
+    """Forget what functions said when they failed, which may quote records; of how many batches."""
+    forgotten = 0
+    for uuid in mappings(transaction):
+        for kept in list(batches(transaction, uuid)):
+            failed = replace(kept.batch.failure, reason=_FORGOTTEN)
+            if failed != kept.batch.failure:
+                _put(transaction, replace(kept, batch=replace(kept.batch, failure=failed)))
+                forgotten += 1
+    return forgotten
 
 
 def _kept(uuid: str, key: str, note: dict[str, Any]) -> Kept:
