@@ -17,13 +17,11 @@ from afterwrite.cli.rendering import (
     print_table,
     printable,
 )
-from afterwrite.core.lag import Lag, alarms, duration
+from afterwrite.core.lag import Lag, alarms, disk_alarms, duration
 from afterwrite.inspection import DataReader, open_data
 from afterwrite.inspection.status import ConsumerStatus, MappingStatus, Status
 
 _LANES_NAMED_MAX: Final = 3
-# Under full load the store grows by so much between two checkpoints.
-_FREE_BYTES_MIN: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,8 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
         Exit with 1 if something needs an operator: an alarm (changes that wait for more than 60 s or half of their
         retention, messages of a function that wait for more than 15 minutes, or what the app declares instead), a dead
         letter, a parked lane, records of a stream that a Lambda function was not able to handle, a queue with messages
-        that the app does not declare any more, an attempt that hangs, a disk with less than 256 MiB left.
+        that the app does not declare any more, an attempt that hangs, a disk with less than 256 MiB left
+        (or what the app declares).
     """
     directory = data_directory(data)
     with open_data(directory) as reader:
@@ -90,11 +89,9 @@ def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[C
 
 
 def _full_disk(found: Status) -> Iterator[Concern]:
-    if found.free_bytes is not None and found.free_bytes < _FREE_BYTES_MIN:
-        yield Concern(
-            f"{bytes_text(found.free_bytes)} are left on the disk of the data directory",
-            f"free some: below {bytes_text(_FREE_BYTES_MIN)} a burst of writes may fill it, and then they are refused",
-        )
+    if found.free_bytes is not None:
+        for alarm in disk_alarms(found.free_bytes, found.thresholds):
+            yield Concern(alarm.why, alarm.what_to_do)
 
 
 def _late_consumers(found: Status) -> Iterator[Concern]:

@@ -1,5 +1,7 @@
 """Lag: how far consumers are behind, how long until that loses something, and when it is an alarm. Pure.
 
+What is left of the disk is an alarm beside it, since a full one stops everything.
+
 The age is that of the oldest change or message that the consumer has not had; a stream's metric (S16) is the same
 where nothing waits.
 """
@@ -10,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-AlarmName: TypeAlias = Literal["iterator age", "retention", "queue age", "parked"]
+AlarmName: TypeAlias = Literal["iterator age", "retention", "queue age", "parked", "free disk"]
 AlarmState: TypeAlias = Literal["raised", "cleared"]
 LagKind: TypeAlias = Literal["table", "queue", "mapping"]
 
 # An alarm that is raised is cleared below this part of its threshold, so that it does not come and go.
 _CLEARED_FRACTION: Final = 0.8
+_DISK: Final = "the data directory's disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +46,20 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Above what lag is an alarm: ages in ms, and the part of the retention that an age has used up."""
+    """Above what lag is an alarm: ages in ms, and the part of the retention that an age has used up.
+
+    And below what a disk's free space is. Under full load the store grows by its default between two checkpoints.
+    """
 
     iterator_age_ms_max: int = 60_000
     retention_fraction_max: float = 0.5
     queue_age_ms_max: int = 900_000
+    free_bytes_min: int = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Something that an operator should hear of: which kind, of which table or queue, why, and what to do."""
+    """Something that an operator should hear of: which kind, of which table, queue or disk, why, and what to do."""
 
     name: AlarmName
     consumer: str
@@ -77,6 +84,25 @@ def alarms(
             if measure > bound:
                 found.append(Alarm(name, lag.consumer, _why(name, lag), _what_to_do(name, lag)))
     return found
+
+
+def disk_alarms(
+    free_bytes: int, thresholds: Thresholds, raised: Mapping[tuple[str, str], Alarm] | None = None
+) -> Sequence[Alarm]:
+    """The alarm that too little is left of the disk, if it holds. One of `raised` holds until well more is."""
+    is_raised = ("free disk", _DISK) in (raised or {})
+    least = thresholds.free_bytes_min / (_CLEARED_FRACTION if is_raised else 1)
+    if free_bytes >= least:
+        return []
+    what_to_do = (
+        f"free some outside of the data directory: below {_mebibytes(thresholds.free_bytes_min)} a burst of writes may "
+        "fill it, and then they are refused"
+    )
+    return [Alarm("free disk", _DISK, f"{_mebibytes(free_bytes)} are left on {_DISK}", what_to_do)]
+
+
+def _mebibytes(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 20):.1f} MiB"
 
 
 def _measures(lag: Lag, thresholds: Thresholds) -> Iterable[tuple[AlarmName, float, float]]:

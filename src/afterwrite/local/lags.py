@@ -1,9 +1,11 @@
-"""How far the embedded engine's consumers are behind, and alarms told to a topic."""
+"""How far the embedded engine's consumers are behind, how full its disk is, and alarms told to a topic."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 
 from afterwrite.app import App
 from afterwrite.core.effects import Publish, StampedEffect
@@ -23,8 +25,9 @@ _LANES_MAX = 1_000
 class EmbeddedLags:
     """The LagSource of the embedded engine. What is behind is counted up to 10,000, parked lanes up to 1,000."""
 
-    def __init__(self, environment: Environment, app: App) -> None:
+    def __init__(self, environment: Environment, app: App, directory: Path) -> None:
         self._environment = environment
+        self._directory = directory
         self._tables = [table.name for table in app.tables if table.routes]
         self._queues = [function.queue_name for function in app.engine_functions]
         self._mappings = declared_mappings(app)
@@ -46,6 +49,10 @@ class EmbeddedLags:
                 if (lag := self._mapping_lag(transaction, declared, now_ms)) is not None
             ]
         return [*of_tables, *of_queues, *of_mappings]
+
+    def free_bytes(self) -> int:
+        """What is left on the disk of the data directory. Raises OSError."""
+        return shutil.disk_usage(self._directory).free
 
     def _mapping_lag(self, transaction: ReadTransaction, declared: Mapping[str, str], now_ms: int) -> Lag | None:
         catalog = self._environment.state["catalog"]
@@ -179,7 +186,7 @@ class TopicAlarms:
         }
         attributes = {"alarm": alarm.name, "state": state}
         effect = Publish(self._topic, message, f"{alarm.name} {state}: {alarm.consumer}", attributes)
-        # Alarms of one table or queue stay in order.
+        # Alarms of one table, queue or disk stay in order.
         lane = f"alarm/{alarm.consumer}"
         stamped = StampedEffect(f"{lane}/{alarm.name}/{state}/{at_ms}", lane, at_ms, effect)
         placements = self._fan_out.place(stamped)

@@ -254,10 +254,10 @@ class Engine:
             if table.stream is not None and table.stream.fed_by is not None
         ]
         works: list[Work] = [*intakes, ReplayWork(environment, self._fan_out), QueueTaskWork(environment)]
-        if self._runs_app:
-            topic = app.alarm_topic
-            told = None if topic is None else TopicAlarms(environment, self._fan_out, topic.name, environment.now_ms)
-            works.append(LagWatch(EmbeddedLags(environment, app), app.alarm_thresholds, told, self._telemetry))
+        topic = app.alarm_topic
+        told = None if topic is None else TopicAlarms(environment, self._fan_out, topic.name, environment.now_ms)
+        lags = EmbeddedLags(environment, app, self._directory.store)
+        works.append(LagWatch(lags, app.alarm_thresholds, told, self._telemetry))
         for mapping, source in self._mapped():
             works.extend(self._mapping_works(mapping, source))
         return works
