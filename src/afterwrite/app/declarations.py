@@ -168,7 +168,7 @@ class Table(MappedStream):
         `filter` is a pattern on a change's stream record, or up to five of which one must match. `enrich` is invoked
         with each such record; what it answers goes on, each member of a list for itself, and nothing where it is
         empty. `transform` is an input template or a pure function from the one to the target's payload. The name is
-        `TABLE-to-TARGET` unless given. Raises DeclarationError and InvalidPattern.
+        `TABLE-to-TARGET` unless given. Raises DeclarationError, of patterns InvalidPattern.
         """
         from afterwrite.core.pipes import Pipe, compile_filter, compile_transform, pipe_target
 

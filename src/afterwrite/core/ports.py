@@ -248,10 +248,7 @@ class WorkQueue(Protocol):
 
 
 class LagSource(Protocol):
-    """How far consumers are behind, and how full the disk is.
-
-    Concurrency: one thread. A look's cost is bounded, however far they are.
-    """
+    """How far consumers are behind, and what the disk has left. One thread. A look's cost is bounded."""
 
     def lags(self) -> Sequence[Lag]:
         """The lag of every consumer."""
