@@ -125,7 +125,7 @@ def test_a_running_engine_drops_a_failure_and_its_lane_goes_on(engine: EngineUnd
 
 
 def test_a_running_engine_redrives_a_dead_letter_with_a_warning_where_newer_ones_were_delivered(
-    engine: EngineUnderTest, cli: Run
+    engine: EngineUnderTest, cli: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for sort_key in ("bad", "good"):
         engine.put("orders", PK="a", SK=sort_key)
@@ -141,6 +141,10 @@ def test_a_running_engine_redrives_a_dead_letter_with_a_warning_where_newer_ones
     wait_until(lambda: [each.parked_at_ms > first.parked_at_ms for each in parked(engine.data)] == [True])
     (again,) = parked(engine.data)
     assert (again.attempts, again.id, again.payload) == (2, first.id, first.payload)
+    # Of many, the first are named.
+    monkeypatch.setattr("afterwrite.cli.parked._WARNINGS_MAX", 0)
+    done = cli("parked", "redrive", "--by", "fail", "--data", engine.data)
+    assert done.stdout.startswith("warning: so it is with 1 more failure: --dry-run names each\nredriven: 1 failure")
 
 
 def test_a_stopped_engines_directory_is_worked_on_itself(engine: EngineUnderTest, cli: Run) -> None:

@@ -464,6 +464,12 @@ def check_keys(table: str, partition_key: Key, sort_key: Key | None, ttl: str | 
         raise DeclarationError(
             f"expected ttl of {table} to be the name of the attribute with the epoch seconds, got {ttl!r}"
         )
+    for each in (partition_key, sort_key):
+        if each is not None and each.name == ttl and each.type != "N":
+            raise DeclarationError(
+                f"expected ttl of {table} to be an attribute with epoch seconds, which are numbers, got the key "
+                f"{ttl} of the type {each.type}: no item would ever expire"
+            )
 
 
 def check_stream(table: str, stream: str, view_type: str) -> None:

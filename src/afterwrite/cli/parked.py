@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from cyclopts import App as CommandLine
 from cyclopts import Parameter
@@ -30,6 +30,9 @@ from afterwrite.local.parked import EmbeddedParked
 from afterwrite.server.administration import LIMIT_MAX, selection_body
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.environment import Environment
+
+# A failure of many lanes must not bury what was done about it.
+_WARNINGS_MAX: Final = 10
 
 command_line = CommandLine(name="parked", help="See to what failed for good: list, show, redrive or drop it.")
 
@@ -281,8 +284,11 @@ def _entries(
             yield entry, lambda: 0  # what is parked with its lane is not overtaken
         return
     with open_data(data_directory(data)) as reader:
+        # Of all at once, and only if anybody asks: it is a pass over the change log.
+        counts = cache(lambda: reader.newer_delivered(selection))
         for entry in reader.parked_entries(selection):
-            yield _masked(entry, reader.private(entry.held_in)), partial(reader.newer_delivered, entry)
+            newer = partial(lambda place: counts().get(place, 0), entry.place)
+            yield _masked(entry, reader.private(entry.held_in)), newer
 
 
 def _nothing_text(selection: Selection, data: Path | None, on_aws: OnAws | None) -> str:
@@ -305,8 +311,11 @@ def _preview(
         if not json:
             if dry_run:
                 parked_text.show_line(entry)
-            if newer:
+            if newer and (dry_run or behind_newer <= _WARNINGS_MAX):
                 print_line(("warning: ", "bold yellow"), parked_text.newer_text(entry, newer))
+    if behind_newer > _WARNINGS_MAX and not (dry_run or json):
+        more = count_text(behind_newer - _WARNINGS_MAX, "more failure")
+        print_line(("warning: ", "bold yellow"), f"so it is with {more}: --dry-run names each")
     if dry_run and json:
         print_json({"entries": entries, "behind_newer": behind_newer})
     elif dry_run:

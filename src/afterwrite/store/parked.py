@@ -13,9 +13,9 @@ from typing import Any, Final, TypeAlias
 
 from afterwrite.app import DEAD_LETTERS
 from afterwrite.core.failures import Failure
-from afterwrite.core.lanes import DIGEST_BYTES, digest, table_of
+from afterwrite.core.lanes import DIGEST_BYTES, digest
 from afterwrite.core.parked import ParkedEntry, Portion, Selection
-from afterwrite.store import change_log, given_up, ledger, queues, waiting_messages
+from afterwrite.store import given_up, ledger, queues, waiting_messages
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U64, names
 from afterwrite.store.queues import Message
@@ -64,6 +64,13 @@ def _parsed(place: str) -> _Place:
 def is_place(text: str) -> bool:
     """Whether the text is a place, or empty, which is before all places."""
     return not text or _PLACE.fullmatch(text) is not None
+
+
+def position_of(entry: ParkedEntry) -> int:
+    """The position in its table's stream of a change that is parked."""
+    _, _, key = _parsed(entry.place)
+    position: int = U64.unpack_from(key, DIGEST_BYTES)[0]
+    return position
 
 
 def _place(kind: str, held_in: str, key: bytes) -> str:
@@ -268,39 +275,3 @@ def _send_again(transaction: WriteTransaction, entry: ParkedEntry) -> None:
         wire=entry.payload.get("wire"),
     )
     queues.send(transaction, entry.held_in, entry.lane, queues.encode(message))
-
-
-def newer_changes(
-    transaction: ReadTransaction,
-    entry: ParkedEntry,
-    stream: change_log.Stream,
-    lane_of: Callable[[Any], str],
-    *,
-    is_ordered: bool,
-) -> int:
-    """How many newer changes have been delivered past the entry: of its item, of a dead letter those of its lane.
-
-    None past a change of a table that `is_ordered`: what is newer waits behind it. Else it costs a step a change since.
-    `stream` is that of the table whose changes the entry's lane orders.
-    """
-    if entry.kind in ("message", "records") or entry.created_at_ms is None or table_of(entry.lane) != stream.table:
-        return 0
-    if entry.kind == "change" and is_ordered:
-        return 0
-    through = ledger.position(transaction, stream.table)
-    if entry.kind == "change":
-        waiting = {each.position for each in ledger.parked(transaction, stream.table)}
-        item = entry.payload["dynamodb"]["Keys"]
-        _, _, key = _parsed(entry.place)
-        since = change_log.read(transaction, stream, U64.unpack_from(key, DIGEST_BYTES)[0])
-        passed = (change for position, change in since if position <= through and position not in waiting)
-        return sum(1 for change in passed if change.keys_image == item)
-    own_id = (entry.id or "").partition("/")[0]
-    newer = 0
-    after = change_log.position_before(transaction, stream, entry.created_at_ms * 1000)
-    for position, change in change_log.read(transaction, stream, after):
-        if change.id == own_id:
-            newer = 0  # those before it were of the same millisecond
-        elif position <= through and lane_of(change) == entry.lane:
-            newer += 1
-    return newer
