@@ -76,4 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Who reads has gone. Python flushes standard output once more at its end: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is None:
+            raise  # nothing that a command was given
+        print(f"afterwrite: expected to be able to use {error.filename}, got: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
     raise SystemExit(exit_status)

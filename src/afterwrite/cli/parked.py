@@ -230,7 +230,7 @@ def drop(
     """
     selection = _chosen(lane, which, everything=all_)
     if dry_run:
-        _preview(selection, data, on_aws, dry_run=True, json=json, verb="would be deleted")
+        _preview(selection, data, on_aws, dry_run=True, json=json, verb="would be deleted", warns=False)
         return
     options = {"whole_lane": whole_lane}
     where = parked_work(on_aws or OnAws(), function) or config.load(data=data, credentials=credentials)
@@ -300,13 +300,20 @@ def _nothing_text(selection: Selection, data: Path | None, on_aws: OnAws | None)
 
 
 def _preview(
-    selection: Selection, data: Path | None, on_aws: OnAws | None, *, dry_run: bool, json: bool, verb: str
+    selection: Selection,
+    data: Path | None,
+    on_aws: OnAws | None,
+    *,
+    dry_run: bool,
+    json: bool,
+    verb: str,
+    warns: bool = True,
 ) -> int:
     """Say what is meant, if it is only to be said, and warn of what would come after newer; how many those are."""
     entries = behind_newer = 0
     for entry, count_newer in _entries(selection, data, on_aws):
         entries += 1
-        newer = count_newer()
+        newer = count_newer() if warns else 0
         behind_newer += newer > 0
         if not json:
             if dry_run:
@@ -317,7 +324,7 @@ def _preview(
         more = count_text(behind_newer - _WARNINGS_MAX, "more failure")
         print_line(("warning: ", "bold yellow"), f"so it is with {more}: --dry-run names each")
     if dry_run and json:
-        print_json({"entries": entries, "behind_newer": behind_newer})
+        print_json({"entries": entries, **({"behind_newer": behind_newer} if warns else {})})
     elif dry_run:
         print_line(f"{count_text(entries, 'failure')} {verb}")
     return behind_newer
