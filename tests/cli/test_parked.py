@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import afterwrite
+from afterwrite import App
 from afterwrite.core.parked import ParkedEntry
 from cli.conftest import Run
 from engine_process import EngineUnderTest, wait_until
@@ -185,3 +186,38 @@ def test_the_wire_lists_in_pages_and_refuses_what_it_does_not_know(written: Engi
         status, answer = written.exchange("DropParked", wrong, service="Afterwrite")
         assert (status, answer["__type"].rpartition("#")[2]) == (400, "ValidationException")
         assert answer["message"].startswith("expected a")
+
+
+def test_records_of_a_stream_that_a_function_was_not_able_to_handle_are_listed_shown_and_redriven(
+    tmp_path: Path, cli: Run
+) -> None:
+    failing = [True]
+
+    def handler(event: Any, context: Any) -> None:
+        if failing:
+            raise ValueError("no mail today")
+
+    app = App("shop")
+    orders = app.table("orders", partition_key="PK")
+    orders.event_source_mapping(handler, FunctionName="mail", MaximumRetryAttempts=0, BatchSize=1)
+    data = tmp_path / "data"
+    with afterwrite.open_engine(data, app, listen="127.0.0.1:0") as engine:
+        engine.table("orders").put({"PK": "a"})
+        wait_until(lambda: len(list(engine.parked().entries())) == 1)
+        (entry,) = engine.parked().entries()
+        engine.stop()
+        checked = cli("status", "--check", "--data", data)
+        assert checked.returncode == 1
+        assert "1 record of orders that the function mail was not able to handle" in checked.stdout
+        listed = cli("parked", "list", "--data", data).stdout
+        assert listed.startswith(f"{entry.lane}  1 record in orders, function mail, error ")
+        shown = cli("parked", "show", "--by", "mail", "--data", data).stdout
+        assert "  failed    function mail, on 1 record of the stream of orders" in shown
+        assert "  tried     once, and has no retry left" in shown
+        assert "  waiting   nothing: the shard has gone on without them" in shown
+        assert "redriven: 1 failure" in cli("parked", "redrive", "--by", "mail", "--data", data).stdout
+        failing.clear()
+        engine.start()
+        wait_until(lambda: not list(engine.parked().entries()))
+        engine.stop()
+    assert cli("status", "--check", "--data", data).returncode == 0

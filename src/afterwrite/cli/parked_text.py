@@ -37,7 +37,7 @@ def show_line(entry: ParkedEntry) -> None:
     error = "" if failure is None else f"{printable(_who(entry))}, error {failure.fingerprint}, "
     print_line(
         (printable(entry.lane), "bold"),
-        f"  {entry.kind} in {entry.held_in}, {error}{count_text(entry.attempts, 'attempt')}, "
+        f"  {_kind(entry)} in {entry.held_in}, {error}{count_text(entry.attempts, 'attempt')}, "
         f"since {time_text(entry.parked_at_ms)}{behind}",
     )
     if failure is not None:
@@ -111,11 +111,18 @@ def _who(entry: ParkedEntry) -> str:
     return f"route {raised_by}" if entry.kind == "change" else f"function {raised_by}"
 
 
+def _kind(entry: ParkedEntry) -> str:
+    """What kind of entry it is; of records how many."""
+    if entry.kind != "records":
+        return entry.kind
+    return count_text(entry.payload["records"] + entry.payload["past_retention"], "record")
+
+
 def _what(entry: ParkedEntry) -> str:
     if entry.kind == "records":
         lost = entry.payload["past_retention"]
         of_them = f", {lost} of them past its retention" if lost else ""
-        return f"{count_text(entry.payload['records'] + lost, 'record')} of the stream of {entry.held_in}{of_them}"
+        return f"{_kind(entry)} of the stream of {entry.held_in}{of_them}"
     if entry.kind == "change":
         return f"a change of the table {entry.held_in} ({entry.payload['eventName']})"
     return f"a message of the queue {entry.held_in}"

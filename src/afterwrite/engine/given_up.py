@@ -128,4 +128,7 @@ class GivenUpWork:
             left = len(records) - failed_from
             told = reason or "reported as failed"
             self._telemetry.batch_failed(self._mapping.function_name, batch.shard_id, first, left, told)
+        if failed_from != 0:
+            handled = len(records) if failed_from is None else failed_from
+            self._telemetry.records_handled(self._mapping.function_name, batch.shard_id, handled)
         self._to_keep = key, ended(batch, records, failed_from, reason)
