@@ -13,6 +13,7 @@ import pytest
 import afterwrite
 from afterwrite import App
 from afterwrite.cli.status import concerns
+from afterwrite.core.event_source_mapping.given_up import GivenUp
 from afterwrite.core.parked import EVERYTHING, ParkedEntry
 from afterwrite.local.mapping_ledger import EmbeddedGivenUp
 from afterwrite.store import given_up, parked, upkeep
@@ -215,6 +216,30 @@ def test_of_a_batch_that_fails_in_part_what_is_left_stays(stepping: Stepping) ->
     stepped.redrive()
     assert stepped.entries() == []
     assert function.handled[-1] == ["d"]
+
+
+def test_the_first_that_is_asked_for_is_found_without_a_look_at_those_that_are_not(
+    stepping: Stepping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stepped = stepping(Function("a", "b", "c"), BatchSize=1)
+    stepped.put("a", "b", "c")
+    stepped.mapped.deliver(stepped.mapped.work(stepped.things))
+    last = stepped.entries()[-1]
+    read: list[str] = []
+    from_json = GivenUp.from_json
+    with stepped.mapped.environment.read() as transaction:
+        *_, kept = given_up.batches(transaction, stepped.mapping.uuid)
+    stepped.mapped.environment.write(lambda transaction: given_up.ask(transaction, kept.uuid, kept.key))
+
+    def counted(form: Any) -> GivenUp:
+        read.append(form)
+        return from_json(form)
+
+    monkeypatch.setattr(GivenUp, "from_json", staticmethod(counted))
+    with stepped.mapped.environment.read() as transaction:
+        asked = given_up.first_asked(transaction, stepped.mapping.uuid)
+    assert asked is not None and asked.batch.message == last.payload["failure_message"]
+    assert len(read) == 1
 
 
 def test_what_the_stream_keeps_no_longer_is_said_to_be_lost(stepping: Stepping) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -13,21 +13,19 @@ from afterwrite.store import ledger
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 
 _NOTES: Final = "given-up/"
+# Which of them are asked for: to find the first costs no look at those that wait.
+_ASKED: Final = "given-up-asked/"
 _POSITION_DIGITS: Final = 20
 _FORGOTTEN: Final = "(what it said is forgotten)"
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A batch as it is kept: of a mapping, by its UUID, under a key; keys are in the order of the batches.
-
-    `is_asked` says that an operator has asked for it to be handed to the function again.
-    """
+    """A batch as it is kept: of a mapping, by its UUID, under a key; keys are in the order of the batches."""
 
     uuid: str
     key: str
     batch: GivenUp
-    is_asked: bool = False
 
 
 def signal(uuid: str) -> str:
@@ -37,17 +35,15 @@ def signal(uuid: str) -> str:
 
 def keep(transaction: WriteTransaction, uuid: str, batch: GivenUp) -> None:
     """Keep a batch that a mapping has given up on."""
-    _put(transaction, Kept(uuid, f"{batch.after:0{_POSITION_DIGITS}}", batch))
+    _put(transaction, uuid, f"{batch.after:0{_POSITION_DIGITS}}", batch)
 
 
 def change(transaction: WriteTransaction, uuid: str, key: str, batch: GivenUp | None) -> None:
     """Keep what has become of a batch, which nobody asks for any more, or nothing; one that was dropped stays away."""
-    if ledger.note(transaction, f"{_NOTES}{uuid}/{key}") is None:
-        return
-    if batch is None:
-        drop(transaction, uuid, key)
-    else:
-        _put(transaction, Kept(uuid, key, batch))
+    is_kept = ledger.note(transaction, f"{_NOTES}{uuid}/{key}") is not None
+    drop(transaction, uuid, key)
+    if is_kept and batch is not None:
+        _put(transaction, uuid, key, batch)
 
 
 def mappings(transaction: ReadTransaction) -> list[str]:
@@ -65,25 +61,29 @@ def batches(transaction: ReadTransaction, uuid: str, *, after: str = "") -> Iter
     low = _name(f"{uuid}/")
     start = low + after.encode() + b"\0" if after else low
     for key, text in transaction.scan("ledger", start, low + b"\xff"):
-        yield _kept(uuid, key[len(low) :].decode(), orjson.loads(text))
+        yield Kept(uuid, key[len(low) :].decode(), GivenUp.from_json(orjson.loads(text)))
 
 
 def first_asked(transaction: ReadTransaction, uuid: str) -> Kept | None:
-    """The first batch of a mapping that an operator has asked for."""
-    return next((each for each in batches(transaction, uuid) if each.is_asked), None)
+    """The first batch of a mapping that an operator has asked to be handed to its function again."""
+    asked = next(ledger.notes(transaction, f"{_ASKED}{uuid}/"), None)
+    if asked is None:
+        return None
+    key, _ = asked
+    return Kept(uuid, key, GivenUp.from_json(ledger.note(transaction, f"{_NOTES}{uuid}/{key}")))
 
 
 def ask(transaction: WriteTransaction, uuid: str, key: str) -> None:
     """Ask for a batch to be handed to its function again: at once, or when an engine that maps it next starts."""
-    kept = ledger.note(transaction, f"{_NOTES}{uuid}/{key}")
-    if kept is not None:
-        _put(transaction, _kept(uuid, key, {**kept, "is_asked": True}))
+    if ledger.note(transaction, f"{_NOTES}{uuid}/{key}") is not None:
+        ledger.keep_note(transaction, f"{_ASKED}{uuid}/{key}", True)
         transaction.touch(signal(uuid))
 
 
 def drop(transaction: WriteTransaction, uuid: str, key: str) -> None:
     """Keep nothing of a batch any more."""
     ledger.forget_note(transaction, f"{_NOTES}{uuid}/{key}")
+    ledger.forget_note(transaction, f"{_ASKED}{uuid}/{key}")
 
 
 def forget_reasons(transaction: WriteTransaction) -> int:
@@ -93,18 +93,13 @@ def forget_reasons(transaction: WriteTransaction) -> int:
         for kept in list(batches(transaction, uuid)):
             failed = replace(kept.batch.failure, reason=_FORGOTTEN)
             if failed != kept.batch.failure:
-                _put(transaction, replace(kept, batch=replace(kept.batch, failure=failed)))
+                _put(transaction, uuid, kept.key, replace(kept.batch, failure=failed))
                 forgotten += 1
     return forgotten
 
 
-def _kept(uuid: str, key: str, note: dict[str, Any]) -> Kept:
-    return Kept(uuid, key, GivenUp.from_json(note["batch"]), note["is_asked"])
-
-
-def _put(transaction: WriteTransaction, kept: Kept) -> None:
-    note = {"batch": kept.batch.to_json(), "is_asked": kept.is_asked}
-    ledger.keep_note(transaction, f"{_NOTES}{kept.uuid}/{kept.key}", note)
+def _put(transaction: WriteTransaction, uuid: str, key: str, batch: GivenUp) -> None:
+    ledger.keep_note(transaction, f"{_NOTES}{uuid}/{key}", batch.to_json())
 
 
 def _name(rest: str) -> bytes:
