@@ -14,7 +14,7 @@ from typing import Final
 from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
 from afterwrite.core.event_source_mapping.failures import MappingIdentity
 from afterwrite.core.event_source_mapping.given_up import GivenUp, begun, ended, refused
-from afterwrite.core.event_source_mapping.ports import GivenUpBatches, ShardSource
+from afterwrite.core.event_source_mapping.ports import RECORDS_READ_MAX, GivenUpBatches, ShardSource
 from afterwrite.core.event_source_mapping.records import Record
 from afterwrite.core.event_source_mapping.responses import read_response
 from afterwrite.core.ports import Services
@@ -102,9 +102,11 @@ class GivenUpWork:
     def _read(self, batch: GivenUp) -> tuple[Record, ...]:
         """The records of the batch that are still in the stream."""
         found: list[Record] = []
-        after = batch.after
+        # Those of other lanes, and those that the filter leaves out, lie between them.
+        after, limit = batch.after, max(1, batch.records)
         while after < batch.through:
-            page = self._source.fetch(batch.shard, after)
+            page = self._source.fetch(batch.shard, after, limit=min(limit, RECORDS_READ_MAX))
+            limit *= 2
             found += [
                 record
                 for record in page.records

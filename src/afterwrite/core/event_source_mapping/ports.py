@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from afterwrite.core.event_source_mapping.given_up import GivenUp
 from afterwrite.core.event_source_mapping.mapping import Fetched, ListedShard
 
 if TYPE_CHECKING:
     import threading
+
+
+# Of one reading (S23).
+RECORDS_READ_MAX: Final = 1_000
 
 
 class ShardSource(Protocol):
@@ -39,8 +43,8 @@ class ShardSource(Protocol):
         """
         ...
 
-    def fetch(self, shard: int, after: int) -> Fetched:
-        """The shard's next records after a position; the end of one that is gone."""
+    def fetch(self, shard: int, after: int, *, limit: int = RECORDS_READ_MAX) -> Fetched:
+        """The shard's next records after a position, at most `limit`; the end of one that is gone."""
         ...
 
     def trimmed_through(self) -> int:
