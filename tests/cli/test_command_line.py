@@ -71,6 +71,8 @@ def test_every_command_is_documented(capsys: pytest.CaptureFixture[str]) -> None
         (("nope",), 'Unknown command "nope"'),
         (("replay", "events"), 'Command "replay" parameter --from requires an argument.'),
         (("tail", "--limit", "0"), 'Invalid value "0" for --limit'),
+        (("status", "shop"), "expected nothing more for afterwrite status, got 'shop': see afterwrite status --help"),
+        (("parked", "list", "a", "b"), "expected nothing more for afterwrite parked list, got 'b': see"),
         (("run", "missing.py"), "expected a Python file with an App"),
     ],
 )
