@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from afterwrite.store.environment import Environment
 from embedded import Clock, Dynamo, open_store
@@ -15,6 +16,11 @@ from embedded import Clock, Dynamo, open_store
 # are interrupted.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# No example has a deadline, as no test is about time: a machine may leave any thread alone for seconds.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture

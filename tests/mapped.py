@@ -16,9 +16,10 @@ from afterwrite.core.event_source_mapping.declaration import EventSourceMapping,
 from afterwrite.core.event_source_mapping.failures import MappingIdentity
 from afterwrite.core.event_source_mapping.ports import ShardSource
 from afterwrite.engine.event_source_mapping import MappingWork
+from afterwrite.engine.given_up import GivenUpWork
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.local.fan_out import FanOut
-from afterwrite.local.mapping_ledger import EmbeddedMappingLedger, function_arn
+from afterwrite.local.mapping_ledger import EmbeddedGivenUp, EmbeddedMappingLedger, function_arn
 from afterwrite.sources.shards import KinesisShards, TableShards
 from afterwrite.store import kinesis, streams, waiting_messages
 from afterwrite.store.environment import Environment
@@ -77,6 +78,20 @@ class Mapped:
         )
         work.watch(self.wake)
         return work
+
+    def given_up_work(self, declared: Table | KinesisStream) -> GivenUpWork:
+        """What hands over again what the one mapping of a table or stream gave up on."""
+        (mapping,) = declared.event_source_mappings
+        return GivenUpWork(
+            mapping,
+            self.identity(mapping),
+            self.source(mapping),
+            EmbeddedGivenUp(self.environment, mapping.uuid),
+            self.dynamo.services,
+            Telemetry(),
+            now_ms=self.environment.now_ms,
+            new_id=lambda: str(uuid.uuid4()),
+        )
 
     def deliver(self, work: MappingWork, *, until: Callable[[], bool] | None = None, wait_s: float = BOUND_S) -> None:
         """Run rounds, the clock moved to whatever is due, until nothing is left, or until something holds."""

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE_LINES_MAX = 500
@@ -21,6 +22,10 @@ def test_imports_keep_the_contracts() -> None:
     command = "import sys; sys.path.insert(0, 'apps'); from importlinter.cli import lint_imports_command as c; c()"
     done = subprocess.run([sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"an import points the wrong way: move it, or the decision\n{done.stdout}{done.stderr}"
+
+
+def test_no_example_of_a_property_has_a_deadline() -> None:
+    assert settings().deadline is None, "tests/conftest.py sets it: a busy machine leaves any thread alone for seconds"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

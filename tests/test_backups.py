@@ -103,6 +103,9 @@ def test_a_backup_is_not_made_over_something_and_no_restore_either(tmp_path: Pat
         back_up(tmp_path / "data", tmp_path / "backup")
     with pytest.raises(CommandError, match="choose another"):
         restore(tmp_path / "backup", tmp_path / "data")
+    with pytest.raises(CommandError, match="outside of"):
+        back_up(tmp_path / "data", tmp_path / "data" / "backups" / "monday")
+    assert not (tmp_path / "data" / "backups").exists()
     with pytest.raises(CommandError, match="no store"):
         back_up(tmp_path / "nothing", tmp_path / "other")
     with pytest.raises(CommandError, match=r"no backup\.json"):

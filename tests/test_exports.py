@@ -137,6 +137,9 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         export("nothing", tmp_path / "out", data=tmp_path / "a")
     with pytest.raises(CommandError, match="manifest-files"):
         import_(tmp_path / "a", "things", data=tmp_path / "a")
+    with pytest.raises(CommandError, match="manifest-files"):
+        import_(tmp_path / "a", "things", data=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
     with pytest.raises(CommandError, match="type S, N or B"):
         import_(tmp_path / "a", "things", partition_key="pk:X", data=tmp_path / "a")
 

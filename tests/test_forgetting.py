@@ -262,6 +262,24 @@ def test_a_tables_kinesis_records_are_forgotten_and_one_tells_of_it(tmp_path: Pa
         assert "OldImage" not in changes[1]["dynamodb"]
 
 
+def test_what_a_mapped_function_said_of_records_that_it_failed_on_is_forgotten(tmp_path: Path) -> None:
+    app = App("chat")
+    turns = app.table("chat-turns", partition_key="PK", sort_key="SK")
+
+    def quote(event: Any, context: Any) -> None:
+        raise ValueError(f"cannot mail {event['Records'][0]['dynamodb']['NewImage']['email']['S']}")
+
+    turns.event_source_mapping(quote, MaximumRetryAttempts=0)
+    with open_engine(tmp_path / "data", app) as engine:
+        engine.table("chat-turns").put({"PK": ADA, "SK": "1", "email": SECRETS[3]})
+        wait_until(lambda: bool(list(engine.parked().entries())))
+    assert held_by(tmp_path / "data", SECRETS[3])
+    forget(tmp_path / "data", ADA)
+    assert not held_by(tmp_path / "data", SECRETS[3])
+    with afterwrite.open_data(tmp_path / "data") as reader:
+        assert [each.payload["records"] for each in reader.parked_entries()] == [1]
+
+
 def test_a_dry_run_says_the_same_and_changes_nothing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["forget", ADA, "--dry-run", "--json", "--data", str(data)])

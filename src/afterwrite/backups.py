@@ -63,12 +63,14 @@ def back_up(data: Path, out: Path, environment: Environment | None = None) -> Ba
     """Copy the data directory `data` to `out`, which is made, whole or not at all.
 
     In the engine's own process its `environment` is needed: LMDB opens a file once a process. The copy is read back
-    and every entry of its store verified. Raises CommandError where `out` is there already, CorruptData where the
-    store is damaged, StorageFull and StorageError.
+    and every entry of its store verified. Raises CommandError where `out` is there already or within `data`,
+    CorruptData where the store is damaged, StorageFull and StorageError.
     """
     source = DataDirectory(data)
     if not source.store.is_dir():
         raise CommandError(f"expected a data directory of afterwrite, found no store in {data}: check --data")
+    if out.resolve().is_relative_to(data.resolve()):
+        raise CommandError(f"expected a directory outside of {data}, got {out}: what ends the one would end the other")
     partial = _begin(out)
     copy = DataDirectory(partial)
     with storage_errors(partial):

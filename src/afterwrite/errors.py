@@ -2,8 +2,8 @@
 
     AfterwriteError
     ├── DeclarationError          an app is declared wrongly: mend the declaration
+    │   └── InvalidPattern        an event pattern or filter policy its service would reject: mend the pattern
     ├── InvalidValue              a value that DynamoDB or an effect cannot hold: mend the value
-    ├── InvalidPattern            an event pattern or filter policy its service would reject: mend the pattern
     ├── CommandError              a command asks for what is not there: mend the command, or start the engine
     ├── TargetError               raised by a function to say how its target failed
     │   ├── Throttled             it takes no more now: tried again later, costs no attempt
@@ -40,7 +40,7 @@ class InvalidValue(AfterwriteError):
     """A value that DynamoDB or an effect cannot hold."""
 
 
-class InvalidPattern(AfterwriteError):
+class InvalidPattern(DeclarationError):
     """An event pattern or filter policy that its service would reject."""
 
 

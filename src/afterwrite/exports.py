@@ -172,7 +172,7 @@ def import_table(
     export's own `table.json`. Every data file is checked against its manifest before anything is put. Raises
     CommandError, CorruptData, ServiceError, StorageError.
     """
-    directory = _export_directory(source)
+    directory = export_directory(source)
     files = _manifest(directory)
     for file in files:
         _check_file(directory, file)
@@ -190,7 +190,8 @@ def import_table(
     return Transfer(name, directory, count, size)
 
 
-def _export_directory(source: Path) -> Path:
+def export_directory(source: Path) -> Path:
+    """The directory of the one export in `source`. Raises CommandError."""
     if (source / _FILES).is_file():
         return source
     found = sorted(path.parent for path in source.glob(f"{_ROOT}/*/{_FILES}"))

@@ -100,6 +100,14 @@ MISTAKES: list[tuple[str, Mistake]] = [
         r"ttl of orders to be the name of the attribute with the epoch seconds, got 3600",
         lambda app: app.table("orders", partition_key="PK", ttl=3600),  # type: ignore[arg-type]
     ),
+    (
+        r"ttl of orders to be an attribute with epoch seconds, which are numbers, got the key PK of the type S",
+        lambda app: app.table("orders", partition_key="PK", ttl="PK"),
+    ),
+    (
+        r"pattern, at detail.kind: expected an object or a list",
+        lambda app: app.bus("events").rule("all", {"detail": {"kind": "paid"}}, to=[app.queue("work")]),
+    ),
     (r"retain_days of at least 1, got 0", lambda app: app.audit_log("log", retain_days=0)),
     (r"the handler one to take \(event, context\), got one\(request\)", lambda app: mapped(app, one)),
     (r"the handler awaited_later to be a plain def, got an async one", lambda app: mapped(app, awaited_later)),
@@ -230,3 +238,7 @@ def test_what_leads_to_another_app_is_refused_when_an_engine_is_made(
     leads(app, App("other"))
     with pytest.raises(DeclarationError, match=r"declares, got the (queue|topic) mail of another App"):
         open_engine(tmp_path / "data", app)
+
+
+def test_a_numeric_key_may_say_when_its_item_expires() -> None:
+    App("shop").table("locks", partition_key="PK", sort_key=Key("until", "N"), ttl="until")

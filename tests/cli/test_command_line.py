@@ -71,6 +71,8 @@ def test_every_command_is_documented(capsys: pytest.CaptureFixture[str]) -> None
         (("nope",), 'Unknown command "nope"'),
         (("replay", "events"), 'Command "replay" parameter --from requires an argument.'),
         (("tail", "--limit", "0"), 'Invalid value "0" for --limit'),
+        (("status", "shop"), "expected nothing more for afterwrite status, got 'shop': see afterwrite status --help"),
+        (("parked", "list", "a", "b"), "expected nothing more for afterwrite parked list, got 'b': see"),
         (("run", "missing.py"), "expected a Python file with an App"),
     ],
 )
@@ -109,6 +111,37 @@ def test_a_directory_that_may_not_be_looked_into_is_named(tmp_path: Path, cli: R
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"afterwrite: expected to be allowed to use {data}")
     assert "got: Permission denied; run this as the user who runs the engine" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_store_that_cannot_be_opened_is_named_by_those_that_read_it_alike(tmp_path: Path, cli: Run) -> None:
+    (tmp_path / "store").mkdir()
+    done = [cli(command, "--data", tmp_path) for command in ("status", "check")]
+    assert done[0].stderr == done[1].stderr == f"afterwrite: {_cannot_open(tmp_path / 'store')}\n"
+    assert [each.returncode for each in done] == [2, 2]
+
+
+def _cannot_open(store: Path) -> str:
+    return f"the store in {store} failed (Error: {store}: No such file or directory)"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "--data", "FILE"),
+        ("parked", "drop", "--all", "--data", "FILE"),
+        ("restore", "FILE", "--data", "new"),
+        ("restore", "new", "--data", "FILE"),
+        ("backup", "new", "--data", "FILE"),
+        ("import", "FILE", "things", "--data", "new"),
+    ],
+)
+def test_a_file_in_the_place_of_a_directory_is_one_line(arguments: tuple[str, ...], tmp_path: Path, cli: Run) -> None:
+    (tmp_path / "file").write_text("x")
+    places = {"FILE": str(tmp_path / "file"), "new": str(tmp_path / "new")}
+    done = cli(*(places.get(each, each) for each in arguments))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("afterwrite: ")
     assert done.stderr.count("\n") == 1
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import afterwrite
+from afterwrite import App
 from afterwrite.core.parked import ParkedEntry
 from cli.conftest import Run
 from engine_process import EngineUnderTest, wait_until
@@ -111,6 +112,7 @@ def test_a_dry_run_changes_nothing(written: EngineUnderTest, cli: Run) -> None:
         done = cli("parked", command, "--by", "park", "--dry-run", "--data", written.data)
         assert done.returncode == 0
         assert f"1 failure would {'run again' if command == 'redrive' else 'be deleted'}" in done.stdout
+        assert "warning" not in done.stdout or command == "redrive"
     assert parked(written.data) == before
 
 
@@ -125,7 +127,7 @@ def test_a_running_engine_drops_a_failure_and_its_lane_goes_on(engine: EngineUnd
 
 
 def test_a_running_engine_redrives_a_dead_letter_with_a_warning_where_newer_ones_were_delivered(
-    engine: EngineUnderTest, cli: Run
+    engine: EngineUnderTest, cli: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for sort_key in ("bad", "good"):
         engine.put("orders", PK="a", SK=sort_key)
@@ -141,6 +143,10 @@ def test_a_running_engine_redrives_a_dead_letter_with_a_warning_where_newer_ones
     wait_until(lambda: [each.parked_at_ms > first.parked_at_ms for each in parked(engine.data)] == [True])
     (again,) = parked(engine.data)
     assert (again.attempts, again.id, again.payload) == (2, first.id, first.payload)
+    # Of many, the first are named.
+    monkeypatch.setattr("afterwrite.cli.parked._WARNINGS_MAX", 0)
+    done = cli("parked", "redrive", "--by", "fail", "--data", engine.data)
+    assert done.stdout.startswith("warning: so it is with 1 more failure: --dry-run names each\nredriven: 1 failure")
 
 
 def test_a_stopped_engines_directory_is_worked_on_itself(engine: EngineUnderTest, cli: Run) -> None:
@@ -180,3 +186,38 @@ def test_the_wire_lists_in_pages_and_refuses_what_it_does_not_know(written: Engi
         status, answer = written.exchange("DropParked", wrong, service="Afterwrite")
         assert (status, answer["__type"].rpartition("#")[2]) == (400, "ValidationException")
         assert answer["message"].startswith("expected a")
+
+
+def test_records_of_a_stream_that_a_function_was_not_able_to_handle_are_listed_shown_and_redriven(
+    tmp_path: Path, cli: Run
+) -> None:
+    failing = [True]
+
+    def handler(event: Any, context: Any) -> None:
+        if failing:
+            raise ValueError("no mail today")
+
+    app = App("shop")
+    orders = app.table("orders", partition_key="PK")
+    orders.event_source_mapping(handler, FunctionName="mail", MaximumRetryAttempts=0, BatchSize=1)
+    data = tmp_path / "data"
+    with afterwrite.open_engine(data, app, listen="127.0.0.1:0") as engine:
+        engine.table("orders").put({"PK": "a"})
+        wait_until(lambda: len(list(engine.parked().entries())) == 1)
+        (entry,) = engine.parked().entries()
+        engine.stop()
+        checked = cli("status", "--check", "--data", data)
+        assert checked.returncode == 1
+        assert "1 record of orders that the function mail was not able to handle" in checked.stdout
+        listed = cli("parked", "list", "--data", data).stdout
+        assert listed.startswith(f"{entry.lane}  1 record in orders, function mail, error ")
+        shown = cli("parked", "show", "--by", "mail", "--data", data).stdout
+        assert "  failed    function mail, on 1 record of the stream of orders" in shown
+        assert "  tried     once, and has no retry left" in shown
+        assert "  waiting   nothing: the shard has gone on without them" in shown
+        assert "redriven: 1 failure" in cli("parked", "redrive", "--by", "mail", "--data", data).stdout
+        failing.clear()
+        engine.start()
+        wait_until(lambda: not list(engine.parked().entries()))
+        engine.stop()
+    assert cli("status", "--check", "--data", data).returncode == 0

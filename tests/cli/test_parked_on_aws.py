@@ -171,3 +171,12 @@ def test_a_table_or_a_function_that_is_not_there_is_one_line(cli: Run, deployed:
     failed = deployed.parked("redrive", "--all", "--function", "absent")
     assert failed.returncode == 2
     assert "absent could not be invoked" in failed.stderr
+
+
+def test_without_a_region_it_is_said_how_to_give_one(cli: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    done = cli("parked", "list", "--table", "lanes")
+    assert done.returncode == 2
+    assert done.stderr.startswith("afterwrite: expected the region of --table, got none: set AWS_DEFAULT_REGION")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Any
 
 from afterwrite import App
-from afterwrite.cli.running import _summary
+from afterwrite.cli.running import _FieldsFormatter, _summary
 
 
 def handler(event: Any, context: Any) -> None: ...
@@ -33,3 +35,17 @@ def test_everything_that_follows_from_writes_is_named() -> None:
         "app shop: routes ordered on orders; pipes orders-to-mail on orders; "
         "Lambda functions index, totals on orders; Lambda functions count on clicks; functions ship"
     )
+
+
+def test_what_the_log_quotes_steers_no_terminal_and_begins_no_line() -> None:
+    try:
+        raise ValueError("no \x1b[31mluck\r2030-01-01 ERROR engine stopped")
+    except ValueError:
+        caught = sys.exc_info()
+    record = logging.LogRecord("afterwrite", logging.WARNING, "", 0, "lane parked", None, caught)
+    record.fields = {"reason": "ValueError: a\n2030-01-01 ERROR engine stopped \x1b[31m"}
+    lines = _FieldsFormatter(as_json=False).format(record).split("\n")
+    assert lines[0].endswith(r"lane parked reason=ValueError: a\n2030-01-01 ERROR engine stopped \x1b[31m")
+    assert lines[1] == "  Traceback (most recent call last):"
+    assert all(line.startswith("  ") for line in lines[1:])
+    assert "\x1b" not in "".join(lines) and "\r" not in "".join(lines)

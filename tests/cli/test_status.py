@@ -64,7 +64,7 @@ def test_what_is_late_parked_or_dead_needs_an_operator_and_nothing_else_does() -
 def test_a_disk_that_is_nearly_full_needs_an_operator() -> None:
     assert concerns(Status({}, [], [], [], free_bytes=256 << 20), {}) == []
     (full,) = concerns(Status({}, [], [], [], free_bytes=12 << 20), {})
-    assert full.why == "12.0 MiB are left on the disk of the data directory"
+    assert full.why == "12.0 MiB are left on the data directory's disk"
     assert "writes" in full.what_to_do
 
 

@@ -220,6 +220,15 @@ def test_a_file_that_was_cut_off_is_refused(store: Path, kept: float) -> None:
     assert "cut off" in verify(store).damage[0]
 
 
+def test_a_file_that_is_gone_is_no_new_store(store: Path) -> None:
+    Environment(store).close()
+    (store / "data.mdb").unlink()
+    for readonly in (False, True):
+        with pytest.raises(CorruptData, match=r"expected .*data\.mdb beside journal/, found none: restore"):
+            Environment(store, readonly=readonly)
+    assert not (store / "data.mdb").exists()
+
+
 def test_an_empty_file_is_no_new_store(store: Path) -> None:
     os.truncate(store / "data.mdb", 0)
     with pytest.raises(CorruptData, match="empty"):

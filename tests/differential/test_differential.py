@@ -69,7 +69,6 @@ def test_answers_and_streams_are_dynamodb_locals(engine: Ours, peer: Theirs | No
             stateful_step_count=STEPS,
             derandomize=SEED is None,
             database=None,
-            deadline=None,
             phases=(Phase.generate, Phase.shrink),
             suppress_health_check=list(HealthCheck),
         ),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import afterwrite
 from afterwrite import App, Change
 from afterwrite.config import Identity
 from afterwrite.engine.lag_watch import LagWatch
@@ -15,12 +18,13 @@ from afterwrite.local.fan_out import FanOut
 from afterwrite.local.lags import EmbeddedLags, TopicAlarms
 from afterwrite.store.environment import Environment
 from embedded import Clock, Parts
+from engine_process import wait_until
 
 
 class Watched:
     """An app whose route calls a function, with alarms on a topic, and the engine's watch over it."""
 
-    def __init__(self, environment: Environment, clock: Clock) -> None:
+    def __init__(self, environment: Environment, clock: Clock, directory: Path) -> None:
         app = App("watched")
         self.clock = clock
         self.things = app.table("things", partition_key="pk", sort_key="sk")
@@ -37,7 +41,7 @@ class Watched:
             return work.later()
 
         self.parts = Parts(app, environment)
-        self.lags = EmbeddedLags(environment, app)
+        self.lags = EmbeddedLags(environment, app, directory)
         self.sink = TopicAlarms(environment, FanOut(app, Identity()), "news", lambda: clock.now_ms)
         self.watch = LagWatch(self.lags, app.alarm_thresholds, self.sink, Telemetry())
 
@@ -50,8 +54,8 @@ def do(request: Any, context: Any) -> None:
 
 
 @pytest.fixture
-def watched(environment: Environment, clock: Clock) -> Watched:
-    return Watched(environment, clock)
+def watched(environment: Environment, clock: Clock, tmp_path: Path) -> Watched:
+    return Watched(environment, clock, tmp_path)
 
 
 def test_changes_that_wait_raise_an_alarm_that_is_cleared_when_they_are_read(
@@ -110,3 +114,50 @@ def test_a_look_costs_no_more_than_its_bound(watched: Watched, monkeypatch: pyte
     for number in range(5):
         watched.parts.dynamo.put(pk="a", sk=str(number))
     assert watched.lags.lags()[0].records_behind == 3
+
+
+def test_a_disk_that_is_nearly_full_is_told_and_again_when_there_is_space(
+    watched: Watched, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_mib = 255.0
+    disk = namedtuple("disk", ("free",))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk(int(free_mib * (1 << 20))))
+    watched.watch.run_once()
+    raised = ("free disk", "raised", "the data directory's disk")
+    assert watched.told() == [raised]
+    assert [record.levelname for record in caplog.records if record.message == "alarm raised"] == ["ERROR"]
+    free_mib = 319.0
+    watched.watch.run_once()
+    assert watched.told() == [raised]
+    free_mib = 320.0
+    watched.watch.run_once()
+    assert watched.told() == [raised, ("free disk", "cleared", "the data directory's disk")]
+
+
+def test_an_alarm_that_a_full_disk_keeps_from_the_topic_is_in_the_log_once(
+    watched: Watched, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = namedtuple("disk", ("free",))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk(0))
+
+    def refuse(*_: Any) -> None:
+        raise StorageFull("no space left")
+
+    with monkeypatch.context() as full:
+        full.setattr(watched.sink, "tell", refuse)
+        for _ in range(2):
+            with pytest.raises(StorageFull):
+                watched.watch.run_once()
+    assert [record.message for record in caplog.records] == ["alarm raised"]
+    watched.watch.run_once()
+    assert watched.told() == [("free disk", "raised", "the data directory's disk")]
+    assert [record.message for record in caplog.records] == ["alarm raised"]
+
+
+def test_an_engine_without_an_app_tells_of_the_disk_in_its_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = namedtuple("disk", ("free",))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: disk(0))
+    with afterwrite.open_engine(tmp_path / "data"):
+        wait_until(lambda: "alarm raised" in caplog.messages)

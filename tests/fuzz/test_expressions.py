@@ -155,9 +155,7 @@ def refused_or_done(run: Any) -> None:
     assert time.thread_time() - started < PARSE_S_MAX
 
 
-fuzzed = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+fuzzed = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @pytest.mark.timeout(TIMEOUT_S)
@@ -228,7 +226,7 @@ def test_texts_of_the_grammar_are_mostly_understood() -> None:
     """Else the tests above would look at refusals only."""
     understood = 0
 
-    @settings(max_examples=60, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=60, database=None, derandomize=True)
     @given(text=conditions, some=bound)
     def count(text: str, some: dict[str, Any]) -> None:
         nonlocal understood

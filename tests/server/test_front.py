@@ -102,7 +102,7 @@ def both() -> Iterator[tuple[Serving, Serving]]:
         yield loop, front
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_it_answers_what_the_loop_answers(both: tuple[Serving, Serving], data: st.DataObject) -> None:
     sent = b"".join(data.draw(st.lists(_requests(), min_size=1, max_size=4)))

@@ -65,7 +65,7 @@ class Reader:
                 iterator = page.get("NextShardIterator") if page["Records"] else None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(shards=st.integers(1, 4), history=steps)
 def test_every_change_is_read_once_and_in_order_per_item_s18_s19(shards: int, history: list[tuple[str, int]]) -> None:
     with TemporaryDirectory() as directory:

@@ -98,7 +98,7 @@ def run(environment: Environment, service: Service | Operations, name: str, body
         environment.write(prepared.run)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(request=requests, body=st.dictionaries(fields, values, max_size=5))
 @example(("kinesis", "GetRecords"), {"ShardIterator": ShardIterator(2, 0, 0, 0).to_text("x" * 600 + "|")})
 @example(("streams", "DescribeStream"), {"StreamArn": ARN + "x" * 600})

@@ -95,7 +95,7 @@ def test_removing_twice_removes_nothing_more(environment: Environment) -> None:
     batches=st.lists(st.lists(st.integers(0, 200_000), min_size=1, max_size=6), min_size=1, max_size=5),
     data=st.data(),
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_blocks_hold_what_was_added_together_and_any_range_comes_out(
     environment: Environment, batches: list[list[int]], data: st.DataObject
 ) -> None:

@@ -292,7 +292,7 @@ def test_a_size_that_was_counted_by_another_rule_is_no_damage_and_keeps_nobody_f
     (figure,) = found.figures
     assert figure.startswith("index by-a of table things: its size is shown as ")
     assert figure.endswith("nothing is lost, and deleting the index and creating it again counts it anew")
-    assert back_up(tmp_path, tmp_path / "backup", dynamo.environment).entries == found.entries
+    assert back_up(tmp_path, tmp_path.with_name(f"{tmp_path.name}-backup"), dynamo.environment).entries == found.entries
     dynamo("UpdateTable", TableName="things", **DROP)
     while upkeep.run(dynamo.environment, {}).more:
         pass

@@ -90,7 +90,7 @@ ITEMS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=st.lists(st.tuples(st.sampled_from(["put", "delete", "update"]), ITEMS), min_size=1, max_size=25))
 def test_indexes_agree_with_their_table(indexed: Dynamo, writes: list[tuple[str, Item]]) -> None:
     for kind, item in writes:

@@ -118,7 +118,7 @@ def test_the_cache_follows_what_commits_only(environment: Environment) -> None:
     assert create(environment).name == "events"
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.integers(0, 3), min_size=1, max_size=25), at=st.integers(-2, 60))
 def test_at_a_time_begins_with_the_first_record_that_is_not_older(
     environment: Environment, clock: Clock, steps: list[int], at: int

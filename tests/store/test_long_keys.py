@@ -23,7 +23,7 @@ KEYS = st.builds(
 STEPS = st.lists(st.tuples(st.booleans(), KEYS), max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=STEPS, bounds=st.lists(st.tuples(KEYS, KEYS), min_size=1, max_size=5))
 def test_they_read_as_a_sorted_dict(steps: list[tuple[bool, bytes]], bounds: list[tuple[bytes, bytes]]) -> None:
     expected: dict[bytes, bytes] = {}

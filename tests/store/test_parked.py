@@ -12,8 +12,9 @@ from afterwrite import App, Change, Context
 from afterwrite.core.lanes import lanes_by
 from afterwrite.core.parked import ParkedEntry, Portion, Selection
 from afterwrite.local.parked import EmbeddedParked
-from afterwrite.store import parked
+from afterwrite.store import change_log, parked
 from afterwrite.store.environment import Environment
+from afterwrite.store.newer_changes import Ordering, newer_changes
 from embedded import Clock, Parts
 from engine.dispatching import Dispatching
 
@@ -222,18 +223,52 @@ def test_what_is_dropped_while_its_lane_is_tried_again_stays_dropped(shop: Shop)
     assert shop.parts.queue("out") == ["a:2", "a:3"]
 
 
-def newer(shop: Shop, entry: ParkedEntry, order: Any = "partition_key") -> int:
+def newer(shop: Shop, *entries: ParkedEntry, order: Any = "partition_key") -> dict[str, int]:
+    """How many newer changes were delivered past each entry, by its id."""
     stream = shop.environment.state["catalog"]["things"].stream
+    orderings = {"things": Ordering(stream, lanes_by(order, "pk", "sk"), is_ordered=order != "none")}
     with shop.environment.read() as transaction:
-        lane_of = lanes_by(order, "pk", "sk")
-        return parked.newer_changes(transaction, entry, stream, lane_of, is_ordered=order != "none")
+        counts = newer_changes(transaction, entries, orderings)
+    return {str(each.id): counts.get(each.place, 0) for each in entries}
 
 
 def test_newer_changes_that_were_delivered_past_a_failure_are_counted(shop: Shop) -> None:
     shop.write("b:letter-fail", "b:letter2", "b:3", "x:1", "a:route1", "a:route1", "c:hold-fail", "c:hold2")
-    counts = {each.lane: newer(shop, each) for each in shop.entries()}
+    counted = newer(shop, *shop.entries())
+    counts = {each.lane: counted[str(each.id)] for each in shop.entries()}
     # Only the dead letter's lane has gone on.
     assert counts == {"things/b": 2, "things/a": 0, "things/c": 0}
+
+
+@pytest.mark.parametrize("order", ["partition_key", "none"])
+def test_newer_changes_past_many_failures_are_counted_in_one_pass(
+    order: Any, environment: Environment, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(environment, clock, order=order)
+    parts = ["a:letter-fail", "b:letter-fail", "a:2", "a:route1", "a:letter-fail", "b:route1", "a:5", "b:6"]
+    for part in parts:
+        shop.write(part)
+        clock.advance(ms=1)
+    shop.broken = False
+    shop.write("a:route1", "b:route1")
+    passes: list[Any] = []
+    read = change_log.read
+
+    def counted(*given: Any) -> Any:
+        passes.append(given)
+        return read(*given)
+
+    monkeypatch.setattr(change_log, "read", counted)
+    entries = shop.entries()
+    together = newer(shop, *entries, order=order)
+    assert len(passes) == 1
+    each_alone: dict[str, int] = {}
+    for entry in entries:
+        each_alone |= newer(shop, entry, order=order)
+    assert together == each_alone
+    assert len(together) >= 4
+    assert len(set(together.values())) > 1
+    shop.close()
 
 
 def test_nothing_newer_is_past_a_change_whose_lane_has_run_since_it_was_looked_at(shop: Shop) -> None:
@@ -242,7 +277,7 @@ def test_nothing_newer_is_past_a_change_whose_lane_has_run_since_it_was_looked_a
     shop.parked.drop(Selection(lane="things/a"), limit=1)
     shop.run()
     assert shop.parts.queue("out") == ["a:2"]
-    assert newer(shop, looked_at) == 0
+    assert newer(shop, looked_at) == {str(looked_at.id): 0}
 
 
 def test_without_order_a_failure_holds_back_itself_only_and_newer_versions_are_told(
@@ -255,7 +290,7 @@ def test_without_order_a_failure_holds_back_itself_only_and_newer_versions_are_t
     (entry,) = shop.entries()
     assert entry.lane.startswith("things/a/") and entry.behind == 0
     assert shop.parts.queue("out").count("a:route1") == 1
-    assert newer(shop, entry, "none") == 1
+    assert newer(shop, entry, order="none") == {str(entry.id): 1}
     shop.close()
 
 
@@ -269,7 +304,8 @@ def test_a_lane_as_narrow_as_an_item_holds_back_the_item_only(environment: Envir
 
 
 @pytest.mark.parametrize(
-    ("place", "is_one"), [("", True), ("0/things/00ff", True), ("3/things/00", False), ("0/things", False)]
+    ("place", "is_one"),
+    [("", True), ("0/things/00ff", True), ("3/1f-2a/30", True), ("4/things/00", False), ("0/things", False)],
 )
 def test_a_place_is_known_by_its_form(place: str, is_one: bool) -> None:
     assert parked.is_place(place) is is_one

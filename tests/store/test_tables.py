@@ -406,7 +406,7 @@ def apply_write(dynamo: Dynamo, clock: Clock, write: Any) -> None:
             upkeep.run(dynamo.environment, {})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(st.lists(WRITES, max_size=25))
 def test_replaying_the_log_from_empty_gives_exactly_the_table(writes: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as directory:

@@ -258,6 +258,19 @@ def dotted_queue(app: App) -> None:
     app.queue("work.v1")
 
 
+def fifo_subscription(app: App) -> None:
+    app.topic("news").subscribe(app.queue("work.fifo"))
+
+
+def fifo_failures(app: App) -> None:
+    queue = app.queue("failed.fifo")
+    things = app.table("things", partition_key="PK")
+    things.event_source_mapping(handle, DestinationConfig={"OnFailure": {"Destination": queue}})
+
+
+def handle(event: Any, context: Any) -> None: ...
+
+
 def dotted_topic(app: App) -> None:
     app.topic("news.v1")
 
@@ -271,6 +284,8 @@ def undocumented_operator(app: App) -> None:
     [
         (undocumented_operator, "the rule one would not match on AWS as it does here: .*exactly"),
         (dotted_queue, "the queue's name to have no '.' on AWS, got 'work.v1'"),
+        (fifo_subscription, "without the suffix .fifo to subscribe to the topic news, got 'work.fifo'"),
+        (fifo_failures, "without the suffix .fifo as the destination of handle's failures, got 'failed.fifo'"),
         (dotted_topic, "the topic's name to have no '.' on AWS, got 'news.v1'"),
         (runs_too_long, "timeout_s of at most 900 for call"),
         (audited_for_ever, "retain_days from 1 to 36500 for the audit log trail"),
@@ -285,6 +300,48 @@ def test_what_aws_cannot_do_as_declared_is_refused(declare: Any, message: str) -
     declare(app)
     with pytest.raises(DeclarationError, match=message):
         synth(app)
+
+
+def test_a_queue_with_the_suffix_is_a_fifo_queue() -> None:
+    app = App("shop")
+    work, sent = app.queue("work.fifo", max_receives=5), app.queue("sent.fifo")
+    work.consumer(timeout_s=90)(handle_message)
+    app.bus("events").rule("ordered", {"source": ["shop"]}, to=[sent])
+    app.table("orders", partition_key="PK").pipe(to=sent, name="to-sent")
+    document = parsed(synth(app))
+    queues = {json.dumps(each["QueueName"]): each for each in of_type(document, "AWS::SQS::Queue").values()}
+    (queue,) = (each for name, each in queues.items() if "}work.fifo" in name)
+    (dead_letters,) = (each for name, each in queues.items() if "}work-dead-letters.fifo" in name)
+    assert (queue["FifoQueue"], queue["VisibilityTimeout"]) == (True, 120)
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert dead_letters["FifoQueue"] is True
+    (rule,) = of_type(document, "AWS::Events::Rule").values()
+    assert rule["Targets"][0]["SqsParameters"] == {"MessageGroupId": "ordered"}
+    (pipe,) = of_type(document, "AWS::Pipes::Pipe").values()
+    assert pipe["TargetParameters"]["SqsQueueParameters"]["MessageGroupId"] == "$.eventID"
+
+
+def handle_message(message: Any, context: Any) -> None: ...
+
+
+def test_two_apps_in_one_account_may_name_their_functions_alike() -> None:
+    names = []
+    for name in ("shop", "mail"):
+        app = App(name)
+
+        @app.function()
+        def send(request: Any, context: Any) -> None: ...
+
+        @app.function(retries=9)
+        def bill(request: Any, context: Any) -> None: ...
+
+        document = parsed(synth(app))
+        kinds = {"AWS::SQS::Queue": "QueueName", "AWS::Lambda::Function": "FunctionName"}
+        names.append(
+            {json.dumps(each[named]) for kind, named in kinds.items() for each in of_type(document, kind).values()}
+        )
+    assert len(names[0]) == len(names[1]) == 5
+    assert not names[0] & names[1]
 
 
 def test_a_rule_with_a_long_pattern_is_noted() -> None:

@@ -120,21 +120,27 @@ class App:
         iterator_age_s: float = 60,
         retention_fraction: float = 0.5,
         queue_age_s: float = 900,
+        free_disk_mib: int = 256,
     ) -> None:
-        """Declare when lag is an alarm, and the topic that alarms are published to.
+        """Declare when lag, or a full disk, is an alarm, and the topic that alarms are published to.
 
         A table's routes have changes that wait longer than `iterator_age_s`, or than `retention_fraction` of the
-        retention; a function's queue has messages that wait longer than `queue_age_s`; a lane is parked. Without this
-        declaration the same defaults hold, and alarms are in the log and in `afterwrite status`.
+        retention; a function's queue has messages that wait longer than `queue_age_s`; a lane is parked, or a mapped
+        function was not able to handle records; less than `free_disk_mib` is left on the data directory's disk. Without
+        this declaration the same defaults hold, and alarms are in the log and in `afterwrite status`.
         """
         if iterator_age_s <= 0 or queue_age_s <= 0 or not 0 < retention_fraction <= 1:
             raise DeclarationError(
                 "expected iterator_age_s and queue_age_s above 0 and retention_fraction above 0 and at most 1, "
                 f"got {iterator_age_s}, {queue_age_s} and {retention_fraction}"
             )
+        if free_disk_mib < 0:
+            raise DeclarationError(f"expected free_disk_mib of 0 or more, got {free_disk_mib}")
         if to is not None:
             check_target("to publish alarms to", to, (Topic,))
-        self.alarm_thresholds = Thresholds(int(iterator_age_s * 1000), retention_fraction, int(queue_age_s * 1000))
+        self.alarm_thresholds = Thresholds(
+            int(iterator_age_s * 1000), retention_fraction, int(queue_age_s * 1000), free_disk_mib << 20
+        )
         self.alarm_topic = to
 
     @declaration

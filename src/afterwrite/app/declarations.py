@@ -168,7 +168,7 @@ class Table(MappedStream):
         `filter` is a pattern on a change's stream record, or up to five of which one must match. `enrich` is invoked
         with each such record; what it answers goes on, each member of a list for itself, and nothing where it is
         empty. `transform` is an input template or a pure function from the one to the target's payload. The name is
-        `TABLE-to-TARGET` unless given. Raises DeclarationError and InvalidPattern.
+        `TABLE-to-TARGET` unless given. Raises DeclarationError, of patterns InvalidPattern.
         """
         from afterwrite.core.pipes import Pipe, compile_filter, compile_transform, pipe_target
 
@@ -464,6 +464,12 @@ def check_keys(table: str, partition_key: Key, sort_key: Key | None, ttl: str | 
         raise DeclarationError(
             f"expected ttl of {table} to be the name of the attribute with the epoch seconds, got {ttl!r}"
         )
+    for each in (partition_key, sort_key):
+        if each is not None and each.name == ttl and each.type != "N":
+            raise DeclarationError(
+                f"expected ttl of {table} to be an attribute with epoch seconds, which are numbers, got the key "
+                f"{ttl} of the type {each.type}: no item would ever expire"
+            )
 
 
 def check_stream(table: str, stream: str, view_type: str) -> None:

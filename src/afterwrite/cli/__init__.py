@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from cyclopts import App as CommandLine
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnusedCliTokensError
 
 from afterwrite.cli.help_text import PlainHelp
 from afterwrite.errors import AfterwriteError
@@ -60,6 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command_line.resolved_commands()  # the help says what each of them does
     try:
         exit_status = command_line(given)
+    except UnusedCliTokensError as error:
+        called = " ".join(["afterwrite", *(error.command_chain or ())])
+        left_over = " ".join(error.unused_tokens or ())
+        print(
+            f"afterwrite: expected nothing more for {called}, got {left_over!r}: see {called} --help", file=sys.stderr
+        )
+        raise SystemExit(2) from None
     except (AfterwriteError, CycloptsError) as error:
         print(f"afterwrite: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -76,4 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Who reads has gone. Python flushes standard output once more at its end: let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is None:
+            raise  # nothing that a command was given
+        print(f"afterwrite: expected to be able to use {error.filename}, got: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
     raise SystemExit(exit_status)

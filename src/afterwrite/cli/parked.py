@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from cyclopts import App as CommandLine
 from cyclopts import Parameter
@@ -31,6 +31,9 @@ from afterwrite.server.administration import LIMIT_MAX, selection_body
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.environment import Environment
 
+# A failure of many lanes must not bury what was done about it.
+_WARNINGS_MAX: Final = 10
+
 command_line = CommandLine(name="parked", help="See to what failed for good: list, show, redrive or drop it.")
 
 
@@ -39,7 +42,7 @@ command_line = CommandLine(name="parked", help="See to what failed for good: lis
 class Which:
     """Which failures are meant."""
 
-    in_: Annotated[str | None, Parameter(name="--in", help="Only what this table or queue holds.")] = None
+    in_: Annotated[str | None, Parameter(name="--in", help="Only what this table, queue or stream holds.")] = None
     by: Annotated[str | None, Parameter(help="Only what this route or function failed on.")] = None
     error: Annotated[str | None, Parameter(help="Only failures with this fingerprint.")] = None
     since: Annotated[str | None, Parameter(help="Only what failed at this time (ISO 8601, UTC) or later.")] = None
@@ -78,7 +81,8 @@ def list_(
 
     A change that a route failed on is parked with its lane: the lane's later changes wait behind it. A message that a
     function gave up is a dead letter, and its lane goes on; or, where the function is declared so or the message
-    cannot be read, it is parked with its lane. Works beside a running engine and on a stopped one's directory.
+    cannot be read, it is parked with its lane. Records that a Lambda function on a stream was not able to handle are
+    an entry a batch; their shard goes on. Works beside a running engine and on a stopped one's directory.
 
     Parameters
     ----------
@@ -163,7 +167,9 @@ def redrive(
 
     A parked lane runs from its failed change or message on; what fails again is parked again. A dead letter goes to
     the end of its queue, with all its attempts; you are warned where newer changes of its lane have been delivered
-    since. Asks the running engine; on a stopped one's directory, lanes that routes failed on run at the next start.
+    since. Records of a stream are read there again and handed to their function, batch by batch in their order, behind
+    what it has had since; those past the stream's retention are lost, and their entry says so. Asks the running engine;
+    on a stopped one's directory, lanes that routes failed on and records of streams run at the next start.
 
     Parameters
     ----------
@@ -224,7 +230,7 @@ def drop(
     """
     selection = _chosen(lane, which, everything=all_)
     if dry_run:
-        _preview(selection, data, on_aws, dry_run=True, json=json, verb="would be deleted")
+        _preview(selection, data, on_aws, dry_run=True, json=json, verb="would be deleted", warns=False)
         return
     options = {"whole_lane": whole_lane}
     where = parked_work(on_aws or OnAws(), function) or config.load(data=data, credentials=credentials)
@@ -278,8 +284,11 @@ def _entries(
             yield entry, lambda: 0  # what is parked with its lane is not overtaken
         return
     with open_data(data_directory(data)) as reader:
+        # Of all at once, and only if anybody asks: it is a pass over the change log.
+        counts = cache(lambda: reader.newer_delivered(selection))
         for entry in reader.parked_entries(selection):
-            yield _masked(entry, reader.private(entry.held_in)), partial(reader.newer_delivered, entry)
+            newer = partial(lambda place: counts().get(place, 0), entry.place)
+            yield _masked(entry, reader.private(entry.held_in)), newer
 
 
 def _nothing_text(selection: Selection, data: Path | None, on_aws: OnAws | None) -> str:
@@ -291,21 +300,31 @@ def _nothing_text(selection: Selection, data: Path | None, on_aws: OnAws | None)
 
 
 def _preview(
-    selection: Selection, data: Path | None, on_aws: OnAws | None, *, dry_run: bool, json: bool, verb: str
+    selection: Selection,
+    data: Path | None,
+    on_aws: OnAws | None,
+    *,
+    dry_run: bool,
+    json: bool,
+    verb: str,
+    warns: bool = True,
 ) -> int:
     """Say what is meant, if it is only to be said, and warn of what would come after newer; how many those are."""
     entries = behind_newer = 0
     for entry, count_newer in _entries(selection, data, on_aws):
         entries += 1
-        newer = count_newer()
+        newer = count_newer() if warns else 0
         behind_newer += newer > 0
         if not json:
             if dry_run:
                 parked_text.show_line(entry)
-            if newer:
+            if newer and (dry_run or behind_newer <= _WARNINGS_MAX):
                 print_line(("warning: ", "bold yellow"), parked_text.newer_text(entry, newer))
+    if behind_newer > _WARNINGS_MAX and not (dry_run or json):
+        more = count_text(behind_newer - _WARNINGS_MAX, "more failure")
+        print_line(("warning: ", "bold yellow"), f"so it is with {more}: --dry-run names each")
     if dry_run and json:
-        print_json({"entries": entries, "behind_newer": behind_newer})
+        print_json({"entries": entries, **({"behind_newer": behind_newer} if warns else {})})
     elif dry_run:
         print_line(f"{count_text(entries, 'failure')} {verb}")
     return behind_newer

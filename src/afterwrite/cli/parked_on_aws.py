@@ -64,7 +64,7 @@ def _client(service: str, endpoint_url: str | None) -> Any:
     try:
         import boto3
         from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
+        from botocore.exceptions import BotoCoreError, NoRegionError
     except ImportError:
         raise CommandError("expected boto3, which reaches the table: pip install 'afterwrite[aws]'") from None
     config = (
@@ -72,5 +72,9 @@ def _client(service: str, endpoint_url: str | None) -> Any:
     )
     try:
         return boto3.Session().client(service, endpoint_url=endpoint_url, config=config)  # type: ignore[call-overload]
+    except NoRegionError:
+        raise CommandError(
+            "expected the region of --table, got none: set AWS_DEFAULT_REGION, or a profile that has one"
+        ) from None
     except (BotoCoreError, ValueError) as error:
         raise CommandError(f"no client of {service}: {error}") from error

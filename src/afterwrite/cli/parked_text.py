@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from afterwrite.cli.rendering import count_text, json_lines, print_line, printable, time_text
+from afterwrite.core.event_source_mapping.failures import AGE_EXCEEDED, RETRIES_EXHAUSTED
+from afterwrite.core.event_source_mapping.given_up import PAST_RETENTION
 from afterwrite.core.parked import ParkedEntry
 
 _REASON_WIDTH: Final = 150
@@ -22,6 +24,9 @@ _THEN: Final[Mapping[str, str]] = {
     "hangs": "; its attempt and another one of its lane do not return",
     "no outcome": "; each attempt ended with the engine's process",
     "received too often": " by consumers outside the engine, and not deleted",
+    RETRIES_EXHAUSTED: ", and has no retry left",
+    AGE_EXCEEDED: ", and was older then than its mapping may deliver",
+    PAST_RETENTION: "; the stream has not kept it, so it cannot run again",
 }
 
 
@@ -32,7 +37,7 @@ def show_line(entry: ParkedEntry) -> None:
     error = "" if failure is None else f"{printable(_who(entry))}, error {failure.fingerprint}, "
     print_line(
         (printable(entry.lane), "bold"),
-        f"  {entry.kind} in {entry.held_in}, {error}{count_text(entry.attempts, 'attempt')}, "
+        f"  {_kind(entry)} in {entry.held_in}, {error}{count_text(entry.attempts, 'attempt')}, "
         f"since {time_text(entry.parked_at_ms)}{behind}",
     )
     if failure is not None:
@@ -65,7 +70,9 @@ def show(entry: ParkedEntry, newer: int, options: str) -> None:
     if failure is not None and failure.traceback:
         _print("traceback", *failure.traceback.splitlines())
     _print("payload", *_payload(entry))
-    if failure is not None:
+    if entry.condition == PAST_RETENTION:
+        _print("to do", "make up for what is lost by other means, from a backup or the table itself, then drop it")
+    elif failure is not None:
         _print("to do", failure.directive.remedy)
     meant = _selected(entry, options)
     _print("run again", f"afterwrite parked redrive {meant}")
@@ -104,7 +111,18 @@ def _who(entry: ParkedEntry) -> str:
     return f"route {raised_by}" if entry.kind == "change" else f"function {raised_by}"
 
 
+def _kind(entry: ParkedEntry) -> str:
+    """What kind of entry it is; of records how many."""
+    if entry.kind != "records":
+        return entry.kind
+    return count_text(entry.payload["records"] + entry.payload["past_retention"], "record")
+
+
 def _what(entry: ParkedEntry) -> str:
+    if entry.kind == "records":
+        lost = entry.payload["past_retention"]
+        of_them = f", {lost} of them past its retention" if lost else ""
+        return f"{_kind(entry)} of the stream of {entry.held_in}{of_them}"
     if entry.kind == "change":
         return f"a change of the table {entry.held_in} ({entry.payload['eventName']})"
     return f"a message of the queue {entry.held_in}"
@@ -113,6 +131,8 @@ def _what(entry: ParkedEntry) -> str:
 def _behind(entry: ParkedEntry) -> str:
     if entry.kind == "dead letter":
         return "nothing: the lane has gone on without it"
+    if entry.kind == "records":
+        return "nothing: the shard has gone on without them"
     if not entry.behind:
         return "nothing else; what comes for the lane now waits behind it"
     what = "later change" if entry.kind == "change" else "later message"

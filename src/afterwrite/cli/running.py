@@ -19,6 +19,7 @@ from afterwrite.app import App
 from afterwrite.cli.loading import load_app
 from afterwrite.cli.one_core import PERIOD_S, OneCore
 from afterwrite.cli.parameters import Flag
+from afterwrite.cli.rendering import printable
 from afterwrite.cli.stop_signals import StopSignals
 from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
@@ -257,8 +258,11 @@ class _FieldsFormatter(logging.Formatter):
                 line["traceback"] = self.formatException(record.exc_info)
             return orjson.dumps(line, default=str).decode()
         text = " ".join(f"{name}={value}" for name, value in fields.items())
-        line_text = f"{self.formatTime(record)} {record.levelname} {record.getMessage()} {text}".rstrip()
-        return line_text + ("\n" + self.formatException(record.exc_info) if record.exc_info else "")
+        lines = [f"{self.formatTime(record)} {record.levelname} {record.getMessage()} {text}".rstrip()]
+        if record.exc_info:
+            lines += [f"  {line}" for line in self.formatException(record.exc_info).split("\n")]
+        # Reasons may quote what clients wrote: it steers no terminal, and begins no line that reads like another's.
+        return "\n".join(map(printable, lines))
 
 
 def _log_to_stderr(*, as_json: bool) -> None:

@@ -17,13 +17,11 @@ from afterwrite.cli.rendering import (
     print_table,
     printable,
 )
-from afterwrite.core.lag import Lag, alarms, duration
+from afterwrite.core.lag import Lag, alarms, disk_alarms, duration
 from afterwrite.inspection import DataReader, open_data
 from afterwrite.inspection.status import ConsumerStatus, MappingStatus, Status
 
 _LANES_NAMED_MAX: Final = 3
-# Under full load the store grows by so much between two checkpoints.
-_FREE_BYTES_MIN: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +50,9 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
     check
         Exit with 1 if something needs an operator: an alarm (changes that wait for more than 60 s or half of their
         retention, messages of a function that wait for more than 15 minutes, or what the app declares instead), a dead
-        letter, a parked lane, a queue with messages that the app does not declare any more, an attempt that hangs, a
-        disk with less than 256 MiB left.
+        letter, a parked lane, records of a stream that a Lambda function was not able to handle, a queue with messages
+        that the app does not declare any more, an attempt that hangs, a disk with less than 256 MiB left
+        (or what the app declares).
     """
     directory = data_directory(data)
     with open_data(directory) as reader:
@@ -84,16 +83,15 @@ def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[C
         *_stuck(found),
         *_undeclared(found),
         *_dead_letters(found),
+        *_given_up(found),
         *_full_disk(found),
     ]
 
 
 def _full_disk(found: Status) -> Iterator[Concern]:
-    if found.free_bytes is not None and found.free_bytes < _FREE_BYTES_MIN:
-        yield Concern(
-            f"{bytes_text(found.free_bytes)} are left on the disk of the data directory",
-            f"free some: below {bytes_text(_FREE_BYTES_MIN)} a burst of writes may fill it, and then they are refused",
-        )
+    if found.free_bytes is not None:
+        for alarm in disk_alarms(found.free_bytes, found.thresholds):
+            yield Concern(alarm.why, alarm.what_to_do)
 
 
 def _late_consumers(found: Status) -> Iterator[Concern]:
@@ -167,6 +165,17 @@ def _dead_letters(found: Status) -> Iterator[Concern]:
             )
 
 
+def _given_up(found: Status) -> Iterator[Concern]:
+    for each in found.given_up:
+        lost = "" if not each.lost else f", {each.lost} of them past their retention"
+        yield Concern(
+            f"{count_text(each.records, 'record')} of {each.source} that the function {each.function} was not able to "
+            f"handle{lost}",
+            "read why and mend it, then have them handled while the stream keeps them: afterwrite parked show --by "
+            f"{each.function}; afterwrite parked redrive --by {each.function}; parked drop forgets them",
+        )
+
+
 def _show(directory: Path, found: Status) -> None:
     print_line("data    ", str(directory))
     print_line("engine  ", *_engine(found.engine))
@@ -226,14 +235,14 @@ def _show(directory: Path, found: Status) -> None:
         ["buffer", "records", "size", "oldest"],
         [(each.name, each.records, bytes_text(each.bytes), duration(each.oldest_age_ms)) for each in found.buffers],
     )
-    _show_mappings(found.event_source_mappings)
+    _show_mappings(found.event_source_mappings, {(each.function, each.source): each.records for each in found.given_up})
 
 
-def _show_mappings(mappings: Sequence[MappingStatus]) -> None:
+def _show_mappings(mappings: Sequence[MappingStatus], given_up: Mapping[tuple[str, str], int]) -> None:
     if mappings:
         print_table(
             "Event source mappings",
-            ["function", "stream", "lag", "oldest", "time to loss", "batches in hand", "iterator age"],
+            ["function", "stream", "lag", "oldest", "time to loss", "batches in hand", "iterator age", "given up"],
             [
                 (
                     each.function,
@@ -243,6 +252,7 @@ def _show_mappings(mappings: Sequence[MappingStatus]) -> None:
                     _age(each.time_to_loss_ms),
                     each.batches_in_hand,
                     _age(each.iterator_age_ms),
+                    given_up.get((each.function, each.source), 0),
                 )
                 for each in mappings
             ],

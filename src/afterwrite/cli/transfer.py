@@ -73,6 +73,7 @@ def import_(
         Print one JSON object.
     """
     keys = _keys(partition_key, sort_key)
+    exports.export_directory(source)  # where there is none, no data directory is made
     with open_engine(data_directory(data)) as engine:
         done = exports.import_table(engine.services, source, table, keys=keys)
     _print("imported", done, json=json)

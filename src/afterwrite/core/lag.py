@@ -1,5 +1,7 @@
 """Lag: how far consumers are behind, how long until that loses something, and when it is an alarm. Pure.
 
+What is left of the disk is an alarm beside it, since a full one stops everything.
+
 The age is that of the oldest change or message that the consumer has not had; a stream's metric (S16) is the same
 where nothing waits.
 """
@@ -10,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-AlarmName: TypeAlias = Literal["iterator age", "retention", "queue age", "parked"]
+AlarmName: TypeAlias = Literal["iterator age", "retention", "queue age", "parked", "free disk"]
 AlarmState: TypeAlias = Literal["raised", "cleared"]
 LagKind: TypeAlias = Literal["table", "queue", "mapping"]
 
 # An alarm that is raised is cleared below this part of its threshold, so that it does not come and go.
 _CLEARED_FRACTION: Final = 0.8
+_DISK: Final = "the data directory's disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class Lag:
     """How far a consumer is behind: a table's routes, a queue's function, or a function that is mapped to a stream.
 
     `consumer` names the table, the queue, or the mapping. `parked_age_ms` is how long its oldest parked lane has
-    waited, None where none does. `retention_ms` is None where nothing is ever lost by waiting.
+    waited, None where none does; a mapping has no parked lanes but batches that it gave up on. `retention_ms` is None
+    where nothing is ever lost by waiting.
     """
 
     consumer: str
@@ -42,16 +46,20 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Above what lag is an alarm: ages in ms, and the part of the retention that an age has used up."""
+    """Above what lag is an alarm: ages in ms, and the part of the retention that an age has used up.
+
+    And below what a disk's free space is. Under full load the store grows by its default between two checkpoints.
+    """
 
     iterator_age_ms_max: int = 60_000
     retention_fraction_max: float = 0.5
     queue_age_ms_max: int = 900_000
+    free_bytes_min: int = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Something that an operator should hear of: which kind, of which table or queue, why, and what to do."""
+    """Something that an operator should hear of: which kind, of which table, queue or disk, why, and what to do."""
 
     name: AlarmName
     consumer: str
@@ -78,6 +86,25 @@ def alarms(
     return found
 
 
+def disk_alarms(
+    free_bytes: int, thresholds: Thresholds, raised: Mapping[tuple[str, str], Alarm] | None = None
+) -> Sequence[Alarm]:
+    """The alarm that too little is left of the disk, if it holds. One of `raised` holds until well more is."""
+    is_raised = ("free disk", _DISK) in (raised or {})
+    least = thresholds.free_bytes_min / (_CLEARED_FRACTION if is_raised else 1)
+    if free_bytes >= least:
+        return []
+    what_to_do = (
+        f"free some outside of the data directory: below {_mebibytes(thresholds.free_bytes_min)} a burst of writes may "
+        "fill it, and then they are refused"
+    )
+    return [Alarm("free disk", _DISK, f"{_mebibytes(free_bytes)} are left on {_DISK}", what_to_do)]
+
+
+def _mebibytes(size_bytes: int) -> str:
+    return f"{size_bytes / (1 << 20):.1f} MiB"
+
+
 def _measures(lag: Lag, thresholds: Thresholds) -> Iterable[tuple[AlarmName, float, float]]:
     if lag.kind == "queue":
         yield "queue age", lag.age_ms, thresholds.queue_age_ms_max
@@ -99,6 +126,7 @@ _WHAT_TO_DO: Final[Mapping[AlarmName, str]] = {
 _MAPPING_WHAT_TO_DO: Final[Mapping[AlarmName, str]] = {
     "iterator age": "see in the engine's log how the function fails; if it does not, it is too slow for its shards",
     "retention": "let the function catch up before the records are past their retention: then they are gone",
+    "parked": "read why and mend it: afterwrite parked show; then, while the stream keeps them, parked redrive",
 }
 
 
@@ -110,6 +138,10 @@ def _why(name: AlarmName, lag: Lag) -> str:
     if lag.kind == "mapping" and name == "iterator age":
         waiting, age = _count(lag.records_behind, "record"), duration(lag.age_ms)
         return f"{waiting} of a stream have waited for the function {lag.consumer} for up to {age}"
+    if lag.kind == "mapping" and name == "parked":
+        batches = f"{lag.parked_lanes} batch{'' if lag.parked_lanes == 1 else 'es'}"
+        since = duration(lag.parked_age_ms or 0)
+        return f"the function {lag.consumer} was not able to handle {batches} of records, the first {since} ago"
     if lag.kind == "mapping":
         left, kept = duration(lag.time_to_loss_ms or 0), duration(lag.retention_ms or 0)
         waits = f"records of a stream have waited for the function {lag.consumer} for {duration(lag.age_ms)}"

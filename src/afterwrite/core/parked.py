@@ -2,7 +2,8 @@
 
 A *change* is parked where a route failed on it, a *message* where a function did that parks its lane, or where it
 cannot be read: both hold up their lane, so redriving them keeps the order. A *dead letter* has left its lane, which
-went on: redriven, it comes after what was delivered meanwhile.
+went on: redriven, it comes after what was delivered meanwhile. So do *records* of a stream that an event source mapping
+gave up on, a batch an entry: they run again only while their stream keeps them.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from typing import Any, Final, Literal, TypeAlias
 
 from afterwrite.core.failures import Failure
 
-ParkedKind: TypeAlias = Literal["change", "message", "dead letter"]
+ParkedKind: TypeAlias = Literal["change", "message", "dead letter", "records"]
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedEntry:
     """One failure that waits.
 
-    `place` is where it is; entries come in the order of their places. `held_in` names the table or the queue. `id` is
-    the change's or the message's, None where it cannot be read. `behind` counts what waits behind it in its lane.
-    `failure` is None for a change whose failed predecessor was dropped. The payload is a stream's record, or the
-    message as it was sent; of one that cannot be read it is its bytes.
+    `place` is where it is; entries come in the order of their places. `held_in` names the table, the queue or the
+    stream. `id` is the change's or the message's, None where it cannot be read. `behind` counts what waits behind it in
+    its lane, which of a stream's records is the shard. `failure` is None for a change whose failed predecessor was
+    dropped. The payload is a stream's record, or the message as it was sent; of one that cannot be read it is its
+    bytes, of records the message for a failure destination.
     """
 
     place: str

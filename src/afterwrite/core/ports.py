@@ -248,10 +248,14 @@ class WorkQueue(Protocol):
 
 
 class LagSource(Protocol):
-    """How far consumers are behind. Concurrency: one thread. A look's cost is bounded, however far they are."""
+    """How far consumers are behind, and what the disk has left. One thread. A look's cost is bounded."""
 
     def lags(self) -> Sequence[Lag]:
         """The lag of every consumer."""
+        ...
+
+    def free_bytes(self) -> int:
+        """What is left on the disk that everything is kept on. Raises OSError."""
         ...
 
 

@@ -7,7 +7,6 @@ run again.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import deque
@@ -15,10 +14,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-import orjson
-
 from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
 from afterwrite.core.event_source_mapping.failures import MappingIdentity, failure_message
+from afterwrite.core.event_source_mapping.given_up import given_up as given_up_batch
 from afterwrite.core.event_source_mapping.lane import Deliver, GiveUp
 from afterwrite.core.event_source_mapping.mapping import (
     FINISHED,
@@ -38,10 +36,10 @@ from afterwrite.core.event_source_mapping.mapping import (
     step,
 )
 from afterwrite.core.event_source_mapping.ports import FailureNotice, MappingLedger, ShardSource
-from afterwrite.core.event_source_mapping.records import PAYLOAD_BYTES_MAX, event_text
-from afterwrite.core.invocations import LambdaContext
+from afterwrite.core.event_source_mapping.records import event_text
 from afterwrite.core.ports import Services
 from afterwrite.engine.handler_threads import Ended, HandlerThreads
+from afterwrite.engine.mapped_function import MappedFunction
 from afterwrite.engine.telemetry import Telemetry
 
 Place: TypeAlias = tuple[int, int]
@@ -49,6 +47,7 @@ Place: TypeAlias = tuple[int, int]
 
 # What only moved past records that nobody asked for is kept this often.
 _IDLE_COMMIT_S: Final = 1.0
+_ENDED_WITH_PROCESS: Final = "the invocation ended with the engine's process"
 
 
 class MappingWork:
@@ -72,7 +71,7 @@ class MappingWork:
         self._identity = identity
         self._source = source
         self._ledger = ledger
-        self._services = services
+        self._function = MappedFunction(mapping, identity, services, now_ms, monotonic_s)
         self._telemetry = telemetry
         self._now_ms = now_ms
         self._new_id = new_id
@@ -83,6 +82,8 @@ class MappingWork:
         self._is_resumed = False
         self._shard_ids: dict[int, str] = {}
         self._request_ids: dict[Place, str] = {}
+        # What each lane's last invocation has failed with; a response that reports failures says nothing.
+        self._reasons: dict[Place, str] = {}
         # What a round has led to and is not committed yet.
         self._to_start: dict[Place, Deliver] = {}
         self._notices: list[FailureNotice] = []
@@ -195,6 +196,7 @@ class MappingWork:
             self._handle(Throttled(shard, lane))
             return
         if ended.failure is None:
+            self._reasons.pop((shard, lane), None)
             self._handle(Returned(shard, lane, ended.value))
             return
         records = self._state.shards[shard].lanes[lane].pieces[0].records
@@ -202,6 +204,7 @@ class MappingWork:
         self._telemetry.batch_failed(
             self._mapping.function_name, self._shard_id(shard), first, len(records), ended.failure
         )
+        self._reasons[shard, lane] = ended.failure
         self._handle(Failed(shard, lane))
 
     def _give_up(self, of_lane: OfLane, given_up: GiveUp) -> None:
@@ -219,7 +222,21 @@ class MappingWork:
         )
         payload = event_text(given_up.records, None, shard_id=shard_id, source_arn=self._identity.stream_arn)
         lane = f"{self._identity.uuid}/{shard_id}/{of_lane.lane}"
-        self._notices.append(FailureNotice(self._new_id(), lane, shard_id, at_ms, message, payload))
+        reason = self._reasons.get(place, _ENDED_WITH_PROCESS if given_up.is_function_error else None)
+        batch = given_up_batch(
+            function=self._mapping.function_name,
+            source=self._mapping.source_name,
+            shard=of_lane.shard,
+            lane=of_lane.lane,
+            lanes=self._settings.parallelization_factor,
+            records=given_up.records,
+            reason=reason if given_up.invocations else None,
+            condition=given_up.condition,
+            attempts=given_up.invocations,
+            at_ms=at_ms,
+            message=message,
+        )
+        self._notices.append(FailureNotice(self._new_id(), lane, batch, payload))
         is_kept = self._mapping.destination is not None
         self._telemetry.records_given_up(self._mapping.function_name, message, is_kept=is_kept)
 
@@ -249,34 +266,9 @@ class MappingWork:
         to_start, self._to_start = self._to_start, {}
         for place, deliver in to_start.items():
             request_id = self._request_ids[place] = self._new_id()
-            self._threads.run(place, self._call(place, deliver, request_id))
-
-    def _call(self, place: Place, deliver: Deliver, request_id: str) -> Callable[[], Any]:
-        mapping, monotonic_s = self._mapping, self._monotonic_s
-        text = event_text(
-            deliver.records,
-            deliver.window,
-            shard_id=self._shard_id(place[0]),
-            source_arn=self._identity.stream_arn,
-        )
-        deadline_s = monotonic_s() + mapping.timeout_s
-        context = LambdaContext(
-            self._services,
-            function_name=mapping.function_name,
-            function_arn=self._identity.function_arn,
-            request_id=request_id,
-            remaining_ms=lambda: int((deadline_s - monotonic_s()) * 1000),
-            now_ms=self._now_ms,
-        )
-
-        def call() -> Any:
-            # As Lambda's runtime does it: what is no JSON, or too much of it, is an error of the function.
-            response = json.dumps(mapping.handler(orjson.loads(text), context))
-            if len(response) > PAYLOAD_BYTES_MAX:
-                raise ValueError(f"expected a response of at most {PAYLOAD_BYTES_MAX} bytes, got {len(response)}")
-            return json.loads(response)
-
-        return call
+            shard_id = self._shard_id(place[0])
+            call = self._function.call(deliver.records, deliver.window, shard_id=shard_id, request_id=request_id)
+            self._threads.run(place, call)
 
     def _shard_id(self, number: int) -> str:
         return self._shard_ids.get(number, str(number))

@@ -80,6 +80,11 @@ class Telemetry:
         """An event source mapping delivers records no more; `is_kept` says whether a destination has been told."""
         self._warn("records given up", function=function, destination=is_kept, failure=dict(message))
 
+    def records_handled(self, function: str, shard_id: str, records: int) -> None:
+        """Records that an event source mapping had given up on were handled after all."""
+        fields = {"function": function, "shard_id": shard_id, "records": records}
+        _LOG.info("records handled after all", extra={"fields": fields})
+
     def records_trimmed(self, function: str, shard_id: str) -> None:
         """Records were past their retention before an event source mapping had read them: they are lost to it."""
         _LOG.error("records trimmed unread", extra={"fields": {"function": function, "shard_id": shard_id}})

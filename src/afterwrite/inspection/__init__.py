@@ -14,7 +14,7 @@ import orjson
 
 from afterwrite.core.changes import Change
 from afterwrite.core.invocations import Message
-from afterwrite.core.lanes import lanes_by, table_of
+from afterwrite.core.lanes import lanes_by
 from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.privacy import MaskedChange, PrivatePath
 from afterwrite.core.search import Hit
@@ -33,6 +33,7 @@ from afterwrite.store import archive, buffers, change_log, items, ledger, parked
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.ledger import Completion, Parked
+from afterwrite.store.newer_changes import Ordering, newer_changes
 from afterwrite.store.tables import Table
 
 if TYPE_CHECKING:
@@ -129,19 +130,25 @@ class DataReader:
             yield from ledger.parked(transaction, table_name)
 
     def parked_entries(self, selection: Selection | None = None) -> Iterator[ParkedEntry]:
-        """What was given up and waits for an operator: parked changes and messages, and dead letters."""
+        """What was given up and waits for an operator: changes and messages, dead letters, records of streams."""
         with self._environment.read() as transaction:
             yield from parked.entries(transaction, selection or Selection())
 
-    def newer_delivered(self, entry: ParkedEntry) -> int:
-        """How many newer changes of the entry's item, or of a dead letter's lane, have been delivered past it."""
+    def newer_delivered(self, selection: Selection | None = None) -> Mapping[str, int]:
+        """How many newer changes of its item, or of a dead letter's lane, have been delivered past each entry.
+
+        By the entry's place; one without any may be left out.
+        """
+        orders = self._topology().get("orders", {})
         with self._environment.read() as transaction:
-            table = tables.load_catalog(transaction).get(table_of(entry.lane))
-            if table is None or table.stream is None:
-                return 0
-            order = self._topology().get("orders", {}).get(table.name, "partition_key")
-            lane_of = lanes_by(order, table.schema.partition_key, table.schema.sort_key)
-            return parked.newer_changes(transaction, entry, table.stream, lane_of, is_ordered=order != "none")
+            orderings = {}
+            for table in tables.load_catalog(transaction).values():
+                if table.stream is not None:
+                    order = orders.get(table.name, "partition_key")
+                    lane_of = lanes_by(order, table.schema.partition_key, table.schema.sort_key)
+                    orderings[table.name] = Ordering(table.stream, lane_of, is_ordered=order != "none")
+            entries = parked.entries(transaction, selection or Selection(), counted=False)
+            return newer_changes(transaction, entries, orderings)
 
     def buffered_ids(self, buffer_name: str) -> Iterator[str]:
         """The ids of the records that wait in a buffer to be written to files, in order."""

@@ -13,7 +13,7 @@ from afterwrite.local.file_buffers import audit_buffer, lake_buffer
 from afterwrite.local.lags import mapping_lag, queue_lag, table_lag
 from afterwrite.local.mapping_ledger import progress
 from afterwrite.local.work_queues import stuck_note
-from afterwrite.store import buffers, change_log, ledger, queues, tables, waiting_messages
+from afterwrite.store import buffers, change_log, given_up, ledger, queues, tables, waiting_messages
 from afterwrite.store.environment import ReadTransaction
 from afterwrite.store.tables import Catalog, Table
 
@@ -104,6 +104,20 @@ class MappingStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUpStatus:
+    """What a Lambda function was not able to handle of the stream `source`, and nobody has redriven or dropped since.
+
+    `lost` are those of the records that were past the stream's retention when they were to run again.
+    """
+
+    function: str
+    source: str
+    batches: int
+    records: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """All of it, as of one commit. `engine` is what the running engine says of itself, None where none runs.
 
@@ -118,6 +132,7 @@ class Status:
     event_source_mappings: list[MappingStatus] = field(default_factory=list)
     routes: list[RouteStatus] = field(default_factory=list)
     free_bytes: int | None = None
+    given_up: list[GivenUpStatus] = field(default_factory=list)
 
     @property
     def idle(self) -> bool:
@@ -156,6 +171,7 @@ def status_as_of(transaction: ReadTransaction, engine: Mapping[str, Any] | None,
             if "kind" in declared and (found := _mapping(transaction, declared, catalog, now_ms)) is not None
         ],
         _routes(transaction, [each for each in topology.get("routes", []) if each["table"] in catalog]),
+        given_up=[_given_up(transaction, uuid) for uuid in given_up.mappings(transaction)],
     )
 
 
@@ -208,6 +224,12 @@ def _mapping(
         lag.retention_ms,
         lag.time_to_loss_ms,
     )
+
+
+def _given_up(transaction: ReadTransaction, uuid: str) -> GivenUpStatus:
+    found = [kept.batch for kept in given_up.batches(transaction, uuid)]
+    records, lost = sum(each.records for each in found), sum(each.lost for each in found)
+    return GivenUpStatus(found[0].function, found[0].source, len(found), records + lost, lost)
 
 
 def _queues(transaction: ReadTransaction, declared: Sequence[Mapping[str, Any]], now_ms: int) -> list[QueueStatus]:

@@ -1,9 +1,11 @@
-"""How far the embedded engine's consumers are behind, and alarms told to a topic."""
+"""How far the embedded engine's consumers are behind, how full its disk is, and alarms told to a topic."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 
 from afterwrite.app import App
 from afterwrite.core.effects import Publish, StampedEffect
@@ -11,7 +13,7 @@ from afterwrite.core.lag import Alarm, AlarmState, Lag
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.mapping_ledger import progress
 from afterwrite.local.steps import put_all
-from afterwrite.store import change_log, kinesis, kinesis_intake, ledger, queues, waiting_messages
+from afterwrite.store import change_log, given_up, kinesis, kinesis_intake, ledger, queues, waiting_messages
 from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.tables import Catalog, Table
 
@@ -23,8 +25,9 @@ _LANES_MAX = 1_000
 class EmbeddedLags:
     """The LagSource of the embedded engine. What is behind is counted up to 10,000, parked lanes up to 1,000."""
 
-    def __init__(self, environment: Environment, app: App) -> None:
+    def __init__(self, environment: Environment, app: App, directory: Path) -> None:
         self._environment = environment
+        self._directory = directory
         self._tables = [table.name for table in app.tables if table.routes]
         self._queues = [function.queue_name for function in app.engine_functions]
         self._mappings = declared_mappings(app)
@@ -43,9 +46,17 @@ class EmbeddedLags:
             of_mappings = [
                 lag
                 for declared in self._mappings
-                if (lag := mapping_lag(transaction, declared, catalog, now_ms, counted_max=_COUNTED_MAX)) is not None
+                if (lag := self._mapping_lag(transaction, declared, now_ms)) is not None
             ]
         return [*of_tables, *of_queues, *of_mappings]
+
+    def free_bytes(self) -> int:
+        """What is left on the disk of the data directory. Raises OSError."""
+        return shutil.disk_usage(self._directory).free
+
+    def _mapping_lag(self, transaction: ReadTransaction, declared: Mapping[str, str], now_ms: int) -> Lag | None:
+        catalog = self._environment.state["catalog"]
+        return mapping_lag(transaction, declared, catalog, now_ms, counted_max=_COUNTED_MAX, batches_max=_LANES_MAX)
 
 
 def table_lag(
@@ -109,8 +120,12 @@ def mapping_lag(
     now_ms: int,
     *,
     counted_max: int | None = None,
+    batches_max: int | None = None,
 ) -> Lag | None:
-    """How far a function on a stream is behind, None where the stream is gone. Counted up to `counted_max` a shard."""
+    """How far a function on a stream is behind, None where the stream is gone. Counted up to `counted_max` a shard.
+
+    The batches that it gave up on, which are parked, are counted up to `batches_max`.
+    """
     done = progress(transaction, declared["uuid"])
     behind, since_us, retention_ms = 0, None, 0
     if declared["kind"] == "kinesis":
@@ -137,12 +152,15 @@ def mapping_lag(
         behind += arriving
         since_us = min((at_us for at_us in (since_us, arriving_us) if at_us is not None), default=None)
         retention_ms = table.retention_s * 1000
+    parked = [kept.batch.at_ms for kept in islice(given_up.batches(transaction, declared["uuid"]), batches_max)]
     return Lag(
         consumer=f"{declared['function']} on {declared['source']}",
         kind="mapping",
         records_behind=behind,
         age_ms=0 if since_us is None else max(0, now_ms - since_us // 1000),
         retention_ms=retention_ms,
+        parked_lanes=len(parked),
+        parked_age_ms=max(0, now_ms - min(parked)) if parked else None,
     )
 
 
@@ -168,7 +186,7 @@ class TopicAlarms:
         }
         attributes = {"alarm": alarm.name, "state": state}
         effect = Publish(self._topic, message, f"{alarm.name} {state}: {alarm.consumer}", attributes)
-        # Alarms of one table or queue stay in order.
+        # Alarms of one table, queue or disk stay in order.
         lane = f"alarm/{alarm.consumer}"
         stamped = StampedEffect(f"{lane}/{alarm.name}/{state}/{at_ms}", lane, at_ms, effect)
         placements = self._fan_out.place(stamped)

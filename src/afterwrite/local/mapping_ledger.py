@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +16,13 @@ from afterwrite.core import json_text
 from afterwrite.core.effects import Effect, Enqueue, Invoke, Publish, StampedEffect
 from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
 from afterwrite.core.event_source_mapping.failures import MappingIdentity, object_key
+from afterwrite.core.event_source_mapping.given_up import GivenUp
 from afterwrite.core.event_source_mapping.ports import FailureNotice
 from afterwrite.core.placements import Placement
 from afterwrite.errors import DeclarationError
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.steps import put_all
-from afterwrite.store import ledger
+from afterwrite.store import given_up, ledger
 from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
 
@@ -66,8 +69,9 @@ class EmbeddedMappingLedger:
             if isinstance(self._destination, str):
                 self._write_object(self._destination, notice)
             elif self._destination is not None:
-                effect = _effect(self._destination, notice.message)
-                placements.extend(self._fan_out.place(StampedEffect(notice.id, notice.lane, notice.at_ms, effect)))
+                effect = _effect(self._destination, notice.batch.message)
+                stamped = StampedEffect(notice.id, notice.lane, notice.batch.at_ms, effect)
+                placements.extend(self._fan_out.place(stamped))
 
         def operation(transaction: WriteTransaction) -> None:
             if ledger.note(transaction, self._prefix) is None:
@@ -78,18 +82,43 @@ class EmbeddedMappingLedger:
                     ledger.forget_note(transaction, f"{self._prefix}{number}")
                 else:
                     ledger.keep_note(transaction, f"{self._prefix}{number}", form)
+            for notice in notices:
+                given_up.keep(transaction, self._identity.uuid, notice.batch)
             put_all(transaction, placements)
 
         self._environment.write(operation)
 
     def _write_object(self, bucket: str, notice: FailureNotice) -> None:
         """Write the message with its payload into a file, under the key that it would have in a bucket (S14)."""
-        key = object_key(self._identity, shard_id=notice.shard_id, at_ms=notice.at_ms, unique=notice.id)
+        batch = notice.batch
+        key = object_key(self._identity, shard_id=batch.shard_id, at_ms=batch.at_ms, unique=notice.id)
         path = self._files / bucket / key
         with storage_errors(path):
             create_directory(path.parent)
-            write_file(path, json_text.dumps({**notice.message, "payload": notice.payload.decode()}))
+            write_file(path, json_text.dumps({**batch.message, "payload": notice.payload.decode()}))
             sync_directory(path.parent)
+
+
+class EmbeddedGivenUp:
+    """The GivenUpBatches of the embedded engine."""
+
+    def __init__(self, environment: Environment, uuid: str) -> None:
+        self._environment = environment
+        self._uuid = uuid
+
+    def next_asked(self) -> tuple[str, GivenUp] | None:
+        """The first one that is asked for, with its key."""
+        with self._environment.read() as transaction:
+            kept = given_up.first_asked(transaction, self._uuid)
+        return None if kept is None else (kept.key, kept.batch)
+
+    def keep(self, key: str, batch: GivenUp | None) -> None:
+        """Keep what has become of one, None where all of it is handled. Raises StorageError."""
+        self._environment.write(partial(given_up.change, uuid=self._uuid, key=key, batch=batch))
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever one may be asked for."""
+        self._environment.signals.watch([given_up.signal(self._uuid)], event)
 
 
 @dataclass(frozen=True, slots=True)

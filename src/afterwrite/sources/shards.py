@@ -12,6 +12,7 @@ import orjson
 from afterwrite.config import Identity
 from afterwrite.core.event_source_mapping.mapping import Fetched, ListedShard
 from afterwrite.core.event_source_mapping.parameters import AT_TIMESTAMP, TRIM_HORIZON, MappingSettings
+from afterwrite.core.event_source_mapping.ports import RECORDS_READ_MAX
 from afterwrite.core.event_source_mapping.records import Record, kinesis_record_text
 from afterwrite.core.shards import Lineage, Shard, shard_numbered
 from afterwrite.core.wire import StoredChange
@@ -23,7 +24,6 @@ from afterwrite.store.kinesis import KinesisRecord, KinesisStream
 from afterwrite.store.streams import StreamState
 
 # Of one reading (S23).
-_RECORDS_MAX: Final = 1_000
 _BYTES_MAX: Final = 1 << 20
 # What a filter sees of a stream's record (S17).
 _FILTERED: Final = ("eventName", "dynamodb", "userIdentity")
@@ -58,14 +58,14 @@ class TableShards:
             newest = transaction.counter(change_log.COUNTER)
             return {shard.number: newest if shard.is_open else None for shard in self._state(transaction).lineage}
 
-    def fetch(self, shard: int, after: int) -> Fetched:
-        """The shard's next records after a position; the end of one that is gone."""
+    def fetch(self, shard: int, after: int, *, limit: int = RECORDS_READ_MAX) -> Fetched:
+        """The shard's next records after a position, at most `limit`; the end of one that is gone."""
         with self._environment.read() as transaction:
             found = shard_numbered(self._state(transaction).lineage, shard)
             if found is None:
                 return Fetched(shard, (), after, is_ended=True)
             page = change_log.shard_page(
-                transaction, self._stream, found, after, self._record, limit=_RECORDS_MAX, bytes_max=_BYTES_MAX
+                transaction, self._stream, found, after, self._record, limit=limit, bytes_max=_BYTES_MAX
             )
         through = page.after if page.after is not None else max(after, found.through or 0)
         return Fetched(shard, page.records, through, page.is_cut, page.after is None)
@@ -131,14 +131,14 @@ class KinesisShards:
             newest = kinesis.newest_position(transaction)
             return {shard.number: newest if shard.is_open else None for shard in stream.lineage}
 
-    def fetch(self, shard: int, after: int) -> Fetched:
-        """The shard's next records after a position; the end of one that is gone."""
+    def fetch(self, shard: int, after: int, *, limit: int = RECORDS_READ_MAX) -> Fetched:
+        """The shard's next records after a position, at most `limit`; the end of one that is gone."""
         with self._environment.read() as transaction:
             stream = self._found(transaction)
             found = shard_numbered(stream.lineage, shard)
             if found is None:
                 return Fetched(shard, (), after, is_ended=True)
-            page = kinesis.read(transaction, stream, found, after, limit=_RECORDS_MAX, bytes_max=_BYTES_MAX)
+            page = kinesis.read(transaction, stream, found, after, limit=limit, bytes_max=_BYTES_MAX)
         records = [self._record(found, record) for record in page.records]
         through = page.after if page.after is not None else max(after, found.through or 0)
         return Fetched(shard, records, through, page.more, page.after is None)

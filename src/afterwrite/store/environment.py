@@ -466,4 +466,9 @@ def storage_error(error: BaseException, directory: Path) -> StorageError:
         return CorruptData(f"the store in {directory} is damaged, a part of it is missing: restore it from a backup")
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)):
         return CorruptData(f"the store in {directory} is damaged ({error}): restore it from a backup")
+    if isinstance(error, lmdb.BadTxnError):
+        return StorageError(
+            f"the store in {directory} cannot be read on, as a page before could not be ({error}): look for damage "
+            "with afterwrite check, and restore it from a backup"
+        )
     return StorageError(f"the store in {directory} failed ({type(error).__name__}: {error})")

@@ -17,7 +17,7 @@ from afterwrite.core import json_text
 from afterwrite.core.changes import Change
 from afterwrite.core.erasure import Subject
 from afterwrite.core.lanes import DIGEST_BYTES
-from afterwrite.store import change_log, items, kinesis, queues, tables, waiting_messages
+from afterwrite.store import change_log, given_up, items, kinesis, queues, tables, waiting_messages
 from afterwrite.store.buffers import Buffered, NewRecord, encoded_records, records_of
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, names, span
@@ -51,6 +51,8 @@ def erase(transaction: WriteTransaction, subject: Subject, found: Sequence[Table
     done["messages"] += erase_messages(transaction, subject, names(transaction, "queue"))
     done["buffered records"] += _erase_buffered(transaction, subject)
     done["archived events"] += _erase_values(transaction, "archive", subject)
+    # Which records a failure's words quote nobody can tell.
+    done["reasons of failures"] += given_up.forget_reasons(transaction)
     done["results"] += _erase_completions(transaction, subject)
     return done
 

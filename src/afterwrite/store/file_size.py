@@ -14,6 +14,7 @@ from typing import Any, Final
 from afterwrite.errors import CorruptData
 
 _FILE_NAME: Final = "data.mdb"
+_JOURNAL: Final = "journal"
 # Every entry is read through the map as the engine would, with LMDB alone: what it holds is checked when it is used.
 # The list of free pages, which the next write needs, is read by a compacting copy, and that into nothing.
 _WALK: Final = """
@@ -29,10 +30,15 @@ environment.copyfd(os.open(os.devnull, os.O_WRONLY), compact=True)
 
 
 def refuse_empty_file(directory: Path) -> None:
-    """Raise CorruptData where the file is there and empty: LMDB would begin anew, and everything would be gone."""
+    """Raise CorruptData where the file is empty, or was there: LMDB would begin anew, and everything would be gone."""
     try:
         size = (directory / _FILE_NAME).stat().st_size
     except FileNotFoundError:
+        # Made when the file is durable, and never before.
+        if (directory / _JOURNAL).exists():
+            raise CorruptData(
+                f"expected {directory / _FILE_NAME} beside {_JOURNAL}/, found none: restore the store from a backup"
+            ) from None
         return
     if size == 0:
         raise CorruptData(

@@ -1,8 +1,8 @@
 """What was given up and waits for an operator, over the whole store: listed, redriven, dropped.
 
-Three things lie in three places: changes that routes failed on (`ledger`), messages that hold up their lanes
-(`queues`), and dead letters (their own queues). A request over many entries is worked off in portions, each one
-transaction.
+Four things lie in four places: changes that routes failed on (`ledger`), messages that hold up their lanes
+(`queues`), dead letters (their own queues), and batches that event source mappings gave up on (`given_up`). A request
+over many entries is worked off in portions, each one transaction.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, Final, TypeAlias
 
 from afterwrite.app import DEAD_LETTERS
 from afterwrite.core.failures import Failure
-from afterwrite.core.lanes import DIGEST_BYTES, digest, table_of
+from afterwrite.core.lanes import DIGEST_BYTES, digest
 from afterwrite.core.parked import ParkedEntry, Portion, Selection
-from afterwrite.store import change_log, ledger, queues, waiting_messages
+from afterwrite.store import given_up, ledger, queues, waiting_messages
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U64, names
 from afterwrite.store.queues import Message
@@ -24,10 +24,11 @@ from afterwrite.store.waiting_messages import ParkedHead
 _CHANGES: Final = "0"
 _MESSAGES: Final = "1"
 _DEAD_LETTERS: Final = "2"
-_PLACE: Final = re.compile(r"[012]/[^/]+/([0-9a-f]{2})+")
+_RECORDS: Final = "3"
+_PLACE: Final = re.compile(r"[0123]/[^/]+/([0-9a-f]{2})+")
 
 _Place: TypeAlias = tuple[str, str, bytes]
-"""The kind of place, the table or queue, and the key in it."""
+"""The kind of place, the table, queue or mapping, and the key in it."""
 
 
 def entries(
@@ -42,6 +43,7 @@ def entries(
         (_CHANGES, lambda: names(transaction, "parked"), _changes),
         (_MESSAGES, lambda: queues.queue_names(transaction), _messages),
         (_DEAD_LETTERS, lambda: _dead_letter_queues(transaction), _dead_letters),
+        (_RECORDS, lambda: given_up.mappings(transaction), _records),
     ):
         if each < kind:
             continue
@@ -62,6 +64,13 @@ def _parsed(place: str) -> _Place:
 def is_place(text: str) -> bool:
     """Whether the text is a place, or empty, which is before all places."""
     return not text or _PLACE.fullmatch(text) is not None
+
+
+def position_of(entry: ParkedEntry) -> int:
+    """The position in its table's stream of a change that is parked."""
+    _, _, key = _parsed(entry.place)
+    position: int = U64.unpack_from(key, DIGEST_BYTES)[0]
+    return position
 
 
 def _place(kind: str, held_in: str, key: bytes) -> str:
@@ -153,6 +162,25 @@ def _dead_letters(transaction: ReadTransaction, queue: str, after: bytes, _count
         )
 
 
+def _records(transaction: ReadTransaction, uuid: str, after: bytes, _counted: bool) -> Iterator[ParkedEntry]:
+    for kept in given_up.batches(transaction, uuid, after=after.decode("ascii", "replace")):
+        batch = kept.batch
+        yield ParkedEntry(
+            place=_place(_RECORDS, uuid, kept.key.encode()),
+            kind="records",
+            held_in=batch.source,
+            lane=f"{batch.source}/{batch.shard_id}",
+            id=f"{batch.shard_id}:{batch.message_about['startSequenceNumber']}",
+            failure=batch.failure,
+            condition=batch.condition,
+            attempts=batch.attempts,
+            created_at_ms=batch.arrived_at_ms,
+            parked_at_ms=batch.at_ms,
+            behind=0,
+            payload={"records": batch.records, "past_retention": batch.lost, "failure_message": batch.message},
+        )
+
+
 def _told_failure(told: Mapping[str, Any]) -> Failure:
     """The failure that a dead letter's attributes tell of."""
     return Failure(
@@ -168,13 +196,16 @@ def redrive(transaction: WriteTransaction, selection: Selection, *, after: str, 
     """Let at most `limit` of the entries that are meant, after a place, run again, each lane in order.
 
     A change's lane is run by its table's routes, at once or at the engine's next start; a message's lane goes on; a
-    dead letter is sent to its queue again, behind what waits there.
+    dead letter is sent to its queue again, behind what waits there. A mapping's function is given its records, at once
+    or at the engine's next start.
     """
 
     def run_again(entry: ParkedEntry) -> None:
         kind, name, key = _parsed(entry.place)
         if kind == _CHANGES:
             ledger.ask_to_redrive(transaction, name, entry.lane)
+        elif kind == _RECORDS:
+            given_up.ask(transaction, name, key.decode())
         else:
             waiting_messages.unpark(transaction, name, key[:DIGEST_BYTES], U64.unpack_from(key, DIGEST_BYTES)[0])
 
@@ -191,6 +222,9 @@ def drop(
 
     def forget(entry: ParkedEntry) -> None:
         kind, name, key = _parsed(entry.place)
+        if kind == _RECORDS:
+            given_up.drop(transaction, name, key.decode())
+            return
         lane_digest, number = key[:DIGEST_BYTES], U64.unpack_from(key, DIGEST_BYTES)[0]
         if kind == _CHANGES:
             ledger.drop_parked(transaction, name, entry.lane, number, whole_lane=whole_lane)
@@ -241,39 +275,3 @@ def _send_again(transaction: WriteTransaction, entry: ParkedEntry) -> None:
         wire=entry.payload.get("wire"),
     )
     queues.send(transaction, entry.held_in, entry.lane, queues.encode(message))
-
-
-def newer_changes(
-    transaction: ReadTransaction,
-    entry: ParkedEntry,
-    stream: change_log.Stream,
-    lane_of: Callable[[Any], str],
-    *,
-    is_ordered: bool,
-) -> int:
-    """How many newer changes have been delivered past the entry: of its item, of a dead letter those of its lane.
-
-    None past a change of a table that `is_ordered`: what is newer waits behind it. Else it costs a step a change since.
-    `stream` is that of the table whose changes the entry's lane orders.
-    """
-    if entry.kind == "message" or entry.created_at_ms is None or table_of(entry.lane) != stream.table:
-        return 0
-    if entry.kind == "change" and is_ordered:
-        return 0
-    through = ledger.position(transaction, stream.table)
-    if entry.kind == "change":
-        waiting = {each.position for each in ledger.parked(transaction, stream.table)}
-        item = entry.payload["dynamodb"]["Keys"]
-        _, _, key = _parsed(entry.place)
-        since = change_log.read(transaction, stream, U64.unpack_from(key, DIGEST_BYTES)[0])
-        passed = (change for position, change in since if position <= through and position not in waiting)
-        return sum(1 for change in passed if change.keys_image == item)
-    own_id = (entry.id or "").partition("/")[0]
-    newer = 0
-    after = change_log.position_before(transaction, stream, entry.created_at_ms * 1000)
-    for position, change in change_log.read(transaction, stream, after):
-        if change.id == own_id:
-            newer = 0  # those before it were of the same millisecond
-        elif position <= through and lane_of(change) == entry.lane:
-            newer += 1
-    return newer

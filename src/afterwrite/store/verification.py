@@ -27,6 +27,10 @@ from afterwrite.table.sizes import item_size
 _DAMAGES_NAMED_MAX: Final = 100
 
 
+# The exit status of a process that could not begin to read.
+_REFUSED: Final = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """What reading everything found: entries read, and what is wrong, in words; `damage` is empty for a whole store.
@@ -52,6 +56,8 @@ def verify(directory: Path) -> Verification:
         raise StorageError(f"cannot start a process to read the store in {directory} ({error})") from error
     if reader.returncode == 0:
         return Verification(**orjson.loads(reader.stdout))
+    if reader.returncode == _REFUSED:
+        raise StorageError(reader.stderr.decode().strip())
     if reader.returncode > 0:
         raise StorageError(f"reading the store in {directory} failed: {reader.stderr.decode().strip()[-2000:]}")
     return Verification(0, [f"the pages between the entries: the reading process died of signal {-reader.returncode}"])
@@ -185,5 +191,9 @@ def _missing(transaction: ReadTransaction, table: Table) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    found = read_everything(Path(sys.argv[1]))
+    try:
+        found = read_everything(Path(sys.argv[1]))
+    except StorageError as error:
+        sys.stderr.write(str(error))
+        raise SystemExit(_REFUSED) from None
     sys.stdout.buffer.write(orjson.dumps(asdict(found)))

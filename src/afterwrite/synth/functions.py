@@ -72,7 +72,7 @@ def add_functions(stack: Stack) -> None:
 
 def _add_invoked(stack: Stack, function: Function) -> None:
     retries = function.policy.attempts_max - 1
-    dead_letters = messages.add_dead_letters(stack, function.queue_name)
+    dead_letters = messages.add_dead_letters(stack, function.queue_name, of_app=True)
     statements = [iam.allow("SendDeadLetters", dead_letters.arn)]
     concurrency = where("ReservesConcurrency", function.concurrency)
     lambda_ = _add_function(stack, function, statements, concurrency)

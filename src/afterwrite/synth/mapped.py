@@ -11,6 +11,7 @@ from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
 from afterwrite.errors import DeclarationError
 from afterwrite.synth import functions, iam
 from afterwrite.synth.document import Attribute, Resource, Text, logical_id
+from afterwrite.synth.messages import FIFO
 from afterwrite.synth.stack import Stack, physical_name
 from afterwrite.synth.tables import STREAM_HOURS
 
@@ -94,6 +95,11 @@ def _destination(stack: Stack, mapping: EventSourceMapping, failures: Resource) 
     match mapping.destination:
         case None:
             return failures.arn
+        case Queue(name=name) if name.endswith(FIFO):
+            raise DeclarationError(
+                f"expected a queue without the suffix {FIFO} as the destination of {mapping.function_name}'s failures, "
+                f"got {name!r}: Lambda sends them to standard queues only"
+            )
         case Queue(name=name):
             return stack.queues[name].arn
         case Topic(name=name):

@@ -22,7 +22,7 @@ _ARCHIVE_NAME_MAX: Final = 48
 _KEPT_S: Final = 14 * 86_400
 """How long queues keep a message: as long as SQS can."""
 VISIBILITY_MARGIN_S: Final = 30
-_FIFO: Final = ".fifo"
+FIFO: Final = ".fifo"
 _RECEIVES_MAX: Final = 1_000
 _EVENT_AGE_S: Final = 86_400
 _RULE_RETRIES: Final = 185
@@ -33,13 +33,14 @@ _PATTERN_CHARACTERS: Final = 2_048
 _DOCUMENTED: Final = dataclasses.replace(EVENTBRIDGE, operators=OPERATORS)
 
 
-def add_dead_letters(stack: Stack, name: str) -> Resource:
-    """The queue for the dead letters of `name`."""
+def add_dead_letters(stack: Stack, name: str, *, of_app: bool = False) -> Resource:
+    """The queue for the dead letters of `name`; the app's name is in front where `name` is unique in the app only."""
+    own = f"{stack.app.name}-{name}" if of_app else name
     queue = stack.add(
         logical_id(name, "DeadLetters"),
         "AWS::SQS::Queue",
         {
-            "QueueName": physical_name(name.replace(".", "-") + DEAD_LETTERS, limit=QUEUE_NAME_MAX),
+            "QueueName": physical_name(own.replace(".", "-") + DEAD_LETTERS, limit=QUEUE_NAME_MAX),
             "MessageRetentionPeriod": _KEPT_S,
             "SqsManagedSseEnabled": True,
         },
@@ -51,57 +52,70 @@ def add_dead_letters(stack: Stack, name: str) -> Resource:
 
 def add_function_queue(stack: Stack, function: Function, visibility_timeout_s: int) -> Resource:
     """The FIFO queue that feeds a function, in order per key, with its dead letters."""
-    properties = {"FifoQueue": True, "MessageRetentionPeriod": _KEPT_S, "SqsManagedSseEnabled": True}
-    name, dead_letters_name = function.queue_name, function.dead_letter_queue
-    dead_letters = stack.add(
-        logical_id(name, "DeadLetters"),
-        "AWS::SQS::Queue",
-        {"QueueName": _fifo_name(dead_letters_name), **properties},
-        retain=True,
-    )
-    stack.dead_letter_queues[dead_letters_name] = dead_letters
     receives = function.policy.attempts_max
     if receives > _RECEIVES_MAX:
         stack.notes.append(
             f"{function.name}: what failed {_RECEIVES_MAX:,} times goes to the dead letters, as SQS counts no further; "
             f"{receives:,} attempts are declared"
         )
+    # Queues are named within the account, functions within the app.
+    own = f"{stack.app.name}-{function.queue_name}"
+    return _add_fifo(
+        stack, function.queue_name, own, function.dead_letter_queue, visibility_timeout_s, min(receives, _RECEIVES_MAX)
+    )
+
+
+def _add_fifo(
+    stack: Stack, name: str, on_aws: str, dead_letters_name: str, visibility_timeout_s: int, receives: int
+) -> Resource:
+    """A FIFO queue with its dead letters, by its declared name and by that on AWS, without the suffix."""
+    properties = {"FifoQueue": True, "MessageRetentionPeriod": _KEPT_S, "SqsManagedSseEnabled": True}
+    dead_letters = stack.add(
+        logical_id(name, "DeadLetters"),
+        "AWS::SQS::Queue",
+        {"QueueName": _fifo_name(on_aws + DEAD_LETTERS), **properties},
+        retain=True,
+    )
+    stack.dead_letter_queues[dead_letters_name] = dead_letters
     return stack.add(
         logical_id(name, "Queue"),
         "AWS::SQS::Queue",
         {
-            "QueueName": _fifo_name(name),
+            "QueueName": _fifo_name(on_aws),
             **properties,
             "VisibilityTimeout": visibility_timeout_s,
             # Effects bring their ids for it, a rule's events bring none.
             "ContentBasedDeduplication": True,
             "DeduplicationScope": "messageGroup",
             "FifoThroughputLimit": "perMessageGroupId",
-            "RedrivePolicy": JsonObject(
-                {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": min(receives, _RECEIVES_MAX)}
-            ),
+            "RedrivePolicy": JsonObject({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": receives}),
         },
     )
 
 
 def _fifo_name(name: str) -> Text:
-    return join(physical_name(name.replace(".", "-"), limit=QUEUE_NAME_MAX - len(_FIFO)), _FIFO)
+    return join(physical_name(name.replace(".", "-"), limit=QUEUE_NAME_MAX - len(FIFO)), FIFO)
 
 
 def add_queues(stack: Stack) -> None:
-    """The app's queues, each with its dead letter queue."""
+    """The app's queues, each with its dead letter queue; one whose name ends in `.fifo` is a FIFO queue, as here."""
     timeouts = {each.queue.name: each.timeout_s for each in stack.app.functions if each.queue is not None}
     for queue in stack.app.queues:
-        check_plain("queue", queue.name)
-        dead_letters = add_dead_letters(stack, queue.name)
+        check_plain("queue", queue.name.removesuffix(FIFO))
         # A message must not come again while its consumer runs: the mapping waits before it starts the consumer.
         least_s = timeouts[queue.name] + VISIBILITY_MARGIN_S if queue.name in timeouts else 0
+        visibility_timeout_s = math.ceil(max(queue.visibility_timeout_s, least_s))
+        if queue.name.endswith(FIFO):
+            names = queue.name, queue.name.removesuffix(FIFO), queue.name + DEAD_LETTERS
+            stack.queues[queue.name] = _add_fifo(stack, *names, visibility_timeout_s, queue.max_receives)
+            continue
+        dead_letters = add_dead_letters(stack, queue.name)
         stack.queues[queue.name] = stack.add(
             logical_id(queue.name, "Queue"),
             "AWS::SQS::Queue",
             {
                 "QueueName": physical_name(queue.name, limit=QUEUE_NAME_MAX),
-                "VisibilityTimeout": math.ceil(max(queue.visibility_timeout_s, least_s)),
+                "VisibilityTimeout": visibility_timeout_s,
                 "MessageRetentionPeriod": _KEPT_S,
                 "RedrivePolicy": JsonObject(
                     {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": queue.max_receives}
@@ -129,6 +143,12 @@ def _subscribe(stack: Stack, topic: Topic, resource: Resource, dead_letters: Res
         stack, dead_letters, [iam.may_send("TopicMaySend", "sns.amazonaws.com", dead_letters.arn, [resource.ref])]
     )
     for subscription in topic.subscriptions:
+        if subscription.queue.name.endswith(FIFO):
+            raise DeclarationError(
+                f"expected a queue without the suffix {FIFO} to subscribe to the topic {topic.name}, got "
+                f"{subscription.queue.name!r}: a standard topic on AWS delivers to standard queues only; send to the "
+                "queue from the route, or name it without the suffix"
+            )
         policy = subscription.filter_policy
         stack.add(
             logical_id(topic.name, "To", subscription.queue.name),
@@ -221,7 +241,7 @@ def _rule(
         }
         if isinstance(target, DeliveryStream) and role is not None:
             fields["RoleArn"] = role.arn
-        if target.name in stack.function_queues and isinstance(target, Function):
+        if _is_fifo(stack, target):
             fields["SqsParameters"] = {"MessageGroupId": rule.name}
         targets.append(fields)
     resource = stack.add(
@@ -248,6 +268,13 @@ def _rule(
                 },
             )
     return resource
+
+
+def _is_fifo(stack: Stack, target: Queue | Function | DeliveryStream) -> bool:
+    if isinstance(target, Function) and target.queue is None:
+        return target.name in stack.function_queues
+    queue = _queue_of(target)
+    return queue is not None and queue.name.endswith(FIFO)
 
 
 def _target_arn(stack: Stack, target: Queue | Function | DeliveryStream) -> Text:

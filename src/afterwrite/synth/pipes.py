@@ -122,7 +122,7 @@ def _target_parameters(stack: Stack, pipe: Pipe) -> dict[str, Any]:
     if pipe.target.kind == "Function" and pipe.target.name not in stack.function_queues:
         # An asynchronous invocation, as `later` asks for one: its retries and dead letters are the function's.
         parameters["LambdaFunctionParameters"] = {"InvocationType": "FIRE_AND_FORGET"}
-    elif pipe.target.kind == "Function":
+    elif pipe.target.kind == "Function" or pipe.target.name.endswith(messages.FIFO):
         id = "$.eventID" if pipe.enrichment is None else "$.afterwrite.id"
         parameters["SqsQueueParameters"] = {"MessageGroupId": id, "MessageDeduplicationId": id}
     if pipe.target.kind == "Bus":

@@ -21,6 +21,7 @@ from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
 from afterwrite.core.event_source_mapping.failures import MappingIdentity
 from afterwrite.core.event_source_mapping.ports import ShardSource
 from afterwrite.engine.event_source_mapping import MappingWork
+from afterwrite.engine.given_up import GivenUpWork
 from afterwrite.engine.intake import Intake
 from afterwrite.engine.lag_watch import LagWatch
 from afterwrite.engine.loops import Loop, Work
@@ -32,7 +33,7 @@ from afterwrite.local.fan_out import FanOut
 from afterwrite.local.kinesis_arrivals import KinesisArrivals
 from afterwrite.local.lags import EmbeddedLags, TopicAlarms
 from afterwrite.local.lambda_functions import LocalFunctions
-from afterwrite.local.mapping_ledger import EmbeddedMappingLedger, function_arn
+from afterwrite.local.mapping_ledger import EmbeddedGivenUp, EmbeddedMappingLedger, function_arn
 from afterwrite.local.native import NativeServices, NativeTable
 from afterwrite.local.parked import EmbeddedParked
 from afterwrite.local.queue_tasks import QueueTaskWork
@@ -253,39 +254,37 @@ class Engine:
             if table.stream is not None and table.stream.fed_by is not None
         ]
         works: list[Work] = [*intakes, ReplayWork(environment, self._fan_out), QueueTaskWork(environment)]
-        if self._runs_app:
-            topic = app.alarm_topic
-            told = None if topic is None else TopicAlarms(environment, self._fan_out, topic.name, environment.now_ms)
-            works.append(LagWatch(EmbeddedLags(environment, app), app.alarm_thresholds, told, self._telemetry))
-        self._mappings = list(self._mapping_works())
-        works.extend(self._mappings)
+        topic = app.alarm_topic
+        told = None if topic is None else TopicAlarms(environment, self._fan_out, topic.name, environment.now_ms)
+        lags = EmbeddedLags(environment, app, self._directory.store)
+        works.append(LagWatch(lags, app.alarm_thresholds, told, self._telemetry))
+        for mapping, source in self._mapped():
+            works.extend(self._mapping_works(mapping, source))
         return works
 
-    def _mapping_works(self) -> Iterator[MappingWork]:
+    def _mapped(self) -> Iterator[tuple[EventSourceMapping, ShardSource]]:
         environment, identity = self._environment, self._settings.identity
         for table in self._app.tables:
             for mapping in table.event_source_mappings:
                 stream = environment.state["catalog"][table.name].stream
-                yield self._mapping_work(mapping, TableShards(environment, stream, identity, mapping.settings))
+                yield mapping, TableShards(environment, stream, identity, mapping.settings)
         for kinesis_stream in self._app.kinesis_streams:
             for mapping in kinesis_stream.event_source_mappings:
-                source = KinesisShards(environment, kinesis_stream.name, identity, mapping.settings)
-                yield self._mapping_work(mapping, source)
+                yield mapping, KinesisShards(environment, kinesis_stream.name, identity, mapping.settings)
 
-    def _mapping_work(self, mapping: EventSourceMapping, source: ShardSource) -> MappingWork:
+    def _mapping_works(self, mapping: EventSourceMapping, source: ShardSource) -> Iterator[Work]:
+        """The loop of a mapping, and that of what it gave up on."""
         arn = function_arn(self._settings.identity, mapping.function_name)
         identity = MappingIdentity(mapping.uuid, arn, source.stream_arn, mapping.settings.source)
         files = self._directory.files
-        return MappingWork(
-            self._seams.mapping(mapping),
-            identity,
-            source,
-            EmbeddedMappingLedger(self._environment, self._fan_out, self._app, mapping, identity, files),
-            self.services,
-            self._telemetry,
-            now_ms=self._environment.now_ms,
-            new_id=_new_id,
-        )
+        kept = EmbeddedMappingLedger(self._environment, self._fan_out, self._app, mapping, identity, files)
+        parts = self.services, self._telemetry
+        now_ms, mapped = self._environment.now_ms, self._seams.mapping(mapping)
+        work = MappingWork(mapped, identity, source, kept, *parts, now_ms=now_ms, new_id=_new_id)
+        self._mappings.append(work)
+        yield work
+        batches = EmbeddedGivenUp(self._environment, mapping.uuid)
+        yield GivenUpWork(mapped, identity, source, batches, *parts, now_ms=now_ms, new_id=_new_id)
 
     def _description(self) -> Mapping[str, Any]:
         """What `afterwrite status` says of this engine."""

@@ -13,7 +13,7 @@ Condition: TypeAlias = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
 RETRIES_EXHAUSTED: Final = "RetryAttemptsExhausted"
 AGE_EXCEEDED: Final = "RecordAgeExceeded"
 
-_BATCH_INFO: Final[Mapping[SourceKind, str]] = {"dynamodb": "DDBStreamBatchInfo", "kinesis": "KinesisBatchInfo"}
+BATCH_INFO: Final[Mapping[SourceKind, str]] = {"dynamodb": "DDBStreamBatchInfo", "kinesis": "KinesisBatchInfo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def failure_message(
     iso = iso_seconds if identity.source == "dynamodb" else iso_milliseconds
     message["version"] = "1.0"
     message["timestamp"] = iso_milliseconds(at_ms)
-    message[_BATCH_INFO[identity.source]] = {
+    message[BATCH_INFO[identity.source]] = {
         "shardId": shard_id,
         "startSequenceNumber": records[0].sequence_number,
         "endSequenceNumber": records[-1].sequence_number,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from afterwrite.core.event_source_mapping.given_up import GivenUp
 from afterwrite.core.event_source_mapping.mapping import Fetched, ListedShard
 
 if TYPE_CHECKING:
     import threading
+
+
+# Of one reading (S23).
+RECORDS_READ_MAX: Final = 1_000
 
 
 class ShardSource(Protocol):
@@ -38,8 +43,8 @@ class ShardSource(Protocol):
         """
         ...
 
-    def fetch(self, shard: int, after: int) -> Fetched:
-        """The shard's next records after a position; the end of one that is gone."""
+    def fetch(self, shard: int, after: int, *, limit: int = RECORDS_READ_MAX) -> Fetched:
+        """The shard's next records after a position, at most `limit`; the end of one that is gone."""
         ...
 
     def trimmed_through(self) -> int:
@@ -53,25 +58,23 @@ class ShardSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FailureNotice:
-    """A message for the failure destination (S14). `payload` is the event's text, for what keeps it.
+    """A batch that was given up on, for the failure destination (S14) and for operators.
 
-    `lane` orders the mapping's messages; `id` is the message's own.
+    `payload` is the event's text, for what keeps it. `lane` orders the mapping's messages; `id` is the message's own.
     """
 
     id: str
     lane: str
-    shard_id: str
-    at_ms: int
-    message: Mapping[str, Any]
+    batch: GivenUp
     payload: bytes
 
 
 class MappingLedger(Protocol):
     """What keeps a mapping's positions, and takes its failure messages.
 
-    Durability: when `commit` returns, all of it is durable. Messages to the engine's own queues, topics and functions
-    are in the same transaction as the positions, so none is lost or sent twice; a file may be written once more after
-    a crash. Concurrency: one thread.
+    Durability: when `commit` returns, all of it is durable. Batches that were given up on, and the messages about them
+    to the engine's own queues, topics and functions, are in the same transaction as the positions, so none is lost or
+    sent twice; a file may be written once more after a crash. Concurrency: one thread.
     """
 
     def load(self) -> Mapping[int, Mapping[str, Any]] | None:
@@ -80,4 +83,26 @@ class MappingLedger(Protocol):
 
     def commit(self, kept: Mapping[int, Mapping[str, Any] | None], notices: Sequence[FailureNotice]) -> None:
         """Keep these of the shards, None for one that is forgotten, and send the messages. Raises StorageError."""
+        ...
+
+
+class GivenUpBatches(Protocol):
+    """The batches that a mapping has given up on and that an operator asks for, in the order of the stream.
+
+    Durability: when a method returns, what it says is durable. Concurrency: one thread.
+    """
+
+    def next_asked(self) -> tuple[str, GivenUp] | None:
+        """The first one that is asked for, with its key."""
+        ...
+
+    def keep(self, key: str, batch: GivenUp | None) -> None:
+        """Keep what has become of one, None where all of it is handled; nobody asks for it any more.
+
+        One that was dropped meanwhile stays so. Raises StorageError.
+        """
+        ...
+
+    def watch(self, event: threading.Event) -> None:
+        """Set `event` whenever one may be asked for."""
         ...
