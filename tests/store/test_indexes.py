@@ -287,6 +287,52 @@ def test_an_item_that_an_index_cannot_hold_is_refused_before_its_condition_is_lo
         indexed("PutItem", TableName="things", Item=item, ConditionExpression="attribute_exists(pk)")
 
 
+@pytest.mark.parametrize(
+    ("expression", "actual"),
+    [
+        ("SET #s = :one", "N"),
+        ("ADD #s :one", "N"),
+        ("ADD #s :set", "SS"),
+        ("SET note = :one, #s = #s + :one", "N"),
+        ("SET #s = list_append(#s, :list), #l.x = :one", "L"),
+    ],
+)
+def test_an_update_with_an_operand_of_another_type_is_refused_without_a_look_at_the_item(
+    indexed: Dynamo, expression: str, actual: str
+) -> None:
+    values = {":one": {"N": "1"}, ":set": {"SS": ["a"]}, ":list": {"L": []}}
+    update = {
+        "TableName": "things",
+        "Key": encode_item({"pk": "p", "sk": "1"}),
+        "UpdateExpression": expression,
+        "ConditionExpression": "attribute_exists(pk)",
+        "ExpressionAttributeNames": {"#s": "status"} | ({"#l": "city"} if "#l" in expression else {}),
+        "ExpressionAttributeValues": {name: value for name, value in values.items() if name in expression},
+    }
+    refusal = f"Type mismatch for Index Key status Expected: S Actual: {actual} IndexName: by-place"
+    with pytest.raises(ServiceError, match=refusal):
+        indexed("UpdateItem", **update)
+
+
+@pytest.mark.parametrize("action", ["PUT", "ADD"])
+def test_an_older_update_with_a_value_of_another_type_is_refused_alike(indexed: Dynamo, action: str) -> None:
+    updates = {"status": {"Value": {"N": "1"}, "Action": action}}
+    with pytest.raises(ServiceError, match="Type mismatch for Index Key status Expected: S Actual: N"):
+        indexed("UpdateItem", TableName="things", Key=encode_item({"pk": "p", "sk": "1"}), AttributeUpdates=updates)
+
+
+def test_a_type_that_only_the_item_tells_is_refused_in_words_of_its_own(indexed: Dynamo) -> None:
+    indexed.put(pk="p", sk="1", note=1)
+    with pytest.raises(ServiceError, match="update the secondary index key to unsupported type"):
+        indexed(
+            "UpdateItem",
+            TableName="things",
+            Key=encode_item({"pk": "p", "sk": "1"}),
+            UpdateExpression="SET #s = note",
+            ExpressionAttributeNames={"#s": "status"},
+        )
+
+
 def test_a_check_of_an_item_that_an_index_cannot_hold_is_no_write(dynamo: Dynamo) -> None:
     dynamo.create()
     dynamo.put(pk="p", sk="1", status=1)

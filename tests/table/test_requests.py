@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -458,6 +459,13 @@ TABLE: dict[str, Any] = {
     "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
     "BillingMode": "PAY_PER_REQUEST",
 }
+
+
+def test_a_table_s_name_is_refused_together_with_what_else_is_wrong() -> None:
+    with pytest.raises(ServiceError) as caught:
+        table_requests.parse_create_table({"TableName": "a!"})
+    places = re.findall(r"at '(\w+)'", caught.value.message)
+    assert sorted(places) == ["attributeDefinitions", "keySchema", "tableName", "tableName"]
 
 
 def test_create_table() -> None:

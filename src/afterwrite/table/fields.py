@@ -246,22 +246,19 @@ def table_name(body: Body, place: str = "") -> str:
 
 def table_name_of_table_request(body: Body) -> str:
     """The required `TableName` of a request on a table itself, whose errors have words of their own."""
+    violations = Violations()
+    note_table_name(violations, body)
+    violations.check()
+    return checked_table_name(str(body["TableName"]))
+
+
+def note_table_name(violations: Violations, body: Body) -> None:
+    """Note what is wrong with the `TableName` of a request on a table itself; refuse the request without one."""
     name = text(body, "TableName")
     if name is None:
         raise wording.invalid("The parameter 'TableName' is required but was not present in the request")
     if not name.startswith("arn:"):
-        violations = Violations()
         violations.resource_name(body, "TableName", "tableName")
-        violations.check()
-    return checked_table_name(name)
-
-
-def start_table_name(body: Body) -> str:
-    """The `ExclusiveStartTableName` of ListTables."""
-    violations = Violations()
-    violations.resource_name(body, "ExclusiveStartTableName", "exclusiveStartTableName")
-    violations.check()
-    return str(body["ExclusiveStartTableName"])
 
 
 @lru_cache(maxsize=1024)

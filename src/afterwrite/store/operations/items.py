@@ -236,7 +236,12 @@ def _search_vectors(plan: SearchPlan, transaction: ReadTransaction, catalog: Cat
 
 
 def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
-    plan.check_distinct(_places(catalog, plan.gets))
+    try:
+        plan.check_distinct(_places(catalog, plan.gets))
+    except ServiceError:
+        # Keys that are the same whatever the table is like come before what is wrong with the table, or with them.
+        plan.check_distinct_attributes()
+        raise
     responses: dict[str, list[Any]] = {get.table_name: [] for get in plan.gets}
     capacities = {name: Capacity(name) for name in responses}
     read_bytes = 0
