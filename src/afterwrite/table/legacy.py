@@ -119,13 +119,11 @@ def key_condition(body: Body) -> tuple[CompiledKeyCondition, Values] | None:
     values: dict[str, AttributeValue] = {}
     for name, each in conditions.items():
         operator, operands = _operator_and_operands(each, _place("KeyConditions", name))
-        if operator not in _KEY_OPERATORS:
-            _check_operands(operator, operands)
-            raise wording.invalid("Attempted conditional constraint is not an indexable operation")
         _check_operands(operator, operands)
         placeholders = [f":{name}:{number}" for number in range(len(operands))]
         values.update(zip(placeholders, operands, strict=True))
-        terms.append(Term(name, _KEY_OPERATORS[operator], tuple(placeholders)))
+        # What no key can be asked for is refused where the keys are known.
+        terms.append(Term(name, _KEY_OPERATORS.get(operator, operator), tuple(placeholders)))
     if not terms:
         raise wording.invalid("Conditions can be of length 1 or 2 only")
     return CompiledKeyCondition(tuple(terms)), values
