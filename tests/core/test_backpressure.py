@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from afterwrite.core.backpressure import (
+    AHEAD_MAX,
     OPEN_MS_FIRST,
     OPEN_MS_MAX,
     TROUBLED_LANES_MAX,
@@ -66,6 +67,14 @@ def test_there_is_always_a_slot_and_never_more_than_allowed(most: int, events: l
         assert 1 <= state.slots <= most
         assert state.limit <= before.limit + 1 / before.limit
         assert goes_well or state.limit >= before.limit / 2
+
+
+def test_messages_are_received_ahead_of_their_slots_where_attempts_are_short_and_go_well() -> None:
+    assert Concurrency.full(8).ahead == 0
+    assert steady(Concurrency.full(8), 0.1, 10).ahead == AHEAD_MAX
+    assert steady(Concurrency.full(8), 5, 10).ahead == 16
+    assert steady(Concurrency.full(8), 100, 10).ahead == 0
+    assert steady(Concurrency.full(8), 1, 10).after_trouble(began_ms=20, now_ms=21).ahead == 0
 
 
 def in_trouble(breaker: Breaker, lanes: str, now_ms: float = 0.0) -> Breaker:

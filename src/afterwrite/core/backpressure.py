@@ -21,6 +21,10 @@ _RECENT_WEIGHT: Final = 1 / 8
 _USUAL_WEIGHT_DOWN: Final = 1 / 8
 _USUAL_WEIGHT_UP: Final = 1 / 128
 
+# What a function's threads do in so long may wait beside them, at most so many messages.
+_AHEAD_MS: Final = 10.0
+AHEAD_MAX: Final = 32
+
 TROUBLED_LANES_MAX: Final = 5
 OPEN_MS_FIRST: Final = 1_000
 OPEN_MS_MAX: Final = 60_000
@@ -46,6 +50,16 @@ class Concurrency:
     def slots(self) -> int:
         """How many attempts may run at once."""
         return max(1, int(self.limit))
+
+    @property
+    def ahead(self) -> int:
+        """How many messages may be received before there is a slot for them: a few where attempts are short.
+
+        None where nothing is known of the target, or nothing good: what is received early would meet the same.
+        """
+        if self.recent_ms <= 0 or self.limit < self.most:
+            return 0
+        return min(AHEAD_MAX, int(self.slots * _AHEAD_MS / self.recent_ms))
 
     def after_success(self, *, began_ms: float, now_ms: float) -> Concurrency:
         """An attempt that went well, or that failed for reasons of its own: one more a round, unless it is slow."""

@@ -2,7 +2,10 @@
 
 One dispatcher a function: it settles what is finished and receives as many messages as the function has idle
 threads, in one transaction, so an attempt is durable before it runs. While threads are idle, a message is received in
-the transaction that sends it, and begun on the thread that committed that; the dispatcher follows.
+the transaction that sends it, and begun on the thread that committed that; the dispatcher follows. Where attempts are
+short a few more messages are received than there are threads: these take them without waiting for a transaction.
+What waits so goes back to the queue, as if it had not been received, when an attempt fails by its target, when one
+hangs, and at a stop.
 
 A thread that runs past the timeout cannot be stopped: it is *stuck*. Its attempt is settled as failed, what it
 returns later is ignored, and another thread takes its place. So that the messages of a few keys cannot take every
@@ -65,14 +68,20 @@ class _Returned:
 
 
 class _Attempt:
-    __slots__ = ("began_ms", "deadline_s", "delivery", "overtaken", "probe")
+    """An attempt that is to run. `began_s` is None until a thread has taken it."""
 
-    def __init__(self, delivery: Delivery, began_s: float, timeout_s: float, *, probe: bool) -> None:
+    __slots__ = ("began_s", "delivery", "overtaken", "probe", "timeout_s")
+
+    def __init__(self, delivery: Delivery, timeout_s: float, *, probe: bool) -> None:
         self.delivery = delivery
-        self.began_ms = began_s * 1000
-        self.deadline_s = began_s + timeout_s
+        self.timeout_s = timeout_s
         self.probe = probe
+        self.began_s: float | None = None
         self.overtaken = False
+
+    def left_s(self, now_s: float) -> float:
+        """How much of its time is left: all of it before it has begun."""
+        return self.timeout_s if self.began_s is None else self.began_s + self.timeout_s - now_s
 
 
 class Dispatcher:
@@ -100,6 +109,7 @@ class Dispatcher:
         self._wake: threading.Event = threading.Event()
         self._to_run: queue.SimpleQueue[_Attempt | None] = queue.SimpleQueue()
         self._finished: deque[tuple[_Attempt, _Returned | Failure]] = deque()
+        self._recalled: deque[_Attempt] = deque()
         self._running: list[_Attempt] = []
         self._starting = threading.Lock()  # for what is running and what was begun, by message, before it is
         self._begun: dict[str, _Attempt] = {}
@@ -119,12 +129,12 @@ class Dispatcher:
 
     def run_once(self) -> float | None:
         """Settle what is finished, run what is received; how long (s) until more is due."""
-        self._start_all(self._queue.expect(max(0, self._free())))
+        self._start_all(self._queue.expect(self._room()))
         self._unsettled.extend(self._collect())
         self._resume()
-        settled, free = self._unsettled, max(0, self._free())
-        if settled or (free > 0 and self._is_ready()):
-            deliveries = self._queue.exchange(settled, limit=free)
+        settled, room = self._unsettled, self._room()
+        if settled or (room > 0 and self._is_ready()):
+            deliveries = self._queue.exchange(settled, limit=room)
             # Not before: what the queue could not take is offered again.
             self._unsettled = []
             self._start_all(deliveries)
@@ -135,7 +145,16 @@ class Dispatcher:
             self._stuck_reported = self._stuck
         return self._next_due_s()
 
+    def _room(self) -> int:
+        """How many more messages may be received."""
+        free = max(0, self._free())
+        if self._stuck or not self._breaker.is_closed:
+            return free
+        taken = len(self._running) + len(self._begun)
+        return max(free, self._concurrency.slots + self._concurrency.ahead - taken)
+
     def _free(self) -> int:
+        """How many more attempts may begin, beside those that run or wait for a thread."""
         running = len(self._running) + len(self._begun)
         free = free_slots(
             allowed=self._concurrency.slots,
@@ -156,6 +175,7 @@ class Dispatcher:
             late = self._queue.exchange([], limit=0)  # after that none is received
             self._start_all(each for each in late if each.message_id in self._begun)
             self._held_back.extend(each for each in late if each.message_id not in self._begun)
+        self._recall()
         deadline_s = time.monotonic() + wait_s
         while self._running and (left_s := deadline_s - time.monotonic()) > 0:
             self._wake.clear()
@@ -183,8 +203,8 @@ class Dispatcher:
 
     def _next_due_s(self) -> float | None:
         now_s = self._monotonic_s()
-        due_s = [attempt.deadline_s - now_s for attempt in self._running]
-        if self._free() > 0 and (ready_ms := self._queue.next_ready_ms()) is not None:
+        due_s = [attempt.left_s(now_s) for attempt in self._running]
+        if self._room() > 0 and (ready_ms := self._queue.next_ready_ms()) is not None:
             due_s.append((ready_ms - self._now_ms()) / 1000)
         elif not self._breaker.is_closed and not self._running and self._queue.next_ready_ms() is not None:
             due_s.append(self._breaker.open_until_ms / 1000 - now_s)
@@ -204,21 +224,20 @@ class Dispatcher:
         for delivery in deliveries:
             with self._starting:
                 attempt = self._begun.pop(delivery.message_id, None)
-                if attempt is None and self._free() > 0 and not self._is_stuck(delivery.lane):
+                if attempt is None and self._room() > 0 and not self._is_stuck(delivery.lane):
                     attempt = self._attempt(delivery)
                     self._to_run.put(attempt)
                 if attempt is not None:
                     self._running.append(attempt)
             if attempt is None:
                 self._hold_back(delivery)
-            elif self._threads < len(self._running) + self._stuck:
+            elif self._threads < min(len(self._running), self._concurrency.slots) + self._stuck:
                 self._threads += 1
                 thread = threading.Thread(target=self._run, name=f"{self.name}-{self._threads}", daemon=True)
                 thread.start()
 
     def _attempt(self, delivery: Delivery) -> _Attempt:
-        timeout_s = self._function.timeout_s
-        return _Attempt(delivery, self._monotonic_s(), timeout_s, probe=not self._breaker.is_closed)
+        return _Attempt(delivery, self._function.timeout_s, probe=not self._breaker.is_closed)
 
     def _hold_back(self, delivery: Delivery) -> None:
         self._held_back.append(delivery)
@@ -238,9 +257,16 @@ class Dispatcher:
             self._running.remove(attempt)
             settled.append(self._settled(attempt, result))
         now_s = self._monotonic_s()
-        for attempt in [each for each in self._running if each.deadline_s <= now_s]:
+        for attempt in [each for each in self._running if each.left_s(now_s) <= 0]:
             self._running.remove(attempt)
             settled.append(self._overtake(attempt))
+        for _ in range(len(self._recalled)):
+            attempt = self._recalled.popleft()
+            if attempt.delivery.message_id in self._begun:
+                self._recalled.append(attempt)  # as above
+                continue
+            self._running.remove(attempt)
+            settled.append(Settled(attempt.delivery, Halt("not begun")))
         return settled
 
     def _settled(self, attempt: _Attempt, result: _Returned | Failure) -> Settled:
@@ -251,7 +277,8 @@ class Dispatcher:
 
     def _learn(self, attempt: _Attempt, result: _Returned | Failure) -> None:
         """Take what became of an attempt as a sign of how its target is."""
-        began_ms, now_ms = attempt.began_ms, self._monotonic_s() * 1000
+        now_ms = self._monotonic_s() * 1000
+        began_ms = now_ms if attempt.began_s is None else attempt.began_s * 1000
         was_closed = self._breaker.is_closed
         if isinstance(result, Failure) and result.directive.of_target:
             self._concurrency = self._concurrency.after_trouble(began_ms=began_ms, now_ms=now_ms)
@@ -259,7 +286,10 @@ class Dispatcher:
             if not self._breaker.is_closed and was_closed:
                 self._telemetry.target_left_alone(self._function.name, result.kind, result.reason)
         else:
+            limit = self._concurrency.limit
             self._concurrency = self._concurrency.after_success(began_ms=began_ms, now_ms=now_ms)
+            if self._concurrency.limit < limit:
+                self._recall()
             self._breaker = self._breaker.after_success()
             if not was_closed:
                 self._telemetry.target_is_back(self._function.name)
@@ -268,6 +298,7 @@ class Dispatcher:
         """Fail an attempt whose time is over; its thread is stuck until it returns."""
         delivery, name = attempt.delivery, self._function.name
         attempt.overtaken = True
+        self._recall()
         self._stuck += 1
         self._stuck_of[delivery.lane] += 1
         self._telemetry.invocation_stuck(name, delivery.message_id, self._stuck)
@@ -291,7 +322,7 @@ class Dispatcher:
 
     def _resume(self) -> None:
         """Start what was held back and need not be any more."""
-        resumed = [each for each in self._held_back if not self._is_stuck(each.lane)][: max(0, self._free())]
+        resumed = [each for each in self._held_back if not self._is_stuck(each.lane)][: self._room()]
         for delivery in resumed:
             self._held_back.remove(delivery)
         self._start_all(resumed)
@@ -301,9 +332,19 @@ class Dispatcher:
 
     def _run(self) -> None:
         while (attempt := self._to_run.get()) is not None:
+            attempt.began_s = self._monotonic_s()
             result = self._invoke(attempt)
             self._finished.append((attempt, result))
+            if isinstance(result, Failure) and result.directive.of_target:
+                self._recall()
             self._wake.set()
+
+    def _recall(self) -> None:
+        """Have what no thread has taken yet go back to the queue. Called on any thread."""
+        with suppress(queue.Empty):
+            while (attempt := self._to_run.get_nowait()) is not None:
+                self._recalled.append(attempt)
+            self._to_run.put(None)  # which ends a thread
 
     def _invoke(self, attempt: _Attempt) -> _Returned | Failure:
         """What the attempt has returned, or how it failed."""
@@ -312,7 +353,7 @@ class Dispatcher:
             self._services,
             invocation_id=delivery.message_id,
             attempt=delivery.attempt,
-            remaining_ms=lambda: int((attempt.deadline_s - self._monotonic_s()) * 1000),
+            remaining_ms=lambda: int(attempt.left_s(self._monotonic_s()) * 1000),
             now_ms=self._now_ms,
         )
         try:
