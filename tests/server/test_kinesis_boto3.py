@@ -200,7 +200,7 @@ def test_shards_are_scaled_evenly(kinesis: Any) -> None:
         open_now = kinesis.list_shards(StreamName="events", ShardFilter={"Type": "AT_LATEST"})["Shards"]
         starts = [int(shard["HashKeyRange"]["StartingHashKey"]) for shard in open_now]
         assert starts == [(1 << 128) * index // count for index in range(count)]
-    with pytest.raises(kinesis.exceptions.InvalidArgumentException):
+    with pytest.raises(kinesis.exceptions.LimitExceededException):
         kinesis.update_shard_count(StreamName="events", TargetShardCount=5, ScalingType="UNIFORM_SCALING")
 
 

@@ -187,6 +187,61 @@ def test_what_an_index_refuses(indexed: Dynamo, fields: dict[str, Any], message:
         query(indexed, "by-place", "country = x AND city = y", **fields)
 
 
+WHERE = {"pk": {"S": "p"}, "sk": {"S": "1"}}
+ENTRY: dict[str, Any] = {**WHERE, "at": {"N": "1"}}
+NO_START = "The provided starting key is invalid"
+OTHER_TYPE = "The provided key element does not match the schema"
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ({**ENTRY, "extra": {"S": "x"}}, NO_START),
+        ({"sk": {"S": "1"}, "at": {"N": "1"}, "note": {"S": "n"}}, NO_START),
+        ({"pk": {"N": "1"}, "note": {"S": "n"}, "extra": {"S": "x"}}, OTHER_TYPE),
+        ({**WHERE, "note": {"S": "n"}}, NO_START),
+        ({**WHERE, "at": {"S": "1"}}, OTHER_TYPE),
+        ({**ENTRY, "sk": {"N": "1"}}, f"{NO_START}: {OTHER_TYPE}"),
+    ],
+)
+@pytest.mark.parametrize("operation", ["Query", "Scan"])
+def test_a_start_is_compared_with_the_index_and_then_with_the_table(
+    indexed: Dynamo, operation: str, start: dict[str, Any], message: str
+) -> None:
+    keys = {"pk": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "p"}]}}
+    body = {"KeyConditions": keys} if operation == "Query" else {}
+    with pytest.raises(ServiceError) as refused:
+        indexed(operation, TableName="things", IndexName="by-time", ExclusiveStartKey=start, **body)
+    assert refused.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("condition", "start", "message"),
+    [
+        ("at = 1", {"pk": {"N": "1"}, "sk": {"S": "1"}, "at": {"N": "1"}}, OTHER_TYPE),
+        ("at = 1", {**ENTRY, "at": {"S": "1"}}, "Query condition missed key schema element: pk"),
+        ("pk = q", ENTRY, "The provided starting key is outside query boundaries based on provided conditions"),
+        ("pk = q AND at > 1", ENTRY, "The provided starting key does not match the range key predicate"),
+        ("pk = q AND at < 2", ENTRY, "The query can return at most one row and cannot be restarted"),
+    ],
+)
+def test_a_start_is_compared_with_the_condition(
+    indexed: Dynamo, condition: str, start: dict[str, Any], message: str
+) -> None:
+    indexed.put(pk="p", sk="1", at=1)
+    with pytest.raises(ServiceError) as refused:
+        query(indexed, "by-time", condition, ExclusiveStartKey=start)
+    assert refused.value.message == message
+
+
+def test_a_scan_of_the_table_says_one_thing_of_every_start_that_is_none(indexed: Dynamo) -> None:
+    for start in ({}, {"pk": {"S": "p"}}, {"pk": {"S": "p"}, "note": {"S": "n"}}, {**WHERE, "sk": {"N": "1"}}, ENTRY):
+        with pytest.raises(ServiceError) as refused:
+            # A filter that looks into a key is refused later.
+            indexed("Scan", TableName="things", ExclusiveStartKey=start, FilterExpression="attribute_exists(pk.a)")
+        assert refused.value.message == f"{NO_START}: {OTHER_TYPE}"
+
+
 @pytest.mark.parametrize("name", ["by-place", "by-time"])
 def test_a_query_filters_by_what_its_index_projects(indexed: Dynamo, name: str) -> None:
     condition = "country = a AND city = b" if name == "by-place" else "pk = p"
@@ -285,6 +340,52 @@ def test_an_item_that_an_index_cannot_hold_is_refused_before_its_condition_is_lo
     item = encode_item({"pk": "p", "sk": "1", "status": 1})
     with pytest.raises(ServiceError, match="Type mismatch for Index Key status"):
         indexed("PutItem", TableName="things", Item=item, ConditionExpression="attribute_exists(pk)")
+
+
+@pytest.mark.parametrize(
+    ("expression", "actual"),
+    [
+        ("SET #s = :one", "N"),
+        ("ADD #s :one", "N"),
+        ("ADD #s :set", "SS"),
+        ("SET note = :one, #s = #s + :one", "N"),
+        ("SET #s = list_append(#s, :list), #l.x = :one", "L"),
+    ],
+)
+def test_an_update_with_an_operand_of_another_type_is_refused_without_a_look_at_the_item(
+    indexed: Dynamo, expression: str, actual: str
+) -> None:
+    values = {":one": {"N": "1"}, ":set": {"SS": ["a"]}, ":list": {"L": []}}
+    update = {
+        "TableName": "things",
+        "Key": encode_item({"pk": "p", "sk": "1"}),
+        "UpdateExpression": expression,
+        "ConditionExpression": "attribute_exists(pk)",
+        "ExpressionAttributeNames": {"#s": "status"} | ({"#l": "city"} if "#l" in expression else {}),
+        "ExpressionAttributeValues": {name: value for name, value in values.items() if name in expression},
+    }
+    refusal = f"Type mismatch for Index Key status Expected: S Actual: {actual} IndexName: by-place"
+    with pytest.raises(ServiceError, match=refusal):
+        indexed("UpdateItem", **update)
+
+
+@pytest.mark.parametrize("action", ["PUT", "ADD"])
+def test_an_older_update_with_a_value_of_another_type_is_refused_alike(indexed: Dynamo, action: str) -> None:
+    updates = {"status": {"Value": {"N": "1"}, "Action": action}}
+    with pytest.raises(ServiceError, match="Type mismatch for Index Key status Expected: S Actual: N"):
+        indexed("UpdateItem", TableName="things", Key=encode_item({"pk": "p", "sk": "1"}), AttributeUpdates=updates)
+
+
+def test_a_type_that_only_the_item_tells_is_refused_in_words_of_its_own(indexed: Dynamo) -> None:
+    indexed.put(pk="p", sk="1", note=1)
+    with pytest.raises(ServiceError, match="update the secondary index key to unsupported type"):
+        indexed(
+            "UpdateItem",
+            TableName="things",
+            Key=encode_item({"pk": "p", "sk": "1"}),
+            UpdateExpression="SET #s = note",
+            ExpressionAttributeNames={"#s": "status"},
+        )
 
 
 def test_a_check_of_an_item_that_an_index_cannot_hold_is_no_write(dynamo: Dynamo) -> None:

@@ -176,6 +176,9 @@ def test_key_conditions(things: Dynamo) -> None:
     assert found(sk=condition("GT", "ab")) == ["b", "c"]
     for conditions, message in (
         ({"sk": condition("NE", "a")}, "Attempted conditional constraint is not an indexable operation"),
+        ({"x": condition("NULL")}, "Query condition missed key schema element: sk"),
+        ({"pk": condition("NULL")}, "Attempted conditional constraint is not an indexable operation"),
+        ({"sk": condition("LT", {"x"})}, "ComparisonOperator LT is not valid for SS AttributeValue type"),
         ({"pk": condition("GT", "a")}, "Query key condition not supported"),
         ({"x": condition("EQ", "a")}, "Query condition missed key schema element: sk"),
         (

@@ -36,6 +36,25 @@ def update(dynamo: Dynamo, **fields: Any) -> dict[str, Any]:
     return described
 
 
+def test_a_listing_tells_all_that_is_wrong_with_it(dynamo: Dynamo) -> None:
+    with pytest.raises(ServiceError) as refused:
+        dynamo("ListTables", Limit=101, ExclusiveStartTableName="a!")
+    assert refused.value.message == (
+        "3 validation errors detected: "
+        "Value '101' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 100; "
+        "Value 'a!' at 'exclusiveStartTableName' failed to satisfy constraint: "
+        "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+; "
+        "Value 'a!' at 'exclusiveStartTableName' failed to satisfy constraint: "
+        "Member must have length greater than or equal to 3"
+    )
+
+
+def test_the_units_of_an_index_are_bounded_before_the_table_is_looked_for(dynamo: Dynamo) -> None:
+    many = {"IndexName": "by-kind", "ProvisionedThroughput": {"ReadCapacityUnits": 10**12 + 1, "WriteCapacityUnits": 1}}
+    with pytest.raises(ServiceError, match=r"ReadCapacityUnits is out of bounds for index by-kind$"):
+        update(dynamo, GlobalSecondaryIndexUpdates=[{"Update": many}])
+
+
 def test_a_stream_that_is_enabled_again_is_another_stream_s18(dynamo: Dynamo) -> None:
     first = create(dynamo, StreamSpecification=ON)
     dynamo.put(pk="1")
@@ -326,6 +345,14 @@ def test_a_batch_calls_its_tables_what_its_request_calls_them(dynamo: Dynamo) ->
     dynamo.put(pk="1")
     item = encode_item({"pk": "1"})
     assert dynamo("BatchGetItem", RequestItems={arn: {"Keys": [item]}})["Responses"] == {arn: [item]}
+
+
+def test_a_key_given_twice_is_refused_before_its_table_is_looked_for(dynamo: Dynamo) -> None:
+    key = {"pk": {"S": "p"}, "other": {"N": "1"}}
+    with pytest.raises(ServiceError, match="Provided list of item keys contains duplicates"):
+        dynamo("BatchGetItem", RequestItems={"things": {"Keys": [key, dict(reversed(key.items()))]}})
+    with pytest.raises(ServiceError, match="Requested resource not found"):
+        dynamo("BatchGetItem", RequestItems={"things": {"Keys": [key]}})
 
 
 def test_a_batch_is_projected_in_one_way_for_all_tables(dynamo: Dynamo) -> None:

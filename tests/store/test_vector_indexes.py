@@ -244,7 +244,7 @@ def test_indexes_outlive_a_restart(dynamo: Dynamo) -> None:
     [
         ({"Dimensions": 0}, "Value '0' at 'vectorIndexes.1.member.dimensions'"),
         ({"Dimensions": 4097}, "Number of dimensions must be between 1 and 4096 inclusive."),
-        ({"Dimensions": "x"}, "cannot be converted to Integer"),
+        ({"Dimensions": "x"}, "cannot be converted to Long"),
         ({"DistanceFunction": "cosine"}, "Value 'cosine' at 'vectorIndexes.1.member.distanceFunction'"),
         ({"VectorAttribute": {"AttributeName": ""}}, "vectorAttribute.attributeName"),
         ({"VectorAttribute": {"AttributeName": "x" * 256}}, "vectorAttribute.attributeName"),

@@ -28,6 +28,15 @@ OTHER_RETURN_VALUES = (
 )
 OTHER_OPERATOR = "Failed to satisfy constraint: Member must satisfy enum value set: [ALL, OR]"
 XOR = "Value 'XOR' at 'conditionalOperator' failed to satisfy constraint: Member must satisfy enum value set: [OR, AND]"
+TABLE_NAMES = (
+    "Map keys must satisfy constraint: [Member must have length less than or equal to 255, "
+    "Member must have length greater than or equal to 3, "
+    "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+]"
+)
+OPERATORS = (
+    "Member must satisfy enum value set: "
+    "[IN, NULL, BETWEEN, LT, NOT_CONTAINS, EQ, GT, NOT_NULL, NE, LE, BEGINS_WITH, GE, CONTAINS]"
+)
 TWO_EXPECTED: dict[str, Any] = {
     "Expected": {"a": {"Exists": False}, "b": {"Exists": False}},
     "ConditionalOperator": "XOR",
@@ -160,11 +169,48 @@ def nested(levels: int) -> dict[str, Any]:
                 "Member must not be null",
             ],
         ),
-        # A name that no table can have gives way to what else is wrong.
         (
             "BatchWriteItem",
-            {"RequestItems": {"a!": [{"PutRequest": {"Item": {}}}]}, "ReturnConsumedCapacity": "no"},
-            [CAPACITY],
+            {
+                "RequestItems": {"a!": [{"PutRequest": {"Item": {}}}], "abc": [], "abd": [{"DeleteRequest": {}}]},
+                "ReturnConsumedCapacity": "no",
+            },
+            [
+                CAPACITY,
+                """Value '{"a!":[{"PutRequest":{"Item":{}}}],"abc":[],"abd":[{"DeleteRequest":{}}]}' """
+                f"at 'requestItems' failed to satisfy constraint: {TABLE_NAMES}",
+                "Value '{a!=[1 requests], abc=[], abd=[1 requests]}' at 'requestItems' failed to satisfy constraint: "
+                "Map value must satisfy constraint: [Member must have length less than or equal to 25, "
+                "Member must have length greater than or equal to 1]",
+                "Value null at 'requestItems.abd.member.1.member.deleteRequest.key' failed to satisfy constraint: "
+                "Member must not be null",
+            ],
+        ),
+        (
+            "GetItem",
+            {"TableName": "ab", "Key": {}, "AttributesToGet": []},
+            [
+                "Value 'ab' at 'tableName' failed to satisfy constraint: "
+                "Member must have length greater than or equal to 3",
+                "Value '[]' at 'attributesToGet' failed to satisfy constraint: "
+                "Member must have length greater than or equal to 1",
+            ],
+        ),
+        (
+            "Query",
+            {
+                "TableName": "abc",
+                "Select": "SOME",
+                "KeyConditions": {"pk": {}},
+                "QueryFilter": {"a": {"ComparisonOperator": "LIKE"}, "b": {"ComparisonOperator": "NULL"}},
+            },
+            [
+                "Value 'SOME' at 'select' failed to satisfy constraint: Member must satisfy enum value set: "
+                "[SPECIFIC_ATTRIBUTES, COUNT, ALL_ATTRIBUTES, ALL_PROJECTED_ATTRIBUTES]",
+                f"Value 'LIKE' at 'queryFilter.a.member.comparisonOperator' failed to satisfy constraint: {OPERATORS}",
+                "Value null at 'keyConditions.pk.member.comparisonOperator' failed to satisfy constraint: "
+                "Member must not be null",
+            ],
         ),
         (
             "TransactGetItems",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -312,7 +313,7 @@ def test_a_page_holds_one_mebibyte() -> None:
             "Member must have length greater than or equal to 3",
         ),
         (
-            {"KeyConditionExpression": None, "values": {}},
+            {"KeyConditionExpression": None, "FilterExpression": "a = :p"},
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
         ),
         (
@@ -323,6 +324,86 @@ def test_a_page_holds_one_mebibyte() -> None:
 )
 def test_query_refuses(fields: dict[str, Any], message: str) -> None:
     assert refused(lambda body: query(**body), fields) == message
+
+
+NO_START = "The provided starting key is invalid"
+EQUAL_NOTHING = {"ComparisonOperator": "EQ", "AttributeValueList": [{}]}
+TWICE = ["a", "a"]
+EMPTY = "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"ConditionalOperator": "OR", "KeyConditionExpression": "", "FilterExpression": ""},
+            "Can not use both expression and non-expression parameters in the same request: Non-expression parameters: "
+            "{AttributesToGet, QueryFilter, ConditionalOperator, KeyConditions} Expression parameters: "
+            "{FilterExpression, KeyConditionExpression}",
+        ),
+        (
+            {"ExpressionAttributeNames": {}, "Select": "COUNT"},
+            "ExpressionAttributeNames can only be specified when using expressions",
+        ),
+        ({}, EMPTY),
+        (
+            {"QueryFilter": {}, "KeyConditions": None},
+            "One or more parameter values were invalid: Duplicate value in attribute name: a",
+        ),
+        ({"QueryFilter": {}, "AttributesToGet": None, "KeyConditions": None}, f"{NO_START}: {EMPTY}"),
+        ({"QueryFilter": {}, "AttributesToGet": None}, f"{NO_START}: {EMPTY}"),
+        ({"QueryFilter": {}, "AttributesToGet": None, "ExclusiveStartKey": None}, EMPTY),
+    ],
+)
+def test_the_order_in_which_a_query_is_looked_at(fields: dict[str, Any], message: str) -> None:
+    wrong = {
+        "TableName": "abc",
+        "QueryFilter": {"a": EQUAL_NOTHING},
+        "AttributesToGet": TWICE,
+        "ExclusiveStartKey": {"a": {}},
+        "KeyConditions": {"a": EQUAL_NOTHING},
+    }
+    assert refused(reads.parse_query, {**wrong, **fields}) == message
+
+
+def test_the_order_in_which_a_scan_is_looked_at() -> None:
+    wrong: dict[str, Any] = {
+        "TableName": "abc",
+        "AttributesToGet": TWICE,
+        "ScanFilter": {"a": EQUAL_NOTHING},
+        "ExclusiveStartKey": {"a": {}},
+        "Segment": 2,
+        "TotalSegments": 2,
+    }
+    for field, message in (
+        ("AttributesToGet", "One or more parameter values were invalid: Duplicate value in attribute name: a"),
+        ("ScanFilter", EMPTY),
+        ("ExclusiveStartKey", f"{NO_START}: {EMPTY}"),
+        (
+            "Segment",
+            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+            "Segment: 2 is not less than TotalSegments: 2",
+        ),
+        (
+            "Segment",
+            "The Segment parameter is required but was not present in the request when parameter "
+            "TotalSegments is present",
+        ),
+    ):
+        assert refused(reads.parse_scan, wrong) == message
+        wrong.pop(field, None)
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        ({"SS": []}, f"{NO_START}: One or more parameter values were invalid: An string set  may not be empty"),
+        ({"NS": []}, "One or more parameter values were invalid: An number set  may not be empty"),
+        ({"SS": ["x", "x"]}, "One or more parameter values were invalid: Input collection [x, x] contains duplicates."),
+    ],
+)
+def test_what_is_said_of_a_start_s_value(start: dict[str, Any], message: str) -> None:
+    assert refused(reads.parse_scan, {"TableName": "abc", "ExclusiveStartKey": {"a": start}}) == message
 
 
 def test_batch_write() -> None:
@@ -458,6 +539,13 @@ TABLE: dict[str, Any] = {
     "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
     "BillingMode": "PAY_PER_REQUEST",
 }
+
+
+def test_a_table_s_name_is_refused_together_with_what_else_is_wrong() -> None:
+    with pytest.raises(ServiceError) as caught:
+        table_requests.parse_create_table({"TableName": "a!"})
+    places = re.findall(r"at '(\w+)'", caught.value.message)
+    assert sorted(places) == ["attributeDefinitions", "keySchema", "tableName", "tableName"]
 
 
 def test_create_table() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -12,9 +12,10 @@ from afterwrite.config import Identity
 from afterwrite.core import shards
 from afterwrite.core.shards import Shard
 from afterwrite.errors import ServiceError
+from afterwrite.server import kinesis_constraints
 from afterwrite.server import kinesis_requests as requests
-from afterwrite.server.kinesis_requests import Body, invalid_argument
-from afterwrite.server.kinesis_streams import KinesisStreams, named_shard
+from afterwrite.server.kinesis_requests import Body, invalid_argument, not_found
+from afterwrite.server.kinesis_streams import KinesisStreams
 from afterwrite.server.shard_iterators import ShardIterator
 from afterwrite.store import kinesis
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
@@ -23,14 +24,13 @@ from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 
-_RECORDS_MAX: Final = 10_000
 # 10 MiB of data, which is kept as base64 text.
 _RECORDS_BYTES_MAX: Final = 10 * (1 << 20) * 4 // 3
-_PUT_RECORDS_MAX: Final = 500
 _PUT_BYTES_MAX: Final = 10 * (1 << 20) * 4 // 3
 _ITERATOR_LIFETIME_MS: Final = 300_000
-_SEQUENCE_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,128}")
-_ITERATOR_TYPES: Final = ("AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON")
+_NO_SEQUENCE_NUMBER: Final = "0"
+_AT_SEQUENCE_NUMBERS: Final = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
+_AT_ENDS: Final = ("TRIM_HORIZON", "LATEST")
 
 
 class KinesisService:
@@ -56,24 +56,27 @@ class KinesisService:
         operation = self._by_name.get(name)
         if operation is None:
             raise unknown_operation(name)
-        requests.check_texts(body)
+        kinesis_constraints.check(name, body)
         return operation(body)
 
     def _put_record(self, body: Body) -> Write:
         name, record = requests.stream_name(body), requests.record(body)
+        previous = fields.text(body, "SequenceNumberForOrdering") or _NO_SEQUENCE_NUMBER
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
-            return _put(transaction, self._streams.found(transaction, name), record)
+            stream = self._streams.found(transaction, name)
+            # No record's number says that none came before.
+            if previous != _NO_SEQUENCE_NUMBER and not _is_given_out(transaction, previous):
+                raise invalid_argument(
+                    f"ExclusiveMinimumSequenceNumber {previous} used in PutRecord on stream "
+                    f"{self._streams.owned(name)} is invalid."
+                )
+            return _put(transaction, stream, record)
 
         return Write(run)
 
     def _put_records(self, body: Body) -> Write:
-        name = requests.stream_name(body)
-        given = fields.structures(body, "Records", "PutRecordsRequestEntry")
-        if given is None:
-            raise fields.missing("Records")
-        fields.check_length(len(given), "Records", 1, _PUT_RECORDS_MAX, f"[{len(given)} records]")
-        records = [requests.record(each) for each in given]
+        name, records = requests.stream_name(body), [requests.record(each) for each in body["Records"]]
         if sum(len(data) + len(partition_key) for partition_key, data, _ in records) > _PUT_BYTES_MAX:
             raise invalid_argument("Records size exceeds 10 MB limit")
 
@@ -84,28 +87,59 @@ class KinesisService:
         return Write(run)
 
     def _get_shard_iterator(self, body: Body) -> Read:
-        name, shard_name = requests.stream_name(body), requests.required_text(body, "ShardId")
-        kind = fields.choice(body, "ShardIteratorType", _ITERATOR_TYPES, "")
-        if not kind:
-            raise fields.missing("ShardIteratorType")
-        number = fields.text(body, "StartingSequenceNumber")
-        if kind.endswith("SEQUENCE_NUMBER") and number is None:
-            raise invalid_argument(f"Must either specify StartingSequenceNumber or another type than {kind}.")
-        at_us = requests.timestamp_us(body, "Timestamp") if kind == "AT_TIMESTAMP" else 0
-        if at_us > (self._now_ms() + 1000) * 1000:
-            raise invalid_argument("The timestamp parameter cannot be greater than the current timestamp.")
+        name, kind = requests.stream_name(body), body["ShardIteratorType"]
+        number = self._streams.shard_number(body, "ShardId", name)
+        given = fields.text(body, "StartingSequenceNumber")
 
         def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
-            stream = self._streams.found(transaction, name)
-            shard = named_shard(stream, shard_name)
-            after = _start(transaction, stream, shard, kind, number, at_us)
+            stream = kinesis.find(transaction, name)
+            shard = None if stream is None else shards.shard_numbered(stream.lineage, number)
+            if stream is None or shard is None:
+                raise self._no_such_shard(name, number)
+            _check_start(kind, given)
+            after = self._start(transaction, stream, shard, body)
             return orjson.dumps({"ShardIterator": self._iterator(stream, shard, after)})
 
         return Read(run)
 
+    def _start(self, transaction: ReadTransaction, stream: KinesisStream, shard: Shard, body: Body) -> int:
+        """The position after which an iterator begins to read."""
+        kind, number = body["ShardIteratorType"], fields.text(body, "StartingSequenceNumber")
+        newest = kinesis.newest_position(transaction) if shard.through is None else shard.through
+        if kind == "LATEST":
+            return newest
+        if kind == "AT_TIMESTAMP":
+            return kinesis.position_before(transaction, stream, shard, self._timestamp_us(body))
+        if number is None:
+            return shard.after
+        position = position_of(number)
+        if not shard.after < position <= newest + (1 if shard.is_open else 0):
+            raise invalid_argument(
+                f"StartingSequenceNumber {number} used in GetShardIterator on shard {shard_id(shard)} in stream "
+                f"{self._streams.owned(stream.name)} is invalid because it did not come from this stream."
+            )
+        return position - 1 if kind == "AT_SEQUENCE_NUMBER" else position
+
+    def _timestamp_us(self, body: Body) -> int:
+        if body.get("Timestamp") is None:
+            raise invalid_argument(
+                "Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. "
+                "Current request has no timestamp parameter."
+            )
+        at_us, now_ms = requests.timestamp_us(body, "Timestamp"), self._now_ms()
+        # A second, as clocks differ.
+        if at_us > (now_ms + 1000) * 1000:
+            raise invalid_argument(
+                "The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. "
+                f"timestampInMillis: {at_us // 1000}, currentTimestampInMillis: {now_ms}"
+            )
+        return at_us
+
+    def _no_such_shard(self, stream: str, number: int) -> ServiceError:
+        return not_found(f"Shard shardId-{number:012} in stream {self._streams.owned(stream)} does not exist")
+
     def _get_records(self, body: Body) -> Read:
-        text = requests.required_text(body, "ShardIterator")
-        limit = requests.bounded(body, "Limit", _RECORDS_MAX, 1, _RECORDS_MAX)
+        text, limit = body["ShardIterator"], fields.integer(body, "Limit") or kinesis_constraints.RECORDS_READ_MAX
         iterator, name = ShardIterator.from_text(text), text.rpartition("|")[0]
         if iterator is None or not requests.NAME.fullmatch(name):
             raise invalid_argument("Invalid ShardIterator.")
@@ -115,13 +149,13 @@ class KinesisService:
             if iterator.expired(now_ms, _ITERATOR_LIFETIME_MS):
                 raise ServiceError(
                     "ExpiredIteratorException",
-                    f"Iterator expired. The iterator was created at time {iterator.created_at_ms} ms while right now "
-                    f"it is {now_ms} ms which is further in the future than the tolerated delay of "
+                    f"Iterator expired. The iterator was created at time {_date(iterator.created_at_ms)} while right "
+                    f"now it is {_date(now_ms)} which is further in the future than the tolerated delay of "
                     f"{_ITERATOR_LIFETIME_MS} milliseconds.",
                 )
-            stream = self._streams.found(transaction, name)
-            if stream.number != iterator.stream:
-                raise ServiceError("ResourceNotFoundException", f"The stream {stream.name} of the iterator is deleted.")
+            stream = kinesis.find(transaction, name)
+            if stream is None or stream.number != iterator.stream:
+                raise self._no_such_shard(name, iterator.shard)
             return self._records(transaction, stream, iterator, limit, now_ms)
 
         return Read(run)
@@ -156,24 +190,27 @@ def _put(transaction: WriteTransaction, stream: KinesisStream, record: tuple[str
     return {"ShardId": shard_id(shard), "SequenceNumber": sequence_number(position)}
 
 
-def _start(
-    transaction: ReadTransaction, stream: KinesisStream, shard: Shard, kind: str, number: str | None, at_us: int
-) -> int:
-    """The position after which an iterator of the kind begins to read."""
-    newest = kinesis.newest_position(transaction) if shard.through is None else shard.through
-    if kind == "LATEST":
-        return newest
-    if kind == "TRIM_HORIZON":
-        return shard.after
-    if kind == "AT_TIMESTAMP":
-        return kinesis.position_before(transaction, stream, shard, at_us)
-    position = position_of(number) if number is not None and _SEQUENCE_NUMBER.fullmatch(number) else -1
-    if number is not None and not shard.after < position <= newest + (1 if shard.is_open else 0):
-        raise invalid_argument(
-            f"StartingSequenceNumber {number} used in GetShardIterator on shard {shard_id(shard)} in stream "
-            f"{stream.name} is invalid because it did not come from this stream."
-        )
-    return position - 1 if kind == "AT_SEQUENCE_NUMBER" else position
+def _is_given_out(transaction: ReadTransaction, number: str) -> bool:
+    """Whether a record, or the beginning of a shard, has the sequence number."""
+    return 0 < position_of(number) <= kinesis.newest_position(transaction) + 1
+
+
+def _check_start(kind: str, number: str | None) -> None:
+    """Refuse an iterator of a kind that needs a sequence number and has none, or the other way around."""
+    if kind in _AT_SEQUENCE_NUMBERS and number is None:
+        found = f"{kind} and no StartingSequenceNumber"
+    elif kind in _AT_ENDS and number is not None:
+        found = f"{kind} and also a StartingSequenceNumber"
+    else:
+        return
+    raise invalid_argument(
+        "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or "
+        f"(2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified {found}."
+    )
+
+
+def _date(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%a %b %d %H:%M:%S UTC %Y")
 
 
 def _record_text(record: KinesisRecord) -> bytes:

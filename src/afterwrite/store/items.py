@@ -23,7 +23,7 @@ from afterwrite.store.indexes import Index
 from afterwrite.store.names import U32, span
 from afterwrite.store.tables import Table, catalog, save, table_named
 from afterwrite.table.batches import cancellation_reason
-from afterwrite.table.index_keys import check_index_keys, check_scalar_keys
+from afterwrite.table.index_keys import check_index_keys, check_index_types, check_scalar_keys
 from afterwrite.table.keys import encode_key
 from afterwrite.table.vector_indexes import check_vectors
 from afterwrite.table.writes import ItemWrite, Put, Update
@@ -116,6 +116,8 @@ class _Planned(NamedTuple):
 
 
 def _plan(transaction: WriteTransaction, table: Table, write: ItemWrite, key: Item, encoded_key: bytes) -> _Planned:
+    if isinstance(write, Update) and table.indexes:
+        check_index_types([index.schema for index in table.indexes], write.types())
     nested = write.nested
     if nested:
         check_scalar_keys(table.schema, [index.schema for index in table.indexes], nested)

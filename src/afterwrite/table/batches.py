@@ -74,6 +74,12 @@ class BatchGetPlan:
         if not _distinct(keys):
             raise wording.invalid("Provided list of item keys contains duplicates")
 
+    def check_distinct_attributes(self) -> None:
+        """Refuse two reads with the same key attributes, which needs no table."""
+        self.check_distinct(
+            (get.table_name, orjson.dumps(get.key_attributes, option=orjson.OPT_SORT_KEYS)) for get in self.gets
+        )
+
     def unprocessed(self, gets: Iterable[GetPlan]) -> dict[str, Any]:
         """The `UnprocessedKeys` that ask for `gets` again."""
         left: dict[str, Any] = {}
@@ -145,14 +151,9 @@ def parse_batch_write_item(body: Body) -> BatchWritePlan:
     for table in tables:
         name = _table_of(tables, table)
         members = fields.structures(tables, table, "WriteRequest") or []
-        if not 1 <= len(members) <= BATCH_WRITES_MAX:
-            raise wording.constraint_error(
-                f"{{{table}=[{f'{len(members)} requests' if members else ''}]}}",
-                "RequestItems",
-                "Map value must satisfy constraint: "
-                f"[Member must have length less than or equal to {BATCH_WRITES_MAX}, "
-                "Member must have length greater than or equal to 1]",
-            )
+        violations = fields.Violations()
+        note_numbers_of_writes(violations, {table: members})
+        violations.check()
         writes.extend(
             _batch_member(name, member, f"requestItems.{table}.member.{index}.member.", reporting)
             for index, member in enumerate(members, 1)
@@ -288,6 +289,20 @@ def note_number_of_keys(violations: fields.Violations, table: str, keys: Sequenc
         violations.at(place, "Member must have length greater than or equal to 1")
     if len(keys) > BATCH_GETS_MAX:
         violations.at(place, f"Member must have length less than or equal to {BATCH_GETS_MAX}")
+
+
+def note_numbers_of_writes(violations: fields.Violations, tables: Mapping[str, Any]) -> None:
+    """Note writes to a table that are none, or too many for any batch."""
+    numbers = {table: len(members) for table, members in tables.items() if type(members) is list}
+    if all(1 <= number <= BATCH_WRITES_MAX for number in numbers.values()):
+        return
+    shown = ", ".join(f"{table}=[{f'{number} requests' if number else ''}]" for table, number in numbers.items())
+    violations.add(
+        f"{{{shown}}}",
+        "requestItems",
+        f"Map value must satisfy constraint: [Member must have length less than or equal to {BATCH_WRITES_MAX}, "
+        "Member must have length greater than or equal to 1]",
+    )
 
 
 def _refuse_mixed_projections(requests: Iterable[Body]) -> None:

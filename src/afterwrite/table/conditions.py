@@ -265,9 +265,10 @@ class _Compiler:
 
     def type_name_check(self, node: tree.Operand) -> ValueCheck:
         if not isinstance(node, tree.ValuePlaceholder):
+            kind = "N" if isinstance(node, tree.FunctionCall) else "{NS,SS,L,BS,N,M,B,BOOL,NULL,S}"
             return self.refusing(
                 "Incorrect operand type for operator or function; operator or function: attribute_type, "
-                "operand type: {NS,SS,L,BS,N,M,B,BOOL,NULL,S}"
+                f"operand type: {kind}"
             )
         placeholder = node.name
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from afterwrite.errors import ServiceError
-from afterwrite.table import batches, fields, wording
+from afterwrite.table import batches, fields, legacy, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.reads import SEGMENTS_MAX
 from afterwrite.table.wording import WRITES_OF_ONE_ITEM, is_checked_newer
@@ -73,8 +73,19 @@ def _note(violations: Violations, operation: str, body: Body) -> None:
         violations.index_name(body, "indexName")
     _note_choices(violations, body, *(field for field in _CHOICES if field not in (*before, *after)))
     _note_ranges(violations, body)
+    _note_older_parameters(violations, body)
     if operation in _FIRST:
         _note_item(violations, operation, body)
+
+
+def _note_older_parameters(violations: Violations, body: Body) -> None:
+    """Note what is wrong with parameters from before expressions."""
+    if body.get("AttributesToGet") == []:
+        violations.add("[]", "attributesToGet", "Member must have length greater than or equal to 1")
+    for field in ("ScanFilter", "QueryFilter", "KeyConditions"):
+        for name, condition in (fields.structure(body, field, "Condition") or {}).items():
+            place = f"{field[0].lower()}{field[1:]}.{name}.member.comparisonOperator"
+            violations.choice(condition, "ComparisonOperator", legacy.OPERATORS, place)
 
 
 def _note_item(violations: Violations, operation: str, body: Body) -> None:
@@ -146,6 +157,9 @@ def _note_batch_write(violations: Violations, body: Body) -> None:
     _note_choices(violations, body, "ReturnConsumedCapacity", "ReturnItemCollectionMetrics")
     tables = fields.structure(body, "RequestItems", "WriteRequest")
     _note_required(violations, body, "RequestItems", "")
+    if tables and not all(batches.names_a_table(name) for name in tables):
+        violations.add(batches.shown(tables), "requestItems", batches.TABLE_NAMES)
+    batches.note_numbers_of_writes(violations, tables or {})
     for name in tables or {}:
         for index, member in enumerate(fields.structures(tables or {}, name, "WriteRequest") or (), 1):
             place = f"requestItems.{name}.member.{index}.member."

@@ -22,6 +22,7 @@ _TABLE_NAME = re.compile(r"[a-zA-Z0-9_.-]+")
 _TABLE_ARN = re.compile(r"arn:[^:/]+:dynamodb:[^:/]*:[^:/]*:table/([^/]*)")
 _TABLE_NAME_CHARACTERS = (3, 255)
 ATTRIBUTE_NAME_CHARACTERS_MAX = 255
+_VIOLATIONS_TOLD_MAX = 10
 _STRUCTURE = "Start of structure or map found where not expected"
 
 # The values that fields of several requests may have.
@@ -119,11 +120,11 @@ class Violations:
         return len(self._found)
 
     def check(self) -> None:
-        """Raise a ValidationException that lists what was noted, if anything was."""
+        """Raise a ValidationException that lists what was noted first, if anything was."""
         if self._found:
-            count = len(self._found)
+            told = self._found[:_VIOLATIONS_TOLD_MAX]
             raise wording.invalid(
-                f"{count} validation error{'s' if count > 1 else ''} detected: {'; '.join(self._found)}"
+                f"{len(told)} validation error{'s' if len(told) > 1 else ''} detected: {'; '.join(told)}"
             )
 
 
@@ -245,22 +246,19 @@ def table_name(body: Body, place: str = "") -> str:
 
 def table_name_of_table_request(body: Body) -> str:
     """The required `TableName` of a request on a table itself, whose errors have words of their own."""
+    violations = Violations()
+    note_table_name(violations, body)
+    violations.check()
+    return checked_table_name(str(body["TableName"]))
+
+
+def note_table_name(violations: Violations, body: Body) -> None:
+    """Note what is wrong with the `TableName` of a request on a table itself; refuse the request without one."""
     name = text(body, "TableName")
     if name is None:
         raise wording.invalid("The parameter 'TableName' is required but was not present in the request")
     if not name.startswith("arn:"):
-        violations = Violations()
         violations.resource_name(body, "TableName", "tableName")
-        violations.check()
-    return checked_table_name(name)
-
-
-def start_table_name(body: Body) -> str:
-    """The `ExclusiveStartTableName` of ListTables."""
-    violations = Violations()
-    violations.resource_name(body, "ExclusiveStartTableName", "exclusiveStartTableName")
-    violations.check()
-    return str(body["ExclusiveStartTableName"])
 
 
 @lru_cache(maxsize=1024)

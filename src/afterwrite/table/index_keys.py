@@ -25,7 +25,7 @@ from afterwrite.table.keys import (
     encode_sort_value,
     partition_digest,
 )
-from afterwrite.table.schema import IndexSchema, KeySchema
+from afterwrite.table.schema import IndexSchema, KeyAttribute, KeySchema
 
 # As many characters are within every limit, in whatever encoding.
 _SHORT_CHARACTERS = SORT_KEY_BYTES_MAX // 4
@@ -113,6 +113,21 @@ def check_index_keys(
         raise
 
 
+def check_index_types(indexes: Iterable[IndexSchema], types: Mapping[str, str]) -> None:
+    """Refuse an update that writes another type than an index's key has; `types` are those known without an item."""
+    for index in sorted(indexes, key=lambda each: each.name):
+        for each in index.attributes:
+            if types.get(each.name, each.type) != each.type:
+                raise _mismatch(index, each, types[each.name])
+
+
+def _mismatch(index: IndexSchema, attribute: KeyAttribute, actual: str) -> ServiceError:
+    return wording.invalid_parameter(
+        f"Type mismatch for Index Key {attribute.name} Expected: {attribute.type} Actual: {actual} "
+        f"IndexName: {index.name}"
+    )
+
+
 def _check_keys_of(
     index: IndexSchema, item: Mapping[str, AttributeValue], old: Mapping[str, AttributeValue] | None
 ) -> None:
@@ -121,9 +136,10 @@ def _check_keys_of(
         if value is None or (old is not None and old.get(each.name) == value):
             continue
         if each.type not in value:
-            raise wording.invalid_parameter(
-                "Type mismatch for Index Key "
-                f"{each.name} Expected: {each.type} Actual: {next(iter(value))} IndexName: {index.name}"
+            if old is None:
+                raise _mismatch(index, each, next(iter(value)))
+            raise wording.invalid(
+                "The update expression attempted to update the secondary index key to unsupported type"
             )
         content = value[each.type]
         if each.type == "N":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -22,6 +22,8 @@ LABEL = "KeyConditionExpression"
 _MIRRORED = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 _CONDITIONS_MAX = 2
+
+_INDEXABLE = frozenset((*_MIRRORED, "BETWEEN", "begins_with"))
 
 _Conjunct: TypeAlias = tree.Comparison | tree.Between | tree.In | tree.Not | tree.Or | tree.FunctionCall
 
@@ -78,17 +80,17 @@ class CompiledKeyCondition:
                 f"The number of query conditions ({len(self.terms)}) exceeds the number of key attributes defined in "
                 f"the schema ({len(schema.names)})"
             )
+        if len(self.terms) > len(schema.names):
+            raise wording.invalid("Query key condition not supported")
         by_attribute = {term.attribute: term for term in self.terms}
-        _check_partition(schema, by_attribute)
+        _check_partition(schema, by_attribute, values)
         partition = [by_attribute.pop(attribute.name) for attribute in schema.partition_attributes]
         sort = [by_attribute.pop(name) for name in _leading(schema, by_attribute)]
         if by_attribute:
-            if len(sort) == len(schema.sort_attributes):
-                raise wording.invalid("Query key condition not supported")
             missed = schema.sort_attributes[len(sort)].name
             raise wording.invalid(f"Query condition missed key schema element: {missed}")
-        for term in (*partition, *sort):
-            _check_operands(schema, term, [values[name] for name in term.operands])
+        for term in sort:
+            _check_operands(schema, term, values)
         return partition, sort
 
 
@@ -160,8 +162,15 @@ def _value(node: tree.Operand) -> str:
     return node.name
 
 
-def _check_partition(schema: KeySchema | IndexSchema, terms: Mapping[str, Term]) -> None:
+def _check_partition(schema: KeySchema | IndexSchema, terms: Mapping[str, Term], values: Values) -> None:
     names = [attribute.name for attribute in schema.partition_attributes]
+    if len(names) == 1 and names[0] not in terms:
+        raise wording.invalid(f"Query condition missed key schema element: {names[0]}")
+    if any(terms[name].operator not in _INDEXABLE for name in schema.names if name in terms):
+        raise wording.invalid("Attempted conditional constraint is not an indexable operation")
+    for name in names:
+        if name in terms:
+            _check_operands(schema, terms[name], values)
     unequal = [name for name in names if name not in terms or terms[name].operator != "="]
     if not unequal:
         return
@@ -169,8 +178,6 @@ def _check_partition(schema: KeySchema | IndexSchema, terms: Mapping[str, Term])
         raise wording.invalid(
             f"HASH key attributes {', '.join(unequal)} must have equality conditions specified in the query"
         )
-    if names[0] not in terms:
-        raise wording.invalid(f"Query condition missed key schema element: {names[0]}")
     raise wording.invalid("Query key condition not supported")
 
 
@@ -191,7 +198,6 @@ def _leading(schema: KeySchema | IndexSchema, terms: Mapping[str, Term]) -> list
     return leading
 
 
-def _check_operands(schema: KeySchema | IndexSchema, term: Term, operands: Sequence[Mapping[str, object]]) -> None:
-    for operand in operands:
-        if schema.type_of(term.attribute) not in operand:
-            raise wording.invalid_parameter("Condition parameter type does not match schema type")
+def _check_operands(schema: KeySchema | IndexSchema, term: Term, values: Values) -> None:
+    if any(schema.type_of(term.attribute) not in values[name] for name in term.operands):
+        raise wording.invalid_parameter("Condition parameter type does not match schema type")

@@ -21,7 +21,7 @@ from afterwrite.table.sizes import check_attribute_name
 from afterwrite.table.updates import Change, CompiledUpdate, added, constant, deleted
 
 # In the order in which the service lists them.
-_OPERATORS: Final = (
+OPERATORS: Final = (
     "IN",
     "NULL",
     "BETWEEN",
@@ -119,13 +119,11 @@ def key_condition(body: Body) -> tuple[CompiledKeyCondition, Values] | None:
     values: dict[str, AttributeValue] = {}
     for name, each in conditions.items():
         operator, operands = _operator_and_operands(each, _place("KeyConditions", name))
-        if operator not in _KEY_OPERATORS:
-            _check_operands(operator, operands)
-            raise wording.invalid("Attempted conditional constraint is not an indexable operation")
         _check_operands(operator, operands)
         placeholders = [f":{name}:{number}" for number in range(len(operands))]
         values.update(zip(placeholders, operands, strict=True))
-        terms.append(Term(name, _KEY_OPERATORS[operator], tuple(placeholders)))
+        # What no key can be asked for is refused where the keys are known.
+        terms.append(Term(name, _KEY_OPERATORS.get(operator, operator), tuple(placeholders)))
     if not terms:
         raise wording.invalid("Conditions can be of length 1 or 2 only")
     return CompiledKeyCondition(tuple(terms)), values
@@ -139,6 +137,7 @@ def update(body: Body) -> tuple[CompiledUpdate, Values] | None:
     sets: list[tuple[ResolvedPath, Any]] = []
     changes: list[tuple[ResolvedPath, str, Change]] = []
     removals: list[ResolvedPath] = []
+    kinds: list[tuple[str, str]] = []
     values: dict[str, AttributeValue] = {}
     for name, each in updates.items():
         action = fields.choice(each, "Action", _ACTIONS, "PUT", _place("AttributeUpdates", name))
@@ -149,6 +148,8 @@ def update(body: Body) -> tuple[CompiledUpdate, Values] | None:
             continue
         value = checked_value(each["Value"])
         kind = next(iter(value))
+        if action != "DELETE":
+            kinds.append((name, kind))
         if action == "PUT":
             sets.append(((name,), constant(value)))
             continue
@@ -159,7 +160,7 @@ def update(body: Body) -> tuple[CompiledUpdate, Values] | None:
         values[name] = value
         changes.append(((name,), name, _added if action == "ADD" else _deleted))
     creates = len(removals) + sum(change is _deleted for _, _, change in changes) < len(updates)
-    return CompiledUpdate.of_attributes(sets, changes, removals, creates=creates), values
+    return CompiledUpdate.of_attributes(sets, changes, removals, creates=creates, kinds=kinds), values
 
 
 def _added(existing: AttributeValue | None, operand: AttributeValue) -> AttributeValue | None:
@@ -209,7 +210,7 @@ def _expected(name: str, expected: Body, place: str) -> _ItemTest:
     if expected.get("Value") is not None:
         listed = {**expected, "AttributeValueList": [expected["Value"]]}
     operator = expected["ComparisonOperator"]
-    if operator in _OPERATORS and operator not in _WITHOUT_VALUES and listed.get("AttributeValueList") is None:
+    if operator in OPERATORS and operator not in _WITHOUT_VALUES and listed.get("AttributeValueList") is None:
         raise wording.invalid_parameter(
             f"Value or AttributeValueList must be used with ComparisonOperator: {operator} for Attribute: {name}"
         )
@@ -244,11 +245,11 @@ def _operator_and_operands(given: Body, place: str) -> tuple[str, list[Attribute
     operator = fields.text(given, "ComparisonOperator")
     if operator is None:
         raise fields.missing("comparisonOperator", place)
-    if operator not in _OPERATORS:
+    if operator not in OPERATORS:
         raise wording.constraint_error(
             operator,
             f"{place}comparisonOperator",
-            f"Member must satisfy enum value set: [{', '.join(_OPERATORS)}]",
+            f"Member must satisfy enum value set: [{', '.join(OPERATORS)}]",
         )
     operands = given.get("AttributeValueList")
     if operands is None:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from afterwrite.core.values import AttributeValue, Item
 from afterwrite.errors import InvalidRequest, ServiceError
-from afterwrite.table import fields, legacy, wording
+from afterwrite.table import fields, legacy, start_keys, wording
 from afterwrite.table.attribute_values import checked_item
 from afterwrite.table.capacity import Capacity
 from afterwrite.table.expressions import Condition, Expressions
 from afterwrite.table.fields import Body
-from afterwrite.table.index_keys import start_entry
 from afterwrite.table.key_conditions import CompiledKeyCondition
-from afterwrite.table.keys import (
-    DIGEST_BYTES,
-    KeyRange,
-    after_key,
-    checked_key,
-    encode_key,
-)
+from afterwrite.table.keys import DIGEST_BYTES, KeyRange, after_key, checked_key
 from afterwrite.table.projections import Projection
 from afterwrite.table.schema import ALL, GLOBAL, IndexSchema, KeySchema
 from afterwrite.table.sizes import item_size, read_units
@@ -38,9 +31,11 @@ _ABOVE_ALL = b"\xff" * (DIGEST_BYTES + 1)
 _PROJECTION_FIELDS = frozenset(
     ("ProjectionExpression", "AttributesToGet", "ExpressionAttributeNames", "ExpressionAttributeValues")
 )
-_QUERY_EXPRESSIONS = ("FilterExpression", "KeyConditionExpression", "ProjectionExpression")
+_QUERY_EXPRESSIONS = ("ProjectionExpression", "FilterExpression", "KeyConditionExpression")
 _QUERY_LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator")
-_SCAN_EXPRESSIONS = ("FilterExpression", "ProjectionExpression")
+_PLACED = ("One or more parameter values", "Supplied AttributeValue")
+_UNPLACED = ("An number set", "Input collection")
+_SCAN_EXPRESSIONS = ("ProjectionExpression", "FilterExpression")
 _SCAN_LEGACY = ("AttributesToGet", "ScanFilter", "ConditionalOperator")
 
 
@@ -107,14 +102,16 @@ class QueryPlan:
 
     def range(self, schema: KeySchema, index: IndexSchema | None = None) -> KeyRange:
         """The encoded keys to read, of the table or its index. Raises ServiceError where the plan does not fit."""
-        if index is not None:
-            self._check_index(index)
-        found = self._whole(schema, index)
-        if self.start_key is None:
-            return found
+        if self.consistent and index is not None and index.scope == GLOBAL:
+            raise wording.invalid("Consistent reads are not supported on global secondary indexes")
         key = self.start_key
-        start = _encoded_start(schema, key) if index is None else start_entry(schema, index, key)
-        self._check_start(schema if index is None else index, found, start)
+        if key is None:
+            found = self._whole(schema, index)
+        else:
+            found, start = self._begun(schema, index, key)
+        self._check_filter(schema, index)
+        if key is None:
+            return found
         if self.forward:
             return KeyRange(max(found.low, after_key(start)), found.high)
         return KeyRange(found.low, min(found.high, start))
@@ -123,18 +120,45 @@ class QueryPlan:
         if self.key_condition is None:
             return _segment(*self.segment)
         if index is None:
-            found = self.key_condition.range(schema, self.values)
+            return self.key_condition.range(schema, self.values)
+        return self.key_condition.entry_range(index, self.values)
+
+    def _begun(self, schema: KeySchema, index: IndexSchema | None, key: Item) -> tuple[KeyRange, bytes]:
+        """All that the plan finds, and the place of the key behind which it goes on."""
+        if self.key_condition is None and index is None:
+            start_keys.check_scanned_table(schema, key)
         else:
-            found = self.key_condition.entry_range(index, self.values)
-        for name in (schema if index is None else index).names:
-            if name in self.filter_attributes:
-                what = "QueryFilter" if self.legacy else "Filter Expression"
+            start_keys.check_partition(schema, index, key)
+        found = self._whole(schema, index)
+        start_keys.check_sort(schema, index, key)
+        if self.key_condition is None:
+            self._check_select(index)
+        start_keys.check_table_key(schema, key)
+        start = start_keys.encoded(schema, index, key)
+        if self.key_condition is None:
+            if not found.low <= start < found.high:
                 raise wording.invalid(
-                    f"{what} can only contain non-primary key attributes: Primary key attribute: {name}"
+                    "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey "
+                    f"with correct Segment. TotalSegments: {self.segment[1]} Segment: {self.segment[0]}"
                 )
-        if index is not None:
+            return found, start
+        names = {attribute.name for attribute in (index or schema).partition_attributes}
+        terms = self.key_condition.terms
+        partition = {term.attribute: self.values[term.operands[0]] for term in terms if term.attribute in names}
+        start_keys.check_bounds(schema, index, key, start, found, partition, has_sort_condition=len(terms) > len(names))
+        return found, start
+
+    def _check_filter(self, schema: KeySchema, index: IndexSchema | None) -> None:
+        if self.key_condition is not None:
+            for name in (schema if index is None else index).names:
+                if name in self.filter_attributes:
+                    what = "QueryFilter" if self.legacy else "Filter Expression"
+                    raise wording.invalid(
+                        f"{what} can only contain non-primary key attributes: Primary key attribute: {name}"
+                    )
+        self._check_select(index)
+        if self.key_condition is not None and index is not None:
             self._check_filter_projected(schema, index)
-        return found
 
     def _check_filter_projected(self, schema: KeySchema, index: IndexSchema) -> None:
         projected = index.projected_names(schema)
@@ -144,30 +168,14 @@ class QueryPlan:
                 f"Secondary index {index.name} does not project one or more filter attributes: [{', '.join(missing)}]"
             )
 
-    def _check_index(self, index: IndexSchema) -> None:
-        if index.scope != GLOBAL:
+    def _check_select(self, index: IndexSchema | None) -> None:
+        if index is None or index.scope != GLOBAL or index.projection == ALL:
             return
-        if self.consistent:
-            raise wording.invalid("Consistent reads are not supported on global secondary indexes")
-        if self.select == "ALL_ATTRIBUTES" and index.projection != ALL:
+        if self.select == "ALL_ATTRIBUTES":
             raise wording.invalid_parameter(
                 f"Select type ALL_ATTRIBUTES is not supported for global secondary index {index.name} "
                 "because its projection type is not ALL"
             )
-
-    def _check_start(self, schema: KeySchema | IndexSchema, found: KeyRange, start: bytes) -> None:
-        """A start outside the partition or segment is refused, one outside the sort key's range too."""
-        if self.key_condition is None:
-            if not found.low <= start < found.high:
-                raise wording.invalid(
-                    "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey "
-                    f"with correct Segment. TotalSegments: {self.segment[1]} Segment: {self.segment[0]}"
-                )
-            return
-        if start[:DIGEST_BYTES] != found.low[:DIGEST_BYTES]:
-            raise wording.invalid("The provided starting key is outside query boundaries based on provided conditions")
-        if schema.sort_attributes and not found.low <= start < found.high:
-            raise wording.invalid("The provided starting key does not match the range key predicate")
 
     def shown(self, schema: KeySchema, index: IndexSchema | None) -> frozenset[str] | None:
         """The attributes that there are to be seen of an item; None where it is all of them.
@@ -295,35 +303,37 @@ def projection_of(body: Body, place: str = "") -> Projection | None:
 
 def parse_query(body: Body) -> QueryPlan:
     """Query's body as a plan."""
-    name = fields.table_name(body)
-    legacy.refuse_mixture(body, _QUERY_LEGACY, _QUERY_EXPRESSIONS)
+    frame = _parse_frame(body)
     # Unlike the other legacy parameters, KeyConditions may stand beside a filter or projection expression.
-    legacy.refuse_mixture(body, ("KeyConditions",), ("KeyConditionExpression",))
-    if body.get("KeyConditionExpression") is None and body.get("KeyConditions") is None:
+    keyed = body.get("KeyConditionExpression") is not None
+    refused = (*_QUERY_LEGACY, "KeyConditions") if keyed else _QUERY_LEGACY
+    _check_parameters(body, refused, _QUERY_EXPRESSIONS, frame.select)
+    filtered = legacy.condition(body, "QueryFilter")
+    projection = legacy.attributes_to_get(body)
+    start_key = _checked_start_key(body)
+    if not keyed and body.get("KeyConditions") is None:
         raise wording.invalid(
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
         )
-    return _parse_page_request(
-        name,
-        body,
-        _QUERY_EXPRESSIONS,
-        "QueryFilter",
-        forward=fields.flag(body, "ScanIndexForward", default=True),
-    )
+    forward = fields.flag(body, "ScanIndexForward", default=True)
+    return _plan(frame, body, _QUERY_EXPRESSIONS, filtered, projection, start_key, forward=forward)
 
 
 def parse_scan(body: Body) -> QueryPlan:
     """Scan's body as a plan over the whole table or index, or over a segment of it."""
-    name = fields.table_name(body)
+    frame = _parse_frame(body)
+    for field, least in (("Segment", 0), ("TotalSegments", 1)):
+        _check_bounds(field, fields.integer(body, field), least, SEGMENTS_MAX - 1 + least)
+    _check_parameters(body, _SCAN_LEGACY, _SCAN_EXPRESSIONS, frame.select)
+    projection = legacy.attributes_to_get(body)
+    filtered = legacy.condition(body, "ScanFilter")
+    start_key = _checked_start_key(body)
     segment = _parse_segment(body)
-    legacy.refuse_mixture(body, _SCAN_LEGACY, _SCAN_EXPRESSIONS)
-    return _parse_page_request(name, body, _SCAN_EXPRESSIONS, "ScanFilter", forward=True, segment=segment)
+    return _plan(frame, body, _SCAN_EXPRESSIONS, filtered, projection, start_key, forward=True, segment=segment)
 
 
 def _parse_segment(body: Body) -> tuple[int, int]:
     segment, count = fields.integer(body, "Segment"), fields.integer(body, "TotalSegments")
-    _check_bounds("Segment", segment, 0, SEGMENTS_MAX - 1)
-    _check_bounds("TotalSegments", count, 1, SEGMENTS_MAX)
     if segment is None and count is None:
         return 0, 1
     if count is None:
@@ -337,7 +347,10 @@ def _parse_segment(body: Body) -> tuple[int, int]:
             "is present"
         )
     if segment >= count:
-        raise wording.invalid("The Segment parameter is zero-based and must be less than parameter TotalSegments")
+        raise wording.invalid(
+            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
+            f"Segment: {segment} is not less than TotalSegments: {count}"
+        )
     return segment, count
 
 
@@ -350,40 +363,58 @@ def _check_bounds(field: str, value: int | None, least: int, most: int | None = 
     violations.check()
 
 
-def _parse_page_request(
-    name: str,
-    body: Body,
-    expression_fields: tuple[str, ...],
-    filter_field: str,
-    *,
-    forward: bool,
-    segment: tuple[int, int] = (0, 1),
-) -> QueryPlan:
+class _Frame(NamedTuple):
+    """What a request for a page has whose constraints come before all else."""
+
+    table_name: str
+    index_name: str | None
+    limit: int | None
+    select: str | None
+    capacity_detail: str
+
+
+def _parse_frame(body: Body) -> _Frame:
+    name = fields.table_name(body)
     index_name = None if body.get("IndexName") is None else fields.index_name(body)
     limit = fields.integer(body, "Limit")
     _check_bounds("Limit", limit, 1)
     select = fields.choice(body, "Select", fields.SELECTS, "") or None
-    _check_select(body, select)
     detail = fields.capacity_detail(body)
-    start_key = body.get("ExclusiveStartKey")
-    if start_key is not None:
-        start_key = _checked_start_key(start_key)
+    return _Frame(name, index_name, limit, select, detail)
+
+
+def _check_parameters(body: Body, older: Sequence[str], expression_fields: Sequence[str], select: str | None) -> None:
+    """Refuse parameters that do not go together, whatever they hold."""
+    legacy.refuse_mixture(body, older, expression_fields)
+    if not any(body.get(field) is not None for field in expression_fields):
+        Expressions(body, expression_fields)
+    _check_select(body, select)
+
+
+def _plan(
+    frame: _Frame,
+    body: Body,
+    expression_fields: Sequence[str],
+    filtered: tuple[Condition, frozenset[str]] | None,
+    projection: Projection | None,
+    start_key: Item | None,
+    *,
+    forward: bool,
+    segment: tuple[int, int] = (0, 1),
+) -> QueryPlan:
+    keyed = legacy.key_condition(body)
     expressions = Expressions(body, expression_fields)
     expressions.condition("KeyConditionExpression")
     condition = expressions.condition("FilterExpression")
     filter_attributes = expressions.condition_attributes("FilterExpression")
-    projection = expressions.projection() or legacy.attributes_to_get(body)
+    projection = expressions.projection() or projection
     expressions.finish()
-    key_condition, values = expressions.key_condition(), expressions.values
-    filtered = legacy.condition(body, filter_field)
+    key_condition, values = (expressions.key_condition(), expressions.values) if keyed is None else keyed
     if filtered is not None:
         condition, filter_attributes = filtered
-    keyed = legacy.key_condition(body) if key_condition is None else None
-    if keyed is not None:
-        key_condition, values = keyed
     return QueryPlan(
-        name,
-        index_name,
+        frame.table_name,
+        frame.index_name,
         key_condition,
         values,
         condition,
@@ -391,10 +422,10 @@ def _parse_page_request(
         projection,
         start_key,
         forward,
-        limit,
-        select,
+        frame.limit,
+        frame.select,
         fields.flag(body, "ConsistentRead", default=False),
-        detail,
+        frame.capacity_detail,
         segment,
         keyed is not None,
     )
@@ -418,19 +449,16 @@ def _invalid_select(message: str) -> ServiceError:
     return wording.invalid(f"1 validation error detected: {message}")
 
 
-def _checked_start_key(value: Any) -> Item:
+def _checked_start_key(body: Body) -> Item | None:
+    value = body.get("ExclusiveStartKey")
+    if value is None:
+        return None
     try:
         return checked_item(value)
     except ServiceError as error:
-        # Numbers that are none are reported without saying where they stood.
-        if error.message.startswith(("One or more parameter values", "Supplied AttributeValue")):
+        # Numbers, and sets of them or with duplicates, are reported without saying where they stood.
+        if error.message.startswith(_PLACED) and not any(each in error.message for each in _UNPLACED):
             raise InvalidRequest(
                 f"The provided starting key is invalid: {error.message}", newer_message(error)
             ) from None
         raise
-
-
-def _encoded_start(schema: KeySchema, start_key: Item) -> bytes:
-    if start_key.keys() != set(schema.names):
-        raise wording.invalid("The provided starting key is invalid")
-    return encode_key(schema, checked_key(schema, start_key))

@@ -104,13 +104,14 @@ class TableOptions:
         )
 
 
-def capacity_units(throughput: Body) -> tuple[int, int]:
-    """The read and write units of a `ProvisionedThroughput` that has both."""
+def capacity_units(throughput: Body, index_name: str | None = None) -> tuple[int, int]:
+    """The read and write units of a `ProvisionedThroughput` that has both, of a table or of an index."""
+    of_index = "" if index_name is None else f" for index {index_name}"
     units: list[int] = []
     for field_name in ("ReadCapacityUnits", "WriteCapacityUnits"):
         value = int(throughput[field_name])
         if value > _UNITS_MAX:
-            raise wording.invalid(f"Given value {value} for {field_name} is out of bounds")
+            raise wording.invalid(f"Given value {value} for {field_name} is out of bounds{of_index}")
         units.append(value)
     return units[0], units[1]
 
@@ -153,7 +154,7 @@ def check_on_demand_change(index: Body) -> None:
 
 def index_throughput(index: Body) -> tuple[int, int]:
     """The read and write units that an index is given."""
-    return capacity_units(index["ProvisionedThroughput"])
+    return capacity_units(index["ProvisionedThroughput"], str(index["IndexName"]))
 
 
 def table_class(body: Body) -> str | None:

@@ -58,8 +58,8 @@ class TimeToLivePlan:
 
 def parse_create_table(body: Body) -> CreateTablePlan:
     """CreateTable's body as a plan."""
-    name = fields.table_name_of_table_request(body)
     _check_constraints(body)
+    name = fields.table_name_of_table_request(body)
     definitions = fields.structures(body, "AttributeDefinitions", "AttributeDefinition") or []
     elements = body["KeySchema"]
     billing_mode = fields.choice(body, "BillingMode", BILLING_MODES, PROVISIONED)
@@ -96,6 +96,7 @@ def parse_create_table(body: Body) -> CreateTablePlan:
 
 def _check_constraints(body: Body) -> None:
     violations = Violations()
+    fields.note_table_name(violations, body)
     definitions = fields.structures(body, "AttributeDefinitions", "AttributeDefinition")
     elements = fields.structures(body, "KeySchema", "KeySchemaElement")
     throughput = fields.structure(body, "ProvisionedThroughput", "ProvisionedThroughput")

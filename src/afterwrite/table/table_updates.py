@@ -191,6 +191,9 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     stream_enabled, view_type = _updated_stream(body)
     types = index_requests.attribute_types(definitions)
     actions = [_index_action(update) for update in updates or ()]
+    for _, index in actions:
+        if index.get("ProvisionedThroughput") is not None:
+            table_options.index_throughput(index)
     vector_actions = [vector_requests.action_of(update) for update in vector_updates]
     _check_actions(
         actions,

@@ -61,7 +61,8 @@ class CompiledUpdate:
 
     `nested` are the top-level attributes it looks into, `attributes` those it writes, `written` selects the paths it
     writes (UPDATED_NEW), `creates` tells whether it makes an item where there is none: an update that only removes
-    does not. `charge` is what an expression counts for by itself.
+    does not. `charge` is what an expression counts for by itself. `kinds` are the top-level attributes whose new type
+    is known without an item: the type itself, or the `:value` that has it.
     """
 
     sets: tuple[tuple[ResolvedPath, Lookup], ...]
@@ -75,6 +76,7 @@ class CompiledUpdate:
     creates: bool
     nested: frozenset[str] = frozenset()
     charge: Charge | None = None
+    kinds: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of_attributes(
@@ -84,18 +86,34 @@ class CompiledUpdate:
         removals: Sequence[ResolvedPath],
         *,
         creates: bool,
+        kinds: Sequence[tuple[str, str]],
     ) -> CompiledUpdate:
         """An update of whole attributes that came without an expression."""
         paths = [*(path for path, _ in sets), *(path for path, _, _ in changes), *removals]
         attributes = frozenset(str(path[0]) for path in paths)
         nothing: frozenset[str] = frozenset()
         written = Projection(paths)
-        return cls(tuple(sets), tuple(changes), tuple(removals), (), nothing, nothing, attributes, written, creates)
+        return cls(
+            tuple(sets),
+            tuple(changes),
+            tuple(removals),
+            (),
+            nothing,
+            nothing,
+            attributes,
+            written,
+            creates,
+            kinds=tuple(kinds),
+        )
 
     def check(self, values: Values) -> None:
         """Raise for values that DynamoDB refuses before it looks at an item."""
         for check in self.checks:
             check(values)
+
+    def types(self, values: Values) -> dict[str, str]:
+        """The types that are known without an item, by attribute."""
+        return {name: next(iter(values[kind])) if kind.startswith(":") else kind for name, kind in self.kinds}
 
     def apply(self, old: Mapping[str, AttributeValue], values: Values) -> Item:
         """The item that `old` becomes. Raises ServiceError (ValidationException) as UpdateItem does."""
@@ -193,7 +211,11 @@ class _Compiler:
         sets: list[tuple[ResolvedPath, Lookup]] = []
         changes: list[tuple[ResolvedPath, str, Change]] = []
         removals: list[ResolvedPath] = []
+        kinds: list[tuple[str, str]] = []
         for path, action in zip(paths, actions, strict=True):
+            kind = _kind(action)
+            if kind is not None and len(path) == 1:
+                kinds.append((str(path[0]), kind))
             if isinstance(action, tree.SetAction):
                 sets.append((path, self.operand(action.value)))
             elif isinstance(action, tree.RemoveAction):
@@ -218,6 +240,7 @@ class _Compiler:
             any(isinstance(action, tree.SetAction | tree.AddAction) for action in actions),
             frozenset(self.nested) | {str(path[0]) for path in paths if len(path) > 1},
             charge_of(actions, self.names),
+            tuple(kinds),
         )
 
     def operand(self, node: tree.Operand) -> Lookup:
@@ -323,6 +346,18 @@ class _Compiler:
 
         self.section_checks.append(check)
         return name
+
+
+def _kind(action: tree.Action) -> str | None:
+    """The type of what an action writes, where no item is needed to know it, or the `:value` that has it."""
+    if not isinstance(action, tree.SetAction | tree.AddAction):
+        return None
+    if isinstance(action.value, tree.ValuePlaceholder):
+        return action.value.name
+    if isinstance(action.value, tree.Arithmetic):
+        return "N"
+    is_list = isinstance(action.value, tree.FunctionCall) and action.value.name == "list_append"
+    return "L" if is_list else None
 
 
 def _index(assignment: tuple[ResolvedPath, Any]) -> int:

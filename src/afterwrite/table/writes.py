@@ -6,6 +6,7 @@ the new one, and changes nothing itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from afterwrite.core.values import Item
@@ -169,6 +170,10 @@ class Update(NamedTuple):
     def nested(self) -> frozenset[str]:
         """The top-level attributes that its expressions look into."""
         return _nested(self.condition) if self.update is None else _nested(self.condition) | self.update.nested
+
+    def types(self) -> Mapping[str, str]:
+        """The types of what it writes, by attribute, where no item is needed to know them."""
+        return {} if self.update is None else self.update.types(self.values)
 
     def key(self, schema: KeySchema) -> Item:
         """The key, validated against the table's schema; the update must leave it alone."""

@@ -14,6 +14,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.store.operations import absences, destinations, items
 from afterwrite.store.operations.tables import TableOperations
 from afterwrite.store.prepared import Body, Prepared, Read, Write
+from afterwrite.table import request_shapes
 from afterwrite.table.constraints import all_broken
 from afterwrite.table.wording import worded
 
@@ -54,4 +55,5 @@ class Operations:
         try:
             return operation(body)
         except ServiceError as error:
+            request_shapes.check(name, body)
             raise worded(name, body, all_broken(name, body, error)) from None

@@ -202,9 +202,9 @@ def _get_item(plan: GetPlan, transaction: ReadTransaction, catalog: Catalog) -> 
 
 def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
     table = table_named(catalog, plan.table_name)
-    _check_paths(table, plan)
     if plan.index_name is None:
         keys = plan.range(table.schema)
+        _check_paths(table, plan)
         page = QueryPage(plan, table.schema)
         found = items.scan(transaction, table, keys.low, keys.high, reverse=not plan.forward)
     else:
@@ -218,6 +218,7 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> b
         if index.filled_to is not None:
             raise wording.invalid(f"Cannot read from backfilling global secondary index: {plan.index_name}")
         keys = plan.range(table.schema, index.schema)
+        _check_paths(table, plan)
         page = QueryPage(plan, table.schema, index.schema)
         found = items.scan_index(transaction, index, keys.low, keys.high, reverse=not plan.forward)
     for size, text in found:
@@ -236,7 +237,12 @@ def _search_vectors(plan: SearchPlan, transaction: ReadTransaction, catalog: Cat
 
 
 def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
-    plan.check_distinct(_places(catalog, plan.gets))
+    try:
+        plan.check_distinct(_places(catalog, plan.gets))
+    except ServiceError:
+        # Keys that are the same whatever the table is like come before what is wrong with the table, or with them.
+        plan.check_distinct_attributes()
+        raise
     responses: dict[str, list[Any]] = {get.table_name: [] for get in plan.gets}
     capacities = {name: Capacity(name) for name in responses}
     read_bytes = 0

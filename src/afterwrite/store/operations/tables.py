@@ -236,11 +236,18 @@ def _check_index_names(table: Table, actions: Mapping[str, str]) -> None:
 
 
 def _listing(body: Body) -> tuple[str, int]:
-    start = "" if body.get("ExclusiveStartTableName") is None else fields.start_table_name(body)
     limit = fields.integer(body, "Limit")
     limit = _LISTED_MAX if limit is None else limit
-    fields.check_value(limit, "Limit", 1, _LISTED_MAX)
-    return start, limit
+    violations = fields.Violations()
+    if limit < 1:
+        violations.add(limit, "limit", "Member must have value greater than or equal to 1")
+    if limit > _LISTED_MAX:
+        violations.add(limit, "limit", f"Member must have value less than or equal to {_LISTED_MAX}")
+    start = body.get("ExclusiveStartTableName")
+    if start is not None:
+        violations.resource_name(body, "ExclusiveStartTableName", "exclusiveStartTableName")
+    violations.check()
+    return "" if start is None else str(start), limit
 
 
 def _list_tables(start: str, limit: int, _transaction: ReadTransaction, catalog: Catalog) -> bytes:

@@ -1,0 +1,282 @@
+"""What Kinesis' service model asks of requests: every constraint that one breaks is reported, in one error.
+
+Members stand in the service's order. What a stream and its shards make of a request is in `kinesis_streams`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from afterwrite.errors import ServiceError
+from afterwrite.table import fields
+from afterwrite.table.fields import Violations
+
+Body: TypeAlias = Mapping[str, Any]
+
+MODES: Final = ("PROVISIONED", "ON_DEMAND")
+ITERATOR_TYPES: Final = ("AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON")
+SHARD_FILTERS: Final = (
+    "AFTER_SHARD_ID",
+    "AT_TRIM_HORIZON",
+    "FROM_TRIM_HORIZON",
+    "AT_LATEST",
+    "AT_TIMESTAMP",
+    "FROM_TIMESTAMP",
+)
+RECORDS_READ_MAX: Final = 10_000
+_RECORDS_PUT_MAX: Final = 500
+_DATA_BYTES_MAX: Final = 1 << 20
+_SHARD_COUNT: Final = (1, 100_000)
+_LISTED: Final = (1, 10_000)
+_TAGS_MAX: Final = 200
+_TAG_KEYS_MAX: Final = 50
+_TAGS_LISTED: Final = (1, 50)
+_LENGTHS: Final = (
+    "[Member must have length less than or equal to {}, Member must have length greater than or equal to {}]"
+)
+_TAG_KEY_LENGTHS: Final = _LENGTHS.format(128, 1)
+_TAG_VALUE_LENGTHS: Final = _LENGTHS.format(256, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text: what it looks like, how long it is, which values it may have."""
+
+    required: bool = False
+    pattern: str | None = None
+    length: tuple[int, int] | None = None
+    allowed: Sequence[str] = ()
+
+    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
+        value = fields.text(body, field)
+        if value is None:
+            _note_missing(violations, self.required, place)
+            return
+        if self.allowed and value not in self.allowed:
+            violations.add(value, place, f"Member must satisfy enum value set: [{', '.join(self.allowed)}]")
+        if self.pattern is not None and not re.fullmatch(self.pattern, value, re.ASCII):
+            violations.add(value, place, f"Member must satisfy regular expression pattern: {self.pattern}")
+        if self.length is not None:
+            _note_bounds(violations, "length", len(value), self.length, value, place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """An integer from `bounds[0]` to `bounds[1]`, where those are given."""
+
+    bounds: tuple[int, int | None]
+    required: bool = False
+
+    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
+        value = fields.integer(body, field)
+        if value is None:
+            _note_missing(violations, self.required, place)
+        else:
+            _note_bounds(violations, "value", value, self.bounds, value, place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """A record's data: base64 text, and as bytes not too long."""
+
+    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
+        value = fields.text(body, field)
+        if value is None:
+            _note_missing(violations, True, place)
+            return
+        try:
+            size = len(binascii.a2b_base64(value, strict_mode=True)) if value else 0
+        except (binascii.Error, ValueError):
+            raise ServiceError("SerializationException", "Data is no base64 text") from None
+        shown = f"java.nio.HeapByteBuffer[pos=0 lim={size} cap={size}]"
+        _note_bounds(violations, "length", size, (0, _DATA_BYTES_MAX), shown, place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tags:
+    """Tags: a map of text to text."""
+
+    required: bool = False
+
+    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
+        given = fields.structure(body, field, "Tags")
+        if given is None:
+            _note_missing(violations, self.required, place)
+            return
+        values = {key: fields.text(given, key) or "" for key in given}
+        shown = f"{{{', '.join(f'{key}={value}' for key, value in values.items())}}}"
+        _note_bounds(violations, "length", len(values), (1, _TAGS_MAX), shown, place)
+        if not all(1 <= len(key) <= 128 for key in values):
+            violations.add(shown, place, f"Map keys must satisfy constraint: {_TAG_KEY_LENGTHS}")
+        if any(len(value) > 256 for value in values.values()):
+            violations.add(shown, place, f"Map value must satisfy constraint: {_TAG_VALUE_LENGTHS}")
+
+
+@dataclass(frozen=True, slots=True)
+class _TagKeys:
+    """Keys of tags: a list of text."""
+
+    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
+        keys = fields.texts(body, field)
+        if keys is None:
+            _note_missing(violations, True, place)
+            return
+        shown = f"[{', '.join(keys)}]"
+        _note_bounds(violations, "length", len(keys), (1, _TAG_KEYS_MAX), shown, place)
+        if not all(1 <= len(key) <= 128 for key in keys):
+            violations.add(shown, place, f"Member must satisfy constraint: {_TAG_KEY_LENGTHS}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Structure:
+    """A structure with members of its own."""
+
+    members: Mapping[str, _Member]
+    required: bool = False
+
+    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
+        given = fields.structure(body, field, field)
+        if given is None:
+            _note_missing(violations, self.required, place)
+        else:
+            _note_members(violations, self.members, given, f"{place}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """The records of PutRecords."""
+
+    members: Mapping[str, _Member]
+
+    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
+        given = fields.structures(body, field, "PutRecordsRequestEntry")
+        if given is None:
+            _note_missing(violations, True, place)
+            return
+        shown = f"[{len(given)} records]" if given else "[]"
+        _note_bounds(violations, "length", len(given), (1, _RECORDS_PUT_MAX), shown, place)
+        for index, record in enumerate(given, 1):
+            _note_members(violations, self.members, record, f"{place}.{index}.member.")
+
+
+_Member: TypeAlias = _Text | _Number | _Data | _Tags | _TagKeys | _Structure | _Records
+
+
+def check(operation: str, body: Body) -> None:
+    """Refuse a request that breaks the service model's constraints. Raises ServiceError."""
+    violations = Violations()
+    _note_members(violations, _MEMBERS.get(operation, {}), body, "")
+    violations.check()
+
+
+def check_stream_name(name: str) -> None:
+    """Refuse a stream's name that none may have, also where it stands in what a client was given."""
+    violations = Violations()
+    _STREAM.note(violations, {"StreamName": name}, "StreamName", "streamName")
+    violations.check()
+
+
+def _note_members(violations: Violations, members: Mapping[str, _Member], body: Body, place: str) -> None:
+    for field, member in members.items():
+        member.note(violations, body, field, f"{place}{field[0].lower()}{field[1:]}")
+
+
+def _note_missing(violations: Violations, required: bool, place: str) -> None:
+    if required:
+        violations.add(None, place, "Member must not be null")
+
+
+def _note_bounds(
+    violations: Violations, measure: str, found: int, bounds: tuple[int, int | None], shown: object, place: str
+) -> None:
+    least, most = bounds
+    if found < least:
+        violations.add(shown, place, f"Member must have {measure} greater than or equal to {least}")
+    if most is not None and found > most:
+        violations.add(shown, place, f"Member must have {measure} less than or equal to {most}")
+
+
+_NAME: Final = "[a-zA-Z0-9_.-]+"
+_STREAM: Final = _Text(pattern=_NAME, length=(1, 128))
+_REQUIRED_NAME: Final = _Text(required=True, pattern=_NAME, length=(1, 128))
+_SEQUENCE_NUMBER: Final = _Text(pattern=r"0|([1-9]\d{0,128})")
+_HASH_KEY: Final = _Text(pattern=r"0|([1-9]\d{0,38})")
+_RECORD: Final[Mapping[str, _Member]] = {
+    "PartitionKey": _Text(required=True, length=(1, 256)),
+    "ExplicitHashKey": _HASH_KEY,
+    "Data": _Data(),
+}
+_MODE: Final[Mapping[str, _Member]] = {"StreamMode": _Text(required=True, allowed=MODES)}
+_RETENTION: Final[Mapping[str, _Member]] = {
+    "RetentionPeriodHours": _Number((1, None), required=True),
+    "StreamName": _STREAM,
+}
+_TAGS_PAGE: Final[Mapping[str, _Member]] = {
+    "Limit": _Number(_TAGS_LISTED),
+    "ExclusiveStartTagKey": _Text(length=(1, 128)),
+}
+_MEMBERS: Final[Mapping[str, Mapping[str, _Member]]] = {
+    "CreateStream": {
+        "ShardCount": _Number(_SHARD_COUNT),
+        "StreamModeDetails": _Structure(_MODE),
+        "StreamName": _REQUIRED_NAME,
+        "Tags": _Tags(),
+    },
+    "DeleteStream": {"StreamName": _STREAM},
+    "DescribeStream": {
+        "Limit": _Number(_LISTED),
+        "ExclusiveStartShardId": _STREAM,
+        "StreamName": _STREAM,
+    },
+    "DescribeStreamSummary": {"StreamName": _STREAM},
+    "ListStreams": {"Limit": _Number(_LISTED), "ExclusiveStartStreamName": _STREAM},
+    "ListShards": {
+        "MaxResults": _Number(_LISTED),
+        "ExclusiveStartShardId": _STREAM,
+        "StreamName": _STREAM,
+        "ShardFilter": _Structure({"Type": _Text(required=True, allowed=SHARD_FILTERS), "ShardId": _STREAM}),
+    },
+    "IncreaseStreamRetentionPeriod": _RETENTION,
+    "DecreaseStreamRetentionPeriod": _RETENTION,
+    "SplitShard": {
+        "NewStartingHashKey": _Text(required=True, pattern=_HASH_KEY.pattern),
+        "StreamName": _STREAM,
+        "ShardToSplit": _REQUIRED_NAME,
+    },
+    "MergeShards": {
+        "ShardToMerge": _REQUIRED_NAME,
+        "AdjacentShardToMerge": _REQUIRED_NAME,
+        "StreamName": _STREAM,
+    },
+    "UpdateShardCount": {
+        "ScalingType": _Text(required=True, allowed=("UNIFORM_SCALING",)),
+        "StreamName": _STREAM,
+        "TargetShardCount": _Number(_SHARD_COUNT, required=True),
+    },
+    "UpdateStreamMode": {
+        "StreamModeDetails": _Structure(_MODE, required=True),
+        "StreamARN": _Text(required=True),
+    },
+    "AddTagsToStream": {"Tags": _Tags(required=True), "StreamName": _STREAM},
+    "RemoveTagsFromStream": {"TagKeys": _TagKeys(), "StreamName": _STREAM},
+    "ListTagsForStream": {**_TAGS_PAGE, "StreamName": _STREAM},
+    "TagResource": {"Tags": _Tags(required=True), "ResourceARN": _Text(required=True)},
+    "UntagResource": {"TagKeys": _TagKeys(), "ResourceARN": _Text(required=True)},
+    "ListTagsForResource": {"ResourceARN": _Text(required=True)},
+    "PutRecord": {"SequenceNumberForOrdering": _SEQUENCE_NUMBER, **_RECORD, "StreamName": _STREAM},
+    "PutRecords": {"Records": _Records(_RECORD), "StreamName": _STREAM},
+    "GetShardIterator": {
+        "ShardId": _REQUIRED_NAME,
+        "ShardIteratorType": _Text(required=True, allowed=ITERATOR_TYPES),
+        "StartingSequenceNumber": _SEQUENCE_NUMBER,
+        "StreamName": _STREAM,
+    },
+    "GetRecords": {
+        "Limit": _Number((1, RECORDS_READ_MAX)),
+        "ShardIterator": _Text(required=True, length=(1, 512)),
+    },
+}
