@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,10 @@ from botocore.exceptions import ClientError
 
 from afterwrite import App
 from afterwrite.config import Settings
+from afterwrite.store.environment import Environment
 from afterwrite.wiring import Engine
+from afterwrite.wiring.seams import Seams
+from embedded import Clock
 from engine_process import wait_until
 from server.aws_clients import client
 
@@ -119,6 +124,21 @@ def test_after_its_time_a_receipt_still_hides_and_in_a_fifo_queue_no_longer(sqs:
     sqs.delete_message(QueueUrl="late.fifo", ReceiptHandle=again["ReceiptHandle"])
 
 
+def test_a_message_is_hidden_for_at_most_twelve_hours_after_its_receive_s33(tmp_path: Path, clock: Clock) -> None:
+    app = App("sqs-hidden")
+    app.queue("hidden")
+    with Engine(app, Settings(tmp_path), seams=Seams(open_store=partial(Environment, clock_us=clock))) as engine:
+        sqs = engine.boto3_session().client("sqs")
+        sqs.send_message(QueueUrl="hidden", MessageBody="x")
+        held = {"QueueUrl": "hidden", "ReceiptHandle": receive(sqs, "hidden")["ReceiptHandle"]}
+        sqs.change_message_visibility(**held, VisibilityTimeout=43_200)
+        clock.advance(ms=11 * 3_600_000)
+        sqs.change_message_visibility(**held, VisibilityTimeout=3_600)
+        found = refusal(sqs.change_message_visibility, **held, VisibilityTimeout=3_601)
+        assert found["Code"] == "InvalidParameterValue"
+        assert found["Message"].endswith("Total VisibilityTimeout for the message is beyond the limit [43200 seconds]")
+
+
 @pytest.mark.parametrize(
     ("lacking", "message"),
     [
@@ -176,6 +196,37 @@ def test_a_queue_stays_of_its_kind(sqs: Any) -> None:
             "send_message",
             {"QueueUrl": "any", "MessageBody": "x", "MessageDeduplicationId": "d"},
             {"Code": "InvalidParameterValue"},
+        ),
+        (
+            "send_message",
+            {"QueueUrl": "any", "MessageBody": "x", "DelaySeconds": 901},
+            {"Message": "Value 901 for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900."},
+        ),
+        (
+            "receive_message",
+            {"QueueUrl": "any", "WaitTimeSeconds": 21},
+            {
+                "Message": "Value 21 for parameter WaitTimeSeconds is invalid. Reason: Must be >= 0 and <= 20, if "
+                "provided."
+            },
+        ),
+        (
+            "send_message",
+            {
+                "QueueUrl": "any",
+                "MessageBody": "x",
+                "MessageSystemAttributes": {"Trace": {"DataType": "String", "StringValue": "x"}},
+            },
+            {"Code": "InvalidParameterValue", "Message": "Message system attribute name 'Trace' is invalid."},
+        ),
+        (
+            "send_message",
+            {
+                "QueueUrl": "any",
+                "MessageBody": "x",
+                "MessageAttributes": {f"a{n}": {"DataType": "String", "StringValue": "x"} for n in range(11)},
+            },
+            {"Message": "Number of message attributes [11] exceeds the allowed maximum [10]."},
         ),
         (
             "send_message_batch",

@@ -27,11 +27,15 @@ from afterwrite.store.environment import WriteTransaction
 from afterwrite.store.prepared import Poll, Prepared, Write
 from afterwrite.store.queues import Message, Received
 
-_RECEIPT: Final = struct.Struct(">8sQQI")
+# Which message it is, until when it is hidden, how often it was received, and when.
+_RECEIPT: Final = struct.Struct(">8sQQIQ")
 _FIRST_RECEIVE: Final = "ApproximateFirstReceiveTimestamp"
 _WAIT_S_MAX: Final = 20
 _DEDUPLICATION_MS: Final = 300_000
 _NOT_OF_THIS_TYPE: Final = "The request include parameter that is not valid for this queue type."
+_TOO_LONG: Final = (
+    f"Total VisibilityTimeout for the message is beyond the limit [{requests.VISIBILITY_S_MAX} seconds]"
+)
 _NO_DEDUPLICATION_ID: Final = (
     "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
 )
@@ -207,7 +211,7 @@ class SqsService:
         message, body = received.message, requests.body_text(received.message)
         shown: dict[str, Any] = {
             "MessageId": message.id,
-            "ReceiptHandle": _handle(received),
+            "ReceiptHandle": _handle(received, transaction.now_ms),
             "MD5OfBody": requests.md5_of_text(body),
             "Body": body,
         }
@@ -238,7 +242,7 @@ class SqsService:
             found["SequenceNumber"] = _sequence_number(received.arrival)
             found["MessageDeduplicationId"] = wire.get("deduplication_id") or message.id
         if "trace" in wire:
-            found["AWSTraceHeader"] = wire["trace"]
+            found[requests.TRACE_HEADER] = wire["trace"]
         source = (message.attributes or {}).get("dead_letter_source")
         if source is not None:
             found["DeadLetterQueueSourceArn"] = self._queues.arn(source)
@@ -299,7 +303,7 @@ def _stored(transaction: WriteTransaction, message: Sending, message_id: str, de
         wire["attributes"] = message.attributes
     if deduplication_id is not None:
         wire["deduplication_id"] = deduplication_id
-    if (trace := message.system_attributes.get("AWSTraceHeader")) is not None:
+    if (trace := message.system_attributes.get(requests.TRACE_HEADER)) is not None:
         wire["trace"] = trace.get("StringValue", "")
     return Message(
         id=message_id,
@@ -349,20 +353,22 @@ def _sequence_number(arrival: int) -> str:
     return f"{arrival:020}"
 
 
-def _handle(received: Received) -> str:
-    packed = _RECEIPT.pack(received.lane_digest, received.arrival, received.visible_until_ms, received.receive_count)
+def _handle(received: Received, at_ms: int) -> str:
+    packed = _RECEIPT.pack(
+        received.lane_digest, received.arrival, received.visible_until_ms, received.receive_count, at_ms
+    )
     return base64.urlsafe_b64encode(packed).decode()
 
 
-def _receipt(body: Body) -> Received:
-    """The receipt of the request's handle, without its message."""
+def _receipt(body: Body) -> tuple[Received, int]:
+    """The receipt of the request's handle, without its message, and when the message was received (ms)."""
     handle = requests.required_text(body, "ReceiptHandle")
     try:
-        lane_digest, arrival, until_ms, count = _RECEIPT.unpack(base64.b64decode(handle, b"-_", validate=True))
+        lane_digest, arrival, until_ms, count, at_ms = _RECEIPT.unpack(base64.b64decode(handle, b"-_", validate=True))
     except (binascii.Error, ValueError, struct.error):
         message = f'The input receipt handle "{handle}" is not a valid receipt handle.'
         raise requests.refusal("ReceiptHandleIsInvalid", message) from None
-    return Received(queues.NO_MESSAGE, lane_digest, arrival, until_ms, count)
+    return Received(queues.NO_MESSAGE, lane_digest, arrival, until_ms, count), at_ms
 
 
 def _timeout_s(body: Body) -> int:
@@ -372,7 +378,7 @@ def _timeout_s(body: Body) -> int:
 
 
 def _deleted(transaction: WriteTransaction, queue: DeclaredQueue, body: Body) -> Mapping[str, Any]:
-    receipt = held_messages.current(transaction, queue.name, _receipt(body))
+    receipt = held_messages.current(transaction, queue.name, _receipt(body)[0])
     is_expired = receipt.visible_until_ms <= transaction.now_ms
     if queue.is_fifo and is_expired and queues.is_there(transaction, queue.name, receipt):
         raise requests.invalid("ReceiptHandle", body["ReceiptHandle"], "The receipt handle has expired.")
@@ -382,8 +388,9 @@ def _deleted(transaction: WriteTransaction, queue: DeclaredQueue, body: Body) ->
 
 
 def _changed(transaction: WriteTransaction, queue: DeclaredQueue, body: Body) -> Mapping[str, Any]:
-    timeout_ms, now_ms = _timeout_s(body) * 1000, transaction.now_ms
-    receipt = held_messages.current(transaction, queue.name, _receipt(body))
+    timeout_s, now_ms = _timeout_s(body), transaction.now_ms
+    received, received_at_ms = _receipt(body)
+    receipt = held_messages.current(transaction, queue.name, received)
     if not queues.is_there(transaction, queue.name, receipt):
         reason = "Message does not exist or is not available for visibility timeout change."
         raise requests.invalid("ReceiptHandle", body["ReceiptHandle"], reason)
@@ -391,8 +398,10 @@ def _changed(transaction: WriteTransaction, queue: DeclaredQueue, body: Body) ->
     is_late = queue.is_fifo and receipt.visible_until_ms <= now_ms
     if is_late or not queues.is_held(transaction, queue.name, receipt):
         raise requests.refusal("MessageNotInflight", "The specified message isn't in flight.")
-    if timeout_ms == 0:
+    if timeout_s + (now_ms - received_at_ms) // 1000 > requests.VISIBILITY_S_MAX:
+        raise requests.invalid("VisibilityTimeout", timeout_s, _TOO_LONG)
+    if timeout_s == 0:
         queues.release(transaction, queue.name, receipt, at_ms=now_ms)
         return {}
-    held_messages.hold(transaction, queue.name, receipt, until_ms=now_ms + timeout_ms)
+    held_messages.hold(transaction, queue.name, receipt, until_ms=now_ms + timeout_s * 1000)
     return {}

@@ -24,6 +24,7 @@ MESSAGE_BYTES_MAX: Final = 1 << 20
 ENTRIES_MAX: Final = 10
 DELAY_S_MAX: Final = 900
 VISIBILITY_S_MAX: Final = 43_200
+TRACE_HEADER: Final = "AWSTraceHeader"
 _ATTRIBUTES_MAX: Final = 10
 
 _LEGACY: Final = {
@@ -43,6 +44,10 @@ _LEGACY: Final = {
             "UnsupportedOperation",
         )
     },
+}
+_REASONS: Final = {
+    "DelaySeconds": "DelaySeconds must be >= {least} and <= {most}.",
+    "MaxNumberOfMessages": "Must be between {least} and {most}, if provided.",
 }
 _STATUS_OF: Final = {"PurgeQueueInProgress": 403, "ReceiptHandleIsInvalid": 404, "ResourceNotFoundException": 404}
 _ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -124,7 +129,8 @@ def bounded(body: Body, field: str, least: int, most: int, default: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ServiceError("SerializationException", f"{type(value).__name__} can not be converted to an Integer")
     if not least <= value <= most:
-        raise invalid(field, value, f"Must be between {least} and {most}, if provided.")
+        reason = _REASONS.get(field, "Must be >= {least} and <= {most}, if provided.")
+        raise invalid(field, value, reason.format(least=least, most=most))
     return value
 
 
@@ -199,8 +205,8 @@ def sending(body: Body) -> Sending:
         )
     return Sending(
         message,
-        attributes(body, "MessageAttributes"),
-        attributes(body, "MessageSystemAttributes"),
+        attributes(body),
+        system_attributes(body),
         None if body.get("DelaySeconds") is None else bounded(body, "DelaySeconds", 0, DELAY_S_MAX, 0),
         token(body, "MessageGroupId"),
         token(body, "MessageDeduplicationId"),
@@ -221,11 +227,21 @@ def check_batch_size(size_bytes: int) -> None:
         raise refusal("BatchRequestTooLong", f"{message} You have sent {size_bytes} bytes.")
 
 
-def attributes(body: Body, field: str) -> Attributes:
-    """A map of message attributes, with their values and nothing else."""
-    given = structure(body, field)
+def attributes(body: Body) -> Attributes:
+    """The message attributes of a message, with their values and nothing else."""
+    given = structure(body, "MessageAttributes")
     if len(given) > _ATTRIBUTES_MAX:
-        raise invalid(field, len(given), f"Number of message attributes exceeds {_ATTRIBUTES_MAX}.")
+        message = f"Number of message attributes [{len(given)}] exceeds the allowed maximum [{_ATTRIBUTES_MAX}]."
+        raise invalid_parameter(message)
+    return {name: message_attributes.checked(name, value, _WORDS) for name, value in given.items()}
+
+
+def system_attributes(body: Body) -> Attributes:
+    """The system attributes of a message, of which there is one."""
+    given = structure(body, "MessageSystemAttributes")
+    for name in given:
+        if name != TRACE_HEADER:
+            raise invalid_parameter(f"Message system attribute name '{name}' is invalid.")
     return {name: message_attributes.checked(name, value, _WORDS) for name, value in given.items()}
 
 
