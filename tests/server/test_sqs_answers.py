@@ -200,7 +200,10 @@ def test_a_queue_stays_of_its_kind(sqs: Any) -> None:
         (
             "send_message",
             {"QueueUrl": "any", "MessageBody": "x", "DelaySeconds": 901},
-            {"Message": "Value 901 for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= 900."},
+            {
+                "Message": "Value 901 for parameter DelaySeconds is invalid. "
+                "Reason: DelaySeconds must be >= 0 and <= 900."
+            },
         ),
         (
             "receive_message",

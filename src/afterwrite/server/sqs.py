@@ -33,9 +33,7 @@ _FIRST_RECEIVE: Final = "ApproximateFirstReceiveTimestamp"
 _WAIT_S_MAX: Final = 20
 _DEDUPLICATION_MS: Final = 300_000
 _NOT_OF_THIS_TYPE: Final = "The request include parameter that is not valid for this queue type."
-_TOO_LONG: Final = (
-    f"Total VisibilityTimeout for the message is beyond the limit [{requests.VISIBILITY_S_MAX} seconds]"
-)
+_TOO_LONG: Final = f"Total VisibilityTimeout for the message is beyond the limit [{requests.VISIBILITY_S_MAX} seconds]"
 _NO_DEDUPLICATION_ID: Final = (
     "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
 )
