@@ -288,3 +288,22 @@ def test_refusals_are_worded_as_aws_words_them(
 ) -> None:
     refused = refusal(getattr(sqs, operation), **fields)
     assert {name: refused.get(name) for name in found} == found
+
+
+def test_a_dead_letter_that_is_moved_back_is_sent_anew(tmp_path: Path, clock: Clock) -> None:
+    app = App("sqs-moved")
+    app.queue("tried", max_receives=1)
+    with Engine(app, Settings(tmp_path), seams=Seams(open_store=partial(Environment, clock_us=clock))) as engine:
+        sqs = engine.boto3_session().client("sqs")
+        sqs.send_message(QueueUrl="tried", MessageBody="x")
+        before = receive(sqs, "tried", VisibilityTimeout=1)
+        clock.advance(ms=2_000)
+        assert "Messages" not in sqs.receive_message(QueueUrl="tried")
+        dead = receive(sqs, "tried-dead-letters", VisibilityTimeout=1)
+        assert dead["Attributes"]["SentTimestamp"] == before["Attributes"]["SentTimestamp"]
+        clock.advance(ms=2_000)
+        sqs.start_message_move_task(SourceArn=f"{ARN}:tried-dead-letters")
+        again = receive(sqs, "tried")
+        waited_ms = int(again["Attributes"]["SentTimestamp"]) - int(before["Attributes"]["SentTimestamp"])
+        assert (again["MessageId"], again["Attributes"]["ApproximateReceiveCount"]) == (before["MessageId"], "1")
+        assert waited_ms >= 4_000
