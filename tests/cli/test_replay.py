@@ -67,7 +67,7 @@ def test_deliveries_are_told_and_events_that_match_no_rule(engine: EngineUnderTe
 def test_what_the_engine_refuses_is_one_line(engine: EngineUnderTest, cli: Run) -> None:
     done = cli("replay", "nope", *EVER, "--data", engine.data)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "afterwrite: ResourceNotFoundException: Archive nope does not exist.\n"
+    assert done.stderr == "afterwrite: ResourceNotFoundException: Event bus nope does not exist.\n"
 
 
 def test_a_time_that_is_none(written: EngineUnderTest, cli: Run) -> None:

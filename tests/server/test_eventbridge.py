@@ -76,27 +76,50 @@ def test_a_replay_runs_and_is_described_s30(client: EventBridgeClient, engine: E
 
 
 @pytest.mark.parametrize(
-    ("fields", "code"),
+    ("fields", "code", "message"),
     [
         (
-            {"EventSourceArn": f"{ARN}:archive/nowhere", "Destination": {"Arn": "x/nowhere"}},
-            "ResourceNotFoundException",
+            {"EventSourceArn": f"{ARN}:archive/nowhere"},
+            "ValidationException",
+            "Parameter EventSourceArn is not valid. Reason: Archive nowhere does not exist.",
         ),
         (
-            {"EventSourceArn": f"{ARN}:archive/unarchived", "Destination": {"Arn": "x/unarchived"}},
-            "ResourceNotFoundException",
+            {"EventSourceArn": f"{ARN}:archive/unarchived"},
+            "ValidationException",
+            "Parameter EventSourceArn is not valid. Reason: Archive unarchived does not exist.",
         ),
-        ({"Destination": {"Arn": f"{ARN}:event-bus/other"}}, "ValidationException"),
-        ({"EventSourceArn": "nothing"}, "ValidationException"),
-        ({"EventStartTime": datetime(2031, 1, 1, tzinfo=UTC)}, "ValidationException"),
-        ({"EventStartTime": datetime(1960, 1, 1, tzinfo=UTC)}, "ValidationException"),
-        ({"ReplayName": "no spaces"}, "ValidationException"),
+        (
+            {"Destination": {"Arn": f"{ARN}:event-bus/unarchived"}},
+            "ValidationException",
+            "Parameter Destination.Arn is not valid. Reason: Cross event bus replay is not permitted.",
+        ),
+        (
+            {"Destination": {"Arn": f"{ARN}:event-bus/other"}},
+            "ResourceNotFoundException",
+            "Event bus other does not exist.",
+        ),
+        (
+            {"EventSourceArn": "nothing"},
+            "ValidationException",
+            "Parameter EventSourceArn is not valid. Reason: expected",
+        ),
+        (
+            {"EventStartTime": datetime(2031, 1, 1, tzinfo=UTC)},
+            "ValidationException",
+            "Parameter EventEndTime is not valid. Reason: EventStartTime must be before EventEndTime.",
+        ),
+        ({"EventStartTime": datetime(1960, 1, 1, tzinfo=UTC)}, "ValidationException", "expected seconds since"),
+        ({"ReplayName": "no spaces"}, "ValidationException", "expected 1 to 64 letters"),
     ],
 )
-def test_a_replay_that_cannot_be_is_refused(client: EventBridgeClient, fields: dict[str, Any], code: str) -> None:
+def test_a_replay_that_cannot_be_is_refused(
+    client: EventBridgeClient, fields: dict[str, Any], code: str, message: str
+) -> None:
     with pytest.raises(ClientError) as failure:
         start(client, **{"ReplayName": "refused", **fields})
-    assert failure.value.response["Error"]["Code"] == code
+    error = failure.value.response["Error"]
+    assert error["Code"] == code
+    assert error["Message"].startswith(message)
 
 
 def test_what_is_not_there_or_not_offered_is_said(client: EventBridgeClient) -> None:

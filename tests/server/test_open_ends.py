@@ -93,15 +93,75 @@ def test_a_message_may_have_a_form_for_each_protocol(aws: Any) -> None:
 
 def test_a_batch_of_messages_has_a_result_for_each_s28(aws: Any) -> None:
     sns = aws("sns")
-    entries = [
-        {"Id": "a", "Message": "1", "MessageGroupId": "g"},
-        {"Id": "b", "Message": "2", "MessageAttributes": {"n": {"DataType": "Number", "StringValue": "x"}}},
-        {"Id": "c", "Message": "3", "MessageGroupId": "g"},
-    ]
+    entries = [{"Id": each, "Message": each, "MessageGroupId": "g"} for each in "ab"]
     answer = sns.publish_batch(TopicArn=SNS + "news", PublishBatchRequestEntries=entries)
-    assert [each["Id"] for each in answer["Successful"]] == ["a", "c"]
-    assert [(each["Id"], each["Code"]) for each in answer["Failed"]] == [("b", "ParameterValueInvalid")]
-    assert [each["Body"] for each in [*taken(aws, "everything"), *taken(aws, "everything")]] == ["1", "3"]
+    assert [each["Id"] for each in answer["Successful"]] == ["a", "b"]
+    assert answer["Failed"] == []
+    assert [each["Body"] for each in [*taken(aws, "everything"), *taken(aws, "everything")]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"MessageAttributes": {"n": {"DataType": "Number", "StringValue": "x"}}}, "ParameterValueInvalid"),
+        ({"Message": '{"sqs": "q"}', "MessageStructure": "json"}, "InvalidParameter"),
+        ({"Message": ""}, "InvalidParameter"),
+    ],
+)
+def test_a_batch_with_one_wrong_message_is_refused_as_a_whole(aws: Any, wrong: dict[str, Any], code: str) -> None:
+    entries = [{"Id": "good", "Message": "x"}, {"Id": "wrong", "Message": "x", **wrong}]
+    with pytest.raises(ClientError) as failure:
+        aws("sns").publish_batch(TopicArn=SNS + "news", PublishBatchRequestEntries=entries)
+    assert code_of(failure) == code
+    assert "Messages" not in aws("sqs").receive_message(QueueUrl="everything")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"TopicArn": "news"}, "Invalid parameter: TopicArn Reason: An ARN must have at least 6 elements, not 1"),
+        ({"TopicArn": "arn:news"}, "Invalid parameter: TopicArn Reason: An ARN must have at least 6 elements, not 2"),
+        (
+            {"Message": "{", "MessageStructure": "json"},
+            "Invalid parameter: Message Structure - JSON message body failed to parse",
+        ),
+        (
+            {"Message": '{"default": {}}', "MessageStructure": "json"},
+            "Invalid parameter: Message Structure - No default entry in JSON message body",
+        ),
+        (
+            {"MessageAttributes": {"a": {"DataType": "String", "StringValue": ""}}},
+            "The message attribute 'a' must contain non-empty message attribute value for message attribute type "
+            "'String'.",
+        ),
+        (
+            {"MessageAttributes": {"a": {"DataType": "Number", "BinaryValue": b"1"}}},
+            "The message attribute 'a' with type 'Number' must use field 'String'.",
+        ),
+        (
+            {"MessageAttributes": {"a": {"DataType": "Binary", "StringValue": "1"}}},
+            "The message attribute 'a' with type 'Binary' must use field 'Binary'.",
+        ),
+        (
+            {"MessageAttributes": {"a": {"DataType": "Stringy", "StringValue": "1"}}},
+            "The message attribute 'a' has an invalid message attribute type, the set of supported type prefixes is "
+            "Binary, Number, and String.",
+        ),
+        (
+            {"MessageAttributes": {"a^": {"DataType": "String", "StringValue": "1"}}},
+            "Invalid non-alphanumeric character '#x5E' was found in the message attribute name. Can only include "
+            "alphanumeric characters, hyphens, underscores, or dots.",
+        ),
+        (
+            {"MessageAttributes": {"a..b": {"DataType": "String", "StringValue": "1"}}},
+            "Message attribute name can not have successive '.' character.",
+        ),
+    ],
+)
+def test_sns_says_what_is_wrong_with_a_message(aws: Any, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ClientError) as failure:
+        aws("sns").publish(**{"TopicArn": SNS + "news", "Message": "x", **fields})
+    assert failure.value.response["Error"]["Message"] == message
 
 
 @pytest.mark.parametrize(
@@ -188,8 +248,10 @@ def test_events_from_outside_go_by_the_rules_and_into_the_archive_s28(aws: Any, 
 def test_events_that_are_too_many_or_too_large_are_refused_together_s29(aws: Any) -> None:
     entry = {"EventBusName": "bus", "Source": "s", "DetailType": "t", "Detail": "{}"}
     large = {**entry, "Detail": '{"a": "' + "x" * 600_000 + '"}'}
-    for entries in ([entry] * 11, [large] * 2):
-        with pytest.raises(ClientError) as failure:
+    too_many = "at 'entries' failed to satisfy constraint: Member must have length less than or equal to 10"
+    too_large = "Total size of the entries in the request is over the limit."
+    for entries, message in (([entry] * 11, too_many), ([large] * 2, too_large)):
+        with pytest.raises(ClientError, match=message) as failure:
             aws("events").put_events(Entries=entries)
         assert code_of(failure) == "ValidationException"
 

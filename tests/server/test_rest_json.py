@@ -141,6 +141,11 @@ def test_what_lambda_refuses(client: Client, arguments: Any, code: str, status: 
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
 
 
+def test_a_function_that_is_not_there_is_named_by_its_arn(client: Client) -> None:
+    with pytest.raises(ClientError, match="Function not found: arn:aws:lambda:us-east-1:000000000000:function:other"):
+        client("lambda").invoke(FunctionName="other:5")
+
+
 def test_a_model_answers_in_the_form_of_messages_s39(client: Client) -> None:
     body = {
         "anthropic_version": "bedrock-2023-05-31",

@@ -33,9 +33,9 @@ class LocalFunctions:
         self._services = services
         self._identity = identity
 
-    def has(self, name: str) -> bool:
-        """Whether there is a function of that name."""
-        return name in self._functions
+    def check(self, name: str) -> None:
+        """Raise ResourceNotFoundException as ServiceError where there is no function of that name."""
+        self._found(name)
 
     def invoke(self, name: str, payload: Any, request_id: str) -> Any:
         """Run a function now; what it returns, as values of JSON. Raises what it raises, and ServiceError."""
@@ -80,5 +80,6 @@ class LocalFunctions:
     def _found(self, name: str) -> Function:
         function = self._functions.get(name)
         if function is None:
-            raise ServiceError("ResourceNotFoundException", f"Function not found: {name}")
+            arn = function_arn(self._identity, name)
+            raise ServiceError("ResourceNotFoundException", f"Function not found: {arn}")
         return function

@@ -71,8 +71,9 @@ def _move(transaction: WriteTransaction, task: QueueTask, limit: int) -> int:
                 left.append(each)
                 continue
             queues.remove(transaction, task.queue, each)
-            revived = queues.encode(queues.revived(each.message))
-            queues.send(transaction, destination, each.message.lane, revived)
+            # Its age counts from here, so that it is tried as often as any other message.
+            revived = replace(queues.revived(each.message), sent_at_ms=transaction.now_ms)
+            queues.send(transaction, destination, revived.lane, queues.encode(revived))
             moved += 1
     for each in left:
         queues.release(transaction, task.queue, each, at_ms=transaction.now_ms, counted=False)

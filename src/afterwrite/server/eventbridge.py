@@ -24,6 +24,7 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
 from afterwrite.store.replays import Replay
 from afterwrite.store.tables import Catalog
+from afterwrite.table import fields
 
 _REPLAY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TIME_S_MAX: Final = 1 << 40
@@ -110,15 +111,30 @@ class EventBridgeService:
         return self._placing.place_event(bus, event, stamped)
 
     def _start(self, body: Mapping[str, Any]) -> Write:
-        name, archive = _replay_name(body), _archive(body)
-        if archive not in self._archives:
-            raise ServiceError("ResourceNotFoundException", f"Archive {archive} does not exist.")
+        name, archive = _replay_name(body), self._archive(body)
         from_ms, to_ms = _time_ms(body, "EventStartTime"), _time_ms(body, "EventEndTime")
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             return self._description(replays.start(transaction, name, archive, from_ms, to_ms))
 
         return Write(run)
+
+    def _archive(self, body: Mapping[str, Any]) -> str:
+        """The archive to replay, of the bus that the request names as the destination."""
+        arn = _text(body, "EventSourceArn")
+        _, found, archive = arn.partition(":archive/")
+        if not found:
+            raise _invalid("EventSourceArn", f"expected an archive's ARN (…:archive/NAME), got {arn}")
+        destination = body.get("Destination")
+        destination_arn = destination.get("Arn") if isinstance(destination, Mapping) else None
+        bus = str(destination_arn or "").rpartition("/")[2]
+        if bus not in self._buses:
+            raise ServiceError("ResourceNotFoundException", f"Event bus {bus} does not exist.")
+        if archive not in self._archives:
+            raise _invalid("EventSourceArn", f"Archive {archive} does not exist.")
+        if archive != bus:
+            raise _invalid("Destination.Arn", "Cross event bus replay is not permitted.")
+        return archive
 
     def _describe(self, body: Mapping[str, Any]) -> Read:
         name = _text(body, "ReplayName")
@@ -174,16 +190,8 @@ def _time_ms(body: Mapping[str, Any], field: str) -> int:
     return int(value * 1000)
 
 
-def _archive(body: Mapping[str, Any]) -> str:
-    arn = _text(body, "EventSourceArn")
-    _, found, name = arn.partition(":archive/")
-    destination = body.get("Destination")
-    if not found or not isinstance(destination, Mapping) or not str(destination.get("Arn", "")).endswith(f"/{name}"):
-        raise ServiceError(
-            "ValidationException",
-            f"expected an archive's ARN (…:archive/NAME) as EventSourceArn and its own bus as Destination, got {arn!r}",
-        )
-    return name
+def _invalid(field: str, reason: str) -> ServiceError:
+    return ServiceError("ValidationException", f"Parameter {field} is not valid. Reason: {reason}")
 
 
 def _entries(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -191,8 +199,7 @@ def _entries(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     entries = body.get("Entries")
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
         raise ServiceError("ValidationException", "expected a list of entries as Entries")
-    if not 1 <= len(entries) <= _ENTRIES_MAX:
-        raise ServiceError("ValidationException", f"expected 1 to {_ENTRIES_MAX} entries, got {len(entries)}")
+    fields.check_length(len(entries), "Entries", 1, _ENTRIES_MAX, f"[{len(entries)} entries]")
     if sum(map(_size_bytes, entries)) > _ENTRIES_BYTES_MAX:
         raise ServiceError("ValidationException", "Total size of the entries in the request is over the limit.")
     return entries

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
+from afterwrite.config import Identity
 from afterwrite.core.effects import Deliver, StampedEffect
 from afterwrite.core.placements import Placement, ToBuffer
 from afterwrite.errors import ServiceError
@@ -32,9 +33,12 @@ class FirehoseService:
     error_prefix = ""
     content_type = "application/x-amz-json-1.1"
 
-    def __init__(self, streams: Collection[str], placing: Placing, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, streams: Collection[str], placing: Placing, identity: Identity, now_ms: Callable[[], int]
+    ) -> None:
         self._streams = sorted(streams)
         self._placing = placing
+        self._account_id = identity.account_id
         self._now_ms = now_ms
 
     def prepare(self, name: str, body: Body) -> Prepared:
@@ -81,7 +85,9 @@ class FirehoseService:
         if name is None:
             raise fields.missing("DeliveryStreamName")
         if name not in self._streams:
-            raise ServiceError("ResourceNotFoundException", f"Firehose {name} not found.")
+            raise ServiceError(
+                "ResourceNotFoundException", f"Firehose {name} not found under account {self._account_id}."
+            )
         return name
 
     def _placed(self, stream: str, data: bytes) -> tuple[str, list[Placement]]:

@@ -56,18 +56,15 @@ class Functions(Protocol):
     """The functions of the app, as Lambda's clients call them."""
 
     def invoke(self, name: str, payload: Any, request_id: str) -> Any:
-        """Run a function now; what it returns, as values of JSON. Raises what it raises.
-
-        Raises ResourceNotFoundException as ServiceError where there is none of that name.
-        """
+        """Run a function now; what it returns, as values of JSON. Raises what it raises, and as `check` for a name."""
         ...
 
     def invoke_later(self, name: str, payload: Any, request_id: str) -> None:
-        """Let a function run later; durable on return. Raises as `invoke` for a name."""
+        """Let a function run later; durable on return. Raises as `check` for a name."""
         ...
 
-    def has(self, name: str) -> bool:
-        """Whether there is a function of that name."""
+    def check(self, name: str) -> None:
+        """Raise ResourceNotFoundException as ServiceError where there is no function of that name."""
         ...
 
 
@@ -146,8 +143,7 @@ class RestJson:
 
     def _invoke(self, name: str, request: Request) -> Response:
         kind = request.headers.get(b"x-amz-invocation-type", b"RequestResponse").decode("latin-1")
-        if not self._functions.has(name):
-            raise ServiceError("ResourceNotFoundException", f"Function not found: {name}")
+        self._functions.check(name)
         if len(request.body) > (_ASYNCHRONOUS_BYTES_MAX if kind == "Event" else _PAYLOAD_BYTES_MAX):
             raise ServiceError("RequestTooLargeException", "Request must be smaller than the payload's limit")
         payload = _parsed(request.body or b"null", "InvalidRequestContentException")

@@ -17,10 +17,10 @@ from afterwrite.config import Identity
 from afterwrite.core.effects import Publish, StampedEffect
 from afterwrite.core.placements import ToQueue
 from afterwrite.errors import ServiceError
-from afterwrite.server import sqs_requests
+from afterwrite.server import message_attributes, sqs_requests
 from afterwrite.server.aws_query import Parameters
+from afterwrite.server.message_attributes import Attributes, AttributeWords
 from afterwrite.server.placing import Placing
-from afterwrite.server.sqs_requests import Attributes
 from afterwrite.store import queues
 from afterwrite.store.environment import WriteTransaction
 
@@ -28,6 +28,27 @@ _MESSAGE_BYTES_MAX: Final = 256 << 10
 _ENTRIES_MAX: Final = 10
 _SUBJECT: Final = re.compile(r"(?! )[ -~\u00a0-\U0010ffff]{1,99}")
 _ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+_ARN_ELEMENTS: Final = 6
+_WORDS: Final = AttributeWords(
+    {
+        "long name": "Length of message attribute name must be less than 256 bytes.",
+        "character": "Invalid non-alphanumeric character '{character}' was found in the message attribute name. Can "
+        "only include alphanumeric characters, hyphens, underscores, or dots.",
+        "first dot": "Invalid message attribute name starting with character '.' was found.",
+        "last dot": "Invalid message attribute name ending with character '.' was found.",
+        "two dots": "Message attribute name can not have successive '.' character.",
+        "reserved": "Message attribute name '{name}' can not begin with 'AWS.' or 'Amazon.'.",
+        "type": "The message attribute '{name}' has an invalid message attribute type, the set of supported type "
+        "prefixes is Binary, Number, and String.",
+        "member": "The message attribute '{name}' with type '{kind}' must use field '{member}'.",
+        "empty": "The message attribute '{name}' must contain non-empty message attribute value for message attribute "
+        "type '{kind}'.",
+        "text": "Invalid character '{character}' was found in the value of the message attribute '{name}'.",
+        "number": "Could not cast message attribute '{name}' value to number.",
+    },
+    lambda message: ServiceError("ParameterValueInvalid", message),
+)
 
 Run = Callable[[WriteTransaction], Mapping[str, Any]]
 
@@ -62,7 +83,10 @@ class SnsService:
     def _publish(self, parameters: Parameters) -> Run:
         if "PhoneNumber" in parameters:
             raise _invalid("PhoneNumber Reason: only topics of the app are offered")
-        topic = self._topic(parameters.get("TopicArn") or parameters.get("TargetArn"))
+        fields = [field for field in ("TopicArn", "TargetArn") if field in parameters]
+        if not fields:
+            raise _invalid("TopicArn or TargetArn Reason: no value for required parameter")
+        topic = self._topic(parameters, fields[0])
         message_id, placements, size_bytes = self._placed(topic, parameters)
         if size_bytes > _MESSAGE_BYTES_MAX:
             raise _invalid("Message too long")
@@ -74,18 +98,13 @@ class SnsService:
         return run
 
     def _publish_batch(self, parameters: Parameters) -> Run:
-        topic = self._topic(parameters.get("TopicArn"))
+        topic = self._topic(parameters, "TopicArn")
         placements: list[ToQueue] = []
         successful: list[Mapping[str, Any]] = []
-        failed: list[Mapping[str, Any]] = []
         size_bytes = 0
         for entry in _entries(parameters):
-            try:
-                message_id, placed, entry_bytes = self._placed(topic, entry)
-            except ServiceError as error:
-                refused = {"Id": entry["Id"], "Code": error.code, "Message": error.message, "SenderFault": True}
-                failed.append(refused)
-                continue
+            # SNS refuses the whole request for what is wrong with one of its entries.
+            message_id, placed, entry_bytes = self._placed(topic, entry)
             size_bytes += entry_bytes
             placements += placed
             successful.append({"Id": entry["Id"], "MessageId": message_id})
@@ -94,7 +113,7 @@ class SnsService:
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             self._placing.put(transaction, placements)
-            return {"Successful": successful, "Failed": failed}
+            return {"Successful": successful, "Failed": []}
 
         return run
 
@@ -107,21 +126,21 @@ class SnsService:
             raise _invalid(f"Name Reason: the app declares no topic {name}: declare it there, with app.topic({name!r})")
         return lambda _transaction: {"TopicArn": self._arn + name}
 
-    def _topic(self, arn: object) -> str:
-        if not isinstance(arn, str) or not arn:
-            raise _invalid("TopicArn or TargetArn Reason: no value for required parameter")
-        name = arn.rpartition(":")[2]
-        if not arn.startswith("arn:") or name not in self._topics:
+    def _topic(self, parameters: Parameters, field: str) -> str:
+        elements = str(parameters.get(field) or "").split(":")
+        if len(elements) < _ARN_ELEMENTS:
+            raise _invalid(f"{field} Reason: An ARN must have at least {_ARN_ELEMENTS} elements, not {len(elements)}")
+        if elements[0] != "arn" or elements[-1] not in self._topics:
             raise ServiceError("NotFound", "Topic does not exist", status=404)
-        return name
+        return elements[-1]
 
     def _placed(self, topic: str, parameters: Parameters) -> tuple[str, list[ToQueue], int]:
         """A message's new id, where it goes, and its size."""
         text, subject = _message(parameters), _subject(parameters)
         attributes = _attributes(parameters)
         message_id = str(uuid.uuid4())
-        lane = sqs_requests.token(parameters, "MessageGroupId") or message_id
-        plain = sqs_requests.plain_attributes(attributes)
+        lane = _group(parameters) or message_id
+        plain = message_attributes.plain(attributes)
         filtered = {name: value for name, value in plain.items() if "BinaryValue" not in attributes[name]}
         at_ms = self._now_ms()
         stored = queues.Message(
@@ -130,10 +149,7 @@ class SnsService:
         stamped = StampedEffect(message_id, lane, at_ms, Publish(topic, text, subject, filtered))
         encoded = queues.encode(stored)
         placed = [each._replace(text=encoded) for each in self._placing.place(stamped) if isinstance(each, ToQueue)]
-        size_bytes = len(text.encode()) + sum(
-            len(part.encode()) for name, given in attributes.items() for part in (name, *given.values())
-        )
-        return message_id, placed, size_bytes
+        return message_id, placed, len(text.encode()) + message_attributes.size_bytes(attributes)
 
 
 def _invalid(what: str) -> ServiceError:
@@ -152,7 +168,7 @@ def _message(parameters: Parameters) -> str:
     try:
         by_protocol = orjson.loads(message)
     except orjson.JSONDecodeError:
-        by_protocol = None
+        raise _invalid("Message Structure - JSON message body failed to parse") from None
     if not isinstance(by_protocol, dict) or not isinstance(by_protocol.get("default"), str):
         raise _invalid("Message Structure - No default entry in JSON message body")
     chosen = by_protocol.get("sqs", by_protocol["default"])
@@ -166,18 +182,20 @@ def _subject(parameters: Parameters) -> str | None:
     return subject
 
 
+def _group(parameters: Parameters) -> str | None:
+    try:
+        return sqs_requests.token(parameters, "MessageGroupId")
+    except ServiceError as error:
+        raise _invalid(f"MessageGroupId Reason: {error.message}") from None
+
+
 def _attributes(parameters: Parameters) -> Attributes:
     given = parameters.get("MessageAttributes", {})
     entries = given.get("entry", []) if isinstance(given, dict) else given
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
         raise _invalid("MessageAttributes")
-    try:
-        return {
-            str(each.get("Name", "")): sqs_requests.checked_attribute(str(each.get("Name", "")), each.get("Value"))
-            for each in entries
-        }
-    except ServiceError as error:
-        raise ServiceError("ParameterValueInvalid", error.message) from None
+    named = [(str(each.get("Name", "")), each.get("Value", {})) for each in entries]
+    return {name: message_attributes.checked(name, value, _WORDS) for name, value in named}
 
 
 def _entries(parameters: Parameters) -> list[Parameters]:
@@ -187,7 +205,8 @@ def _entries(parameters: Parameters) -> list[Parameters]:
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries) or not entries:
         raise ServiceError("EmptyBatchRequest", "The batch request doesn't contain any entries.")
     if len(entries) > _ENTRIES_MAX:
-        raise ServiceError("TooManyEntriesInBatchRequest", f"The batch has more than {_ENTRIES_MAX} entries.")
+        message = "The batch request contains more entries than permissible."
+        raise ServiceError("TooManyEntriesInBatchRequest", message)
     ids = [str(each.get("Id", "")) for each in entries]
     if not all(_ENTRY_ID.fullmatch(each) for each in ids):
         raise ServiceError("InvalidBatchEntryId", "An Id has 1 to 80 letters, digits, hyphens and underscores.")

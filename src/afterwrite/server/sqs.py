@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from afterwrite.core.failures import failure
 from afterwrite.errors import ServiceError
+from afterwrite.server import message_attributes
 from afterwrite.server import sqs_requests as requests
 from afterwrite.server.sqs_queues import DeclaredQueue, SqsQueues
 from afterwrite.server.sqs_requests import Body, Sending
@@ -26,9 +27,16 @@ from afterwrite.store.environment import WriteTransaction
 from afterwrite.store.prepared import Poll, Prepared, Write
 from afterwrite.store.queues import Message, Received
 
-_RECEIPT: Final = struct.Struct(">8sQQI")
+# Which message it is, until when it is hidden, how often it was received, and when.
+_RECEIPT: Final = struct.Struct(">8sQQIQ")
+_FIRST_RECEIVE: Final = "ApproximateFirstReceiveTimestamp"
 _WAIT_S_MAX: Final = 20
 _DEDUPLICATION_MS: Final = 300_000
+_NOT_OF_THIS_TYPE: Final = "The request include parameter that is not valid for this queue type."
+_TOO_LONG: Final = f"Total VisibilityTimeout for the message is beyond the limit [{requests.VISIBILITY_S_MAX} seconds]"
+_NO_DEDUPLICATION_ID: Final = (
+    "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
+)
 
 Entry = Callable[[WriteTransaction, Body], Mapping[str, Any]]
 
@@ -75,9 +83,7 @@ class SqsService:
         queue, entries = self._queues.named(body), requests.entries(body)
         ids = [str(uuid.uuid4()) for _ in entries]
         sendings = [_or_refusal(requests.sending, entry) for entry in entries]
-        if sum(each.size_bytes for each in sendings if isinstance(each, Sending)) > requests.MESSAGE_BYTES_MAX:
-            message = f"Batch requests cannot be longer than {requests.MESSAGE_BYTES_MAX} bytes."
-            raise requests.refusal("BatchRequestTooLong", message)
+        requests.check_batch_size(sum(each.size_bytes for each in sendings if isinstance(each, Sending)))
         by_id = {str(entry["Id"]): number for number, entry in enumerate(entries)}
 
         def send(transaction: WriteTransaction, entry: Body) -> Mapping[str, Any]:
@@ -87,7 +93,13 @@ class SqsService:
                 raise message
             return self._sent(transaction, queue, message, ids[number])
 
-        return Write(lambda transaction: _each(transaction, entries, send))
+        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            if queue.is_fifo:
+                by_content = self._queues.settings(transaction, queue).deduplicates_by_content
+                _check_fifo_batch([each for each in sendings if isinstance(each, Sending)], by_content=by_content)
+            return _each(transaction, entries, send)
+
+        return Write(run)
 
     def _sent(
         self, transaction: WriteTransaction, queue: DeclaredQueue, message: Sending, message_id: str
@@ -97,14 +109,16 @@ class SqsService:
         delay_s = settings.delay_s if message.delay_s is None else message.delay_s
         answer: dict[str, Any] = {"MD5OfMessageBody": requests.md5_of_text(message.text)}
         if message.attributes:
-            answer["MD5OfMessageAttributes"] = requests.md5_of_attributes(message.attributes)
+            answer["MD5OfMessageAttributes"] = message_attributes.md5(message.attributes)
         if message.system_attributes:
-            answer["MD5OfMessageSystemAttributes"] = requests.md5_of_attributes(message.system_attributes)
+            answer["MD5OfMessageSystemAttributes"] = message_attributes.md5(message.system_attributes)
         place: Mapping[str, Any] | None = None
         deduplication_id = message.deduplication_id
         if queue.is_fifo:
             deduplication_id = _fifo_id(message, by_content=settings.deduplicates_by_content)
-            place = _sent_before(transaction, queue.name, deduplication_id)
+            place = self._sent_before(transaction, queue, deduplication_id)
+        elif deduplication_id is not None:
+            raise requests.invalid("MessageDeduplicationId", deduplication_id, _NOT_OF_THIS_TYPE)
         if place is None:
             stored = _stored(transaction, message, message_id, deduplication_id)
             not_before_ms = transaction.now_ms + delay_s * 1000 if delay_s else 0
@@ -117,6 +131,19 @@ class SqsService:
         if not queue.is_fifo:
             place = {"MessageId": place["MessageId"]}
         return {**answer, **place}
+
+    def _sent_before(
+        self, transaction: WriteTransaction, queue: DeclaredQueue, deduplication_id: str
+    ) -> Mapping[str, Any] | None:
+        """What was answered for the same message within the last five minutes (S33), unless it was purged since."""
+        period = transaction.now_ms // _DEDUPLICATION_MS
+        for each in (period, period - 1):
+            kept = ledger.note(transaction, _deduplication_note(queue.name, deduplication_id, each))
+            if kept is None or transaction.now_ms - kept["at_ms"] >= _DEDUPLICATION_MS:
+                continue
+            if int(kept["SequenceNumber"]) > self._queues.purged_through(transaction, queue):
+                return {name: kept[name] for name in ("MessageId", "SequenceNumber")}
+        return None
 
     # --- receiving
 
@@ -132,7 +159,8 @@ class SqsService:
             settings = self._queues.settings(transaction, queue)
             timeout_s = settings.visibility_timeout_s if visibility_s < 0 else visibility_s
             received = self._received(transaction, queue, limit, int(timeout_s * 1000))
-            return {"Messages": [self._message(queue, each, system, names) for each in received]} if received else None
+            shown = [self._message(transaction, queue, each, system, names) for each in received]
+            return {"Messages": shown} if shown else None
 
         return Poll(run, queue.name, self._queues.wait_s(queue) if wait_s < 0 else wait_s, {})
 
@@ -171,26 +199,34 @@ class SqsService:
         queues.send(transaction, dead_letter_queue, received.message.lane, queues.encode(dead))
 
     def _message(
-        self, queue: DeclaredQueue, received: Received, system: list[str], names: list[str]
+        self,
+        transaction: WriteTransaction,
+        queue: DeclaredQueue,
+        received: Received,
+        system: list[str],
+        names: list[str],
     ) -> Mapping[str, Any]:
         message, body = received.message, requests.body_text(received.message)
         shown: dict[str, Any] = {
             "MessageId": message.id,
-            "ReceiptHandle": _handle(received),
+            "ReceiptHandle": _handle(received, transaction.now_ms),
             "MD5OfBody": requests.md5_of_text(body),
             "Body": body,
         }
-        attributes = requests.selected(requests.wire_attributes(message), names)
+        attributes = message_attributes.selected(message_attributes.of_message(message), names)
         if attributes:
             shown["MessageAttributes"] = attributes
-            shown["MD5OfMessageAttributes"] = requests.md5_of_attributes(attributes)
+            shown["MD5OfMessageAttributes"] = message_attributes.md5(attributes)
         found = self._system_attributes(queue, received)
+        if "All" in system or _FIRST_RECEIVE in system:
+            first_ms = held_messages.first_received_ms(transaction, queue.name, received)
+            found |= {} if first_ms is None else {_FIRST_RECEIVE: str(first_ms)}
         wanted = {name: value for name, value in found.items() if "All" in system or name in system}
         if wanted:
             shown["Attributes"] = wanted
         return shown
 
-    def _system_attributes(self, queue: DeclaredQueue, received: Received) -> Mapping[str, str]:
+    def _system_attributes(self, queue: DeclaredQueue, received: Received) -> dict[str, str]:
         message = received.message
         wire = message.wire or {}
         found = {
@@ -198,16 +234,13 @@ class SqsService:
             "SentTimestamp": str(message.sent_at_ms),
             "ApproximateReceiveCount": str(received.receive_count),
         }
-        if received.receive_count == 1:
-            # Of later receives it is not kept.
-            found["ApproximateFirstReceiveTimestamp"] = str(self._queues.now_ms())
         if message.lane != message.id:
             found["MessageGroupId"] = message.lane
         if queue.is_fifo:
             found["SequenceNumber"] = _sequence_number(received.arrival)
             found["MessageDeduplicationId"] = wire.get("deduplication_id") or message.id
         if "trace" in wire:
-            found["AWSTraceHeader"] = wire["trace"]
+            found[requests.TRACE_HEADER] = wire["trace"]
         source = (message.attributes or {}).get("dead_letter_source")
         if source is not None:
             found["DeadLetterQueueSourceArn"] = self._queues.arn(source)
@@ -268,16 +301,24 @@ def _stored(transaction: WriteTransaction, message: Sending, message_id: str, de
         wire["attributes"] = message.attributes
     if deduplication_id is not None:
         wire["deduplication_id"] = deduplication_id
-    if (trace := message.system_attributes.get("AWSTraceHeader")) is not None:
+    if (trace := message.system_attributes.get(requests.TRACE_HEADER)) is not None:
         wire["trace"] = trace.get("StringValue", "")
     return Message(
         id=message_id,
         body=message.text,
         lane=message.group or message_id,
         sent_at_ms=transaction.now_ms,
-        attributes=requests.plain_attributes(message.attributes) or None,
+        attributes=message_attributes.plain(message.attributes) or None,
         wire=wire,
     )
+
+
+def _check_fifo_batch(messages: list[Sending], *, by_content: bool) -> None:
+    """Refuse a batch of which one message lacks what a FIFO queue needs: that is a fault of the whole request."""
+    if any(each.group is None for each in messages):
+        raise requests.invalid_parameter(requests.missing("MessageGroupId").message)
+    if not by_content and any(each.deduplication_id is None for each in messages):
+        raise requests.invalid_parameter(_NO_DEDUPLICATION_ID)
 
 
 def _fifo_id(message: Sending, *, by_content: bool) -> str:
@@ -285,28 +326,12 @@ def _fifo_id(message: Sending, *, by_content: bool) -> str:
     if message.group is None:
         raise requests.missing("MessageGroupId")
     if message.delay_s:
-        raise requests.invalid(
-            "DelaySeconds", message.delay_s, "The request include parameter that is not valid for this queue type."
-        )
+        raise requests.invalid("DelaySeconds", message.delay_s, _NOT_OF_THIS_TYPE)
     if message.deduplication_id is not None:
         return message.deduplication_id
     if not by_content:
-        raise requests.refusal(
-            "InvalidParameterValueException",
-            "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided "
-            "explicitly",
-        )
+        raise requests.invalid_parameter(_NO_DEDUPLICATION_ID)
     return hashlib.sha256(message.text.encode()).hexdigest()
-
-
-def _sent_before(transaction: WriteTransaction, queue: str, deduplication_id: str) -> Mapping[str, Any] | None:
-    """What was answered for the same message within the last five minutes (S33)."""
-    period = transaction.now_ms // _DEDUPLICATION_MS
-    for each in (period, period - 1):
-        kept = ledger.note(transaction, _deduplication_note(queue, deduplication_id, each))
-        if kept is not None and transaction.now_ms - kept["at_ms"] < _DEDUPLICATION_MS:
-            return {name: kept[name] for name in ("MessageId", "SequenceNumber")}
-    return None
 
 
 def _keep_sent(transaction: WriteTransaction, queue: str, deduplication_id: str, place: Mapping[str, Any]) -> None:
@@ -326,20 +351,22 @@ def _sequence_number(arrival: int) -> str:
     return f"{arrival:020}"
 
 
-def _handle(received: Received) -> str:
-    packed = _RECEIPT.pack(received.lane_digest, received.arrival, received.visible_until_ms, received.receive_count)
+def _handle(received: Received, at_ms: int) -> str:
+    packed = _RECEIPT.pack(
+        received.lane_digest, received.arrival, received.visible_until_ms, received.receive_count, at_ms
+    )
     return base64.urlsafe_b64encode(packed).decode()
 
 
-def _receipt(body: Body) -> Received:
-    """The receipt of the request's handle, without its message."""
+def _receipt(body: Body) -> tuple[Received, int]:
+    """The receipt of the request's handle, without its message, and when the message was received (ms)."""
     handle = requests.required_text(body, "ReceiptHandle")
     try:
-        lane_digest, arrival, until_ms, count = _RECEIPT.unpack(base64.b64decode(handle, b"-_", validate=True))
+        lane_digest, arrival, until_ms, count, at_ms = _RECEIPT.unpack(base64.b64decode(handle, b"-_", validate=True))
     except (binascii.Error, ValueError, struct.error):
         message = f'The input receipt handle "{handle}" is not a valid receipt handle.'
         raise requests.refusal("ReceiptHandleIsInvalid", message) from None
-    return Received(queues.NO_MESSAGE, lane_digest, arrival, until_ms, count)
+    return Received(queues.NO_MESSAGE, lane_digest, arrival, until_ms, count), at_ms
 
 
 def _timeout_s(body: Body) -> int:
@@ -349,18 +376,30 @@ def _timeout_s(body: Body) -> int:
 
 
 def _deleted(transaction: WriteTransaction, queue: DeclaredQueue, body: Body) -> Mapping[str, Any]:
-    queues.remove(transaction, queue.name, held_messages.current(transaction, queue.name, _receipt(body)))
+    receipt = held_messages.current(transaction, queue.name, _receipt(body)[0])
+    is_expired = receipt.visible_until_ms <= transaction.now_ms
+    if queue.is_fifo and is_expired and queues.is_there(transaction, queue.name, receipt):
+        raise requests.invalid("ReceiptHandle", body["ReceiptHandle"], "The receipt handle has expired.")
     # An older receipt deletes nothing, and is no error.
+    queues.remove(transaction, queue.name, receipt)
     return {}
 
 
 def _changed(transaction: WriteTransaction, queue: DeclaredQueue, body: Body) -> Mapping[str, Any]:
-    timeout_ms, now_ms = _timeout_s(body) * 1000, transaction.now_ms
-    receipt = held_messages.current(transaction, queue.name, _receipt(body))
-    if receipt.visible_until_ms <= now_ms or not queues.is_held(transaction, queue.name, receipt):
+    timeout_s, now_ms = _timeout_s(body), transaction.now_ms
+    received, received_at_ms = _receipt(body)
+    receipt = held_messages.current(transaction, queue.name, received)
+    if not queues.is_there(transaction, queue.name, receipt):
+        reason = "Message does not exist or is not available for visibility timeout change."
+        raise requests.invalid("ReceiptHandle", body["ReceiptHandle"], reason)
+    # A standard queue lets whoever received a message last hide it again after its time, a FIFO queue does not.
+    is_late = queue.is_fifo and receipt.visible_until_ms <= now_ms
+    if is_late or not queues.is_held(transaction, queue.name, receipt):
         raise requests.refusal("MessageNotInflight", "The specified message isn't in flight.")
-    if timeout_ms == 0:
+    if timeout_s + (now_ms - received_at_ms) // 1000 > requests.VISIBILITY_S_MAX:
+        raise requests.invalid("VisibilityTimeout", timeout_s, _TOO_LONG)
+    if timeout_s == 0:
         queues.release(transaction, queue.name, receipt, at_ms=now_ms)
         return {}
-    held_messages.hold(transaction, queue.name, receipt, until_ms=now_ms + timeout_ms)
+    held_messages.hold(transaction, queue.name, receipt, until_ms=now_ms + timeout_s * 1000)
     return {}

@@ -37,7 +37,11 @@ _SETTABLE: Final = {
     "MaximumMessageSize": (1024, requests.MESSAGE_BYTES_MAX),
 }
 _DEDUPLICATES: Final = "ContentBasedDeduplication"
+_FIFO: Final = "FifoQueue"
 _UNKNOWN: Final = "Unknown Attribute"
+_IS_RUNNING: Final = (
+    "There is already a task running. Only one active task is allowed for a source queue arn at a given time."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,10 @@ class SqsQueues:
             kept.get(_DEDUPLICATES, False),
         )
 
+    def purged_through(self, transaction: ReadTransaction, queue: DeclaredQueue) -> int:
+        """The last arrival that a FIFO queue has forgotten, 0 where it was never purged."""
+        return int(ledger.note(transaction, _purged_note(queue)) or 0)
+
     def wait_s(self, queue: DeclaredQueue) -> int:
         """How long a request that does not say waits for messages."""
         with self._environment.read() as transaction:
@@ -213,13 +221,15 @@ class SqsQueues:
             policy = {"deadLetterTargetArn": self.arn(queue.dead_letter_queue), "maxReceiveCount": queue.max_receives}
             found["RedrivePolicy"] = orjson.dumps(policy).decode()
         if queue.is_fifo:
-            found["FifoQueue"] = "true"
+            found |= {_FIFO: "true", "DeduplicationScope": "queue", "FifoThroughputLimit": "perQueue"}
             found[_DEDUPLICATES] = "true" if settings.deduplicates_by_content else "false"
         return found
 
     def _set_attributes(self, body: Body) -> Write:
         queue = self.named(body)
-        given = {name: _setting(queue, name, value) for name, value in requests.structure(body, "Attributes").items()}
+        attributes = requests.structure(body, "Attributes")
+        _check_kind(queue, attributes.get(_FIFO, "true" if queue.is_fifo else None))
+        given = {name: _setting(queue, name, value) for name, value in attributes.items() if name != _FIFO}
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             kept: Mapping[str, Any] = ledger.note(transaction, _settings_note(queue)) or {}
@@ -239,6 +249,9 @@ class SqsQueues:
                 raise requests.refusal("PurgeQueueInProgress", message)
             through = queues.last_arrival(transaction)
             queue_tasks.start(transaction, QueueTask(0, queue.name, through, transaction.now_ms, moves=False))
+            if queue.is_fifo:
+                # What is purged may be sent again at once.
+                ledger.keep_note(transaction, _purged_note(queue), through)
             return {}
 
         return Write(run)
@@ -248,13 +261,11 @@ class SqsQueues:
         destination = None if body.get("DestinationArn") is None else self._of_arn(body, "DestinationArn").name
         a_second = requests.bounded(body, "MaxNumberOfMessagesPerSecond", 1, _MOVES_A_SECOND_MAX, 0) or None
         if not source.sources:
-            message = "Source queue must be configured as a Dead Letter Queue."
-            raise requests.refusal("InvalidParameterValueException", message)
+            raise requests.invalid_parameter("Source queue must be configured as a Dead Letter Queue.")
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             if any(each.queue == source.name and each.moves for each in queue_tasks.running(transaction)):
-                message = "There is already a task running. Only one active task is allowed for a source queue."
-                raise requests.refusal("UnsupportedOperation", message)
+                raise requests.invalid_parameter(_IS_RUNNING)
             task = QueueTask(
                 0,
                 source.name,
@@ -271,6 +282,8 @@ class SqsQueues:
 
     def _cancel_move(self, body: Body) -> Write:
         handle = requests.required_text(body, "TaskHandle")
+        if _queue_of_task(handle) not in self._declared:
+            raise _no_such("SourceArn")
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             for task in queue_tasks.running(transaction):
@@ -310,7 +323,7 @@ class SqsQueues:
     def _of_arn(self, body: Body, field: str) -> DeclaredQueue:
         name = requests.required_text(body, field).rpartition(":")[2]
         if name not in self._declared:
-            raise _not_found(f"The resource {name} doesn't exist.")
+            raise _no_such(field)
         return self._declared[name]
 
 
@@ -318,7 +331,7 @@ class SqsQueues:
 _ABSENT: Final = (
     "CreatedTimestamp",
     "DeduplicationScope",
-    "FifoQueue",
+    _FIFO,
     "FifoThroughputLimit",
     "KmsDataKeyReusePeriodSeconds",
     "KmsMasterKeyId",
@@ -332,8 +345,21 @@ _ABSENT: Final = (
 )
 
 
+def _purged_note(queue: DeclaredQueue) -> str:
+    return f"purged/{queue.name}"
+
+
 def _settings_note(queue: DeclaredQueue) -> str:
     return f"queue-settings/{queue.name}"
+
+
+def _check_kind(queue: DeclaredQueue, wanted: object) -> None:
+    """Refuse to make a queue another kind of queue than it is."""
+    if not queue.is_fifo and wanted is not None:
+        raise requests.refusal("InvalidAttributeName", f"{_UNKNOWN} {_FIFO}.")
+    if queue.is_fifo and wanted != "true":
+        reason = "Modifying queue type is not supported."
+        raise requests.refusal("InvalidAttributeValue", f"Invalid value for the parameter {_FIFO}. Reason: {reason}")
 
 
 def _setting(queue: DeclaredQueue, name: str, value: object) -> int | bool:
@@ -341,7 +367,7 @@ def _setting(queue: DeclaredQueue, name: str, value: object) -> int | bool:
     if name == _DEDUPLICATES and queue.is_fifo and value in ("true", "false"):
         return value == "true"
     if name not in _SETTABLE:
-        if name in (*_ABSENT, "FifoQueue"):
+        if name in _ABSENT:
             message = f"{name} of the queue {queue.name} is not set over the wire: the app declares the queue"
             raise requests.refusal("UnsupportedOperation", message)
         raise requests.refusal("InvalidAttributeName", f"{_UNKNOWN} {name}.")
@@ -370,8 +396,23 @@ def _task_handle(task: QueueTask) -> str:
     return base64.urlsafe_b64encode(f"{task.queue}/{task.number}".encode()).decode()
 
 
+def _queue_of_task(handle: str) -> str:
+    """The queue in a task's handle."""
+    try:
+        queue, _, number = base64.b64decode(handle, b"-_", validate=True).decode().rpartition("/")
+    except (binascii.Error, ValueError):
+        queue, number = "", ""
+    if not (queue and number.isdecimal()):
+        raise requests.invalid_parameter("Value for parameter TaskHandle is invalid.")
+    return queue
+
+
+def _no_such(field: str) -> ServiceError:
+    return _not_found(f"The resource that you specified for the {field} parameter doesn't exist.")
+
+
 def _not_found(message: str) -> ServiceError:
-    return ServiceError("ResourceNotFoundException", message, status=404)
+    return requests.refusal("ResourceNotFoundException", message)
 
 
 def _constant(body: Mapping[str, Any]) -> Read:

@@ -6,34 +6,31 @@ Sources: Amazon SQS API Reference; Amazon SQS Developer Guide, "Amazon SQS messa
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import re
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
 from afterwrite.core import json_text
 from afterwrite.errors import ServiceError
+from afterwrite.server import message_attributes
+from afterwrite.server.message_attributes import NOT_ALLOWED, Attributes, AttributeWords
 from afterwrite.store.queues import Message
 
 Body: TypeAlias = Mapping[str, Any]
-Attributes: TypeAlias = Mapping[str, Mapping[str, str]]
-"""Message attributes in the wire form, by name: `DataType`, and `StringValue` or `BinaryValue` (base64 text)."""
 
 MESSAGE_BYTES_MAX: Final = 1 << 20
 ENTRIES_MAX: Final = 10
 DELAY_S_MAX: Final = 900
 VISIBILITY_S_MAX: Final = 43_200
+TRACE_HEADER: Final = "AWSTraceHeader"
 _ATTRIBUTES_MAX: Final = 10
 
 _LEGACY: Final = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
     "InvalidParameterValueException": "InvalidParameterValue",
-    "MissingParameterException": "MissingParameter",
+    "MissingRequiredParameterException": "MissingParameter",
     **{
         name: f"AWS.SimpleQueueService.{name}"
         for name in (
@@ -48,16 +45,19 @@ _LEGACY: Final = {
         )
     },
 }
+_REASONS: Final = {
+    "DelaySeconds": "DelaySeconds must be >= {least} and <= {most}.",
+    "MaxNumberOfMessages": "Must be between {least} and {most}, if provided.",
+}
+_STATUS_OF: Final = {"PurgeQueueInProgress": 403, "ReceiptHandleIsInvalid": 404, "ResourceNotFoundException": 404}
 _ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _TOKEN: Final = re.compile(r"[!-~]{1,128}")
-_ATTRIBUTE_NAME: Final = re.compile(r"(?!(?i:aws|amazon)\.)(?!\.)[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
-_DATA_TYPE: Final = re.compile(r"(String|Number|Binary)(\.[^\s]{1,249})?")
-_NOT_ALLOWED: Final = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def refusal(code: str, message: str) -> ServiceError:
     """The error with the name of its shape and, in a header, the older one."""
-    return ServiceError(code, message, headers=(("x-amzn-query-error", f"{legacy_code(code)};Sender"),))
+    headers = (("x-amzn-query-error", f"{legacy_code(code)};Sender"),)
+    return ServiceError(code, message, status=_STATUS_OF.get(code, 400), headers=headers)
 
 
 def legacy_code(code: str) -> str:
@@ -67,13 +67,42 @@ def legacy_code(code: str) -> str:
 
 def invalid(field: str, value: object, reason: str) -> ServiceError:
     """The refusal of a field's value."""
-    message = f"Value {value} for parameter {field} is invalid. Reason: {reason}"
+    return invalid_parameter(f"Value {value} for parameter {field} is invalid. Reason: {reason}")
+
+
+def invalid_parameter(message: str) -> ServiceError:
+    """The refusal of a value, in words that name it."""
     return refusal("InvalidParameterValueException", message)
 
 
 def missing(field: str) -> ServiceError:
     """The refusal of a request without a field that it needs."""
-    return refusal("MissingParameterException", f"The request must contain the parameter {field}.")
+    return refusal("MissingRequiredParameterException", f"The request must contain the parameter {field}.")
+
+
+_NAME_AFFIXES: Final = (
+    "You can't use message attribute names beginning with 'AWS.' or 'Amazon.'. These strings are reserved for internal "
+    "use. Additionally, they cannot start or end with '.'."
+)
+_EMPTY: Final = "Message (user) attribute '{name}' must contain a non-empty value of type '{member}'."
+_WORDS: Final = AttributeWords(
+    {
+        "long name": "Message (user) attribute names must be shorter than 256 Bytes",
+        "character": "Message (user) attributes name can only contain upper and lower score characters, digits, "
+        "periods, hyphens and underscores. ",
+        "first dot": _NAME_AFFIXES,
+        "last dot": _NAME_AFFIXES,
+        "two dots": "Message (user) attribute name '{name}' must not contain successive periods.",
+        "reserved": _NAME_AFFIXES,
+        "type": "The type of message (user) attribute '{name}' is invalid. You must use only the following supported "
+        "type prefixes: Binary, Number, String.",
+        "member": _EMPTY,
+        "empty": _EMPTY,
+        "text": "Invalid character '{character}' was found in the value of the message (user) attribute '{name}'.",
+        "number": "Can't cast the value of message (user) attribute '{name}' to a number.",
+    },
+    invalid_parameter,
+)
 
 
 def text(body: Body, field: str) -> str | None:
@@ -100,7 +129,8 @@ def bounded(body: Body, field: str, least: int, most: int, default: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ServiceError("SerializationException", f"{type(value).__name__} can not be converted to an Integer")
     if not least <= value <= most:
-        raise invalid(field, value, f"Must be between {least} and {most}, if provided.")
+        reason = _REASONS.get(field, "Must be >= {least} and <= {most}, if provided.")
+        raise invalid(field, value, reason.format(least=least, most=most))
     return value
 
 
@@ -124,8 +154,8 @@ def token(body: Body, field: str) -> str | None:
     """A message group's or a deduplication's id."""
     value = text(body, field)
     if value is not None and not _TOKEN.fullmatch(value):
-        reason = "Can only include alphanumeric and punctuation characters. 1 to 128 in length"
-        raise invalid(field, value, f"{reason}.")
+        reason = f"{field} can only include alphanumeric and punctuation characters. 1 to 128 in length."
+        raise invalid(field, value, reason)
     return value
 
 
@@ -139,10 +169,10 @@ def entries(body: Body) -> list[Body]:
     if len(given) > ENTRIES_MAX:
         message = f"Maximum number of entries per request are {ENTRIES_MAX}. You have sent {len(given)}."
         raise refusal("TooManyEntriesInBatchRequest", message)
-    ids = [required_text(each, "Id") for each in given]
+    ids = [text(each, "Id") or "" for each in given]
     if not all(_ENTRY_ID.fullmatch(each) for each in ids):
-        message = "A batch entry id can only contain alphanumeric characters, hyphens and underscores, 80 at most."
-        raise refusal("InvalidBatchEntryId", message)
+        message = "A batch entry id can only contain alphanumeric characters, hyphens and underscores."
+        raise refusal("InvalidBatchEntryId", f"{message} It can be at most 80 letters long.")
     for each in ids:
         if ids.count(each) > 1:
             raise refusal("BatchEntryIdsNotDistinct", f"Id {each} repeated.")
@@ -163,23 +193,20 @@ class Sending:
     @property
     def size_bytes(self) -> int:
         """What counts for the limit: the body and the attributes' names, types and values."""
-        return len(self.text.encode()) + sum(
-            len(name.encode()) + len(given["DataType"].encode()) + len(_value_bytes(given))
-            for name, given in self.attributes.items()
-        )
+        return len(self.text.encode()) + message_attributes.size_bytes(self.attributes)
 
 
 def sending(body: Body) -> Sending:
     """The message that a request or an entry of a batch sends."""
     message = required_text(body, "MessageBody")
-    if found := _NOT_ALLOWED.search(message):
+    if found := NOT_ALLOWED.search(message):
         raise refusal(
             "InvalidMessageContents", f"Invalid characters found: {found[0]!r}. Valid are #x9, #xA, #xD and from #x20."
         )
     return Sending(
         message,
-        attributes(body, "MessageAttributes"),
-        attributes(body, "MessageSystemAttributes"),
+        attributes(body),
+        system_attributes(body),
         None if body.get("DelaySeconds") is None else bounded(body, "DelaySeconds", 0, DELAY_S_MAX, 0),
         token(body, "MessageGroupId"),
         token(body, "MessageDeduplicationId"),
@@ -189,92 +216,33 @@ def sending(body: Body) -> Sending:
 def check_size(size_bytes: int, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
     """Refuse a message that is too large."""
     if size_bytes > bytes_max:
-        message = f"One or more parameters are invalid. Reason: Message must be shorter than {bytes_max} bytes."
-        raise refusal("InvalidParameterValueException", message)
+        reason = f"Message must be shorter than {bytes_max} bytes."
+        raise invalid_parameter(f"One or more parameters are invalid. Reason: {reason}")
 
 
-def attributes(body: Body, field: str) -> Attributes:
-    """A map of message attributes, with their values and nothing else."""
-    given = structure(body, field)
+def check_batch_size(size_bytes: int) -> None:
+    """Refuse a batch whose messages are too large together."""
+    if size_bytes > MESSAGE_BYTES_MAX:
+        message = f"Batch requests cannot be longer than {MESSAGE_BYTES_MAX} bytes."
+        raise refusal("BatchRequestTooLong", f"{message} You have sent {size_bytes} bytes.")
+
+
+def attributes(body: Body) -> Attributes:
+    """The message attributes of a message, with their values and nothing else."""
+    given = structure(body, "MessageAttributes")
     if len(given) > _ATTRIBUTES_MAX:
-        raise invalid(field, len(given), f"Number of message attributes exceeds {_ATTRIBUTES_MAX}.")
-    return {name: checked_attribute(name, value) for name, value in given.items()}
+        message = f"Number of message attributes [{len(given)}] exceeds the allowed maximum [{_ATTRIBUTES_MAX}]."
+        raise invalid_parameter(message)
+    return {name: message_attributes.checked(name, value, _WORDS) for name, value in given.items()}
 
 
-def checked_attribute(name: str, given: Any) -> Mapping[str, str]:
-    """One message attribute, with its value and nothing else."""
-    if not _ATTRIBUTE_NAME.fullmatch(name) or len(name) > 256:
-        raise invalid("MessageAttributes", name, "It is no name of a message attribute.")
-    if not isinstance(given, Mapping):
-        raise ServiceError("SerializationException", f"expected a structure as the message attribute {name}")
-    kind = text(given, "DataType") or ""
-    if not (match := _DATA_TYPE.fullmatch(kind)):
-        raise invalid("MessageAttributes", name, f"The message attribute '{name}' has the invalid type '{kind}'.")
-    member = "BinaryValue" if match[1] == "Binary" else "StringValue"
-    value = text(given, member)
-    if not value:
-        message = f"The message attribute '{name}' must contain a non-empty {member} of its type."
-        raise refusal("InvalidParameterValueException", message)
-    if match[1] == "Number":
-        _number(name, value)
-    if match[1] == "Binary":
-        try:
-            base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
-            raise ServiceError("SerializationException", f"the message attribute {name} is no base64 text") from None
-    return {"DataType": kind, member: value}
-
-
-def _number(name: str, value: str) -> Decimal:
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        number = Decimal("NaN")
-    if not number.is_finite():
-        message = f"Could not cast message attribute '{name}' value to number."
-        raise refusal("InvalidParameterValueException", message)
-    return number
-
-
-def plain_attributes(given: Attributes) -> dict[str, Any]:
-    """Attributes as consumers and filter policies in the engine see them: text, numbers, lists; binary as base64."""
-    plain: dict[str, Any] = {}
-    for name, each in given.items():
-        value = each.get("StringValue", each.get("BinaryValue", ""))
-        if each["DataType"].startswith("Number"):
-            number = _number(name, value)
-            plain[name] = int(number) if abs(number.adjusted()) < 18 and number == int(number) else float(number)
-        elif each["DataType"] == "String.Array":
-            plain[name] = _array(value)
-        else:
-            plain[name] = value
-    return plain
-
-
-def _array(value: str) -> Any:
-    try:
-        found = json_text.loads(value)
-    except ValueError:
-        return value
-    return found if isinstance(found, list) else value
-
-
-def wire_attributes(message: Message) -> Attributes:
-    """A stored message's attributes in the wire form: as they came, and the engine's own."""
-    came: Attributes = (message.wire or {}).get("attributes", {})
-    own = {name: _wire(value) for name, value in (message.attributes or {}).items() if name not in came}
-    return {**own, **came}
-
-
-def _wire(value: Any) -> Mapping[str, str]:
-    if isinstance(value, str):
-        return {"DataType": "String", "StringValue": value}
-    kind = "String"
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        kind = "Number"
-    elif isinstance(value, list):
-        kind = "String.Array"
-    return {"DataType": kind, "StringValue": json_text.dumps(value).decode()}
+def system_attributes(body: Body) -> Attributes:
+    """The system attributes of a message, of which there is one."""
+    given = structure(body, "MessageSystemAttributes")
+    for name in given:
+        if name != TRACE_HEADER:
+            raise invalid_parameter(f"Message system attribute name '{name}' is invalid.")
+    return {name: message_attributes.checked(name, value, _WORDS) for name, value in given.items()}
 
 
 def body_text(message: Message) -> str:
@@ -282,36 +250,6 @@ def body_text(message: Message) -> str:
     return message.body if isinstance(message.body, str) else json_text.dumps(message.body).decode()
 
 
-def selected(given: Attributes, names: Sequence[str]) -> Attributes:
-    """The attributes that the names ask for: `All` or `.*`, `prefix.*`, or themselves."""
-
-    def wanted(name: str) -> bool:
-        return any(
-            each in ("All", ".*", name) or (each.endswith(".*") and name.startswith(each[:-1])) for each in names
-        )
-
-    return {name: value for name, value in given.items() if wanted(name)}
-
-
 def md5_of_text(value: str) -> str:
     """The digest by which clients check a body."""
     return hashlib.md5(value.encode(), usedforsecurity=False).hexdigest()
-
-
-def md5_of_attributes(given: Attributes) -> str:
-    """The digest by which clients check attributes: of each, in the order of names, its name, type and value."""
-    digest = hashlib.md5(usedforsecurity=False)
-    for name in sorted(given):
-        kind = given[name]["DataType"]
-        is_binary = "BinaryValue" in given[name]
-        for part in (name.encode(), kind.encode()):
-            digest.update(struct.pack(">I", len(part)) + part)
-        value = _value_bytes(given[name])
-        digest.update((b"\x02" if is_binary else b"\x01") + struct.pack(">I", len(value)) + value)
-    return digest.hexdigest()
-
-
-def _value_bytes(given: Mapping[str, str]) -> bytes:
-    if "BinaryValue" in given:
-        return base64.b64decode(given["BinaryValue"])
-    return given["StringValue"].encode()

@@ -16,6 +16,8 @@ from afterwrite.store.queues import Received
 VISIBILITY_MS_MAX: Final = 12 * 3_600_000
 # Visibility ends 12 hours after the receive at the latest; what is kept of its changes is kept an hour longer.
 _MOVES_KEPT_MS: Final = VISIBILITY_MS_MAX + 3_600_000
+# As long as AWS keeps a message at most.
+_FIRST_RECEIVE_KEPT_MS: Final = 14 * 86_400_000
 
 
 def receive(transaction: WriteTransaction, queue: str, *, limit: int, visibility_ms: int) -> list[Received]:
@@ -25,6 +27,19 @@ def receive(transaction: WriteTransaction, queue: str, *, limit: int, visibility
     if received:
         ledger.keep_note(transaction, _begun_note(queue), now_ms)
     return received
+
+
+def first_received_ms(transaction: WriteTransaction, queue: str, received: Received) -> int | None:
+    """When a message that was just received was received first; None where nobody asked then.
+
+    To be asked at each receive, as only what is asked for is kept.
+    """
+    name = f"first-receive/{queue}/{received.arrival}"
+    if received.receive_count > 1:
+        found: int | None = ledger.note(transaction, name)
+        return found
+    ledger.keep_note(transaction, name, transaction.now_ms, until_ms=transaction.now_ms + _FIRST_RECEIVE_KEPT_MS)
+    return transaction.now_ms
 
 
 def current(transaction: ReadTransaction, queue: str, receipt: Received) -> Received:

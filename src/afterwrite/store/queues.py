@@ -342,6 +342,14 @@ def is_held(transaction: ReadTransaction, queue: str, received: Received) -> boo
     return transaction.get("ready", key) == _READY.pack(received.lane_digest, received.receive_count, _HELD)
 
 
+def is_there(transaction: ReadTransaction, queue: str, received: Received) -> bool:
+    """Whether the receipt's message is still in the queue, whoever has it."""
+    number = number_of(transaction, "queue", queue)
+    if number is None:
+        return False
+    return transaction.get("messages", U32.pack(number) + received.lane_digest + U64.pack(received.arrival)) is not None
+
+
 def purge(transaction: WriteTransaction, queue: str, *, through: int, limit: int) -> bool:
     """Delete messages that arrived up to `through`, received ones too, about `limit`; False where none is left."""
     number = number_of(transaction, "queue", queue)

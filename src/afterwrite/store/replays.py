@@ -60,7 +60,8 @@ def keep(transaction: WriteTransaction, replay: Replay) -> None:
 def start(transaction: WriteTransaction, name: str, bus: str, from_ms: int, to_ms: int) -> Replay:
     """Record a replay that is to run. Raises ServiceError as StartReplay does."""
     if from_ms >= to_ms:
-        raise ServiceError("ValidationException", "EventStartTime must be before EventEndTime.")
+        reason = "EventStartTime must be before EventEndTime."
+        raise ServiceError("ValidationException", f"Parameter EventEndTime is not valid. Reason: {reason}")
     if find(transaction, name) is not None:
         raise ServiceError("ResourceAlreadyExistsException", f"Replay {name} already exists.")
     replay = Replay(name, bus, from_ms, to_ms, transaction.now_ms)

@@ -234,7 +234,7 @@ class Engine:
             DynamoDBStreamsService(identity, now_ms),
             KinesisService(identity, now_ms),
             EventBridgeService(buses, archives, placing, identity, now_ms),
-            FirehoseService(streams, placing, now_ms),
+            FirehoseService(streams, placing, identity, now_ms),
             SqsService(queues),
             AdministrationService(),
         ]

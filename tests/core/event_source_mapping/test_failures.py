@@ -80,7 +80,7 @@ def test_a_reported_failure_is_no_error_of_the_function_s14() -> None:
         request_id="r",
         at_ms=AT_MS,
     )
-    assert message["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST"}
+    assert message["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST", "functionError": None}
 
 
 def test_the_key_of_the_message_with_its_payload_s14() -> None:

@@ -63,6 +63,7 @@ def test_defaults_are_those_of_aws_but_for_the_safe_start_s13() -> None:
         ("kinesis", {"StartingPosition": "AT_TIMESTAMP"}, "StartingPositionTimestamp"),
         ("kinesis", {"StartingPositionTimestamp": 1}, "StartingPositionTimestamp"),
         ("kinesis", {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": "1"}, "epoch or a datetime"),
+        ("kinesis", {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": -1}, "not before 1970"),
         ("dynamodb", {"FilterCriteria": [{}]}, "FilterCriteria"),
         ("dynamodb", {"FilterCriteria": {"Filters": [{"pattern": "{}"}]}}, "Pattern"),
         ("dynamodb", {"FilterCriteria": {"Filters": [{"Pattern": {"eventName": ["INSERT"]}}] * 6}}, "5 filters"),

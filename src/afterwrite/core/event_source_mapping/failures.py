@@ -47,9 +47,9 @@ def failure_message(
         },
     }
     if condition != AGE_EXCEEDED:
-        # A response that names failed records is no error of the function.
-        error = {"functionError": "Unhandled"} if is_function_error else {}
-        message["responseContext"] = {"statusCode": 200, "executedVersion": "$LATEST", **error}
+        # A response that names failed records is no error of the function, and the message says so.
+        error = "Unhandled" if is_function_error else None
+        message["responseContext"] = {"statusCode": 200, "executedVersion": "$LATEST", "functionError": error}
     # DynamoDB's times are whole seconds, as in its records.
     iso = iso_seconds if identity.source == "dynamodb" else iso_milliseconds
     message["version"] = "1.0"

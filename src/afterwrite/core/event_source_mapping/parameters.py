@@ -169,6 +169,8 @@ def _start(parameters: EventSourceMappingParameters, source: SourceKind) -> tupl
         raise DeclarationError(
             f"expected StartingPositionTimestamp as seconds since the epoch or a datetime, got {at_s!r}"
         )
+    if at_s is not None and at_s < 0:
+        raise DeclarationError(f"expected a StartingPositionTimestamp that is not before 1970, got {at_s!r}")
     return position, int((at_s or 0) * 1000)
 
 
