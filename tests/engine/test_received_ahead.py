@@ -160,6 +160,26 @@ def test_what_waits_goes_back_when_an_attempt_hangs_and_runs_on_other_threads(
     assert {lane for lane, _ in target.ran} == set(LANES)
 
 
+def test_no_more_run_together_than_declared_after_threads_that_hung_have_returned(
+    known: Dispatching, target: Target
+) -> None:
+    target.now_s += 61
+    known.step()
+    target.wait_entered(1)
+    target.open.set()
+    end(known, target)
+    target.shut()
+    for number in range(len(LANES)):
+        known.send(number, lane=str(number))
+    known.step()
+    target.wait_entered(THREADS)
+    assert known.in_flight() > THREADS
+    assert not target.entered.acquire(timeout=0.2)
+    target.open.set()
+    known.settle()
+    assert known.depth() == 0
+
+
 def test_what_waits_goes_back_uncounted_at_a_stop(
     known: Dispatching, target: Target, start: Callable[[], Dispatching]
 ) -> None:

@@ -314,7 +314,9 @@ class Dispatcher:
         return Settled(delivery, self._given_up(delivery, hangs))
 
     def _returned(self, lane: str) -> None:
-        """A stuck thread is free again, and its lane may go on."""
+        """A stuck thread is free again: one ends, as another took its place; and its lane may go on."""
+        self._to_run.put(None)
+        self._threads -= 1
         self._stuck -= 1
         self._stuck_of[lane] -= 1
         if not self._stuck_of[lane]:
@@ -341,10 +343,15 @@ class Dispatcher:
 
     def _recall(self) -> None:
         """Have what no thread has taken yet go back to the queue. Called on any thread."""
+        ends = 0
         with suppress(queue.Empty):
-            while (attempt := self._to_run.get_nowait()) is not None:
-                self._recalled.append(attempt)
-            self._to_run.put(None)  # which ends a thread
+            while True:
+                if (attempt := self._to_run.get_nowait()) is None:
+                    ends += 1
+                else:
+                    self._recalled.append(attempt)
+        for _ in range(ends):
+            self._to_run.put(None)
 
     def _invoke(self, attempt: _Attempt) -> _Returned | Failure:
         """What the attempt has returned, or how it failed."""
