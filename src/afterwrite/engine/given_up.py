@@ -13,7 +13,7 @@ from typing import Final
 
 from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
 from afterwrite.core.event_source_mapping.failures import MappingIdentity
-from afterwrite.core.event_source_mapping.given_up import GivenUp, begun, ended, refused
+from afterwrite.core.event_source_mapping.given_up import GivenUp, begun, ended, obstacle, refused
 from afterwrite.core.event_source_mapping.ports import RECORDS_READ_MAX, GivenUpBatches, ShardSource
 from afterwrite.core.event_source_mapping.records import Record
 from afterwrite.core.event_source_mapping.responses import read_response
@@ -81,12 +81,8 @@ class GivenUpWork:
         self._threads.stop()
 
     def _begin(self, key: str, batch: GivenUp) -> None:
-        settings = self._mapping.settings
-        if settings.tumbling_window_ms:
-            self._batches.keep(key, refused(batch, "its tumbling window has ended, and with it the window's state"))
-            return
-        if batch.lanes != settings.parallelization_factor:
-            reason = f"the mapping's ParallelizationFactor was {batch.lanes} then: declare that to run it again"
+        reason = obstacle(batch, self._mapping.settings)
+        if reason is not None:
             self._batches.keep(key, refused(batch, reason))
             return
         found = self._read(batch)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from afterwrite.core.event_source_mapping.failures import AGE_EXCEEDED, BATCH_INFO, Condition
+from afterwrite.core.event_source_mapping.parameters import MappingSettings
 from afterwrite.core.event_source_mapping.records import Record
 from afterwrite.core.failures import Failure, failure
 
@@ -94,6 +95,15 @@ def given_up(
         at_ms=at_ms,
         message=message,
     )
+
+
+def obstacle(batch: GivenUp, settings: MappingSettings) -> str | None:
+    """Why the batch cannot be handed over again as its mapping is now, None where it can."""
+    if settings.tumbling_window_ms:
+        return "its tumbling window has ended, and with it the window's state"
+    if batch.lanes != settings.parallelization_factor:
+        return f"the mapping's ParallelizationFactor was {batch.lanes} then: declare that to run it again"
+    return None
 
 
 def begun(batch: GivenUp, found: Sequence[Record]) -> GivenUp:
