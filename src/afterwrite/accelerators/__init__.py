@@ -49,12 +49,13 @@ def library() -> ctypes.CDLL | None:
     size = ctypes.c_size_t
     found.front_open.argtypes = [ctypes.c_int, ctypes.c_int, size, size, *[ctypes.c_int64] * 3]
     found.front_open.restype = ctypes.c_void_p
-    found.front_take.argtypes = [ctypes.c_void_p, ctypes.POINTER(size)]
+    found.front_take.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.POINTER(size)]
     found.front_take.restype = ctypes.c_void_p
     found.front_answer.argtypes = [ctypes.c_void_p, ctypes.c_char_p, size]
     found.front_answer.restype = ctypes.c_bool
-    found.front_open_count.argtypes = [ctypes.c_void_p]
-    found.front_open_count.restype = ctypes.c_uint32
+    for count in (found.front_open_count, found.front_asked_count):
+        count.argtypes = [ctypes.c_void_p]
+        count.restype = ctypes.c_uint32
     for function in (found.front_stop, found.front_close):
         function.argtypes = [ctypes.c_void_p]
         function.restype = None

@@ -76,6 +76,7 @@ struct front {
     uint32_t slots, slots_free;
     uint32_t *free_slots;
     _Atomic uint32_t open; /* connections */
+    _Atomic uint32_t asked; /* of them those whose request Python has not answered yet */
     struct buffer inbox, taken, outbox, sending;
     int64_t now_ms;
 };
@@ -143,6 +144,7 @@ static struct connection *open_slot(struct front *front, uint32_t *slot) {
 
 static void release(struct front *front, uint32_t slot) {
     struct connection *connection = front->connections[slot];
+    if (connection->state == ASKED) front->asked--;
     connection->generation++;
     connection->state = FREE;
     shrink(&connection->in);
@@ -200,6 +202,7 @@ static void ask(struct front *front, uint32_t slot) {
     bool has_room = reserve(&front->inbox, sizeof request + count + REQUEST_ALIGNMENT);
     if (has_room) {
         connection->state = ASKED;
+        front->asked++;
         put_into_inbox(front, &request, connection->in.bytes, count);
     }
     pthread_mutex_unlock(&front->lock);
@@ -292,6 +295,8 @@ static void send_answer(struct front *front, const struct answer *answer, const 
     struct connection *connection = front->connections[answer->slot];
     if (connection->generation != answer->generation || connection->state != ASKED) return; /* it went away */
     connection->closes = answer->closes;
+    connection->state = SENDING;
+    front->asked--;
     if (answer->is_sent) {
         answered(front, answer->slot);
         return;
@@ -315,7 +320,6 @@ static void send_answer(struct front *front, const struct answer *answer, const 
     }
     append(&connection->out, bytes + begun, answer->bytes - begun);
     connection->sent = 0;
-    connection->state = SENDING;
     connection->since_ms = front->now_ms;
 }
 
@@ -504,18 +508,39 @@ struct front *front_open(int listener, int ready, size_t head_bytes_max, size_t 
     return front;
 }
 
-/* The requests that have come since the last call, one `struct request` after the other, each with its bytes, padded
- * to 8. They stay until the next call. */
-const char *front_take(struct front *front, size_t *bytes) {
+/* The bytes of the first `count` requests in the inbox, or of all where there are fewer. */
+static size_t bytes_of_first(const struct buffer *inbox, uint32_t count) {
+    size_t at = 0;
+    for (; count > 0 && at < inbox->used; count--) {
+        struct request request;
+        memcpy(&request, inbox->bytes + at, sizeof request);
+        at += whole_bytes(&request);
+    }
+    return at;
+}
+
+/* The first requests, at most `count`, of those that have come and were not taken, one `struct request` after the
+ * other, each with its bytes, padded to 8. They stay until the next call. */
+const char *front_take(struct front *front, uint32_t count, size_t *bytes) {
     pthread_mutex_lock(&front->lock);
+    *bytes = bytes_of_first(&front->inbox, count);
+    size_t left = front->inbox.used - *bytes;
+    shrink(&front->taken);
+    if (left > 0 && !reserve(&front->taken, left)) { /* no memory for what is left, so nothing is */
+        *bytes = front->inbox.used;
+        left = 0;
+    }
+    if (left > 0) append(&front->taken, front->inbox.bytes + *bytes, left);
     struct buffer full = front->inbox;
     front->inbox = front->taken;
-    shrink(&front->inbox);
     front->taken = full;
     pthread_mutex_unlock(&front->lock);
-    *bytes = full.used;
+    if (left > 0) signal_fd(front->ready);
     return full.bytes;
 }
+
+/* How many requests have come that were not answered. */
+uint32_t front_asked_count(struct front *front) { return front->asked; }
 
 /* Send of an answer what goes at once; how many bytes that were. The connection is with Python, or has ended. */
 static size_t send_at_once(struct front *front, const struct answer *answer, const char *bytes) {

@@ -48,8 +48,7 @@ void take_puts(uint8_t *requests, size_t bytes, struct taking *taking) {
     for (size_t at = 0; at < bytes;) {
         struct request request;
         memcpy(&request, requests + at, sizeof request);
-        size_t count = sizeof request + request.head_bytes + request.body_bytes;
-        count = (count + REQUEST_ALIGNMENT - 1) / REQUEST_ALIGNMENT * REQUEST_ALIGNMENT;
+        size_t count = whole_bytes(&request);
         if (!take(taking, &request, requests + at + sizeof request)) {
             memmove(requests + taking->left, requests + at, count);
             taking->left += count;

@@ -148,7 +148,9 @@ class AwsJson:
             service = self._services[_DYNAMODB]
             try:
                 self._environment.submit(
-                    partial(plain_batches.write, batch=batch), partial(self._on_put, service, batch, taken)
+                    partial(plain_batches.write, batch=batch),
+                    partial(self._on_put, service, batch, taken),
+                    requests=len(batch.places),
                 )
             except StorageError as error:
                 taken.respond(_failure(service, error))

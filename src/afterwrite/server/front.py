@@ -43,6 +43,8 @@ _CLOSE_LINE: Final = b"Connection: close\r\n"
 _HEAD_BYTES_MAX: Final = 8192
 _PARTIAL_S_MAX: Final = 5.0
 _POLL_S: Final = 0.005
+# As many as are there, unless somebody asks for fewer.
+_TAKEN_MAX: Final = 0xFFFFFFFF
 
 
 class Alike:
@@ -95,12 +97,13 @@ class Front:
         self._handler = handler
         self._take_together = take_together
         self._hand_over = hand_over
-        self._render = renderer.render
+        self._renderer = renderer
         self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._answers: list[bytes] = []
         self._flushes = False
         self._taken_bytes = ctypes.c_size_t()
+        self._taken_max = _TAKEN_MAX
         self._ready = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._front = library.front_open(
             listener.detach(),
@@ -121,6 +124,20 @@ class Front:
         """How many connections it has."""
         return 0 if self._front is None else int(self._library.front_open_count(self._front))
 
+    @property
+    def asked_count(self) -> int:
+        """How many requests have come that were not answered."""
+        return 0 if self._front is None else int(self._library.front_asked_count(self._front))
+
+    def take_at_most(self, count: int | None) -> None:
+        """Take no more than `count` requests in a round of the loop; all that have come where it is None."""
+        self._taken_max = _TAKEN_MAX if count is None else count
+
+    def flush(self) -> None:
+        """Send the answers that were given, before the round of the loop ends."""
+        if self._answers:
+            self._send_answers()
+
     async def stop(self, timeout_s: float) -> None:
         """Take no connection more, answer the requests that have arrived; after `timeout_s` without waiting."""
         self._stopping = True
@@ -138,15 +155,16 @@ class Front:
         is_large = len(response.body) >= Renderer.compressed_bytes_min
         accept_encoding = turn.request.headers.get(b"accept-encoding", b"") if is_large else b""
         connection_header = self._connection_header(turn.flags)
-        payload = self._render(response, connection_header=connection_header, accept_encoding=accept_encoding)
+        payload = self._renderer.render(response, connection_header=connection_header, accept_encoding=accept_encoding)
         self._send((self._packed(turn.slot, turn.generation, payload), payload))
 
     def answer_alike(self, asked: bytes, response: Response) -> None:
         """Send the same answer, too small to be compressed, to each of the requests in `asked`."""
         headers = [self._connection_header(flags) for flags in (0, _KEEP_ALIVE)]
+        places = list(_ASKED.iter_unpack(asked))
+        payloads = self._renderer.render_alike(response, (headers[flags & _KEEP_ALIVE] for _, _, flags in places))
         pieces: list[bytes] = []
-        for slot, generation, flags in _ASKED.iter_unpack(asked):
-            payload = self._render(response, connection_header=headers[flags & _KEEP_ALIVE])
+        for (slot, generation, _), payload in zip(places, payloads, strict=True):
             pieces += self._packed(slot, generation, payload), payload
         self._send(pieces)
 
@@ -163,10 +181,13 @@ class Front:
         self._answers += pieces
         if not self._flushes:
             self._flushes = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._end_round)
 
-    def _flush(self) -> None:
+    def _end_round(self) -> None:
         self._flushes = False
+        self.flush()
+
+    def _send_answers(self) -> None:
         packed = b"".join(self._answers)
         self._answers.clear()
         if self._front is not None and not self._library.front_answer(self._front, packed, len(packed)):
@@ -177,7 +198,7 @@ class Front:
             os.eventfd_read(self._ready)
         except BlockingIOError:
             return
-        pointer = self._library.front_take(self._front, ctypes.byref(self._taken_bytes))
+        pointer = self._library.front_take(self._front, self._taken_max, ctypes.byref(self._taken_bytes))
         size = self._taken_bytes.value
         if size and self._take_together is not None:
             size = self._take_together(pointer, size, self._alike)

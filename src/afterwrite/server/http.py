@@ -84,6 +84,21 @@ class HttpServer:
         """How many clients are connected."""
         return len(self.connections) + sum(front.connection_count for front in self._fronts)
 
+    @property
+    def asked_count(self) -> int:
+        """How many requests that the fronts have received were not answered."""
+        return sum(front.asked_count for front in self._fronts)
+
+    def take_at_most(self, count: int | None) -> None:
+        """Take no more than `count` of the fronts' requests in a round of the loop; all of them where it is None."""
+        for front in self._fronts:
+            front.take_at_most(count)
+
+    def flush(self) -> None:
+        """Send the answers that were given to the fronts, before the round of the loop ends."""
+        for front in self._fronts:
+            front.flush()
+
     async def bind(self) -> tuple[str, int]:
         """Take the address, on the running loop, without listening yet; raises OSError where it cannot be had."""
         loop = asyncio.get_running_loop()

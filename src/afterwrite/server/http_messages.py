@@ -206,6 +206,29 @@ class Renderer:
 
         A body that is worth it is compressed as `accept_encoding` allows. Length and checksum are of the body as sent.
         """
+        body = response.body
+        if accept_encoding and len(body) >= _COMPRESSED_BYTES_MIN and (coding := accepted_coding(accept_encoding)):
+            body = _CODINGS[coding](body)
+            connection_header += b"Content-Encoding: %b\r\n" % coding
+        before, after = self._frame(response, body, connection_header)
+        return b"%b%b%b%b" % (before, self._next_request_number(), after, body if with_body else b"")
+
+    def render_alike(self, response: Response, connection_headers: Iterable[bytes]) -> Iterator[bytes]:
+        """The bytes of an answer that is not compressed, once for each of `connection_headers`."""
+        framed: dict[bytes, tuple[bytes, bytes]] = {}
+        for connection_header in connection_headers:
+            frame = framed.get(connection_header)
+            if frame is None:
+                before, after = self._frame(response, response.body, connection_header)
+                frame = framed[connection_header] = before, after + response.body
+            yield frame[0] + self._next_request_number() + frame[1]
+
+    def _next_request_number(self) -> bytes:
+        self._request_count += 1
+        return b"%016X" % self._request_count
+
+    def _frame(self, response: Response, body: bytes, connection_header: bytes) -> tuple[bytes, bytes]:
+        """What stands before the request's number in an answer's head, and what after it."""
         second = int(time.time())
         if second != self._heads_second:
             self._heads_second = second
@@ -214,21 +237,14 @@ class Renderer:
         head = self._heads.get(key)
         if head is None:
             head = self._heads[key] = _head(response.status, response.content_type, second)
-        self._request_count += 1
-        body = response.body
-        if accept_encoding and len(body) >= _COMPRESSED_BYTES_MIN and (coding := accepted_coding(accept_encoding)):
-            body = _CODINGS[coding](body)
-            connection_header += b"Content-Encoding: %b\r\n" % coding
-        return b"%b%b%bX-Amz-Crc32: %d\r\nx-amzn-RequestId: %b%016X\r\nContent-Length: %d\r\n\r\n%b" % (
+        before = b"%b%b%bX-Amz-Crc32: %d\r\nx-amzn-RequestId: %b" % (
             head,
             connection_header,
             _lines(response.headers) if response.headers else b"",
             zlib.crc32(body),
             self._request_id_prefix,
-            self._request_count,
-            len(body),
-            body if with_body else b"",
         )
+        return before, b"\r\nContent-Length: %d\r\n\r\n" % len(body)
 
 
 def _head(status: int, content_type: str, second: int) -> bytes:

@@ -50,15 +50,17 @@ _FULL_WORDS: Final = ("No space left", "File too large", "Disk quota exceeded", 
 
 
 class _Job(Generic[T]):
-    __slots__ = ("error", "on_done", "operation", "result")
+    __slots__ = ("error", "on_done", "operation", "requests", "result")
 
     def __init__(
         self,
         operation: Callable[[WriteTransaction], T],
         on_done: Callable[[T | None, BaseException | None], None],
+        requests: int = 1,
     ) -> None:
         self.operation = operation
         self.on_done = on_done
+        self.requests = requests
         self.result: T | None = None
         self.error: BaseException | None = None
 
@@ -86,6 +88,7 @@ class Environment:
         self._clock_us = clock_us or SteadyClock()
         self._last_us = 0
         self._jobs: deque[_Job[Any]] = deque()
+        self._requests = 0  # that the jobs are for
         self._followers: dict[str, tuple[_Job[Any], ...]] = {}
         self._waiting = threading.Condition(threading.Lock())
         self._driver: Callable[[], None] | None = None
@@ -210,16 +213,19 @@ class Environment:
         self,
         operation: Callable[[WriteTransaction], T],
         on_done: Callable[[T | None, BaseException | None], None],
+        *,
+        requests: int = 1,
     ) -> None:
-        """Run `operation` in the next commit; then `on_done(result, error)` is called on the writer's thread.
+        """Run `operation`, which is what `requests` ask for, in the next commit.
 
-        `on_done` must not raise; if it does, that is logged and the writer goes on. Raises StorageError where the
-        store is closed.
+        Then `on_done(result, error)` is called on the writer's thread. It must not raise; if it does, that is logged
+        and the writer goes on. Raises StorageError where the store is closed.
         """
         with self._waiting:
             if self._closed:
                 raise StorageError("the store is closed: start the engine again")
-            self._jobs.append(_Job(operation, on_done))
+            self._jobs.append(_Job(operation, on_done, requests))
+            self._requests += requests
             if len(self._jobs) == 1:
                 self._wake_writer()
 
@@ -272,7 +278,7 @@ class Environment:
     @property
     def waiting(self) -> int:
         """How many requests wait for the next commit."""
-        return len(self._jobs)
+        return self._requests
 
     def drive(self, wake: Callable[[], None]) -> None:
         """Be the writer from now on: `wake` is called, on any thread, whenever `commit_waiting` has work."""
@@ -347,7 +353,9 @@ class Environment:
                 os.sched_yield()
 
     def _next_batch(self) -> list[_Job[Any]]:
-        return [self._jobs.popleft() for _ in range(min(len(self._jobs), _BATCH_MAX))]
+        batch = [self._jobs.popleft() for _ in range(min(len(self._jobs), _BATCH_MAX))]
+        self._requests -= sum(job.requests for job in batch)
+        return batch
 
     def _commit(self, batch: Sequence[_Job[Any]]) -> bool:
         """Commit `batch` and answer it; whether somebody waited for what it says."""

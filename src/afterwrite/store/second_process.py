@@ -194,6 +194,8 @@ class EnvironmentElsewhere(Environment):
         self,
         operation: Callable[[WriteTransaction], T],
         on_done: Callable[[T | None, BaseException | None], None],
+        *,
+        requests: int = 1,  # noqa: ARG002 - those that come by the network are all the first process's
     ) -> None:
         """Run `operation` in the next commit of the first process; then `on_done(result, error)` is called.
 

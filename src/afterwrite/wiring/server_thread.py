@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine
@@ -14,6 +13,7 @@ import uvloop
 
 from afterwrite.config import Settings
 from afterwrite.errors import AfterwriteError
+from afterwrite.server.commit_turns import CommitTurns
 from afterwrite.server.front import TakeTogether
 from afterwrite.server.http import Handler, HttpServer, Request, Respond
 
@@ -107,25 +107,16 @@ class ServerThread:
         self._await(self._loop.connect_accepted_socket(lambda: link, connection))
         return send
 
-    def waker(self, action: Callable[[], bool], waiting: Callable[[], int]) -> Callable[[], None]:
-        """What makes `action` run on the server's thread, once the requests that keep arriving have arrived.
-
-        Where that says that it has woken others, these have their turn once its answers are sent.
-        """
+    def waker(self, commit: Callable[[], bool], waiting: Callable[[], int]) -> Callable[[], None]:
+        """What makes `commit` run on the server's thread, in `CommitTurns`."""
         loop, thread_id = self._loop, self._thread.ident
-
-        def gather(seen: int) -> None:
-            now = waiting()
-            if now > seen:
-                loop.call_soon(gather, now)
-            elif action():
-                loop.call_soon(os.sched_yield)
+        turns = CommitTurns(loop, self._server, commit, waiting)
 
         def wake() -> None:
             if threading.get_ident() == thread_id:
-                loop.call_soon(gather, 0)
+                loop.call_soon(turns.gather)
             else:
-                loop.call_soon_threadsafe(gather, 0)
+                loop.call_soon_threadsafe(turns.gather)
 
         return wake
 
