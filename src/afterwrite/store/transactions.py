@@ -312,8 +312,9 @@ class WriteTransaction(ReadTransaction):
         """Bring what was gathered, and the counters that changed, into the file; it is to be committed then."""
         for name, value in self._counters.items():
             self.put("meta", name.encode(), _U64.pack(value))
-        for database in _GATHERED:
-            self._write_gathered(database)
+        for database, gathered in self._gathered.items():
+            if gathered:
+                self._write_gathered(database)
 
     def _write_gathered(self, database: str) -> None:
         gathered = self._gathered.get(database)
