@@ -139,6 +139,16 @@ def test_many_clients_at_once_each_get_their_own_answers(serve: Serve) -> None:
     running.wait_until(lambda: running.server.connection_count == 0)
 
 
+def test_no_request_waits_for_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("afterwrite.server.front._SWEEP_MS", 3_600_000)
+    with serving(echo, with_front=True) as running:
+        client = running.client()
+        for turn in range(40_000):
+            body = b"%d" % turn
+            client.send(post(body))
+            assert client.answer().body == body
+
+
 def test_a_client_that_sends_on_without_waiting_is_answered_in_order(serve: Serve) -> None:
     held = Held()
     running = serve(held, with_front=True)

@@ -47,7 +47,7 @@ def library() -> ctypes.CDLL | None:
         return None
     found = ctypes.CDLL(str(PATH))
     size = ctypes.c_size_t
-    found.front_open.argtypes = [ctypes.c_int, ctypes.c_int, size, size, *[ctypes.c_int64] * 3]
+    found.front_open.argtypes = [ctypes.c_int, ctypes.c_int, size, size, *[ctypes.c_int64] * 3, ctypes.c_int]
     found.front_open.restype = ctypes.c_void_p
     found.front_take.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.POINTER(size)]
     found.front_take.restype = ctypes.c_void_p

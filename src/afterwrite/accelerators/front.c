@@ -34,7 +34,6 @@
 #define BUFFER_BYTES_KEPT 65536
 #define EVENTS_MAX 256
 #define ACCEPTED_A_ROUND 64
-#define SWEEP_MS 500
 
 enum { WAKE = 1, LISTENER = 2, FIRST_SLOT = 3 }; /* what an event is of: its number, slots from FIRST_SLOT */
 enum state { FREE, READING, ASKED, SENDING };
@@ -72,6 +71,7 @@ struct front {
     bool is_woken; /* `wake` was counted up since the outbox was looked at */
     size_t head_bytes_max, body_bytes_max;
     int64_t idle_ms_max, sending_ms_max, partial_ms_max;
+    int sweep_ms; /* how often it looks whose time is up */
     struct connection **connections;
     uint32_t slots, slots_free;
     uint32_t *free_slots;
@@ -430,14 +430,13 @@ static void *run(void *argument) {
         pthread_mutex_unlock(&front->lock);
         if (ended) break;
         front->now_ms = clock_ms();
-        if (front->now_ms - swept_ms >= SWEEP_MS || stopping != front->is_stopping) {
+        if (front->now_ms - swept_ms >= front->sweep_ms || stopping != front->is_stopping) {
             swept_ms = front->now_ms;
             front->is_stopping = stopping;
             sweep(front);
         }
-        int count = epoll_wait(front->poll, events, EVENTS_MAX, SWEEP_MS);
+        int count = epoll_wait(front->poll, events, EVENTS_MAX, front->sweep_ms);
         front->now_ms = clock_ms();
-        send_answers(front);
         bool accepts = false;
         for (int number = 0; number < count; number++) {
             if (events[number].data.u64 == LISTENER) accepts = true;
@@ -447,6 +446,9 @@ static void *run(void *argument) {
                 }
             } else handle(front, &events[number]);
         }
+        /* Last: of an answer that was given after an event of its connection had come and before that was handled, this
+         * thread hears nothing more; nor of one given before `wake` was read. */
+        send_answers(front);
         if (accepts) accept_some(front);
     }
     for (uint32_t slot = 0; slot < front->slots; slot++) {
@@ -479,7 +481,7 @@ static void destroy(struct front *front) {
 
 /* Serve the connections of `listener`, which is the front's from now on; NULL where the system refuses. */
 struct front *front_open(int listener, int ready, size_t head_bytes_max, size_t body_bytes_max, int64_t idle_ms_max,
-                         int64_t sending_ms_max, int64_t partial_ms_max) {
+                         int64_t sending_ms_max, int64_t partial_ms_max, int sweep_ms) {
     struct front *front = calloc(1, sizeof *front);
     if (front == NULL) return NULL;
     pthread_mutex_init(&front->lock, NULL);
@@ -490,6 +492,7 @@ struct front *front_open(int listener, int ready, size_t head_bytes_max, size_t 
     front->idle_ms_max = idle_ms_max;
     front->sending_ms_max = sending_ms_max;
     front->partial_ms_max = partial_ms_max;
+    front->sweep_ms = sweep_ms;
     front->now_ms = clock_ms();
     front->poll = epoll_create1(EPOLL_CLOEXEC);
     front->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -43,6 +43,8 @@ _CLOSE_LINE: Final = b"Connection: close\r\n"
 _HEAD_BYTES_MAX: Final = 8192
 _PARTIAL_S_MAX: Final = 5.0
 _POLL_S: Final = 0.005
+# How often the thread looks which connections' time is up.
+_SWEEP_MS = 500
 # As many as are there, unless somebody asks for fewer.
 _TAKEN_MAX: Final = 0xFFFFFFFF
 
@@ -113,6 +115,7 @@ class Front:
             int(idle_timeout_s * 1000),
             int(read_timeout_s * 1000),
             int(min(read_timeout_s, _PARTIAL_S_MAX) * 1000),
+            _SWEEP_MS,
         )
         if self._front is None:
             os.close(self._ready)
