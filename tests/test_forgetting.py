@@ -288,6 +288,11 @@ def test_a_dry_run_says_the_same_and_changes_nothing(data: Path, capsys: pytest.
     with afterwrite.open_data(data) as reader:
         assert len(list(reader.items("chat-turns"))) == 5
         assert {"forgotten": True} not in [line["entry"] for line in reader.audit_entries("trail")]
+    with pytest.raises(SystemExit):
+        main(["forget", ADA, "--dry-run", "--data", str(data)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"would be erased: {ADA}"
+    assert {"  items: 4", "  audit keys: 1"} <= set(lines)
     assert dict(forget(data, ADA).erased) == said["erased"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from afterwrite import absent, anything_but, at_least, at_most, between, exists, less_than, more_than, prefix, suffix
 from afterwrite.core.conditions import compile_condition
-from afterwrite.core.patterns import ABSENT
+from afterwrite.core.patterns.matchers import ABSENT
 from afterwrite.core.values import from_python
 from afterwrite.errors import InvalidPattern
 

@@ -60,7 +60,7 @@ def forget(
         return 1 if done.left else 0
     print_line("would be erased" if dry_run else "erased", ": ", (printable(key), "bold"))
     for what, count in done.erased.items():
-        print_line(f"  {count} {what}")
+        print_line(f"  {what}: {count}")
     for each in done.left:
         print_line(("  left  ", "bold red"), printable(each))
     if not dry_run:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from time import thread_time
 from typing import Any
 
 import pytest
 
-from afterwrite.core.patterns import PatternSet, compile, leaf
+from afterwrite.core.patterns import PatternSet, compile
 from afterwrite.errors import InvalidPattern
+from core.patterns.one_field import predicate_of
 
 # Of processor time: the machine may be slow, and what is unbounded takes far longer.
 _SECONDS_MAX = 30.0
@@ -59,8 +61,21 @@ def test_arrays_may_nest_deeper_than_the_stack() -> None:
     value: Any = "x"
     for _ in range(50_000):
         value = [value]
-    assert leaf(["x"])(value)
-    assert not leaf(["y"])(value)
+    assert predicate_of(["x"])(value)
+    assert not predicate_of(["y"])(value)
+
+
+def test_many_values_deep_in_arrays_cost_memory_by_their_number_only() -> None:
+    value: Any = [[["x"], "y"] for _ in range(10_000)]
+    for _ in range(1_000):
+        value = [value]
+    predicate = predicate_of(["z"])
+    tracemalloc.start()
+    try:
+        assert not predicate(value)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_event_s_arrays_may_nest_deeper_than_the_stack() -> None:
@@ -107,14 +122,14 @@ def test_one_long_array_costs_its_length_and_not_its_square() -> None:
 
 
 def test_a_wildcard_does_not_backtrack() -> None:
-    predicate = leaf([{"wildcard": "*a*a*a*a*b"}])
+    predicate = predicate_of([{"wildcard": "*a*a*a*a*b"}])
     assert not predicate("a" * 1_000_000)
     assert predicate("a" * 1_000_000 + "b")
 
 
 @pytest.mark.parametrize("operator", ["prefix", "suffix"])
 def test_folding_case_is_linear(operator: str) -> None:
-    predicate = leaf([{operator: {"equals-ignore-case": "é" * 4_000}}])
+    predicate = predicate_of([{operator: {"equals-ignore-case": "é" * 4_000}}])
     assert not predicate("É" * 3_999 + "x" + "É" * 1_000_000 + "x" + "É" * 3_999)
 
 

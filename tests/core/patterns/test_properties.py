@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afterwrite.core.patterns import ABSENT, PatternSet, compile, leaf
+from afterwrite.core.patterns import PatternSet, compile
+from core.patterns.one_field import predicate_of
 from core.patterns.reference import slow_leaf, slow_matches
 from core.patterns.strategies import events, matchers, patterns, scalars
 
@@ -26,11 +27,12 @@ def test_a_compiled_pattern_agrees_with_the_semantics(pattern: dict[str, Any], s
 
 @_examples
 @given(matchers, scalars)
-def test_a_leaf_agrees_with_the_semantics(wanted: list[Any], value: Any) -> None:
-    predicate = leaf(wanted)
+def test_the_matchers_of_a_field_agree_with_the_semantics(wanted: list[Any], value: Any) -> None:
+    predicate = predicate_of(wanted)
     assert predicate(value) is slow_leaf(wanted, value)
     assert predicate([{}, [value]]) is slow_leaf(wanted, value)
-    assert predicate(ABSENT) is predicate([]) is predicate({}) is ({"exists": False} in wanted)
+    absent = {"exists": False} in wanted
+    assert compile({"field": wanted}).matches({}) is predicate([]) is predicate({}) is absent
 
 
 @settings(max_examples=150, deadline=None)

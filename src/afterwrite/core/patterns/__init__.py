@@ -4,12 +4,10 @@ The reference is AWS's own matcher; P1 to P11 (docs/facts.md) are held by tests,
 """
 
 from afterwrite.core.patterns.dialects import EVENTBRIDGE, LAMBDA, PIPES, SNS_ATTRIBUTES, SNS_BODY, Dialect
-from afterwrite.core.patterns.matchers import ABSENT, leaf
 from afterwrite.core.patterns.pattern import Mismatch, Pattern, compile
 from afterwrite.core.patterns.pattern_set import PatternSet
 
 __all__ = [
-    "ABSENT",
     "EVENTBRIDGE",
     "LAMBDA",
     "PIPES",
@@ -20,5 +18,4 @@ __all__ = [
     "Pattern",
     "PatternSet",
     "compile",
-    "leaf",
 ]

@@ -1,7 +1,9 @@
 """The fields of an event that a pattern asks about, and array consistency among them (P5, P7).
 
-A field is a scalar with its *chain*: which element of which array it lies in, outermost array first, without the
-array whose element it is itself. Fields combine unless their chains name different elements of one array.
+A field is a scalar with its *chain*: which element of which array it lies in, without the array whose element it is
+itself. Fields combine unless their chains name different elements of one array. Chains share what is around them, so
+that an event costs memory by its size, however deep its arrays nest. They are told apart by identity: to compare or
+hash one would walk all of it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from typing import Any
 from afterwrite.core.patterns.matchers import ARRAYS, SCALARS
 from afterwrite.core.patterns.parsing import Condition
 
-Chain = tuple[tuple[int, int], ...]
+Chain = tuple["Chain", int, int] | None
+"""The chain of what is around the innermost array, that array, and which element of it; None outside of arrays."""
 Fields = dict[str, list[tuple[Any, Chain]]]
 
 
@@ -52,7 +55,7 @@ class PathTree:
         """The event's fields at the tree's paths. Not recursive: an event's arrays nest as deep as they like."""
         found: Fields = {}
         arrays = 0
-        waiting: list[tuple[PathTree, Any, Chain]] = [(self, event, ())]
+        waiting: list[tuple[PathTree, Any, Chain]] = [(self, event, None)]
         for node, value, chain in waiting:  # which grows meanwhile, so that fields come in the event's order
             if type(value) in SCALARS:
                 if node.path is not None:
@@ -65,36 +68,50 @@ class PathTree:
                 array, arrays = arrays, arrays + 1
                 for index, element in enumerate(value):
                     nested = isinstance(element, (dict, Mapping, *ARRAYS))
-                    waiting.append((node, element, (*chain, (array, index)) if nested else chain))
+                    waiting.append((node, element, (chain, array, index) if nested else chain))
             elif node.path is not None:
                 found.setdefault(node.path, []).append((value, chain))
         return found
 
 
+def _links(chain: Chain) -> Iterator[tuple[int, int]]:
+    while chain is not None:
+        chain, array, index = chain
+        yield array, index
+
+
 class _Chains:
     """A set of chains as a tree, to find those that agree with the elements chosen so far."""
 
-    __slots__ = ("arrays", "chain")
+    __slots__ = ("arrays", "chain", "is_end")
 
     def __init__(self) -> None:
-        self.chain: Chain | None = None
+        self.chain: Chain = None
+        self.is_end = False
         self.arrays: dict[int, dict[int, _Chains]] = {}
 
     @classmethod
     def of(cls, chains: Iterable[Chain]) -> _Chains:
         root = cls()
+        nodes: dict[int, _Chains] = {}
         for chain in chains:
-            node = root
-            for array, index in chain:
-                node = node.arrays.setdefault(array, {}).setdefault(index, _Chains())
-            node.chain = chain
+            new = []
+            link = chain
+            while link is not None and id(link) not in nodes:
+                new.append(link)
+                link = link[0]
+            node = root if link is None else nodes[id(link)]
+            for link in reversed(new):
+                _, array, index = link
+                node = nodes[id(link)] = node.arrays.setdefault(array, {}).setdefault(index, _Chains())
+            node.chain, node.is_end = chain, True
         return root
 
     def agreeing(self, chosen: Mapping[int, int]) -> Iterator[Chain]:
         waiting = [self]
         while waiting:
             node = waiting.pop()
-            if node.chain is not None:
+            if node.is_end:
                 yield node.chain
             for array, elements in node.arrays.items():
                 index = chosen.get(array)
@@ -122,8 +139,8 @@ def consistent(conditions: Sequence[Condition], fields: Fields) -> bool:
         present = _Chains.of(chain for _, chain in found)
         following: dict[frozenset[tuple[int, int]], dict[int, int]] = {}
         for chosen in choices.values():
-            if condition.leaf.absent and next(present.agreeing(chosen), None) is None:
-                _keep(following, chosen, (), later)
+            if condition.leaf.absent and not any(True for _ in present.agreeing(chosen)):
+                _keep(following, chosen, None, later)
             for chain in passing.agreeing(chosen):
                 _keep(following, chosen, chain, later)
         if not following:
@@ -138,7 +155,7 @@ def _keep(
     chain: Chain,
     later: frozenset[int],
 ) -> None:
-    kept = {array: index for array, index in (*chosen.items(), *chain) if array in later}
+    kept = {array: index for array, index in (*chosen.items(), *_links(chain)) if array in later} if later else {}
     following[frozenset(kept.items())] = kept
 
 
@@ -147,5 +164,17 @@ def _arrays_needed_after(conditions: Sequence[Condition], fields: Fields) -> lis
     later: frozenset[int] = frozenset()
     for condition in reversed(conditions):
         needed.append(later)
-        later |= {array for _, chain in fields.get(condition.path, ()) for array, _ in chain}
+        later |= _arrays(chain for _, chain in fields.get(condition.path, ()))
     return needed[::-1]
+
+
+def _arrays(chains: Iterable[Chain]) -> set[int]:
+    arrays: set[int] = set()
+    seen: set[int] = set()
+    for chain in chains:
+        link = chain
+        while link is not None and id(link) not in seen:
+            seen.add(id(link))
+            arrays.add(link[1])
+            link = link[0]
+    return arrays

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal, NoReturn
 
 from afterwrite.core.patterns import strings
-from afterwrite.core.patterns.dialects import EVENTBRIDGE, Dialect
+from afterwrite.core.patterns.dialects import Dialect
 from afterwrite.core.patterns.numeric import exact_double, text
 from afterwrite.core.patterns.strings import Test
 from afterwrite.errors import InvalidPattern
@@ -34,7 +34,7 @@ class _Absent:
 
 
 ABSENT: Final = _Absent()
-"""What a predicate made by `leaf` is given where an event has no such field."""
+"""What stands for the value of a field that an event does not have."""
 
 
 class ObjectPairs(list[tuple[str, Any]]):
@@ -58,37 +58,6 @@ class Leaf:
     absent: bool
     traits: frozenset[Trait] | None
     source: tuple[Any, ...]
-
-
-def leaf(matchers: Sequence[Any], dialect: Dialect = EVENTBRIDGE) -> Callable[[Any], bool]:
-    """Compile a list of matchers into a predicate on one value: a scalar, a list of scalars, or `ABSENT`.
-
-    Objects and empty lists count as absent (P3, P4). Raises `InvalidPattern`.
-    """
-    compiled = compile_leaf(matchers, "matchers", dialect)
-    test, absent = compiled.test, compiled.absent
-
-    def matches(value: Any) -> bool:
-        if value is ABSENT:
-            return absent
-        if isinstance(value, str):
-            return test(value)
-        if isinstance(value, ARRAYS):
-            scalars = list(_scalars(value))
-            return any(map(test, scalars)) if scalars else absent
-        return absent if isinstance(value, Mapping) else test(value)
-
-    return matches
-
-
-def _scalars(array: Iterable[Any]) -> Iterable[Any]:
-    waiting = [array]
-    while waiting:
-        for element in waiting.pop():
-            if isinstance(element, ARRAYS):
-                waiting.append(element)
-            elif not isinstance(element, Mapping):
-                yield element
 
 
 def refuse(path: str, expected: str, found: Any, dialect: Dialect) -> NoReturn:

@@ -54,7 +54,7 @@ def branches_of(pattern: Mapping[str, Any] | str | bytes, dialect: Dialect) -> t
     found: list[dict[str, Leaf]] = []
     parser.object(found, _Place((), levels=1, inside_or=False), pairs)
     if isinstance(pattern, Mapping):
-        _check_length(json.dumps(pattern, separators=(",", ":"), ensure_ascii=False, default=str), dialect)
+        _check_length(_written(pattern, dialect), dialect)
     return tuple(tuple(Condition(path, branch[path]) for path in sorted(branch)) for branch in found)
 
 
@@ -68,6 +68,15 @@ def _read(pattern: Mapping[str, Any] | str | bytes, dialect: Dialect) -> Any:
         raise InvalidPattern(f"{dialect.name} pattern: expected at most {PATH_STEPS_MAX} levels, found more") from None
     except (ValueError, ArithmeticError) as error:
         raise InvalidPattern(f"{dialect.name} pattern: expected JSON, found text that is none: {error}") from error
+
+
+def _written(pattern: Mapping[str, Any], dialect: Dialect) -> str:
+    try:
+        return json.dumps(pattern, separators=(",", ":"), ensure_ascii=False, default=str)
+    except ValueError as error:  # a number with more digits than Python writes
+        raise InvalidPattern(
+            f"{dialect.name} pattern: expected what JSON can hold, found what it cannot: {error}"
+        ) from error
 
 
 def _check_length(pattern: str | bytes, dialect: Dialect) -> None:
