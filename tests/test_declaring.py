@@ -14,7 +14,7 @@ import afterwrite
 from afterwrite import app as declarations
 from afterwrite.core.event_source_mapping.declaration import MappedStream
 from afterwrite.core.ports import TableClient
-from afterwrite.testing import settle
+from afterwrite.testing import AnswerLost, At, FaultyEngine, settle
 
 DOCS = (Path(__file__).resolve().parent.parent / "docs" / "declaring.md").read_text()
 CODE = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
@@ -80,6 +80,19 @@ def test_the_example_declares_an_app_and_its_route_is_tested() -> None:
     exec(next(code for code in CODE if "orders.pipe(" in code), names)
     assert [pipe.name for pipe in names["orders"].pipes] == ["shop-orders-to-shop-mail"]
     exec(CODE[-1], names)
+
+
+def test_the_example_s_counter_counts_an_event_once_whose_answer_was_lost(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(CODE[0], names)
+    with FaultyEngine(tmp_path / "data", names["app"], [At("function:count", AnswerLost())]) as engine:
+        for status in ("new", "paid"):
+            for order in ("o-1", "o-2"):
+                engine.table("shop-orders").put({"PK": order, "SK": "META", "status": status, "amount": 5})
+        settle(engine, files=False)
+        assert len(engine.happened) == 1
+        assert list(engine.parked().entries()) == []
+        assert [item["paid"] for item in engine.reader().items("shop-counters") if item["event"] == "ALL"] == [2]
 
 
 def test_the_view_in_another_table_shows_the_last_change(tmp_path: Path) -> None:

@@ -28,49 +28,55 @@ WHY = failure("bug", "why")
     ],
 )
 def test_waits_grow_to_the_bound_and_the_last_attempt_parks(attempt: int, jitter: float, outcome: Retry | Park) -> None:
-    assert after_failure(POLICY, WHY, attempt=attempt, age_ms=0, jitter=jitter) == outcome
+    assert after_failure(POLICY, WHY, attempt=attempt, age_ms=0, failing_ms=0, jitter=jitter) == outcome
 
 
 def test_one_attempt_means_no_retry() -> None:
-    assert after_failure(RetryPolicy(attempts_max=1), WHY, attempt=1, age_ms=0, jitter=0.9) == Park(WHY)
+    assert after_failure(RetryPolicy(attempts_max=1), WHY, attempt=1, age_ms=0, failing_ms=0, jitter=0.9) == Park(WHY)
 
 
 def test_a_huge_attempt_number_still_waits_within_the_bound() -> None:
     policy = RetryPolicy(attempts_max=10**9, backoff_ms_first=1, backoff_ms_max=60_000)
-    assert after_failure(policy, WHY, attempt=10**6, age_ms=0, jitter=0.5) == Retry(30_000, WHY)
+    assert after_failure(policy, WHY, attempt=10**6, age_ms=0, failing_ms=0, jitter=0.5) == Retry(30_000, WHY)
 
 
 def test_what_is_too_old_is_given_up_after_a_failure_whatever_its_attempts() -> None:
-    assert isinstance(after_failure(POLICY, WHY, attempt=1, age_ms=9_999, jitter=0.5), Retry)
-    assert after_failure(POLICY, WHY, attempt=1, age_ms=10_000, jitter=0.5) == Park(WHY, "too old")
+    assert isinstance(after_failure(POLICY, WHY, attempt=1, age_ms=9_999, failing_ms=9_999, jitter=0.5), Retry)
+    assert after_failure(POLICY, WHY, attempt=1, age_ms=10_000, failing_ms=10_000, jitter=0.5) == Park(WHY, "too old")
 
 
 def test_what_is_rejected_is_given_up_at_once() -> None:
     rejected = failure("rejected", "no")
-    assert after_failure(POLICY, rejected, attempt=1, age_ms=0, jitter=0.5) == Park(rejected, "rejected")
+    assert after_failure(POLICY, rejected, attempt=1, age_ms=0, failing_ms=0, jitter=0.5) == Park(rejected, "rejected")
 
 
 def test_throttling_uses_up_no_attempt_and_ends_with_the_age_s7() -> None:
     throttled = failure("throttled", "slow down")
-    # The age, which each wait adds to, makes the waits grow.
-    for age_ms, wait_ms in ((0, 50), (150, 75), (250, 125), (9_000, 150)):
-        again = after_failure(POLICY, throttled, attempt=99, age_ms=age_ms, jitter=0.5)
+    # The time since the first failure, which each wait adds to, makes the waits grow.
+    for failing_ms, wait_ms in ((0, 50), (150, 75), (250, 125), (9_000, 150)):
+        again = after_failure(POLICY, throttled, attempt=99, age_ms=9_000, failing_ms=failing_ms, jitter=0.5)
         assert again == Retry(wait_ms, throttled, counted=False)
-    assert after_failure(POLICY, throttled, attempt=1, age_ms=10_000, jitter=0.5) == Park(throttled, "too old")
+    assert after_failure(POLICY, throttled, attempt=1, age_ms=10_000, failing_ms=10_000, jitter=0.5) == Park(
+        throttled, "too old"
+    )
 
 
 def test_a_probe_of_a_target_that_is_still_down_costs_no_attempt() -> None:
     down = failure("unavailable", "down")
-    assert isinstance(after_failure(POLICY, down, attempt=4, age_ms=0, jitter=0.5), Park)
-    assert after_failure(POLICY, down, attempt=4, age_ms=0, jitter=0.5, probe=True) == Retry(50, down, counted=False)
+    assert isinstance(after_failure(POLICY, down, attempt=4, age_ms=0, failing_ms=0, jitter=0.5), Park)
+    assert after_failure(POLICY, down, attempt=4, age_ms=0, failing_ms=0, jitter=0.5, probe=True) == Retry(
+        50, down, counted=False
+    )
     # A bug is the message's own, probe or not.
-    assert isinstance(after_failure(POLICY, WHY, attempt=4, age_ms=0, jitter=0.5, probe=True), Park)
+    assert isinstance(after_failure(POLICY, WHY, attempt=4, age_ms=0, failing_ms=0, jitter=0.5, probe=True), Park)
 
 
 def test_a_wait_that_the_target_asks_for_is_kept_within_the_bound() -> None:
     for after_ms, wait_ms in ((200, 200), (20, 50), (9_000, 300)):
         asked = Failure("throttled", "later", "f", after_ms=after_ms)
-        assert after_failure(POLICY, asked, attempt=1, age_ms=0, jitter=0.5) == Retry(wait_ms, asked, counted=False)
+        assert after_failure(POLICY, asked, attempt=1, age_ms=0, failing_ms=0, jitter=0.5) == Retry(
+            wait_ms, asked, counted=False
+        )
 
 
 @given(
@@ -86,7 +92,7 @@ def test_waits_are_bounded_and_attempts_end(
     policy = RetryPolicy(attempts_max, *backoff, age_ms_max)
     failed, attempt, age_ms = failure(kind, "x"), 1, 0
     for tried, jitter in enumerate(jitters, start=1):
-        outcome = after_failure(policy, failed, attempt=attempt, age_ms=age_ms, jitter=jitter)
+        outcome = after_failure(policy, failed, attempt=attempt, age_ms=age_ms, failing_ms=age_ms, jitter=jitter)
         if isinstance(outcome, Park):
             assert outcome.failure == failed
             return

@@ -86,6 +86,29 @@ def test_attempts_are_exactly_as_many_as_declared_with_growing_waits(start: Star
     assert waits == [0.5, 1.0, 2.0]
 
 
+def test_one_that_is_throttled_waits_by_how_long_it_fails_not_by_how_long_it_has_waited_behind_others(
+    start: Start, clock: Clock
+) -> None:
+    failures = 3
+
+    def work(request: Any, context: Context) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise Throttled("later")
+
+    work_queue = start(work, backoff_s=1.0)
+    work_queue.send("old", id="m1")
+    clock.advance(s=3600)
+    waits = []
+    while (due_s := work_queue.settle()) is not None:
+        waits.append(due_s)
+        clock.advance(s=due_s)
+    # Half (the jitter) of 1 s, of 1 s at least, of the 1 s since the first.
+    assert waits == [0.5, 0.5, 0.5]
+    assert work_queue.depth() == 0
+
+
 def test_a_dead_letter_has_payload_and_reason(start: Start) -> None:
     work_queue = start(failing, retries=0)
     work_queue.send({"a": 1}, id="m1", attributes={"level": "high"}, subject="s")

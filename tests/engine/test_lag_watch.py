@@ -16,7 +16,8 @@ from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageFull
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.lags import EmbeddedLags, TopicAlarms
-from afterwrite.store.environment import Environment
+from afterwrite.store import queues
+from afterwrite.store.environment import Environment, WriteTransaction
 from embedded import Clock, Parts
 from engine_process import wait_until
 
@@ -90,6 +91,38 @@ def test_messages_that_wait_and_parked_lanes_raise_alarms(watched: Watched) -> N
     table, queue = watched.lags.lags()
     assert (table.parked_lanes, table.parked_age_ms, table.age_ms) == (1, 121_000, 0)
     assert (queue.records_behind, queue.age_ms) == (1, 121_000)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_message_that_waits_for_its_next_attempt_has_waited_since_it_was_sent(
+    environment: Environment, watched: Watched, *, counted: bool
+) -> None:
+    watched.parts.dynamo.put(pk="a", sk="1")
+    watched.parts.run(watched.things)
+    watched.clock.advance(s=121)
+
+    def fail(transaction: WriteTransaction) -> None:
+        now_ms = transaction.now_ms
+        (received,) = queues.receive(transaction, "function-do", limit=1, visibility_ms=1_000, now_ms=now_ms)
+        assert queues.release(transaction, "function-do", received, at_ms=now_ms + 60_000, counted=counted)
+
+    environment.write(fail)
+    watched.watch.run_once()
+    assert watched.told() == [("queue age", "raised", "function-do")]
+    assert watched.lags.lags()[1].age_ms == 121_000
+
+
+def test_a_message_that_its_sender_told_to_wait_has_not_waited(environment: Environment, watched: Watched) -> None:
+    message = queues.Message("m", None, "a", watched.clock.now_ms)
+    late_ms = watched.clock.now_ms + 600_000
+
+    def send(transaction: WriteTransaction) -> None:
+        queues.send(transaction, "function-do", "a", queues.encode(message), not_before_ms=late_ms)
+
+    environment.write(send)
+    watched.clock.advance(s=121)
+    watched.watch.run_once()
+    assert watched.told() == []
 
 
 def test_an_alarm_that_could_not_be_told_is_told_at_the_next_look(

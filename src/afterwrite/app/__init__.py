@@ -27,6 +27,7 @@ from afterwrite.app.declarations import (
     KINESIS_STREAM,
     AuditLog,
     Bus,
+    Declared,
     DeliveryStream,
     Function,
     Key,
@@ -39,6 +40,7 @@ from afterwrite.app.declarations import (
     check_keys,
     check_stream,
     lanes_of,
+    name_of,
     refuse_forgettable_on_aws,
 )
 from afterwrite.app.views import Cache, SearchIndex
@@ -63,6 +65,7 @@ __all__ = [
     "AuditLog",
     "Bus",
     "Cache",
+    "Declared",
     "DeliveryStream",
     "Function",
     "Key",
@@ -75,6 +78,7 @@ __all__ = [
     "change_stream_hours",
     "check_delivery_stream_name",
     "lanes_of",
+    "name_of",
     "refuse_foreign_targets",
     "refuse_forgettable_on_aws",
 ]

@@ -68,6 +68,11 @@ class Declared(Protocol):
 _Declared = TypeVar("_Declared", bound=Declared)
 
 
+def name_of(declared: Declared | str) -> str:
+    """The name of what an app has declared, or the name itself."""
+    return declared if isinstance(declared, str) else declared.name
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key attribute that is no string: `Key("id", "N")`."""

@@ -130,7 +130,9 @@ class LaneRuns:
         attempt, _ = run.attempts[entry.id] = failures + 1, since_ms
         if failure.directive.retried:
             failed, age_ms = failure_of_target(failure), now_ms - since_ms
-            outcome = after_failure(self._policy, failed, attempt=attempt, age_ms=age_ms, jitter=jitter)
+            outcome = after_failure(
+                self._policy, failed, attempt=attempt, age_ms=age_ms, failing_ms=age_ms, jitter=jitter
+            )
             if isinstance(outcome, Retry):
                 run.not_before_ms = max(run.not_before_ms, now_ms + outcome.after_ms)
                 return

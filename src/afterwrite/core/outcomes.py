@@ -68,11 +68,19 @@ class RetryPolicy:
 
 
 def after_failure(
-    policy: RetryPolicy, failed: Failure, *, attempt: int, age_ms: int, jitter: float, probe: bool = False
+    policy: RetryPolicy,
+    failed: Failure,
+    *,
+    attempt: int,
+    age_ms: int,
+    failing_ms: int,
+    jitter: float,
+    probe: bool = False,
 ) -> Retry | Park:
     """What becomes of an attempt that failed; `attempt` counts from 1, `jitter` is drawn from [0, 1).
 
-    A `probe` asked whether a target is back: that it is not costs its message no attempt.
+    `failing_ms` is how long it is since the first attempt that failed. A `probe` asked whether a target is back: that
+    it is not costs its message no attempt.
     """
     directive = failed.directive
     if not directive.retried:
@@ -85,7 +93,8 @@ def after_failure(
     if counted:
         ceiling_ms = policy.backoff_ms_first * 2 ** min(attempt - 1, _DOUBLINGS_MAX)
     else:
-        # No attempt is counted that could double the wait: the age, which each wait adds to, does.
-        ceiling_ms = max(policy.backoff_ms_first, age_ms)
+        # No attempt is counted that could double the wait: the time, which each wait adds to, does. It is not the age,
+        # most of which a message may have waited behind others.
+        ceiling_ms = max(policy.backoff_ms_first, failing_ms)
     wait_ms = int(min(policy.backoff_ms_max, ceiling_ms) * jitter)
     return Retry(max(wait_ms, min(failed.after_ms, policy.backoff_ms_max)), failed, counted)

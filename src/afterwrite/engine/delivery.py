@@ -34,7 +34,7 @@ from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import Done, Halt, Outcome, Park, RetryPolicy, after_failure
 from afterwrite.core.placements import Placement
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
-from afterwrite.engine.attempts import kept_text
+from afterwrite.engine.attempts import FailingSince, kept_text
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 from afterwrite.forks import ending_forks
@@ -120,6 +120,7 @@ class Dispatcher:
         self._stuck_of: Counter[str] = Counter()
         self._concurrency = Concurrency.full(function.concurrency)
         self._breaker = Breaker()
+        self._failing = FailingSince()
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be something to do."""
@@ -273,6 +274,7 @@ class Dispatcher:
         self._learn(attempt, result)
         if isinstance(result, Failure):
             return Settled(attempt.delivery, self._after_failure(attempt, result))
+        self._failing.ended(attempt.delivery.message_id)
         return Settled(attempt.delivery, Done(), result.kept, result.placements)
 
     def _learn(self, attempt: _Attempt, result: _Returned | Failure) -> None:
@@ -381,6 +383,7 @@ class Dispatcher:
             failed,
             attempt=delivery.attempt,
             age_ms=max(0, self._now_ms() - delivery.sent_at_ms),
+            failing_ms=self._failing.failing_ms(delivery.message_id, int(self._monotonic_s() * 1000)),
             jitter=self._jitter(),
             probe=attempt.probe,
         )
@@ -392,6 +395,7 @@ class Dispatcher:
         return outcome
 
     def _given_up(self, delivery: Delivery, park: Park) -> Park:
+        self._failing.ended(delivery.message_id)
         self._telemetry.invocation_given_up(
             self._function.name, delivery.message_id, delivery.attempt, park.condition, park.reason
         )

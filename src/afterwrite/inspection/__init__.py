@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from afterwrite.app import Declared, name_of
 from afterwrite.core.changes import Change
 from afterwrite.core.invocations import Message
 from afterwrite.core.lanes import lanes_by
@@ -47,6 +48,9 @@ def _now_ms() -> int:
 class DataReader:
     """A data directory, read only. Each call sees the store as of one commit.
 
+    What the app declares is asked for by its name or as it is declared. For one that the app has not, most calls raise
+    DeclarationError.
+
     An `environment` that is `shared` with a running engine stays open when the reader is closed.
     """
 
@@ -68,48 +72,52 @@ class DataReader:
     ) -> None:
         self.close()
 
-    def _table(self, transaction: ReadTransaction, name: str) -> Table:
-        return tables.table_named(tables.load_catalog(transaction), name)
+    def _table(self, transaction: ReadTransaction, table: Declared | str) -> Table:
+        catalog, name = tables.load_catalog(transaction), name_of(table)
+        if name not in catalog:
+            known = ", ".join(sorted(catalog)) or "a data directory that has none"
+            raise DeclarationError(f"expected a table of {known}, got {name!r}")
+        return catalog[name]
 
-    def changes(self, table_name: str, after: int = 0) -> Iterator[Change]:
+    def changes(self, table: Declared | str, after: int = 0) -> Iterator[Change]:
         """The table's changes that are kept, oldest first; `after` is a position."""
-        return (change for _, change in self.positioned_changes(table_name, after))
+        return (change for _, change in self.positioned_changes(table, after))
 
     def positioned_changes(
-        self, table_name: str, after: int = 0, limit: int | None = None
+        self, table: Declared | str, after: int = 0, limit: int | None = None
     ) -> Iterator[tuple[int, Change]]:
         """The same, each with its position; at most `limit`."""
         with self._environment.read() as transaction:
-            stream = self._table(transaction, table_name).stream
+            stream = self._table(transaction, table).stream
             if stream is not None:
                 yield from change_log.read(transaction, stream, after, limit)
 
-    def items(self, table_name: str) -> Iterator[dict[str, Any]]:
+    def items(self, table: Declared | str) -> Iterator[dict[str, Any]]:
         """The table's items."""
         with self._environment.read() as transaction:
-            for _, text in items.scan(transaction, self._table(transaction, table_name)):
+            for _, text in items.scan(transaction, self._table(transaction, table)):
                 yield decode_item(orjson.loads(text))
 
-    def archived_events(self, bus_name: str) -> Iterator[dict[str, Any]]:
+    def archived_events(self, bus: Declared | str) -> Iterator[dict[str, Any]]:
         """The events in a bus's archive, oldest first. Raises DeclarationError for a bus that the app has not."""
-        self._refuse_unknown("a bus", bus_name, (bus["name"] for bus in self._topology().get("buses", [])))
+        self._refuse_unknown("a bus", name_of(bus), (bus["name"] for bus in self._topology().get("buses", [])))
         with self._environment.read() as transaction:
-            for _, event in archive.read(transaction, bus_name):
+            for _, event in archive.read(transaction, name_of(bus)):
                 yield event
 
-    def completion(self, function_name: str, message_id: str) -> Completion | None:
+    def completion(self, function: Declared | str, message_id: str) -> Completion | None:
         """What a function has done, or is doing, with a message; None where nothing, or too long ago."""
         with self._environment.read() as transaction:
-            return ledger.completion(transaction, function_name, message_id)
+            return ledger.completion(transaction, name_of(function), message_id)
 
-    def completions(self, function_name: str) -> Iterator[Completion]:
+    def completions(self, function: Declared | str) -> Iterator[Completion]:
         """What a function has done: one record a message. Raises DeclarationError for one that the app has not."""
         known = (queue["function"] for queue in self._topology().get("queues", []) if queue["function"] is not None)
-        self._refuse_unknown("a function", function_name, known)
+        self._refuse_unknown("a function", name_of(function), known)
         with self._environment.read() as transaction:
-            yield from ledger.completions(transaction, function_name)
+            yield from ledger.completions(transaction, name_of(function))
 
-    def messages(self, queue_name: str, lane: str | None = None) -> Iterator[Message]:
+    def messages(self, queue: Declared | str, lane: str | None = None) -> Iterator[Message]:
         """The messages that wait in a queue or a dead letter queue, of all lanes or of one.
 
         Looking at them is no receive and counts none: their `receive_count` is 0. Raises DeclarationError for a queue
@@ -118,16 +126,16 @@ class DataReader:
         declared = self._topology().get("queues", [])
         known = {name for each in declared for name in (each["name"], each["dead_letter_queue"])}
         with self._environment.read() as transaction:
-            self._refuse_unknown("a queue", queue_name, known.union(queues.queue_names(transaction)))
-            for each in waiting_messages.messages(transaction, queue_name, lane):
+            self._refuse_unknown("a queue", name_of(queue), known.union(queues.queue_names(transaction)))
+            for each in waiting_messages.messages(transaction, name_of(queue), lane):
                 yield Message(
                     each.id, each.body, each.sent_at_ms, each.subject, each.attributes or {}, each.receive_count
                 )
 
-    def parked(self, table_name: str) -> Iterator[Parked]:
+    def parked(self, table: Declared | str) -> Iterator[Parked]:
         """The parked changes of a table, lane by lane."""
         with self._environment.read() as transaction:
-            yield from ledger.parked(transaction, table_name)
+            yield from ledger.parked(transaction, name_of(table))
 
     def parked_entries(self, selection: Selection | None = None) -> Iterator[ParkedEntry]:
         """What was given up and waits for an operator: changes and messages, dead letters, records of streams."""
@@ -162,10 +170,10 @@ class DataReader:
         with self._environment.read() as transaction:
             return {name: queue_depths(transaction, name, now_ms) for name in queues.queue_names(transaction)}
 
-    def position(self, table_name: str) -> int:
+    def position(self, table: Declared | str) -> int:
         """The position of the last change that the table's routes have had."""
         with self._environment.read() as transaction:
-            return ledger.position(transaction, table_name)
+            return ledger.position(transaction, name_of(table))
 
     def positions(self) -> dict[str, tuple[int, int]]:
         """Each consumer's position, and the last one of its table."""
@@ -175,15 +183,19 @@ class DataReader:
         """Whether everything that was written has had all its effects."""
         return self.status().idle
 
-    def lake(self, stream_name: str) -> Path:
+    def lake(self, stream: Declared | str) -> Path:
         """The folder of a delivery stream's Parquet files."""
-        return self._directory.lake / stream_name
+        return self._directory.lake / name_of(stream)
 
-    def lake_records(self, stream_name: str) -> Iterator[dict[str, Any]]:
-        """The rows of a delivery stream's files, in order; what still waits in its buffer is not among them."""
+    def lake_records(self, stream: Declared | str) -> Iterator[dict[str, Any]]:
+        """The rows of a delivery stream's files, in order; what still waits in its buffer is not among them.
+
+        Raises DeclarationError for a stream that the app has not.
+        """
         from afterwrite.local import lake
 
-        return lake.read(self._directory.lake, stream_name)
+        self._refuse_unknown("a delivery stream", name_of(stream), self._topology().get("delivery_streams", []))
+        return lake.read(self._directory.lake, name_of(stream))
 
     def lake_queries(self) -> LakeQueries:
         """SQL on the delivery streams' files, with a view of each; close it. Raises CommandError without DuckDB."""
@@ -197,41 +209,43 @@ class DataReader:
         """The app's search indexes that are in the data directory."""
         return list(self._topology().get("search_indexes", []))
 
-    def search(self, index_name: str, words: str, *, limit: int = 10) -> Sequence[Hit]:
+    def search(self, index: Declared | str, words: str, *, limit: int = 10) -> Sequence[Hit]:
         """The documents of a search index in the data directory that hold all words, the best first.
 
         Raises CommandError where there is no such index, and TargetError.
         """
-        return search_index.search(search_index.index_file(self._directory.search, index_name), words, limit=limit)
+        return search_index.search(search_index.index_file(self._directory.search, name_of(index)), words, limit=limit)
 
-    def documents(self, index_name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def documents(self, index: Declared | str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Every document of a search index in the data directory, with its id, in no order."""
-        return search_index.documents(search_index.index_file(self._directory.search, index_name))
+        return search_index.documents(search_index.index_file(self._directory.search, name_of(index)))
 
-    def audit_entries(self, log_name: str) -> Iterator[dict[str, Any]]:
+    def audit_entries(self, log: Declared | str) -> Iterator[dict[str, Any]]:
         """The entries of an audit log, in order, each with its number, id, time and hashes.
 
         Those of a forgettable log are decrypted; one that was forgotten is `{"forgotten": true}`. Raises
         DeclarationError for a log that the app has not.
         """
-        self._refuse_unknown("an audit log", log_name, self.audit_logs())
-        opener = self._opener(log_name)
-        for line in files.read_entries(self._directory.audit / log_name, self.audit_head(log_name)):
+        self._refuse_unknown("an audit log", name_of(log), self.audit_logs())
+        opener = self._opener(name_of(log))
+        for line in files.read_entries(self._directory.audit / name_of(log), self.audit_head(name_of(log))):
             yield line if opener is None else opener.open(line)
 
-    def _opener(self, log_name: str) -> EntryOpener | None:
+    def _opener(self, log: Declared | str) -> EntryOpener | None:
         with self._environment.read() as transaction:
-            opener = EntryOpener(transaction, log_name, self._directory.keys)
-        return opener if opener or log_name in self._topology().get("forgettable_logs", []) else None
+            opener = EntryOpener(transaction, name_of(log), self._directory.keys)
+        return opener if opener or name_of(log) in self._topology().get("forgettable_logs", []) else None
 
-    def item_events(self, wanted: WantedItem | None = None, *, log: str | None = None) -> Iterator[ItemEvent]:
+    def item_events(
+        self, wanted: WantedItem | None = None, *, log: Declared | str | None = None
+    ) -> Iterator[ItemEvent]:
         """What the audit logs, or one `log`, tell of an item (None: of all), then what only the change log does.
 
         Each log in its order. What an entry leaves out is taken from the change log. Nothing is verified.
         """
         changes = {event.change_id: event for event in self._logged_events(wanted)}
         told: set[str] = set()
-        for name in self.audit_logs() if log is None else [log]:
+        for name in self.audit_logs() if log is None else [name_of(log)]:
             opener = self._opener(name)
             for line in files.read_lines(self._directory.audit / name, self.audit_head(name)):
                 if wanted is None or opener is not None or wanted.in_text(line):
@@ -257,14 +271,14 @@ class DataReader:
         """The audit logs of the app."""
         return list(self._topology().get("audit_logs", []))
 
-    def audit_head(self, log_name: str) -> AuditHead:
+    def audit_head(self, log: Declared | str) -> AuditHead:
         """The committed end of an audit log: its last entry's number and hash, and where that is."""
         with self._environment.read() as transaction:
-            return head_of(transaction, log_name)
+            return head_of(transaction, name_of(log))
 
     def verify_audit(
         self,
-        log_name: str,
+        log: Declared | str,
         progress: Callable[[int, int], None] | None = None,
         *,
         key: Path | None = None,
@@ -275,12 +289,12 @@ class DataReader:
         `progress` is given bytes done and in all. Digests must be signed with the key in the file `key`, or one that
         the data directory keeps; `anchored` is the last digest that is kept elsewhere.
         """
-        directory = self._directory.audit / log_name
+        directory = self._directory.audit / name_of(log)
         keys = trusted_keys(self._directory.keys, key)
         with self._environment.read() as transaction:
-            kept = digest_of(transaction, log_name)
-        signed = digests.check(directory, log_name, keys, anchored, kept)
-        return verification.verify(directory, self.audit_head(log_name), progress, signed)
+            kept = digest_of(transaction, name_of(log))
+        signed = digests.check(directory, name_of(log), keys, anchored, kept)
+        return verification.verify(directory, self.audit_head(name_of(log)), progress, signed)
 
     def _refuse_unknown(self, what: str, name: str, known: Iterable[str]) -> None:
         """Where no app has run here, nothing is known, and nothing refused."""
@@ -292,9 +306,9 @@ class DataReader:
         with self._environment.read() as transaction:
             return ledger.note(transaction, "topology") or {}
 
-    def private(self, table_name: str) -> Sequence[PrivatePath]:
+    def private(self, table: Declared | str) -> Sequence[PrivatePath]:
         """The paths of a table's private attributes, as the app last declared them."""
-        return [tuple(path) for path in self._topology().get("private", {}).get(table_name, ())]
+        return [tuple(path) for path in self._topology().get("private", {}).get(name_of(table), ())]
 
     def status(self) -> Status:
         """Positions, lags, depths, parked lanes, and what is left on the disk."""

@@ -91,8 +91,8 @@ def table_lag(
 
 
 def queue_lag(transaction: ReadTransaction, queue: str, now_ms: int, *, lanes_max: int | None = None) -> Lag:
-    """How far a queue's function is behind. What is told to wait, by its sender or after a failure, is due later."""
-    sent_ms = waiting_messages.oldest_due_ms(transaction, queue, now_ms)
+    """How far a queue's function is behind. What its sender told to wait is not, what waits after a failure is."""
+    sent_ms = waiting_messages.oldest_waiting_ms(transaction, queue, now_ms)
     parked = [each.at_ms for each in islice(waiting_messages.parked_heads(transaction, queue), lanes_max)]
     return Lag(
         consumer=queue,

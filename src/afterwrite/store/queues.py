@@ -37,6 +37,9 @@ WAITS: Final = 0
 _HELD: Final = 1
 _INTERRUPTED: Final = 2
 _PARKED: Final = 3
+# Of a head that was received before, and waits for its next attempt.
+RETRIES: Final = 4
+WAITING: Final = (WAITS, RETRIES)
 # Longer than any message may be told to wait, by its sender or by the backoff of its retries.
 WAIT_MS_MAX: Final = 31 * 86_400_000
 # Behind every time at which a message may be received.
@@ -269,7 +272,8 @@ def release(transaction: WriteTransaction, queue: str, received: Received, *, at
     if number is None or not _take_receipt(transaction, number, received):
         return False
     key = U32.pack(number) + U64.pack(at_ms) + U64.pack(received.arrival)
-    transaction.put("ready", key, _READY.pack(received.lane_digest, received.receive_count - (not counted), WAITS))
+    count = received.receive_count - (not counted)
+    transaction.put("ready", key, _READY.pack(received.lane_digest, count, RETRIES))
     transaction.touch(signal(queue))
     return True
 
@@ -397,7 +401,7 @@ def take_over(transaction: WriteTransaction, queue: str, *, wait_ms_max: int) ->
     ids: list[str] = []
     for key, value in list(transaction.scan("ready", *span(number))):
         lane_digest, count, state = _READY.unpack(value)
-        if state in (_PARKED, WAITS):
+        if state in (_PARKED, *WAITING):
             continue
         place, arrival_key = key[:4], key[12:]
         with suppress(ValueError, TypeError, CorruptData):  # what cannot be read is parked when it is received
@@ -424,14 +428,14 @@ def cut_waits(transaction: WriteTransaction, queue: str, *, wait_ms_max: int) ->
         lane_digest, count, state = _READY.unpack(value)
         at_ms = U64.unpack_from(key, 4)[0]
         place, arrival_key = key[:4], key[12:]
-        if state != WAITS:
+        if state not in WAITING:
             continue
         with suppress(CorruptData):  # it is parked when it is received
             stored = transaction.get("messages", place + lane_digest + arrival_key)
             cut_ms = min(transaction.now_ms + wait_ms_max, _waits_until(transaction, at_ms, stored))
             if cut_ms < at_ms:
                 transaction.delete("ready", key)
-                transaction.put("ready", place + U64.pack(cut_ms) + arrival_key, _READY.pack(lane_digest, count, WAITS))
+                transaction.put("ready", place + U64.pack(cut_ms) + arrival_key, _READY.pack(lane_digest, count, state))
 
 
 def _waits_until(transaction: WriteTransaction, at_ms: int, stored: bytes | None) -> int:
@@ -460,21 +464,21 @@ def depth(transaction: ReadTransaction, queue: str) -> int:
 
 def in_flight(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
     """How many messages are received and not yet settled."""
-    return _count_after(transaction, queue, now_ms, _HELD)
+    return _count_after(transaction, queue, now_ms, (_HELD,))
 
 
 def delayed(transaction: ReadTransaction, queue: str, now_ms: int) -> int:
     """How many lanes wait for their first message's time."""
-    return _count_after(transaction, queue, now_ms, WAITS)
+    return _count_after(transaction, queue, now_ms, WAITING)
 
 
-def _count_after(transaction: ReadTransaction, queue: str, now_ms: int, state: int) -> int:
+def _count_after(transaction: ReadTransaction, queue: str, now_ms: int, states: tuple[int, ...]) -> int:
     number = number_of(transaction, "queue", queue)
     if number is None:
         return 0
     low, high = span(number)
     scanned = transaction.scan("ready", low + U64.pack(now_ms + 1), high)
-    return sum(1 for _, value in scanned if value[-1] == state)
+    return sum(1 for _, value in scanned if value[-1] in states)
 
 
 def last_arrival(transaction: ReadTransaction) -> int:

@@ -1,4 +1,4 @@
-"""Messages that wait in a queue, for operators: all of them, parked lanes, how old what is due is.
+"""Messages that wait in a queue, for operators: all of them, parked lanes, how old what waits is.
 
 And messages taken out by their places.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import orjson
@@ -19,9 +19,20 @@ from afterwrite.core.outcomes import Condition
 from afterwrite.errors import CorruptData
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, number_of, span
-from afterwrite.store.queues import PARKED_AT, PARKED_HEADS, WAITS, Message, decode, delete_head, make_ready, scan_keys
+from afterwrite.store.queues import (
+    PARKED_AT,
+    PARKED_HEADS,
+    RETRIES,
+    WAITING,
+    WAITS,
+    Message,
+    decode,
+    delete_head,
+    make_ready,
+    scan_keys,
+)
 
-_DUE_LOOKED_AT_MAX: Final = 100
+_LOOKED_AT_MAX: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +169,7 @@ def withdraw(
     for lane_digest, arrival in sorted(places):
         arrival_key = U64.pack(arrival)
         key, state = heads.pop(arrival_key, (b"", WAITS))
-        if state != WAITS or transaction.get("messages", number_key + lane_digest + arrival_key) is None:
+        if state not in WAITING or transaction.get("messages", number_key + lane_digest + arrival_key) is None:
             continue
         withdrawn.add((lane_digest, arrival))
         if not key:
@@ -173,18 +184,21 @@ def withdraw(
     return withdrawn
 
 
-def oldest_due_ms(transaction: ReadTransaction, queue: str, now_ms: int) -> int | None:
-    """When the oldest message was sent that may be received and is not, None where there is none.
+def oldest_waiting_ms(transaction: ReadTransaction, queue: str, now_ms: int) -> int | None:
+    """When the oldest message was sent that is not held and whose sender's delay is over, None where there is none.
 
-    Of those that wait for their first attempt that is exact; of others the first hundred are looked at.
+    One that waits for its next attempt is among them. Of those that wait for their first attempt that is exact; of
+    others that are due, and of all that are not, the first hundred are looked at.
     """
     number = number_of(transaction, "queue", queue)
     if number is None:
         return None
-    low = U32.pack(number)
+    low, high = span(number)
+    due = low + U64.pack(now_ms + 1)
+    waiting = (each for each in transaction.scan("ready", low, due) if each[1][-1] in WAITING)
+    later = islice(transaction.scan("ready", due, high), _LOOKED_AT_MAX)
     sent_ms: list[int] = []
-    due = transaction.scan("ready", low, low + U64.pack(now_ms + 1))
-    for key, value in islice((each for each in due if each[1][-1] == WAITS), _DUE_LOOKED_AT_MAX):
+    for key, value in chain(islice(waiting, _LOOKED_AT_MAX), (each for each in later if each[1][-1] == RETRIES)):
         with suppress(ValueError, TypeError, CorruptData):
             stored = transaction.get("messages", low + value[:DIGEST_BYTES] + key[12:])
             if stored is not None:
