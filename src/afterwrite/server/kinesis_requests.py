@@ -34,13 +34,15 @@ def not_found(message: str) -> ServiceError:
 
 
 def stream_name(body: Body) -> str:
-    """The name of the stream that `StreamName` or `StreamARN` names."""
+    """The name of the stream that `StreamName`, `StreamARN` or both name."""
     name, arn = fields.text(body, "StreamName"), fields.text(body, "StreamARN")
     if name is None:
         if arn is None:
             raise invalid_argument("Either StreamName or StreamARN must be given.")
         return stream_name_of_arn(arn)
     kinesis_constraints.check_stream_name(name)
+    if arn is not None and stream_name_of_arn(arn) != name:
+        raise invalid_argument(f"StreamName {name} and StreamARN {arn} must name the same stream.")
     return name
 
 

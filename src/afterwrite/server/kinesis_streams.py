@@ -51,9 +51,9 @@ class KinesisStreams:
             "ListShards": self._list_shards,
             "IncreaseStreamRetentionPeriod": lambda body: self._change(body, _increased_retention(body)),
             "DecreaseStreamRetentionPeriod": lambda body: self._change(body, _decreased_retention(body)),
-            "SplitShard": lambda body: self._change(body, self._split(body)),
-            "MergeShards": lambda body: self._change(body, self._merged(body)),
-            "UpdateShardCount": lambda body: self._change(body, self._rescaled(body)),
+            "SplitShard": lambda body: self._reshard(body, self._split(body)),
+            "MergeShards": lambda body: self._reshard(body, self._merged(body)),
+            "UpdateShardCount": lambda body: self._reshard(body, self._rescaled(body)),
             "UpdateStreamMode": lambda body: self._change(body, _mode_set(body)),
             "AddTagsToStream": lambda body: self._change(body, self._tagged(body)),
             "RemoveTagsFromStream": lambda body: self._change(body, self._untagged(body)),
@@ -93,6 +93,19 @@ class KinesisStreams:
             return change(transaction, self.found(transaction, name))
 
         return Write(run)
+
+    def _reshard(self, body: Body, change: Change) -> Write:
+        """A change of shards, which only a stream of the mode PROVISIONED leaves to requests."""
+
+        def checked(transaction: WriteTransaction, stream: KinesisStream) -> Mapping[str, Any] | None:
+            if stream.mode == "ON_DEMAND":
+                raise wording.invalid(
+                    f"Stream {self.owned(stream.name)} is on demand. This API is only supported for data streams with "
+                    "the provisioned capacity mode."
+                )
+            return change(transaction, stream)
+
+        return self._change(body, checked)
 
     def _delete(self, transaction: WriteTransaction, stream: KinesisStream) -> None:
         fed = kinesis_intake.fed_tables(tables.catalog(transaction)).get(stream.name)
