@@ -646,6 +646,22 @@ IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
         ("ListImports", {"NextToken": "0" * 112}, "ValidationException", "Invalid NextToken"),
         ("ListExports", {"NextToken": "0" * 112}, "ValidationException", "Invalid NextToken"),
         ("ListExports", {"MaxResults": 26}, "ValidationException", "'26' at 'maxResults' .* less than or equal to 25"),
+        (
+            "ListBackups",
+            {"BackupType": "MINE"},
+            "ValidationException",
+            r"'MINE' at 'backupType' .* enum value set: \[USER",
+        ),
+        ("ListBackups", {"ExclusiveStartBackupArn": "arn"}, "ValidationException", "greater than or equal to 37"),
+        ("ListExports", {"TableArn": ""}, "ValidationException", "'' at 'tableArn' .* greater than or equal to 1"),
+        ("ListGlobalTables", {"ExclusiveStartGlobalTableName": "a b"}, "ValidationException", "expression pattern"),
+        (
+            "DescribeGlobalTable",
+            {"GlobalTableName": "a/b"},
+            "ValidationException",
+            "'a/b' at 'globalTableName' .* pattern",
+        ),
+        ("DescribeBackup", {"BackupArn": "a" * 1025}, "ValidationException", "less than or equal to 1024"),
         ("GetResourcePolicy", {"ResourceArn": ARN}, "PolicyNotFoundException", "Resource-based policy not found"),
         (
             "DescribeContributorInsights",
