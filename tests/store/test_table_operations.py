@@ -91,6 +91,20 @@ def test_update_table_refuses(dynamo: Dynamo, before: Any, fields: Any, message:
         update(dynamo, **fields)
 
 
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        ({}, "1 .* Value null at 'streamSpecification.streamEnabled' .* must not be null"),
+        ({"StreamViewType": "NEW_IMAGE"}, "1 .* Value null at 'streamSpecification.streamEnabled' .* must not be null"),
+        ({"StreamEnabled": True}, "stream enabled, UpdateViewType is required"),
+        ({"StreamEnabled": False, "StreamViewType": "NEW_IMAGE"}, "UpdateViewType should not be specified"),
+    ],
+)
+def test_a_table_is_made_with_a_stream_that_says_what_it_is(dynamo: Dynamo, stream: Any, message: str) -> None:
+    with pytest.raises(ServiceError, match=message):
+        create(dynamo, StreamSpecification=stream)
+
+
 def test_a_table_that_was_provisioned_from_the_start_has_no_billing_mode_to_summarize(dynamo: Dynamo) -> None:
     units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
     assert "BillingModeSummary" not in create(dynamo, BillingMode="PROVISIONED", ProvisionedThroughput=units)
