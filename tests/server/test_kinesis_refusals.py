@@ -270,6 +270,14 @@ def test_the_service_itself_reshards_what_is_on_demand(kinesis: Kinesis) -> None
     assert kinesis("UpdateShardCount", StreamARN=arn, TargetShardCount=8, ScalingType="UNIFORM_SCALING") is not None
 
 
+def test_tags_of_the_service_itself_are_given_by_nobody(kinesis: Kinesis) -> None:
+    for operation, name in (("AddTagsToStream", "events"), ("CreateStream", "other")):
+        code, message = refused(kinesis, operation, StreamName=name, Tags={"team": "a", "aws:team": "b"})
+        assert code == "InvalidArgumentException"
+        assert "aws:" in message
+    assert kinesis("AddTagsToStream", StreamName="events", Tags={"awsome": "aws:"}) is None
+
+
 def test_a_stream_that_is_named_twice_is_one_stream(kinesis: Kinesis) -> None:
     arn = "arn:aws:kinesis:us-east-1:000000000000:stream/events"
     assert kinesis("DescribeStreamSummary", StreamName="events", StreamARN=arn) is not None

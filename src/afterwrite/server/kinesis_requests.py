@@ -88,6 +88,13 @@ def tags(body: Body) -> dict[str, str]:
     return {key: value or "" for key, value in (body.get("Tags") or {}).items()}
 
 
+def check_tags_added(added: Mapping[str, str], failed: str) -> None:
+    """Refuse tags to add that none may have; `failed` says what has come to nothing."""
+    check_tag_texts((*added, *added.values()), failed)
+    if any(key.startswith("aws:") for key in added):
+        raise invalid_argument(f"{failed} because some keys of tags begin with 'aws:', which is reserved.")
+
+
 def check_tag_texts(texts: Iterable[str], failed: str) -> None:
     """Refuse keys or values of tags with signs that none may have; `failed` says what has come to nothing."""
     signs = {sign for text in texts for sign in text if not sign.isalnum()}

@@ -221,7 +221,7 @@ class KinesisStreams:
                     f"{self._identity.region}. Limit: {_SHARDS_MAX}. "
                     f"Number of additional shards that would have resulted from this request: {count}."
                 )
-            requests.check_tag_texts((*tags, *tags.values()), f"Failed to create stream {self.owned(name)}")
+            requests.check_tags_added(tags, f"Failed to create stream {self.owned(name)}")
             kinesis.create(transaction, name, count or _ON_DEMAND_SHARDS, mode=mode, tags=tags)
 
         return Write(run)
@@ -305,7 +305,7 @@ class KinesisStreams:
 
         def change(transaction: WriteTransaction, stream: KinesisStream) -> None:
             failed = f"Failed to add tags to stream {self.owned(stream.name)}"
-            requests.check_tag_texts((*added, *added.values()), failed)
+            requests.check_tags_added(added, failed)
             tags = {**stream.tags, **added}
             if len(tags) > _TAGS_MAX:
                 raise invalid_argument(
