@@ -255,6 +255,35 @@ def test_a_stream_is_made_once_and_on_demand_unless_it_says_how_many_shards(kine
     assert (description["StreamModeDetails"], len(description["Shards"])) == ({"StreamMode": "ON_DEMAND"}, 4)
 
 
+def test_the_service_itself_reshards_what_is_on_demand(kinesis: Kinesis) -> None:
+    kinesis("CreateStream", StreamName="simple")
+    for operation, body in (
+        ("SplitShard", {"ShardToSplit": "shardId-9", "NewStartingHashKey": "5"}),
+        ("MergeShards", {"ShardToMerge": "shardId-0", "AdjacentShardToMerge": "shardId-1"}),
+        ("UpdateShardCount", {"TargetShardCount": 99, "ScalingType": "UNIFORM_SCALING"}),
+    ):
+        code, message = refused(kinesis, operation, StreamName="simple", **body)
+        assert code == "ValidationException"
+        assert "provisioned capacity mode" in message
+    arn = "arn:aws:kinesis:us-east-1:000000000000:stream/simple"
+    kinesis("UpdateStreamMode", StreamARN=arn, StreamModeDetails={"StreamMode": "PROVISIONED"})
+    assert kinesis("UpdateShardCount", StreamARN=arn, TargetShardCount=8, ScalingType="UNIFORM_SCALING") is not None
+
+
+def test_tags_of_the_service_itself_are_given_by_nobody(kinesis: Kinesis) -> None:
+    for operation, name in (("AddTagsToStream", "events"), ("CreateStream", "other")):
+        code, message = refused(kinesis, operation, StreamName=name, Tags={"team": "a", "aws:team": "b"})
+        assert code == "InvalidArgumentException"
+        assert "aws:" in message
+    assert kinesis("AddTagsToStream", StreamName="events", Tags={"awsome": "aws:"}) is None
+
+
+def test_a_stream_that_is_named_twice_is_one_stream(kinesis: Kinesis) -> None:
+    arn = "arn:aws:kinesis:us-east-1:000000000000:stream/events"
+    assert kinesis("DescribeStreamSummary", StreamName="events", StreamARN=arn) is not None
+    assert refused(kinesis, "DescribeStreamSummary", StreamARN=f"{arn}-2")[0] == "InvalidArgumentException"
+
+
 def test_all_that_a_record_breaks_is_told_and_no_more_than_ten(kinesis: Kinesis) -> None:
     code, message = refused(
         kinesis, "PutRecords", StreamName="a b", Records=[{}, {"PartitionKey": "", "Data": "", "ExplicitHashKey": "01"}]

@@ -42,6 +42,8 @@ NAME_PATTERN = r"regular expression pattern: \[a-zA-Z0-9_.-]\+"
             {**NAMED, "TargetShardCount": 0, "ScalingType": "UNIFORM_SCALING"},
             "'0' at 'targetShardCount' .* greater than or equal to 1",
         ),
+        ("DescribeStream", {**NAMED, "StreamARN": "a b"}, "'a b' at 'streamARN' .* regular expression pattern: arn"),
+        ("ListShards", {"StreamARN": ""}, "2 validation errors .* '' at 'streamARN' .* greater than or equal to 1"),
         ("AddTagsToStream", NAMED, "null at 'tags'"),
         ("AddTagsToStream", {**NAMED, "Tags": {}}, "'{}' at 'tags' .* greater than or equal to 1"),
         ("AddTagsToStream", {**NAMED, "Tags": {"": "x"}}, "'{=x}' at 'tags' .* Map keys must satisfy constraint"),

@@ -91,6 +91,20 @@ def test_update_table_refuses(dynamo: Dynamo, before: Any, fields: Any, message:
         update(dynamo, **fields)
 
 
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        ({}, "1 .* Value null at 'streamSpecification.streamEnabled' .* must not be null"),
+        ({"StreamViewType": "NEW_IMAGE"}, "1 .* Value null at 'streamSpecification.streamEnabled' .* must not be null"),
+        ({"StreamEnabled": True}, "stream enabled, UpdateViewType is required"),
+        ({"StreamEnabled": False, "StreamViewType": "NEW_IMAGE"}, "UpdateViewType should not be specified"),
+    ],
+)
+def test_a_table_is_made_with_a_stream_that_says_what_it_is(dynamo: Dynamo, stream: Any, message: str) -> None:
+    with pytest.raises(ServiceError, match=message):
+        create(dynamo, StreamSpecification=stream)
+
+
 def test_a_table_that_was_provisioned_from_the_start_has_no_billing_mode_to_summarize(dynamo: Dynamo) -> None:
     units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
     assert "BillingModeSummary" not in create(dynamo, BillingMode="PROVISIONED", ProvisionedThroughput=units)
@@ -646,6 +660,22 @@ IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
         ("ListImports", {"NextToken": "0" * 112}, "ValidationException", "Invalid NextToken"),
         ("ListExports", {"NextToken": "0" * 112}, "ValidationException", "Invalid NextToken"),
         ("ListExports", {"MaxResults": 26}, "ValidationException", "'26' at 'maxResults' .* less than or equal to 25"),
+        (
+            "ListBackups",
+            {"BackupType": "MINE"},
+            "ValidationException",
+            r"'MINE' at 'backupType' .* enum value set: \[USER",
+        ),
+        ("ListBackups", {"ExclusiveStartBackupArn": "arn"}, "ValidationException", "greater than or equal to 37"),
+        ("ListExports", {"TableArn": ""}, "ValidationException", "'' at 'tableArn' .* greater than or equal to 1"),
+        ("ListGlobalTables", {"ExclusiveStartGlobalTableName": "a b"}, "ValidationException", "expression pattern"),
+        (
+            "DescribeGlobalTable",
+            {"GlobalTableName": "a/b"},
+            "ValidationException",
+            "'a/b' at 'globalTableName' .* pattern",
+        ),
+        ("DescribeBackup", {"BackupArn": "a" * 1025}, "ValidationException", "less than or equal to 1024"),
         ("GetResourcePolicy", {"ResourceArn": ARN}, "PolicyNotFoundException", "Resource-based policy not found"),
         (
             "DescribeContributorInsights",

@@ -202,6 +202,10 @@ def _note_bounds(
 
 _NAME: Final = "[a-zA-Z0-9_.-]+"
 _STREAM: Final = _Text(pattern=_NAME, length=(1, 128))
+_ARN_PATTERN: Final = r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+"
+_ARN: Final = _Text(pattern=_ARN_PATTERN, length=(1, 2048))
+_REQUIRED_ARN: Final = _Text(required=True, pattern=_ARN_PATTERN, length=(1, 2048))
+_NAMED: Final[Mapping[str, _Member]] = {"StreamName": _STREAM, "StreamARN": _ARN}
 _REQUIRED_NAME: Final = _Text(required=True, pattern=_NAME, length=(1, 128))
 _SEQUENCE_NUMBER: Final = _Text(pattern=r"0|([1-9]\d{0,128})")
 _HASH_KEY: Final = _Text(pattern=r"0|([1-9]\d{0,38})")
@@ -213,7 +217,7 @@ _RECORD: Final[Mapping[str, _Member]] = {
 _MODE: Final[Mapping[str, _Member]] = {"StreamMode": _Text(required=True, allowed=MODES)}
 _RETENTION: Final[Mapping[str, _Member]] = {
     "RetentionPeriodHours": _Number((1, None), required=True),
-    "StreamName": _STREAM,
+    **_NAMED,
 }
 _TAGS_PAGE: Final[Mapping[str, _Member]] = {
     "Limit": _Number(_TAGS_LISTED),
@@ -226,57 +230,58 @@ _MEMBERS: Final[Mapping[str, Mapping[str, _Member]]] = {
         "StreamName": _REQUIRED_NAME,
         "Tags": _Tags(),
     },
-    "DeleteStream": {"StreamName": _STREAM},
+    "DeleteStream": {**_NAMED},
     "DescribeStream": {
         "Limit": _Number(_LISTED),
         "ExclusiveStartShardId": _STREAM,
-        "StreamName": _STREAM,
+        **_NAMED,
     },
-    "DescribeStreamSummary": {"StreamName": _STREAM},
+    "DescribeStreamSummary": {**_NAMED},
     "ListStreams": {"Limit": _Number(_LISTED), "ExclusiveStartStreamName": _STREAM},
     "ListShards": {
         "MaxResults": _Number(_LISTED),
         "ExclusiveStartShardId": _STREAM,
-        "StreamName": _STREAM,
+        **_NAMED,
         "ShardFilter": _Structure({"Type": _Text(required=True, allowed=SHARD_FILTERS), "ShardId": _STREAM}),
     },
     "IncreaseStreamRetentionPeriod": _RETENTION,
     "DecreaseStreamRetentionPeriod": _RETENTION,
     "SplitShard": {
         "NewStartingHashKey": _Text(required=True, pattern=_HASH_KEY.pattern),
-        "StreamName": _STREAM,
+        **_NAMED,
         "ShardToSplit": _REQUIRED_NAME,
     },
     "MergeShards": {
         "ShardToMerge": _REQUIRED_NAME,
         "AdjacentShardToMerge": _REQUIRED_NAME,
-        "StreamName": _STREAM,
+        **_NAMED,
     },
     "UpdateShardCount": {
         "ScalingType": _Text(required=True, allowed=("UNIFORM_SCALING",)),
-        "StreamName": _STREAM,
+        **_NAMED,
         "TargetShardCount": _Number(_SHARD_COUNT, required=True),
     },
     "UpdateStreamMode": {
         "StreamModeDetails": _Structure(_MODE, required=True),
-        "StreamARN": _Text(required=True),
+        "StreamARN": _REQUIRED_ARN,
     },
-    "AddTagsToStream": {"Tags": _Tags(required=True), "StreamName": _STREAM},
-    "RemoveTagsFromStream": {"TagKeys": _TagKeys(), "StreamName": _STREAM},
-    "ListTagsForStream": {**_TAGS_PAGE, "StreamName": _STREAM},
+    "AddTagsToStream": {"Tags": _Tags(required=True), **_NAMED},
+    "RemoveTagsFromStream": {"TagKeys": _TagKeys(), **_NAMED},
+    "ListTagsForStream": {**_TAGS_PAGE, **_NAMED},
     "TagResource": {"Tags": _Tags(required=True), "ResourceARN": _Text(required=True)},
     "UntagResource": {"TagKeys": _TagKeys(), "ResourceARN": _Text(required=True)},
     "ListTagsForResource": {"ResourceARN": _Text(required=True)},
-    "PutRecord": {"SequenceNumberForOrdering": _SEQUENCE_NUMBER, **_RECORD, "StreamName": _STREAM},
-    "PutRecords": {"Records": _Records(_RECORD), "StreamName": _STREAM},
+    "PutRecord": {"SequenceNumberForOrdering": _SEQUENCE_NUMBER, **_RECORD, **_NAMED},
+    "PutRecords": {"Records": _Records(_RECORD), **_NAMED},
     "GetShardIterator": {
         "ShardId": _REQUIRED_NAME,
         "ShardIteratorType": _Text(required=True, allowed=ITERATOR_TYPES),
         "StartingSequenceNumber": _SEQUENCE_NUMBER,
-        "StreamName": _STREAM,
+        **_NAMED,
     },
     "GetRecords": {
         "Limit": _Number((1, RECORDS_READ_MAX)),
         "ShardIterator": _Text(required=True, length=(1, 512)),
+        "StreamARN": _ARN,
     },
 }

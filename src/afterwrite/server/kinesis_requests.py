@@ -34,13 +34,15 @@ def not_found(message: str) -> ServiceError:
 
 
 def stream_name(body: Body) -> str:
-    """The name of the stream that `StreamName` or `StreamARN` names."""
+    """The name of the stream that `StreamName`, `StreamARN` or both name."""
     name, arn = fields.text(body, "StreamName"), fields.text(body, "StreamARN")
     if name is None:
         if arn is None:
             raise invalid_argument("Either StreamName or StreamARN must be given.")
         return stream_name_of_arn(arn)
     kinesis_constraints.check_stream_name(name)
+    if arn is not None and stream_name_of_arn(arn) != name:
+        raise invalid_argument(f"StreamName {name} and StreamARN {arn} must name the same stream.")
     return name
 
 
@@ -84,6 +86,13 @@ def record(body: Body) -> tuple[str, bytes, int | None]:
 def tags(body: Body) -> dict[str, str]:
     """The field `Tags`, a map of text to text; empty where it is absent."""
     return {key: value or "" for key, value in (body.get("Tags") or {}).items()}
+
+
+def check_tags_added(added: Mapping[str, str], failed: str) -> None:
+    """Refuse tags to add that none may have; `failed` says what has come to nothing."""
+    check_tag_texts((*added, *added.values()), failed)
+    if any(key.startswith("aws:") for key in added):
+        raise invalid_argument(f"{failed} because some keys of tags begin with 'aws:', which is reserved.")
 
 
 def check_tag_texts(texts: Iterable[str], failed: str) -> None:

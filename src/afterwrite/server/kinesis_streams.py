@@ -51,9 +51,9 @@ class KinesisStreams:
             "ListShards": self._list_shards,
             "IncreaseStreamRetentionPeriod": lambda body: self._change(body, _increased_retention(body)),
             "DecreaseStreamRetentionPeriod": lambda body: self._change(body, _decreased_retention(body)),
-            "SplitShard": lambda body: self._change(body, self._split(body)),
-            "MergeShards": lambda body: self._change(body, self._merged(body)),
-            "UpdateShardCount": lambda body: self._change(body, self._rescaled(body)),
+            "SplitShard": lambda body: self._reshard(body, self._split(body)),
+            "MergeShards": lambda body: self._reshard(body, self._merged(body)),
+            "UpdateShardCount": lambda body: self._reshard(body, self._rescaled(body)),
             "UpdateStreamMode": lambda body: self._change(body, _mode_set(body)),
             "AddTagsToStream": lambda body: self._change(body, self._tagged(body)),
             "RemoveTagsFromStream": lambda body: self._change(body, self._untagged(body)),
@@ -93,6 +93,19 @@ class KinesisStreams:
             return change(transaction, self.found(transaction, name))
 
         return Write(run)
+
+    def _reshard(self, body: Body, change: Change) -> Write:
+        """A change of shards, which only a stream of the mode PROVISIONED leaves to requests."""
+
+        def checked(transaction: WriteTransaction, stream: KinesisStream) -> Mapping[str, Any] | None:
+            if stream.mode == "ON_DEMAND":
+                raise wording.invalid(
+                    f"Stream {self.owned(stream.name)} is on demand. This API is only supported for data streams with "
+                    "the provisioned capacity mode."
+                )
+            return change(transaction, stream)
+
+        return self._change(body, checked)
 
     def _delete(self, transaction: WriteTransaction, stream: KinesisStream) -> None:
         fed = kinesis_intake.fed_tables(tables.catalog(transaction)).get(stream.name)
@@ -208,7 +221,7 @@ class KinesisStreams:
                     f"{self._identity.region}. Limit: {_SHARDS_MAX}. "
                     f"Number of additional shards that would have resulted from this request: {count}."
                 )
-            requests.check_tag_texts((*tags, *tags.values()), f"Failed to create stream {self.owned(name)}")
+            requests.check_tags_added(tags, f"Failed to create stream {self.owned(name)}")
             kinesis.create(transaction, name, count or _ON_DEMAND_SHARDS, mode=mode, tags=tags)
 
         return Write(run)
@@ -292,7 +305,7 @@ class KinesisStreams:
 
         def change(transaction: WriteTransaction, stream: KinesisStream) -> None:
             failed = f"Failed to add tags to stream {self.owned(stream.name)}"
-            requests.check_tag_texts((*added, *added.values()), failed)
+            requests.check_tags_added(added, failed)
             tags = {**stream.tags, **added}
             if len(tags) > _TAGS_MAX:
                 raise invalid_argument(

@@ -165,6 +165,8 @@ def _created_view_type(body: Body) -> str | None:
     specification = fields.structure(body, "StreamSpecification", "StreamSpecification")
     if specification is None:
         return None
+    if specification.get("StreamEnabled") is None:
+        raise fields.missing("streamSpecification.streamEnabled")
     enabled = fields.flag(specification, "StreamEnabled", default=False)
     view_type = fields.choice(specification, "StreamViewType", VIEW_TYPES, "", "streamSpecification.")
     if enabled and not view_type:

@@ -27,6 +27,18 @@ _EMPTY_LISTS: Final[Mapping[str, tuple[str, str, int]]] = {
     "ListGlobalTables": ("GlobalTables", "Limit", 100),
     "ListContributorInsights": ("ContributorInsightsSummaries", "MaxResults", 100),
 }
+_BACKUP_TYPES: Final = ("USER", "SYSTEM", "AWS_BACKUP", "ALL")
+# What names of tables and of what they might have are at least and at most long.
+_LENGTHS: Final[Mapping[str, tuple[int, int]]] = {
+    "TableName": (1, 1024),
+    "TableArn": (1, 1024),
+    "ExclusiveStartBackupArn": (37, 1024),
+    "BackupArn": (37, 1024),
+    "ExportArn": (37, 1024),
+    "ImportArn": (37, 1024),
+    "ResourceArn": (1, 1283),
+}
+_GLOBAL_TABLES: Final = ("GlobalTableName", "ExclusiveStartGlobalTableName")
 _KINDS: Final = {"DescribeBackup": "Backup", "DescribeExport": "Export", "DescribeImport": "Import"}
 _OF_GLOBAL_TABLES: Final = (
     "DescribeGlobalTable",
@@ -48,6 +60,8 @@ def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
 def refusal(operation: str, body: Body) -> ServiceError:
     """The error of an operation that is not offered, or of one that finds nothing whatever it asks for."""
     kind = _KINDS.get(operation)
+    if kind is not None or operation == "GetResourcePolicy" or operation in _OF_GLOBAL_TABLES:
+        _check_names(body)
     if kind is not None:
         return _not_found(kind, body)
     if operation == "GetResourcePolicy":
@@ -72,7 +86,21 @@ def _required(body: Body, field: str) -> str:
     return value
 
 
+def _check_names(body: Body) -> None:
+    for field, (least, most) in _LENGTHS.items():
+        value = fields.text(body, field)
+        if value is not None:
+            fields.check_length(len(value), field, least, most, value)
+    violations = fields.Violations()
+    for field in _GLOBAL_TABLES:
+        if body.get(field) is not None:
+            violations.resource_name(body, field, f"{field[0].lower()}{field[1:]}")
+    violations.check()
+
+
 def _empty_list(field: str, bound: str, most: int, body: Body) -> Read:
+    _check_names(body)
+    fields.choice(body, "BackupType", _BACKUP_TYPES, "")
     limit = fields.integer(body, bound)
     if limit is not None:
         fields.check_value(limit, bound, 1, most)
