@@ -652,6 +652,14 @@ IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
     ("operation", "body", "code", "message"),
     [
         ("DescribeBackup", {"BackupArn": f"{ARN}/backup/1"}, "BackupNotFoundException", "Backup not found"),
+        ("DeleteBackup", {"BackupArn": f"{ARN}/backup/1"}, "BackupNotFoundException", "Backup not found"),
+        ("DeleteBackup", {}, "ValidationException", "Value null at 'backupArn'"),
+        (
+            "RestoreTableFromBackup",
+            {"TargetTableName": "again", "BackupArn": f"{ARN}/backup/1"},
+            "BackupNotFoundException",
+            "Backup not found",
+        ),
         ("DescribeExport", {"ExportArn": f"{ARN}/export/1"}, "ExportNotFoundException", "Export not found"),
         ("DescribeExport", {"ExportArn": ARN}, "ValidationException", "Invalid Export ARN"),
         ("DescribeImport", {}, "ValidationException", "Value null at 'importArn'"),

@@ -39,7 +39,13 @@ _LENGTHS: Final[Mapping[str, tuple[int, int]]] = {
     "ResourceArn": (1, 1283),
 }
 _GLOBAL_TABLES: Final = ("GlobalTableName", "ExclusiveStartGlobalTableName")
-_KINDS: Final = {"DescribeBackup": "Backup", "DescribeExport": "Export", "DescribeImport": "Import"}
+_KINDS: Final = {
+    "DescribeBackup": "Backup",
+    "DeleteBackup": "Backup",
+    "RestoreTableFromBackup": "Backup",
+    "DescribeExport": "Export",
+    "DescribeImport": "Import",
+}
 _OF_GLOBAL_TABLES: Final = (
     "DescribeGlobalTable",
     "DescribeGlobalTableSettings",
