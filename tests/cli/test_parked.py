@@ -10,6 +10,7 @@ import pytest
 
 import afterwrite
 from afterwrite import App
+from afterwrite.cli.rendering import printable
 from afterwrite.core.parked import ParkedEntry
 from cli.conftest import Run
 from engine_process import EngineUnderTest, wait_until
@@ -99,6 +100,15 @@ def test_a_name_that_nothing_is_parked_under_does_not_read_as_if_all_were_well(
     assert done.returncode == 0
     assert done.stdout.startswith("nothing of that is parked, but orders/")
     assert done.stdout.endswith(" is: afterwrite parked list shows everything\n")
+
+
+def test_a_key_without_its_table_s_name_leads_to_its_lane(written: EngineUnderTest, cli: Run) -> None:
+    listed = cli("parked", "list", "--json", "--data", written.data).stdout.splitlines()
+    lanes = {json.loads(line)["lane"] for line in listed}
+    assert len(lanes) > 1
+    for lane in lanes:
+        done = cli("parked", "show", lane.partition("/")[2], "--data", written.data)
+        assert done.stdout.startswith(f"nothing of that is parked, but {printable(lane)} is:")
 
 
 def test_where_nothing_is_parked_that_is_said(engine: EngineUnderTest, cli: Run) -> None:

@@ -109,6 +109,19 @@ def test_one_that_is_throttled_waits_by_how_long_it_fails_not_by_how_long_it_has
     assert work_queue.depth() == 0
 
 
+def test_a_failure_s_reason_is_in_the_log_s_text_whoever_shows_it(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    work_queue = start(failing, retries=0)
+    work_queue.send({"a": 1}, id="m1")
+    work_queue.settle()
+    (line,) = caplog.messages
+    assert line == (
+        "invocation given up: function='failing' message_id='m1' attempt=1 condition='attempts exhausted' "
+        f"reason='ValueError: attempt 1 (at {RAISED_HERE})'"
+    )
+
+
 def test_a_dead_letter_has_payload_and_reason(start: Start) -> None:
     work_queue = start(failing, retries=0)
     work_queue.send({"a": 1}, id="m1", attributes={"level": "high"}, subject="s")
@@ -368,7 +381,7 @@ def test_a_lane_whose_attempts_hang_waits_and_the_others_go_on(
     assert [dead.body for dead in work_queue.dead_letters()] == ["bad1"]
     # The lane's next message is not run, and costs the others nothing.
     assert not gate.entered.acquire(blocking=False)
-    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+    assert [record.__dict__["event"] for record in caplog.records if record.levelname == "ERROR"] == [
         "lane waits for attempts that hang"
     ]
     work_queue.send("good", lane="good")
@@ -897,7 +910,7 @@ def test_a_target_that_is_down_is_left_alone_and_what_is_bound_for_it_waits_with
     assert work_queue.depth() == 0
     assert work_queue.dead_letters() == []
     assert set(target.calls) == set(names)
-    said = [record.message for record in caplog.records if record.message.startswith("target")]
+    said = [event for record in caplog.records if (event := record.__dict__["event"]).startswith("target")]
     assert said == ["target left alone"]
 
 

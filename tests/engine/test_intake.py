@@ -239,7 +239,7 @@ def test_records_that_are_no_changes_of_the_table_are_passed(
     with caplog.at_level(logging.ERROR, "afterwrite"):
         take_all(intake(fed, clock), clock)
     assert numbers(dynamo.changes()) == {"a": [(None, 1)]}
-    assert [each.message for each in caplog.records] == ["record of a Kinesis stream is no change"] * 3
+    assert [each.__dict__["event"] for each in caplog.records] == ["record of a Kinesis stream is no change"] * 3
 
 
 def test_a_deleted_table_stops_its_intake(fed: Environment, dynamo: Dynamo, clock: Clock) -> None:

@@ -90,7 +90,7 @@ def test_a_failure_is_logged_and_the_work_goes_on(
     fields = [getattr(record, "fields", {}) for record in caplog.records]
     assert [each.get("error") for each in fields] == ["ValueError: once", "ValueError: twice", None]
     assert [each.get("retry_s") for each in fields[:2]] == [0.001, 0.002]
-    assert caplog.records[2].getMessage() == "loop recovered"
+    assert caplog.records[2].__dict__["event"] == "loop recovered"
 
 
 def test_stopping_ends_a_loop_that_waits(run: Run) -> None:
@@ -115,7 +115,7 @@ def test_a_loop_whose_work_does_not_return_is_left_running(run: Run, caplog: pyt
     loop = run(work)
     work.wait_for_runs(1)
     assert not loop.stop(wait_s=0.01)
-    assert [record.getMessage() for record in caplog.records] == ["loop left running"]
+    assert [record.__dict__["event"] for record in caplog.records] == ["loop left running"]
     let_go.set()
     assert loop.stop(wait_s=BOUND_S)
 

@@ -356,7 +356,7 @@ def test_a_route_that_runs_long_is_named_with_its_lane(shop: Shop, caplog: pytes
         thread.join(BOUND_S)
     now_s[0] = 200.0
     watch.run_once()
-    said = [record.__dict__["fields"] for record in caplog.records if record.message == "route runs long"]
+    said = [record.__dict__["fields"] for record in caplog.records if record.__dict__["event"] == "route runs long"]
     assert said == [
         {"pipeline": "pipeline-things", "route": "slow", "lane": "things/k", "seconds": seconds} for seconds in (5, 10)
     ]

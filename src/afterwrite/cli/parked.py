@@ -293,10 +293,12 @@ def _entries(
 
 def _nothing_text(selection: Selection, data: Path | None, on_aws: OnAws | None) -> str:
     """What is said where nothing is meant: a misspelt name must not read as if all were well."""
-    if not selection.is_everything:
-        for entry, _ in _entries(EVERYTHING, data, on_aws):
-            return f"nothing of that is parked, but {printable(entry.lane)} is: afterwrite parked list shows everything"
-    return "nothing is parked"
+    lanes = [] if selection.is_everything else [entry.lane for entry, _ in _entries(EVERYTHING, data, on_aws)]
+    if not lanes:
+        return "nothing is parked"
+    # A key without its table's name is the likeliest slip.
+    meant = next((lane for lane in lanes if lane.endswith(f"/{selection.lane}")), lanes[0])
+    return f"nothing of that is parked, but {printable(meant)} is: afterwrite parked list shows everything"
 
 
 def _preview(

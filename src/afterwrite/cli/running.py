@@ -252,13 +252,14 @@ class _FieldsFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
+        event = getattr(record, "event", None) or record.getMessage()
         if self._as_json:
-            line = {"at": self.formatTime(record), "level": record.levelname, "event": record.getMessage(), **fields}
+            line = {"at": self.formatTime(record), "level": record.levelname, "event": event, **fields}
             if record.exc_info:
                 line["traceback"] = self.formatException(record.exc_info)
             return orjson.dumps(line, default=str).decode()
         text = " ".join(f"{name}={value}" for name, value in fields.items())
-        lines = [f"{self.formatTime(record)} {record.levelname} {record.getMessage()} {text}".rstrip()]
+        lines = [f"{self.formatTime(record)} {record.levelname} {event} {text}".rstrip()]
         if record.exc_info:
             lines += [f"  {line}" for line in self.formatException(record.exc_info).split("\n")]
         # Reasons may quote what clients wrote: it steers no terminal, and begins no line that reads like another's.

@@ -11,6 +11,12 @@ from afterwrite.core.lag import Alarm, AlarmState
 _LOG = logging.getLogger("afterwrite")
 
 
+def _say(level: int, event: str, fields: Mapping[str, Any]) -> None:
+    """Log an event. Handlers that know nothing of its fields, as those of a test, show them in the text."""
+    text = " ".join(f"{name}={value!r}" for name, value in fields.items())
+    _LOG.log(level, "%s: %s", event, text, extra={"event": event, "fields": fields})
+
+
 class Telemetry:
     """Log lines with fields. Item contents never appear in them."""
 
@@ -20,7 +26,7 @@ class Telemetry:
 
     def lane_released(self, consumer: str, lane: str) -> None:
         """A parked lane's changes have all run; it goes on."""
-        _LOG.info("lane released", extra={"fields": {"consumer": consumer, "lane": lane}})
+        _say(logging.INFO, "lane released", {"consumer": consumer, "lane": lane})
 
     def route_runs_long(self, pipeline: str, route: str | None, lane: str, seconds: float) -> None:
         """A route has not returned yet; every lane of its table waits."""
@@ -50,12 +56,12 @@ class Telemetry:
     def lane_stuck(self, function: str, lane: str, message_id: str) -> None:
         """Threads that hang on a lane's messages hold up the lane: it waits until one of them returns."""
         fields = {"function": function, "lane": lane, "message_id": message_id}
-        _LOG.error("lane waits for attempts that hang", extra={"fields": fields})
+        _say(logging.ERROR, "lane waits for attempts that hang", fields)
 
     def function_stuck(self, function: str, stuck: int, *, waits: bool) -> None:
         """Many threads of a function hang: it runs one attempt at a time, or `waits` until one of them returns."""
         event = "function waits for attempts that hang" if waits else "function is slowed by attempts that hang"
-        _LOG.error(event, extra={"fields": {"function": function, "stuck": stuck}})
+        _say(logging.ERROR, event, {"function": function, "stuck": stuck})
 
     def target_left_alone(self, function: str, kind: str, reason: str) -> None:
         """Attempts of several lanes in a row found a function's target down: it is left alone, and probed."""
@@ -63,12 +69,12 @@ class Telemetry:
 
     def target_is_back(self, function: str) -> None:
         """A function's target that was left alone is there again."""
-        _LOG.info("target is back", extra={"fields": {"function": function}})
+        _say(logging.INFO, "target is back", {"function": function})
 
     def alarm(self, state: AlarmState, alarm: Alarm) -> None:
         """A consumer is too far behind, or is so no longer."""
         fields = {"alarm": alarm.name, "consumer": alarm.consumer, "why": alarm.why, "what_to_do": alarm.what_to_do}
-        _LOG.log(logging.ERROR if state == "raised" else logging.INFO, f"alarm {state}", extra={"fields": fields})
+        _say(logging.ERROR if state == "raised" else logging.INFO, f"alarm {state}", fields)
 
     def batch_failed(self, function: str, shard_id: str, first: str | None, records: int, reason: str) -> None:
         """An invocation of an event source mapping has failed; `first` is its first sequence number."""
@@ -83,16 +89,16 @@ class Telemetry:
     def records_handled(self, function: str, shard_id: str, records: int) -> None:
         """Records that an event source mapping had given up on were handled after all."""
         fields = {"function": function, "shard_id": shard_id, "records": records}
-        _LOG.info("records handled after all", extra={"fields": fields})
+        _say(logging.INFO, "records handled after all", fields)
 
     def records_trimmed(self, function: str, shard_id: str) -> None:
         """Records were past their retention before an event source mapping had read them: they are lost to it."""
-        _LOG.error("records trimmed unread", extra={"fields": {"function": function, "shard_id": shard_id}})
+        _say(logging.ERROR, "records trimmed unread", {"function": function, "shard_id": shard_id})
 
     def arrival_unreadable(self, table: str, sequence_number: str) -> None:
         """A record of the Kinesis stream of a table's changes is none: it leads to nothing, and stays in the stream."""
         fields = {"table": table, "sequence_number": sequence_number}
-        _LOG.error("record of a Kinesis stream is no change", extra={"fields": fields})
+        _say(logging.ERROR, "record of a Kinesis stream is no change", fields)
 
     def loop_failed(self, loop: str, failure: BaseException, retry_s: float) -> None:
         """A loop of the engine failed and is tried again."""
@@ -100,7 +106,7 @@ class Telemetry:
 
     def loop_recovered(self, loop: str) -> None:
         """A loop of the engine works again."""
-        _LOG.info("loop recovered", extra={"fields": {"loop": loop}})
+        _say(logging.INFO, "loop recovered", {"loop": loop})
 
     def loop_left_running(self, loop: str, waited_s: float) -> None:
         """A loop of the engine is in a call that does not return; the engine stops without it."""
@@ -111,4 +117,4 @@ class Telemetry:
         self._warn("retention held back by an unread position", table=table)
 
     def _warn(self, event: str, **fields: Any) -> None:
-        _LOG.warning(event, extra={"fields": fields})
+        _say(logging.WARNING, event, fields)
