@@ -159,4 +159,4 @@ TestBreakerMachine = BreakerMachine.TestCase
 def test_attempts_that_hang_slow_a_function_down_before_they_stop_it(
     allowed: int, running: int, stuck: int, free: int
 ) -> None:
-    assert free_slots(allowed=allowed, running=running, stuck=stuck, stuck_max=32, stuck_limit=512) == free
+    assert free_slots(allowed=allowed, running=running, stuck=stuck) == free

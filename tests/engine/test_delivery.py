@@ -12,8 +12,8 @@ import pytest
 
 from afterwrite import App, Context, Message, Rejected, Throttled
 from afterwrite.app import Function
+from afterwrite.core import backpressure
 from afterwrite.core.ports import Delivery, Settled, WorkQueue
-from afterwrite.engine import delivery
 from afterwrite.engine.attempts import RESULT_BYTES_MAX
 from afterwrite.errors import StorageFull
 from afterwrite.local.work_queues import FunctionQueue, Trials, stuck_note
@@ -338,7 +338,7 @@ def test_an_attempt_past_its_timeout_is_failed_and_what_it_returns_later_is_igno
 def test_stuck_threads_are_bounded_and_their_return_lets_work_go_on(
     start: Start, gate: Gate, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "STUCK_THREADS_LIMIT", 2)
+    monkeypatch.setattr(backpressure, "STUCK_LIMIT", 2)
     work_queue = start(gate, retries=0, timeout_s=1, concurrency=2)
     for number in range(4):
         work_queue.send(number, id=f"m{number}", lane=str(number))

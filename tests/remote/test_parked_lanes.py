@@ -14,7 +14,7 @@ from afterwrite.core.ports import ParkedChange
 from afterwrite.core.values import encode_item
 from afterwrite.core.wire import to_streams_record
 from afterwrite.errors import StorageError
-from afterwrite.remote.dynamodb_client import Journal
+from afterwrite.remote.dynamodb_client import StateTable
 from afterwrite.remote.dynamodb_parked_lanes import DynamoDBParkedLanes
 from afterwrite.remote.dynamodb_parked_work import DynamoDBParkedWork
 from aws_tables import create_table
@@ -94,15 +94,15 @@ def test_a_change_that_two_release_at_one_time_is_taken_out_once(
     dynamodb: Any, parked_lanes: DynamoDBParkedLanes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parked_lanes.park("orders", [parked(1), parked(2), parked(3)])
-    call = Journal.call
+    call = StateTable.call
 
-    def after_another(journal: Journal, operation: str, **fields: Any) -> Any:
+    def after_another(table: StateTable, operation: str, **fields: Any) -> Any:
         if operation == "TransactWriteItems":
             monkeypatch.undo()
             parked_lanes.release("orders", "orders/a", 1)
-        return call(journal, operation, **fields)
+        return call(table, operation, **fields)
 
-    monkeypatch.setattr(Journal, "call", after_another)
+    monkeypatch.setattr(StateTable, "call", after_another)
     parked_lanes.release("orders", "orders/a", 1)
     assert list(parked_lanes.lanes()) == [("orders", "orders/a", 2)]
     parked_lanes.release("orders", "orders/a", 2)

@@ -25,6 +25,11 @@ _USUAL_WEIGHT_UP: Final = 1 / 128
 _AHEAD_MS: Final = 10.0
 AHEAD_MAX: Final = 32
 
+# Attempts of a function that hang: of a lane, of all while more than one runs at a time, and while any runs at all.
+STUCK_MAX_A_LANE: Final = 2
+STUCK_MAX: Final = 32
+STUCK_LIMIT: Final = 512
+
 TROUBLED_LANES_MAX: Final = 5
 OPEN_MS_FIRST: Final = 1_000
 OPEN_MS_MAX: Final = 60_000
@@ -130,12 +135,17 @@ class Breaker:
         return Breaker(frozenset(), self.opened + 1, now_ms + wait_ms)
 
 
-def free_slots(*, allowed: int, running: int, stuck: int, stuck_max: int, stuck_limit: int) -> int:
+def free_slots(*, allowed: int, running: int, stuck: int) -> int:
     """How many more attempts may begin, beside those that run and those that hang.
 
-    While `stuck_max` hang, one runs at a time, so that a key that does not hang gets its turn though others do; from
-    `stuck_limit` on none, as every one that hangs holds a thread for ever.
+    While `STUCK_MAX` hang, one runs at a time, so that a key that does not hang gets its turn though others do; from
+    `STUCK_LIMIT` on none, as every one that hangs holds a thread for ever.
     """
-    if stuck >= stuck_limit:
+    if stuck >= STUCK_LIMIT:
         return 0
-    return max(0, min(allowed, 1 if stuck >= stuck_max else allowed) - running)
+    return max(0, min(allowed, 1 if stuck >= STUCK_MAX else allowed) - running)
+
+
+def lane_is_stuck(stuck: int) -> bool:
+    """Whether as many attempts of a lane hang as may, so that no other of it begins."""
+    return stuck >= STUCK_MAX_A_LANE

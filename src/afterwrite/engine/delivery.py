@@ -10,8 +10,8 @@ hangs, and at a stop.
 A thread that runs past the timeout cannot be stopped: it is *stuck*. Its attempt is settled as failed, what it
 returns later is ignored, and another thread takes its place. So that the messages of a few keys cannot take every
 thread, a lane may have two stuck ones: a message that hangs beside a stuck thread of its lane is given up, and the
-lane's next message waits until one of the two returns. While `STUCK_THREADS_MAX` are stuck the function runs one
-attempt at a time, and none while `STUCK_THREADS_LIMIT` are.
+lane's next message waits until one of the two returns. While `STUCK_MAX` are stuck the function runs one
+attempt at a time, and none while `STUCK_LIMIT` are.
 
 How many attempts run at once, and whether any, follows what becomes of them (`core/backpressure`): a target that
 throttles, does not answer or becomes slow is given less, and what is bound for it waits in its queue, on disk.
@@ -28,7 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from afterwrite.core.backpressure import Breaker, Concurrency, free_slots
+from afterwrite.core.backpressure import STUCK_LIMIT, STUCK_MAX, Breaker, Concurrency, free_slots, lane_is_stuck
 from afterwrite.core.failures import Failure, failure, failure_of
 from afterwrite.core.invocations import Context
 from afterwrite.core.outcomes import Done, Halt, Outcome, Park, RetryPolicy, after_failure
@@ -38,10 +38,6 @@ from afterwrite.engine.attempts import FailingSince, kept_text
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 from afterwrite.forks import ending_forks
-
-STUCK_THREADS_MAX = 32
-STUCK_THREADS_LIMIT = 512
-STUCK_THREADS_MAX_A_LANE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +157,6 @@ class Dispatcher:
             allowed=self._concurrency.slots,
             running=running,
             stuck=self._stuck,
-            stuck_max=STUCK_THREADS_MAX,
-            stuck_limit=STUCK_THREADS_LIMIT,
         )
         admitted = self._breaker.admits(running=running, now_ms=self._monotonic_s() * 1000)
         return free if admitted is None else min(free, admitted)
@@ -304,8 +298,8 @@ class Dispatcher:
         self._stuck += 1
         self._stuck_of[delivery.lane] += 1
         self._telemetry.invocation_stuck(name, delivery.message_id, self._stuck)
-        if self._stuck in (STUCK_THREADS_MAX, STUCK_THREADS_LIMIT):
-            self._telemetry.function_stuck(name, self._stuck, waits=self._stuck == STUCK_THREADS_LIMIT)
+        if self._stuck in (STUCK_MAX, STUCK_LIMIT):
+            self._telemetry.function_stuck(name, self._stuck, waits=self._stuck == STUCK_LIMIT)
         reason = f"timed out after {self._function.timeout_s:g} s"
         timed_out = failure("unavailable", reason, raised_by=name)
         if not self._is_stuck(delivery.lane):
@@ -332,7 +326,7 @@ class Dispatcher:
         self._start_all(resumed)
 
     def _is_stuck(self, lane: str) -> bool:
-        return self._stuck_of[lane] >= STUCK_THREADS_MAX_A_LANE
+        return lane_is_stuck(self._stuck_of[lane])
 
     def _run(self) -> None:
         while (attempt := self._to_run.get()) is not None:

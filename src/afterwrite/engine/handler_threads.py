@@ -13,12 +13,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from afterwrite.core.backpressure import STUCK_MAX, lane_is_stuck
 from afterwrite.core.failures import reason_of
 from afterwrite.errors import AfterwriteError
 from afterwrite.forks import ending_forks
-
-STUCK_MAX = 32
-STUCK_MAX_A_LANE = 2
 
 
 class InvocationThrottled(AfterwriteError):
@@ -70,7 +68,7 @@ class HandlerThreads:
 
     def may_run(self, key: Hashable) -> bool:
         """Whether stuck threads leave room for a call."""
-        return self._stuck[key] < STUCK_MAX_A_LANE and self._stuck.total() < STUCK_MAX
+        return not lane_is_stuck(self._stuck[key]) and self._stuck.total() < STUCK_MAX
 
     def run(self, key: Hashable, call: Callable[[], Any]) -> None:
         """Run a call in a thread."""

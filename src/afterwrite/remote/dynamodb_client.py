@@ -79,15 +79,12 @@ def service_error(error: Any) -> ServiceError:
     return ServiceError(code, str(detail.get("Message", "")), status=status)
 
 
-class Journal:
+class StateTable:
     """A table that keeps what the engine has to know: its operations, with errors that say so."""
 
-    def __init__(
-        self, client: Callable[[], Client], table: str, *, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, client: Callable[[], Client], table: str) -> None:
         self._client = client
         self.table = table
-        self._sleep = sleep
 
     def call(self, operation: str, **fields: Any) -> dict[str, Any]:
         """An operation on the table. Raises ConditionalCheckFailed, TransactionCanceled and StorageError."""
@@ -124,7 +121,7 @@ class Journal:
             requests = from_boto3(answer.get("UnprocessedKeys") or answer.get("UnprocessedItems") or {})
             if not requests:
                 return
-            self._sleep(min(2.0, 0.05 * 2**number))
+            time.sleep(min(2.0, 0.05 * 2**number))
         raise StorageError(f"{self.table} left items of {method} undone {_ROUNDS_MAX} times: raise its capacity")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from afterwrite.core.ports import Begun, Completed, InProgress, Record
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import ConditionalCheckFailed
-from afterwrite.remote.dynamodb_client import Client, Journal
+from afterwrite.remote.dynamodb_client import Client, StateTable
 
 PARTITION_KEY: Final = "pk"
 TTL_ATTRIBUTE: Final = "expires_at"
@@ -25,7 +25,7 @@ class DynamoDBLedger:
     """
 
     def __init__(self, client: Callable[[], Client], table: str, *, now_ms: Callable[[], int]) -> None:
-        self._table = Journal(client, table)
+        self._table = StateTable(client, table)
         self._now_ms = now_ms
 
     def begin(self, consumer: str, message_id: str, *, lease_ms: int) -> Begun | InProgress | Completed:

@@ -22,7 +22,7 @@ from afterwrite.core.ports import ParkedChange
 from afterwrite.core.uuids import uuid_of
 from afterwrite.core.wire import from_streams_record, to_streams_record
 from afterwrite.errors import StorageError, TransactionCanceled
-from afterwrite.remote.dynamodb_client import Client, Journal
+from afterwrite.remote.dynamodb_client import Client, StateTable
 
 _HEADER: Final = "LANE"
 _PART_BYTES_MAX: Final = 350_000
@@ -37,7 +37,7 @@ class DynamoDBParkedLanes:
     """The ParkedLanes in `table`, with the partition key `pk` and the sort key `sk`, both S."""
 
     def __init__(self, client: Callable[[], Client], table: str, *, now_ms: Callable[[], int]) -> None:
-        self._table = Journal(client, table)
+        self._table = StateTable(client, table)
         self._now_ms = now_ms
 
     def parked_lanes(self, consumer: str, lanes: Collection[str]) -> frozenset[str]:

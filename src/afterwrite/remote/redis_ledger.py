@@ -28,15 +28,15 @@ if redis.call('HGET', KEYS[1], 'lease_until_ms') == ARGV[1] then
 end
 """
 _PART: Final = "part:"
+_PREFIX: Final = "afterwrite"
 
 
 class RedisLedger:
     """The Ledger in Redis. It is as durable as Redis is told to be; expiry is Redis's own."""
 
-    def __init__(self, client: Any, *, now_ms: Callable[[], int], prefix: str = "afterwrite") -> None:
+    def __init__(self, client: Any, *, now_ms: Callable[[], int]) -> None:
         self._client = client
         self._now_ms = now_ms
-        self._prefix = prefix
         self._begin = client.register_script(_BEGIN)
         self._fail = client.register_script(_FAIL)
 
@@ -106,7 +106,7 @@ class RedisLedger:
         return pipeline
 
     def _key(self, consumer: str, message_id: str) -> str:
-        return f"{self._prefix}/{consumer}/{message_id}"
+        return f"{_PREFIX}/{consumer}/{message_id}"
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

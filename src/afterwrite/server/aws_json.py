@@ -88,7 +88,6 @@ class AwsJson:
         long_reads: LongReads | None = None,
         without_target: Handler | None = None,
         credentials: Mapping[str, str] | None = None,
-        clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._environment = environment
         self._plain_puts = PlainPuts(environment)
@@ -98,7 +97,6 @@ class AwsJson:
         self._services: Mapping[str, Service] = {service.target: service for service in services}
         self._run_soon = run_soon
         self._credentials = credentials
-        self._clock_s = clock_s
         self._answered: deque[tuple[Respond, Response]] = deque()
         environment.after_commit(self._hand_over)
 
@@ -118,7 +116,7 @@ class AwsJson:
             return
         try:
             if self._credentials is not None:
-                sigv4.verify(request, self._credentials, self._clock_s())
+                sigv4.verify(request, self._credentials, time.time())
             plain = self._plain_puts.prepare(operation, request.body) if service_name == _DYNAMODB else None
             prepared = plain or service.prepare(operation, _parse(request.body))
             if isinstance(prepared, Read):

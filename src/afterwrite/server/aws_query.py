@@ -54,13 +54,11 @@ class AwsQuery:
         run_soon: Callable[[Callable[[], None]], None],
         *,
         credentials: Mapping[str, str] | None = None,
-        clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._environment = environment
         self._services = {service.version: service for service in services}
         self._run_soon = run_soon
         self._credentials = credentials
-        self._clock_s = clock_s
 
     def handle(self, request: Request, respond: Callable[[Response], None]) -> None:
         """Answer a request, at once or after its commit."""
@@ -75,7 +73,7 @@ class AwsQuery:
             if service is None:
                 raise ServiceError("InvalidAction", f"No service with version {version!r} answers here.")
             if self._credentials is not None:
-                sigv4.verify(request, self._credentials, self._clock_s())
+                sigv4.verify(request, self._credentials, time.time())
             run = service.prepare(action, parameters)
         except (ServiceError, StorageError) as error:
             respond(_failure(service, error))

@@ -83,7 +83,6 @@ class RestJson:
         *,
         new_id: Callable[[], str],
         credentials: Mapping[str, str] | None = None,
-        clock_s: Callable[[], float] = time.time,
     ) -> None:
         self._functions = functions
         self._models = models
@@ -91,7 +90,6 @@ class RestJson:
         self._otherwise = otherwise
         self._new_id = new_id
         self._credentials = credentials
-        self._clock_s = clock_s
         self._free = threading.Semaphore(_RUNNING_MAX)
 
     def handle(self, request: Request, respond: Respond) -> None:
@@ -131,7 +129,7 @@ class RestJson:
     def _answered(self, answering: Answering, request: Request) -> Response:
         try:
             if self._credentials is not None:
-                sigv4.verify(request, self._credentials, self._clock_s())
+                sigv4.verify(request, self._credentials, time.time())
             return answering(request)
         except ServiceError as error:
             return _failure(error)

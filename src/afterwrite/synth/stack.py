@@ -209,10 +209,9 @@ def model_arn(model: str) -> Text:
     return join("arn:", Ref(PARTITION), ":bedrock:", Ref(REGION), f"::foundation-model/{model}")
 
 
-def arn(service: str, resource: Text, *, region: bool = True) -> Text:
-    """The ARN of a resource in the stack's account."""
-    where: tuple[Text, ...] = (Ref(REGION), ":", Ref(ACCOUNT)) if region else (":",)
-    return join("arn:", Ref(PARTITION), f":{service}:", *where, ":", resource)
+def arn(service: str, resource: Text) -> Text:
+    """The ARN of a resource in the stack's region and account."""
+    return join("arn:", Ref(PARTITION), f":{service}:", Ref(REGION), ":", Ref(ACCOUNT), ":", resource)
 
 
 def where(condition: str, then: Any, otherwise: Any = None) -> When:

@@ -128,16 +128,21 @@ class Violations:
             )
 
 
+def _no_scalar(value: Any, wanted: str) -> ServiceError:
+    """The error that a value of another JSON type is where a scalar is wanted, by its name in Java."""
+    if type(value) is dict:
+        return serialization_error(_STRUCTURE)
+    if type(value) is list:
+        return serialization_error(f"Unrecognized collection type class java.lang.{wanted}")
+    return serialization_error(f"{token_name(value)} cannot be converted to {wanted}")
+
+
 def text(body: Body, field: str) -> str | None:
     """A field of type text, None where it is absent or null."""
     value = body.get(field)
     if value is None or type(value) is str:
         return value
-    if type(value) is dict:
-        raise serialization_error(_STRUCTURE)
-    if type(value) is list:
-        raise serialization_error("Unrecognized collection type class java.lang.String")
-    raise serialization_error(f"{token_name(value)} cannot be converted to String")
+    raise _no_scalar(value, "String")
 
 
 def choice(body: Body, field: str, allowed: Sequence[str], default: str, place: str = "") -> str:
@@ -161,13 +166,9 @@ def flag(body: Body, field: str, *, default: bool) -> bool:
         return default
     if type(value) is bool:
         return value
-    if type(value) is dict:
-        raise serialization_error(_STRUCTURE)
-    if type(value) is list:
-        raise serialization_error("Unrecognized collection type class java.lang.Boolean")
     if type(value) is str:
         raise serialization_error("Unexpected token received from parser")
-    raise serialization_error(f"{token_name(value)} cannot be converted to Boolean")
+    raise _no_scalar(value, "Boolean")
 
 
 def integer(body: Body, field: str) -> int | None:
@@ -177,11 +178,7 @@ def integer(body: Body, field: str) -> int | None:
         return value
     if type(value) is float:
         return int(value)
-    if type(value) is dict:
-        raise serialization_error(_STRUCTURE)
-    if type(value) is list:
-        raise serialization_error("Unrecognized collection type class java.lang.Integer")
-    raise serialization_error(f"{token_name(value)} cannot be converted to Integer")
+    raise _no_scalar(value, "Integer")
 
 
 def structure(body: Body, field: str, kind: str) -> dict[str, Any] | None:

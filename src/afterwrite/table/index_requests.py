@@ -45,11 +45,12 @@ def _shown(elements: Sequence[Body]) -> str:
     return f"[{', '.join(shown)}]"
 
 
-def check_definitions(violations: Violations, definitions: Sequence[Body], place: str = "attributeDefinitions") -> None:
+def check_definitions(violations: Violations, definitions: Sequence[Body]) -> None:
     """Note what is wrong with the members of `AttributeDefinitions`, each by itself."""
     for index, definition in enumerate(definitions, 1):
-        violations.name(definition, "AttributeName", f"{place}.{index}.member.attributeName")
-        violations.choice(definition, "AttributeType", _ATTRIBUTE_TYPES, f"{place}.{index}.member.attributeType")
+        member = f"attributeDefinitions.{index}.member"
+        violations.name(definition, "AttributeName", f"{member}.attributeName")
+        violations.choice(definition, "AttributeType", _ATTRIBUTE_TYPES, f"{member}.attributeType")
 
 
 def attribute_types(definitions: Sequence[Body]) -> dict[str, str]:

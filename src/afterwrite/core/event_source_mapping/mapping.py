@@ -291,7 +291,7 @@ def _kept_lane(lane: Lane, read_through: int) -> dict[str, Any]:
 def resumed(settings: MappingSettings, kept: Mapping[int, Mapping[str, Any]]) -> MappingState:
     """The state to go on from, of what was kept of each shard by its number.
 
-    With another ParallelizationFactor than before, a shard goes on where its last lane was.
+    With another ParallelizationFactor than before, a shard goes on where the lane that is furthest behind was.
     """
     shards: dict[int, ShardState] = {}
     for number, form in kept.items():

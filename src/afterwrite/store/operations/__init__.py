@@ -6,7 +6,6 @@ the next commit.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from afterwrite.config import Identity
@@ -25,10 +24,8 @@ class Operations:
     The tables named in `protected` cannot be deleted, and keep their streams.
     """
 
-    def __init__(
-        self, identity: Identity, protected: Collection[str] = (), *, clock_s: Callable[[], float] = time.time
-    ) -> None:
-        self._tables = TableOperations(identity, frozenset(protected), clock_s)
+    def __init__(self, identity: Identity, protected: Collection[str] = ()) -> None:
+        self._tables = TableOperations(identity, frozenset(protected))
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             **items.by_name(),
             **self._tables.by_name(),

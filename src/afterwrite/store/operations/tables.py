@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -34,8 +35,7 @@ _RECOVERY_DELAY_MS: Final = 300_000
 class TableOperations:
     """The operations on tables. Those named in `protected` belong to the app: they stay, and keep their streams."""
 
-    def __init__(self, identity: Identity, protected: frozenset[str], clock_s: Callable[[], float]) -> None:
-        self._clock_s = clock_s
+    def __init__(self, identity: Identity, protected: frozenset[str]) -> None:
         self._descriptions = Descriptions(identity, protected)
         self._protected = protected
         self.endpoint = "localhost"
@@ -218,7 +218,7 @@ class TableOperations:
         return table
 
     def _describe_backups(self, name: str, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
-        return orjson.dumps(_backups(_backed_up_table(catalog, name), int(self._clock_s() * 1000)))
+        return orjson.dumps(_backups(_backed_up_table(catalog, name), time.time_ns() // 1_000_000))
 
     def _describe_endpoints(self, _transaction: ReadTransaction, _catalog: Catalog) -> bytes:
         return orjson.dumps({"Endpoints": [{"Address": self.endpoint, "CachePeriodInMinutes": _ENDPOINT_CACHED_MIN}]})
