@@ -48,6 +48,8 @@ class Disorder:
         self._kinesis.create_stream(StreamName=first, ShardCount=1)
         arn = self._kinesis.describe_stream_summary(StreamName=first)["StreamDescriptionSummary"]["StreamARN"]
         into = self._kinesis.describe_stream_summary(StreamName=self._stream)["StreamDescriptionSummary"]["StreamARN"]
+        # One that is on demand is resharded by nobody but the service.
+        self._kinesis.update_stream_mode(StreamARN=into, StreamModeDetails={"StreamMode": "PROVISIONED"})
         # The engine refuses to be cut off from a table's changes: that is done behind its back.
         engine._environment.write(lambda transaction: kinesis_destinations.disable_all(transaction, into))
         dynamodb.enable_kinesis_streaming_destination(TableName=table.name, StreamArn=arn)
