@@ -51,6 +51,7 @@ NAME_PATTERN = r"regular expression pattern: \[a-zA-Z0-9_.-]\+"
         ("RemoveTagsFromStream", NAMED, "null at 'tagKeys'"),
         ("RemoveTagsFromStream", {**NAMED, "TagKeys": []}, r"'\[]' at 'tagKeys' .* greater than or equal to 1"),
         ("RemoveTagsFromStream", {**NAMED, "TagKeys": ["k" * 129]}, "at 'tagKeys' .* Member must satisfy constraint"),
+        ("UntagResource", {"ResourceARN": ARN, "TagKeys": ["k", None]}, r"'\[k, null]' at 'tagKeys' .* must satisfy"),
     ],
 )
 def test_what_the_service_model_refuses(operation: str, body: dict[str, Any], message: str) -> None:

@@ -125,9 +125,10 @@ class _TagKeys:
         if keys is None:
             _note_missing(violations, True, place)
             return
-        shown = f"[{', '.join(keys)}]"
+        given = body[field]
+        shown = f"[{', '.join('null' if key is None else key for key in given)}]"
         _note_bounds(violations, "length", len(keys), (1, _TAG_KEYS_MAX), shown, place)
-        if not all(1 <= len(key) <= 128 for key in keys):
+        if None in given or not all(1 <= len(key) <= 128 for key in keys):
             violations.add(shown, place, f"Member must satisfy constraint: {_TAG_KEY_LENGTHS}")
 
 
