@@ -63,6 +63,8 @@ def test_a_backup_under_load_restores_to_one_moment_and_the_rest_happens_once(tm
         writer = threading.Thread(target=write)
         writer.start()
         try:
+            # A log that has not begun has no directory yet.
+            wait_until((tmp_path / "data" / "audit" / "trail").exists)
             for round_number in range(2):
                 reached = sum(1 for _ in engine.reader().items(TABLE))
                 wait_until(lambda least=reached + 150: sum(1 for _ in engine.reader().items(TABLE)) >= least)  # type: ignore[misc]
