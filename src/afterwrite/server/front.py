@@ -137,9 +137,13 @@ class Front:
         self._taken_max = _TAKEN_MAX if count is None else count
 
     def flush(self) -> None:
-        """Send the answers that were given, before the round of the loop ends."""
-        if self._answers:
-            self._send_answers()
+        """Send the answers that were given; those of a round of the loop are sent at its end at the latest."""
+        if not self._answers:
+            return
+        packed = b"".join(self._answers)
+        self._answers.clear()
+        if self._front is not None and not self._library.front_answer(self._front, packed, len(packed)):
+            raise StorageError("no memory for answers")
 
     async def stop(self, timeout_s: float) -> None:
         """Take no connection more, answer the requests that have arrived; after `timeout_s` without waiting."""
@@ -189,12 +193,6 @@ class Front:
     def _end_round(self) -> None:
         self._flushes = False
         self.flush()
-
-    def _send_answers(self) -> None:
-        packed = b"".join(self._answers)
-        self._answers.clear()
-        if self._front is not None and not self._library.front_answer(self._front, packed, len(packed)):
-            raise StorageError("no memory for answers")
 
     def _take(self) -> None:
         try:
