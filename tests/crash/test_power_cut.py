@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from afterwrite.errors import CorruptData, StorageError
-from afterwrite.store import checkpoints, write_ahead
+from afterwrite.store import checkpoints, journal, write_ahead
 from afterwrite.store.environment import Environment, WriteTransaction
 
 PAGE = 4096
@@ -85,6 +85,8 @@ class Machine:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_every_acknowledged_write_is_there(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if seed > 2:  # with every record written as those of large commits are
+        monkeypatch.setattr(journal, "_BACKGROUND_BYTES_MIN", 1)
     machine = Machine(tmp_path, seed, monkeypatch)
     machine.write(range(KEYS), b"first")
     machine.checkpoint()
@@ -135,11 +137,12 @@ from afterwrite.store import environment, journal
 store = environment.Environment(Path(sys.argv[1]))
 for number in range(50):
     store.write(lambda transaction: transaction.put("ledger", b"%04d" % number, b"x"))
-append = journal.Journal.append
-def append_and_die(self, number, pieces):
-    append(self, number, pieces)
+begin = journal.Journal.begin
+def begin_and_die(self, number, pieces):
+    begin(self, number, pieces)
+    self.finish()
     os._exit(9)
-journal.Journal.append = append_and_die
+journal.Journal.begin = begin_and_die
 store.write(lambda transaction: transaction.put("ledger", b"last", b"x"))
 """
 
@@ -151,6 +154,34 @@ def test_a_process_that_dies_between_its_record_and_its_commit_has_written(tmp_p
     keys = [key for key, _ in everything(found)["ledger"]]
     found.close()
     assert keys == [*(b"%04d" % number for number in range(50)), b"last"]
+
+
+KILLED_LATER = """
+import os, sys
+from pathlib import Path
+from afterwrite.store import environment, write_ahead
+store = environment.Environment(Path(sys.argv[1]))
+for number in range(50):
+    store.write(lambda transaction: transaction.put("ledger", b"%04d" % number, b"x"))
+def die(self):
+    os._exit(9)
+def begin_not(self, record, entries):
+    # Its record does not get to the disk, as where the process dies before the disk has it.
+    self._record = record
+    return True
+write_ahead.WriteAhead.begin, write_ahead.WriteAhead.finish = begin_not, die
+store.write(lambda transaction: transaction.put("ledger", b"last", b"x"))
+"""
+
+
+def test_a_process_that_dies_between_its_commit_and_its_record_goes_on(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED_LATER, str(tmp_path)], check=False)
+    assert done.returncode == 9
+    found = Environment(tmp_path)
+    found.write(put(1, b"goes on"))  # type: ignore[arg-type]
+    keys = [key for key, _ in everything(found)["ledger"]]
+    found.close()
+    assert [key for key in keys if key != b"last"] == [*(b"%04d" % number for number in range(50)), b"key-0001"]
 
 
 def test_reading_waits_for_the_engine_that_mends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

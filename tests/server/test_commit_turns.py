@@ -109,3 +109,22 @@ def test_what_is_not_taken_in_a_round_is_taken_in_the_next() -> None:
         send_at_once(running, clients)
         assert [client.answer().status for client in clients] == [200] * 5
         assert [each for each in rounds if each] == [5]
+
+
+def test_what_has_come_is_taken_and_answered_while_the_loop_is_held() -> None:
+    with serving(lambda _request, respond: respond(Response(200, b"taken")), with_front=True) as running:
+        clients = [running.client() for _ in range(3)]
+        answers: list[int] = []
+
+        def hold() -> None:
+            for client in clients:
+                client.send(post(b"{}"))
+            deadline = time.monotonic() + BOUND_S
+            while running.server.asked_count < len(clients):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            running.server.take_arrived()
+            answers.extend(client.answer().status for client in clients)
+
+        running.on_loop(hold)
+        assert answers == [200] * 3

@@ -11,20 +11,24 @@ from pathlib import Path
 import pytest
 
 from afterwrite.errors import CorruptData
+from afterwrite.store.disk_write import DiskWrite
 from afterwrite.store.journal import BLOCK_BYTES, Entry, Journal, deletion_entry, entries, put_entry, records
 from bounds import BOUND_S
 from engine_process import wait_until
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
+@pytest.fixture(params=["at once", "meanwhile"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    """A journal each of whose records is written at once, or as large ones are."""
+    monkeypatch.setattr("afterwrite.store.journal._BACKGROUND_BYTES_MIN", 1 << 30 if request.param == "at once" else 1)
     journal = Journal(tmp_path)
     yield journal
     journal.close()
 
 
 def add(journal: Journal, number: int, size: int = 10) -> None:
-    journal.append(number, [*put_entry(3, b"key", b"%d" % number * size), *deletion_entry(4, b"gone")])
+    journal.begin(number, [*put_entry(3, b"key", b"%d" % number * size), *deletion_entry(4, b"gone")])
+    journal.finish()
 
 
 def numbers(directory: Path, after: int = 0) -> list[int]:
@@ -44,7 +48,8 @@ def test_records_are_read_as_they_were_written(journal: Journal, tmp_path: Path)
 
 def test_a_record_longer_than_a_file_gets_a_file_of_its_own(journal: Journal, tmp_path: Path) -> None:
     add(journal, 1)
-    journal.append(2, put_entry(3, b"key", bytes(20 << 20)))
+    journal.begin(2, put_entry(3, b"key", bytes(20 << 20)))
+    journal.finish()
     add(journal, 3)
     assert numbers(tmp_path) == [1, 2, 3]
     assert len(segments(tmp_path)) == 3
@@ -118,9 +123,29 @@ def test_a_record_that_is_taken_back_was_never_there(journal: Journal, tmp_path:
     assert numbers(tmp_path) == [1, 2]
 
 
-def test_nothing_is_added_before_a_failed_record_is_taken_back(
-    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_record_is_taken_back_while_it_is_written(journal: Journal, tmp_path: Path) -> None:
+    add(journal, 1)
+    journal.begin(2, put_entry(3, b"key", bytes(50_000)))
+    journal.take_back()
+    add(journal, 2, size=5)
+    assert [(number, len(body) < 100) for number, body in records(tmp_path, 1)] == [(2, True)]
+
+
+def test_a_record_that_was_not_written_meanwhile_is_written_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(DiskWrite, "begin", lambda *_: True)
+    monkeypatch.setattr(DiskWrite, "end", lambda _: False)
+    journal = Journal(tmp_path)
+    assert journal.begin(1, put_entry(3, b"key", bytes(50_000)))
+    assert numbers(tmp_path) == []
+    journal.finish()
+    assert numbers(tmp_path) == [1]
+    journal.close()
+
+
+def test_nothing_is_added_before_a_failed_record_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path)
     add(journal, 1)
 
     def fail(_descriptor: int) -> None:
@@ -135,6 +160,7 @@ def test_nothing_is_added_before_a_failed_record_is_taken_back(
     assert numbers(tmp_path) == [1]
     add(journal, 2, size=7)
     assert [len(body) for _, body in records(tmp_path, 1)] == [len(b"".join(put_entry(3, b"key", b"2" * 7))) + 11]
+    journal.close()
 
 
 def test_a_journal_whose_file_is_missing_is_no_empty_one(journal: Journal, tmp_path: Path) -> None:

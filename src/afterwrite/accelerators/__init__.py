@@ -59,6 +59,14 @@ def library() -> ctypes.CDLL | None:
     for function in (found.front_stop, found.front_close):
         function.argtypes = [ctypes.c_void_p]
         function.restype = None
+    address = ctypes.c_void_p
+    found.disk_write_open.restype = address
+    found.disk_write_close.argtypes = [address]
+    found.disk_write_close.restype = None
+    found.disk_write_begin.argtypes = [address, ctypes.c_int, address, size, ctypes.c_int64]
+    found.disk_write_begin.restype = ctypes.c_bool
+    found.disk_write_end.argtypes = [address]
+    found.disk_write_end.restype = ctypes.c_int64
     text = (ctypes.c_char_p, size)
     found.plain_items.argtypes = [*text, *text, *text, ctypes.c_void_p, size, ctypes.c_uint32]
     found.plain_items.restype = ctypes.c_uint32

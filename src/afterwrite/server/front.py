@@ -136,6 +136,11 @@ class Front:
         """Take no more than `count` requests in a round of the loop; all that have come where it is None."""
         self._taken_max = _TAKEN_MAX if count is None else count
 
+    def take_arrived(self) -> None:
+        """Take the requests that have come, and send the answers that were given for them."""
+        self._take()
+        self.flush()
+
     def flush(self) -> None:
         """Send the answers that were given; those of a round of the loop are sent at its end at the latest."""
         if not self._answers:

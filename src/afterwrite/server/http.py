@@ -94,6 +94,11 @@ class HttpServer:
         for front in self._fronts:
             front.take_at_most(count)
 
+    def take_arrived(self) -> None:
+        """Take what has come to the fronts now, and not in the loop's next round."""
+        for front in self._fronts:
+            front.take_arrived()
+
     def flush(self) -> None:
         """Send the answers that were given to the fronts, before the round of the loop ends."""
         for front in self._fronts:

@@ -31,6 +31,7 @@ from afterwrite.store.checksums import database_seed, seal
 from afterwrite.store.clock import SteadyClock
 from afterwrite.store.durable_files import create_directory, sync_directory
 from afterwrite.store.file_size import check_file_size, refuse_empty_file
+from afterwrite.store.settling import Settling
 from afterwrite.store.signals import Signals
 from afterwrite.store.transactions import DATABASES, Database, ReadTransaction, WriteTransaction
 from afterwrite.store.write_ahead import WriteAhead, prepare_file
@@ -92,6 +93,8 @@ class Environment:
         self._followers: dict[str, tuple[_Job[Any], ...]] = {}
         self._waiting = threading.Condition(threading.Lock())
         self._driver: Callable[[], None] | None = None
+        self._meanwhile: Callable[[], None] | None = None
+        self._settling = Settling()
         self._writing = threading.Lock()
         self._closed = False
         self._after_commit: list[Callable[[], None]] = []
@@ -200,9 +203,10 @@ class Environment:
 
     @contextmanager
     def read(self) -> Iterator[ReadTransaction]:
-        """A consistent view of what is committed. Raises StorageError where LMDB cannot read it."""
+        """A consistent view of what is committed and durable. Raises StorageError where LMDB cannot read it."""
         try:
             with self.lmdb.begin() as transaction:
+                self._settling.wait(transaction.id())
                 yield ReadTransaction(self, transaction)
         except lmdb.BadValsizeError:
             raise  # the caller's key, not the file's failure
@@ -280,17 +284,26 @@ class Environment:
         """How many requests wait for the next commit."""
         return self._requests
 
-    def drive(self, wake: Callable[[], None]) -> None:
-        """Be the writer from now on: `wake` is called, on any thread, whenever `commit_waiting` has work."""
+    def share(self, settling: Settling) -> None:
+        """Say by `settling`, which other processes have, too, what they must not see yet."""
+        with self._writing:
+            self._settling = settling
+
+    def drive(self, wake: Callable[[], None], meanwhile: Callable[[], None] | None = None) -> None:
+        """Be the writer from now on: `wake` is called, on any thread, whenever `commit_waiting` has work.
+
+        `meanwhile` is called within `commit_waiting` while the disk writes. It sees the store as of the commit before,
+        and what it submits is in the next one.
+        """
         with self._waiting:
-            self._driver = wake
+            self._driver, self._meanwhile = wake, meanwhile
             if self._jobs:
                 self._wake_writer()
 
     def stop_driving(self) -> None:
         """Give the writing back to the store's own thread."""
         with self._waiting:
-            self._driver = None
+            self._driver = self._meanwhile = None
             self._wake_writer()
 
     def commit_waiting(self) -> bool:
@@ -325,7 +338,7 @@ class Environment:
             if self._closed:
                 return
             self._closed = True
-            self._driver = None
+            self._driver = self._meanwhile = None
             self._waiting.notify()
         try:
             if not self._readonly:
@@ -422,14 +435,25 @@ class Environment:
             return
         record = transaction.advance(_RECORD)
         transaction.complete()
-        ahead = self._ahead
+        number, ahead = transaction.lmdb.id(), self._ahead
         with ahead.committing:
-            ahead.append(record, transaction.entries)
+            goes_on = ahead.begin(record, transaction.entries)
             try:
+                if goes_on:
+                    if self._meanwhile is not None:
+                        _call(self._meanwhile)
+                    self._settling.begin(number)
                 transaction.commit()
             except BaseException:
+                self._settling.end()
                 ahead.take_back()
                 raise
+            try:
+                ahead.finish()
+            except StorageError:
+                self._settling.give_up()
+                raise
+            self._settling.end()
 
 
 def _run(jobs: Iterable[_Job[Any]], transaction: WriteTransaction) -> _Job[Any] | None:

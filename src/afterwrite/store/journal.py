@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from afterwrite.errors import CorruptData
+from afterwrite.store.disk_write import DiskWrite
 from afterwrite.store.durable_files import create_directory, sync_directory
 
 BLOCK_BYTES: Final = 4096
@@ -46,6 +47,8 @@ _ZEROS: Final = bytes(256 << 10)
 _FILL_PAUSE_S: Final = 0.004
 # A thousand items in one commit. It takes memory as far as it is used, and pages that are used again are not zeroed.
 _BUFFERED_BYTES: Final = 4 << 20
+# A smaller record is on the disk before anything else is worth beginning.
+_BACKGROUND_BYTES_MIN: Final = 3 * BLOCK_BYTES
 
 
 class Entry(NamedTuple):
@@ -107,6 +110,7 @@ class Journal:
         self._next_size = _SEGMENT_BYTES_FIRST
         # What goes past the page cache has to begin at a page of the memory.
         self._blocks = mmap(-1, _BUFFERED_BYTES)
+        self._background = DiskWrite(self._blocks)
         create_directory(directory)
 
     @property
@@ -114,8 +118,11 @@ class Journal:
         """Whether more than half of the segment is used."""
         return self._end > self._size // 2
 
-    def append(self, number: int, pieces: Sequence[bytes]) -> None:
-        """Add the record `number`, the one after the last; it is durable when this returns."""
+    def begin(self, number: int, pieces: Sequence[bytes]) -> bool:
+        """Add the record `number`, the one after the last; it is durable once `finish` has returned.
+
+        True where it is being written meanwhile, False where nothing is left to be waited for.
+        """
         if self._unsettled:
             self.take_back()
         record = bytearray().join((bytes(_HEADER.size), *pieces))
@@ -124,31 +131,46 @@ class Journal:
         if self._end + len(record) > self._size:
             self.begin_segment(number, len(record))
         self._last = self._end
+        blocks, size = self._laid_out(record)
+        self._end = self._last + size
+        is_worth_it = blocks is self._blocks and size >= _BACKGROUND_BYTES_MIN
+        if is_worth_it and self._background.begin(self._descriptor, size, self._last):
+            return True
         try:
-            self._write_blocks(record, self._last)
+            self._write(blocks, size)
         except OSError:
             self.take_back()
             raise
-        self._end = _aligned(self._last + len(record))
+        return False
+
+    def finish(self) -> None:
+        """Wait until the record that was begun is durable."""
+        if not self._background.end():
+            self._write(self._blocks, self._end - self._last)  # once more, to be told what hinders it
 
     def take_back(self) -> None:
         """Make the record that was added last not have been, durably: what it says could not be done.
 
         Where that fails, nothing is added before it has succeeded: nothing may follow a record that is not to be.
         """
+        self._background.end()
         self._end = self._last
         self._unsettled = True
-        self._write_blocks(bytes(_HEADER.size), self._last)
+        self._write(*self._laid_out(bytes(_HEADER.size)))
         self._unsettled = False
 
-    def _write_blocks(self, content: bytes | bytearray, at: int) -> None:
-        """Write `content`, and zeros to the end of its last block, durably."""
+    def _laid_out(self, content: bytes | bytearray) -> tuple[mmap, int]:
+        """Blocks that begin with `content`, and how many bytes they are with the zeros to the end of the last one."""
         size = _aligned(len(content))
         blocks = self._blocks if size <= _BUFFERED_BYTES else mmap(-1, size)
         blocks[: len(content)] = content
         blocks[len(content) : size] = bytes(size - len(content))
+        return blocks, size
+
+    def _write(self, blocks: mmap, size: int) -> None:
+        """Write the last record's blocks durably."""
         with memoryview(blocks) as view:
-            _pwrite_all(self._descriptor, view[:size], at)
+            _pwrite_all(self._descriptor, view[:size], self._last)
         os.fdatasync(self._descriptor)
 
     def begin_segment(self, number: int, record_bytes: int = 0) -> None:

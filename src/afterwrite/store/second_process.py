@@ -24,6 +24,7 @@ from afterwrite.errors import StorageError
 from afterwrite.store import tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.prepared import Write
+from afterwrite.store.settling import Settling
 from afterwrite.store.tables import Catalog
 
 T = TypeVar("T")
@@ -172,10 +173,14 @@ class FirstProcess:
 
 
 class EnvironmentElsewhere(Environment):
-    """The store as the second process has it: it reads the file, the first one writes."""
+    """The store as the second process has it: it reads the file, the first one writes.
 
-    def __init__(self, directory: Path, connection: socket.socket) -> None:
+    By `settling` the first one says what is not to be seen yet.
+    """
+
+    def __init__(self, directory: Path, connection: socket.socket, settling: Settling) -> None:
         super().__init__(directory, readonly=True)
+        self._settling = settling
         self._connection = connection
         self._sending = threading.Lock()
         self._numbers = count(1)

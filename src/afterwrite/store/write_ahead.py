@@ -97,21 +97,34 @@ class WriteAhead:
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         self._thread.start()
 
-    def append(self, record: int, entries: Sequence[bytes]) -> None:
-        """Make what the commit `record` writes durable. Called inside `committing`, before the commit.
+    def begin(self, record: int, entries: Sequence[bytes]) -> bool:
+        """Begin to make what the commit `record` writes durable. Called inside `committing`, before the commit.
 
-        Records are numbered without gaps. Raises OSError.
+        True where that goes on while the commit is made, and `finish` waits for it. Records are numbered without
+        gaps. Raises OSError.
         """
-        if self._journals:
-            self._journal.append(record, entries)
+        begun = self._journals and self._journal.begin(record, entries)
         self._record = record
         if not self._changed.is_set():
             self._changed.set()
         if self._journals and self._journal.is_filling and not self._urgent.is_set():
             self._urgent.set()
+        return begun
+
+    def finish(self) -> None:
+        """Wait until the commit is durable. Called inside `committing`, after the commit.
+
+        Raises StorageError where it cannot be made so. It is in the file already, so no other can be made after it; the
+        next start goes back to the commit before.
+        """
+        try:
+            self._journal.finish()
+        except Exception as error:
+            self.take_back()
+            raise self._fail(f"its journal cannot be written to ({error})") from error
 
     def take_back(self) -> None:
-        """Undo the last `append`, whose commit failed. Called inside `committing`."""
+        """Undo the last `begin`, as its commit failed or is not to be. Called inside `committing`."""
         self._record -= 1
         if self._journals:
             try:
@@ -228,14 +241,15 @@ class WriteAhead:
         if rotate:
             self._journal.forget(record + 1)
 
-    def _fail(self, reason: str) -> None:
-        """Refuse every commit from now on, and let the next start go back to the checkpoint."""
-        self.failure = StorageError(
+    def _fail(self, reason: str) -> StorageError:
+        """Refuse every commit from now on, and let the next start go back to the checkpoint; the error that says so."""
+        self.failure = failure = StorageError(
             f"the store in {self._directory} cannot go on: {reason}; check the disk, then restart the engine"
         )
-        _LOG.critical("%s", self.failure)
+        _LOG.critical("%s", failure)
         if self._kept is not None:
             try:
                 checkpoints.keep(self._directory, replace(self._kept, boot=b""))
             except OSError as error:
                 _LOG.critical("and its checkpoint cannot be marked (%s)", error)
+        return failure

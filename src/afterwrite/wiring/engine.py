@@ -145,7 +145,8 @@ class Engine:
             self._start()
             if self._server is not None:
                 self._environment.drive(
-                    self._server.waker(self._environment.commit_waiting, lambda: self._environment.waiting)
+                    self._server.waker(self._environment.commit_waiting, lambda: self._environment.waiting),
+                    self._server.take_arrived,
                 )
                 closing.callback(self._server.stop)
                 closing.callback(self._environment.stop_driving)

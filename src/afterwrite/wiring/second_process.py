@@ -36,6 +36,7 @@ from afterwrite.store.second_process import (
     frame,
     raised,
 )
+from afterwrite.store.settling import Settling
 from afterwrite.wiring.seams import Seams
 from afterwrite.wiring.server_thread import ServerThread
 from afterwrite.wiring.works import Works
@@ -57,6 +58,7 @@ class SecondProcess:
 
     def __init__(self, app: App, settings: Settings, settle: Callable[[], None]) -> None:
         self._connection, far = socket.socketpair()
+        self._settling = Settling()
         self._begun = threading.Event()
         self._failure: BaseException | None = None
         self._send: Callable[[bytes], None] | None = None
@@ -64,7 +66,7 @@ class SecondProcess:
         self._pid = os.fork()
         if not self._pid:
             self._connection.close()
-            _be_second(app, settings, settle, far)
+            _be_second(app, settings, settle, far, self._settling)
         far.close()
 
     def begin(self, environment: Environment, operations: Operations, server: ServerThread, lock: int) -> None:
@@ -83,6 +85,7 @@ class SecondProcess:
 
             return take
 
+        environment.share(self._settling)
         forks.withhold(self._connection.fileno())
         socket.send_fds(self._connection, [_GO], [lock])
         self._connection.setblocking(False)
@@ -118,7 +121,9 @@ class SecondProcess:
         os._exit(code or 1)
 
 
-def _be_second(app: App, settings: Settings, settle: Callable[[], None], connection: socket.socket) -> NoReturn:
+def _be_second(
+    app: App, settings: Settings, settle: Callable[[], None], connection: socket.socket, settling: Settling
+) -> NoReturn:
     """What the forked process does, until its end."""
     status = 1
     try:
@@ -128,7 +133,7 @@ def _be_second(app: App, settings: Settings, settle: Callable[[], None], connect
         for descriptor in (connection.fileno(), *locks):
             forks.withhold(descriptor)
         if told == _GO:
-            _run(app, settings, settle, connection)
+            _run(app, settings, settle, connection, settling)
         status = 0
     except BaseException:  # noqa: BLE001 - nothing of the first process's stack may be unwound here
         _LOG.exception("the app's process failed")
@@ -137,11 +142,13 @@ def _be_second(app: App, settings: Settings, settle: Callable[[], None], connect
         os._exit(status)
 
 
-def _run(app: App, settings: Settings, settle: Callable[[], None], connection: socket.socket) -> None:
+def _run(
+    app: App, settings: Settings, settle: Callable[[], None], connection: socket.socket, settling: Settling
+) -> None:
     settle()
     stopping = threading.Event()
     directory = DataDirectory(settings.data)
-    environment = EnvironmentElsewhere(directory.store, connection)
+    environment = EnvironmentElsewhere(directory.store, connection, settling)
     environment.begin(stopping.set, on_lost=lambda: os._exit(1))
     services = NativeServices(environment, Operations(settings.identity), directory.files, environment.carry_out)
     try:

@@ -120,6 +120,10 @@ class ServerThread:
 
         return wake
 
+    def take_arrived(self) -> None:
+        """Take the requests that have come, on the server's thread, and answer those that need no commit."""
+        self._server.take_arrived()
+
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_TIMEOUT_S)

@@ -1,0 +1,73 @@
+"""What is in the file and not on the disk yet is waited for, by processes that were forked, too."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from afterwrite.errors import StorageError
+from afterwrite.store import settling
+from afterwrite.store.settling import Settling
+from bounds import BOUND_S
+
+
+def test_who_sees_nothing_of_it_waits_for_nothing() -> None:
+    commits = Settling()
+    commits.wait(7)
+    commits.begin(8)
+    commits.wait(7)
+    commits.end()
+    commits.wait(8)
+
+
+def test_who_sees_it_waits_until_it_is_durable() -> None:
+    commits = Settling()
+    commits.begin(8)
+    seen = threading.Event()
+
+    def wait() -> None:
+        commits.wait(8)
+        seen.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    assert not seen.wait(0.05)
+    commits.end()
+    assert seen.wait(BOUND_S)
+
+
+def test_what_will_never_be_durable_is_refused_and_what_was_before_is_not() -> None:
+    commits = Settling()
+    commits.begin(8)
+    commits.give_up()
+    commits.wait(7)
+    with pytest.raises(StorageError, match="restart the engine"):
+        commits.wait(8)
+
+
+def test_a_disk_that_never_answers_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settling, "_WAIT_S_MAX", 0.01)
+    commits = Settling()
+    commits.begin(8)
+    with pytest.raises(StorageError, match="check the disk"):
+        commits.wait(9)
+
+
+def test_a_forked_process_knows_of_it() -> None:
+    commits = Settling()
+    told, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.read(told, 1)
+            commits.wait(8)
+        except StorageError:
+            os._exit(3)
+        os._exit(0)
+    commits.begin(8)
+    commits.give_up()
+    os.write(tell, b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    os.close(told)
+    os.close(tell)
