@@ -169,7 +169,7 @@ def begin_not(self, record, entries):
     # Its record does not get to the disk, as where the process dies before the disk has it.
     self._record = record
     return True
-write_ahead.WriteAhead.begin, write_ahead.WriteAhead.finish = begin_not, die
+write_ahead.WriteAhead._begin, write_ahead.WriteAhead._finish = begin_not, die
 store.write(lambda transaction: transaction.put("ledger", b"last", b"x"))
 """
 

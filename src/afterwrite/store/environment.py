@@ -435,25 +435,8 @@ class Environment:
             return
         record = transaction.advance(_RECORD)
         transaction.complete()
-        number, ahead = transaction.lmdb.id(), self._ahead
-        with ahead.committing:
-            goes_on = ahead.begin(record, transaction.entries)
-            try:
-                if goes_on:
-                    if self._meanwhile is not None:
-                        _call(self._meanwhile)
-                    self._settling.begin(number)
-                transaction.commit()
-            except BaseException:
-                self._settling.end()
-                ahead.take_back()
-                raise
-            try:
-                ahead.finish()
-            except StorageError:
-                self._settling.give_up()
-                raise
-            self._settling.end()
+        meanwhile = None if self._meanwhile is None else partial(_call, self._meanwhile)
+        self._ahead.commit(record, transaction, self._settling, meanwhile)
 
 
 def _run(jobs: Iterable[_Job[Any]], transaction: WriteTransaction) -> _Job[Any] | None:

@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from afterwrite.store import checkpoints, journal
 from afterwrite.store.checkpoints import Checkpoint
 from afterwrite.store.early_writing import begin_writing
 from afterwrite.store.journal import Journal
+from afterwrite.store.settling import Settling
+from afterwrite.store.transactions import WriteTransaction
 
 _LOG = logging.getLogger("afterwrite")
 
@@ -58,9 +60,8 @@ def prepare_file(directory: Path, *, readonly: bool) -> Checkpoint | None:
 class WriteAhead:
     """The journal and the checkpoints of an open store. `file` is LMDB's environment, opened without its own syncs.
 
-    A commit goes into the file inside `committing`. With `relaxed_s` there is no journal: what is committed is on
-    the disk within that time. `failure` is set once commits cannot be made durable any more. Raises OSError,
-    CorruptData and LMDB's errors.
+    With `relaxed_s` there is no journal: what is committed is on the disk within that time. `failure` is set once commits
+    cannot be made durable any more. Raises OSError, CorruptData and LMDB's errors.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class WriteAhead:
         checkpoint: Checkpoint | None,
         relaxed_s: float | None,
     ) -> None:
-        self.committing = threading.Lock()
+        self._committing = threading.Lock()
         self.failure: StorageError | None = None
         self._directory = directory
         self._file = file
@@ -97,34 +98,53 @@ class WriteAhead:
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         self._thread.start()
 
-    def begin(self, record: int, entries: Sequence[bytes]) -> bool:
-        """Begin to make what the commit `record` writes durable. Called inside `committing`, before the commit.
+    def commit(
+        self, record: int, transaction: WriteTransaction, settling: Settling, meanwhile: Callable[[], None] | None
+    ) -> None:
+        """Commit `transaction`, and make it durable as `record`. Records are numbered without gaps.
 
-        True where that goes on while the commit is made, and `finish` waits for it. Records are numbered without
-        gaps. Raises OSError.
+        While the disk writes a large record `meanwhile` is called, which must not raise, and the commit goes into the
+        file. Raises OSError, LMDB's errors, and StorageError where it cannot be made durable any more.
         """
-        begun = self._journals and self._journal.begin(record, entries)
+        number = transaction.lmdb.id()
+        with self._committing:
+            goes_on = self._begin(record, transaction.entries)
+            try:
+                if goes_on:
+                    if meanwhile is not None:
+                        meanwhile()
+                    settling.begin(number)
+                transaction.commit()
+            except BaseException:
+                settling.end()
+                self._take_back()
+                raise
+            try:
+                self._finish()
+            except BaseException:
+                settling.give_up()
+                raise
+            settling.end()
+
+    def _begin(self, record: int, entries: Sequence[bytes]) -> bool:
+        """Begin to make `record` durable; whether that goes on, and is to be finished."""
+        goes_on = self._journals and self._journal.begin(record, entries)
         self._record = record
         if not self._changed.is_set():
             self._changed.set()
         if self._journals and self._journal.is_filling and not self._urgent.is_set():
             self._urgent.set()
-        return begun
+        return goes_on
 
-    def finish(self) -> None:
-        """Wait until the commit is durable. Called inside `committing`, after the commit.
-
-        Raises StorageError where it cannot be made so. It is in the file already, so no other can be made after it; the
-        next start goes back to the commit before.
-        """
+    def _finish(self) -> None:
+        """Wait until the record is durable. Where it cannot be made so, nothing goes on: its commit is in the file."""
         try:
             self._journal.finish()
         except Exception as error:
-            self.take_back()
+            self._take_back()
             raise self._fail(f"its journal cannot be written to ({error})") from error
 
-    def take_back(self) -> None:
-        """Undo the last `begin`, as its commit failed or is not to be. Called inside `committing`."""
+    def _take_back(self) -> None:
         self._record -= 1
         if self._journals:
             try:
@@ -218,7 +238,7 @@ class WriteAhead:
 
     def _take(self, *, rotate: bool) -> None:
         """Take a checkpoint of the last commit."""
-        with self.committing:
+        with self._committing:
             self._changed.clear()
             reader = self._file.begin()
             try:
