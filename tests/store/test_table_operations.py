@@ -648,6 +648,14 @@ OF_SHORT = "arn:aws:dynamodb:us-east-1:000000000000:table/x"
 IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
 
 
+@pytest.mark.parametrize("policy", ["", '{"Version": "2012-10-17", "Statement": []}'])
+def test_a_policy_that_nobody_would_heed_is_refused(dynamo: Dynamo, policy: str) -> None:
+    with pytest.raises(ServiceError, match="Resource policies are not offered: leave out ResourcePolicy") as refused:
+        create(dynamo, ResourcePolicy=policy)
+    assert refused.value.code == "ValidationException"
+    create(dynamo, ResourcePolicy=None)
+
+
 @pytest.mark.parametrize(
     ("operation", "body", "code", "message"),
     [

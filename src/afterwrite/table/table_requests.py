@@ -91,7 +91,15 @@ def parse_create_table(body: Body) -> CreateTablePlan:
         encryption_key=None if encryption is None else table_options.encryption_key(encryption),
     )
     view_type = _created_view_type(body)
+    _refuse_resource_policy(body)
     return CreateTablePlan(name, schema, indexes, vector_indexes, options, view_type, tags.parse_tags(body))
+
+
+def _refuse_resource_policy(body: Body) -> None:
+    if fields.text(body, "ResourcePolicy") is not None:
+        raise wording.invalid_parameter(
+            "Resource policies are not offered: leave out ResourcePolicy, as whoever is served may do everything"
+        )
 
 
 def _check_constraints(body: Body) -> None:
