@@ -645,6 +645,15 @@ def test_a_table_has_no_backups_nor_insights(dynamo: Dynamo, operation: str, bod
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/things"
 OF_SHORT = "arn:aws:dynamodb:us-east-1:000000000000:table/x"
+
+
+def test_a_table_that_would_be_another_s_replica_is_refused(dynamo: Dynamo) -> None:
+    source = "arn:aws:dynamodb:eu-west-1:111111111111:table/things"
+    with pytest.raises(ServiceError, match="Replicas are not offered") as refused:
+        create(dynamo, GlobalTableSourceArn=source)
+    assert refused.value.code == "ValidationException"
+
+
 IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
 
 
