@@ -25,6 +25,7 @@ from afterwrite.core.event_source_mapping.mapping import (
 )
 from afterwrite.core.event_source_mapping.parameters import MappingSettings, SourceKind, settings_of
 from afterwrite.core.event_source_mapping.records import Record
+from afterwrite.core.event_source_mapping.responses import read_response
 from afterwrite.core.json_text import dumps, loads
 
 START_MS = 1_700_000_000_000
@@ -89,8 +90,8 @@ class Play:
         return Fetched(fetch.shard, page, page[-1].position if page else fetch.after, has_more, is_ended)
 
     def returns(self, response: Any = None, *, shard: int = 1, lane: int = 0) -> None:
-        del self.running[shard, lane]
-        self.do(Returned(shard, lane, response))
+        numbers = [record.sequence_number for record in self.running.pop((shard, lane)).records]
+        self.do(Returned(shard, lane, read_response(self.settings, response, numbers)))
 
     def reports(self, *positions: Any, shard: int = 1, lane: int = 0) -> None:
         """The function returns these records' sequence numbers as failed."""

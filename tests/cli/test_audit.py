@@ -62,6 +62,20 @@ def test_a_log_without_its_files_is_no_whole_log(data: Path, cli: Run) -> None:
     done = cli("audit", "verify", "--data", data)
     assert done.returncode == 1
     assert "missing_segment" in done.stdout
+    (data / "audit" / "trail").rmdir()
+    again = cli("audit", "verify", "--data", data)
+    assert (again.returncode, again.stdout, again.stderr) == (1, done.stdout, "")
+
+
+def test_a_log_without_an_entry_needs_no_files(app: Path, tmp_path: Path, cli: Run) -> None:
+    with EngineUnderTest(app, tmp_path / "data") as engine:
+        engine.stop()
+    (engine.data / "audit" / "trail").rmdir()
+    done = cli("audit", "verify", "--data", engine.data)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("trail: verified\n  entries    none yet\n")
+    history = cli("audit", "history", "a", "--data", engine.data)
+    assert (history.returncode, "they name no item's keys at all" in history.stderr) == (2, True)
 
 
 def test_a_log_that_is_not_there(written: EngineUnderTest, cli: Run) -> None:

@@ -76,6 +76,13 @@ def test_what_json_has_not_is_refused(value: Any) -> None:
         json_text.dumps(value)
 
 
+@pytest.mark.parametrize("value", [1j, {"a": [1j]}, {1j}])
+def test_the_refusal_of_another_type_fits_routes_and_functions_alike(value: Any) -> None:
+    words = "expected JSON values, Decimal, bytes or sets, got complex: convert it to one of them, or leave it out"
+    with pytest.raises(TypeError, match=f"^{words}$"):
+        json_text.dumps(value)
+
+
 NUMBERS = st.builds(
     lambda digits, exponent: Decimal(digits).scaleb(exponent),
     st.integers(-(10**37), 10**37) | st.integers(-(10**6), 10**6),

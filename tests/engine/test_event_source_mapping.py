@@ -15,10 +15,11 @@ import afterwrite
 from afterwrite import App
 from afterwrite.app import Table
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
+from afterwrite.core.parked import EVERYTHING
 from afterwrite.core.wire import StoredChange, streams_record_text
 from afterwrite.errors import DeclarationError, StorageError
 from afterwrite.local.mapping_ledger import EmbeddedMappingLedger
-from afterwrite.store import kinesis, streams
+from afterwrite.store import kinesis, parked, streams
 from bounds import BOUND_S
 from engine_process import wait_until
 from mapped import Mapped
@@ -476,6 +477,29 @@ def test_reported_failures_are_read_from_what_the_function_returns_s1(shop: Shop
     shop.put("a", "b", "c", "d")
     shop.mapped.deliver(shop.mapped.work(shop.things))
     assert tried == ["a", "b", "c", "d", "c", "d", "c", "d"]
+
+
+def test_what_is_malformed_in_a_response_is_said_wherever_its_records_are_told_of(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[Any] = [{"batchItemFailures": "all"}, {"batchItemFailures": [{"id": "1"}]}]
+    function = Recorder(lambda _: answers.pop(0))
+    shop.things.event_source_mapping(function, FunctionResponseTypes=REPORTS, MaximumRetryAttempts=1)
+    shop.put("a")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    reasons = [
+        f"expected of the function's response {expected}: the whole batch has failed"
+        for expected in (
+            "a list as its batchItemFailures, got 'all'",
+            "objects with a record's sequence number as itemIdentifier in its batchItemFailures, got {'id': '1'}",
+        )
+    ]
+    failed = [record.__dict__["fields"] for record in caplog.records if record.__dict__["event"] == "batch failed"]
+    assert [(each["records"], each["reason"]) for each in failed] == [(1, reason) for reason in reasons]
+    with shop.mapped.environment.read() as transaction:
+        (entry,) = parked.entries(transaction, EVERYTHING)
+    assert entry.failure is not None
+    assert entry.failure.reason == reasons[-1]
 
 
 def test_a_kinesis_stream_s_records_as_lambda_delivers_them(shop: Shop) -> None:

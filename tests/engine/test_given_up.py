@@ -218,6 +218,20 @@ def test_of_a_batch_that_fails_in_part_what_is_left_stays(stepping: Stepping) ->
     assert function.handled[-1] == ["d"]
 
 
+def test_what_is_malformed_in_the_response_to_records_that_run_again_is_told(stepping: Stepping) -> None:
+    answers: list[Any] = [{"batchItemFailures": [{"itemIdentifier": ""}]}, "fine"]
+    stepped = stepping(
+        lambda event, context: answers.pop(0), FunctionName="router", FunctionResponseTypes=["ReportBatchItemFailures"]
+    )
+    stepped.put("a")
+    stepped.mapped.deliver(stepped.mapped.work(stepped.things))
+    stepped.redrive()
+    ((failed, attempts),) = [(each.failure, each.attempts) for each in stepped.entries()]
+    assert failed is not None
+    said = "expected of the function's response an object, got 'fine': the whole batch has failed"
+    assert (failed.reason, attempts) == (said, 2)
+
+
 def test_the_first_that_is_asked_for_is_found_without_a_look_at_those_that_are_not(
     stepping: Stepping, monkeypatch: pytest.MonkeyPatch
 ) -> None:

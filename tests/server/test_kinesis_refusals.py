@@ -255,6 +255,15 @@ def test_a_stream_is_made_once_and_on_demand_unless_it_says_how_many_shards(kine
     assert (description["StreamModeDetails"], len(description["Shards"])) == ({"StreamMode": "ON_DEMAND"}, 4)
 
 
+def test_who_leaves_the_shards_to_the_service_asks_for_no_number_of_them(kinesis: Kinesis) -> None:
+    asked = {"StreamName": "simple", "StreamModeDetails": {"StreamMode": "ON_DEMAND"}}
+    assert refused(kinesis, "CreateStream", **asked, ShardCount=4) == (
+        "InvalidArgumentException",
+        "ShardCount is not expected when StreamMode=ON_DEMAND",
+    )
+    assert kinesis("CreateStream", **asked) is None
+
+
 def test_the_service_itself_reshards_what_is_on_demand(kinesis: Kinesis) -> None:
     kinesis("CreateStream", StreamName="simple")
     for operation, body in (

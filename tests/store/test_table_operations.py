@@ -645,7 +645,24 @@ def test_a_table_has_no_backups_nor_insights(dynamo: Dynamo, operation: str, bod
 
 ARN = "arn:aws:dynamodb:us-east-1:000000000000:table/things"
 OF_SHORT = "arn:aws:dynamodb:us-east-1:000000000000:table/x"
+
+
+def test_a_table_that_would_be_another_s_replica_is_refused(dynamo: Dynamo) -> None:
+    source = "arn:aws:dynamodb:eu-west-1:111111111111:table/things"
+    with pytest.raises(ServiceError, match="Replicas are not offered") as refused:
+        create(dynamo, GlobalTableSourceArn=source)
+    assert refused.value.code == "ValidationException"
+
+
 IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
+
+
+@pytest.mark.parametrize("policy", ["", '{"Version": "2012-10-17", "Statement": []}'])
+def test_a_policy_that_nobody_would_heed_is_refused(dynamo: Dynamo, policy: str) -> None:
+    with pytest.raises(ServiceError, match="Resource policies are not offered: leave out ResourcePolicy") as refused:
+        create(dynamo, ResourcePolicy=policy)
+    assert refused.value.code == "ValidationException"
+    create(dynamo, ResourcePolicy=None)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,56 @@ def test_a_transcript_that_differs_is_shown_with_what_was_found() -> None:
     ]
 
 
+@pytest.mark.parametrize("routes", [[greet, "part"], ["part", "greet"], (each for each in (part, greet))])
+def test_only_the_routes_that_are_asked_for_run(routes: Any) -> None:
+    assert (
+        Playbook(app, routes=routes)
+        >> put(things, pk="a", sk="1")
+        << out.send({"new": "a"})
+        >> put(things, pk="a", sk="1", status="y")  # the route that follows it would fail
+        << nothing
+        >> delete(things, pk="a", sk="1")
+        << out.send("deleted")
+        >> put(keys_only, pk="a")
+        << nothing
+    )
+
+
+def test_one_route_needs_no_list() -> None:
+    for routes in (look, "look"):
+        playbook = Playbook(app, routes=routes)
+        assert playbook >> put(keys_only, pk="a") << out.send([None, None]) >> put(things, pk="a", sk="1") << nothing
+
+
+def test_views_and_pipes_are_routes_too() -> None:
+    shop = App("shop")
+    items, queue = shop.table("items", partition_key="pk"), shop.queue("queue")
+    cache = shop.cache("shown", url="redis://127.0.0.1")
+    pipe = items.pipe(to=queue, transform='"<$.eventName>"')
+
+    @cache.view(items)
+    def show(item: Any) -> dict[str, str]:
+        return {item["pk"]: "1"}
+
+    assert Playbook(shop, routes=pipe.name) >> put(items, pk="a") << queue.send("INSERT")
+    ((shown,),) = (Playbook(shop, routes=show) >> put(items, pk="a")).played()
+    assert shown == cache.show("items/a", {"a": "1"}, version=str(shown.version))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("routes", "words"),
+    [
+        (["greet", "gret"], r"expected routes of playbook \(greet, follow, part, look\), got 'gret'"),
+        (len, r"expected routes of playbook \(greet, follow, part, look\), got 'len'"),
+        ([5], r"expected routes of playbook \(greet, follow, part, look\), got 5"),
+        ([], r"expected routes of playbook \(greet, follow, part, look\), got none"),
+    ],
+)
+def test_routes_that_the_app_has_not_are_refused(routes: Any, words: str) -> None:
+    with pytest.raises(DeclarationError, match=words):
+        Playbook(app, routes=routes)
+
+
 def test_what_cannot_be_played_is_refused() -> None:
     with pytest.raises(DeclarationError):
         Playbook(app) << nothing

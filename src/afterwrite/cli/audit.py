@@ -100,7 +100,7 @@ def _show(report: Mapping[str, Any]) -> None:
     faults = report["faults"]
     verdict = ("verified", "green") if not faults else (count_text(len(faults), "fault"), "bold red")
     print_line((report["log"], "bold"), ": ", verdict)
-    _show_line("entries", f"{report['entries']}, the last is number {report['head']}")
+    _show_line("entries", f"{report['entries']}, the last is number {report['head']}" if report["head"] else "none yet")
     if report["dropped"]:
         _show_line("dropped", f"{report['dropped']} older ones, by retention")
     _show_line("segments", f"{report['segments']}, {report['sealed']} of them sealed")

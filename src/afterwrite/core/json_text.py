@@ -60,8 +60,9 @@ def _encode_other(value: Any) -> Any:
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, (set, frozenset)):
         return sorted(value)
+    kind = type(value).__name__
     raise TypeError(
-        f"expected JSON values, Decimal, bytes or sets, got {type(value).__name__}: convert it in the route"
+        f"expected JSON values, Decimal, bytes or sets, got {kind}: convert it to one of them, or leave it out"
     )
 
 

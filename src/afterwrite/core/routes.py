@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -90,15 +90,16 @@ class RouteFailed(Exception):
 class Router:
     """The routes of one table, compiled. `running` names the route that was called last, for those who watch.
 
-    Guards see a change as it is; the routes see a mask in place of what is `private`, but in `change.clear`.
+    `names` are those of all its routes. Guards see a change as it is; the routes see a mask in place of what is
+    `private`, but in `change.clear`.
     """
 
     def __init__(self, routes: Sequence[Route], private: Sequence[PrivatePath] = ()) -> None:
         self.running: str | None = None
         self._private = private
-        names = [route.name for route in routes]
-        for name in names:
-            if names.count(name) > 1:
+        self.names = [route.name for route in routes]
+        for name in self.names:
+            if self.names.count(name) > 1:
                 raise DeclarationError(
                     f"two routes of one table are named {name!r}: effects' ids are made from the name, rename one"
                 )
@@ -110,6 +111,12 @@ class Router:
                 if event_name in guard.event_names
             ]
             for event_name in EVENT_NAMES
+        }
+
+    def keep(self, names: Container[str]) -> None:
+        """Run these routes alone."""
+        self._routes = {
+            event_name: [route for route in routes if route[0] in names] for event_name, routes in self._routes.items()
         }
 
     def plan(self, change: Change, lane: str) -> list[StampedEffect]:

@@ -12,7 +12,11 @@ _FAILING_MAX: Final = 10_000
 
 
 class FailingSince:
-    """Since when messages fail. Of more than 10,000 those that began first are forgotten, and so begin anew."""
+    """Since when messages fail. Of more than 10,000 those that began first are forgotten, and so begin anew.
+
+    In memory only: after a restart waits begin short again, and a message is tried some ten to twenty times more until
+    they are long; the breaker and the concurrency bound what its target gets of that.
+    """
 
     def __init__(self) -> None:
         self._since_ms: dict[str, int] = {}

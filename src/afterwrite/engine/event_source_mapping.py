@@ -37,6 +37,7 @@ from afterwrite.core.event_source_mapping.mapping import (
 )
 from afterwrite.core.event_source_mapping.ports import FailureNotice, MappingLedger, ShardSource
 from afterwrite.core.event_source_mapping.records import event_text
+from afterwrite.core.event_source_mapping.responses import read_response
 from afterwrite.core.ports import Services
 from afterwrite.engine.handler_threads import Ended, HandlerThreads
 from afterwrite.engine.mapped_function import MappedFunction
@@ -82,7 +83,7 @@ class MappingWork:
         self._is_resumed = False
         self._shard_ids: dict[int, str] = {}
         self._request_ids: dict[Place, str] = {}
-        # What each lane's last invocation has failed with; a response that reports failures says nothing.
+        # What each lane's last invocation has failed with; a response that reports records says nothing.
         self._reasons: dict[Place, str] = {}
         # What a round has led to and is not committed yet.
         self._to_start: dict[Place, Deliver] = {}
@@ -195,17 +196,20 @@ class MappingWork:
         if ended.is_throttled:
             self._handle(Throttled(shard, lane))
             return
-        if ended.failure is None:
+        numbers = [record.sequence_number for record in self._state.shards[shard].lanes[lane].pieces[0].records]
+        event: Event = Failed(shard, lane)
+        reason = ended.failure
+        if reason is None:
+            verdict = read_response(self._settings, ended.value, numbers)
+            event, reason = Returned(shard, lane, verdict), verdict.fault
+        if reason is None:
             self._reasons.pop((shard, lane), None)
-            self._handle(Returned(shard, lane, ended.value))
-            return
-        records = self._state.shards[shard].lanes[lane].pieces[0].records
-        first = records[0].sequence_number if records else None
-        self._telemetry.batch_failed(
-            self._mapping.function_name, self._shard_id(shard), first, len(records), ended.failure
-        )
-        self._reasons[shard, lane] = ended.failure
-        self._handle(Failed(shard, lane))
+        else:
+            first = numbers[0] if numbers else None
+            function, shard_id = self._mapping.function_name, self._shard_id(shard)
+            self._telemetry.batch_failed(function, shard_id, first, len(numbers), reason)
+            self._reasons[shard, lane] = reason
+        self._handle(event)
 
     def _give_up(self, of_lane: OfLane, given_up: GiveUp) -> None:
         place, at_ms = (of_lane.shard, of_lane.lane), self._now_ms()

@@ -120,7 +120,8 @@ class GivenUpWork:
         reason, failed_from = invocation.failure, 0 if invocation.failure is not None else None
         if invocation.failure is None:
             numbers = [record.sequence_number for record in records]
-            failed_from = read_response(self._mapping.settings, invocation.value, numbers).failed_from
+            verdict = read_response(self._mapping.settings, invocation.value, numbers)
+            failed_from, reason = verdict.failed_from, verdict.fault
         if failed_from is not None:
             first = records[failed_from].sequence_number
             left = len(records) - failed_from

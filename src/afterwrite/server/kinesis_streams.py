@@ -210,6 +210,8 @@ class KinesisStreams:
         mode = _mode(body) or ("PROVISIONED" if count else "ON_DEMAND")
         if mode == "PROVISIONED" and not count:
             raise invalid_argument("ShardCount must be given for a stream of the mode PROVISIONED.")
+        if mode == "ON_DEMAND" and count:
+            raise invalid_argument("ShardCount is not expected when StreamMode=ON_DEMAND")
         tags = requests.tags(body)
 
         def run(transaction: WriteTransaction) -> None:

@@ -91,7 +91,17 @@ def parse_create_table(body: Body) -> CreateTablePlan:
         encryption_key=None if encryption is None else table_options.encryption_key(encryption),
     )
     view_type = _created_view_type(body)
+    _refuse_what_no_table_has(body)
     return CreateTablePlan(name, schema, indexes, vector_indexes, options, view_type, tags.parse_tags(body))
+
+
+def _refuse_what_no_table_has(body: Body) -> None:
+    if fields.text(body, "GlobalTableSourceArn") is not None:
+        raise wording.invalid_parameter(wording.NO_REPLICAS)
+    if fields.text(body, "ResourcePolicy") is not None:
+        raise wording.invalid_parameter(
+            "Resource policies are not offered: leave out ResourcePolicy, as whoever is served may do everything"
+        )
 
 
 def _check_constraints(body: Body) -> None:

@@ -235,7 +235,7 @@ def refuse_replicas(body: Body, region: str) -> None:
             "Cannot add or delete the local region through ReplicaUpdates. "
             "Use CreateTable, DeleteTable, or UpdateTable as required."
         )
-    raise wording.invalid_parameter("Replicas are not offered: a table lives in one data directory")
+    raise wording.invalid_parameter(wording.NO_REPLICAS)
 
 
 def _optional_flag(body: Body, field: str) -> bool | None:

@@ -13,7 +13,8 @@ assert (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -21,7 +22,7 @@ from afterwrite.app import App, Table
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE, TTL_IDENTITY, Change
 from afterwrite.core.effects import EFFECT_TYPES, Effect
 from afterwrite.core.lanes import lane_of
-from afterwrite.core.routes import RouteFailed
+from afterwrite.core.routes import RouteFailed, Router
 from afterwrite.core.values import Item, encode_item
 from afterwrite.errors import DeclarationError
 
@@ -85,6 +86,8 @@ def _key(table: Table, item: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 Expected: TypeAlias = Effect | failure
+Chosen: TypeAlias = str | Callable[..., Any]
+"""A route, by its name or its function."""
 
 
 class Playbook:
@@ -94,10 +97,14 @@ class Playbook:
     transcripts begin with may be shared. Writes to one item follow each other, as in the table: the first is an
     INSERT, and one that changes nothing leads to nothing (S18). What follows a failure in its lane waits: it leads to
     nothing, too.
+
+    Of an app with many routes `routes` names those that run, by their functions or names; a pipe is one by its name.
+    Raises DeclarationError for what is no route of the app.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, routes: Chosen | Iterable[Chosen] | None = None) -> None:
         self._app = app
+        self._chosen = None if routes is None else _names(app, routes)
         self._entries: tuple[tuple[Write, tuple[Expected, ...]], ...] = ()
 
     def __rshift__(self, write: Write) -> Playbook:
@@ -135,7 +142,7 @@ class Playbook:
 
     def played(self) -> list[list[Expected]]:
         """What each write leads to."""
-        routers = {table.name: table.router() for table in self._app.tables}
+        routers = {table.name: self._router(table) for table in self._app.tables}
         items: dict[str, Item] = {}
         parked: set[str] = set()
         played: list[list[Expected]] = []
@@ -155,9 +162,26 @@ class Playbook:
         return played
 
     def _with(self, entries: tuple[tuple[Write, tuple[Expected, ...]], ...]) -> Playbook:
-        grown = Playbook(self._app)
+        grown = copy(self)
         grown._entries = entries
         return grown
+
+    def _router(self, table: Table) -> Router:
+        router = table.router()
+        if self._chosen is not None:
+            router.keep(self._chosen)
+        return router
+
+
+def _names(app: App, routes: Chosen | Iterable[Chosen]) -> frozenset[str]:
+    """The names of routes of the app. Raises DeclarationError for one that it has not."""
+    known = [name for table in app.tables for name in table.router().names]
+    chosen = [routes] if isinstance(routes, str) or callable(routes) else list(routes)
+    names: list[Any] = [getattr(each, "__name__", each) for each in chosen]
+    unknown = [repr(name) for name in names if name not in known] if names else ["none"]
+    if unknown:
+        raise DeclarationError(f"expected routes of {app.name} ({', '.join(known)}), got {', '.join(unknown)}")
+    return frozenset(names)
 
 
 def _same(wanted: object, got: object) -> bool:

@@ -32,6 +32,7 @@ from afterwrite.core.event_source_mapping.mapping import (
 )
 from afterwrite.core.event_source_mapping.parameters import MappingSettings, settings_of
 from afterwrite.core.event_source_mapping.records import Record
+from afterwrite.core.event_source_mapping.responses import Verdict
 from afterwrite.core.json_text import dumps, loads
 
 START_MS = 1_700_000_000_000
@@ -124,14 +125,13 @@ class World:
         if self.written < len(self.records):
             yield replace(self, written=self.written + 1).after(Tick())
         for lane, positions in self.running:
-            yield self.settled(lane, Returned(1, lane, None), positions, 0)
+            yield self.settled(lane, Returned(1, lane, Verdict(None)), positions, 0)
             if self.faults:
                 yield self.settled(lane, Failed(1, lane), (), 1)
                 yield self.settled(lane, Throttled(1, lane), (), 1)
                 if self.settings.reports_item_failures:
-                    for index, position in enumerate(positions):
-                        response = {"batchItemFailures": [{"itemIdentifier": str(position)}]}
-                        yield self.settled(lane, Returned(1, lane, response), positions[:index], 1)
+                    for index in range(len(positions)):
+                        yield self.settled(lane, Returned(1, lane, Verdict(index)), positions[:index], 1)
         if self.faults:
             yield self.restarted()
         due_ms = self.state.due_ms

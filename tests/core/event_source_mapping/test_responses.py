@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from afterwrite.core.event_source_mapping.parameters import MappingSettings
-from afterwrite.core.event_source_mapping.responses import read_response
+from afterwrite.core.event_source_mapping.responses import Verdict, read_response
 
 NUMBERS = ["100000000000000000009", "100000000000000000010", "1000000000000000000011"]
 STREAM = MappingSettings(reports_item_failures=True)
@@ -29,24 +29,40 @@ def test_the_empty_text_is_success_for_kinesis_alone_s2() -> None:
     assert read_response(STREAM, "", NUMBERS).failed_from == 0
 
 
+LIST = "a list as its batchItemFailures, got "
+RECORD = "objects with a record's sequence number as itemIdentifier in its batchItemFailures, got "
+
+
 @pytest.mark.parametrize(
-    "response",
+    ("response", "fault"),
     [
-        failed(""),
-        failed(None),
-        failed("100000000000000000012"),
-        failed(100000000000000000010),
-        {"batchItemFailures": [{"id": NUMBERS[1]}]},
-        {"batchItemFailures": [NUMBERS[1]]},
-        {"batchItemFailures": NUMBERS[1]},
-        failed(NUMBERS[2], "another"),
-        "done",
-        7,
-        [failed(NUMBERS[1])],
+        (failed(""), RECORD + "{'itemIdentifier': ''}"),
+        (failed(None), RECORD + "{'itemIdentifier': None}"),
+        (failed("100000000000000000012"), RECORD + "{'itemIdentifier': '100000000000000000012'}"),
+        (failed(100000000000000000010), RECORD + "{'itemIdentifier': 100000000000000000010}"),
+        ({"batchItemFailures": [{"id": NUMBERS[1]}]}, RECORD + "{'id': '100000000000000000010'}"),
+        ({"batchItemFailures": [NUMBERS[1]]}, RECORD + "'100000000000000000010'"),
+        ({"batchItemFailures": NUMBERS[1]}, LIST + "'100000000000000000010'"),
+        ({"batchItemFailures": {}}, LIST + "{}"),
+        (failed(NUMBERS[2], "another"), RECORD + "{'itemIdentifier': 'another'}"),
+        (failed("x" * 200), RECORD + "{'itemIdentifier': 'xxx"),
+        ("done", "an object, got 'done'"),
+        (7, "an object, got 7"),
+        ([failed(NUMBERS[1])], "an object, got [{'batchItemFailures': "),
     ],
 )
-def test_failure_of_the_whole_batch_s2(response: Any) -> None:
-    assert read_response(STREAM, response, NUMBERS).failed_from == 0
+def test_failure_of_the_whole_batch_s2(response: Any, fault: str) -> None:
+    verdict = read_response(STREAM, response, NUMBERS)
+    assert verdict.failed_from == 0
+    assert verdict.fault is not None
+    assert verdict.fault.startswith(f"expected of the function's response {fault}")
+    assert verdict.fault.endswith(": the whole batch has failed")
+    assert len(verdict.fault) < 250
+
+
+def test_what_a_function_reports_is_no_fault_of_its_response() -> None:
+    assert read_response(STREAM, failed(NUMBERS[0]), NUMBERS) == Verdict(0)
+    assert read_response(STREAM, None, NUMBERS) == Verdict(None)
 
 
 def test_the_lowest_record_decides_not_the_first_text_s9() -> None:
@@ -64,6 +80,8 @@ def test_a_tumbling_window_needs_a_state_of_at_most_one_mib_s11() -> None:
     assert read_response(window, {"state": {"a": 1}, **failed(NUMBERS[1])}, NUMBERS).failed_from == 1
     assert read_response(window, {"state": {"a": 1}}, NUMBERS).state == b'{"a":1}'
     assert read_response(window, failed(NUMBERS[1]), NUMBERS).failed_from == 0
-    assert read_response(window, None, NUMBERS).failed_from == 0
+    assert read_response(window, None, NUMBERS) == Verdict(
+        0, fault="expected of the function's response an object as its state, got None: the whole batch has failed"
+    )
     too_large = read_response(window, {"state": {"a": "x" * (1 << 20)}}, NUMBERS)
     assert (too_large.failed_from, too_large.state) == (None, None)

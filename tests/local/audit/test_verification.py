@@ -70,8 +70,12 @@ def test_an_empty_log_has_no_fault(tmp_path: Path) -> None:
     assert verify(tmp_path) == AuditReport(0, 0, 0, None, None, 0, [])
 
 
+def test_a_log_without_an_entry_needs_no_directory(tmp_path: Path) -> None:
+    assert verify(tmp_path / "nowhere", EMPTY_HEAD) == AuditReport(0, 0, 0, None, None, 0, [])
+
+
 def test_a_log_that_is_not_there_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="No such file"):
+    with pytest.raises(StorageError, match="no such directory"):
         verify(tmp_path / "nowhere")
 
 

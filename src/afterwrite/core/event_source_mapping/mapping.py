@@ -22,7 +22,7 @@ from afterwrite.core.event_source_mapping.lane import (
 )
 from afterwrite.core.event_source_mapping.parameters import MappingSettings
 from afterwrite.core.event_source_mapping.records import Record
-from afterwrite.core.event_source_mapping.responses import read_response
+from afterwrite.core.event_source_mapping.responses import Verdict
 
 # What is held of a shard before it is delivered: two batches a lane, and this many records at least.
 SHARD_RECORDS_MIN: Final = 1_000
@@ -105,11 +105,11 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A lane's invocation has returned; the response is parsed JSON."""
+    """A lane's invocation has returned, with this verdict on its records."""
 
     shard: int
     lane: int
-    response: Any
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +214,7 @@ def _settled(
     elif isinstance(event, Failed):
         lane, given_up = lanes.fail_from(settings, lane, 0, now_ms, is_function_error=True)
     else:
-        numbers = [record.sequence_number for record in lane.pieces[0].records]
-        verdict = read_response(settings, event.response, numbers)
+        verdict = event.verdict
         if verdict.failed_from is None:
             lane = lanes.succeed(settings, lane, now_ms, verdict.state)
         else:

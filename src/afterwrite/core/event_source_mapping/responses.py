@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -13,15 +13,20 @@ from afterwrite.core.event_source_mapping.parameters import MappingSettings
 STATE_BYTES_MAX: Final = 1 << 20
 
 
+_SHOWN_CHARACTERS_MAX: Final = 80
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a response says: from which record on the batch has failed, None where nothing has.
 
     `state` is a tumbling window's new state as JSON text, None where it outgrew its limit or there is no window.
+    `fault` is what is malformed in a response that fails the whole batch by that.
     """
 
     failed_from: int | None
     state: bytes | None = None
+    fault: str | None = None
 
 
 def read_response(settings: MappingSettings, response: Any, sequence_numbers: Sequence[str]) -> Verdict:
@@ -30,30 +35,42 @@ def read_response(settings: MappingSettings, response: Any, sequence_numbers: Se
     `response` is parsed JSON. Without ReportBatchItemFailures nothing in it is a failure (S4); a tumbling window's
     response without a state is one (S11).
     """
-    failed_from = _failed_from(settings, response, sequence_numbers) if settings.reports_item_failures else None
+    verdict = Verdict(None)
+    if settings.reports_item_failures:
+        verdict = _reported(settings, response, sequence_numbers)
     if not settings.tumbling_window_ms:
-        return Verdict(failed_from)
-    if not isinstance(response, Mapping) or not isinstance(response.get("state"), Mapping):
-        return Verdict(0)
-    state = orjson.dumps(response["state"])
-    return Verdict(failed_from, state if len(state) <= STATE_BYTES_MAX else None)
+        return verdict
+    found = response.get("state") if isinstance(response, Mapping) else None
+    if not isinstance(found, Mapping):
+        return _malformed("an object as its state", found)
+    state = orjson.dumps(found)
+    return replace(verdict, state=state if len(state) <= STATE_BYTES_MAX else None)
 
 
-def _failed_from(settings: MappingSettings, response: Any, sequence_numbers: Sequence[str]) -> int | None:
+def _reported(settings: MappingSettings, response: Any, sequence_numbers: Sequence[str]) -> Verdict:
     if response is None or response == [] or (response == "" and settings.source == "kinesis"):
-        return None
+        return Verdict(None)
     if not isinstance(response, Mapping):
-        return 0
+        return _malformed("an object", response)
     failures = response.get("batchItemFailures")
     if failures is None or failures == []:
-        return None
+        return Verdict(None)
     if not isinstance(failures, list):
-        return 0
+        return _malformed("a list as its batchItemFailures", failures)
     places = {number: index for index, number in enumerate(sequence_numbers)}
-    # The lowest decides (S1); whatever is no record of the batch fails the batch (S2).
-    return min(_place(failure, places) for failure in failures)
+    failed: list[int] = []
+    for failure in failures:
+        identifier = failure.get("itemIdentifier") if isinstance(failure, Mapping) else None
+        if not isinstance(identifier, str) or identifier not in places:
+            expected = "objects with a record's sequence number as itemIdentifier in its batchItemFailures"
+            return _malformed(expected, failure)
+        failed.append(places[identifier])
+    return Verdict(min(failed))  # the lowest decides (S1)
 
 
-def _place(failure: Any, places: Mapping[str, int]) -> int:
-    identifier = failure.get("itemIdentifier") if isinstance(failure, Mapping) else None
-    return places.get(identifier, 0) if isinstance(identifier, str) else 0
+def _malformed(expected: str, found: Any) -> Verdict:
+    """Whatever names no record of the batch fails the batch (S2)."""
+    shown = repr(found)
+    if len(shown) > _SHOWN_CHARACTERS_MAX:
+        shown = f"{shown[:_SHOWN_CHARACTERS_MAX]}…"
+    return Verdict(0, fault=f"expected of the function's response {expected}, got {shown}: the whole batch has failed")

@@ -127,8 +127,8 @@ def consistent(conditions: Sequence[Condition], fields: Fields) -> bool:
     Conditions are taken in the order of their paths, as the services do: `exists: false` sees the elements that
     the conditions before it have not ruled out. All choices are followed at once, each as a mapping from array to
     element, and an array is forgotten when no later condition looks into it. So the work grows with the event's
-    size and not with the product of its arrays, unless the event writes one path in several ways (P7) and puts
-    arrays into more than one of them.
+    size, times how many arrays lie around a chosen element, and not with the product of its arrays, unless the event
+    writes one path in several ways (P7) and puts arrays into more than one of them.
     """
     needed = _arrays_needed_after(conditions, fields)
     choices: dict[frozenset[tuple[int, int]], dict[int, int]] = {frozenset(): {}}

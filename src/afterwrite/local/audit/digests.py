@@ -94,7 +94,9 @@ def digest_name(number: int) -> str:
 
 
 def list_digests(directory: Path) -> list[tuple[int, Path]]:
-    """The directory's digests with their numbers, in order."""
+    """The directory's digests with their numbers, in order; none where there is no directory yet."""
+    if not directory.exists():
+        return []
     matches = ((_NAME.fullmatch(path.name), path) for path in directory.iterdir())
     return sorted((int(match[1]), path) for match, path in matches if match and path.is_file())
 
@@ -154,7 +156,7 @@ class AuditDigests:
         self._key = key
         self._anchor = anchor
         self._interval_ms = interval_ms
-        written = list_digests(directory) if directory.is_dir() else []
+        written = list_digests(directory)
         self._last = decode(written[-1][1].read_bytes()) if written else None
         self._unanchored = [path for _, path in written] if anchor is not None else []
         self._anchored_before = anchor is None
@@ -287,7 +289,7 @@ def check(
     before: SignedDigest | None = None
     expected, through = 1, 0
     wanted = None if anchored is None else _checked(anchored, "the anchored digest", keys, faults)
-    found = list_digests(directory) if directory.is_dir() else []
+    found = list_digests(directory)
     for number, path in found:
         if number > expected:
             message = f"expected the digest {expected}, found {path.name} next: it was removed"

@@ -117,7 +117,9 @@ def seal_path(segment: Path) -> Path:
 
 
 def list_segments(directory: Path) -> list[tuple[int, Path]]:
-    """The directory's segments with their first entry's number, in order."""
+    """The directory's segments with their first entry's number, in order; none where there is no directory yet."""
+    if not directory.exists():
+        return []
     matches = ((_SEGMENT_NAME.fullmatch(path.name), path) for path in directory.iterdir())
     return sorted((int(match[1]), path) for match, path in matches if match)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from afterwrite.errors import CorruptData
+from afterwrite.errors import CorruptData, StorageError
 from afterwrite.local.audit.digests import SignedState
 from afterwrite.local.audit.faults import AuditFault, FaultKind
 from afterwrite.local.audit.segments import (
@@ -72,8 +72,10 @@ def verify(
     It is held against what its digests say, `signed`, where that is given, and their faults are reported with it.
 
     Safe beside a running engine when the head was read before the call: what comes after it is left alone.
-    Raises StorageError where the files cannot be read.
+    Raises StorageError where the files cannot be read, and where there is neither a head nor a directory.
     """
+    if head is None and not directory.is_dir():
+        raise StorageError(f"expected an audit log in {directory}, found no such directory: check the path")
     with storage_errors(directory):
         while True:
             anchor, faults = _read_anchor(directory)
