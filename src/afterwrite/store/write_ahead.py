@@ -1,6 +1,7 @@
-"""What makes commits durable: a record in the journal before each, a checkpoint now and then.
+"""What makes commits durable: a record in the journal for each, a checkpoint now and then.
 
     commit:      journal record, fsync  ->  LMDB's pages, into the system's memory  ->  answers
+    a large one: both at a time         ->  seen by readers, answers
     checkpoint:  in the background, all of LMDB's pages to the disk; the journal before it is not needed any more
 
 At the start the file is made what it was at the last checkpoint, if the machine went down since, and the journal's
@@ -60,8 +61,8 @@ def prepare_file(directory: Path, *, readonly: bool) -> Checkpoint | None:
 class WriteAhead:
     """The journal and the checkpoints of an open store. `file` is LMDB's environment, opened without its own syncs.
 
-    With `relaxed_s` there is no journal: what is committed is on the disk within that time. `failure` is set once commits
-    cannot be made durable any more. Raises OSError, CorruptData and LMDB's errors.
+    With `relaxed_s` there is no journal: what is committed is on the disk within that time. `failure` is set once
+    commits cannot be made durable any more. Raises OSError, CorruptData and LMDB's errors.
     """
 
     def __init__(
