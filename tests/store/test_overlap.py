@@ -174,6 +174,25 @@ def test_a_checkpoint_under_way_brings_nothing_back_that_was_refused(
     again.close()
 
 
+def test_closing_waits_for_the_commit_that_is_under_way(tmp_path: Path, disk: SlowDisk) -> None:
+    environment = Environment(tmp_path)
+    environment.drive(lambda: None)
+    answers: list[Any] = []
+    environment.submit(put(b"large"), lambda *answer: answers.append(answer))
+    committing, _ = in_thread(environment.commit_waiting)
+    wait_until(lambda: is_in_file(environment, b"large"))
+    closing, _ = in_thread(environment.close)
+    closing.join(0.1)
+    disk.let.set()
+    committing.join(BOUND_S)
+    closing.join(BOUND_S)
+    assert answers == [(b"large", None)]
+    assert not any((tmp_path / "journal").iterdir())
+    again = Environment(tmp_path)
+    assert keys(again) == [b"large"]
+    again.close()
+
+
 def test_a_commit_that_fails_meanwhile_is_taken_back(
     tmp_path: Path, disk: SlowDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

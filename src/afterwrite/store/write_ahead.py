@@ -166,12 +166,13 @@ class WriteAhead:
         self._thread.join()
         os.close(self._pages)
         self._reader.abort()
-        if self.failure is not None:
-            self._journal.close()
-            return
-        self._file.sync(True)
-        checkpoints.remove(self._directory)
-        self._journal.remove()
+        with self._committing:  # who drives the store may not have come back from the disk
+            if self.failure is not None:
+                self._journal.close()
+                return
+            self._file.sync(True)
+            checkpoints.remove(self._directory)
+            self._journal.remove()
 
     def _replay(self, checkpoint: Checkpoint) -> bool:
         """Write what the journal holds beyond the file; whether there was anything."""
