@@ -193,6 +193,20 @@ def test_closing_waits_for_the_commit_that_is_under_way(tmp_path: Path, disk: Sl
     again.close()
 
 
+def test_a_copy_holds_nothing_that_is_not_durable(tmp_path: Path, disk: SlowDisk) -> None:
+    environment = Environment(tmp_path / "store")
+    writing, _ = in_thread(lambda: environment.write(put(b"a")))
+    wait_until(lambda: is_in_file(environment, b"a"))
+    (tmp_path / "copy").mkdir()
+    copying, _ = in_thread(lambda: environment.copy(tmp_path / "copy"))
+    copying.join(0.1)
+    assert copying.is_alive()
+    disk.let.set()
+    copying.join(BOUND_S)
+    writing.join(BOUND_S)
+    environment.close()
+
+
 def test_a_commit_that_fails_meanwhile_is_taken_back(
     tmp_path: Path, disk: SlowDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
