@@ -213,3 +213,24 @@ def test_nothing_is_added_to_a_file_that_was_replaced(
             journal.begin_segment(1)
     add(journal, 1)
     assert numbers(tmp_path) == [1]
+
+
+def test_no_file_is_begun_before_a_failed_record_is_taken_back(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(journal, 1)
+    add(journal, 2)
+
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Journal, "_write", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            journal.take_back()
+        with pytest.raises(OSError, match="Input/output error"):
+            journal.begin_segment(2)
+    journal.begin_segment(2)
+    add(journal, 2, size=5)
+    add(journal, 3)
+    assert numbers(tmp_path) == [1, 2, 3]

@@ -176,6 +176,8 @@ class Journal:
 
     def begin_segment(self, number: int, record_bytes: int = 0) -> None:
         """Go on in a new file, whose first record is `number`."""
+        if self._unsettled:
+            self.take_back()
         least = max(_SEGMENT_BYTES_FIRST, _aligned(record_bytes))
         path = self._directory / f"{number:020d}{_SUFFIX}"
         spare = self._directory / f"{_SPARE}{_SUFFIX}"
