@@ -188,3 +188,49 @@ def test_where_there_is_no_room_for_a_large_file_it_goes_on_in_small_ones(journa
         journal.prepare()
     assert numbers(tmp_path) == list(range(1, 61))
     assert max(path.stat().st_size for path in segments(tmp_path)) == 1 << 20
+
+
+@pytest.mark.usefixtures("room_for_a_mebibyte")
+def test_a_file_stays_where_there_is_no_room_for_the_larger_one_in_its_place(journal: Journal, tmp_path: Path) -> None:
+    journal.begin_segment(1)
+    with pytest.raises(OSError, match="File too large"):
+        add(journal, 1, size=2 << 20)
+    add(journal, 1)
+    assert numbers(tmp_path) == [1]
+
+
+def test_nothing_is_added_to_a_file_that_was_replaced(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal.begin_segment(1)
+
+    def fail(_path: Path) -> int:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("afterwrite.store.journal._open_to_write", fail)
+        with pytest.raises(OSError, match="Too many open files"):
+            journal.begin_segment(1)
+    add(journal, 1)
+    assert numbers(tmp_path) == [1]
+
+
+def test_no_file_is_begun_before_a_failed_record_is_taken_back(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(journal, 1)
+    add(journal, 2)
+
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Journal, "_write", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            journal.take_back()
+        with pytest.raises(OSError, match="Input/output error"):
+            journal.begin_segment(2)
+    journal.begin_segment(2)
+    add(journal, 2, size=5)
+    add(journal, 3)
+    assert numbers(tmp_path) == [1, 2, 3]

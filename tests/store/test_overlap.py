@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from afterwrite.errors import StorageError
 from afterwrite.store.disk_write import DiskWrite
 from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.journal import Journal
 from bounds import BOUND_S
 from engine_process import wait_until
 
@@ -117,6 +119,92 @@ def test_what_cannot_be_made_durable_is_never_read_and_gone_at_the_next_start(
     assert keys(again) == [b"small"]
     assert again.write(put(b"next", b"x")) == b"next"
     again.close()
+
+
+class SlowSync:
+    """LMDB's file, of which a sync ends when it is let."""
+
+    def __init__(self, file: Any) -> None:
+        self.begun, self.let = threading.Event(), threading.Event()
+        self.begin, self.stat = file.begin, file.stat
+        self._file = file
+
+    def sync(self, force: bool) -> None:
+        self.begun.set()
+        assert self.let.wait(BOUND_S)
+        self._file.sync(force)
+
+
+@pytest.mark.parametrize("in_its_sync", [True, False])
+def test_a_checkpoint_under_way_brings_nothing_back_that_was_refused(
+    tmp_path: Path, disk: SlowDisk, monkeypatch: pytest.MonkeyPatch, in_its_sync: bool
+) -> None:
+    environment = Environment(tmp_path)
+    environment.write(put(b"small", b"x"))
+    ahead, due, file = environment._ahead, threading.Event(), SlowSync(environment.lmdb)
+    monkeypatch.setattr(ahead, "_file", file)
+
+    def fail(journal: Journal) -> None:
+        journal._background.end()
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Journal, "finish", fail)
+
+    def prepare() -> bool:
+        due.set()
+        return True
+
+    monkeypatch.setattr(ahead, "_prepare", prepare)
+    if in_its_sync:
+        ahead.urge()
+        assert file.begun.wait(BOUND_S)
+    writing, answers = in_thread(lambda: environment.write(put(b"large")))
+    wait_until(lambda: is_in_file(environment, b"large"))
+    if not in_its_sync:
+        ahead.urge()
+        assert due.wait(BOUND_S)
+        time.sleep(0.05)  # it waits for the commit
+    disk.let.set()
+    writing.join(BOUND_S)
+    assert "its journal cannot be written to" in str(answers[0])
+    file.let.set()
+    environment.close()
+    again = Environment(tmp_path)
+    assert keys(again) == [b"small"]
+    again.close()
+
+
+def test_closing_waits_for_the_commit_that_is_under_way(tmp_path: Path, disk: SlowDisk) -> None:
+    environment = Environment(tmp_path)
+    environment.drive(lambda: None)
+    answers: list[Any] = []
+    environment.submit(put(b"large"), lambda *answer: answers.append(answer))
+    committing, _ = in_thread(environment.commit_waiting)
+    wait_until(lambda: is_in_file(environment, b"large"))
+    closing, _ = in_thread(environment.close)
+    closing.join(0.1)
+    disk.let.set()
+    committing.join(BOUND_S)
+    closing.join(BOUND_S)
+    assert answers == [(b"large", None)]
+    assert not any((tmp_path / "journal").iterdir())
+    again = Environment(tmp_path)
+    assert keys(again) == [b"large"]
+    again.close()
+
+
+def test_a_copy_holds_nothing_that_is_not_durable(tmp_path: Path, disk: SlowDisk) -> None:
+    environment = Environment(tmp_path / "store")
+    writing, _ = in_thread(lambda: environment.write(put(b"a")))
+    wait_until(lambda: is_in_file(environment, b"a"))
+    (tmp_path / "copy").mkdir()
+    copying, _ = in_thread(lambda: environment.copy(tmp_path / "copy"))
+    copying.join(0.1)
+    assert copying.is_alive()
+    disk.let.set()
+    copying.join(BOUND_S)
+    writing.join(BOUND_S)
+    environment.close()
 
 
 def test_a_commit_that_fails_meanwhile_is_taken_back(

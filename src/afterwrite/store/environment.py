@@ -331,6 +331,8 @@ class Environment:
             self.lmdb.copy(str(directory), compact=True)
         except lmdb.Error as error:
             raise storage_error(error, directory) from error
+        with self.read():  # what is seen now is durable, so what was copied is
+            pass
 
     def close(self) -> None:
         """Commit what waits, bring everything to the disk and close the file."""

@@ -104,6 +104,7 @@ class Journal:
         self._needed = threading.Event()  # and without pauses once it is needed
         self._descriptor = -1
         self._size = 0  # of the segment that is written to
+        self._first = 0  # its first record
         self._end = 0  # of its last record
         self._last = 0  # where that record begins
         self._unsettled = False  # the last record is to be taken back
@@ -175,23 +176,26 @@ class Journal:
 
     def begin_segment(self, number: int, record_bytes: int = 0) -> None:
         """Go on in a new file, whose first record is `number`."""
+        if self._unsettled:
+            self.take_back()
         least = max(_SEGMENT_BYTES_FIRST, _aligned(record_bytes))
         path = self._directory / f"{number:020d}{_SUFFIX}"
         spare = self._directory / f"{_SPARE}{_SUFFIX}"
-        # A file of that number holds no record: it was begun when this could not be completed.
-        path.unlink(missing_ok=True)
         self._needed.set()
         try:
             with self._sparing:
                 if not spare.exists() or spare.stat().st_size < least:
                     self._fill(max(self._next_size, least), least)
-                spare.rename(path)
+                if number == self._first:
+                    self.close()
+                spare.rename(path)  # one of that number holds no record
         finally:
             self._needed.clear()
         sync_directory(self._directory)
         descriptor = _open_to_write(path)
         self.close()
         self._descriptor, self._size = descriptor, os.fstat(descriptor).st_size
+        self._first = number
         self._end = self._last = 0
         self._next_size = min(SEGMENT_BYTES_MAX, self._next_size * _SEGMENT_GROWTH)
 

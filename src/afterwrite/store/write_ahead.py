@@ -76,6 +76,7 @@ class WriteAhead:
         relaxed_s: float | None,
     ) -> None:
         self._committing = threading.Lock()
+        self._keeping = threading.Lock()  # the checkpoint to return to; taken within the other
         self.failure: StorageError | None = None
         self._directory = directory
         self._file = file
@@ -166,12 +167,13 @@ class WriteAhead:
         self._thread.join()
         os.close(self._pages)
         self._reader.abort()
-        if self.failure is not None:
-            self._journal.close()
-            return
-        self._file.sync(True)
-        checkpoints.remove(self._directory)
-        self._journal.remove()
+        with self._committing:  # who drives the store may not have come back from the disk
+            if self.failure is not None:
+                self._journal.close()
+                return
+            self._file.sync(True)
+            checkpoints.remove(self._directory)
+            self._journal.remove()
 
     def _replay(self, checkpoint: Checkpoint) -> bool:
         """Write what the journal holds beyond the file; whether there was anything."""
@@ -216,6 +218,8 @@ class WriteAhead:
                 _LOG.warning("no checkpoint could be written (%s): it is tried again", error)
                 self._changed.set()
                 self._stopped.wait(_RETRY_S)
+            except StorageError:  # a commit could not be made durable meanwhile
+                return
             except lmdb.Error as error:
                 self._fail(f"its pages cannot be brought to the disk ({error})")
                 return
@@ -238,8 +242,10 @@ class WriteAhead:
         return True
 
     def _take(self, *, rotate: bool) -> None:
-        """Take a checkpoint of the last commit."""
+        """Take a checkpoint of the last commit. Raises `failure`, after which there is none any more."""
         with self._committing:
+            if self.failure is not None:
+                raise self.failure
             self._changed.clear()
             reader = self._file.begin()
             try:
@@ -252,25 +258,32 @@ class WriteAhead:
                 raise
         try:
             self._file.sync(True)
-            checkpoint = Checkpoint(record, self._journals, self._boot, metas)
-            checkpoints.keep(self._directory, checkpoint)
+            self._keep(Checkpoint(record, self._journals, self._boot, metas), reader)
         except BaseException:
             reader.abort()
             raise
-        self._reader.abort()
-        self._reader, self._kept = reader, checkpoint
         if rotate:
             self._journal.forget(record + 1)
 
+    def _keep(self, checkpoint: Checkpoint, reader: Any) -> None:
+        """Make `checkpoint`, whose pages `reader` keeps, the one to return to."""
+        with self._keeping:
+            if self.failure is not None:
+                raise self.failure
+            checkpoints.keep(self._directory, checkpoint)
+            self._reader.abort()
+            self._reader, self._kept = reader, checkpoint
+
     def _fail(self, reason: str) -> StorageError:
         """Refuse every commit from now on, and let the next start go back to the checkpoint; the error that says so."""
-        self.failure = failure = StorageError(
-            f"the store in {self._directory} cannot go on: {reason}; check the disk, then restart the engine"
-        )
-        _LOG.critical("%s", failure)
-        if self._kept is not None:
-            try:
-                checkpoints.keep(self._directory, replace(self._kept, boot=b""))
-            except OSError as error:
-                _LOG.critical("and its checkpoint cannot be marked (%s)", error)
+        with self._keeping:
+            self.failure = failure = StorageError(
+                f"the store in {self._directory} cannot go on: {reason}; check the disk, then restart the engine"
+            )
+            _LOG.critical("%s", failure)
+            if self._kept is not None:
+                try:
+                    checkpoints.keep(self._directory, replace(self._kept, boot=b""))
+                except OSError as error:
+                    _LOG.critical("and its checkpoint cannot be marked (%s)", error)
         return failure
