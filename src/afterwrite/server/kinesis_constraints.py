@@ -44,10 +44,14 @@ _TAG_VALUE_LENGTHS: Final = _LENGTHS.format(256, 0)
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text: what it looks like, how long it is, which values it may have."""
+    """A text: what it looks like, how long it is, which values it may have.
+
+    `matched` means what `pattern` says, in time that grows with the text and no faster.
+    """
 
     required: bool = False
     pattern: str | None = None
+    matched: str | None = None
     length: tuple[int, int] | None = None
     allowed: Sequence[str] = ()
 
@@ -58,7 +62,7 @@ class _Text:
             return
         if self.allowed and value not in self.allowed:
             violations.add(value, place, f"Member must satisfy enum value set: [{', '.join(self.allowed)}]")
-        if self.pattern is not None and not re.fullmatch(self.pattern, value, re.ASCII):
+        if self.pattern is not None and not re.fullmatch(self.matched or self.pattern, value, re.ASCII):
             violations.add(value, place, f"Member must satisfy regular expression pattern: {self.pattern}")
         if self.length is not None:
             _note_bounds(violations, "length", len(value), self.length, value, place)
@@ -204,8 +208,10 @@ def _note_bounds(
 _NAME: Final = "[a-zA-Z0-9_.-]+"
 _STREAM: Final = _Text(pattern=_NAME, length=(1, 128))
 _ARN_PATTERN: Final = r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+"
-_ARN: Final = _Text(pattern=_ARN_PATTERN, length=(1, 2048))
-_REQUIRED_ARN: Final = _Text(required=True, pattern=_ARN_PATTERN, length=(1, 2048))
+# Each part takes what leaves the others most, and is not tried again.
+_ARN_MATCHED: Final = r"arn:aws(?>.*?:kinesis:)(?>.*:\d{12}:stream/(?=\S))\S+"
+_ARN: Final = _Text(pattern=_ARN_PATTERN, matched=_ARN_MATCHED, length=(1, 2048))
+_REQUIRED_ARN: Final = _Text(required=True, pattern=_ARN_PATTERN, matched=_ARN_MATCHED, length=(1, 2048))
 _NAMED: Final[Mapping[str, _Member]] = {"StreamName": _STREAM, "StreamARN": _ARN}
 _REQUIRED_NAME: Final = _Text(required=True, pattern=_NAME, length=(1, 128))
 _SEQUENCE_NUMBER: Final = _Text(pattern=r"0|([1-9]\d{0,128})")
