@@ -42,10 +42,14 @@ def test_every_operation_has_a_seed_that_is_served(engine: EngineUnderTest) -> N
 
 
 class Caller:
-    """One connection that sends mutated requests and counts the statuses of their answers."""
+    """One connection that sends mutated requests and counts the statuses of their answers.
 
-    def __init__(self, number: int, engine: EngineUnderTest, found: Sequence[Seed]) -> None:
+    `failures` are told in their order: after the first one no caller is answered any more.
+    """
+
+    def __init__(self, number: int, engine: EngineUnderTest, found: Sequence[Seed], failures: list[str]) -> None:
         self.number = number
+        self._failures = failures
         self.statuses: Counter[int] = Counter()
         self._engine = engine
         self._found = found
@@ -69,8 +73,8 @@ class Caller:
                 assert response.status < 500, answer
                 assert response.status == 200 or answer["__type"], answer
             except (OSError, http.client.HTTPException, ValueError, AssertionError) as error:
-                state = self._engine.abort()
-                raise AssertionError(f"case {name}: {target} {content[:3000]!r}: {error!r}\n{state}") from error
+                self._failures.append(f"case {name}: {target} {content[:3000]!r}: {error!r}")
+                raise AssertionError(f"{self._failures[0]}\n{self._engine.abort()}") from error
             self.statuses[response.status] += 1
         self._connection.close()
 
@@ -78,7 +82,8 @@ class Caller:
 @pytest.mark.timeout(TIMEOUT_S)
 def test_mutated_requests_are_answered_and_harm_nothing(engine: EngineUnderTest) -> None:
     found = [*seeds(engine), *refused_seeds()]
-    callers = [Caller(number, engine, found) for number in range(CALLERS)]
+    failures: list[str] = []
+    callers = [Caller(number, engine, found, failures) for number in range(CALLERS)]
     with ThreadPoolExecutor(CALLERS) as pool:
         done, _ = wait([pool.submit(caller.run) for caller in callers], return_when=FIRST_EXCEPTION)
         for each in done:
