@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,14 @@ def test_sources_are_told_apart_by_their_names_and_contents(tmp_path: Path) -> N
     second = sources.number_of(tmp_path)
     (tmp_path / "b.c").write_text("int b;")
     assert len({first, second, sources.number_of(tmp_path)}) == 3
+
+
+def test_the_library_needs_no_headers_of_the_system_itself(tmp_path: Path) -> None:
+    for name in ("aio_abi.h", "fs.h"):  # musl's compiler comes without them
+        (tmp_path / "linux").mkdir(exist_ok=True)
+        (tmp_path / "linux" / name).write_text("#error these are not everywhere")
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    made_of = sorted(map(str, accelerators.PATH.parent.glob("*.c")))
+    subprocess.run([compiler, "-std=c11", "-pthread", "-fsyntax-only", "-I", str(tmp_path), *made_of], check=True)

@@ -2,14 +2,36 @@
 #include "disk_write.h"
 
 #include <errno.h>
-#include <linux/aio_abi.h>
-#include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* As the system's own headers say, which are not there with every C compiler. */
+enum { WRITE = 1, DURABLY = 2 };
+
+struct request {
+    uint64_t data;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint32_t key, how;
+#else
+    uint32_t how, key;
+#endif
+    uint16_t operation;
+    int16_t priority;
+    uint32_t descriptor;
+    uint64_t bytes, size;
+    int64_t at;
+    uint64_t reserved;
+    uint32_t flags, told;
+};
+
+struct ended {
+    uint64_t data, request;
+    int64_t result, result2;
+};
+
 struct disk_write {
-    aio_context_t context;
+    unsigned long context;
 };
 
 struct disk_write *disk_write_open(void) {
@@ -27,23 +49,23 @@ void disk_write_close(struct disk_write *opened) {
 }
 
 bool disk_write_begin(struct disk_write *opened, int descriptor, const void *bytes, size_t size, int64_t at) {
-    struct iocb write = {
-        .aio_fildes = (uint32_t)descriptor,
-        .aio_lio_opcode = IOCB_CMD_PWRITE,
-        .aio_rw_flags = RWF_DSYNC,
-        .aio_buf = (uint64_t)(uintptr_t)bytes,
-        .aio_nbytes = size,
-        .aio_offset = at,
+    struct request write = {
+        .operation = WRITE,
+        .how = DURABLY,
+        .descriptor = (uint32_t)descriptor,
+        .bytes = (uint64_t)(uintptr_t)bytes,
+        .size = size,
+        .at = at,
     };
-    struct iocb *writes[] = {&write};
+    struct request *writes[] = {&write};
     return syscall(SYS_io_submit, opened->context, 1, writes) == 1;
 }
 
 int64_t disk_write_end(struct disk_write *opened) {
-    struct io_event ended = {0};
+    struct ended ended = {0};
     long count;
     do {
         count = syscall(SYS_io_getevents, opened->context, 1, 1, &ended, NULL);
     } while (count < 0 && errno == EINTR);
-    return count == 1 ? ended.res : -errno;
+    return count == 1 ? ended.result : -errno;
 }

@@ -437,8 +437,9 @@ class Environment:
             return
         record = transaction.advance(_RECORD)
         transaction.complete()
-        meanwhile = None if self._meanwhile is None else partial(_call, self._meanwhile)
-        self._ahead.commit(record, transaction, self._settling, meanwhile)
+        meanwhile = self._meanwhile  # which another thread may take away
+        beside = None if meanwhile is None else partial(_call, meanwhile)
+        self._ahead.commit(record, transaction, self._settling, beside)
 
 
 def _run(jobs: Iterable[_Job[Any]], transaction: WriteTransaction) -> _Job[Any] | None:
