@@ -223,3 +223,18 @@ def test_attributes_to_get(things: Dynamo) -> None:
 def test_an_attribute_has_a_name(things: Dynamo, operation: str, body: Any, message: str) -> None:
     with pytest.raises(ServiceError, match=message):
         things(operation, TableName="things", **body)
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("Query", {"KeyConditions": {"pk": None}}),
+        ("Query", {"KeyConditions": {"pk": condition("EQ", "p")}, "QueryFilter": {"a": None}}),
+        ("Scan", {"ScanFilter": {"a": None}}),
+        ("PutItem", {"Item": KEY, "Expected": {"a": None}}),
+        ("UpdateItem", {"Key": KEY, "AttributeUpdates": {"a": None}}),
+    ],
+)
+def test_null_in_place_of_a_condition_is_refused(things: Dynamo, operation: str, body: dict[str, Any]) -> None:
+    with pytest.raises(ServiceError, match="Unexpected value type in payload"):
+        things(operation, TableName="things", **body)

@@ -84,8 +84,9 @@ def _note_older_parameters(violations: Violations, body: Body) -> None:
         violations.add("[]", "attributesToGet", "Member must have length greater than or equal to 1")
     for field in ("ScanFilter", "QueryFilter", "KeyConditions"):
         for name, condition in (fields.structure(body, field, "Condition") or {}).items():
-            place = f"{field[0].lower()}{field[1:]}.{name}.member.comparisonOperator"
-            violations.choice(condition, "ComparisonOperator", legacy.OPERATORS, place)
+            if condition is not None:  # what is none is refused where it is read
+                place = f"{field[0].lower()}{field[1:]}.{name}.member.comparisonOperator"
+                violations.choice(condition, "ComparisonOperator", legacy.OPERATORS, place)
 
 
 def _note_item(violations: Violations, operation: str, body: Body) -> None:
