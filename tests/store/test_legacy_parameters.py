@@ -238,3 +238,9 @@ def test_an_attribute_has_a_name(things: Dynamo, operation: str, body: Any, mess
 def test_null_in_place_of_a_condition_is_refused(things: Dynamo, operation: str, body: dict[str, Any]) -> None:
     with pytest.raises(ServiceError, match="Unexpected value type in payload"):
         things(operation, TableName="things", **body)
+
+
+def test_null_beside_a_condition_that_lacks_its_operator_is_passed_over(things: Dynamo) -> None:
+    body = {"KeyConditions": {"pk": None}, "QueryFilter": {"a": {}}}
+    with pytest.raises(ServiceError, match="Member must not be null"):
+        things("Query", TableName="things", **body)
