@@ -41,6 +41,16 @@ class Writer:
         return False
 
 
+def send(running: Serving, clients: list[Client]) -> None:
+    """Send a request of each of `clients`, until all have come to the front."""
+    for client in clients:
+        client.send(post(b"{}"))
+    deadline = time.monotonic() + BOUND_S
+    while running.server.asked_count < len(clients):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def send_at_once(running: Serving, clients: list[Client]) -> None:
     """Have the loop find a request of each of `clients`."""
     away, sent = threading.Event(), threading.Event()
@@ -51,12 +61,7 @@ def send_at_once(running: Serving, clients: list[Client]) -> None:
 
     running.loop.call_soon_threadsafe(be_away)
     assert away.wait(BOUND_S)
-    for client in clients:
-        client.send(post(b"{}"))
-    deadline = time.monotonic() + BOUND_S
-    while running.server.asked_count < len(clients):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    send(running, clients)
     sent.set()
 
 
@@ -117,12 +122,7 @@ def test_what_has_come_is_taken_and_answered_while_the_loop_is_held() -> None:
         answers: list[int] = []
 
         def hold() -> None:
-            for client in clients:
-                client.send(post(b"{}"))
-            deadline = time.monotonic() + BOUND_S
-            while running.server.asked_count < len(clients):
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
+            send(running, clients)
             running.server.take_arrived()
             answers.extend(client.answer().status for client in clients)
 
