@@ -59,7 +59,10 @@ from afterwrite.errors import InvalidPattern
 )
 def test_a_condition_holds(matchers: Any, value: Any, expected: bool) -> None:
     item = {} if value is ABSENT else {"x": from_python(value)}
-    assert compile_condition(matchers, "x", "new.x")(item) is expected
+    condition = compile_condition(matchers, "x", "new.x")
+    assert condition.holds(item) is expected
+    if isinstance(value, str):
+        assert condition.on_text(value) is expected
 
 
 @pytest.mark.parametrize(

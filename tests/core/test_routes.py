@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE, Change
-from afterwrite.core.conditions import prefix
+from afterwrite.core.conditions import less_than, prefix
 from afterwrite.core.effects import Enqueue, StampedEffect
 from afterwrite.core.routes import Guard, Handler, Route, RouteFailed, Router
 from afterwrite.errors import DeclarationError
@@ -55,6 +55,28 @@ def test_keys_guard() -> None:
     assert not runs(change(), keys={"sk": "META"})
     assert not runs(change(), keys={"sk": prefix("TURN#"), "pk": "other"})
     assert not runs(change(), keys={"absent": "x"})
+
+
+def test_guards_on_a_number_in_the_key() -> None:
+    numbered = Change(id="c1", table="t", event_name=INSERT, keys={"pk": {"S": "p"}, "sk": {"N": "7"}})
+    assert runs(numbered, keys={"sk": 7})
+    assert not runs(numbered, keys={"sk": "7"})
+    assert not runs(numbered, keys={"sk": less_than(7)})
+    assert not runs(change(sk="7"), keys={"sk": 7})
+
+
+def test_routes_keep_their_order_whatever_their_guards_ask_for() -> None:
+    on_sort_key, on_partition_key = {"sk": prefix("TURN#")}, {"pk": "p"}
+    guards = [on_sort_key, {}, on_sort_key, on_partition_key, {"pk": "p", "sk": "TURN#1"}, {"sk": "META"}, on_sort_key]
+    routes = [route(lambda _: send(), f"r{number}", keys=keys) for number, keys in enumerate(guards)]
+    assert [stamped.id for stamped in plan(*routes)] == [f"c1/r{number}/0" for number in (0, 1, 2, 3, 4, 6)]
+
+
+def test_a_key_that_is_no_attribute_value_is_the_failure_of_the_first_route_that_looks_at_it() -> None:
+    broken = Change(id="c1", table="t", event_name=INSERT, keys={"pk": {"S": "p"}, "sk": "TURN#1"})  # type: ignore[dict-item]
+    routes = [route(lambda _: send(), "any"), route(lambda _: send(), "turns", keys={"sk": prefix("TURN#")})]
+    with pytest.raises(RouteFailed, match="turns"):
+        plan(*routes, of=broken)
 
 
 def test_images_guard() -> None:

@@ -182,7 +182,7 @@ def _where(
 ) -> Callable[[Mapping[str, Any]], Index | None]:
     """The same for items whose sort key matches, and nothing for others."""
     name = table.sort_key.name if table.sort_key else ""
-    holds = compile_condition(sort_key, name, "sort_key")
+    holds = compile_condition(sort_key, name, "sort_key").holds
     return lambda item: indexes(item) if holds(encode_item({name: item[name]})) else None
 
 

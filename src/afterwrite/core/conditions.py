@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from afterwrite.core.invocations import SortKeyRange
 from afterwrite.core.patterns.dialects import Dialect
@@ -83,11 +83,19 @@ def may_be_absent(matchers: Matchers, path: str) -> bool:
     return compile_leaf(listed(matchers), path, DECODED).absent
 
 
-def compile_condition(matchers: Matchers, attribute: str, path: str) -> Callable[[Item], bool]:
-    """A predicate on items in the wire form that looks at one attribute; `path` names it in errors.
+class Condition(NamedTuple):
+    """A condition on one attribute: `on_text` on its text, where it is text, and `holds` on items in the wire form.
 
-    Raises `InvalidPattern`; the predicate raises InvalidValue where the attribute is no attribute value.
+    They raise InvalidValue where the attribute is no attribute value.
     """
+
+    attribute: str
+    on_text: Callable[[str], bool]
+    holds: Callable[[Item], bool]
+
+
+def compile_condition(matchers: Matchers, attribute: str, path: str) -> Condition:
+    """The condition on `attribute`; `path` names it in errors. Raises `InvalidPattern`."""
     compiled = compile_leaf(listed(matchers), path, DECODED)
     test, absent = compiled.test, compiled.absent
 
@@ -98,7 +106,7 @@ def compile_condition(matchers: Matchers, attribute: str, path: str) -> Callable
         # Most conditions are on text.
         return test(value["S"]) if "S" in value else _some_scalar(test, absent, to_python(value))
 
-    return holds
+    return Condition(attribute, test, holds)
 
 
 def _some_scalar(test: Callable[[Any], bool], absent: bool, value: Any) -> bool:

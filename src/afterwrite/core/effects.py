@@ -120,9 +120,13 @@ class StampedEffect(NamedTuple):
     effect: Effect
 
 
+# What the class does when it is called, in half the time.
+_new = tuple.__new__
+
+
 def stamp(effects: Iterable[Effect], change_id: str, route: str, lane: str, at_ms: int) -> Sequence[StampedEffect]:
     """Give `effects` their ids: `<change id>/<route>/<ordinal>`."""
     stamped: list[StampedEffect] = []
     for effect in effects:
-        stamped.append(StampedEffect(f"{change_id}/{route}/{len(stamped)}", lane, at_ms, effect))
+        stamped.append(_new(StampedEffect, (f"{change_id}/{route}/{len(stamped)}", lane, at_ms, effect)))
     return stamped
