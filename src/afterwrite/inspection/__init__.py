@@ -21,7 +21,7 @@ from afterwrite.core.privacy import MaskedChange, PrivatePath
 from afterwrite.core.search import Hit
 from afterwrite.core.values import decode_item
 from afterwrite.errors import DeclarationError, StorageError
-from afterwrite.inspection.status import Status, queue_depths, status_as_of
+from afterwrite.inspection.status import Status, is_idle, queue_depths, status_as_of
 from afterwrite.local import search_index
 from afterwrite.local.audit import digests, files, history, verification
 from afterwrite.local.audit.files import AuditHead
@@ -181,7 +181,8 @@ class DataReader:
 
     def idle(self) -> bool:
         """Whether everything that was written has had all its effects."""
-        return self.status().idle
+        with self._environment.read() as transaction:
+            return is_idle(transaction, _now_ms())
 
     def lake(self, stream: Declared | str) -> Path:
         """The folder of a delivery stream's Parquet files."""
