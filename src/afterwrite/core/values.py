@@ -138,14 +138,12 @@ def decode_item(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     decoded: dict[str, Any] = {}
     for name, value in item.items():
         # Text and numbers are most of what there is; they are settled here, without a call.
-        if len(value) == 1:
-            if (text := value.get("S")) is not None:
-                decoded[name] = text
-                continue
-            if (number := value.get("N")) is not None:
-                decoded[name] = Decimal(number)
-                continue
-        decoded[name] = to_python(value)
+        if "S" in value and len(value) == 1:
+            decoded[name] = value["S"]
+        elif "N" in value and len(value) == 1:
+            decoded[name] = Decimal(value["N"])
+        else:
+            decoded[name] = to_python(value)
     return decoded
 
 
