@@ -181,6 +181,47 @@ def test_placeholders_need_an_expression() -> None:
     )
 
 
+GOOD = {
+    "UpdateExpression": "SET #a = :a",
+    "ConditionExpression": "size(#b) > :b",
+    "ExpressionAttributeNames": {"#a": "a", "#b": "b"},
+    "ExpressionAttributeValues": {":a": {"S": "x"}, ":b": {"N": "1.0"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"ExpressionAttributeNames": {"#a": "a"}}, "attribute name used in the document path is not defined"),
+        ({"ExpressionAttributeNames": {"#a": "a", "#b": "b", "#c": "c"}}, "unused in expressions: keys: {#c}"),
+        ({"ExpressionAttributeNames": {"#a": "a", "#b": ""}}, "Empty attribute name for key #b"),
+        ({"ExpressionAttributeNames": {"#a": "a", "#b": 1}}, "NUMBER_VALUE cannot be converted to String"),
+        ({"ExpressionAttributeNames": ["#a", "#b"]}, "Unrecognized collection type"),
+        ({"ExpressionAttributeNames": {}}, "ExpressionAttributeNames must not be empty"),
+        ({"ExpressionAttributeNames": None}, "attribute name used in the document path is not defined"),
+        ({"ExpressionAttributeValues": {":a": {"S": "x"}}}, "attribute value: :b"),
+        ({"ExpressionAttributeValues": {":a": {"S": "x"}, ":b": {"N": "x"}}}, "a numeric value: x for key :b"),
+        ({"ExpressionAttributeValues": {":a": {"S": "x"}, ":b": {"BOOL": True}}}, "operand type: BOOL"),
+        ({"ExpressionAttributeValues": {":a": {"BOOL": 1}, ":b": {"N": "1"}}}, "cannot be converted to Boolean"),
+        ({"ExpressionAttributeValues": {}}, "ExpressionAttributeValues must not be empty"),
+        ({"ExpressionAttributeValues": [":a"]}, "Unrecognized collection type"),
+        ({"UpdateExpression": ["SET"]}, "Unrecognized collection type"),
+        ({"UpdateExpression": "SET #a = :a, #a = :a"}, "Two document paths overlap"),
+        ({"ConditionExpression": None}, "unused in expressions: keys: {#b}"),
+        ({"ConditionExpression": ""}, "The expression can not be empty"),
+        ({"Expected": {"a": {"Exists": False}}}, "Can not use both expression and non-expression parameters"),
+    ],
+)
+def test_a_write_is_refused_in_the_same_words_each_time(fields: dict[str, Any], message: str) -> None:
+    def parse(**changed: Any) -> Any:
+        return parse_update_item(copy.deepcopy({"TableName": "abc", "Key": {}, **GOOD, **changed}))
+
+    for _ in range(3):
+        assert parse().values == {":a": {"S": "x"}, ":b": {"N": "1"}}
+        with pytest.raises(ServiceError, match=re.escape(message)):
+            parse(**fields)
+
+
 def test_the_same_text_means_other_attributes_under_other_names() -> None:
     for name, holds in (("a", True), ("b", False)):
         body = {"ConditionExpression": "attribute_exists(#n)", "ExpressionAttributeNames": {"#n": name}}

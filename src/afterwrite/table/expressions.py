@@ -11,7 +11,7 @@ from afterwrite.core.values import AttributeValue
 from afterwrite.errors import InvalidRequest, ServiceError
 from afterwrite.table import wording
 from afterwrite.table.attribute_values import checked_item, checked_value, serialization_error
-from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, Test, Values, compile_condition
+from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, CompiledCondition, Test, Values, compile_condition
 from afterwrite.table.fields import Body, text
 from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
 from afterwrite.table.projections import Projection, compile_projection
@@ -22,6 +22,7 @@ from afterwrite.table.wording import newer_message
 
 _NAME_PLACEHOLDER: Final = re.compile(r"#[A-Za-z0-9_]+")
 _VALUE_PLACEHOLDER: Final = re.compile(r":[A-Za-z0-9_]+")
+_NO_VALUES: Final[Values] = {}
 
 
 class Condition(NamedTuple):
@@ -34,6 +35,70 @@ class Condition(NamedTuple):
     def holds(self, item: Mapping[str, AttributeValue] | None) -> bool:
         """Whether the item meets it; an item that is not there is an item without attributes."""
         return self.test(item if item is not None else {}, self.values)
+
+
+class WriteExpressions(NamedTuple):
+    """What a write says by expressions: its update and its condition, where it has them, and their values."""
+
+    update: CompiledUpdate | None
+    values: Values
+    condition: Condition | None
+
+
+def write_expressions(body: Body, update: Any = None) -> WriteExpressions | None:
+    """The expressions of a write with its ConditionExpression and the UpdateExpression `update`.
+
+    None where one of them is wrong in itself, or does not go with the others: `Expressions` says what it is. Raises
+    ServiceError for values that are wrong.
+    """
+    names, values = body.get("ExpressionAttributeNames"), body.get("ExpressionAttributeValues")
+    try:
+        compiled = _compiled_write(
+            update,
+            body.get("ConditionExpression"),
+            () if names is None else tuple(names.items()) or None,
+            () if values is None else tuple(values.keys()) or None,
+        )
+    except (AttributeError, TypeError):  # of another type than they should be, or within them
+        return None
+    if compiled is None:
+        return None
+    if values is None:
+        values = _NO_VALUES
+    else:
+        _check_values(values)
+    compiled_update, compiled_condition = compiled
+    if compiled_update is not None:
+        compiled_update.check(values)
+    if compiled_condition is None:
+        return WriteExpressions(compiled_update, values, None)
+    compiled_condition.check(values)
+    condition = Condition(compiled_condition.test, values, compiled_condition.nested)
+    return WriteExpressions(compiled_update, values, condition)
+
+
+@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+def _compiled_write(
+    update: Any, condition: Any, names: tuple[tuple[str, Any], ...] | None, values: tuple[str, ...] | None
+) -> tuple[CompiledUpdate | None, CompiledCondition | None] | None:
+    """A write's expressions with these names and with values of these names; None where anything is wrong."""
+    if names is None or values is None or not {type(update), type(condition)} <= {str, type(None)}:
+        return None
+    compiled_update, compiled_condition = None, None
+    try:
+        pairs = _checked_pairs(names)
+        if update is not None:
+            compiled_update = compile_update(update, pairs)
+        if condition is not None:
+            compiled_condition = compile_condition("ConditionExpression", condition, pairs)
+    except ServiceError:
+        return None
+    compiled = [each for each in (compiled_update, compiled_condition) if each is not None]
+    names_used = {name for each in compiled for name in each.names_used}
+    values_used = {name for each in compiled for name in each.values_used}
+    if names_used != set(dict(pairs)) or values_used != set(values):
+        return None
+    return compiled_update, compiled_condition
 
 
 class Expressions:
@@ -172,6 +237,14 @@ def _checked_pairs(pairs: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, str],
             raise wording.invalid(f"ExpressionAttributeNames contains invalid value: {what} for key {key}")
         check_attribute_name(name)
     return pairs
+
+
+def _check_values(values: Any) -> None:
+    try:
+        checked_item(values)
+    except ServiceError:
+        _checked_expression_values(values)  # whose error says which of them it is
+        raise
 
 
 def _checked_expression_values(values: Any) -> Values:

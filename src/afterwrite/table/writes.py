@@ -15,7 +15,7 @@ from afterwrite.table import fields, legacy, wording
 from afterwrite.table.attribute_values import measured_item
 from afterwrite.table.capacity import SILENT, Reporting
 from afterwrite.table.conditions import Values
-from afterwrite.table.expressions import Condition, Expressions
+from afterwrite.table.expressions import Condition, Expressions, WriteExpressions, write_expressions
 from afterwrite.table.fields import Body
 from afterwrite.table.keys import checked_key, key_of
 from afterwrite.table.schema import KeySchema
@@ -30,6 +30,7 @@ _NOTHING: frozenset[str] = frozenset()
 # The table and the item: what most puts are.
 _FIELDS_OF_PLAIN_PUT = 2
 _UPDATE_LEGACY = ("AttributeUpdates", "Expected", "ConditionalOperator")
+_LEGACY_FIELDS = frozenset(_UPDATE_LEGACY)
 
 
 class ItemWrite(Protocol):
@@ -334,18 +335,28 @@ def _update(
     name: str, body: Body, *, return_values: str = "NONE", reporting: Reporting = SILENT, place: str = ""
 ) -> Update:
     key = fields.item(body, "Key", place)
+    found = write_expressions(body, body.get("UpdateExpression")) if _LEGACY_FIELDS.isdisjoint(body) else None
+    update, values, condition = found or _checked_expressions(body)
+    return_old = _old_on_failure(body)
+    return Update(name, key, update, values, condition, return_values, return_old, reporting, is_charged=not place)
+
+
+def _checked_expressions(body: Body) -> WriteExpressions:
+    """An update's expressions, and the parameters that they took the place of. Raises what is wrong with them."""
     legacy.refuse_mixture(body, _UPDATE_LEGACY, _UPDATE_FIELDS)
     expressions = Expressions(body, _UPDATE_FIELDS)
     update, values = expressions.update() or legacy.update(body) or (None, {})
     condition = expressions.condition("ConditionExpression") or _legacy_condition(body)
     expressions.finish()
-    return_old = _old_on_failure(body)
-    return Update(name, key, update, values, condition, return_values, return_old, reporting, is_charged=not place)
+    return WriteExpressions(update, values, condition)
 
 
 def _condition(body: Body) -> Condition | None:
     if _EXPRESSION_FIELDS.isdisjoint(body):
         return _legacy_condition(body)
+    found = write_expressions(body) if _LEGACY_FIELDS.isdisjoint(body) else None
+    if found is not None:
+        return found.condition
     legacy.refuse_mixture(body, _CONDITION_LEGACY, _CONDITION_FIELDS)
     expressions = Expressions(body, _CONDITION_FIELDS)
     condition = expressions.condition("ConditionExpression") or _legacy_condition(body)
