@@ -15,6 +15,7 @@ from afterwrite.table.keys import encode_key
 from afterwrite.table.reads import parse_get_item, parse_query
 from afterwrite.table.reserved_words import RESERVED_WORDS
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeyAttribute, KeySchema
+from afterwrite.table.sizes import item_size
 from afterwrite.table.writes import parse_put_item, parse_update_item
 from table.case_files import load
 
@@ -53,7 +54,10 @@ def test_update(case: dict[str, Any]) -> None:
             parse_update_item(body).apply(SCHEMA, old)
         assert (caught.value.code, caught.value.message) == ("ValidationException", case["error"])
     else:
-        assert parse_update_item(body).apply(SCHEMA, old) == case["new"]
+        update = parse_update_item(body)
+        new = update.apply(SCHEMA, old)
+        assert new == case["new"]
+        assert new is None or update.size(new, old, item_size(old)) == item_size(new)
     assert old == before
 
 

@@ -19,7 +19,7 @@ from afterwrite.table.expressions import Condition, Expressions, WriteExpression
 from afterwrite.table.fields import Body
 from afterwrite.table.keys import checked_key, key_of
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import check_put_bytes, check_update_bytes, check_update_size, item_size
+from afterwrite.table.sizes import changed_size, check_put_bytes, check_update_bytes, item_size
 from afterwrite.table.updates import CompiledUpdate
 
 _CONDITION_FIELDS = ("ConditionExpression",)
@@ -62,8 +62,11 @@ class ItemWrite(Protocol):
     def apply(self, schema: KeySchema, old: Item | None) -> Item | None:
         """The item after the write, None where there is none. Raises ConditionalCheckFailed."""
 
-    def size(self, new: Item) -> int:
-        """The size of the item after the write, in bytes. Raises ServiceError where it is too large."""
+    def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:
+        """The size of the item after the write, in bytes; `old_bytes` is that of the item before, if there was one.
+
+        Raises ServiceError where it is too large.
+        """
 
     def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
         """The response's body, for the item before and after the write."""
@@ -99,7 +102,7 @@ class Put(NamedTuple):
         _require(self.condition, old, self.return_old_on_failure)
         return self.item
 
-    def size(self, new: Item) -> int:
+    def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:  # noqa: ARG002 - ItemWrite
         """The size of the item put, in bytes; it was checked when the request was read."""
         return self.item_bytes or item_size(new)
 
@@ -137,7 +140,7 @@ class Delete(NamedTuple):
         _require(self.condition, old, self.return_old_on_failure)
         return None
 
-    def size(self, new: Item) -> int:
+    def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:  # noqa: ARG002 - ItemWrite
         """A delete leaves no item."""
         return item_size(new)
 
@@ -179,12 +182,9 @@ class Update(NamedTuple):
     def key(self, schema: KeySchema) -> Item:
         """The key, validated against the table's schema; the update must leave it alone."""
         key = checked_key(schema, self.key_attributes)
-        if self.update is not None:
-            for name in schema.names:
-                if name in self.update.attributes:
-                    raise wording.invalid_parameter(
-                        f"Cannot update attribute {name}. This attribute is part of the key"
-                    )
+        if self.update is not None and not self.update.attributes.isdisjoint(key):
+            name = next(name for name in schema.names if name in self.update.attributes)
+            raise wording.invalid_parameter(f"Cannot update attribute {name}. This attribute is part of the key")
         return key
 
     def apply(self, schema: KeySchema, old: Item | None) -> Item | None:  # noqa: ARG002 - ItemWrite
@@ -200,9 +200,14 @@ class Update(NamedTuple):
             return None
         return self.update.apply(base, self.values)
 
-    def size(self, new: Item) -> int:
+    def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:
         """The size of the item updated, in bytes. Raises ValidationException where it is too large."""
-        return check_update_size(new)
+        if old is None or self.update is None:
+            size = item_size(new)
+        else:
+            size = changed_size(new, old, old_bytes, self.update.attributes)
+        check_update_bytes(size)
+        return size
 
     def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
         """The response's body."""
@@ -246,7 +251,7 @@ class ConditionCheck(NamedTuple):
         _require(self.condition, old, self.return_old_on_failure)
         return old
 
-    def size(self, new: Item) -> int:
+    def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:  # noqa: ARG002 - ItemWrite
         """The size of the item looked at, in bytes."""
         return item_size(new)
 
