@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -227,7 +228,7 @@ def _fingerprint(members: Sequence[Body]) -> bytes:
 
 
 def _transaction_member(member: Mapping[str, Any], index: int, reporting: Reporting) -> ItemWrite:
-    kinds = [kind for kind in _MEMBER_KINDS if member.get(kind) is not None]
+    kinds = [kind for kind in member if kind in _MEMBER_KINDS and member[kind] is not None]
     if not kinds:
         raise wording.invalid(
             "The action or operation requested is invalid. Verify that the action is typed correctly."
@@ -235,8 +236,13 @@ def _transaction_member(member: Mapping[str, Any], index: int, reporting: Report
     if len(kinds) > 1:
         raise wording.invalid("TransactItems can only contain one of Check, Put, Update or Delete")
     kind = kinds[0]
-    place = f"transactItems.{index}.member.{kind[0].lower()}{kind[1:]}."
-    return parse_member(kind, fields.structure(member, kind, kind) or {}, place, reporting)
+    return parse_member(kind, fields.structure(member, kind, kind) or {}, _place(kind, index), reporting)
+
+
+@cache
+def _place(kind: str, index: int) -> str:
+    """Where a transaction's member stands, for errors; there are a few hundred places."""
+    return f"transactItems.{index}.member.{kind[0].lower()}{kind[1:]}."
 
 
 def _written_bytes(write: ItemWrite) -> int:

@@ -64,23 +64,33 @@ def write_expressions(body: Body, update: Any = None) -> WriteExpressions | None
     if compiled is None:
         return None
     if values is None:
-        values = _NO_VALUES
-    else:
-        _check_values(values)
-    compiled_update, compiled_condition = compiled
-    if compiled_update is not None:
-        compiled_update.check(values)
-    if compiled_condition is None:
-        return WriteExpressions(compiled_update, values, None)
-    compiled_condition.check(values)
-    condition = Condition(compiled_condition.test, values, compiled_condition.nested)
-    return WriteExpressions(compiled_update, values, condition)
+        return compiled.without_values
+    _check_values(values)
+    return compiled.with_values(values)
+
+
+class _CompiledWrite(NamedTuple):
+    """The compiled expressions of a write; where they need no values, they are ready."""
+
+    update: CompiledUpdate | None
+    condition: CompiledCondition | None
+    without_values: WriteExpressions | None = None
+
+    def with_values(self, values: Values) -> WriteExpressions:
+        """The expressions with these values. Raises ServiceError for one whose type does not fit."""
+        if self.update is not None:
+            self.update.check(values)
+        if self.condition is None:
+            return WriteExpressions(self.update, values, None)
+        self.condition.check(values)
+        condition = Condition(self.condition.test, values, self.condition.nested)
+        return WriteExpressions(self.update, values, condition)
 
 
 @lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
 def _compiled_write(
     update: Any, condition: Any, names: tuple[tuple[str, Any], ...] | None, values: tuple[str, ...] | None
-) -> tuple[CompiledUpdate | None, CompiledCondition | None] | None:
+) -> _CompiledWrite | None:
     """A write's expressions with these names and with values of these names; None where anything is wrong."""
     if names is None or values is None or not {type(update), type(condition)} <= {str, type(None)}:
         return None
@@ -91,14 +101,15 @@ def _compiled_write(
             compiled_update = compile_update(update, pairs)
         if condition is not None:
             compiled_condition = compile_condition("ConditionExpression", condition, pairs)
+        used = [each for each in (compiled_update, compiled_condition) if each is not None]
+        if {name for each in used for name in each.names_used} != set(dict(pairs)):
+            return None
+        if {name for each in used for name in each.values_used} != set(values):
+            return None
+        compiled = _CompiledWrite(compiled_update, compiled_condition)
+        return compiled if values else compiled._replace(without_values=compiled.with_values(_NO_VALUES))
     except ServiceError:
         return None
-    compiled = [each for each in (compiled_update, compiled_condition) if each is not None]
-    names_used = {name for each in compiled for name in each.names_used}
-    values_used = {name for each in compiled for name in each.values_used}
-    if names_used != set(dict(pairs)) or values_used != set(values):
-        return None
-    return compiled_update, compiled_condition
 
 
 class Expressions:

@@ -384,7 +384,7 @@ def _returns_old(body: Body) -> bool:
 
 
 def _old_on_failure(body: Body) -> bool:
-    return (
+    return "ReturnValuesOnConditionCheckFailure" in body and (
         fields.choice(body, "ReturnValuesOnConditionCheckFailure", fields.RETURN_VALUES_ON_FAILURE, "NONE") == "ALL_OLD"
     )
 
