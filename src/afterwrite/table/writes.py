@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+import orjson
+
 from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed
 from afterwrite.table import fields, legacy, wording
@@ -23,7 +25,8 @@ from afterwrite.table.sizes import changed_size, check_put_bytes, check_update_b
 from afterwrite.table.updates import CompiledUpdate
 
 _CONDITION_FIELDS = ("ConditionExpression",)
-_EXPRESSION_FIELDS = frozenset(("ConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"))
+_VALUES = "ExpressionAttributeValues"
+_EXPRESSION_FIELDS = frozenset(("ConditionExpression", "ExpressionAttributeNames", _VALUES))
 _UPDATE_FIELDS = ("UpdateExpression", "ConditionExpression")
 _CONDITION_LEGACY = ("Expected", "ConditionalOperator")
 _NOTHING: frozenset[str] = frozenset()
@@ -31,6 +34,7 @@ _NOTHING: frozenset[str] = frozenset()
 _FIELDS_OF_PLAIN_PUT = 2
 _UPDATE_LEGACY = ("AttributeUpdates", "Expected", "ConditionalOperator")
 _LEGACY_FIELDS = frozenset(_UPDATE_LEGACY)
+_ABSENT = object()
 
 
 class ItemWrite(Protocol):
@@ -344,6 +348,24 @@ def _update(
     update, values, condition = found or _checked_expressions(body)
     return_old = _old_on_failure(body)
     return Update(name, key, update, values, condition, return_values, return_old, reporting, is_charged=not place)
+
+
+def repeated_update(body: Body, earlier_body: Body, earlier: Update, place: str) -> Update | None:
+    """The update in `body` where that asks for the same as an earlier one, which was parsed as `earlier`; else None.
+
+    Only the key may be another. Values are compared as JSON, as 1 is no boolean there.
+    """
+    if len(body) != len(earlier_body):
+        return None
+    try:
+        for field, value in body.items():
+            if field != "Key" and earlier_body.get(field, _ABSENT) != value:
+                return None
+        if orjson.dumps(body.get(_VALUES)) != orjson.dumps(earlier_body.get(_VALUES)):
+            return None
+    except (RecursionError, orjson.JSONEncodeError):
+        return None
+    return Update(earlier.table_name, fields.item(body, "Key", place), *earlier[2:])
 
 
 def _checked_expressions(body: Body) -> WriteExpressions:
