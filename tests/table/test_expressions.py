@@ -15,6 +15,7 @@ from afterwrite.table.keys import encode_key
 from afterwrite.table.reads import parse_get_item, parse_query
 from afterwrite.table.reserved_words import RESERVED_WORDS
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeyAttribute, KeySchema
+from afterwrite.table.sizes import item_size
 from afterwrite.table.writes import parse_put_item, parse_update_item
 from table.case_files import load
 
@@ -53,7 +54,10 @@ def test_update(case: dict[str, Any]) -> None:
             parse_update_item(body).apply(SCHEMA, old)
         assert (caught.value.code, caught.value.message) == ("ValidationException", case["error"])
     else:
-        assert parse_update_item(body).apply(SCHEMA, old) == case["new"]
+        update = parse_update_item(body)
+        new = update.apply(SCHEMA, old)
+        assert new == case["new"]
+        assert new is None or update.size(new, old, item_size(old)) == item_size(new)
     assert old == before
 
 
@@ -179,6 +183,47 @@ def test_placeholders_need_an_expression() -> None:
         "ExpressionAttributeValues can only be specified when using expressions: "
         "UpdateExpression and ConditionExpression are null"
     )
+
+
+GOOD = {
+    "UpdateExpression": "SET #a = :a",
+    "ConditionExpression": "size(#b) > :b",
+    "ExpressionAttributeNames": {"#a": "a", "#b": "b"},
+    "ExpressionAttributeValues": {":a": {"S": "x"}, ":b": {"N": "1.0"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"ExpressionAttributeNames": {"#a": "a"}}, "attribute name used in the document path is not defined"),
+        ({"ExpressionAttributeNames": {"#a": "a", "#b": "b", "#c": "c"}}, "unused in expressions: keys: {#c}"),
+        ({"ExpressionAttributeNames": {"#a": "a", "#b": ""}}, "Empty attribute name for key #b"),
+        ({"ExpressionAttributeNames": {"#a": "a", "#b": 1}}, "NUMBER_VALUE cannot be converted to String"),
+        ({"ExpressionAttributeNames": ["#a", "#b"]}, "Unrecognized collection type"),
+        ({"ExpressionAttributeNames": {}}, "ExpressionAttributeNames must not be empty"),
+        ({"ExpressionAttributeNames": None}, "attribute name used in the document path is not defined"),
+        ({"ExpressionAttributeValues": {":a": {"S": "x"}}}, "attribute value: :b"),
+        ({"ExpressionAttributeValues": {":a": {"S": "x"}, ":b": {"N": "x"}}}, "a numeric value: x for key :b"),
+        ({"ExpressionAttributeValues": {":a": {"S": "x"}, ":b": {"BOOL": True}}}, "operand type: BOOL"),
+        ({"ExpressionAttributeValues": {":a": {"BOOL": 1}, ":b": {"N": "1"}}}, "cannot be converted to Boolean"),
+        ({"ExpressionAttributeValues": {}}, "ExpressionAttributeValues must not be empty"),
+        ({"ExpressionAttributeValues": [":a"]}, "Unrecognized collection type"),
+        ({"UpdateExpression": ["SET"]}, "Unrecognized collection type"),
+        ({"UpdateExpression": "SET #a = :a, #a = :a"}, "Two document paths overlap"),
+        ({"ConditionExpression": None}, "unused in expressions: keys: {#b}"),
+        ({"ConditionExpression": ""}, "The expression can not be empty"),
+        ({"Expected": {"a": {"Exists": False}}}, "Can not use both expression and non-expression parameters"),
+    ],
+)
+def test_a_write_is_refused_in_the_same_words_each_time(fields: dict[str, Any], message: str) -> None:
+    def parse(**changed: Any) -> Any:
+        return parse_update_item(copy.deepcopy({"TableName": "abc", "Key": {}, **GOOD, **changed}))
+
+    for _ in range(3):
+        assert parse().values == {":a": {"S": "x"}, ":b": {"N": "1"}}
+        with pytest.raises(ServiceError, match=re.escape(message)):
+            parse(**fields)
 
 
 def test_the_same_text_means_other_attributes_under_other_names() -> None:

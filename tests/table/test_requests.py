@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -470,6 +472,68 @@ def test_transact_write() -> None:
         condition_check.apply(SCHEMA, None)
     with pytest.raises(ServiceError, match="cannot include multiple operations on one item"):
         plan.check_distinct([("abc", b"k")] * 2)
+
+
+def setting(**fields: Any) -> dict[str, Any]:
+    update = {
+        "TableName": "abc",
+        "Key": dict(KEY),
+        "UpdateExpression": "SET #a = :a",
+        "ExpressionAttributeNames": {"#a": "a"},
+        "ExpressionAttributeValues": {":a": {"BOOL": True}},
+    }
+    return {"Update": {**update, **fields}}
+
+
+UPDATES: list[dict[str, Any]] = [
+    setting(),
+    setting(Key={"pk": {"S": "p"}, "sk": {"N": "2.0"}}),
+    setting(TableName="abd"),
+    setting(UpdateExpression="SET a = :a, #a.b = :a"),
+    setting(UpdateExpression=None),
+    setting(ConditionExpression="attribute_exists(#a)"),
+    setting(ConditionExpression=None),
+    setting(ExpressionAttributeNames={"#a": "b"}),
+    setting(ExpressionAttributeValues={":a": {"BOOL": 1}}),
+    setting(ExpressionAttributeValues={":a": {"N": "1"}}),
+    setting(ExpressionAttributeValues={":a": {"N": "1.0"}}),
+    setting(ExpressionAttributeValues={":a": {"L": [{"NULL": 1.0}]}}),
+    setting(ExpressionAttributeValues={":a": {"L": [{"NULL": True}]}}),
+    setting(ReturnValuesOnConditionCheckFailure="ALL_OLD"),
+    setting(Key=None),
+    setting(Key={"pk": {"N": "x"}}),
+    {**setting(), "Put": None},
+    {**setting(), "Put": {}},
+    {"Put": {"TableName": "abc", "Item": KEY}},
+    {"Update": None},
+]
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(UPDATES, repeat=2)))
+def test_an_update_behind_another_means_what_it_means_alone(first: dict[str, Any], second: dict[str, Any]) -> None:
+    def meant(*members: dict[str, Any]) -> tuple[Any, ...]:
+        return transaction(*copy.deepcopy(members)).writes
+
+    def alone(member: dict[str, Any]) -> Any:
+        try:
+            return meant(member)
+        except ServiceError as error:
+            return error.code, error.message
+
+    one, two = alone(first), alone(second)
+    if isinstance(one[0], str):
+        return
+    if not isinstance(two[0], str):
+        assert meant(first, second, first) == one + two + one
+        return
+    with pytest.raises(ServiceError) as caught:
+        meant(first, second)
+    assert (caught.value.code, caught.value.message.replace("transactItems.2", "transactItems.1")) == two
+
+
+def test_updates_may_hold_what_is_nested_deep_and_not_looked_at() -> None:
+    one, two = (setting(Other=orjson.loads("[" * 1000 + "]" * 1000)) for _ in range(2))
+    assert transaction(one, two).writes == transaction(setting(), setting()).writes
 
 
 def test_a_token_stands_for_one_request() -> None:

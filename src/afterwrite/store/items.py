@@ -123,15 +123,15 @@ def _plan(transaction: WriteTransaction, table: Table, write: ItemWrite, key: It
         check_scalar_keys(table.schema, [index.schema for index in table.indexes], nested)
     stored_at = U32.pack(table.number) + encoded_key
     stored = long_keys.get(transaction, "items", stored_at)
-    old = None
+    old, old_bytes = None, 0
     if stored is not None and (table.indexes or write.needs_old):
-        old = orjson.loads(stored[_ITEM.size :])
+        old, old_bytes = orjson.loads(stored[_ITEM.size :]), _ITEM.unpack_from(stored)[0]
     if isinstance(write, Put):
         _check_indexed(table, write.item)
     new = write.apply(table.schema, old)
     if new is not None and isinstance(write, Update):
         _check_indexed(table, new, old or {})
-    new_bytes = 0 if new is None or new is old else write.size(new)
+    new_bytes = 0 if new is None or new is old else write.size(new, old, old_bytes)
     return _Planned(table, key, stored_at, stored, old, new, new_bytes)
 
 

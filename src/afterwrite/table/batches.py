@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -18,7 +19,17 @@ from afterwrite.table.fields import Body
 from afterwrite.table.keys import checked_key
 from afterwrite.table.reads import GetPlan, get_of, projection_of
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.writes import Delete, ItemWrite, Put, delete_of, parse_member, reporting_of, unconditional_put
+from afterwrite.table.writes import (
+    Delete,
+    ItemWrite,
+    Put,
+    Update,
+    delete_of,
+    parse_member,
+    repeated_update,
+    reporting_of,
+    unconditional_put,
+)
 
 BATCH_GETS_MAX = 100
 BATCH_GET_BYTES_MAX = 16 * 1024 * 1024
@@ -211,7 +222,7 @@ def parse_transact_write_items(body: Body) -> TransactWritePlan:
         fields.check_length(len(token), "ClientRequestToken", 1, TOKEN_CHARACTERS_MAX, token)
         fingerprint = _fingerprint(members)
     reporting = reporting_of(body)
-    writes = tuple(_transaction_member(member, index, reporting) for index, member in enumerate(members, 1))
+    writes = _transaction_writes(members, reporting)
     if sum(_written_bytes(write) for write in writes) > TRANSACTION_BYTES_MAX:
         raise wording.invalid("Transaction payload size cannot exceed 4 MB")
     return TransactWritePlan(writes, token, fingerprint, reporting)
@@ -226,8 +237,23 @@ def _fingerprint(members: Sequence[Body]) -> bytes:
     return blake2b(text, digest_size=16).digest()
 
 
+def _transaction_writes(members: Sequence[Body], reporting: Reporting) -> tuple[ItemWrite, ...]:
+    writes: list[ItemWrite] = []
+    earlier: tuple[Body, Update] | None = None
+    for index, member in enumerate(members, 1):
+        body = member.get("Update")
+        write: ItemWrite | None = None
+        if earlier is not None and type(body) is dict and len(member) == 1:
+            write = repeated_update(body, *earlier, _place("Update", index))
+        if write is None:
+            write = _transaction_member(member, index, reporting)
+            earlier = (body, write) if type(body) is dict and isinstance(write, Update) else None
+        writes.append(write)
+    return tuple(writes)
+
+
 def _transaction_member(member: Mapping[str, Any], index: int, reporting: Reporting) -> ItemWrite:
-    kinds = [kind for kind in _MEMBER_KINDS if member.get(kind) is not None]
+    kinds = [kind for kind in member if kind in _MEMBER_KINDS and member[kind] is not None]
     if not kinds:
         raise wording.invalid(
             "The action or operation requested is invalid. Verify that the action is typed correctly."
@@ -235,8 +261,13 @@ def _transaction_member(member: Mapping[str, Any], index: int, reporting: Report
     if len(kinds) > 1:
         raise wording.invalid("TransactItems can only contain one of Check, Put, Update or Delete")
     kind = kinds[0]
-    place = f"transactItems.{index}.member.{kind[0].lower()}{kind[1:]}."
-    return parse_member(kind, fields.structure(member, kind, kind) or {}, place, reporting)
+    return parse_member(kind, fields.structure(member, kind, kind) or {}, _place(kind, index), reporting)
+
+
+@cache
+def _place(kind: str, index: int) -> str:
+    """Where a transaction's member stands, for errors; there are a few hundred places."""
+    return f"transactItems.{index}.member.{kind[0].lower()}{kind[1:]}."
 
 
 def _written_bytes(write: ItemWrite) -> int:

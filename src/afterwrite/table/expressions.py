@@ -11,7 +11,7 @@ from afterwrite.core.values import AttributeValue
 from afterwrite.errors import InvalidRequest, ServiceError
 from afterwrite.table import wording
 from afterwrite.table.attribute_values import checked_item, checked_value, serialization_error
-from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, Test, Values, compile_condition
+from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, CompiledCondition, Test, Values, compile_condition
 from afterwrite.table.fields import Body, text
 from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
 from afterwrite.table.projections import Projection, compile_projection
@@ -22,6 +22,7 @@ from afterwrite.table.wording import newer_message
 
 _NAME_PLACEHOLDER: Final = re.compile(r"#[A-Za-z0-9_]+")
 _VALUE_PLACEHOLDER: Final = re.compile(r":[A-Za-z0-9_]+")
+_NO_VALUES: Final[Values] = {}
 
 
 class Condition(NamedTuple):
@@ -34,6 +35,81 @@ class Condition(NamedTuple):
     def holds(self, item: Mapping[str, AttributeValue] | None) -> bool:
         """Whether the item meets it; an item that is not there is an item without attributes."""
         return self.test(item if item is not None else {}, self.values)
+
+
+class WriteExpressions(NamedTuple):
+    """What a write says by expressions: its update and its condition, where it has them, and their values."""
+
+    update: CompiledUpdate | None
+    values: Values
+    condition: Condition | None
+
+
+def write_expressions(body: Body, update: Any = None) -> WriteExpressions | None:
+    """The expressions of a write with its ConditionExpression and the UpdateExpression `update`.
+
+    None where one of them is wrong in itself, or does not go with the others: `Expressions` says what it is. Raises
+    ServiceError for values that are wrong.
+    """
+    names, values = body.get("ExpressionAttributeNames"), body.get("ExpressionAttributeValues")
+    try:
+        compiled = _compiled_write(
+            update,
+            body.get("ConditionExpression"),
+            () if names is None else tuple(names.items()) or None,
+            () if values is None else tuple(values.keys()) or None,
+        )
+    except (AttributeError, TypeError):  # of another type than they should be, or within them
+        return None
+    if compiled is None:
+        return None
+    if values is None:
+        return compiled.without_values
+    _check_values(values)
+    return compiled.with_values(values)
+
+
+class _CompiledWrite(NamedTuple):
+    """The compiled expressions of a write; where they need no values, they are ready."""
+
+    update: CompiledUpdate | None
+    condition: CompiledCondition | None
+    without_values: WriteExpressions | None = None
+
+    def with_values(self, values: Values) -> WriteExpressions:
+        """The expressions with these values. Raises ServiceError for one whose type does not fit."""
+        if self.update is not None:
+            self.update.check(values)
+        if self.condition is None:
+            return WriteExpressions(self.update, values, None)
+        self.condition.check(values)
+        condition = Condition(self.condition.test, values, self.condition.nested)
+        return WriteExpressions(self.update, values, condition)
+
+
+@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+def _compiled_write(
+    update: Any, condition: Any, names: tuple[tuple[str, Any], ...] | None, values: tuple[str, ...] | None
+) -> _CompiledWrite | None:
+    """A write's expressions with these names and with values of these names; None where anything is wrong."""
+    if names is None or values is None or not {type(update), type(condition)} <= {str, type(None)}:
+        return None
+    compiled_update, compiled_condition = None, None
+    try:
+        pairs = _checked_pairs(names)
+        if update is not None:
+            compiled_update = compile_update(update, pairs)
+        if condition is not None:
+            compiled_condition = compile_condition("ConditionExpression", condition, pairs)
+        used = [each for each in (compiled_update, compiled_condition) if each is not None]
+        if {name for each in used for name in each.names_used} != set(dict(pairs)):
+            return None
+        if {name for each in used for name in each.values_used} != set(values):
+            return None
+        compiled = _CompiledWrite(compiled_update, compiled_condition)
+        return compiled if values else compiled._replace(without_values=compiled.with_values(_NO_VALUES))
+    except ServiceError:
+        return None
 
 
 class Expressions:
@@ -172,6 +248,14 @@ def _checked_pairs(pairs: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, str],
             raise wording.invalid(f"ExpressionAttributeNames contains invalid value: {what} for key {key}")
         check_attribute_name(name)
     return pairs
+
+
+def _check_values(values: Any) -> None:
+    try:
+        checked_item(values)
+    except ServiceError:
+        _checked_expression_values(values)  # whose error says which of them it is
+        raise
 
 
 def _checked_expression_values(values: Any) -> Values:

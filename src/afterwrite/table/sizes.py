@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from afterwrite.core.values import AttributeValue
@@ -30,6 +30,20 @@ def item_size(item: Mapping[str, AttributeValue]) -> int:
                 size += number_size(content)
             else:
                 size += _content_size(kind, content)
+    return size
+
+
+def changed_size(
+    item: Mapping[str, AttributeValue], old: Mapping[str, AttributeValue], old_size: int, attributes: Iterable[str]
+) -> int:
+    """The bytes of an item that differs from `old`, of `old_size` bytes, in no more than `attributes`."""
+    size = old_size
+    for name in attributes:
+        before, after = old.get(name), item.get(name)
+        if before is not None:
+            size -= value_size(before) + (len(name.encode()) if after is None else 0)
+        if after is not None:
+            size += value_size(after) + (len(name.encode()) if before is None else 0)
     return size
 
 
@@ -103,13 +117,6 @@ def check_attribute_name(name: str) -> None:
         raise wording.invalid("Empty attribute name")
     if len(name.encode()) > NAME_BYTES_MAX:
         raise wording.invalid_parameter(f"Attribute name is too large, must be less than {NAME_BYTES_MAX + 1} bytes")
-
-
-def check_update_size(item: Mapping[str, AttributeValue]) -> int:
-    """The size of an update's result. Refuses one that is too large."""
-    size = item_size(item)
-    check_update_bytes(size)
-    return size
 
 
 def check_update_bytes(size: int) -> None:

@@ -118,8 +118,11 @@ class CompiledUpdate:
     def apply(self, old: Mapping[str, AttributeValue], values: Values) -> Item:
         """The item that `old` becomes. Raises ServiceError (ValidationException) as UpdateItem does."""
         assigned = [(path, value(old, values)) for path, value in self.sets]
-        if any(value is None for _, value in assigned):
-            raise wording.invalid("The provided expression refers to an attribute that does not exist in the item")
+        for _, value in assigned:
+            if value is None:
+                raise wording.invalid("The provided expression refers to an attribute that does not exist in the item")
+        if not self.nested and not self.changes and not self.removals:
+            return {**old, **{str(path[0]): value for path, value in assigned}}
         emptied = []
         for path, placeholder, change in self.changes:
             changed = change(_found(old, path), values[placeholder])

@@ -9,27 +9,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
+import orjson
+
 from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed
 from afterwrite.table import fields, legacy, wording
 from afterwrite.table.attribute_values import measured_item
 from afterwrite.table.capacity import SILENT, Reporting
 from afterwrite.table.conditions import Values
-from afterwrite.table.expressions import Condition, Expressions
+from afterwrite.table.expressions import Condition, Expressions, WriteExpressions, write_expressions
 from afterwrite.table.fields import Body
 from afterwrite.table.keys import checked_key, key_of
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.sizes import check_put_bytes, check_update_bytes, check_update_size, item_size
+from afterwrite.table.sizes import changed_size, check_put_bytes, check_update_bytes, item_size
 from afterwrite.table.updates import CompiledUpdate
 
 _CONDITION_FIELDS = ("ConditionExpression",)
-_EXPRESSION_FIELDS = frozenset(("ConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"))
+_VALUES = "ExpressionAttributeValues"
+_EXPRESSION_FIELDS = frozenset(("ConditionExpression", "ExpressionAttributeNames", _VALUES))
 _UPDATE_FIELDS = ("UpdateExpression", "ConditionExpression")
 _CONDITION_LEGACY = ("Expected", "ConditionalOperator")
 _NOTHING: frozenset[str] = frozenset()
 # The table and the item: what most puts are.
 _FIELDS_OF_PLAIN_PUT = 2
 _UPDATE_LEGACY = ("AttributeUpdates", "Expected", "ConditionalOperator")
+_LEGACY_FIELDS = frozenset(_UPDATE_LEGACY)
+_ABSENT = object()
 
 
 class ItemWrite(Protocol):
@@ -61,8 +66,11 @@ class ItemWrite(Protocol):
     def apply(self, schema: KeySchema, old: Item | None) -> Item | None:
         """The item after the write, None where there is none. Raises ConditionalCheckFailed."""
 
-    def size(self, new: Item) -> int:
-        """The size of the item after the write, in bytes. Raises ServiceError where it is too large."""
+    def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:
+        """The size of the item after the write, in bytes; `old_bytes` is that of the item before, if there was one.
+
+        Raises ServiceError where it is too large.
+        """
 
     def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
         """The response's body, for the item before and after the write."""
@@ -98,7 +106,7 @@ class Put(NamedTuple):
         _require(self.condition, old, self.return_old_on_failure)
         return self.item
 
-    def size(self, new: Item) -> int:
+    def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:  # noqa: ARG002 - ItemWrite
         """The size of the item put, in bytes; it was checked when the request was read."""
         return self.item_bytes or item_size(new)
 
@@ -136,7 +144,7 @@ class Delete(NamedTuple):
         _require(self.condition, old, self.return_old_on_failure)
         return None
 
-    def size(self, new: Item) -> int:
+    def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:  # noqa: ARG002 - ItemWrite
         """A delete leaves no item."""
         return item_size(new)
 
@@ -178,12 +186,9 @@ class Update(NamedTuple):
     def key(self, schema: KeySchema) -> Item:
         """The key, validated against the table's schema; the update must leave it alone."""
         key = checked_key(schema, self.key_attributes)
-        if self.update is not None:
-            for name in schema.names:
-                if name in self.update.attributes:
-                    raise wording.invalid_parameter(
-                        f"Cannot update attribute {name}. This attribute is part of the key"
-                    )
+        if self.update is not None and not self.update.attributes.isdisjoint(key):
+            name = next(name for name in schema.names if name in self.update.attributes)
+            raise wording.invalid_parameter(f"Cannot update attribute {name}. This attribute is part of the key")
         return key
 
     def apply(self, schema: KeySchema, old: Item | None) -> Item | None:  # noqa: ARG002 - ItemWrite
@@ -199,9 +204,14 @@ class Update(NamedTuple):
             return None
         return self.update.apply(base, self.values)
 
-    def size(self, new: Item) -> int:
+    def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:
         """The size of the item updated, in bytes. Raises ValidationException where it is too large."""
-        return check_update_size(new)
+        if old is None or self.update is None:
+            size = item_size(new)
+        else:
+            size = changed_size(new, old, old_bytes, self.update.attributes)
+        check_update_bytes(size)
+        return size
 
     def answer(self, old: Item | None, new: Item | None) -> dict[str, Any]:
         """The response's body."""
@@ -245,7 +255,7 @@ class ConditionCheck(NamedTuple):
         _require(self.condition, old, self.return_old_on_failure)
         return old
 
-    def size(self, new: Item) -> int:
+    def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:  # noqa: ARG002 - ItemWrite
         """The size of the item looked at, in bytes."""
         return item_size(new)
 
@@ -334,18 +344,46 @@ def _update(
     name: str, body: Body, *, return_values: str = "NONE", reporting: Reporting = SILENT, place: str = ""
 ) -> Update:
     key = fields.item(body, "Key", place)
+    found = write_expressions(body, body.get("UpdateExpression")) if _LEGACY_FIELDS.isdisjoint(body) else None
+    update, values, condition = found or _checked_expressions(body)
+    return_old = _old_on_failure(body)
+    return Update(name, key, update, values, condition, return_values, return_old, reporting, is_charged=not place)
+
+
+def repeated_update(body: Body, earlier_body: Body, earlier: Update, place: str) -> Update | None:
+    """The update in `body` where that asks for the same as an earlier one, which was parsed as `earlier`; else None.
+
+    Only the key may be another. Values are compared as JSON, as 1 is no boolean there.
+    """
+    if len(body) != len(earlier_body):
+        return None
+    try:
+        for field, value in body.items():
+            if field != "Key" and earlier_body.get(field, _ABSENT) != value:
+                return None
+        if orjson.dumps(body.get(_VALUES)) != orjson.dumps(earlier_body.get(_VALUES)):
+            return None
+    except (RecursionError, orjson.JSONEncodeError):
+        return None
+    return Update(earlier.table_name, fields.item(body, "Key", place), *earlier[2:])
+
+
+def _checked_expressions(body: Body) -> WriteExpressions:
+    """An update's expressions, and the parameters that they took the place of. Raises what is wrong with them."""
     legacy.refuse_mixture(body, _UPDATE_LEGACY, _UPDATE_FIELDS)
     expressions = Expressions(body, _UPDATE_FIELDS)
     update, values = expressions.update() or legacy.update(body) or (None, {})
     condition = expressions.condition("ConditionExpression") or _legacy_condition(body)
     expressions.finish()
-    return_old = _old_on_failure(body)
-    return Update(name, key, update, values, condition, return_values, return_old, reporting, is_charged=not place)
+    return WriteExpressions(update, values, condition)
 
 
 def _condition(body: Body) -> Condition | None:
     if _EXPRESSION_FIELDS.isdisjoint(body):
         return _legacy_condition(body)
+    found = write_expressions(body) if _LEGACY_FIELDS.isdisjoint(body) else None
+    if found is not None:
+        return found.condition
     legacy.refuse_mixture(body, _CONDITION_LEGACY, _CONDITION_FIELDS)
     expressions = Expressions(body, _CONDITION_FIELDS)
     condition = expressions.condition("ConditionExpression") or _legacy_condition(body)
@@ -368,7 +406,7 @@ def _returns_old(body: Body) -> bool:
 
 
 def _old_on_failure(body: Body) -> bool:
-    return (
+    return "ReturnValuesOnConditionCheckFailure" in body and (
         fields.choice(body, "ReturnValuesOnConditionCheckFailure", fields.RETURN_VALUES_ON_FAILURE, "NONE") == "ALL_OLD"
     )
 
