@@ -38,6 +38,10 @@ class Inbox:
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.executescript(_SCHEMA)
 
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
     def take(
         self, key: str, recipient: str, body: str, then: Callable[[sqlite3.Connection], object] | None = None
     ) -> bool:

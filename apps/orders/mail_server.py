@@ -24,6 +24,10 @@ class Mailbox:
     def __init__(self, path: Path) -> None:
         self._inbox = Inbox(path)
 
+    def close(self) -> None:
+        """Close the file."""
+        self._inbox.close()
+
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - the hook's name
         """Keep one e-mail, of each of its recipients."""
         message: Any = message_from_bytes(envelope.content, policy=policy.default)

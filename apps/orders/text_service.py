@@ -34,6 +34,11 @@ class TextService(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.inbox = Inbox(path)
 
+    def server_close(self) -> None:
+        """Let go of the port and of the file."""
+        super().server_close()
+        self.inbox.close()
+
 
 def attribute(form: dict[str, str], name: str) -> str | None:
     """The value of a message attribute in a request of the query protocol."""

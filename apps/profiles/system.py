@@ -41,6 +41,11 @@ class System(ThreadingHTTPServer):
         self.inbox = Inbox(path)
         self.secret = secret
 
+    def server_close(self) -> None:
+        """Let go of the port and of the file."""
+        super().server_close()
+        self.inbox.close()
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

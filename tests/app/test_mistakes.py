@@ -56,7 +56,10 @@ MISTAKES: list[tuple[str, Mistake]] = [
         r"expected App.table\(name, \*, partition_key, .*\): got an unexpected keyword argument 'hash_key'",
         lambda app: app.table("orders", partition_key="PK", hash_key="PK"),  # type: ignore[call-arg]
     ),
-    (r"expected App.table\(.*\): missing a required argument: 'partition_key'", lambda app: app.table("orders")),  # type: ignore[call-arg]
+    (
+        r"expected App.table\(.*\): missing a required (keyword-only )?argument: 'partition_key'",
+        lambda app: app.table("orders"),  # type: ignore[call-arg]
+    ),
     (r"expected App\(name\): missing a required argument: 'name'", lambda app: App()),  # type: ignore[call-arg]
     (r"retries of App.function to be a whole number, got '3'", lambda app: app.function(retries="3")),  # type: ignore[arg-type]
     (r"name of App.queue to be a text, got 5", lambda app: app.queue(5)),  # type: ignore[arg-type]

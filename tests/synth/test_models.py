@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -79,6 +80,6 @@ def test_models_that_are_not_named_are_refused(models: Any, words: str) -> None:
 def test_the_package_has_the_prompt(tmp_path: Path) -> None:
     found = locate_app(MANGA_ASSIST)
     entry = packaging.Entry(found.root, found.module, found.variable)
-    packaging.package(entry, tmp_path / "app.zip", packaging.Target("python3.11", "x86_64"))
+    packaging.package(entry, tmp_path / "app.zip", packaging.Target(f"python3.{sys.version_info.minor}", "x86_64"))
     with ZipFile(tmp_path / "app.zip") as package:
         assert "afterwrite/summaries/summary.prompt" in package.namelist()

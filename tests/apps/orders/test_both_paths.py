@@ -38,7 +38,8 @@ def ship(data: Path, monkeypatch: pytest.MonkeyPatch, stream: StreamKind) -> Fou
     emails, texts = data / "emails.sqlite", data / "texts.sqlite"
     chosen = [replace(order, customer_id=str(order.number % CUSTOMERS + 1)) for order in cdnow.load(ORDERS)]
     known = list(customers(chosen))
-    mail_server = Controller(Mailbox(emails), hostname="127.0.0.1", port=free_port())
+    mailbox = Mailbox(emails)
+    mail_server = Controller(mailbox, hostname="127.0.0.1", port=free_port())
     mail_server.start()
     by_email = Email(f"smtp://127.0.0.1:{mail_server.port}", sender="The Shop <orders@shop.example.com>")
     with text_service(texts) as by_text, running(app.app, app.orders, data / "engine", stream) as (engine, disorder):
@@ -54,6 +55,7 @@ def ship(data: Path, monkeypatch: pytest.MonkeyPatch, stream: StreamKind) -> Fou
         settle(engine, disorder)
         found = readback.read(engine.reader(), emails, texts)
     mail_server.stop(no_assert=True)
+    mailbox.close()
     for each in disorder:
         assert each.carried == len(found.changes)
         assert min(each.repeated, each.moved) > 20

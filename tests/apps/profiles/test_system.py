@@ -38,3 +38,4 @@ def test_what_follows_from_a_key_happens_once_and_every_arrival_is_kept(tmp_path
     box.take("k2", "C-2", json.dumps("b"))
     assert [each.recipient for each in inbox.unlike(inbox.deliveries(path))] == ["C-2"]
     assert inbox.count(path) == 4
+    box.close()
