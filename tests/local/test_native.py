@@ -128,7 +128,7 @@ def test_queries_for_some_attributes_of_some_items(
 def test_a_query_reads_on_until_it_has_as_many_items_that_meet_the_condition_as_it_may(table: TableClient) -> None:
     for number in range(8):
         table.put({**key(f"{number}"), "n": number, "text": "x" * 300_000})
-    odd = {"condition": "n IN (:a, :b, :c, :d)", "values": dict(zip("abcd", (1, 3, 5, 7), strict=True))}
+    odd: dict[str, Any] = {"condition": "n IN (:a, :b, :c, :d)", "values": dict(zip("abcd", (1, 3, 5, 7), strict=True))}
     assert table.query("p", attributes=["n"], **odd) == [{"n": number} for number in (1, 3, 5, 7)]
     assert table.query("p", attributes=["n"], limit=3, **odd) == [{"n": number} for number in (1, 3, 5)]
 
