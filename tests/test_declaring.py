@@ -13,7 +13,7 @@ import pytest
 import afterwrite
 from afterwrite import app as declarations
 from afterwrite.core.event_source_mapping.declaration import MappedStream
-from afterwrite.core.ports import TableClient
+from afterwrite.core.table_client import TableClient
 from afterwrite.testing import AnswerLost, At, FaultyEngine, settle
 
 DOCS = (Path(__file__).resolve().parent.parent / "docs" / "declaring.md").read_text()

@@ -23,9 +23,23 @@ from manga_assist.files import write_durably
 from manga_assist.settings import Settings
 
 SMTP_TIMEOUT_S = 10.0
-# Headers are taken as the text they are: to parse addresses that were just put together is most of a mail's cost.
-# A line break in one is refused all the same.
-_PLAIN_HEADERS = policy.default.clone(header_factory=HeaderRegistry(use_default_map=False))
+
+
+class _TextHeaders(HeaderRegistry):
+    """Takes headers as the text they are: to parse addresses that were just put together is most of a mail's cost.
+
+    A line break in one is refused all the same. All are of one class, where the registry makes one for each header.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(use_default_map=False)
+        self._class = super().__getitem__("")
+
+    def __getitem__(self, name: str) -> Any:
+        return self._class
+
+
+_PLAIN_HEADERS = policy.default.clone(header_factory=_TextHeaders())
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,11 +86,15 @@ def clean_up(context: Context, sessions: Any, table: Table, event: Mapping[str, 
 
     META gets its `ttl` first, which says that the summaries are complete (see `summarize_missing`), so that an
     attempt that begins again after some items expired makes no summary of a window with holes.
+
+    Nothing is added to a session that has ended and has all its summaries: turns and hand-offs are conditional on its
+    status, and a summary on there being none. So what one read finds is all there is.
     """
     detail = event["detail"]
     session_id = detail["session_id"]
     summarize_missing(table, session_id, summarizer, context.now_ms)
-    expires_at_s = -(-int(detail["at_ms"]) // 1000) + int(detail["retention_s"])
+    names = {"#ttl": "ttl"}
+    values = {":at": -(-int(detail["at_ms"]) // 1000) + int(detail["retention_s"])}
     total = 0
     for _ in range(_CLEAN_UP_ROUNDS_MAX):
         # HANDOFF# sorts before META.
@@ -103,8 +107,8 @@ def clean_up(context: Context, sessions: Any, table: Table, event: Mapping[str, 
                 {"PK": keys.partition(session_id), "SK": sort_key},
                 "SET #ttl = :at",
                 condition="attribute_exists(SK)",
-                names={"#ttl": "ttl"},
-                values={":at": expires_at_s},
+                names=names,
+                values=values,
             )
             for sort_key in unset[:_TRANSACTION_ITEMS_MAX]
         ]
@@ -116,8 +120,13 @@ def clean_up(context: Context, sessions: Any, table: Table, event: Mapping[str, 
                 continue
             raise
         total += len(writes)
+        if len(writes) == len(unset):
+            return total
     raise RuntimeError(f"items of session {session_id!r} keep appearing after its end: something still writes it")
 
 
 def _without_ttl(table: Table, session_id: str) -> Iterable[str]:
-    return (item["SK"] for item in table.query(keys.partition(session_id)) if "ttl" not in item)
+    unset = table.query(
+        keys.partition(session_id), attributes=["SK"], condition="attribute_not_exists(#ttl)", names={"#ttl": "ttl"}
+    )
+    return (item["SK"] for item in unset)

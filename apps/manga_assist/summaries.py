@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from afterwrite import ConditionalCheckFailed, between, prefix
@@ -23,9 +23,20 @@ class Table(Protocol):
         """The item, read consistently."""
 
     def query(
-        self, partition: Any, *, sort_key: Any = None, newest_first: bool = False, limit: int | None = None
+        self,
+        partition: Any,
+        *,
+        sort_key: Any = None,
+        newest_first: bool = False,
+        limit: int | None = None,
+        attributes: Sequence[str] | None = None,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> Iterable[Mapping[str, Any]]:
-        """The partition's items in the order of their sort keys."""
+        """The partition's items in the order of their sort keys: those that meet the condition, of each its attributes.
+
+        All items, and all of them, where nothing is given.
+        """
 
     def put(self, item: Mapping[str, Any], *, condition: str | None = None) -> Any:
         """Write the item; raises ConditionalCheckFailed."""

@@ -79,6 +79,72 @@ def test_a_document_is_put_in_changed_and_taken_out() -> None:
     assert filled.indexes({**META, "text": "no"}) is None
 
 
+def test_an_embedded_index_is_not_told_of_a_change_that_leaves_the_document_as_it_was() -> None:
+    app, talks, _ = declared()
+    one, two = {**SUMMARY, "text": "one"}, {**SUMMARY, "text": "two"}
+    id = "talks/a/SUMMARY#1"
+    kept, lost = {**one, "ttl": "1"}, {**SUMMARY, "ttl": "1"}
+    assert effects_of(app, talks, (one, kept), (SUMMARY, lost), (kept, {**two, "ttl": "1"}), (kept, lost)) == [
+        Index("talks", id, "12", {"text": "two"}),
+        Index("talks", id, "12", None),
+    ]
+
+
+def test_a_value_of_another_type_is_another_document() -> None:
+    app = App("shop")
+    talks = app.table("talks", partition_key="PK")
+
+    @app.search_index("talks").documents(talks)
+    def document(item: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"open": item["open"]}
+
+    def told(old: dict[str, Any] | None, new: dict[str, Any]) -> list[Any]:
+        keys = {"PK": {"S": "a"}}
+        images = [None if value is None else {**keys, "open": value} for value in (old, new)]
+        change = Change(
+            id="c",
+            table="talks",
+            event_name="MODIFY",
+            keys=keys,
+            old_image=images[0],
+            new_image=images[1],
+            sequence_number="12",
+        )
+        return [stamped.effect for stamped in talks.router().plan(change, "lane")]
+
+    assert told({"BOOL": True}, {"BOOL": True}) == []
+    assert told({"BOOL": True}, {"N": "1"}) == [Index("talks", "talks/a", "12", {"open": Decimal(1)})]
+    # The old image of a forgotten item is gone.
+    assert told(None, {"BOOL": True}) == [Index("talks", "talks/a", "12", {"open": True})]
+
+
+def test_an_old_item_that_the_function_cannot_read_has_no_document_yet() -> None:
+    app = App("shop")
+    talks = app.table("talks", partition_key="PK", sort_key="SK")
+
+    @app.search_index("talks").documents(talks)
+    def document(item: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"text": item["text"]}
+
+    assert effects_of(app, talks, (META, {**META, "text": "one"})) == [
+        Index("talks", "talks/a/META", "12", {"text": "one"})
+    ]
+
+
+def test_opensearch_which_nobody_fills_is_told_of_every_change_of_an_item_with_a_document() -> None:
+    app = App("shop")
+    talks = app.table("talks", partition_key="PK", sort_key="SK")
+
+    @app.search_index("talks", url="http://127.0.0.1:9200").documents(talks)
+    def document(item: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"text": item["text"]}
+
+    one = {**SUMMARY, "text": "one"}
+    assert effects_of(app, talks, (one, {**one, "ttl": "1"})) == [
+        Index("talks", "talks/a/SUMMARY#1", "12", {"text": "one"})
+    ]
+
+
 def test_a_removal_that_has_its_keys_alone_takes_the_document_out() -> None:
     _, talks, _ = declared()
     keys = {name: {"S": value} for name, value in SUMMARY.items()}

@@ -25,7 +25,8 @@ from afterwrite import (
     suffix,
 )
 from afterwrite.config import Identity
-from afterwrite.core.ports import Services, TableClient
+from afterwrite.core.ports import Services
+from afterwrite.core.table_client import TableClient
 from afterwrite.errors import InvalidValue, ServiceError
 from afterwrite.local.native import NativeServices
 from afterwrite.store.environment import Environment
@@ -102,6 +103,39 @@ def test_queries(table: TableClient, arguments: dict[str, Any], found: str) -> N
         table.put(key(sk))
     table.put({"pk": "other", "sk": "a1"})
     assert " ".join(item["sk"] for item in table.query("p", **arguments)) == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"attributes": ["sk", "n"]}, [{"sk": "a", "n": 1}, {"sk": "b"}, {"sk": "c", "n": 3}]),
+        ({"attributes": ["n", "n", "pk"], "sort_key": "a"}, [{"n": 1, "pk": "p"}]),
+        ({"attributes": ["m.x", "none"], "limit": 1, "newest_first": True}, [{"m.x": "y"}]),
+        ({"attributes": ["sk"], "condition": "attribute_not_exists(n)"}, [{"sk": "b"}]),
+        ({"condition": "#n > :n", "names": {"#n": "n"}, "values": {"n": 1}}, [{**key("c"), "n": 3, "m.x": "y"}]),
+        ({"condition": "attribute_exists(n)", "attributes": ["sk"], "limit": 1}, [{"sk": "a"}]),
+        ({"condition": "attribute_not_exists(n)", "sort_key": between("b", "c"), "attributes": ["sk"]}, [{"sk": "b"}]),
+    ],
+)
+def test_queries_for_some_attributes_of_some_items(
+    table: TableClient, arguments: dict[str, Any], found: list[dict[str, Any]]
+) -> None:
+    for item in ({**key("a"), "n": 1}, key("b"), {**key("c"), "n": 3, "m.x": "y"}):
+        table.put(item)
+    assert table.query("p", **arguments) == found
+
+
+def test_a_query_reads_on_until_it_has_as_many_items_that_meet_the_condition_as_it_may(table: TableClient) -> None:
+    for number in range(8):
+        table.put({**key(f"{number}"), "n": number, "text": "x" * 300_000})
+    odd: dict[str, Any] = {"condition": "n IN (:a, :b, :c, :d)", "values": dict(zip("abcd", (1, 3, 5, 7), strict=True))}
+    assert table.query("p", attributes=["n"], **odd) == [{"n": number} for number in (1, 3, 5, 7)]
+    assert table.query("p", attributes=["n"], limit=3, **odd) == [{"n": number} for number in (1, 3, 5)]
+
+
+def test_a_query_for_one_attribute_wants_a_list_all_the_same(table: TableClient) -> None:
+    with pytest.raises(DeclarationError, match=r"expected a list of attributes .* write \['sk'\]"):
+        table.query("p", attributes="sk")
 
 
 def test_a_query_reads_all_pages(table: TableClient) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from afterwrite import App, DeclarationError
 from afterwrite.config import Settings
-from afterwrite.core.ports import TableClient
+from afterwrite.core.table_client import TableClient
 from afterwrite.summaries import Budget, MemorySpending, Price, Spending, TableSpending
 from afterwrite.summaries.spending import Cost, Reply
 from afterwrite.wiring import Engine

@@ -140,16 +140,21 @@ class SearchIndex:
         """Declare the decorated pure function, from an item to its document, as what can be found of `table`.
 
         It becomes a route of the table, for items whose sort key matches. An item that has no document any more, or
-        is removed, leaves the index. Private attributes of the item are masked.
+        is removed, leaves the index. An index in the data directory, which is filled from the tables, is not told of
+        changes that leave the document as it was. Private attributes of the item are masked.
         """
         _refuse_without_images(table)
+        is_filled = self.url is None
 
         def declare(document: Document) -> Document:
             check_code("document", document, ["item"])
 
             def indexes(change: Change) -> Index | None:
                 found = None if change.new is None else document(change.new)
-                if found is None and not _had_document(change, document):
+                if found is None:
+                    if not _had_document(change, document):
+                        return None
+                elif is_filled and _is_as_before(found, change, document):
                     return None
                 return self.put(_id(table, change.keys), found, version=change.version)
 
@@ -170,6 +175,17 @@ def _had_document(change: Change, document: Document) -> bool:
     if change.old is None:
         return change.event_name == REMOVE  # as of a forgotten item: its old image is gone, its document must be
     return document(change.old) is not None
+
+
+def _is_as_before(found: Mapping[str, Any], change: Change, document: Document) -> bool:
+    """Whether the change leaves the document as it was."""
+    if change.old is None:
+        return False
+    try:
+        before = document(change.old)
+    except Exception:  # noqa: BLE001 - an item that the function cannot read has no document yet
+        return False
+    return repr(before) == repr(found)  # by their texts: True and 1 are equal, and not the same in a document
 
 
 def _as_routes_see(table: Table, item: Mapping[str, Any]) -> Mapping[str, Any]:

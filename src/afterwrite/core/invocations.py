@@ -11,7 +11,8 @@ from afterwrite.core.values import Item, encode_item
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from afterwrite.core.ports import Services, TableClient
+    from afterwrite.core.ports import Services
+    from afterwrite.core.table_client import TableClient
 
 
 class Named(Protocol):

@@ -21,6 +21,8 @@ from afterwrite.core.target_failures import TargetFailure
 if TYPE_CHECKING:
     import threading
 
+    from afterwrite.core.table_client import TableClient
+
 
 class ReadChange(NamedTuple):
     """A change as a source gives it: its position in the source, and the lane that orders it."""
@@ -413,58 +415,6 @@ class Sink(Protocol):
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever the buffer may have to be flushed earlier."""
-        ...
-
-
-class TableClient(Protocol):
-    """A table as functions use it, in Python values. Reads are strongly consistent."""
-
-    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The item with the key attributes `key`."""
-        ...
-
-    def query(
-        self, partition: Any, sort_key: Any = None, *, newest_first: bool = False, limit: int | None = None
-    ) -> list[dict[str, Any]]:
-        """The items of a partition, by a sort key, `prefix(…)`, `between(…, …)` or all of them."""
-        ...
-
-    def scan(self) -> Iterator[dict[str, Any]]:
-        """Every item, read page by page: what is written meanwhile may be among them or not."""
-        ...
-
-    def put(
-        self,
-        item: Mapping[str, Any],
-        *,
-        condition: str | None = None,
-        names: Mapping[str, str] | None = None,
-        values: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Put an item. Raises ConditionalCheckFailed."""
-        ...
-
-    def update(
-        self,
-        key: Mapping[str, Any],
-        update: str,
-        *,
-        condition: str | None = None,
-        names: Mapping[str, str] | None = None,
-        values: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Update an item by an UpdateExpression and return the new item. Raises ConditionalCheckFailed."""
-        ...
-
-    def delete(
-        self,
-        key: Mapping[str, Any],
-        *,
-        condition: str | None = None,
-        names: Mapping[str, str] | None = None,
-        values: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Delete an item. Raises ConditionalCheckFailed."""
         ...
 
 

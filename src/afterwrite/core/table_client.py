@@ -1,15 +1,80 @@
-"""A table in Python values, over whatever carries out DynamoDB's requests: the engine in this process, or AWS."""
+"""A table in Python values: its contract, and one over whatever carries out requests, such as the engine, or AWS."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from afterwrite.core.invocations import SortKeyRange, placeholders
 from afterwrite.core.values import Item, decode_item, encode_item, from_python
 from afterwrite.errors import DeclarationError
 
 Execute: TypeAlias = Callable[[str, dict[str, Any]], Mapping[str, Any]]
+
+
+class TableClient(Protocol):
+    """A table as functions use it, in Python values. Reads are strongly consistent."""
+
+    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The item with the key attributes `key`."""
+        ...
+
+    def query(
+        self,
+        partition: Any,
+        sort_key: Any = None,
+        *,
+        newest_first: bool = False,
+        limit: int | None = None,
+        attributes: Sequence[str] | None = None,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The items of a partition, by a sort key, `prefix(…)`, `between(…, …)` or all of them.
+
+        Of each only its `attributes`, where they are given; only those that meet a `condition`, which may not look at
+        the keys. Placeholders that begin with `_` are the query's own.
+        """
+        ...
+
+    def scan(self) -> Iterator[dict[str, Any]]:
+        """Every item, read page by page: what is written meanwhile may be among them or not."""
+        ...
+
+    def put(
+        self,
+        item: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put an item. Raises ConditionalCheckFailed."""
+        ...
+
+    def update(
+        self,
+        key: Mapping[str, Any],
+        update: str,
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Update an item by an UpdateExpression and return the new item. Raises ConditionalCheckFailed."""
+        ...
+
+    def delete(
+        self,
+        key: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Delete an item. Raises ConditionalCheckFailed."""
+        ...
 
 
 class WireTable:
@@ -31,19 +96,38 @@ class WireTable:
         return None if item is None else decode_item(item)
 
     def query(
-        self, partition: Any, sort_key: Any = None, *, newest_first: bool = False, limit: int | None = None
+        self,
+        partition: Any,
+        sort_key: Any = None,
+        *,
+        newest_first: bool = False,
+        limit: int | None = None,
+        attributes: Sequence[str] | None = None,
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
-        """The items of a partition, by a sort key, `prefix(…)`, `between(…, …)` or all of them."""
+        """The items of a partition, by a sort key, `prefix(…)`, `between(…, …)` or all of them.
+
+        Of each only its `attributes`, where they are given; only those that meet a `condition`, which may not look at
+        the keys. Placeholders that begin with `_` are the query's own.
+        """
         body = self._query_body(partition, sort_key)
         body["ScanIndexForward"] = not newest_first
+        if attributes is not None:
+            body |= self._projection(attributes, body["ExpressionAttributeNames"])
+        if condition is not None:
+            body["FilterExpression"] = condition
+            for field, bound in placeholders(names, values).items():
+                body[field] = {**bound, **body[field]}
         items: list[Item] = []
         while True:
-            if limit is not None:
+            if limit is not None and condition is None:
                 body["Limit"] = limit - len(items)
             answer = self._execute("Query", dict(body))
             items.extend(answer["Items"])
-            if "LastEvaluatedKey" not in answer or len(items) == limit:
-                return [decode_item(item) for item in items]
+            if "LastEvaluatedKey" not in answer or (limit is not None and len(items) >= limit):
+                return [decode_item(item) for item in items[:limit]]
             body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def scan(self) -> Iterator[dict[str, Any]]:
@@ -57,26 +141,26 @@ class WireTable:
             body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _query_body(self, partition: Any, sort_key: Any) -> dict[str, Any]:
-        names = {"#pk": self._partition_key}
-        values = {":pk": from_python(partition)}
-        condition = "#pk = :pk"
+        names = {"#_pk": self._partition_key}
+        values = {":_pk": from_python(partition)}
+        condition = "#_pk = :_pk"
         if sort_key is not None:
             if self._sort_key is None:
                 raise DeclarationError(f"the table {self._name} has no sort key: query it by its partition key alone")
-            names["#sk"] = self._sort_key
+            names["#_sk"] = self._sort_key
             if isinstance(sort_key, SortKeyRange):
-                condition += " AND #sk BETWEEN :low AND :high"
-                values |= {":low": from_python(sort_key.low), ":high": from_python(sort_key.high)}
+                condition += " AND #_sk BETWEEN :_low AND :_high"
+                values |= {":_low": from_python(sort_key.low), ":_high": from_python(sort_key.high)}
             elif isinstance(sort_key, Mapping):
                 if sort_key.keys() != {"prefix"}:
                     raise DeclarationError(
                         f"expected a sort key, prefix(…) or between(…, …) to query {self._name} by, got {sort_key!r}"
                     )
-                condition += " AND begins_with(#sk, :low)"
-                values[":low"] = from_python(sort_key["prefix"])
+                condition += " AND begins_with(#_sk, :_low)"
+                values[":_low"] = from_python(sort_key["prefix"])
             else:
-                condition += " AND #sk = :low"
-                values[":low"] = from_python(sort_key)
+                condition += " AND #_sk = :_low"
+                values[":_low"] = from_python(sort_key)
         return {
             "TableName": self._name,
             "KeyConditionExpression": condition,
@@ -84,6 +168,16 @@ class WireTable:
             "ExpressionAttributeValues": values,
             "ConsistentRead": True,
         }
+
+    def _projection(self, attributes: Sequence[str], names: Mapping[str, str]) -> dict[str, Any]:
+        """The fields of a request for these attributes, beside the `names` that it has."""
+        if isinstance(attributes, str):
+            raise DeclarationError(
+                f"expected a list of attributes to query {self._name} for, got the text {attributes!r}: write "
+                f"[{attributes!r}]"
+            )
+        asked = {f"#_{number}": name for number, name in enumerate(dict.fromkeys(attributes))}
+        return {"ProjectionExpression": ", ".join(asked), "ExpressionAttributeNames": {**names, **asked}}
 
     def put(
         self,

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
-from afterwrite.summaries.languages import terms
+from afterwrite.summaries.languages import plain, plain_terms, terms
 from afterwrite.summaries.port import Summary, Turn
 
 QUOTES_MAX: Final = 8
@@ -37,18 +35,19 @@ _KNOWN_SHARE: Final = 0.5
 _LINE_CHARACTERS: Final = 15
 _LENGTH_EXPONENT: Final = 0.8
 
+# An expression that begins with a character is looked for several times as fast as one that begins by looking back.
+_SENTENCE_END: Final = re.compile("\\s(?:(?<=\n)|(?<=[.!?\u2026]\\s))")
 # Fullwidth and ideographic marks, the Arabic question mark and the danda end a sentence without a space after.
-_SENTENCE_END = re.compile("(?<=[.!?\u2026])\\s+|(?<=[\u3002\uff01\uff1f\u061f\u0964])\\s*|\\s*\\n\\s*")
+_ENDING_MARK: Final = re.compile("[\u3002\uff01\uff1f\u061f\u0964]")
 _QUESTION_MARKS: Final = ("?", "\uff1f", "\u061f")
 # A capital that does not begin a sentence, and numbers.
-_NAME: Final = re.compile(r"(?<=\S )[A-Z\u00c0-\u00de][\w'\u2019-]*|\d[\d.,:/]*")
+_NAME: Final = re.compile(r"[A-Z\u00c0-\u00de\d](?:(?<=\S [A-Z\u00c0-\u00de])[\w'\u2019-]*|(?<=\d)[\d.,:/]*)")
 _COMMITMENT = re.compile(
     r"\b(?:(?:i|we)(?:'ll| will| promise| can do)|let me|(?:i'm|im|we're|i am|we are)(?: \w+)? (?:going to|gonna))\b"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Sentence:
+class _Sentence(NamedTuple):
     turn: Turn
     text: str
     terms: tuple[str, ...]
@@ -73,7 +72,6 @@ class ExtractiveSummarizer:
         """The summary of `turns`; works for empty turns, any language and any length."""
         sentences = [sentence for turn in turns for sentence in _sentences(turn)]
         chosen = _choose(sentences, previous)
-        replies = _replies(sentences)
         lines = [_title(turns)]
         carried: list[Turn] = []
         for question in previous.open_questions if previous else ():
@@ -82,11 +80,7 @@ class ExtractiveSummarizer:
             if reply is None:
                 carried.append(question)
         lines.extend(_quote(Turn(s.turn.number, s.turn.role, s.text)) + _kind_note(s) for s in chosen)
-        unanswered = [
-            Turn(s.turn.number, s.turn.role, s.text)
-            for s, reply in zip(sentences, replies, strict=True)
-            if s.is_question and reply is None
-        ]
+        unanswered = [Turn(s.turn.number, s.turn.role, s.text) for s in _unanswered(sentences)]
         if unanswered:
             numbers = sorted({question.number for question in unanswered})
             lines.append(f"No reply yet to the questions of turn {_listed(numbers)}.")
@@ -96,75 +90,83 @@ class ExtractiveSummarizer:
 
 
 def _sentences(turn: Turn) -> Iterable[_Sentence]:
-    for part in _SENTENCE_END.split(turn.text[:TURN_CHARACTERS_MAX]):
+    for part in _SENTENCE_END.split(_with_lines(turn.text[:TURN_CHARACTERS_MAX])):
         text = part.strip()
         if text:
-            plain = _plain(text)
+            folded = plain(text)
             yield _Sentence(
                 turn,
                 text,
-                tuple(terms(text)),
+                plain_terms(folded),
                 text.endswith(_QUESTION_MARKS),
-                _COMMITMENT.search(plain) is not None,
+                _COMMITMENT.search(folded) is not None,
             )
 
 
-def _plain(text: str) -> str:
-    return text.casefold().replace("\u2019", "'")
+def _with_lines(text: str) -> str:
+    """The text with a line for each sentence that ends without a space."""
+    return text if text.isascii() else _ENDING_MARK.sub("\\g<0>\n", text)
 
 
 def _choose(sentences: Sequence[_Sentence], previous: Summary | None) -> list[_Sentence]:
     """The sentences to quote, in the order they were said."""
-    weights = _weights(sentences, previous)
     # What each sentence would add; the words of those that are chosen count no more.
-    new = [dict.fromkeys(sentence.terms, True) for sentence in sentences]
-    gains = [sum(map(weights.__getitem__, words)) for words in new]
-    shares = [sentence.bonus / len(words) if words else 0.0 for sentence, words in zip(sentences, new, strict=True)]
-    costs = [(sentence.shown + _LINE_CHARACTERS) ** _LENGTH_EXPONENT for sentence in sentences]
+    new = [dict.fromkeys(sentence.terms) for sentence in sentences]
     places: dict[str, list[int]] = {}
     for i, words in enumerate(new):
         for term in words:
             places.setdefault(term, []).append(i)
+    weights = _weights(sentences, places, previous)
+    gains = [sum(map(weights.__getitem__, words)) for words in new]
+    shares = [sentence.bonus / len(words) if words else 0.0 for sentence, words in zip(sentences, new, strict=True)]
+    costs = [(sentence.shown + _LINE_CHARACTERS) ** _LENGTH_EXPONENT for sentence in sentences]
+    values = [(gains[i] + shares[i] * len(words)) / costs[i] for i, words in enumerate(new)]
     remaining = [i for i, words in enumerate(new) if words] or list(range(len(sentences)))
     chosen: list[int] = []
     characters = 0
     while remaining and len(chosen) < QUOTES_MAX and characters < QUOTED_CHARACTERS:
-        best = max(remaining, key=lambda i: (gains[i] + shares[i] * len(new[i])) / costs[i])
+        best = max(remaining, key=values.__getitem__)
         if chosen and not new[best]:
             break
         chosen.append(best)
         characters += sentences[best].shown
+        changed: set[int] = set()
         for term in list(new[best]):
             for i in places[term]:
                 gains[i] -= weights[term]
                 del new[i][term]
+            changed.update(places[term])
+        for i in changed:
+            values[i] = (gains[i] + shares[i] * len(new[i])) / costs[i]
         remaining = [i for i in remaining if new[i]]
     return [sentences[i] for i in sorted(chosen)]
 
 
-def _weights(sentences: Sequence[_Sentence], previous: Summary | None) -> dict[str, float]:
-    """What each word is worth."""
-    frequency = Counter(term for sentence in sentences for term in set(sentence.terms))
-    named = {term for sentence in sentences for name in _NAME.findall(sentence.text) for term in terms(name)}
+def _weights(
+    sentences: Sequence[_Sentence], places: Mapping[str, Sequence[int]], previous: Summary | None
+) -> dict[str, float]:
+    """What each word is worth, by the sentences that have it."""
+    names = {name for sentence in sentences for name in _NAME.findall(sentence.text)}
+    named = {term for name in names for term in terms(name)}
     known = frozenset(terms(previous.text)) if previous else frozenset()
     return {
-        term: (_WORD_WEIGHT * (1 + math.log(count)) + _NAME_WEIGHT * (term in named))
+        term: (_WORD_WEIGHT * (1 + math.log(len(found))) + _NAME_WEIGHT * (term in named))
         * (_KNOWN_SHARE if term in known else 1.0)
-        for term, count in frequency.items()
+        for term, found in places.items()
     }
 
 
-def _replies(sentences: Sequence[_Sentence]) -> list[_Sentence | None]:
-    """For each sentence the first statement of somebody else after it."""
-    replies: list[_Sentence | None] = []
-    next_statement: dict[str, _Sentence] = {}
+def _unanswered(sentences: Sequence[_Sentence]) -> list[_Sentence]:
+    """The questions after which nobody else states anything."""
+    found: list[_Sentence] = []
+    stating: set[str] = set()
     for sentence in reversed(sentences):
-        others = [s for role, s in next_statement.items() if role != sentence.turn.role]
-        replies.append(min(others, key=lambda s: s.turn.number, default=None))
         if not sentence.is_question:
-            next_statement[sentence.turn.role] = sentence
-    replies.reverse()
-    return replies
+            stating.add(sentence.turn.role)
+        elif stating <= {sentence.turn.role}:
+            found.append(sentence)
+    found.reverse()
+    return found
 
 
 def _title(turns: Sequence[Turn]) -> str:

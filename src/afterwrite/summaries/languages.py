@@ -9,7 +9,7 @@ import functools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
@@ -45,13 +45,26 @@ _KANA_SHARE_MIN: Final = 0.1
 _IDEOGRAPHS: Final = frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"})
 
 
-def terms(text: str) -> list[str]:
+def plain(text: str) -> str:
+    """The text casefolded, with one kind of apostrophe."""
+    return text.casefold().replace("\u2019", "'")
+
+
+def terms(text: str) -> tuple[str, ...]:
     """The words that carry meaning, casefolded; of scripts without spaces pairs of characters stand in for words."""
-    return list(_terms(text.casefold().replace("\u2019", "'")))
+    return plain_terms(plain(text))
 
 
-def _terms(plain: str) -> Iterator[str]:
-    for word in _WORD.findall(plain):
+def plain_terms(text: str) -> tuple[str, ...]:
+    """The same of a text that is plain already."""
+    words = _WORD.findall(text)
+    if not text.isascii() and _UNSPACED.search(text):
+        return tuple(_pieces(words))
+    return tuple([word for word in words if word not in COMMON])
+
+
+def _pieces(words: Iterable[str]) -> Iterator[str]:
+    for word in words:
         if _UNSPACED.search(word):
             yield from (word[i : i + 2] for i in range(max(len(word) - 1, 1)))
         elif word not in COMMON:

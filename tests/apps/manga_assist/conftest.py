@@ -9,7 +9,7 @@ import pytest
 
 from afterwrite import App, Context
 from afterwrite.config import Settings
-from afterwrite.core.ports import TableClient
+from afterwrite.core.table_client import TableClient
 from afterwrite.wiring import Engine
 from manga_assist.app import operations, sessions
 

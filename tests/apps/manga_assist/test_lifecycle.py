@@ -116,6 +116,41 @@ def test_an_item_that_expires_during_the_clean_up_does_not_come_back(
     assert {item["ttl"] for item in items} == {EXPIRES_AT_S}
 
 
+class Counting:
+    """A table's client that counts the reads of what has no ttl."""
+
+    def __init__(self, table: Any) -> None:
+        self.reads = 0
+        self._table = table
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    def query(self, *arguments: Any, **options: Any) -> Any:
+        self.reads += "condition" in options
+        return self._table.query(*arguments, **options)
+
+
+def test_clean_up_reads_again_only_what_one_transaction_has_left(
+    ended_session: Callable[[int], None], make_context: Any, sessions_table: Any
+) -> None:
+    # META, a hand-off, 12 summaries.
+    ended_session(120)
+    table = Counting(sessions_table)
+    assert lifecycle.clean_up(make_context(NOW_MS), app.sessions, table, ended(), ExtractiveSummarizer()) == 134
+    assert table.reads == 2
+
+
+def test_clean_up_of_few_items_reads_them_once(
+    ended_session: Callable[[int], None], make_context: Any, sessions_table: Any
+) -> None:
+    ended_session(25)
+    table = Counting(sessions_table)
+    assert lifecycle.clean_up(make_context(NOW_MS), app.sessions, table, ended(), ExtractiveSummarizer()) == 29
+    assert table.reads == 1
+    assert {item["ttl"] for item in sessions_table.query("SESSION#s1")} == {EXPIRES_AT_S}
+
+
 def test_clean_up_of_a_session_that_is_gone_does_nothing(make_context: Any, sessions_table: Any) -> None:
     context = make_context(NOW_MS)
     assert lifecycle.clean_up(context, app.sessions, sessions_table, ended(), ExtractiveSummarizer()) == 0
