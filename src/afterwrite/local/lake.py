@@ -191,7 +191,7 @@ class _Rows:
         columns = {
             "id": pa.array(self._ids, pa.string()),
             "sequence": pa.array(self._sequences, pa.int64()),
-            "at": pa.array(self._times, pa.int64()).cast(_AT_TYPE),
+            "at": pa.array(self._times, _AT_TYPE),
         }
         sink = pa.BufferOutputStream()
         with _refusing():
