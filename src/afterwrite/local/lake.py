@@ -193,11 +193,19 @@ class _Rows:
             "sequence": pa.array(self._sequences, pa.int64()),
             "at": pa.array(self._times, _AT_TYPE),
         }
+        fields = list(map(column_name, self._fields))
         sink = pa.BufferOutputStream()
         with _refusing():
-            for field, values in self._fields.items():
-                columns[column_name(field)] = _column(field, values)
-            pq.write_table(pa.table(columns), sink, compression="zstd", store_schema=False)
+            for name, (field, values) in zip(fields, self._fields.items(), strict=True):
+                columns[name] = _column(field, values)
+            # No two records have the same id, sequence and time: a dictionary of them only adds to the file.
+            pq.write_table(
+                pa.table(columns),
+                sink,
+                compression="zstd",
+                store_schema=False,
+                use_dictionary=fields,  # type: ignore[arg-type]  # which the stubs do not know of
+            )
         return memoryview(sink.getvalue())
 
 
