@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,6 +77,15 @@ def test_a_batch_lies_in_the_utc_hour_of_its_records(tmp_path: Path) -> None:
 def test_an_empty_batch_writes_nothing(tmp_path: Path) -> None:
     assert write_batch(tmp_path, "turns", 1, 0, []) == []
     assert files(tmp_path) == {}
+
+
+def test_only_fields_whose_values_may_recur_have_a_dictionary(tmp_path: Path) -> None:
+    records = [record(number, {"role": "assistant", "a.b": "x"}) for number in range(1, 10)]
+    (path,) = write_batch(tmp_path, "turns", 1, 9, records)
+    with pq.ParquetFile(path) as file:
+        group = file.metadata.row_group(0)
+        columns = [group.column(place) for place in range(group.num_columns)]
+    assert [each.path_in_schema for each in columns if each.has_dictionary_page] == ["role", "a.b"]
 
 
 @pytest.mark.parametrize(

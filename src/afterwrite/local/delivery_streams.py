@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,23 +68,19 @@ class LakeSink:
 
     def _write(self, first: int, last: int, buffered: Sequence[Buffered]) -> None:
         """Write the files of a range; a record that they cannot hold is kept beside them, and holds nobody up."""
-        records: list[LakeRecord] = []
-        failed: list[FailedRecord] = []
-        for each, data in zip(buffered, _parsed([each.text for each in buffered]), strict=True):
-            if isinstance(data, ValueError):
-                failed.append(_failed(each, str(data)))
-            else:
-                records.append(LakeRecord(each.sequence, each.at_ms, each.id, data))
+        refusals: dict[int, str] = {}
         try:
-            lake.write_batch(self._directory, self._stream.name, first, last, records)
+            lake.write_batch(self._directory, self._stream.name, first, last, _records(buffered, refusals))
         except InvalidValue as error:
-            refusals = {each.sequence: reason for each in records if (reason := lake.refusal_of(each)) is not None}
+            records = list(_records(buffered, refusals))
+            refused = {each.sequence: reason for each in records if (reason := lake.refusal_of(each)) is not None}
             # Where each alone would do, but not all together, none is written.
-            refusals = refusals or dict.fromkeys((each.sequence for each in records), str(error))
-            failed += [_failed(each, refusals[each.sequence]) for each in buffered if each.sequence in refusals]
+            refusals |= refused or dict.fromkeys((each.sequence for each in records), str(error))
             records = [each for each in records if each.sequence not in refusals]
             lake.write_batch(self._directory, self._stream.name, first, last, records)
-        if failed:
+        if refusals:
+            by_sequence = {each.sequence: each for each in buffered}
+            failed = [_failed(by_sequence[sequence], reason) for sequence, reason in refusals.items()]
             path = lake.write_failed(self._directory, self._stream.name, first, last, failed)
             fields = {"stream": self._stream.name, "records": len(failed), "file": str(path), "error": failed[0].error}
             _LOG.error("records that the lake cannot hold", extra={"fields": fields})
@@ -92,6 +88,18 @@ class LakeSink:
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever the buffer may have to be flushed earlier."""
         self._environment.signals.watch([buffers.signal(self._buffer)], event)
+
+
+def _records(buffered: Sequence[Buffered], refusals: dict[int, str]) -> Iterator[LakeRecord]:
+    """The records with what their JSON texts hold; of one whose text is none `refusals` gets why, by its sequence."""
+    for start in range(0, len(buffered), lake.ROWS_AT_ONCE):
+        some = buffered[start : start + lake.ROWS_AT_ONCE]
+        parsed = _parsed([each.text for each in some])
+        for (sequence, at_ms, record_id, _), data in zip(some, parsed, strict=True):
+            if isinstance(data, ValueError):
+                refusals[sequence] = str(data)
+            else:
+                yield LakeRecord(sequence, at_ms, record_id, data)
 
 
 def _parsed(texts: Sequence[bytes]) -> list[Any]:

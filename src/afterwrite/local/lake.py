@@ -16,10 +16,11 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ from afterwrite.store.durable_files import (
 
 HOUR_MS = 3_600_000
 BATCH_ROWS_READ = 8_192
+# So few that the processor's cache still has them when each of their fields is looked for.
+ROWS_AT_ONCE = 500
 
 _AT_TYPE = pa.timestamp("ms")
 _BIGINT_MIN, _BIGINT_MAX = -(2**63), 2**63 - 1
@@ -69,24 +72,34 @@ class FailedRecord:
     error: str
 
 
-def write_batch(directory: Path, stream: str, first: int, last: int, records: Sequence[LakeRecord]) -> list[Path]:
+def write_batch(directory: Path, stream: str, first: int, last: int, records: Iterable[LakeRecord]) -> list[Path]:
     """Write the records numbered `first` to `last` and return the files, one an hour, durable and whole.
 
-    Raises InvalidValue for a value that no column can hold, StorageFull and StorageError where the disk does
-    not serve; the call may then be repeated, and no temporary file is left.
+    Records are taken as they are needed, and not held. Raises InvalidValue for a value that no column can hold,
+    StorageFull and StorageError where the disk does not serve; the call may then be repeated, and no temporary
+    file is left.
     """
     check_delivery_stream_name(stream)
-    hours: dict[int, list[LakeRecord]] = {}
-    for record in records:
-        hours.setdefault(record.at_ms // HOUR_MS, []).append(record)
+    hours: dict[int, _Rows] = {}
+    taken = iter(records)
+    while some := list(islice(taken, ROWS_AT_ONCE)):
+        for hour, group in _by_hour(some).items():
+            hours.setdefault(hour, _Rows()).add(group)
     name = f"{stream}-{first:020d}-{last:020d}.parquet"
     paths = []
-    for hour, group in sorted(hours.items()):
-        content = _parquet(group)
+    for hour, rows in sorted(hours.items()):
+        content = rows.parquet()
         partition = _partition(directory / stream, hour)
         _write_durably(directory, partition / name, content)
         paths.append(partition / name)
     return paths
+
+
+def _by_hour(records: Sequence[LakeRecord]) -> dict[int, list[LakeRecord]]:
+    hours: dict[int, list[LakeRecord]] = {}
+    for record in records:
+        hours.setdefault(record.at_ms // HOUR_MS, []).append(record)
+    return hours
 
 
 def write_failed(directory: Path, stream: str, first: int, last: int, failed: Sequence[FailedRecord]) -> Path:
@@ -102,8 +115,10 @@ def write_failed(directory: Path, stream: str, first: int, last: int, failed: Se
 
 def refusal_of(record: LakeRecord) -> str | None:
     """Why no Parquet file can hold the record, None where one can."""
+    rows = _Rows()
     try:
-        _parquet([record])
+        rows.add([record])
+        rows.parquet()
     except InvalidValue as error:
         return str(error)
     return None
@@ -149,21 +164,57 @@ def _partition(stream_directory: Path, hour: int) -> Path:
     return stream_directory / f"dt={start:%Y-%m-%d}" / f"hour={start:%H}"
 
 
-def _parquet(records: Sequence[LakeRecord]) -> memoryview:
-    columns = {
-        "id": pa.array([record.id for record in records], pa.string()),
-        "sequence": pa.array([record.sequence for record in records], pa.int64()),
-        "at": pa.array([record.at_ms for record in records], pa.int64()).cast(_AT_TYPE),
-    }
-    rows = [record.data for record in records]
-    sink = pa.BufferOutputStream()
+class _Rows:
+    """The rows of a file, which are held as columns."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._sequences: list[int] = []
+        self._times: list[int] = []
+        self._fields: dict[str, list[Any]] = {}
+
+    def add(self, records: Sequence[LakeRecord]) -> None:
+        """Add records. Raises InvalidValue for one that has no fields to look for."""
+        rows = [record.data for record in records]
+        with _refusing():
+            for field in dict.fromkeys(chain.from_iterable(rows)):
+                if field not in self._fields:
+                    self._fields[field] = [None] * len(self._ids)
+            for field, values in self._fields.items():
+                values += [row.get(field) for row in rows]
+        self._ids += [record.id for record in records]
+        self._sequences += [record.sequence for record in records]
+        self._times += [record.at_ms for record in records]
+
+    def parquet(self) -> memoryview:
+        """The file. Raises InvalidValue for values that no column can hold."""
+        columns = {
+            "id": pa.array(self._ids, pa.string()),
+            "sequence": pa.array(self._sequences, pa.int64()),
+            "at": pa.array(self._times, _AT_TYPE),
+        }
+        fields = list(map(column_name, self._fields))
+        sink = pa.BufferOutputStream()
+        with _refusing():
+            for name, (field, values) in zip(fields, self._fields.items(), strict=True):
+                columns[name] = _column(field, values)
+            # No two records have the same id, sequence and time: a dictionary of them only adds to the file.
+            pq.write_table(
+                pa.table(columns),
+                sink,
+                compression="zstd",
+                store_schema=False,
+                use_dictionary=fields,  # type: ignore[arg-type]  # which the stubs do not know of
+            )
+        return memoryview(sink.getvalue())
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
     try:
-        for field in dict.fromkeys(chain.from_iterable(rows)):
-            columns[column_name(field)] = _column(field, [row.get(field) for row in rows])
-        pq.write_table(pa.table(columns), sink, compression="zstd", store_schema=False)
+        yield
     except (pa.ArrowException, ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise InvalidValue(f"expected records that Parquet can hold, got: {type(error).__name__}: {error}") from error
-    return memoryview(sink.getvalue())
 
 
 def _column(field: str, values: list[Any]) -> pa.Array[Any]:

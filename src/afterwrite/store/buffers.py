@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 from afterwrite.core.placements import ToBuffer
@@ -30,6 +31,10 @@ class Buffered(NamedTuple):
     at_ms: int
     id: str
     text: bytes
+
+
+# The same without the call of a function in Python for each of many records.
+_AS_BUFFERED: Final = partial(tuple.__new__, Buffered)
 
 
 class NewRecord(NamedTuple):
@@ -113,25 +118,31 @@ def _encoded(record: NewRecord) -> bytes:
     return b"".join((_RECORD.pack(record.at_ms, len(encoded_id), len(record.text)), encoded_id, record.text))
 
 
-def records_of(first: int, block: bytes) -> Iterator[Buffered]:
+def records_of(first: int, block: bytes) -> list[Buffered]:
     """The records of a block that begins with the sequence `first`."""
+    unpack, header_size, end = _RECORD.unpack_from, _RECORD.size, len(block)
+    records = []
     place = 0
-    while place < len(block):
-        at_ms, id_size, text_size = _RECORD.unpack_from(block, place)
-        id_end = place + _RECORD.size + id_size
-        record_id = block[place + _RECORD.size : id_end].decode()
-        place = id_end + text_size
-        yield Buffered(first, at_ms, record_id, block[id_end:place])
+    while place < end:
+        at_ms, id_size, text_size = unpack(block, place)
+        id_place = place + header_size
+        text_place = id_place + id_size
+        place = text_place + text_size
+        records.append((first, at_ms, block[id_place:text_place].decode(), block[text_place:place]))
         first += 1
+    return list(map(_AS_BUFFERED, records))
 
 
-def _text_sizes(block: bytes) -> Iterator[int]:
+def _text_sizes(block: bytes) -> list[int]:
     """The bytes of each of a block's texts, which are not looked at."""
+    unpack, header_size, end = _RECORD.unpack_from, _RECORD.size, len(block)
+    sizes = []
     place = 0
-    while place < len(block):
-        _, id_size, text_size = _RECORD.unpack_from(block, place)
-        place += _RECORD.size + id_size + text_size
-        yield text_size
+    while place < end:
+        _, id_size, text_size = unpack(block, place)
+        place += header_size + id_size + text_size
+        sizes.append(text_size)
+    return sizes
 
 
 def fill(transaction: ReadTransaction, buffer: str) -> Fill:
@@ -192,7 +203,14 @@ def next_range(transaction: ReadTransaction, buffer: str, *, bytes_max: int) -> 
 
 def read_range(transaction: ReadTransaction, buffer: str, first: int, last: int) -> list[Buffered]:
     """The records of a planned range."""
-    return [each for each in read(transaction, buffer, records_max=last - first + 1) if first <= each.sequence <= last]
+    number = number_of(transaction, "buffer", buffer)
+    if number is None:
+        return []
+    low, _ = span(number)
+    records: list[Buffered] = []
+    for key, block in transaction.scan("buffers", low, low + U64.pack(last + 1)):
+        records += records_of(U64.unpack_from(key, 4)[0], block)
+    return [each for each in records if first <= each.sequence <= last]
 
 
 def set_plan(transaction: WriteTransaction, buffer: str, first: int, last: int) -> None:
@@ -216,7 +234,7 @@ def remove_through(transaction: WriteTransaction, buffer: str, last: int) -> int
     for key, block in list(transaction.scan("buffers", low, low + U64.pack(last + 1))):
         transaction.delete("buffers", key)
         first = U64.unpack_from(key, 4)[0]
-        text_sizes = list(_text_sizes(block))
+        text_sizes = _text_sizes(block)
         taken = text_sizes[: last - first + 1]
         count += len(taken)
         size += sum(taken)

@@ -15,7 +15,6 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,9 +73,9 @@ def test_a_line_is_an_object_whose_hash_covers_the_bytes_before_it(tmp_path: Pat
 
 def test_an_entry_given_as_json_text_is_taken_over_as_it_is(tmp_path: Path) -> None:
     files = opened(tmp_path)
-    head = files.append([AuditEntry("e1", AT_MS, orjson.Fragment(b'{"b":1.50,"a":null}'))])
+    head = files.append([AuditEntry("e1", AT_MS, b'{"b":1.50,"a":null}')])
     with pytest.raises(InvalidValue, match="on one line"):
-        files.append([AuditEntry("e2", AT_MS, orjson.Fragment(b"{\n}"))])
+        files.append([AuditEntry("e2", AT_MS, b"{\n}")])
     files.close()
     assert b'"entry":{"b":1.50,"a":null},"prev"' in (tmp_path / head.segment).read_bytes()
     assert verify(tmp_path, head).entries == 1

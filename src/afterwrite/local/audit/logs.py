@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import orjson
-
 from afterwrite.app import AuditLog
 from afterwrite.local.audit.digests import AuditDigests, identity
 from afterwrite.local.audit.files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead, drop_before
@@ -136,12 +134,11 @@ class AuditSink:
     def _entries(self, waiting: Sequence[Buffered]) -> list[AuditEntry]:
         """What waits as it is appended: encrypted where the log is forgettable."""
         if self._sealer is None:
-            texts = ((each, lane_and_entry(each.text)[1]) for each in waiting)
-            return [AuditEntry(each.id, each.at_ms, orjson.Fragment(text)) for each, text in texts]
+            return [AuditEntry(each.id, each.at_ms, lane_and_entry(each.text)[1]) for each in waiting]
         with self._environment.read() as transaction:
             sealed = [self._sealer.seal(transaction, each.id, each.text) for each in waiting]
         pairs = zip(waiting, sealed, strict=True)
-        return [AuditEntry(each.id, each.at_ms, orjson.Fragment(text)) for each, text in pairs]
+        return [AuditEntry(each.id, each.at_ms, text) for each, text in pairs]
 
     def _drop_old(self, now_ms: int) -> None:
         if self._log.retain_days is None:

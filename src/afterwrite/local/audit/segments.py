@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -40,16 +40,15 @@ _NUMBER_DIGITS_MAX = 20
 _EPOCH = date(1970, 1, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
+class AuditEntry(NamedTuple):
     """What is to be appended: the effect's id, the time of the change behind it, and a JSON-able object.
 
-    An object whose JSON text is at hand may be given as that text, a Fragment: it is taken over as it is.
+    An object whose JSON text is at hand may be given as that text: it is taken over as it is.
     """
 
     id: str
     at_ms: int
-    entry: Mapping[str, Any] | orjson.Fragment
+    entry: Mapping[str, Any] | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +125,20 @@ def list_segments(directory: Path) -> list[tuple[int, Path]]:
 
 def encode_line(number: int, entry: AuditEntry, previous_hash: str) -> tuple[bytes, str]:
     """The line of `entry` and its hash. Raises InvalidValue for what JSON cannot hold."""
+    entry_id, at_ms, content = entry
     try:
-        identity, content = json_bytes(entry.id), json_bytes(entry.entry)
+        identity = json_bytes(entry_id)
+        text = content if isinstance(content, bytes) else json_bytes(content)
     except InvalidValue as error:
-        raise InvalidValue(f"audit entry {entry.id!r}: {error}") from error
-    if b"\n" in content:
-        raise InvalidValue(f"audit entry {entry.id!r}: expected JSON text on one line, got several")
-    covered = b'{"n":%d,"id":%b,"at":"%b","entry":%b,"prev":"%b"' % (
+        raise InvalidValue(f"audit entry {entry_id!r}: {error}") from error
+    if b"\n" in text:
+        raise InvalidValue(f"audit entry {entry_id!r}: expected JSON text on one line, got several")
+    covered = b'{"n":%d,"id":%b,"at":"%b.%03dZ","entry":%b,"prev":"%b"' % (
         number,
         identity,
-        _iso_time(entry.at_ms),
-        content,
+        _second_text(at_ms // 1000),
+        at_ms % 1000,
+        text,
         previous_hash.encode(),
     )
     digest = sha256(covered).hexdigest()
@@ -183,7 +185,7 @@ def day_number(at: str) -> int:
 
 def day_text(day: int) -> str:
     """The ISO date of a day counted from 1970-01-01."""
-    return _iso_time(day * DAY_MS)[:10].decode()
+    return _second_text(day * DAY_MS // 1000)[:10].decode()
 
 
 def encode(record: Seal | Anchor) -> bytes:
@@ -211,11 +213,6 @@ def read_anchor(directory: Path) -> Anchor:
         return decode(Anchor, (directory / ANCHOR_NAME).read_bytes())
     except FileNotFoundError:
         return EMPTY_ANCHOR
-
-
-def _iso_time(at_ms: int) -> bytes:
-    second, ms = divmod(at_ms, 1000)
-    return b"%b.%03dZ" % (_second_text(second), ms)
 
 
 @lru_cache(1024)
