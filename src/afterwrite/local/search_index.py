@@ -12,7 +12,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,18 +75,21 @@ class EmbeddedIndex:
         self._fields = tuple(fields)
         self._now_ms = now_ms
         self._path = index_file(directory, name)
-        try:
-            self._database = sqlite3.connect(
-                self._path, timeout=_BUSY_S_MAX, check_same_thread=False, isolation_level=None
-            )
-            self._database.executescript(_SCHEMA)
-            self._database.execute("PRAGMA synchronous = FULL")
-            filled = self._database.execute("SELECT count(*) FROM filled").fetchone()[0]
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"the search index {self._path} cannot be used ({error}): delete the file, and it is made again from "
-                "the tables"
-            ) from error
+        with ExitStack() as undone:
+            try:
+                self._database = sqlite3.connect(
+                    self._path, timeout=_BUSY_S_MAX, check_same_thread=False, isolation_level=None
+                )
+                undone.callback(self._database.close)
+                self._database.executescript(_SCHEMA)
+                self._database.execute("PRAGMA synchronous = FULL")
+                filled = self._database.execute("SELECT count(*) FROM filled").fetchone()[0]
+            except sqlite3.Error as error:
+                raise StorageError(
+                    f"the search index {self._path} cannot be used ({error}): delete the file, and it is made again "
+                    "from the tables"
+                ) from error
+            undone.pop_all()
         self._lock = threading.Lock()
         self._purged_ms = 0
         self.is_whole = filled > 0
