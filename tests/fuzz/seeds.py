@@ -196,6 +196,7 @@ def refused_seeds() -> list[Seed]:
     return [
         (EVENTS, "StartReplay", replay),
         (EVENTS, "DescribeReplay", {"ReplayName": "again"}),
+        (EVENTS, "CancelReplay", {"ReplayName": "again"}),
         (ADMINISTRATION, "SplitShard", {"StreamArn": arn, "ShardId": "shardId-00000001700000000000-00000000"}),
     ]
 

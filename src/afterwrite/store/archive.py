@@ -21,6 +21,12 @@ def add(transaction: WriteTransaction, bus: str, at_ms: int, event: bytes, *, ke
         timeline.schedule_deletion(transaction, "archive", key, keep_until_ms)
 
 
+def put_at_ms(place: bytes) -> int:
+    """When the event at a place was put."""
+    at_ms: int = U64.unpack_from(place, U32.size)[0]
+    return at_ms
+
+
 def read(
     transaction: ReadTransaction, bus: str, from_ms: int = 0, to_ms: int | None = None, *, after: bytes = b""
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
