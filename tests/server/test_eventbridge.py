@@ -255,5 +255,5 @@ def test_what_is_not_there_or_not_offered_is_said(client: EventBridgeClient) -> 
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.describe_replay(ReplayName="never")
     with pytest.raises(ClientError) as failure:
-        client.list_rules()
+        client.list_connections()
     assert failure.value.response["Error"]["Code"] == "UnknownOperationException"

@@ -1,6 +1,6 @@
 """EventBridge on the wire: events put on the app's buses. An event from outside is a lane of its own.
 
-Replays are in `eventbridge_replays`.
+Replays are in `eventbridge_replays`; what the app declares is shown by `eventbridge_buses`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from afterwrite.core.effects import PutEvent, StampedEffect
 from afterwrite.core.placements import Placement
 from afterwrite.errors import ServiceError
 from afterwrite.server import eventbridge_constraints
+from afterwrite.server.eventbridge_buses import Buses
 from afterwrite.server.eventbridge_replays import Replays, time_ms
 from afterwrite.server.eventbridge_requests import DEFAULT_BUS, Arns, Body, last_part
 from afterwrite.server.placing import Placing
@@ -48,9 +49,11 @@ class EventBridgeService:
         self._placing = placing
         self._identity = identity
         self._now_ms = now_ms
+        arns = Arns(identity)
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             "PutEvents": self._put_events,
-            **Replays(self._buses, Arns(identity)).operations(),
+            **Replays(self._buses, arns).operations(),
+            **Buses(self._buses, arns).operations(),
         }
 
     def prepare(self, name: str, body: dict[str, Any]) -> Prepared:

@@ -27,6 +27,18 @@ def put_at_ms(place: bytes) -> int:
     return at_ms
 
 
+def size(transaction: ReadTransaction, bus: str) -> tuple[int, int]:
+    """How many events there are, and their bytes. Costs a step an event."""
+    number = number_of(transaction, "archive", bus)
+    if number is None:
+        return 0, 0
+    count = size_bytes = 0
+    for _, value in transaction.scan("archive", *span(number)):
+        count += 1
+        size_bytes += len(value)
+    return count, size_bytes
+
+
 def read(
     transaction: ReadTransaction, bus: str, from_ms: int = 0, to_ms: int | None = None, *, after: bytes = b""
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
