@@ -106,7 +106,10 @@ class EventBridgeService:
             "detail": detail,
         }
         stamped = StampedEffect(event_id, event_id, at_ms, PutEvent(bus, source, detail_type, detail))
-        return self._placing.place_event(bus, event, stamped)
+        try:
+            return self._placing.place_event(bus, event, stamped)
+        except TypeError as error:
+            raise ServiceError("MalformedDetail", f"Detail is malformed: {error}.") from None
 
 
 def _entries(body: Body) -> list[Mapping[str, Any]]:
