@@ -9,11 +9,12 @@ import pytest
 
 from afterwrite import App, Change
 from afterwrite.config import Identity
+from afterwrite.core import json_text
 from afterwrite.errors import ServiceError
 from afterwrite.local import replays as replays_work
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.replays import ReplayWork
-from afterwrite.store import replays
+from afterwrite.store import archive, replays
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
 from afterwrite.store.replays import Replay
 from embedded import Clock, Parts
@@ -234,3 +235,17 @@ def test_a_replay_for_some_rules_leaves_the_others_out(environment: Environment,
     assert [message.body.get("replay-name") for message in parts.messages("left")] == [None]
     assert {message.body.get("replay-name") for message in parts.messages("right")} == {None, "again"}
     assert found(parts, "again").deliveries == 1
+
+
+def test_a_replay_of_an_event_that_is_too_deep_for_a_message_fails(parts: Parts, clock: Clock) -> None:
+    # An archive takes one level more than the queue of a rule that came later.
+    deep: Any = 0
+    for _ in range(253):
+        deep = {"deeper": deep}
+    event = {"id": "deep", "source": "a", "detail-type": "Written", "detail": {"even": True, **deep}}
+    text = json_text.dumps(event)
+    parts.environment.write(lambda transaction: archive.add(transaction, "events", 0, text, keep_until_ms=None))
+    start(parts, "again", 0, 1)
+    assert work_through(parts) == 1
+    failed = found(parts, "again")
+    assert (failed.state, failed.reason) == (replays.FAILED, "Recursion limit reached")

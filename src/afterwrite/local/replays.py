@@ -44,7 +44,7 @@ class ReplayWork:
         name = unfinished.name
         try:
             self._environment.write(lambda transaction: self._go_on(transaction, name))
-        except DeclarationError as error:
+        except (DeclarationError, TypeError) as error:
             reason = str(error)
             self._environment.write(lambda transaction: _end(transaction, name, replays.FAILED, reason))
         return 0.0
