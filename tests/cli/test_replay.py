@@ -11,6 +11,9 @@ from afterwrite.cli import main
 from afterwrite.cli.loading import load_app
 from afterwrite.errors import DeclarationError
 from afterwrite.local.fan_out import FanOut
+from afterwrite.store import replays
+from afterwrite.store.environment import WriteTransaction
+from afterwrite.store.replays import Replay
 from cli.conftest import Run
 from engine_process import EngineUnderTest, wait_until
 
@@ -102,6 +105,21 @@ def test_a_replay_that_fails_ends_the_command(
         monkeypatch.setattr(FanOut, "deliver_event", undeclared)
         said = refused_here(tmp_path / "data", capsys)
     assert said.startswith("afterwrite: the replay again has failed after 0 events: expected a bus")
+
+
+def test_a_replay_that_is_cancelled_ends_the_command(
+    app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = replays.start
+
+    def start_and_cancel(transaction: WriteTransaction, replay: Replay) -> None:
+        start(transaction, replay)
+        replays.cancel(transaction, replay.name)
+
+    monkeypatch.setattr(replays, "start", start_and_cancel)
+    with afterwrite.open_engine(tmp_path / "data", load_app(app), listen="127.0.0.1:0"):
+        said = refused_here(tmp_path / "data", capsys)
+    assert said.startswith("afterwrite: the replay again was cancelled after 0 events: start one with another name")
 
 
 def test_an_engine_that_listens_on_no_socket(app: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,3 +167,13 @@ def test_many_texts_are_read_as_each_of_them() -> None:
 def test_texts_that_are_broken_are_no_whole_together(texts: list[bytes]) -> None:
     with pytest.raises(json.JSONDecodeError):
         json_text.loads_each_exactly(texts)
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000 + b"]" * 100_000, b"[NaN]", b"[-Infinity]"])
+@pytest.mark.parametrize("beside", [b"1", b"12345678901234567890"])
+def test_what_no_parser_takes_is_refused_whatever_numbers_are_beside_it(text: bytes, beside: bytes) -> None:
+    together = b"[" + beside + b"," + text + b"]"
+    with pytest.raises(ValueError):
+        json_text.loads_exactly(together)
+    with pytest.raises(ValueError):
+        json_text.loads_each_exactly([b"{}", together])

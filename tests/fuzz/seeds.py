@@ -147,7 +147,19 @@ def seeds(engine: EngineUnderTest) -> list[Seed]:
         (STREAMS, "GetShardIterator", {**shard, "ShardIteratorType": "TRIM_HORIZON"}),
         (STREAMS, "GetRecords", {"ShardIterator": iterator["ShardIterator"], "Limit": 5}),
         *((KINESIS, name, body) for name, body in _of_kinesis(stream_arn, kinesis_shard, records["ShardIterator"])),
+        *((EVENTS, name, body) for name, body in _of_events()),
         (ADMINISTRATION, "RollOverShards", {"StreamArn": arn}),
+    ]
+
+
+def _of_events() -> list[tuple[str, Body]]:
+    page: Body = {"Limit": 3, "NextToken": "YQ=="}
+    fields = '"id": "1", "account": "0", "time": "2026-11-22T09:15:00Z", "region": "us-east-1", "detail-type": "t"'
+    return [
+        ("ListEventBuses", {"NamePrefix": "a", **page}),
+        ("ListArchives", {"State": "ENABLED", **page}),
+        ("ListReplays", {"EventSourceArn": "arn:aws:events:us-east-1:000000000000:archive/bus", **page}),
+        ("TestEventPattern", {"EventPattern": '{"source": ["a"]}', "Event": f'{{"source": "a", {fields}}}'}),
     ]
 
 
@@ -196,6 +208,13 @@ def refused_seeds() -> list[Seed]:
     return [
         (EVENTS, "StartReplay", replay),
         (EVENTS, "DescribeReplay", {"ReplayName": "again"}),
+        (EVENTS, "CancelReplay", {"ReplayName": "again"}),
+        (EVENTS, "DescribeEventBus", {"Name": "arn:aws:events:us-east-1:000000000000:event-bus/bus"}),
+        (EVENTS, "DescribeArchive", {"ArchiveName": "bus"}),
+        (EVENTS, "ListRules", {"EventBusName": "bus", "NamePrefix": "a", "Limit": 3, "NextToken": "YQ=="}),
+        (EVENTS, "DescribeRule", {"EventBusName": "bus", "Name": "rule"}),
+        (EVENTS, "ListTargetsByRule", {"EventBusName": "bus", "Rule": "rule"}),
+        (EVENTS, "ListRuleNamesByTarget", {"EventBusName": "bus", "TargetArn": arn}),
         (ADMINISTRATION, "SplitShard", {"StreamArn": arn, "ShardId": "shardId-00000001700000000000-00000000"}),
     ]
 

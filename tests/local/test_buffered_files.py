@@ -280,6 +280,23 @@ def test_a_log_drops_what_it_need_not_retain(environment: Environment, tmp_path:
     assert "day0" not in kept
 
 
+@pytest.mark.parametrize("number", [b"1", b"12345678901234567890"])
+@pytest.mark.parametrize("depth", [300, 900, 1_000, 100_000])
+def test_a_record_that_nests_too_deeply_for_the_lake_holds_nobody_up(
+    environment: Environment, tmp_path: Path, depth: int, number: bytes
+) -> None:
+    lake_kind = Lake()
+    sink = lake_kind.open(environment, tmp_path)
+    deep = b'{"n":%b,"deep":%b%b}' % (number, b"[" * depth, b"]" * depth)
+    records = [NewRecord("deep", START_MS, deep), NewRecord("flat", START_MS, b'{"n":2}')]
+    environment.write(partial(buffers.add, buffer=lake_kind.buffer, records=records))
+    assert flush_all(sink) == 2
+    rows = [row["id"] for row in lake.read(tmp_path / "lake", "facts")]
+    failed = [orjson.loads(path.read_bytes())["id"] for path in tmp_path.glob("lake/facts/_failed/*.jsonl")]
+    assert sorted(rows + failed) == ["deep", "flat"]
+    assert "flat" in rows
+
+
 def test_a_record_that_the_lake_cannot_hold_is_kept_beside_it_and_holds_nobody_up(
     environment: Environment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

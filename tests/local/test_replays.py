@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from afterwrite import App, Change
 from afterwrite.config import Identity
+from afterwrite.core import json_text
 from afterwrite.errors import ServiceError
 from afterwrite.local import replays as replays_work
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.replays import ReplayWork
-from afterwrite.store import replays
-from afterwrite.store.environment import Environment
+from afterwrite.store import archive, replays
+from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
 from afterwrite.store.replays import Replay
 from embedded import Clock, Parts
 
@@ -40,8 +42,15 @@ def parts(environment: Environment, clock: Clock) -> Parts:
     return parts
 
 
-def start(parts: Parts, name: str, from_ms: int, to_ms: int) -> Replay:
-    return parts.environment.write(lambda transaction: replays.start(transaction, name, "events", from_ms, to_ms))
+def start(parts: Parts, name: str, from_ms: int, to_ms: int, rules: Sequence[str] = ()) -> None:
+    def operation(transaction: WriteTransaction) -> None:
+        replays.start(transaction, Replay(name, "events", from_ms, to_ms, transaction.now_ms, rules=rules))
+
+    parts.environment.write(operation)
+
+
+def cancel(parts: Parts, name: str) -> Replay:
+    return parts.environment.write(lambda transaction: replays.cancel(transaction, name))
 
 
 def found(parts: Parts, name: str) -> Replay:
@@ -149,3 +158,94 @@ def test_a_replay_that_cannot_be_is_refused(parts: Parts, name: str, from_ms: in
 def test_a_replay_that_never_was_is_not_found(parts: Parts) -> None:
     with pytest.raises(ServiceError, match="ResourceNotFoundException"):
         found(parts, "nowhere")
+
+
+def test_a_cancelled_replay_ends_before_its_next_portion(
+    parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays_work, "_EVENTS_A_COMMIT", 3)
+    start(parts, "again", 0, clock.now_ms)
+    ReplayWork(parts.environment, parts.fan_out).run_once()
+    assert cancel(parts, "again").state == found(parts, "again").state == replays.CANCELLING
+    clock.advance(s=1)
+    assert work_through(parts) == 1
+    ended = found(parts, "again")
+    assert (ended.state, ended.events, ended.unmatched, ended.deliveries) == (replays.CANCELLED, 3, 1, 2)
+    assert ended.ended_at_ms == clock.now_ms
+    assert replayed(parts, "again") == ["0", "2"]
+
+
+def test_a_replay_that_is_cancelled_between_the_look_for_it_and_its_portion_delivers_nothing(
+    parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(parts, "again", 0, clock.now_ms)
+    look = replays.unfinished
+
+    def cancelled_after(transaction: ReadTransaction) -> Replay | None:
+        replay = look(transaction)
+        cancel(parts, "again")
+        return replay
+
+    with monkeypatch.context() as patch:
+        patch.setattr(replays, "unfinished", cancelled_after)
+        ReplayWork(parts.environment, parts.fan_out).run_once()
+    assert found(parts, "again").state == replays.CANCELLED
+    assert replayed(parts, "again") == []
+
+
+def test_a_cancelled_replay_does_not_wait_for_those_before_it(
+    parts: Parts, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays_work, "_EVENTS_A_COMMIT", 3)
+    start(parts, "one", 0, clock.now_ms)
+    start(parts, "two", 0, clock.now_ms)
+    cancel(parts, "two")
+    ReplayWork(parts.environment, parts.fan_out).run_once()
+    assert (found(parts, "one").state, found(parts, "two").state) == (replays.STARTING, replays.CANCELLED)
+
+
+@pytest.mark.parametrize("name", ["completed", "cancelling", "cancelled"])
+def test_a_replay_is_cancelled_once_and_not_after_its_end(parts: Parts, clock: Clock, name: str) -> None:
+    start(parts, name, 0, clock.now_ms)
+    if name != "completed":
+        cancel(parts, name)
+    if name != "cancelling":
+        work_through(parts)
+    before = found(parts, name)
+    with pytest.raises(ServiceError) as refused:
+        cancel(parts, name)
+    assert refused.value.code == "IllegalStatusException"
+    assert refused.value.message == f"Replay {name} is not in a valid state for this operation."
+    assert found(parts, name) == before
+
+
+def test_a_replay_for_some_rules_leaves_the_others_out(environment: Environment, clock: Clock) -> None:
+    app = App("b")
+    bus = app.bus("events", archive_days=1)
+    for name in ("left", "right"):
+        bus.rule(name, {"source": ["b"]}, to=[app.queue(name)])
+    table = app.table("things", partition_key="pk")
+    table.on()(lambda change: bus.put("Written", pk=change.keys["pk"]))
+    parts = Parts(app, environment)
+    parts.dynamo.put(pk="1")
+    clock.advance(s=1)
+    parts.run(table)
+    start(parts, "again", 0, clock.now_ms, ["right"])
+    work_through(parts)
+    assert [message.body.get("replay-name") for message in parts.messages("left")] == [None]
+    assert {message.body.get("replay-name") for message in parts.messages("right")} == {None, "again"}
+    assert found(parts, "again").deliveries == 1
+
+
+def test_a_replay_of_an_event_that_is_too_deep_for_a_message_fails(parts: Parts, clock: Clock) -> None:
+    # An archive takes one level more than the queue of a rule that came later.
+    deep: Any = 0
+    for _ in range(253):
+        deep = {"deeper": deep}
+    event = {"id": "deep", "source": "a", "detail-type": "Written", "detail": {"even": True, **deep}}
+    text = json_text.dumps(event)
+    parts.environment.write(lambda transaction: archive.add(transaction, "events", 0, text, keep_until_ms=None))
+    start(parts, "again", 0, 1)
+    assert work_through(parts) == 1
+    failed = found(parts, "again")
+    assert (failed.state, failed.reason) == (replays.FAILED, "Recursion limit reached")

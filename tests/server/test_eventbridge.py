@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,10 @@ from botocore.exceptions import ClientError
 
 from afterwrite import App, Change
 from afterwrite.config import Settings
+from afterwrite.local import replays as replays_work
+from afterwrite.local.replays import ReplayWork
 from afterwrite.wiring import Engine
+from bounds import BOUND_S
 from engine_process import wait_until
 from server.clients import events_client
 
@@ -99,9 +103,21 @@ def test_a_replay_runs_and_is_described_s30(client: EventBridgeClient, engine: E
             "Event bus other does not exist.",
         ),
         (
+            {"EventSourceArn": f"{ARN}:event-bus/events"},
+            "ValidationException",
+            "Parameter EventSourceArn is not valid. Reason: expected an archive's ARN",
+        ),
+        (
             {"EventSourceArn": "nothing"},
             "ValidationException",
-            "Parameter EventSourceArn is not valid. Reason: expected",
+            "1 validation error detected: Value 'nothing' at 'eventSourceArn' failed to satisfy constraint: Member "
+            "must satisfy regular expression pattern: ^arn:aws",
+        ),
+        (
+            {"Destination": {"Arn": f"{ARN}:event-bus/events", "FilterArns": [f"{ARN}:rule/events/none"]}},
+            "ValidationException",
+            f"Parameter Destination.FilterArns is not valid. Reason: Rule {ARN}:rule/events/none does not exist on "
+            "EventBus events.",
         ),
         (
             {"EventStartTime": datetime(2031, 1, 1, tzinfo=UTC)},
@@ -109,7 +125,12 @@ def test_a_replay_runs_and_is_described_s30(client: EventBridgeClient, engine: E
             "Parameter EventEndTime is not valid. Reason: EventStartTime must be before EventEndTime.",
         ),
         ({"EventStartTime": datetime(1960, 1, 1, tzinfo=UTC)}, "ValidationException", "expected seconds since"),
-        ({"ReplayName": "no spaces"}, "ValidationException", "expected 1 to 64 letters"),
+        (
+            {"ReplayName": "no spaces", "Description": "x" * 513},
+            "ValidationException",
+            "2 validation errors detected: Value 'no spaces' at 'replayName' failed to satisfy constraint: Member must "
+            "satisfy regular expression pattern: [\\.\\-_A-Za-z0-9]+; Value 'xxx",
+        ),
     ],
 )
 def test_a_replay_that_cannot_be_is_refused(
@@ -122,9 +143,117 @@ def test_a_replay_that_cannot_be_is_refused(
     assert error["Message"].startswith(message)
 
 
+class Portions:
+    """Holds the engine's replays: each takes as many portions as are allowed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._allowed = threading.Semaphore(0)
+        run_once = ReplayWork.run_once
+
+        def held(work: ReplayWork) -> float | None:
+            assert self._allowed.acquire(timeout=BOUND_S)
+            return run_once(work)
+
+        monkeypatch.setattr(ReplayWork, "run_once", held)
+        monkeypatch.setattr(replays_work, "_EVENTS_A_COMMIT", 2)
+
+    def allow(self, portions: int = 1) -> None:
+        self._allowed.release(portions)
+
+
+@pytest.fixture
+def portions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Portions]:
+    portions = Portions(monkeypatch)
+    yield portions
+    portions.allow(1_000)
+
+
+def wait_for(client: EventBridgeClient, name: str, state: str) -> None:
+    wait_until(lambda: client.describe_replay(ReplayName=name)["State"] == state, what=f"a replay that is {state}")
+
+
+def test_a_replay_is_cancelled_while_it_runs(client: EventBridgeClient, engine: Engine, portions: Portions) -> None:
+    start(client, ReplayName="half")
+    portions.allow()
+    wait_for(client, "half", "RUNNING")
+    answer = client.cancel_replay(ReplayName="half")
+    assert (answer["State"], answer["ReplayArn"]) == ("CANCELLING", f"{ARN}:replay/half")
+    portions.allow(1_000)
+    wait_for(client, "half", "CANCELLED")
+    described = client.describe_replay(ReplayName="half")
+    delivered = [each for each in engine.reader().messages("out") if each.body.get("replay-name") == "half"]
+    assert len(delivered) == 2
+    assert described["ReplayEndTime"] >= described["EventLastReplayedTime"]
+    with pytest.raises(client.exceptions.IllegalStatusException, match="Replay half is not in a valid state for this"):
+        client.cancel_replay(ReplayName="half")
+
+
+def test_what_is_not_there_is_not_cancelled(client: EventBridgeClient) -> None:
+    with pytest.raises(client.exceptions.ResourceNotFoundException, match="Replay never does not exist"):
+        client.cancel_replay(ReplayName="never")
+
+
+def test_replays_are_listed_by_name_page_by_page(client: EventBridgeClient) -> None:
+    for name in ("list-c", "list-a", "list-b"):
+        start(client, ReplayName=name)
+        wait_for(client, name, "COMPLETED")
+    first = client.list_replays(NamePrefix="list-", Limit=2)
+    assert [each["ReplayName"] for each in first["Replays"]] == ["list-a", "list-b"]
+    second = client.list_replays(NamePrefix="list-", Limit=2, NextToken=first["NextToken"])
+    assert [each["ReplayName"] for each in second["Replays"]] == ["list-c"]
+    assert "NextToken" not in second
+    assert {*first["Replays"][0]} == {
+        *("ReplayName", "EventSourceArn", "State"),
+        *("EventStartTime", "EventEndTime", "EventLastReplayedTime", "ReplayStartTime", "ReplayEndTime"),
+    }
+    completed = client.list_replays(State="COMPLETED")["Replays"]
+    assert {"list-a", "list-b", "list-c"} <= {each["ReplayName"] for each in completed}
+    assert client.list_replays(State="FAILED")["Replays"] == []
+    assert len(client.list_replays(EventSourceArn=f"{ARN}:archive/events")["Replays"]) >= 3
+    assert client.list_replays(EventSourceArn=f"{ARN}:archive/other")["Replays"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "message"),
+    [
+        (
+            {"NamePrefix": "x", "State": "FAILED"},
+            "ValidationException",
+            "At most one filter is allowed for ListReplays. Use either : State, EventSourceArn, or NamePrefix.",
+        ),
+        (
+            {"State": "ENDED"},
+            "ValidationException",
+            "1 validation error detected: Value 'ENDED' at 'state' failed to satisfy constraint: Member must satisfy "
+            "enum value set: [STARTING, RUNNING, CANCELLING, COMPLETED, CANCELLED, FAILED]",
+        ),
+        (
+            {"Limit": 101},
+            "ValidationException",
+            "1 validation error detected: Value '101' at 'limit' failed to satisfy constraint: Member must have value "
+            "less than or equal to 100",
+        ),
+        ({"NextToken": "?"}, "InvalidToken", "The NextToken is none that was given."),
+    ],
+)
+def test_a_list_that_cannot_be_is_refused(
+    client: EventBridgeClient, fields: dict[str, Any], code: str, message: str
+) -> None:
+    with pytest.raises(ClientError) as failure:
+        client.list_replays(**fields)
+    assert failure.value.response["Error"] == {"Code": code, "Message": message}
+
+
+def test_a_replay_tells_its_description_and_the_rules_it_is_for(client: EventBridgeClient) -> None:
+    destination = {"Arn": f"{ARN}:event-bus/events", "FilterArns": [f"{ARN}:rule/events/all"]}
+    start(client, ReplayName="told", Description="after the mend", Destination=destination)
+    described = client.describe_replay(ReplayName="told")
+    assert (described["Description"], described["Destination"]) == ("after the mend", destination)
+
+
 def test_what_is_not_there_or_not_offered_is_said(client: EventBridgeClient) -> None:
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.describe_replay(ReplayName="never")
     with pytest.raises(ClientError) as failure:
-        client.list_rules()
+        client.list_connections()
     assert failure.value.response["Error"]["Code"] == "UnknownOperationException"

@@ -161,7 +161,7 @@ def _events_of(file: BinaryIO, name: str) -> Iterator[tuple[str, dict[str, Any]]
 def _events_in(text: bytes, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         value = json_text.loads_exactly(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CommandError(f"expected an event as JSON in {place}, found text that is none: {error}") from None
     for number, event in enumerate(value, start=1) if isinstance(value, list) else [(0, value)]:
         if not isinstance(event, dict):

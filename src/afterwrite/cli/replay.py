@@ -15,7 +15,7 @@ from afterwrite.cli.engine_client import EngineClient
 from afterwrite.cli.parameters import Data, Flag, moment_ms
 from afterwrite.cli.rendering import count_text, print_json, print_line, time_text
 from afterwrite.errors import CommandError
-from afterwrite.store.replays import COMPLETED, FAILED
+from afterwrite.store.replays import CANCELLED, COMPLETED, FAILED
 
 _POLL_S: Final = 0.1
 
@@ -112,7 +112,7 @@ def _fields(bus: str, described: Mapping[str, Any]) -> dict[str, Any]:
 def _follow(events: EngineClient, name: str, *, quiet: bool) -> dict[str, Any]:
     """The replay's description once it is completed. A line tells how far it is, once a second.
 
-    Raises CommandError where it has failed.
+    Raises CommandError where it has failed or was cancelled.
     """
     told_at = time.monotonic()
     while True:
@@ -123,6 +123,11 @@ def _follow(events: EngineClient, name: str, *, quiet: bool) -> dict[str, Any]:
             raise CommandError(
                 f"the replay {name} has failed after {count_text(described['EventsReplayed'], 'event')}: "
                 f"{described['StateReason']}; then start one with another name"
+            )
+        if described["State"] == CANCELLED:
+            raise CommandError(
+                f"the replay {name} was cancelled after {count_text(described['EventsReplayed'], 'event')}: "
+                "start one with another name to deliver the rest"
             )
         if not quiet and time.monotonic() - told_at >= 1:
             told_at = time.monotonic()

@@ -125,10 +125,20 @@ def loads(text: bytes | str) -> Any:
 
 
 def loads_exactly(text: bytes) -> Any:
-    """The value of a JSON text with every digit kept: a fraction that a double would change becomes a Decimal."""
-    if _may_have_long_number(text):
-        return json.loads(text, parse_float=Decimal)
-    return orjson.loads(text)
+    """The value of a JSON text with every digit kept: a fraction that a double would change becomes a Decimal.
+
+    Raises ValueError for what is no JSON, and for what nests too deeply.
+    """
+    if not _may_have_long_number(text):
+        return orjson.loads(text)
+    try:
+        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("the JSON text nests too deeply") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def loads_each_exactly(texts: Sequence[bytes]) -> list[Any]:

@@ -95,10 +95,15 @@ class FanOut:
             placements.append(ToArchive(bus.name, stamped.at_ms, text, bus.archive_days))
         return placements
 
-    def deliver_event(self, bus_name: str, event: Mapping[str, Any], stamped: StampedEffect) -> Iterator[Placement]:
-        """Where an event goes by the bus's rules; `stamped` gives the id, the lane and the time."""
+    def deliver_event(
+        self, bus_name: str, event: Mapping[str, Any], stamped: StampedEffect, only: Sequence[str] = ()
+    ) -> Iterator[Placement]:
+        """Where an event goes by the bus's rules, or by those of them that are named in `only`, where any are.
+
+        `stamped` gives the id, the lane and the time.
+        """
         for rule in _declared(self._buses, "bus", bus_name).rules:
-            if not rule.pattern.matches(event):
+            if (only and rule.name not in only) or not rule.pattern.matches(event):
                 continue
             for target in rule.targets:
                 target_id = f"{stamped.id}/{rule.name}/{target.name}"

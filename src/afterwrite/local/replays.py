@@ -1,7 +1,7 @@
 """Replays of a bus's archive: the events of a time range are delivered again by the rules, with a `replay-name`.
 
 A replay is worked off in portions, each one transaction with the replay's place in the archive, so that it goes
-on after a crash where it was, and delivers nothing twice.
+on after a crash where it was, and delivers nothing twice. One that is cancelled ends before its next portion.
 """
 
 from __future__ import annotations
@@ -36,23 +36,26 @@ class ReplayWork:
         self._environment.signals.watch([replays.SIGNAL], event)
 
     def run_once(self) -> float | None:
-        """Deliver the next portion of an unfinished replay; None where there is none."""
+        """Deliver the next portion of an unfinished replay, or end it; None where there is none."""
         with self._environment.read() as transaction:
             unfinished = replays.unfinished(transaction)
         if unfinished is None:
             return None
+        name = unfinished.name
         try:
-            self._environment.write(lambda transaction: self._deliver(transaction, unfinished))
-        except DeclarationError as error:
-            self._fail(unfinished, str(error))
+            self._environment.write(lambda transaction: self._go_on(transaction, name))
+        except (DeclarationError, TypeError) as error:
+            reason = str(error)
+            self._environment.write(lambda transaction: _end(transaction, name, replays.FAILED, reason))
         return 0.0
 
-    def _fail(self, replay: Replay, reason: str) -> None:
-        def operation(transaction: WriteTransaction) -> None:
-            ended = replace(replay, state=replays.FAILED, reason=reason, ended_at_ms=transaction.now_ms)
-            replays.keep(transaction, ended)
-
-        self._environment.write(operation)
+    def _go_on(self, transaction: WriteTransaction, name: str) -> None:
+        # As it is now: it may have been cancelled since it was looked for.
+        replay = replays.described(transaction, name)
+        if replay.state == replays.CANCELLING:
+            _end(transaction, name, replays.CANCELLED)
+        else:
+            self._deliver(transaction, replay)
 
     def _deliver(self, transaction: WriteTransaction, replay: Replay) -> None:
         place = bytes.fromhex(replay.place)
@@ -84,6 +87,12 @@ class ReplayWork:
             at_ms=transaction.now_ms,
             effect=PutEvent(replay.bus, event["source"], event["detail-type"], event["detail"]),
         )
-        placements = list(self._fan_out.deliver_event(replay.bus, replayed, stamped))
+        placements = list(self._fan_out.deliver_event(replay.bus, replayed, stamped, replay.rules))
         put_all(transaction, placements)
         return len(placements)
+
+
+def _end(transaction: WriteTransaction, name: str, state: str, reason: str | None = None) -> None:
+    """Record that a replay has ended before its end."""
+    replay = replays.described(transaction, name)
+    replays.keep(transaction, replace(replay, state=state, reason=reason, ended_at_ms=transaction.now_ms))

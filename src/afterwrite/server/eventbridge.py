@@ -1,33 +1,30 @@
-"""EventBridge on the wire: events put on the app's buses, and replays of a bus's archive.
+"""EventBridge on the wire: events put on the app's buses. An event from outside is a lane of its own.
 
-Each archived bus has one archive, named like the bus. An event from outside is a lane of its own.
+Replays are in `eventbridge_replays`; what the app declares is shown by `eventbridge_buses`.
 """
 
 from __future__ import annotations
 
-import re
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import orjson
-
+from afterwrite.app import Bus
 from afterwrite.config import Identity
 from afterwrite.core import json_text
 from afterwrite.core.effects import PutEvent, StampedEffect
 from afterwrite.core.placements import Placement
 from afterwrite.errors import ServiceError
+from afterwrite.server import eventbridge_constraints
+from afterwrite.server.eventbridge_buses import Buses
+from afterwrite.server.eventbridge_replays import Replays, time_ms
+from afterwrite.server.eventbridge_requests import DEFAULT_BUS, Arns, Body, last_part
 from afterwrite.server.placing import Placing
-from afterwrite.store import replays
-from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
-from afterwrite.store.replays import Replay
-from afterwrite.store.tables import Catalog
+from afterwrite.store.environment import WriteTransaction
+from afterwrite.store.prepared import Prepared, Write, unknown_operation
 from afterwrite.table import fields
 
-_REPLAY_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_TIME_S_MAX: Final = 1 << 40
 _ENTRIES_MAX: Final = 10
 _ENTRIES_BYTES_MAX: Final = 1 << 20
 _TIME_BYTES: Final = 14
@@ -35,7 +32,7 @@ _DETAIL_TYPE_CHARACTERS_MAX: Final = 128
 
 
 class EventBridgeService:
-    """AWSEvents. `archives` are the archived ones of `buses`; `now_ms` is the engine's clock."""
+    """AWSEvents. `now_ms` is the engine's clock."""
 
     target = "AWSEvents"
     error_prefix = ""
@@ -43,30 +40,31 @@ class EventBridgeService:
 
     def __init__(
         self,
-        buses: Collection[str],
-        archives: Collection[str],
+        buses: Sequence[Bus],
         placing: Placing,
         identity: Identity,
         now_ms: Callable[[], int],
     ) -> None:
-        self._buses = buses
-        self._archives = archives
+        self._buses = {bus.name: bus for bus in buses}
         self._placing = placing
         self._identity = identity
         self._now_ms = now_ms
-        self._arn = f"arn:aws:events:{identity.region}:{identity.account_id}"
+        arns = Arns(identity)
+        self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
+            "PutEvents": self._put_events,
+            **Replays(self._buses, arns).operations(),
+            **Buses(self._buses, arns).operations(),
+        }
 
     def prepare(self, name: str, body: dict[str, Any]) -> Prepared:
-        """The operation `name` with its body. Raises ServiceError."""
-        if name == "PutEvents":
-            return self._put_events(body)
-        if name == "StartReplay":
-            return self._start(body)
-        if name == "DescribeReplay":
-            return self._describe(body)
-        raise unknown_operation(name)
+        """The operation `name` with its body, validated. Raises ServiceError."""
+        operation = self._by_name.get(name)
+        if operation is None:
+            raise unknown_operation(name)
+        eventbridge_constraints.check(name, body)
+        return operation(body)
 
-    def _put_events(self, body: Mapping[str, Any]) -> Write:
+    def _put_events(self, body: Body) -> Write:
         entries = _entries(body)
         placements: list[Placement] = []
         results: list[Mapping[str, str]] = []
@@ -91,7 +89,7 @@ class EventBridgeService:
         if len(detail_type) > _DETAIL_TYPE_CHARACTERS_MAX:
             raise _invalid_entry("DetailType", f"It has more than {_DETAIL_TYPE_CHARACTERS_MAX} characters")
         detail = _detail(_entry_text(entry, "Detail"))
-        bus = str(entry.get("EventBusName") or "default").rpartition("/")[2]
+        bus = last_part(str(entry.get("EventBusName") or DEFAULT_BUS))
         if bus not in self._buses:
             raise _invalid_entry("EventBusName", f"Event bus {bus} does not exist: declare it in the app")
         at_ms = self._now_ms()
@@ -108,93 +106,13 @@ class EventBridgeService:
             "detail": detail,
         }
         stamped = StampedEffect(event_id, event_id, at_ms, PutEvent(bus, source, detail_type, detail))
-        return self._placing.place_event(bus, event, stamped)
-
-    def _start(self, body: Mapping[str, Any]) -> Write:
-        name, archive = _replay_name(body), self._archive(body)
-        from_ms, to_ms = _time_ms(body, "EventStartTime"), _time_ms(body, "EventEndTime")
-
-        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
-            return self._description(replays.start(transaction, name, archive, from_ms, to_ms))
-
-        return Write(run)
-
-    def _archive(self, body: Mapping[str, Any]) -> str:
-        """The archive to replay, of the bus that the request names as the destination."""
-        arn = _text(body, "EventSourceArn")
-        _, found, archive = arn.partition(":archive/")
-        if not found:
-            raise _invalid("EventSourceArn", f"expected an archive's ARN (…:archive/NAME), got {arn}")
-        destination = body.get("Destination")
-        destination_arn = destination.get("Arn") if isinstance(destination, Mapping) else None
-        bus = str(destination_arn or "").rpartition("/")[2]
-        if bus not in self._buses:
-            raise ServiceError("ResourceNotFoundException", f"Event bus {bus} does not exist.")
-        if archive not in self._archives:
-            raise _invalid("EventSourceArn", f"Archive {archive} does not exist.")
-        if archive != bus:
-            raise _invalid("Destination.Arn", "Cross event bus replay is not permitted.")
-        return archive
-
-    def _describe(self, body: Mapping[str, Any]) -> Read:
-        name = _text(body, "ReplayName")
-
-        def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
-            return orjson.dumps(self._description(replays.described(transaction, name)))
-
-        return Read(run)
-
-    def _description(self, replay: Replay) -> Mapping[str, Any]:
-        description: dict[str, Any] = {
-            "ReplayName": replay.name,
-            "ReplayArn": f"{self._arn}:replay/{replay.name}",
-            "State": replay.state,
-            "EventSourceArn": f"{self._arn}:archive/{replay.bus}",
-            "Destination": {"Arn": f"{self._arn}:event-bus/{replay.bus}"},
-            "EventStartTime": replay.from_ms / 1000,
-            "EventEndTime": replay.to_ms / 1000,
-            "ReplayStartTime": replay.started_at_ms / 1000,
-            # No members of AWS's: how many events of the archive have been taken so far, how many of them no rule
-            # matched, and how often one went to a target.
-            "EventsReplayed": replay.events,
-            "EventsUnmatched": replay.unmatched,
-            "Deliveries": replay.deliveries,
-        }
-        if replay.reason is not None:
-            description["StateReason"] = replay.reason
-        if replay.ended_at_ms is not None:
-            description["ReplayEndTime"] = replay.ended_at_ms / 1000
-        return description
+        try:
+            return self._placing.place_event(bus, event, stamped)
+        except TypeError as error:
+            raise ServiceError("MalformedDetail", f"Detail is malformed: {error}.") from None
 
 
-def _text(body: Mapping[str, Any], field: str) -> str:
-    value = body.get(field)
-    if not isinstance(value, str) or not value:
-        raise ServiceError("ValidationException", f"expected text as {field}, got {value!r}")
-    return value
-
-
-def _replay_name(body: Mapping[str, Any]) -> str:
-    name = _text(body, "ReplayName")
-    if not _REPLAY_NAME.fullmatch(name):
-        raise ServiceError(
-            "ValidationException", f"expected 1 to 64 letters, digits, '.', '-' or '_' as ReplayName, got {name!r}"
-        )
-    return name
-
-
-def _time_ms(body: Mapping[str, Any], field: str) -> int:
-    value = body.get(field)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < _TIME_S_MAX:
-        raise ServiceError("ValidationException", f"expected seconds since the epoch as {field}, got {value!r}")
-    return int(value * 1000)
-
-
-def _invalid(field: str, reason: str) -> ServiceError:
-    return ServiceError("ValidationException", f"Parameter {field} is not valid. Reason: {reason}")
-
-
-def _entries(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _entries(body: Body) -> list[Mapping[str, Any]]:
     """The entries of PutEvents (S29). Raises what is wrong with all of them together."""
     entries = body.get("Entries")
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
@@ -225,7 +143,7 @@ def _entry_text(entry: Mapping[str, Any], field: str) -> str:
 
 def _entry_time_ms(entry: Mapping[str, Any]) -> int:
     try:
-        return _time_ms(entry, "Time")
+        return time_ms(entry, "Time")
     except ServiceError as error:
         raise _invalid_entry("Time", error.message) from None
 

@@ -6,16 +6,24 @@ Members stand in the service's order. What a stream and its shards make of a req
 from __future__ import annotations
 
 import binascii
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 from afterwrite.errors import ServiceError
+from afterwrite.server import constraints
+from afterwrite.server.constraints import (
+    Body,
+    Member,
+    Number,
+    Structure,
+    Text,
+    note_bounds,
+    note_members,
+    note_missing,
+)
 from afterwrite.table import fields
 from afterwrite.table.fields import Violations
-
-Body: TypeAlias = Mapping[str, Any]
 
 MODES: Final = ("PROVISIONED", "ON_DEMAND")
 ITERATOR_TYPES: Final = ("AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON")
@@ -43,61 +51,20 @@ _TAG_VALUE_LENGTHS: Final = _LENGTHS.format(256, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
-    """A text: what it looks like, how long it is, which values it may have.
-
-    `matched` means what `pattern` says, in time that grows with the text and no faster.
-    """
-
-    required: bool = False
-    pattern: str | None = None
-    matched: str | None = None
-    length: tuple[int, int] | None = None
-    allowed: Sequence[str] = ()
-
-    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
-        value = fields.text(body, field)
-        if value is None:
-            _note_missing(violations, self.required, place)
-            return
-        if self.allowed and value not in self.allowed:
-            violations.add(value, place, f"Member must satisfy enum value set: [{', '.join(self.allowed)}]")
-        if self.pattern is not None and not re.fullmatch(self.matched or self.pattern, value, re.ASCII):
-            violations.add(value, place, f"Member must satisfy regular expression pattern: {self.pattern}")
-        if self.length is not None:
-            _note_bounds(violations, "length", len(value), self.length, value, place)
-
-
-@dataclass(frozen=True, slots=True)
-class _Number:
-    """An integer from `bounds[0]` to `bounds[1]`, where those are given."""
-
-    bounds: tuple[int, int | None]
-    required: bool = False
-
-    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
-        value = fields.integer(body, field)
-        if value is None:
-            _note_missing(violations, self.required, place)
-        else:
-            _note_bounds(violations, "value", value, self.bounds, value, place)
-
-
-@dataclass(frozen=True, slots=True)
 class _Data:
     """A record's data: base64 text, and as bytes not too long."""
 
     def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
         value = fields.text(body, field)
         if value is None:
-            _note_missing(violations, True, place)
+            note_missing(violations, True, place)
             return
         try:
             size = len(binascii.a2b_base64(value, strict_mode=True)) if value else 0
         except (binascii.Error, ValueError):
             raise ServiceError("SerializationException", "Data is no base64 text") from None
         shown = f"java.nio.HeapByteBuffer[pos=0 lim={size} cap={size}]"
-        _note_bounds(violations, "length", size, (0, _DATA_BYTES_MAX), shown, place)
+        note_bounds(violations, "length", size, (0, _DATA_BYTES_MAX), shown, place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +76,11 @@ class _Tags:
     def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
         given = fields.structure(body, field, "Tags")
         if given is None:
-            _note_missing(violations, self.required, place)
+            note_missing(violations, self.required, place)
             return
         values = {key: fields.text(given, key) or "" for key in given}
         shown = f"{{{', '.join(f'{key}={value}' for key, value in values.items())}}}"
-        _note_bounds(violations, "length", len(values), (1, _TAGS_MAX), shown, place)
+        note_bounds(violations, "length", len(values), (1, _TAGS_MAX), shown, place)
         if not all(1 <= len(key) <= 128 for key in values):
             violations.add(shown, place, f"Map keys must satisfy constraint: {_TAG_KEY_LENGTHS}")
         if any(len(value) > 256 for value in values.values()):
@@ -127,134 +94,92 @@ class _TagKeys:
     def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
         keys = fields.texts(body, field)
         if keys is None:
-            _note_missing(violations, True, place)
+            note_missing(violations, True, place)
             return
         given = body[field]
         shown = f"[{', '.join('null' if key is None else key for key in given)}]"
-        _note_bounds(violations, "length", len(keys), (1, _TAG_KEYS_MAX), shown, place)
+        note_bounds(violations, "length", len(keys), (1, _TAG_KEYS_MAX), shown, place)
         if None in given or not all(1 <= len(key) <= 128 for key in keys):
             violations.add(shown, place, f"Member must satisfy constraint: {_TAG_KEY_LENGTHS}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Structure:
-    """A structure with members of its own."""
-
-    members: Mapping[str, _Member]
-    required: bool = False
-
-    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
-        given = fields.structure(body, field, field)
-        if given is None:
-            _note_missing(violations, self.required, place)
-        else:
-            _note_members(violations, self.members, given, f"{place}.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Records:
     """The records of PutRecords."""
 
-    members: Mapping[str, _Member]
+    members: Mapping[str, Member]
 
     def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
         given = fields.structures(body, field, "PutRecordsRequestEntry")
         if given is None:
-            _note_missing(violations, True, place)
+            note_missing(violations, True, place)
             return
         shown = f"[{len(given)} records]" if given else "[]"
-        _note_bounds(violations, "length", len(given), (1, _RECORDS_PUT_MAX), shown, place)
+        note_bounds(violations, "length", len(given), (1, _RECORDS_PUT_MAX), shown, place)
         for index, record in enumerate(given, 1):
-            _note_members(violations, self.members, record, f"{place}.{index}.member.")
-
-
-_Member: TypeAlias = _Text | _Number | _Data | _Tags | _TagKeys | _Structure | _Records
+            note_members(violations, self.members, record, f"{place}.{index}.member.")
 
 
 def check(operation: str, body: Body) -> None:
     """Refuse a request that breaks the service model's constraints. Raises ServiceError."""
-    violations = Violations()
-    _note_members(violations, _MEMBERS.get(operation, {}), body, "")
-    violations.check()
+    constraints.check(_MEMBERS.get(operation, {}), body)
 
 
 def check_stream_name(name: str) -> None:
     """Refuse a stream's name that none may have, also where it stands in what a client was given."""
-    violations = Violations()
-    _STREAM.note(violations, {"StreamName": name}, "StreamName", "streamName")
-    violations.check()
-
-
-def _note_members(violations: Violations, members: Mapping[str, _Member], body: Body, place: str) -> None:
-    for field, member in members.items():
-        member.note(violations, body, field, f"{place}{field[0].lower()}{field[1:]}")
-
-
-def _note_missing(violations: Violations, required: bool, place: str) -> None:
-    if required:
-        violations.add(None, place, "Member must not be null")
-
-
-def _note_bounds(
-    violations: Violations, measure: str, found: int, bounds: tuple[int, int | None], shown: object, place: str
-) -> None:
-    least, most = bounds
-    if found < least:
-        violations.add(shown, place, f"Member must have {measure} greater than or equal to {least}")
-    if most is not None and found > most:
-        violations.add(shown, place, f"Member must have {measure} less than or equal to {most}")
+    constraints.check({"StreamName": _STREAM}, {"StreamName": name})
 
 
 _NAME: Final = "[a-zA-Z0-9_.-]+"
-_STREAM: Final = _Text(pattern=_NAME, length=(1, 128))
+_STREAM: Final = Text(pattern=_NAME, length=(1, 128))
 _ARN_PATTERN: Final = r"arn:aws.*:kinesis:.*:\d{12}:stream/\S+"
 # Each part takes what leaves the others most, and is not tried again.
 _ARN_MATCHED: Final = r"arn:aws(?>.*?:kinesis:)(?>.*:\d{12}:stream/(?=\S))\S+"
-_ARN: Final = _Text(pattern=_ARN_PATTERN, matched=_ARN_MATCHED, length=(1, 2048))
-_REQUIRED_ARN: Final = _Text(required=True, pattern=_ARN_PATTERN, matched=_ARN_MATCHED, length=(1, 2048))
-_NAMED: Final[Mapping[str, _Member]] = {"StreamName": _STREAM, "StreamARN": _ARN}
-_REQUIRED_NAME: Final = _Text(required=True, pattern=_NAME, length=(1, 128))
-_SEQUENCE_NUMBER: Final = _Text(pattern=r"0|([1-9]\d{0,128})")
-_HASH_KEY: Final = _Text(pattern=r"0|([1-9]\d{0,38})")
-_RECORD: Final[Mapping[str, _Member]] = {
-    "PartitionKey": _Text(required=True, length=(1, 256)),
+_ARN: Final = Text(pattern=_ARN_PATTERN, matched=_ARN_MATCHED, length=(1, 2048))
+_REQUIRED_ARN: Final = Text(required=True, pattern=_ARN_PATTERN, matched=_ARN_MATCHED, length=(1, 2048))
+_NAMED: Final[Mapping[str, Member]] = {"StreamName": _STREAM, "StreamARN": _ARN}
+_REQUIRED_NAME: Final = Text(required=True, pattern=_NAME, length=(1, 128))
+_SEQUENCE_NUMBER: Final = Text(pattern=r"0|([1-9]\d{0,128})")
+_HASH_KEY: Final = Text(pattern=r"0|([1-9]\d{0,38})")
+_RECORD: Final[Mapping[str, Member]] = {
+    "PartitionKey": Text(required=True, length=(1, 256)),
     "ExplicitHashKey": _HASH_KEY,
     "Data": _Data(),
 }
-_MODE: Final[Mapping[str, _Member]] = {"StreamMode": _Text(required=True, allowed=MODES)}
-_RETENTION: Final[Mapping[str, _Member]] = {
-    "RetentionPeriodHours": _Number((1, None), required=True),
+_MODE: Final[Mapping[str, Member]] = {"StreamMode": Text(required=True, allowed=MODES)}
+_RETENTION: Final[Mapping[str, Member]] = {
+    "RetentionPeriodHours": Number((1, None), required=True),
     **_NAMED,
 }
-_TAGS_PAGE: Final[Mapping[str, _Member]] = {
-    "Limit": _Number(_TAGS_LISTED),
-    "ExclusiveStartTagKey": _Text(length=(1, 128)),
+_TAGS_PAGE: Final[Mapping[str, Member]] = {
+    "Limit": Number(_TAGS_LISTED),
+    "ExclusiveStartTagKey": Text(length=(1, 128)),
 }
-_MEMBERS: Final[Mapping[str, Mapping[str, _Member]]] = {
+_MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
     "CreateStream": {
-        "ShardCount": _Number(_SHARD_COUNT),
-        "StreamModeDetails": _Structure(_MODE),
+        "ShardCount": Number(_SHARD_COUNT),
+        "StreamModeDetails": Structure(_MODE),
         "StreamName": _REQUIRED_NAME,
         "Tags": _Tags(),
     },
     "DeleteStream": {**_NAMED},
     "DescribeStream": {
-        "Limit": _Number(_LISTED),
+        "Limit": Number(_LISTED),
         "ExclusiveStartShardId": _STREAM,
         **_NAMED,
     },
     "DescribeStreamSummary": {**_NAMED},
-    "ListStreams": {"Limit": _Number(_LISTED), "ExclusiveStartStreamName": _STREAM},
+    "ListStreams": {"Limit": Number(_LISTED), "ExclusiveStartStreamName": _STREAM},
     "ListShards": {
-        "MaxResults": _Number(_LISTED),
+        "MaxResults": Number(_LISTED),
         "ExclusiveStartShardId": _STREAM,
         **_NAMED,
-        "ShardFilter": _Structure({"Type": _Text(required=True, allowed=SHARD_FILTERS), "ShardId": _STREAM}),
+        "ShardFilter": Structure({"Type": Text(required=True, allowed=SHARD_FILTERS), "ShardId": _STREAM}),
     },
     "IncreaseStreamRetentionPeriod": _RETENTION,
     "DecreaseStreamRetentionPeriod": _RETENTION,
     "SplitShard": {
-        "NewStartingHashKey": _Text(required=True, pattern=_HASH_KEY.pattern),
+        "NewStartingHashKey": Text(required=True, pattern=_HASH_KEY.pattern),
         **_NAMED,
         "ShardToSplit": _REQUIRED_NAME,
     },
@@ -264,31 +189,31 @@ _MEMBERS: Final[Mapping[str, Mapping[str, _Member]]] = {
         **_NAMED,
     },
     "UpdateShardCount": {
-        "ScalingType": _Text(required=True, allowed=("UNIFORM_SCALING",)),
+        "ScalingType": Text(required=True, allowed=("UNIFORM_SCALING",)),
         **_NAMED,
-        "TargetShardCount": _Number(_SHARD_COUNT, required=True),
+        "TargetShardCount": Number(_SHARD_COUNT, required=True),
     },
     "UpdateStreamMode": {
-        "StreamModeDetails": _Structure(_MODE, required=True),
+        "StreamModeDetails": Structure(_MODE, required=True),
         "StreamARN": _REQUIRED_ARN,
     },
     "AddTagsToStream": {"Tags": _Tags(required=True), **_NAMED},
     "RemoveTagsFromStream": {"TagKeys": _TagKeys(), **_NAMED},
     "ListTagsForStream": {**_TAGS_PAGE, **_NAMED},
-    "TagResource": {"Tags": _Tags(required=True), "ResourceARN": _Text(required=True)},
-    "UntagResource": {"TagKeys": _TagKeys(), "ResourceARN": _Text(required=True)},
-    "ListTagsForResource": {"ResourceARN": _Text(required=True)},
+    "TagResource": {"Tags": _Tags(required=True), "ResourceARN": Text(required=True)},
+    "UntagResource": {"TagKeys": _TagKeys(), "ResourceARN": Text(required=True)},
+    "ListTagsForResource": {"ResourceARN": Text(required=True)},
     "PutRecord": {"SequenceNumberForOrdering": _SEQUENCE_NUMBER, **_RECORD, **_NAMED},
     "PutRecords": {"Records": _Records(_RECORD), **_NAMED},
     "GetShardIterator": {
         "ShardId": _REQUIRED_NAME,
-        "ShardIteratorType": _Text(required=True, allowed=ITERATOR_TYPES),
+        "ShardIteratorType": Text(required=True, allowed=ITERATOR_TYPES),
         "StartingSequenceNumber": _SEQUENCE_NUMBER,
         **_NAMED,
     },
     "GetRecords": {
-        "Limit": _Number((1, RECORDS_READ_MAX)),
-        "ShardIterator": _Text(required=True, length=(1, 512)),
+        "Limit": Number((1, RECORDS_READ_MAX)),
+        "ShardIterator": Text(required=True, length=(1, 512)),
         "StreamARN": _ARN,
     },
 }

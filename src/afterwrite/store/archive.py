@@ -21,6 +21,24 @@ def add(transaction: WriteTransaction, bus: str, at_ms: int, event: bytes, *, ke
         timeline.schedule_deletion(transaction, "archive", key, keep_until_ms)
 
 
+def put_at_ms(place: bytes) -> int:
+    """When the event at a place was put."""
+    at_ms: int = U64.unpack_from(place, U32.size)[0]
+    return at_ms
+
+
+def size(transaction: ReadTransaction, bus: str) -> tuple[int, int]:
+    """How many events there are, and their bytes. Costs a step an event."""
+    number = number_of(transaction, "archive", bus)
+    if number is None:
+        return 0, 0
+    count = size_bytes = 0
+    for _, value in transaction.scan("archive", *span(number)):
+        count += 1
+        size_bytes += len(value)
+    return count, size_bytes
+
+
 def read(
     transaction: ReadTransaction, bus: str, from_ms: int = 0, to_ms: int | None = None, *, after: bytes = b""
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -223,8 +223,6 @@ class Engine:
     def _services(self, operations: Operations) -> list[Service]:
         app, identity, now_ms = self._app, self._settings.identity, self._environment.now_ms
         placing = Placing(self._fan_out.place, self._fan_out.place_event, put_all)
-        buses = {bus.name for bus in app.buses}
-        archives = {bus.name for bus in app.buses if bus.archive_days is not None}
         streams = {stream.name for stream in app.delivery_streams}
         self._query_services = [SnsService({topic.name for topic in app.topics}, placing, identity, now_ms)]
         queues = SqsQueues(declared_queues(app), identity, self._environment)
@@ -234,7 +232,7 @@ class Engine:
             DynamoDBService(operations),
             DynamoDBStreamsService(identity, now_ms),
             KinesisService(identity, now_ms),
-            EventBridgeService(buses, archives, placing, identity, now_ms),
+            EventBridgeService(app.buses, placing, identity, now_ms),
             FirehoseService(streams, placing, identity, now_ms),
             SqsService(queues),
             AdministrationService(),
