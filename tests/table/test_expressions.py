@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -266,3 +268,33 @@ def test_an_update_cannot_build_what_no_put_could() -> None:
     }
     with pytest.raises(ServiceError, match="Nesting Levels have exceeded supported limits"):
         parse_update_item(body).apply(SCHEMA, {"a": copy.deepcopy(value)})
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"UpdateExpression": "SET a = :v" + "x" * 1_000_000},
+        {"ExpressionAttributeValues": {":v": {"S": "a"}, ":" + "x" * 1_000_000: {"S": "a"}}},
+        {"ExpressionAttributeNames": {"#" + "x" * 1_000_000: "a"}},
+        {"ExpressionAttributeNames": {f"#{number}": str(number) * 60_000 for number in range(10)}},
+    ],
+    ids=["an expression", "a value's name", "a name's placeholder", "names"],
+)
+def test_requests_with_long_texts_are_not_kept_in_memory(said: dict[str, Any]) -> None:
+    body = {
+        "TableName": "abc",
+        "Key": {},
+        "UpdateExpression": "SET a = :v",
+        "ExpressionAttributeValues": {":v": {"S": "a"}},
+        **said,
+    }
+    text = json.dumps(body)
+    tracemalloc.start()
+    try:
+        for number in range(5):
+            with pytest.raises(ServiceError):
+                parse_update_item(json.loads(text.replace("xxx", f"x{number}x").replace("000", f"0{number}0")))
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < len(text)

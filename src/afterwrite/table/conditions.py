@@ -11,7 +11,6 @@ import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from afterwrite.core.values import AttributeValue
@@ -21,13 +20,13 @@ from afterwrite.table.attribute_values import ATTRIBUTE_TYPES
 from afterwrite.table.grammar import ConditionGrammar
 from afterwrite.table.lexer import invalid_expression
 from afterwrite.table.paths import Lookup, Names, ResolvedPath, lookup, same_operand
+from afterwrite.table.remembering import remembered
 from afterwrite.table.sizes import binary_size
 
 Values: TypeAlias = Mapping[str, AttributeValue]
 Test: TypeAlias = Callable[[Mapping[str, AttributeValue], Values], bool]
 ValueCheck: TypeAlias = Callable[[Values], None]
 
-CACHED_EXPRESSIONS_MAX = 4096
 IN_CHOICES_MAX = 100
 
 _ORDERINGS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -77,13 +76,13 @@ class CompiledCondition:
             check(values)
 
 
-@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+@remembered
 def parse_condition(label: str, text: str) -> tree.Condition:
     """The tree of a condition; `label` is the request field it came in."""
     return ConditionGrammar(label, text).parse()
 
 
-@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+@remembered
 def compile_condition(label: str, text: str, names: tuple[tuple[str, str], ...]) -> CompiledCondition:
     """The condition `text` with `names`, the request's ExpressionAttributeNames as pairs."""
     compiler = _Compiler(label, Names(label, dict(names)))

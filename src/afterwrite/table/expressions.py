@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from afterwrite.core.values import AttributeValue
 from afterwrite.errors import InvalidRequest, ServiceError
 from afterwrite.table import wording
 from afterwrite.table.attribute_values import checked_item, checked_value, serialization_error
-from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, CompiledCondition, Test, Values, compile_condition
+from afterwrite.table.conditions import CompiledCondition, Test, Values, compile_condition
 from afterwrite.table.fields import Body, text
 from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
 from afterwrite.table.projections import Projection, compile_projection
+from afterwrite.table.remembering import remembered
 from afterwrite.table.search_conditions import compile_search_condition
 from afterwrite.table.sizes import check_attribute_name
 from afterwrite.table.updates import CompiledUpdate, compile_update
@@ -59,7 +59,7 @@ def write_expressions(body: Body, update: Any = None) -> WriteExpressions | None
             () if names is None else tuple(names.items()) or None,
             () if values is None else tuple(values.keys()) or None,
         )
-    except (AttributeError, TypeError):  # of another type than they should be, or within them
+    except AttributeError:  # names or values are no map
         return None
     if compiled is None:
         return None
@@ -87,7 +87,7 @@ class _CompiledWrite(NamedTuple):
         return WriteExpressions(self.update, values, condition)
 
 
-@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+@remembered
 def _compiled_write(
     update: Any, condition: Any, names: tuple[tuple[str, Any], ...] | None, values: tuple[str, ...] | None
 ) -> _CompiledWrite | None:
@@ -230,14 +230,10 @@ def _checked_names(names: Any) -> tuple[tuple[str, str], ...]:
         raise serialization_error("Unexpected field type")
     if not names:
         raise wording.invalid("ExpressionAttributeNames must not be empty")
-    pairs = tuple(names.items())
-    try:
-        return _checked_pairs(pairs)
-    except TypeError:  # a list or a map in place of a name has no hash to be remembered by
-        return _checked_pairs.__wrapped__(pairs)
+    return _checked_pairs(tuple(names.items()))
 
 
-@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+@remembered
 def _checked_pairs(pairs: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, str], ...]:
     for key, name in pairs:
         text({key: name}, key)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeAlias
 
 from afterwrite.table import syntax_tree as tree
 from afterwrite.table import wording
-from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, Values, parse_condition
+from afterwrite.table.conditions import Values, parse_condition
 from afterwrite.table.index_keys import check_index_keys, entry_range
 from afterwrite.table.keys import KeyRange, check_key_sizes, partition_range, sort_range
 from afterwrite.table.lexer import invalid_expression
 from afterwrite.table.paths import Names
+from afterwrite.table.remembering import remembered
 from afterwrite.table.schema import IndexSchema, KeySchema
 
 LABEL = "KeyConditionExpression"
@@ -94,7 +94,7 @@ class CompiledKeyCondition:
         return partition, sort
 
 
-@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+@remembered
 def compile_key_condition(text: str, names: tuple[tuple[str, str], ...]) -> CompiledKeyCondition:
     """The key condition `text` with `names`, the request's ExpressionAttributeNames as pairs.
 

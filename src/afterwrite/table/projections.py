@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from afterwrite.core.values import AttributeValue, Item
-from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX
 from afterwrite.table.grammar import ProjectionGrammar
 from afterwrite.table.lexer import invalid_expression
 from afterwrite.table.paths import Names, ResolvedPath, interference
+from afterwrite.table.remembering import remembered
 
 _LABEL = "ProjectionExpression"
 
@@ -59,7 +58,7 @@ class CompiledProjection:
     names_used: frozenset[str]
 
 
-@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+@remembered
 def compile_projection(text: str, names: tuple[tuple[str, str], ...]) -> CompiledProjection:
     """The projection `text` with `names`, the request's ExpressionAttributeNames as pairs."""
     resolver = Names(_LABEL, dict(names))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 from afterwrite.table import syntax_tree as tree
 from afterwrite.table import wording
-from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, parse_condition
+from afterwrite.table.conditions import parse_condition
 from afterwrite.table.lexer import invalid_expression
 from afterwrite.table.paths import Names
+from afterwrite.table.remembering import remembered
 
 LABEL: Final = "SearchConditionExpression"
 
 
-@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+@remembered
 def compile_search_condition(text: str, names: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """The attributes that the condition `text` gives values for, each with its value's placeholder.
 

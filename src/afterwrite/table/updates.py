@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from afterwrite.core.values import AttributeValue, Item, normalize_number
@@ -17,7 +16,7 @@ from afterwrite.errors import InvalidValue
 from afterwrite.table import syntax_tree as tree
 from afterwrite.table import wording
 from afterwrite.table.attribute_values import check_nesting, in_order
-from afterwrite.table.conditions import CACHED_EXPRESSIONS_MAX, ValueCheck, Values
+from afterwrite.table.conditions import ValueCheck, Values
 from afterwrite.table.grammar import UpdateGrammar
 from afterwrite.table.lexer import invalid_expression
 from afterwrite.table.paths import (
@@ -31,6 +30,7 @@ from afterwrite.table.paths import (
     same_operand,
 )
 from afterwrite.table.projections import Projection
+from afterwrite.table.remembering import remembered
 from afterwrite.table.update_charges import Charge, charge_of
 
 _LABEL = "UpdateExpression"
@@ -140,13 +140,13 @@ class CompiledUpdate:
         return draft.item
 
 
-@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+@remembered
 def parse_update(text: str) -> tuple[tree.Action, ...]:
     """The actions of an update expression."""
     return UpdateGrammar(_LABEL, text).parse()
 
 
-@lru_cache(maxsize=CACHED_EXPRESSIONS_MAX)
+@remembered
 def compile_update(text: str, names: tuple[tuple[str, str], ...]) -> CompiledUpdate:
     """The update `text` with `names`, the request's ExpressionAttributeNames as pairs."""
     return _Compiler(Names(_LABEL, dict(names))).update(parse_update(text))
