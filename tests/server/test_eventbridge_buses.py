@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from botocore.exceptions import ClientError
 
 from afterwrite import App
 from afterwrite.config import Settings
+from afterwrite.core import json_text
 from afterwrite.wiring import Engine
+from bounds import BOUND_S
 from server.clients import events_client
 
 if TYPE_CHECKING:
@@ -202,6 +205,34 @@ def test_a_request_that_cannot_be_is_refused(
 def test_a_pattern_is_tried_out(client: EventBridgeClient, amount: int, matches: bool) -> None:
     event = {**EVENT, "detail": {"amount": amount}}
     assert client.test_event_pattern(EventPattern=json.dumps(PATTERN), Event=json.dumps(event))["Result"] is matches
+
+
+def test_others_are_answered_while_a_pattern_is_tried_out(
+    client: EventBridgeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    loads = json_text.loads
+
+    def wait_and_load(text: str) -> Any:
+        begun.set()
+        assert go_on.wait(BOUND_S)
+        return loads(text)
+
+    monkeypatch.setattr(json_text, "loads", wait_and_load)
+    found: list[bool] = []
+
+    def try_out() -> None:
+        found.append(client.test_event_pattern(EventPattern=json.dumps(PATTERN), Event=json.dumps(EVENT))["Result"])
+
+    trying = threading.Thread(target=try_out)
+    trying.start()
+    try:
+        assert begun.wait(BOUND_S)
+        assert client.describe_event_bus(Name="shop")["Name"] == "shop"
+    finally:
+        go_on.set()
+        trying.join(BOUND_S)
+    assert found == [True]
 
 
 def test_an_event_needs_no_resources_to_be_tried_out(client: EventBridgeClient) -> None:

@@ -180,13 +180,22 @@ def _test_pattern(body: Body) -> Read:
     except InvalidPattern as error:
         message = f"Event pattern is not valid. Reason: {error}"
         raise ServiceError("InvalidEventPatternException", message) from None
+    text = body["Event"]
+
+    def run(_transaction: ReadTransaction, _catalog: Catalog) -> Mapping[str, Any]:
+        return {"Result": pattern.matches(_event(text))}
+
+    return Read(run, is_long=True)
+
+
+def _event(text: str) -> Mapping[str, Any]:
     try:
-        event = json_text.loads(body["Event"])
+        event = json_text.loads(text)
     except orjson.JSONDecodeError:
         event = None
     if not isinstance(event, dict) or not event.keys() >= _EVENT_FIELDS:
         raise ServiceError("ValidationException", "Parameter Event is not valid.")
-    return _constant({"Result": pattern.matches(event)})
+    return event
 
 
 def _refusal(name: str, what: str) -> Callable[[Body], Prepared]:
