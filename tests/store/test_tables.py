@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE, TTL_IDENTITY, VIEW_TYPES
 from afterwrite.errors import ConditionalCheckFailed, ServiceError, TransactionCanceled
-from afterwrite.store import change_log, streams, tables, upkeep
+from afterwrite.store import change_log, items, streams, tables, upkeep
 from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.table import attribute_values
 from embedded import START_MS, Clock, Dynamo, open_store
 
 YEAR_S = 365 * 86_400
@@ -75,6 +76,20 @@ def test_a_write_that_changes_nothing_emits_nothing_s18(dynamo: Dynamo, write: d
     dynamo(operation, **(body if operation == "TransactWriteItems" else {"TableName": "things", **body}))
     assert len(dynamo.changes()) == 1
     assert dynamo.items() == before
+
+
+def test_an_update_of_an_item_that_was_stored_when_sizes_were_counted_by_another_rule(
+    dynamo: Dynamo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = dynamo.create(sort_key=None)
+    numbers = {f"n{number}": {"N": "1234567"} for number in range(100)}
+    with monkeypatch.context() as earlier:
+        earlier.setattr(attribute_values, "number_size", lambda _text: 1)
+        dynamo("PutItem", TableName="things", Item={"pk": {"S": "a"}, **numbers})
+    removal = f"REMOVE {', '.join(numbers)}"
+    dynamo("UpdateItem", TableName="things", Key={"pk": {"S": "a"}}, UpdateExpression=removal)
+    with dynamo.environment.read() as transaction:
+        assert items.statistics(transaction, table) == (1, len("pk" + "a"))
 
 
 def test_an_update_of_what_is_absent_inserts_its_key(dynamo: Dynamo) -> None:

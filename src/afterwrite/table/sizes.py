@@ -36,7 +36,10 @@ def item_size(item: Mapping[str, AttributeValue]) -> int:
 def changed_size(
     item: Mapping[str, AttributeValue], old: Mapping[str, AttributeValue], old_size: int, attributes: Iterable[str]
 ) -> int:
-    """The bytes of an item that differs from `old`, of `old_size` bytes, in no more than `attributes`."""
+    """The bytes of an item that differs from `old`, of `old_size` bytes, in no more than `attributes`.
+
+    The whole item is measured where the old size cannot be: one that was counted by another rule, and kept.
+    """
     size = old_size
     for name in attributes:
         before, after = old.get(name), item.get(name)
@@ -44,7 +47,7 @@ def changed_size(
             size -= value_size(before) + (len(name.encode()) if after is None else 0)
         if after is not None:
             size += value_size(after) + (len(name.encode()) if before is None else 0)
-    return size
+    return size if size > 0 else item_size(item)
 
 
 def value_size(value: Mapping[str, Any]) -> int:
