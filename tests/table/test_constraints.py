@@ -256,6 +256,16 @@ def test_all_are_listed(operation: str, body: dict[str, Any], messages: list[str
     assert caught.value.message == expected
 
 
+@pytest.mark.parametrize(
+    "other",
+    [{"ScanFilter": {"a": []}}, {"ScanFilter": "a"}, {"Select": 1}, {"Limit": "1"}, {"Limit": 0}, {"IndexName": "!"}],
+)
+def test_fields_of_other_operations_are_not_looked_at(other: dict[str, Any]) -> None:
+    with pytest.raises(ServiceError) as caught:
+        Operations(Identity()).prepare("DeleteItem", {"TableName": "things", **other})
+    assert caught.value.message == f"1 validation error detected: {NO_KEY}"
+
+
 def test_a_field_of_the_wrong_type_is_reported_by_itself() -> None:
     body = {"TableName": "a", "Limit": 0, "Select": []}
     with pytest.raises(ServiceError) as caught:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from afterwrite.errors import ServiceError
-from afterwrite.table import batches, fields, legacy, wording
+from afterwrite.table import batches, fields, legacy, request_shapes, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.reads import SEGMENTS_MAX
 from afterwrite.table.wording import WRITES_OF_ONE_ITEM, is_checked_newer
@@ -54,12 +54,18 @@ def all_broken(operation: str, body: Body, first: ServiceError) -> ServiceError:
                 violations.check()
             if operation == "Query" and is_checked_newer(operation, body) and _has_other(body, "ConditionalOperator"):
                 return wording.invalid(f"Failed to satisfy constraint: {_NEWER_CONDITIONAL_OPERATORS}")
-            _note(violations, operation, body)
+            _note(violations, operation, _members(operation, body))
             if len(violations) > 1:
                 violations.check()
     except ServiceError as error:
         return error
     return first
+
+
+def _members(operation: str, body: Body) -> Body:
+    """What the operation's request has of `body`; the service reads nothing else."""
+    known = request_shapes.members(operation) or {}
+    return {field: value for field, value in body.items() if field in known}
 
 
 def _note(violations: Violations, operation: str, body: Body) -> None:
