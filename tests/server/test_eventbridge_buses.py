@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 import pytest
 from botocore.exceptions import ClientError
@@ -233,6 +234,25 @@ def test_others_are_answered_while_a_pattern_is_tried_out(
         go_on.set()
         trying.join(BOUND_S)
     assert found == [True]
+
+
+@pytest.mark.parametrize(
+    ("operation", "named"),
+    [("ListTargetsByRule", {"Rule": "all"}), ("ListRuleNamesByTarget", {"TargetArn": f"arn:aws:sqs:{OF}:mail"})],
+)
+@pytest.mark.parametrize("prefix", ["none-begins-so", 1])
+def test_targets_and_their_rules_are_not_listed_by_prefix(
+    client: EventBridgeClient, operation: str, named: dict[str, str], prefix: Any
+) -> None:
+    body = {"EventBusName": "shop", **named}
+    assert raw(client, operation, {**body, "NamePrefix": prefix}) == raw(client, operation, body)
+
+
+def raw(client: EventBridgeClient, operation: str, body: dict[str, Any]) -> Any:
+    """The answer to a request that the SDK would not send."""
+    request = Request(client.meta.endpoint_url, json.dumps(body).encode(), {"X-Amz-Target": f"AWSEvents.{operation}"})
+    with urlopen(request) as answer:
+        return json.load(answer)
 
 
 def test_an_event_needs_no_resources_to_be_tried_out(client: EventBridgeClient) -> None:

@@ -60,7 +60,7 @@ class Buses:
     # --- buses
 
     def _list_buses(self, body: Body) -> Read:
-        found, token = requests.page(body, self._buses)
+        found, token = requests.page_by_prefix(body, self._buses)
         return _constant({"EventBuses": [self._shown_bus(bus) for bus in found], **token})
 
     def _describe_bus(self, body: Body) -> Read:
@@ -88,7 +88,7 @@ class Buses:
             for bus in self._archived()
             if state in (None, _ENABLED) and source in (None, self._arns.bus(bus.name))
         }
-        found, token = requests.page(body, wanted)
+        found, token = requests.page_by_prefix(body, wanted)
 
         def run(transaction: ReadTransaction, _catalog: Catalog) -> Mapping[str, Any]:
             return {"Archives": [self._shown_archive(transaction, bus) for bus in found], **token}
@@ -124,7 +124,7 @@ class Buses:
 
     def _list_rules(self, body: Body) -> Read:
         bus = self._bus(body)
-        found, token = requests.page(body, {rule.name: rule for rule in bus.rules})
+        found, token = requests.page_by_prefix(body, {rule.name: rule for rule in bus.rules})
         return _constant({"Rules": [self._shown_rule(bus, rule) for rule in found], **token})
 
     def _describe_rule(self, body: Body) -> Read:

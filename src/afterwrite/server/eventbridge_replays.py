@@ -92,7 +92,7 @@ class Replays:
                 for replay in replays.started(transaction)
                 if state in (None, replay.state) and source in (None, self._arns.archive(replay.bus))
             }
-            found, token = requests.page(body, wanted)
+            found, token = requests.page_by_prefix(body, wanted)
             return {"Replays": [self._summary(replay) for replay in found], **token}
 
         return Read(run)

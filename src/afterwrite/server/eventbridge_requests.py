@@ -71,12 +71,17 @@ def check_one_filter(operation: str, body: Body) -> None:
         )
 
 
+def page_by_prefix(body: Body, named: Mapping[str, _Listed]) -> tuple[Sequence[_Listed], Mapping[str, str]]:
+    """A page of what is listed, of those whose names begin as the request says."""
+    prefix = fields.text(body, "NamePrefix") or ""
+    return page(body, {name: each for name, each in named.items() if name.startswith(prefix)})
+
+
 def page(body: Body, named: Mapping[str, _Listed]) -> tuple[Sequence[_Listed], Mapping[str, str]]:
     """A page of what is listed, by its names, and the token of the next one where there is one."""
     limit = fields.integer(body, "Limit") or PAGE_MAX
     after = _after(fields.text(body, "NextToken"))
-    prefix = fields.text(body, "NamePrefix") or ""
-    names = sorted(name for name in named if name > after and name.startswith(prefix))
+    names = sorted(name for name in named if name > after)
     token = {"NextToken": base64.urlsafe_b64encode(names[limit - 1].encode()).decode()} if len(names) > limit else {}
     return [named[name] for name in names[:limit]], token
 
