@@ -298,3 +298,15 @@ def test_requests_with_long_texts_are_not_kept_in_memory(said: dict[str, Any]) -
     finally:
         tracemalloc.stop()
     assert kept_bytes < len(text)
+
+
+def test_long_arns_of_tables_are_not_kept_in_memory() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(5):
+            arn = f"arn:{'x' * 1_000_000}{number}:dynamodb:us-east-1:000000000000:table/abc"
+            assert parse_update_item({"TableName": arn, "Key": {}}).table_name == "abc"
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 2_000_000  # the last one is at hand

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from afterwrite.core.values import Item
 from afterwrite.errors import ServiceError
 from afterwrite.table import wording
 from afterwrite.table.attribute_values import checked_item, serialization_error, token_name
+from afterwrite.table.remembering import remembered
 
 Body: TypeAlias = Mapping[str, Any]
 
@@ -258,7 +258,7 @@ def note_table_name(violations: Violations, body: Body) -> None:
         violations.resource_name(body, "TableName", "tableName")
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def checked_table_name(name: str) -> str:
     """`name`, if a table may have it; of a table's ARN, the name."""
     if name.startswith("arn:"):
