@@ -163,7 +163,19 @@ def test_many_texts_are_read_as_each_of_them() -> None:
     assert json_text.loads_each_exactly([]) == []
 
 
-@pytest.mark.parametrize("texts", [[b'{"a":[1', b"2]}"], [b"{}", b"x"], [b"1", b""]])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [b'{"a":[1', b"2]}"],
+        [b"{}", b"x"],
+        [b"1", b""],
+        [b""],
+        [b'{"a":[{}', b"{}]}", b'{"b":1},{"c":2}'],
+        [b'"a', b'b"', b"1,2"],
+        [b'{"a":1', b'"b":2}', b"1,2"],
+        [b"1,2", b"[", b"]"],
+    ],
+)
 def test_texts_that_are_broken_are_no_whole_together(texts: list[bytes]) -> None:
     with pytest.raises(json.JSONDecodeError):
         json_text.loads_each_exactly(texts)
