@@ -297,6 +297,20 @@ def test_a_record_that_nests_too_deeply_for_the_lake_holds_nobody_up(
     assert "flat" in rows
 
 
+@pytest.mark.parametrize("text", [b"[]", b'""', b"[{}]", b"null", b"1", b'"n"', b"true"])
+def test_a_record_that_is_no_object_leaves_the_others_their_place(
+    environment: Environment, tmp_path: Path, text: bytes
+) -> None:
+    lake_kind = Lake()
+    sink = lake_kind.open(environment, tmp_path)
+    records = [NewRecord(f"id{number}", START_MS, each) for number, each in enumerate([b'{"n":1}', text, b'{"n":2}'])]
+    environment.write(partial(buffers.add, buffer=lake_kind.buffer, records=records))
+    assert flush_all(sink) == 3
+    assert [(row["id"], row["n"]) for row in lake.read(tmp_path / "lake", "facts")] == [("id0", 1), ("id2", 2)]
+    (path,) = tmp_path.glob("lake/facts/_failed/*.jsonl")
+    assert [orjson.loads(line)["id"] for line in path.read_bytes().splitlines()] == ["id1"]
+
+
 def test_a_record_that_the_lake_cannot_hold_is_kept_beside_it_and_holds_nobody_up(
     environment: Environment, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -96,10 +96,12 @@ def _records(buffered: Sequence[Buffered], refusals: dict[int, str]) -> Iterator
         some = buffered[start : start + lake.ROWS_AT_ONCE]
         parsed = _parsed([each.text for each in some])
         for (sequence, at_ms, record_id, _), data in zip(some, parsed, strict=True):
-            if isinstance(data, ValueError):
+            if isinstance(data, dict):
+                yield LakeRecord(sequence, at_ms, record_id, data)
+            elif isinstance(data, ValueError):
                 refusals[sequence] = str(data)
             else:
-                yield LakeRecord(sequence, at_ms, record_id, data)
+                refusals[sequence] = "expected a JSON object, got another value: give each record as an object"
 
 
 def _parsed(texts: Sequence[bytes]) -> list[Any]:
