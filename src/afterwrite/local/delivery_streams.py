@@ -73,7 +73,7 @@ class LakeSink:
             lake.write_batch(self._directory, self._stream.name, first, last, _records(buffered, refusals))
         except InvalidValue as error:
             records = list(_records(buffered, refusals))
-            refused = {each.sequence: reason for each in records if (reason := lake.refusal_of(each)) is not None}
+            refused = lake.refusals(records)
             # Where each alone would do, but not all together, none is written.
             refusals |= refused or dict.fromkeys((each.sequence for each in records), str(error))
             records = [each for each in records if each.sequence not in refusals]
