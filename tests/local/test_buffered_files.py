@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+import pyarrow.parquet as pq
 import pytest
 
 from afterwrite import App
@@ -308,13 +309,13 @@ def test_few_records_that_the_lake_cannot_hold_are_found_among_thousands_without
     records = [NewRecord(f"id{number}", START_MS, text) for number, text in enumerate(texts)]
     environment.write(partial(buffers.add, buffer=lake_kind.buffer, records=records))
     written: list[int] = []
-    write_table = lake.pq.write_table
+    write_table = pq.write_table
 
     def counted(table: Any, *arguments: Any, **options: Any) -> None:
         written.append(table.num_rows)
         write_table(table, *arguments, **options)
 
-    monkeypatch.setattr(lake.pq, "write_table", counted)
+    monkeypatch.setattr(pq, "write_table", counted)
     assert flush_all(sink) == 3_000
     assert len(written) < 100
     assert len(list(lake.read(tmp_path / "lake", "facts"))) == 2_997
