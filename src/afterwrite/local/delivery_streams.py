@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from afterwrite.store.environment import Environment
 
 _LOG = logging.getLogger("afterwrite")
 _MIB = 1 << 20
+_SEPARATOR = os.urandom(8).hex()
 
 
 class LakeSink:
@@ -107,7 +109,7 @@ def _records(buffered: Sequence[Buffered], refusals: dict[int, str]) -> Iterator
 def _parsed(texts: Sequence[bytes]) -> list[Any]:
     """What the JSON texts hold, for one that is none its error."""
     try:
-        return json_text.loads_each_exactly(texts)
+        return json_text.loads_each_exactly(texts, _SEPARATOR)
     except ValueError:
         return [_parsed_alone(text) for text in texts]
 
