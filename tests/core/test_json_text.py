@@ -157,16 +157,28 @@ def test_a_float_that_is_no_number_is_found_beside_members_that_are_none(value: 
 
 def test_many_texts_are_read_as_each_of_them() -> None:
     texts = [b'{"a":1}', b'{"id":"12345678901234567890","b":[1.5]}', b'{"c":null}']
-    assert json_text.loads_each_exactly(texts) == [json_text.loads_exactly(text) for text in texts]
+    assert json_text.loads_each_exactly(texts, "separator") == [json_text.loads_exactly(text) for text in texts]
     long = b'{"a": -1234567890.1234567}'
-    assert json_text.loads_each_exactly([*texts, long])[-1] == {"a": Decimal("-1234567890.1234567")}
-    assert json_text.loads_each_exactly([]) == []
+    assert json_text.loads_each_exactly([*texts, long], "separator")[-1] == {"a": Decimal("-1234567890.1234567")}
+    assert json_text.loads_each_exactly([], "separator") == []
 
 
-@pytest.mark.parametrize("texts", [[b'{"a":[1', b"2]}"], [b"{}", b"x"], [b"1", b""]])
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [b'{"a":[1', b"2]}"],
+        [b"{}", b"x"],
+        [b"1", b""],
+        [b""],
+        [b'{"a":[{}', b"{}]}", b'{"b":1},{"c":2}'],
+        [b'"a', b'b"', b"1,2"],
+        [b'{"a":1', b'"b":2}', b"1,2"],
+        [b"1,2", b"[", b"]"],
+    ],
+)
 def test_texts_that_are_broken_are_no_whole_together(texts: list[bytes]) -> None:
     with pytest.raises(json.JSONDecodeError):
-        json_text.loads_each_exactly(texts)
+        json_text.loads_each_exactly(texts, "separator")
 
 
 @pytest.mark.parametrize("text", [b"[" * 100_000 + b"]" * 100_000, b"[NaN]", b"[-Infinity]"])
@@ -176,4 +188,4 @@ def test_what_no_parser_takes_is_refused_whatever_numbers_are_beside_it(text: by
     with pytest.raises(ValueError):
         json_text.loads_exactly(together)
     with pytest.raises(ValueError):
-        json_text.loads_each_exactly([b"{}", together])
+        json_text.loads_each_exactly([b"{}", together], "separator")

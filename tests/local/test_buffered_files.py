@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+import pyarrow.parquet as pq
 import pytest
 
 from afterwrite import App
@@ -295,6 +296,45 @@ def test_a_record_that_nests_too_deeply_for_the_lake_holds_nobody_up(
     failed = [orjson.loads(path.read_bytes())["id"] for path in tmp_path.glob("lake/facts/_failed/*.jsonl")]
     assert sorted(rows + failed) == ["deep", "flat"]
     assert "flat" in rows
+
+
+def test_few_records_that_the_lake_cannot_hold_are_found_among_thousands_without_a_file_for_each(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake_kind = Lake()
+    sink = lake_kind.open(environment, tmp_path)
+    texts = [b'{"n":%d}' % number for number in range(3_000)]
+    for number in (7, 8, 2_999):
+        texts[number] = b'{"n":12345678901234567890,"text":"\\ud800"}'
+    records = [NewRecord(f"id{number}", START_MS, text) for number, text in enumerate(texts)]
+    environment.write(partial(buffers.add, buffer=lake_kind.buffer, records=records))
+    written: list[int] = []
+    write_table = pq.write_table
+
+    def counted(table: Any, *arguments: Any, **options: Any) -> None:
+        written.append(table.num_rows)
+        write_table(table, *arguments, **options)
+
+    monkeypatch.setattr(pq, "write_table", counted)
+    assert flush_all(sink) == 3_000
+    assert len(written) < 100
+    assert len(list(lake.read(tmp_path / "lake", "facts"))) == 2_997
+    (path,) = tmp_path.glob("lake/facts/_failed/*.jsonl")
+    assert [orjson.loads(line)["id"] for line in path.read_bytes().splitlines()] == ["id7", "id8", "id2999"]
+
+
+@pytest.mark.parametrize("text", [b"[]", b'""', b"[{}]", b"null", b"1", b'"n"', b"true"])
+def test_a_record_that_is_no_object_leaves_the_others_their_place(
+    environment: Environment, tmp_path: Path, text: bytes
+) -> None:
+    lake_kind = Lake()
+    sink = lake_kind.open(environment, tmp_path)
+    records = [NewRecord(f"id{number}", START_MS, each) for number, each in enumerate([b'{"n":1}', text, b'{"n":2}'])]
+    environment.write(partial(buffers.add, buffer=lake_kind.buffer, records=records))
+    assert flush_all(sink) == 3
+    assert [(row["id"], row["n"]) for row in lake.read(tmp_path / "lake", "facts")] == [("id0", 1), ("id2", 2)]
+    (path,) = tmp_path.glob("lake/facts/_failed/*.jsonl")
+    assert [orjson.loads(line)["id"] for line in path.read_bytes().splitlines()] == ["id1"]
 
 
 def test_a_record_that_the_lake_cannot_hold_is_kept_beside_it_and_holds_nobody_up(

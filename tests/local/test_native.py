@@ -138,6 +138,30 @@ def test_a_query_for_one_attribute_wants_a_list_all_the_same(table: TableClient)
         table.query("p", attributes="sk")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"condition": "#_pk = :x", "names": {"#_pk": "n"}, "values": {"x": 1}}, "#_pk, which begins with _"),
+        ({"condition": "n = :_pk", "values": {"_pk": 1}}, ":_pk, which begins with _"),
+        (
+            {"condition": "attribute_exists(#_0)", "names": {"#_0": "n"}, "attributes": ["sk"]},
+            "#_0, which begins with _",
+        ),
+        ({"names": {"#n": "n"}}, "unused in expressions: keys: {#n}"),
+        ({"values": {"n": 1}}, "unused in expressions: keys: {:n}"),
+        ({"condition": "pk = :x", "values": {"x": "p"}}, "non-primary key attributes"),
+        ({"attributes": []}, "ProjectionExpression"),
+        ({"limit": 0}, "expected a limit of at least 1, got 0"),
+        ({"condition": "attribute_exists(n)", "limit": -1}, "expected a limit of at least 1, got -1"),
+    ],
+)
+def test_mistakes_in_a_query_are_told(table: TableClient, arguments: dict[str, Any], error: str) -> None:
+    for number in range(3):
+        table.put({**key(f"{number}"), "n": number})
+    with pytest.raises((DeclarationError, ServiceError), match=error):
+        table.query("p", **arguments)
+
+
 def test_a_query_reads_all_pages(table: TableClient) -> None:
     for number in range(8):
         table.put({**key(f"{number}"), "text": "x" * 300_000})

@@ -141,13 +141,17 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON number")
 
 
-def loads_each_exactly(texts: Sequence[bytes]) -> list[Any]:
-    """The same for many texts, at a third of the cost. Raises ValueError where one of them is no JSON."""
-    together = b"[" + b",".join(texts) + b"]"
+def loads_each_exactly(texts: Sequence[bytes], separator: str) -> list[Any]:
+    """The same for many texts, at a third of the cost. Raises ValueError where one of them is no JSON.
+
+    They are read with the `separator` between, letters and digits that whoever wrote them cannot have known.
+    """
+    together = b"[" + (b',"%b",' % separator.encode()).join(texts) + b"]"
     if not _may_have_long_number(together):
         values: list[Any] = orjson.loads(together)
-        if len(values) == len(texts):  # else texts that are broken make a whole together
-            return values
+        # Texts that are broken can make a whole together, but none with one value before and after each separator.
+        if len(values) == 2 * len(texts) - 1 and values[1::2] == [separator] * (len(texts) - 1):
+            return values[::2]
     return [loads_exactly(text) for text in texts]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from afterwrite.core.invocations import SortKeyRange, placeholders
@@ -112,14 +112,17 @@ class WireTable:
         Of each only its `attributes`, where they are given; only those that meet a `condition`, which may not look at
         the keys. Placeholders that begin with `_` are the query's own.
         """
+        if limit is not None and limit < 1:
+            raise DeclarationError(f"expected a limit of at least 1, got {limit}: leave it out to query for all items")
         body = self._query_body(partition, sort_key)
         body["ScanIndexForward"] = not newest_first
         if attributes is not None:
             body |= self._projection(attributes, body["ExpressionAttributeNames"])
         if condition is not None:
             body["FilterExpression"] = condition
-            for field, bound in placeholders(names, values).items():
-                body[field] = {**bound, **body[field]}
+        for field, bound in placeholders(names, values).items():
+            self._refuse_own(bound)
+            body[field] = {**body[field], **bound}
         items: list[Item] = []
         while True:
             if limit is not None and condition is None:
@@ -168,6 +171,15 @@ class WireTable:
             "ExpressionAttributeValues": values,
             "ConsistentRead": True,
         }
+
+    def _refuse_own(self, placeholders: Iterable[str]) -> None:
+        """Raise DeclarationError for placeholders that could be a query's own."""
+        own = [each for each in placeholders if each.startswith(("#_", ":_"))]
+        if own:
+            raise DeclarationError(
+                f"a query for items of {self._name} binds {', '.join(own)}, which begins with _ as the query's own "
+                "placeholders do: choose a name without"
+            )
 
     def _projection(self, attributes: Sequence[str], names: Mapping[str, str]) -> dict[str, Any]:
         """The fields of a request for these attributes, beside the `names` that it has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from afterwrite.store.environment import Environment
 
 _LOG = logging.getLogger("afterwrite")
 _MIB = 1 << 20
+_SEPARATOR = os.urandom(8).hex()
 
 
 class LakeSink:
@@ -73,7 +75,7 @@ class LakeSink:
             lake.write_batch(self._directory, self._stream.name, first, last, _records(buffered, refusals))
         except InvalidValue as error:
             records = list(_records(buffered, refusals))
-            refused = {each.sequence: reason for each in records if (reason := lake.refusal_of(each)) is not None}
+            refused = lake.refusals(records)
             # Where each alone would do, but not all together, none is written.
             refusals |= refused or dict.fromkeys((each.sequence for each in records), str(error))
             records = [each for each in records if each.sequence not in refusals]
@@ -96,16 +98,18 @@ def _records(buffered: Sequence[Buffered], refusals: dict[int, str]) -> Iterator
         some = buffered[start : start + lake.ROWS_AT_ONCE]
         parsed = _parsed([each.text for each in some])
         for (sequence, at_ms, record_id, _), data in zip(some, parsed, strict=True):
-            if isinstance(data, ValueError):
+            if isinstance(data, dict):
+                yield LakeRecord(sequence, at_ms, record_id, data)
+            elif isinstance(data, ValueError):
                 refusals[sequence] = str(data)
             else:
-                yield LakeRecord(sequence, at_ms, record_id, data)
+                refusals[sequence] = "expected a JSON object, got another value: give each record as an object"
 
 
 def _parsed(texts: Sequence[bytes]) -> list[Any]:
     """What the JSON texts hold, for one that is none its error."""
     try:
-        return json_text.loads_each_exactly(texts)
+        return json_text.loads_each_exactly(texts, _SEPARATOR)
     except ValueError:
         return [_parsed_alone(text) for text in texts]
 

@@ -113,11 +113,21 @@ def write_failed(directory: Path, stream: str, first: int, last: int, failed: Se
     return path
 
 
-def refusal_of(record: LakeRecord) -> str | None:
-    """Why no Parquet file can hold the record, None where one can."""
+def refusals(records: Sequence[LakeRecord]) -> dict[int, str]:
+    """Why no Parquet file can hold some records, by their sequences; found by halves, as they are few among many."""
+    reason = _refusal_of(records)
+    if reason is None:
+        return {}
+    if len(records) == 1:
+        return {records[0].sequence: reason}
+    middle = len(records) // 2
+    return refusals(records[:middle]) | refusals(records[middle:])
+
+
+def _refusal_of(records: Sequence[LakeRecord]) -> str | None:
     rows = _Rows()
     try:
-        rows.add([record])
+        rows.add(records)
         rows.parquet()
     except InvalidValue as error:
         return str(error)
