@@ -1,4 +1,4 @@
-"""Tables of DynamoDB's API to keep ledgers and parked lanes in: our own engine, and DynamoDB Local where it can be had."""
+"""Tables of DynamoDB's API for ledgers and parked lanes: our own engine's, and DynamoDB Local's where it can be had."""
 
 from __future__ import annotations
 
