@@ -86,7 +86,7 @@ def may_be_absent(matchers: Matchers, path: str) -> bool:
 class Condition(NamedTuple):
     """A condition on one attribute: `on_text` on its text, where it is text, and `holds` on items in the wire form.
 
-    They raise InvalidValue where the attribute is no attribute value.
+    `holds` raises InvalidValue where the attribute is no attribute value.
     """
 
     attribute: str
