@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import pytest
 
@@ -71,3 +72,26 @@ def test_a_forked_process_knows_of_it() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
     os.close(told)
     os.close(tell)
+
+
+def test_many_who_wait_look_as_seldom_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    sleep = time.sleep
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        sleep(seconds)
+
+    commits = Settling()
+    commits.begin(8)
+    waiting = [threading.Thread(target=commits.wait, args=(8,), daemon=True) for _ in range(40)]
+    monkeypatch.setattr(time, "sleep", nap)
+    for each in waiting:
+        each.start()
+    sleep(0.2)
+    commits.end()
+    for each in waiting:
+        each.join(BOUND_S)
+    assert not any(each.is_alive() for each in waiting)
+    # One alone that grows no more patient would look 2,000 times.
+    assert 0 < len(naps) < 200

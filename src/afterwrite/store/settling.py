@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from mmap import mmap
 from typing import Final
@@ -10,7 +11,9 @@ from afterwrite.errors import StorageError
 
 _NUMBER: Final = 0
 _IS_GIVEN_UP: Final = 1
-_POLL_S: Final = 0.0001
+# A commit takes the disk a few times the first nap; of a disk that takes longer nobody asks as often.
+_NAP_S: Final = 0.0001
+_NAP_S_MAX: Final = 0.005
 # More than a disk takes for anything that it comes back from.
 _WAIT_S_MAX: Final = 60.0
 
@@ -21,6 +24,9 @@ class Settling:
     def __init__(self) -> None:
         # Aligned stores of eight bytes: who reads one finds the number before or the one after.
         self._shared = memoryview(mmap(-1, 16)).cast("Q")
+        # One thread of a process looks, the others wait for it: dozens that look, on one core, leave the system no
+        # time there to end the very write that they wait for.
+        self._looking = threading.Lock()
 
     def begin(self, number: int) -> None:
         """The transaction `number` is about to be in the file before it is durable."""
@@ -36,13 +42,20 @@ class Settling:
 
     def wait(self, seen: int) -> None:
         """Wait until all that the transaction `seen` sees is durable. Raises StorageError where it does not get so."""
-        if not 0 < self._shared[_NUMBER] <= seen:
+        if not self._settles(seen):
             return
         deadline_s = time.monotonic() + _WAIT_S_MAX
-        while 0 < self._shared[_NUMBER] <= seen:
-            if self._shared[_IS_GIVEN_UP] or time.monotonic() > deadline_s:
-                raise StorageError(
-                    "what was written last could not be made durable, and must not be read: check the disk, then "
-                    "restart the engine"
-                )
-            time.sleep(_POLL_S)
+        nap_s = _NAP_S
+        with self._looking:
+            while self._settles(seen):
+                if self._shared[_IS_GIVEN_UP] or time.monotonic() > deadline_s:
+                    raise StorageError(
+                        "what was written last could not be made durable, and must not be read: check the disk, then "
+                        "restart the engine"
+                    )
+                time.sleep(nap_s)
+                nap_s = min(nap_s * 1.5, _NAP_S_MAX)
+
+    def _settles(self, seen: int) -> bool:
+        """Whether the commit that is settling is among what the transaction `seen` sees."""
+        return 0 < self._shared[_NUMBER] <= seen
