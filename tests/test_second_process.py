@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from afterwrite import errors, open_data
 from afterwrite.local import lake
 from afterwrite.store.data_directory import DataDirectory
+from afterwrite.store.ring_buffer import RingBuffer
 from afterwrite.store.second_process import Frames, Raised, as_error, frame, raised
 from engine_process import EngineUnderTest, wait_until
 
@@ -68,6 +69,7 @@ def test_functions_read_and_write_from_the_second_process_and_are_refused_in_the
     assert found_after(engine, "a", "conflict")["found"] == {"S": "ConditionalCheckFailedException"}
     assert found_after(engine, "b", "cancel")["found"] == {"L": [{"S": "None"}, {"S": "ConditionalCheckFailed"}]}
     assert int(found_after(engine, "c", "count")["found"]["N"]) >= 1500
+    assert found_after(engine, "d", "large")["found"] == {"M": {"1": {"N": "300000"}, "2": {"N": "390000"}}}
     assert second(engine) != engine.pid
 
 
@@ -141,3 +143,13 @@ def test_frames_arrive_whole_however_they_are_cut(contents: list[bytes], data: s
         each for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True) for each in frames.take(sent[start:end])
     ]
     assert arrived == contents
+
+
+@given(st.lists(st.tuples(st.binary(max_size=200), st.booleans()), max_size=8))
+def test_what_is_in_shared_memory_arrives_in_its_place(contents: list[tuple[bytes, bool]]) -> None:
+    memory = RingBuffer(4096)
+    sent = b""
+    for content, is_shared in contents:
+        piece = memory.write(pickle.dumps(content)) if is_shared else None
+        sent += frame(content if piece is None else piece)
+    assert list(Frames(memory).take(sent)) == [content for content, _ in contents]

@@ -24,6 +24,11 @@ def work(request: Any, context: Context) -> None:
     if do == "count":
         cast("Any", table).put_many({"PK": f"{key}/{number}"} for number in range(1500))
         found: Any = sum(1 for _ in table.scan())
+    elif do == "large":
+        # One that goes through the memory both processes share, and more than fits into it.
+        table.put({"PK": f"{key}/one", "text": "1" * 300_000})
+        cast("Any", table).put_many({"PK": f"{key}/{number}", "text": "2" * 390_000} for number in range(100))
+        found = {item["text"][0]: len(item["text"]) for item in table.scan() if "text" in item}
     elif do == "conflict":
         table.put({"PK": key})
         try:

@@ -37,21 +37,23 @@ class Sink:
     def __init__(self, steps: EmbeddedSteps) -> None:
         self._steps = steps
         self.asked: list[Step] = []
+        self.placed = 0
         self.before_commit: Callable[[Step], None] = lambda step: None
         self.after_commit: Callable[[Step], None] = lambda step: None
         self.position, self.parked_lanes, self.parked = steps.position, steps.parked_lanes, steps.parked
         self.take_redrives, self.watch_redrives = steps.take_redrives, steps.watch_redrives
 
     def place(self, effect: StampedEffect) -> Sequence[Placement]:
+        self.placed += 1
         return [
             each._replace(delay_ms=TOO_LONG_MS) if isinstance(each, ToQueue) and b"poison" in each.text else each
             for each in self._steps.place(effect)
         ]
 
-    def commit(self, step: Step) -> None:
+    def commit(self, step: Step, meanwhile: Callable[[], None] | None = None) -> None:
         self.asked.append(step)
         self.before_commit(step)
-        self._steps.commit(step)
+        self._steps.commit(step, meanwhile)
         self.after_commit(step)
 
 
@@ -292,6 +294,90 @@ def test_kills_between_the_steps_repeat_nothing_and_lose_nothing(
     for lane in range(9):
         of_lane = [key for key in sent if key.startswith(f"lane{lane}:")]
         assert of_lane == sorted(of_lane)
+    assert shop.parked() == []
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "BATCH_CHANGES_MAX", 10)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_routes_run_for_the_next_step_while_a_full_one_is_committed(shop: Shop) -> None:
+    keys = [f"lane{number}:1" for number in range(25)]
+    shop.write(*keys)
+    placed: list[int] = []
+    shop.sink.after_commit = lambda step: placed.append(shop.sink.placed)
+    run(shop.pipeline())
+    assert placed == [20, 25, 25]
+    assert [step.after - step.before for step in shop.sink.asked] == [10, 10, 5]
+    assert sorted(shop.sent()) == sorted(keys)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_what_is_written_while_nothing_more_was_found_is_taken_too(shop: Shop) -> None:
+    keys = [f"lane{number}:1" for number in range(11)]
+    shop.write(*keys[:10])
+
+    def write_one_more(step: Step) -> None:
+        shop.sink.after_commit = lambda step: None
+        shop.write(keys[10])
+
+    shop.sink.after_commit = write_one_more
+    run(shop.pipeline())
+    assert sorted(shop.sent()) == sorted(keys)
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_the_step_after_one_that_cannot_be_committed_is_drafted_anew(shop: Shop) -> None:
+    shop.write(*(f"a:{number}" for number in range(8)), "bad:1:poison", "bad:2", "b:1", "bad:3", "c:1")
+    run(shop.pipeline())
+    assert sorted(shop.sent()) == [*(f"a:{number}" for number in range(8)), "b:1", "c:1"]
+    assert [key for key, _ in shop.parked()] == ["bad:1", "bad:2", "bad:3"]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_the_step_after_one_that_the_store_refuses_is_drafted_anew(shop: Shop) -> None:
+    keys = [f"lane{number % 3}:{number:02}" for number in range(35)]
+    shop.write(*keys)
+
+    def refuse(step: Step) -> None:
+        if len(shop.sink.asked) in (2, 3):
+            raise StorageFull("no space left")
+
+    shop.sink.before_commit = refuse
+    pipeline = shop.pipeline()
+    for _ in range(10):
+        with suppress(StorageFull):
+            run(pipeline)
+    for lane in range(3):
+        assert [key for key in shop.sent() if key.startswith(f"lane{lane}")] == keys[lane::3]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_lane_that_a_step_parks_is_parked_in_the_step_drafted_meanwhile(shop: Shop) -> None:
+    shop.write(*(f"a:{number}" for number in range(10)), "a:9x", "free:1")
+    shop.broken = True
+    run(shop.pipeline())
+    assert [each.failure is None for each in shop.sink.asked[0].parked] == [False, *[True] * 9]
+    assert [each.failure for each in shop.sink.asked[1].parked] == [None]
+    assert shop.sent() == ["free:1"]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_lane_released_after_the_next_step_was_drafted_goes_on(shop: Shop) -> None:
+    shop.park("a:1")
+    shop.broken = True
+    pipeline = shop.pipeline()
+    pipeline.watch(threading.Event())
+    run(pipeline)
+    shop.broken = False
+    shop.write(*(f"free:{number}" for number in range(10)), "a:2", "a:3")
+    pipeline.run_once()  # and a:2 and a:3 are about to be parked
+    (lane,) = shop.parts.steps.parked_lanes("things")
+    shop.parts.environment.write(lambda transaction: ledger.ask_to_redrive(transaction, "things", lane))
+    run(pipeline)
+    assert [key for key in shop.sent() if key.startswith("a")] == ["a:1", "a:2", "a:3"]
     assert shop.parked() == []
 
 

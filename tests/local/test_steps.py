@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,12 @@ class Crashing:
         self.place, self.position = steps.place, steps.position
         self.parked_lanes, self.parked = steps.parked_lanes, steps.parked
 
-    def commit(self, step: Step) -> None:
+    def commit(self, step: Step, meanwhile: Callable[[], None] | None = None) -> None:
         if self._crashed:
-            return self._steps.commit(step)
+            return self._steps.commit(step, meanwhile)
         self._crashed = True
         if self._after_commit:
-            self._steps.commit(step)
+            self._steps.commit(step, meanwhile)
         raise Crash
 
 

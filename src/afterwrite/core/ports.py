@@ -157,8 +157,8 @@ class StepSink(Protocol):
         """Set `event` whenever there may be lanes to take."""
         ...
 
-    def commit(self, step: Step) -> None:
-        """Make the step happen, in one transaction.
+    def commit(self, step: Step, meanwhile: Callable[[], None] | None = None) -> None:
+        """Make the step happen, in one transaction; `meanwhile`, which must not raise, is called while it does.
 
         Raises StorageError where the store does not serve, or holds another position or other parked changes than
         the step is made for. Anything else that it raises is the step's own fault: nothing of it happened.

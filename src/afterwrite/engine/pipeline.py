@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias
 
 from afterwrite.core.failures import failure_of, reason_of
@@ -16,7 +19,7 @@ from afterwrite.engine.planning import plan
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 
-BATCH_CHANGES_MAX = 2000
+BATCH_CHANGES_MAX = 1000
 # Of a step's effects, and of the changes that are read for it: what a step holds in memory is a small multiple.
 BATCH_BYTES_MAX = 8 << 20
 # A lane is read in small pages, as its first change may fail again.
@@ -97,6 +100,8 @@ class Pipeline:
         self._parked_lanes: set[str] = set()
         self._to_redrive: deque[str] | None = None
         self._redrive_asked = threading.Event()
+        # What comes after the last step, where it was drafted while that one was committed.
+        self._next: _Draft | None = None
         # How many of the next changes are steps of their own, to find the one whose step cannot be committed.
         self._alone = 0
         self.in_hand: InHand | None = None
@@ -117,10 +122,13 @@ class Pipeline:
         if self._position is None:
             self._parked_lanes = set(self._sink.parked_lanes(self._consumer))
             self._position = self._sink.position(self._consumer)
+            self._next = None
         if self._to_redrive is None:
             self._to_redrive = deque(sorted(self._parked_lanes))
         if self._redrive_asked.is_set():
             self._take_redrives(self._to_redrive)
+        if self._to_redrive:
+            self._next = None  # it holds back the changes of lanes that may be released now
         redriven = self._redrive(self._position, self._to_redrive)
         advanced = self._advance(self._position)
         return 0.0 if redriven or advanced else None
@@ -137,20 +145,35 @@ class Pipeline:
 
     def _advance(self, position: int) -> bool:
         """Take a step with new changes; False where there are none."""
+        draft, self._next = self._next or self._drafted(position), None
+        if not draft.changes:
+            return False
+        self._commit(position, draft, partial(self._look_ahead, draft))
+        return True
+
+    def _look_ahead(self, draft: _Draft) -> None:
+        """Draft the next step while `draft` is committed, where that is full, so that more changes wait."""
+        if draft.has_room or self._alone:
+            return
+        with suppress(Exception):  # it is drafted again in its turn
+            following = self._drafted(draft.position, draft.parked_lanes)
+            if following.changes:
+                self._next = following
+
+    def _drafted(self, position: int, parked_before: Set[str] = frozenset()) -> _Draft:
+        """The step after a position; `parked_before` are lanes that are about to be parked."""
         draft = self._draft(position)
+        parked = self._parked_lanes | parked_before
         waiting: deque[ReadChange] = deque(
             self._source.read(position, limit=draft.changes_max, bytes_max=BATCH_BYTES_MAX)
         )
-        if not waiting:
-            return False
         while waiting and draft.has_room:
             each = waiting.popleft()  # and forget it, with the images that were decoded for its routes
-            follows = each.lane in self._parked_lanes or each.lane in draft.parked_lanes
+            follows = each.lane in parked or each.lane in draft.parked_lanes
             placed = None if follows else self._place(each)
             draft.position = each.position
             draft.add(each, placed)
-        self._commit(position, draft)
-        return True
+        return draft
 
     def _redrive(self, position: int, lanes: deque[str]) -> bool:
         """Take a step with parked changes of some of `lanes`, each as far as it goes; False where there are none."""
@@ -196,14 +219,15 @@ class Pipeline:
     def _draft(self, position: int) -> _Draft:
         return _Draft(position, 1 if self._alone else BATCH_CHANGES_MAX)
 
-    def _commit(self, before: int, draft: _Draft) -> bool:
+    def _commit(self, before: int, draft: _Draft, meanwhile: Callable[[], None] | None = None) -> bool:
         """Make the draft happen; False where its changes are to be taken again, one by one."""
         self._position = None  # should this fail, it is for the sink to say what became durable
         try:
-            self._sink.commit(draft.step(self._consumer, before))
+            self._sink.commit(draft.step(self._consumer, before), meanwhile)
         except (StorageError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - the fault of one change, behind which its lane alone must wait
+            self._next = None
             if draft.changes > 1:
                 self._alone, self._position = draft.changes, before
                 return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -67,8 +67,11 @@ class EmbeddedSteps:
         """Set `event` whenever there may be lanes to take."""
         self._environment.signals.watch([ledger.redrive_signal(consumer)], event)
 
-    def commit(self, step: Step) -> None:
-        """Make the step happen, in one transaction. Raises StorageError; anything else is the step's own fault."""
+    def commit(self, step: Step, meanwhile: Callable[[], None] | None = None) -> None:
+        """Make the step happen, in one transaction; `meanwhile`, which must not raise, is called while it does.
+
+        Raises StorageError; anything else is the step's own fault.
+        """
         self._environment.write(
             partial(
                 _take,
@@ -78,7 +81,8 @@ class EmbeddedSteps:
                 placed=prepared(step.placements),
                 released=[(each.lane, each.position) for each in step.released],
                 parked=[_as_parked(each, self._identity.region) for each in step.parked],
-            )
+            ),
+            meanwhile,
         )
 
 

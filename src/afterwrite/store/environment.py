@@ -233,16 +233,20 @@ class Environment:
             if len(self._jobs) == 1:
                 self._wake_writer()
 
-    def write(self, operation: Callable[[WriteTransaction], T]) -> T:
+    def write(self, operation: Callable[[WriteTransaction], T], meanwhile: Callable[[], None] | None = None) -> T:
         """Run `operation` in the next commit and wait until it is durable. Raises what it raised.
 
-        Not to be called on the thread of who drives the store, which would wait for itself.
+        `meanwhile` is called before the wait, and must not raise. Not to be called on the thread of who drives the
+        store, which would wait for itself.
         """
-        answer: T = self._wait(partial(self.submit, operation))
+        answer: T = self._wait(partial(self.submit, operation), meanwhile)
         return answer
 
     @staticmethod
-    def _wait(ask: Callable[[Callable[[Any, BaseException | None], None]], None]) -> Any:
+    def _wait(
+        ask: Callable[[Callable[[Any, BaseException | None], None]], None],
+        meanwhile: Callable[[], None] | None = None,
+    ) -> Any:
         """What `ask` is answered, which it is on another thread. Raises what the answer raises."""
         answered = threading.Lock()
         answered.acquire()
@@ -253,6 +257,8 @@ class Environment:
             answered.release()
 
         ask(on_done)
+        if meanwhile is not None:
+            meanwhile()
         answered.acquire()
         if answer[1] is not None:
             raise answer[1]

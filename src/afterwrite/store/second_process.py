@@ -5,6 +5,9 @@
 
 Both are processes of one engine, the second forked from the first, so what goes between them are Python's own values.
 An operation is a function that both have, with the values it is for.
+
+What is large goes through memory that both share. A socket's buffer holds a tenth of a large step, and the first
+process reads it between two commits: the step took ten of them to arrive, and everything else waited behind it.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from afterwrite.errors import StorageError
 from afterwrite.store import tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.prepared import Write
+from afterwrite.store.ring_buffer import Piece, RingBuffer
 from afterwrite.store.settling import Settling
 from afterwrite.store.tables import Catalog
 
@@ -32,6 +36,9 @@ T = TypeVar("T")
 _LENGTH: Final = struct.Struct(">I")
 # Room for what is read is made anew each time, and given back.
 _READ_BYTES: Final = 1 << 16
+# What is shorter fits into the socket's buffer.
+_SHARED_FROM_BYTES: Final = 1 << 16
+_SHARED_BYTES: Final = 16 << 20
 
 OnDone: TypeAlias = Callable[[Any, BaseException | None], None]
 
@@ -80,17 +87,36 @@ class Stop(NamedTuple):
     """The second process is to end what it does, and itself."""
 
 
+class Shared:
+    """Memory that both processes have: which commit is settling, and what is sent to the first one and is large.
+
+    To be made before the fork.
+    """
+
+    def __init__(self) -> None:
+        self.settling = Settling()
+        self.sent = RingBuffer(_SHARED_BYTES)
+
+
 def frame(content: Any) -> bytes:
     """What is sent for `content`. Raises what pickle raises for what cannot be sent."""
-    pickled = pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+    return _framed(_pickled(content))
+
+
+def _pickled(content: Any) -> bytes:
+    return pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+
+
+def _framed(pickled: bytes) -> bytes:
     return _LENGTH.pack(len(pickled)) + pickled
 
 
 class Frames:
-    """Puts frames together from the pieces in which they arrive."""
+    """Puts frames together from the pieces in which they arrive, those in `sent` among them."""
 
-    def __init__(self) -> None:
+    def __init__(self, sent: RingBuffer | None = None) -> None:
         self._waiting = bytearray()
+        self._sent = sent
 
     def take(self, piece: bytes) -> Iterator[Any]:
         """The contents of the frames that are complete."""
@@ -103,9 +129,15 @@ class Frames:
                 break
             with memoryview(waiting)[at + _LENGTH.size : end] as pickled:
                 content = pickle.loads(pickled)  # noqa: S301 - from ourselves, forked
-            yield content
+            yield self._from_memory(content) if type(content) is Piece else content
             at = end
         del waiting[:at]
+
+    def _from_memory(self, piece: Piece) -> Any:
+        if self._sent is None:
+            raise ValueError("expected frames alone, a piece of shared memory was told of: nobody writes one here")
+        with self._sent.read(piece) as pickled:
+            return pickle.loads(pickled)  # noqa: S301 - as above
 
 
 def raised(error: BaseException) -> Raised:
@@ -175,12 +207,13 @@ class FirstProcess:
 class EnvironmentElsewhere(Environment):
     """The store as the second process has it: it reads the file, the first one writes.
 
-    By `settling` the first one says what is not to be seen yet.
+    In `shared` the first one says what is not to be seen yet.
     """
 
-    def __init__(self, directory: Path, connection: socket.socket, settling: Settling) -> None:
+    def __init__(self, directory: Path, connection: socket.socket, shared: Shared) -> None:
         super().__init__(directory, readonly=True)
-        self._settling = settling
+        self._settling = shared.settling
+        self._sent = shared.sent
         self._connection = connection
         self._sending = threading.Lock()
         self._numbers = count(1)
@@ -222,11 +255,12 @@ class EnvironmentElsewhere(Environment):
 
     def _ask(self, on_done: OnDone, asked: Callable[[int], Operation | Request]) -> None:
         number = next(self._numbers)
-        sent = frame(asked(number))
+        pickled = _pickled(asked(number))
         self._waiting_for[number] = on_done
         try:
             with self._sending:
-                self._connection.sendall(sent)
+                piece = self._sent.write(pickled) if len(pickled) >= _SHARED_FROM_BYTES else None
+                self._connection.sendall(_framed(pickled) if piece is None else frame(piece))
         except OSError as error:
             del self._waiting_for[number]
             raise StorageError(f"the engine's first process cannot be reached ({error}): start it again") from error

@@ -302,8 +302,8 @@ class _FaultyArrivals(_Faulty):
 
 
 class _FaultySteps(_Faulty):
-    def commit(self, step: Step) -> None:
-        self._injector.run(f"step:{self._name}", lambda: self._part.commit(step), _storage_error)
+    def commit(self, step: Step, meanwhile: Callable[[], None] | None = None) -> None:
+        self._injector.run(f"step:{self._name}", lambda: self._part.commit(step, meanwhile), _storage_error)
 
 
 class _FaultySink(_Faulty):

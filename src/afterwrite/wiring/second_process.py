@@ -31,12 +31,12 @@ from afterwrite.store.second_process import (
     EnvironmentElsewhere,
     FirstProcess,
     Frames,
+    Shared,
     Stop,
     as_error,
     frame,
     raised,
 )
-from afterwrite.store.settling import Settling
 from afterwrite.wiring.seams import Seams
 from afterwrite.wiring.server_thread import ServerThread
 from afterwrite.wiring.works import Works
@@ -58,7 +58,7 @@ class SecondProcess:
 
     def __init__(self, app: App, settings: Settings, settle: Callable[[], None]) -> None:
         self._connection, far = socket.socketpair()
-        self._settling = Settling()
+        self._shared = Shared()
         self._begun = threading.Event()
         self._failure: BaseException | None = None
         self._send: Callable[[bytes], None] | None = None
@@ -66,14 +66,14 @@ class SecondProcess:
         self._pid = os.fork()
         if not self._pid:
             self._connection.close()
-            _be_second(app, settings, settle, far, self._settling)
+            _be_second(app, settings, settle, far, self._shared)
         far.close()
 
     def begin(self, environment: Environment, operations: Operations, server: ServerThread, lock: int) -> None:
         """Have it run the app on the store of this process; `lock` holds the directory. Raises what hinders it."""
 
         def taker(send: Callable[[bytes], None]) -> Callable[[bytes], None]:
-            first, frames = FirstProcess(environment, operations.prepare, send), Frames()
+            first, frames = FirstProcess(environment, operations.prepare, send), Frames(self._shared.sent)
 
             def take(piece: bytes) -> None:
                 for told in frames.take(piece):
@@ -85,7 +85,7 @@ class SecondProcess:
 
             return take
 
-        environment.share(self._settling)
+        environment.share(self._shared.settling)
         forks.withhold(self._connection.fileno())
         socket.send_fds(self._connection, [_GO], [lock])
         self._connection.setblocking(False)
@@ -122,7 +122,7 @@ class SecondProcess:
 
 
 def _be_second(
-    app: App, settings: Settings, settle: Callable[[], None], connection: socket.socket, settling: Settling
+    app: App, settings: Settings, settle: Callable[[], None], connection: socket.socket, shared: Shared
 ) -> NoReturn:
     """What the forked process does, until its end."""
     status = 1
@@ -133,7 +133,7 @@ def _be_second(
         for descriptor in (connection.fileno(), *locks):
             forks.withhold(descriptor)
         if told == _GO:
-            _run(app, settings, settle, connection, settling)
+            _run(app, settings, settle, connection, shared)
         status = 0
     except BaseException:  # noqa: BLE001 - nothing of the first process's stack may be unwound here
         _LOG.exception("the app's process failed")
@@ -142,13 +142,11 @@ def _be_second(
         os._exit(status)
 
 
-def _run(
-    app: App, settings: Settings, settle: Callable[[], None], connection: socket.socket, settling: Settling
-) -> None:
+def _run(app: App, settings: Settings, settle: Callable[[], None], connection: socket.socket, shared: Shared) -> None:
     settle()
     stopping = threading.Event()
     directory = DataDirectory(settings.data)
-    environment = EnvironmentElsewhere(directory.store, connection, settling)
+    environment = EnvironmentElsewhere(directory.store, connection, shared)
     environment.begin(stopping.set, on_lost=lambda: os._exit(1))
     services = NativeServices(environment, Operations(settings.identity), directory.files, environment.carry_out)
     try:
