@@ -41,27 +41,27 @@ handoff_topic.subscribe(customer_queue)
 handoff_topic.subscribe(escalation_queue, filter_policy={"reason": ["escalated"]})
 
 
-@app.function(retries=2, timeout_s=60, concurrency=8)
+@app.function(retries=2, timeout_s=60, concurrency=16)
 def summarize(request: Mapping[str, Any], context: Context) -> None:
     """Summarize every full window of the session that has no summary yet."""
     summarizer = SUMMARIZERS.within_budget(context.table(operations), context.now_ms)
     summaries.summarize_missing(context.table(sessions), request["session_id"], summarizer, context.now_ms)
 
 
-@app.function(retries=2, timeout_s=60, concurrency=8)
+@app.function(retries=2, timeout_s=60, concurrency=16)
 def count_active_session(event: Mapping[str, Any], context: Context) -> None:
     """Count the session as active when it starts, and no more when it ends."""
     step = -1 if event["detail"]["new_status"] == "disconnected" else 1
     lifecycle.count(context, operations, lifecycle.ACTIVE_SESSIONS, event, step)
 
 
-@app.function(retries=2, timeout_s=60, concurrency=8)
+@app.function(retries=2, timeout_s=60, concurrency=16)
 def count_handoff(event: Mapping[str, Any], context: Context) -> None:
     """Count the session as handed off."""
     lifecycle.count(context, operations, lifecycle.HANDOFFS, event, 1)
 
 
-@app.function(retries=2, timeout_s=60, concurrency=8)
+@app.function(retries=2, timeout_s=60, concurrency=16)
 def clean_up(event: Mapping[str, Any], context: Context) -> None:
     """Complete the ended session's summaries, then let its items expire."""
     summarizer = SUMMARIZERS.within_budget(context.table(operations), context.now_ms)
@@ -74,25 +74,25 @@ bus.rule("SessionEnded", lifecycle.pattern("disconnected"), to=[clean_up, count_
 bus.rule("AllEvents", {"source": ["mangaassist.sessions"]}, to=[archive])
 
 
-@dashboard_queue.consumer(concurrency=8)
+@dashboard_queue.consumer(concurrency=16)
 def update_dashboard(message: Message, context: Context) -> None:
     """Show the hand-off to the agent it is assigned to."""
     handoffs.show_on_dashboard(context.table(operations), handoffs.from_message(message.body))
 
 
-@customer_queue.consumer(concurrency=8)
+@customer_queue.consumer(concurrency=16)
 def mail_customer(message: Message, context: Context) -> None:
     """Tell the customer that a person takes over."""
     handoffs.write_to_customer(context.directory("outbox"), handoffs.from_message(message.body), SETTINGS)
 
 
-@escalation_queue.consumer(concurrency=8)
+@escalation_queue.consumer(concurrency=16)
 def open_escalation(message: Message, context: Context) -> None:
     """Open an escalation for a supervisor."""
     handoffs.open_escalation(context.table(operations), handoffs.from_message(message.body))
 
 
-@agent_queue.consumer(concurrency=8)
+@agent_queue.consumer(concurrency=16)
 def offer_to_agents(message: Message, context: Context) -> None:
     """Let the agents who are free know that a session waits."""
     detail = message.body["detail"]
