@@ -31,7 +31,7 @@ from manga_assist.sessions import Sessions
 
 ROUNDS = 3
 CONNECTIONS = 128
-CONVERSATIONS = 400
+CONVERSATIONS = 1200
 PEER_CONVERSATIONS = 80
 TABLE = "manga-assist-sessions"
 APP = Path(__file__).resolve().parents[1] / "apps" / "manga_assist" / "app.py"

@@ -74,6 +74,13 @@ def test_functions_read_and_write_from_the_second_process_and_are_refused_in_the
 
 
 @on_two_cores
+def test_the_two_processes_are_on_different_cores(engine: EngineUnderTest) -> None:
+    first, other = os.sched_getaffinity(engine.pid), os.sched_getaffinity(second(engine))
+    assert len(first) == len(other) == 1
+    assert first != other
+
+
+@on_two_cores
 def test_a_clean_stop_ends_both_and_leaves_nothing_undone(engine: EngineUnderTest) -> None:
     pid = second(engine)
     for number in range(20):

@@ -30,6 +30,19 @@ def test_the_first_core_is_the_idlest() -> None:
 
 
 @pytest.mark.parametrize(
+    ("current", "busy", "expected"),
+    [
+        (-1, {0: 0.0, 1: 0.9}, 1),  # at first, too
+        (0, {0: 0.0, 1: 0.9, 2: 0.5}, 2),
+        (1, {0: 0.0, 1: 1.0}, 1),  # however idle it is
+        (0, {0: 0.9}, 0),  # there is no other
+    ],
+)
+def test_the_core_of_the_other_process_is_left_to_it(current: int, busy: dict[int, float], expected: int) -> None:
+    assert core_to_use(current, busy, own=0.0, taken={0}) == expected
+
+
+@pytest.mark.parametrize(
     ("busy", "own", "expected"),
     [
         ({0: 1.0, 1: 0.1}, 1.0, 0),  # it is this process that keeps it busy

@@ -3,7 +3,7 @@
 Python runs one of them at a time. Left to the system they take their turns on all cores, and each turn begins with
 waking a core and with the caches of another: the same work costs up to a third more. So they share one core, the
 idlest when the engine starts, and move when something else keeps it busy. Threads that never run Python stay where the
-system places them.
+system places them. The two processes of an engine never share a core where there are two.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Final
 
@@ -27,11 +27,14 @@ _CROWDED: Final = 0.3
 _GAIN: Final = 0.2
 
 
-def core_to_use(current: int, busy: Mapping[int, float], own: float) -> int:
-    """The core to be on. `busy` is the share of its time that each core was busy, `own` what this process took."""
-    if current not in busy:
-        return min(busy, key=lambda core: (busy[core], core))
-    others = dict(busy)
+def core_to_use(current: int, busy: Mapping[int, float], own: float, taken: Set[int] = frozenset()) -> int:
+    """The core to be on, none that is `taken` where there are others.
+
+    `busy` is the share of its time that each core was busy, `own` what this process took.
+    """
+    others = {core: share for core, share in busy.items() if core not in taken} or dict(busy)
+    if current not in others:
+        return min(others, key=lambda core: (others[core], core))
     others[current] = max(0.0, busy[current] - own)
     idlest = min(others, key=lambda core: (others[core], core))
     if others[current] > _CROWDED and others[idlest] < others[current] - _GAIN:
@@ -47,9 +50,14 @@ class OneCore:
         self._allowed: set[int] = set()
         self._times: Mapping[int, tuple[float, float]] = {}
         self._own_s = 0.0
+        self._other: int | None = None
         if sys.platform == "linux" and len(allowed := os.sched_getaffinity(0)) > 1:
             self._allowed = allowed
             self._times, self._own_s = _core_times(), time.process_time()
+
+    def keep_apart_from(self, pid: int) -> None:
+        """Leave the core of that process to it."""
+        self._other = pid
 
     def settle(self) -> None:
         """Choose the core, or another one than before, for the threads that are there; those they start start there."""
@@ -66,13 +74,23 @@ class OneCore:
         own = (own_s - self._own_s) * hertz / whole if whole else 0.0
         self._times, self._own_s = times, own_s
         if busy:
-            self._core = core_to_use(self._core, busy, own)
+            self._core = core_to_use(self._core, busy, own, self._taken())
             for thread in _THREADS.iterdir():
                 try:
                     without_python = (thread / "comm").read_text().strip() == front.THREAD_NAME
                     os.sched_setaffinity(int(thread.name), self._allowed if without_python else {self._core})
                 except OSError:
                     continue  # it has ended
+
+    def _taken(self) -> Set[int]:
+        """The core of the other process, where it has settled on one."""
+        if self._other is None:
+            return frozenset()
+        try:
+            cores = os.sched_getaffinity(self._other)
+        except OSError:  # it has ended
+            return frozenset()
+        return cores if len(cores) == 1 else frozenset()
 
 
 def _core_times() -> Mapping[int, tuple[float, float]]:

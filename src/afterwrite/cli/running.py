@@ -145,12 +145,18 @@ def _second_process(
         and threading.active_count() == 1
     )
     if processes == "two" or (processes == "auto" and gets_more_done):
-        return SecondProcess(app, settings, settle=_nothing if one_core is None else one_core.settle)
+        first = os.getpid()
+
+        def settle() -> None:
+            if one_core is not None:
+                one_core.keep_apart_from(first)
+                one_core.settle()
+
+        second = SecondProcess(app, settings, settle)
+        if one_core is not None:
+            one_core.keep_apart_from(second.pid)
+        return second
     return None
-
-
-def _nothing() -> None:
-    """The system places the threads."""
 
 
 def serve(

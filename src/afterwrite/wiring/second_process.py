@@ -53,7 +53,8 @@ SETTLE_S: Final = 5.0
 class SecondProcess:
     """The second process of an engine, which waits to be begun.
 
-    To be made before any thread. `settle` is called in the process at its begin and then every five seconds.
+    To be made before any thread. `settle` is called in the process at its begin and then every five seconds. `pid` is
+    its number here.
     """
 
     def __init__(self, app: App, settings: Settings, settle: Callable[[], None]) -> None:
@@ -63,8 +64,8 @@ class SecondProcess:
         self._failure: BaseException | None = None
         self._send: Callable[[bytes], None] | None = None
         self._stopping = False
-        self._pid = os.fork()
-        if not self._pid:
+        self.pid = os.fork()
+        if not self.pid:
             self._connection.close()
             _be_second(app, settings, settle, far, self._shared)
         far.close()
@@ -104,17 +105,17 @@ class SecondProcess:
         else:
             self._send(frame(Stop()))
         deadline_s = time.monotonic() + _END_S_MAX
-        while not os.waitpid(self._pid, os.WNOHANG)[0]:
+        while not os.waitpid(self.pid, os.WNOHANG)[0]:
             if time.monotonic() > deadline_s:
                 _LOG.warning("the app's process does not end: it is killed, what it ran runs again at the next start")
-                os.kill(self._pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
             time.sleep(_END_POLL_S)
 
     def _lost(self) -> None:
         """End as the second process has ended: what it ran is with it, and nobody would know when to run it again."""
         if self._stopping:
             return
-        code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         _LOG.critical("the app's process has ended, and the engine with it", extra={"fields": {"exit_code": code}})
         if code < 0:
             os.kill(os.getpid(), -code)
