@@ -72,7 +72,7 @@ def _move(transaction: WriteTransaction, task: QueueTask, limit: int) -> int:
                 continue
             queues.remove(transaction, task.queue, each)
             # Its age counts from here, so that it is tried as often as any other message.
-            revived = replace(queues.revived(each.message), sent_at_ms=transaction.now_ms)
+            revived = queues.revived(each.message)._replace(sent_at_ms=transaction.now_ms)
             queues.send(transaction, destination, revived.lane, queues.encode(revived))
             moved += 1
     for each in left:

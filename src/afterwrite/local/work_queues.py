@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -70,12 +69,11 @@ class _Settlement(NamedTuple):
 def _settlement(settled: Settled) -> _Settlement:
     received: Received = settled.delivery.receipt
     if isinstance(settled.outcome, Done):  # nobody looks into it any more
-        received = replace(received, message=replace(received.message, body=None, attributes=None, wire=None))
+        received = received._replace(message=received.message._replace(body=None, attributes=None, wire=None))
     return _Settlement(received, settled.outcome, settled.result, prepared(settled.placements))
 
 
-@dataclass(frozen=True, slots=True)
-class _Messages:
+class _Messages(NamedTuple):
     """The messages of a function, in a transaction."""
 
     function: str

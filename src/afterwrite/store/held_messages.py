@@ -6,7 +6,6 @@ receipt stays good: where it has moved to is kept beside the queue.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from afterwrite.store import ledger, queues
@@ -45,7 +44,7 @@ def first_received_ms(transaction: WriteTransaction, queue: str, received: Recei
 def current(transaction: ReadTransaction, queue: str, receipt: Received) -> Received:
     """The receipt with the end of its visibility as it was moved last."""
     until_ms = ledger.note(transaction, _moved_note(queue, receipt))
-    return receipt if until_ms is None else replace(receipt, visible_until_ms=until_ms)
+    return receipt if until_ms is None else receipt._replace(visible_until_ms=until_ms)
 
 
 def hold(transaction: WriteTransaction, queue: str, receipt: Received, *, until_ms: int) -> bool:

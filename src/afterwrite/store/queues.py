@@ -18,9 +18,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -51,8 +51,7 @@ DEAD_LETTER: Final = "dead_letter_"
 """What the names of the attributes begin with that tell of a dead letter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message as it was sent; `attributes` are what subscriptions filter on and dead letters explain by.
 
     `wire` is what only those outside need of a message that came from outside: then its body is the text that came.
@@ -68,8 +67,7 @@ class Message:
     wire: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """A received message with its receipt: its place, and the time (ms) at which its visibility ends."""
 
     message: Message
@@ -128,13 +126,13 @@ def dead_letter(
         "at_ms": at_ms,
     }
     told = {f"{DEAD_LETTER}{name}": value for name, value in died.items() if value is not None}
-    return replace(message, attributes={**(message.attributes or {}), **told})
+    return message._replace(attributes={**(message.attributes or {}), **told})
 
 
 def revived(message: Message) -> Message:
     """The message as it was before it became a dead letter."""
     attributes = {name: value for name, value in (message.attributes or {}).items() if not name.startswith(DEAD_LETTER)}
-    return replace(message, attributes=attributes or None, receive_count=0)
+    return message._replace(attributes=attributes or None, receive_count=0)
 
 
 def decode(stored: bytes, receive_count: int = 0) -> Message:
