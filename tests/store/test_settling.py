@@ -133,7 +133,12 @@ def test_a_process_forked_while_somebody_looks_waits_no_longer_than_others(monke
     commits.begin(8)
     looks = threading.Event()
     sleep, monotonic = time.sleep, time.monotonic
-    monkeypatch.setattr(time, "sleep", lambda seconds: (looks.set(), sleep(seconds)))
+
+    def nap(seconds: float) -> None:
+        looks.set()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", nap)
     looker = threading.Thread(target=commits.wait, args=(8,), daemon=True)
     looker.start()
     assert looks.wait(BOUND_S)
