@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterwrite import errors, open_data
+from afterwrite import errors, forks, open_data
 from afterwrite.local import lake
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.ring_buffer import RingBuffer
-from afterwrite.store.second_process import Frames, Raised, as_error, frame, raised
+from afterwrite.store.second_process import EnvironmentElsewhere, Frames, Raised, Shared, as_error, frame, raised
+from embedded import Clock, open_store
 from engine_process import EngineUnderTest, wait_until
 
 APP = Path(__file__).with_name("two_processes_app.py")
@@ -160,3 +163,34 @@ def test_what_is_in_shared_memory_arrives_in_its_place(contents: list[tuple[byte
         piece = memory.write(pickle.dumps(content)) if is_shared else None
         sent += frame(content if piece is None else piece)
     assert list(Frames(memory).take(sent)) == [content for content, _ in contents]
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_fork_is_refused_to_write_and_spoils_nothing_that_is_on_its_way(tmp_path: Path, size: int) -> None:
+    open_store(tmp_path / "store", Clock()).close()
+    shared = Shared()
+    connection, first = socket.socketpair()
+    elsewhere = EnvironmentElsewhere(tmp_path / "store", connection, shared)
+    forks.withhold(connection.fileno())
+    told, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            os.read(told, 1)
+            elsewhere.write(partial(max, "b" * size))
+        except errors.StorageError:
+            status = 3
+        finally:
+            os._exit(status)
+    elsewhere.submit(partial(max, "a" * size), lambda result, error: None)
+    os.write(tell, b".")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    (arrived,) = Frames(shared.sent).take(first.recv(1 << 20))
+    assert arrived.run.args == ("a" * size,)
+    forks.let_go(connection.fileno())
+    for each in (connection, first):
+        each.close()
+    for descriptor in (told, tell):
+        os.close(descriptor)
+    elsewhere.close()

@@ -365,6 +365,18 @@ def test_a_lane_that_a_step_parks_is_parked_in_the_step_drafted_meanwhile(shop: 
 
 
 @pytest.mark.usefixtures("small_steps")
+def test_routes_run_once_for_each_change_while_parked_lanes_are_redriven(shop: Shop) -> None:
+    parked = [f"lane{number:02}:1" for number in range(35)]
+    free = [f"free:{number:02}" for number in range(35)]
+    shop.park(*parked)
+    shop.write(*free)
+    shop.sink.placed = 0
+    run(shop.pipeline())
+    assert sorted(shop.sent()) == sorted(parked + free)
+    assert shop.sink.placed == len(parked + free)
+
+
+@pytest.mark.usefixtures("small_steps")
 def test_a_lane_released_after_the_next_step_was_drafted_goes_on(shop: Shop) -> None:
     shop.park("a:1")
     shop.broken = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 
@@ -95,3 +96,67 @@ def test_many_who_wait_look_as_seldom_as_one(monkeypatch: pytest.MonkeyPatch) ->
     assert not any(each.is_alive() for each in waiting)
     # One alone that grows no more patient would look 2,000 times.
     assert 0 < len(naps) < 200
+
+
+def test_who_waits_for_one_commit_does_not_wait_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = Settling()
+    looks = threading.Event()
+    sleep, monotonic = time.sleep, time.monotonic
+    late = threading.Thread(target=commits.wait, args=(8,), daemon=True)
+    next_one = threading.Thread(target=commits.wait, args=(9,), daemon=True)
+
+    def nap(seconds: float) -> None:
+        looks.set()
+        sleep(seconds)
+
+    def held_up() -> float:
+        """`late` has seen commit 8 and comes to wait for it when others look for commit 9."""
+        if threading.current_thread() is late and not next_one.ident:
+            commits.end()
+            commits.begin(9)
+            next_one.start()
+            assert looks.wait(BOUND_S)
+        return monotonic()
+
+    monkeypatch.setattr(time, "sleep", nap)
+    monkeypatch.setattr(time, "monotonic", held_up)
+    commits.begin(8)
+    late.start()
+    late.join(10)
+    assert not late.is_alive() and next_one.is_alive()
+    commits.end()
+    next_one.join(BOUND_S)
+
+
+def test_a_process_forked_while_somebody_looks_waits_no_longer_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = Settling()
+    commits.begin(8)
+    looks = threading.Event()
+    sleep, monotonic = time.sleep, time.monotonic
+
+    def nap(seconds: float) -> None:
+        looks.set()
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", nap)
+    looker = threading.Thread(target=commits.wait, args=(8,), daemon=True)
+    looker.start()
+    assert looks.wait(BOUND_S)
+    waits, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            monkeypatch.setattr(time, "monotonic", lambda: (os.write(tell, b"."), monotonic())[1])
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(10)  # which ends a process that waits for ever
+            commits.wait(8)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.read(waits, 1) == b"."
+    commits.end()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    looker.join(BOUND_S)
+    os.close(waits)
+    os.close(tell)

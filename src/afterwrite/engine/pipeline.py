@@ -152,8 +152,11 @@ class Pipeline:
         return True
 
     def _look_ahead(self, draft: _Draft) -> None:
-        """Draft the next step while `draft` is committed, where that is full, so that more changes wait."""
-        if draft.has_room or self._alone:
+        """Draft the next step while `draft` is committed, where that is full, so that more changes wait.
+
+        Not while lanes are redriven: some of them may be released before that step's turn.
+        """
+        if draft.has_room or self._alone or self._to_redrive:
             return
         with suppress(Exception):  # it is drafted again in its turn
             following = self._drafted(draft.position, draft.parked_lanes)
@@ -163,13 +166,13 @@ class Pipeline:
     def _drafted(self, position: int, parked_before: Set[str] = frozenset()) -> _Draft:
         """The step after a position; `parked_before` are lanes that are about to be parked."""
         draft = self._draft(position)
-        parked = self._parked_lanes | parked_before
         waiting: deque[ReadChange] = deque(
             self._source.read(position, limit=draft.changes_max, bytes_max=BATCH_BYTES_MAX)
         )
         while waiting and draft.has_room:
             each = waiting.popleft()  # and forget it, with the images that were decoded for its routes
-            follows = each.lane in parked or each.lane in draft.parked_lanes
+            lane = each.lane
+            follows = lane in self._parked_lanes or lane in parked_before or lane in draft.parked_lanes
             placed = None if follows else self._place(each)
             draft.position = each.position
             draft.add(each, placed)

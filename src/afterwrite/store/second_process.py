@@ -12,6 +12,7 @@ process reads it between two commits: the step took ten of them to arrive, and e
 
 from __future__ import annotations
 
+import os
 import pickle
 import socket
 import struct
@@ -207,13 +208,14 @@ class FirstProcess:
 class EnvironmentElsewhere(Environment):
     """The store as the second process has it: it reads the file, the first one writes.
 
-    In `shared` the first one says what is not to be seen yet.
+    In `shared` the first one says what is not to be seen yet. Forks of the process can read, and are refused to write.
     """
 
     def __init__(self, directory: Path, connection: socket.socket, shared: Shared) -> None:
         super().__init__(directory, readonly=True)
         self._settling = shared.settling
         self._sent = shared.sent
+        self._process = os.getpid()
         self._connection = connection
         self._sending = threading.Lock()
         self._numbers = count(1)
@@ -254,6 +256,8 @@ class EnvironmentElsewhere(Environment):
             self._connection.sendall(frame(content))
 
     def _ask(self, on_done: OnDone, asked: Callable[[int], Operation | Request]) -> None:
+        if os.getpid() != self._process:  # it would write over what is on its way
+            raise StorageError("expected a write by the engine's process, not by a fork of it: write where it was made")
         number = next(self._numbers)
         pickled = _pickled(asked(number))
         self._waiting_for[number] = on_done

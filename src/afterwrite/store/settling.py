@@ -16,6 +16,10 @@ _NAP_S: Final = 0.0001
 _NAP_S_MAX: Final = 0.005
 # More than a disk takes for anything that it comes back from.
 _WAIT_S_MAX: Final = 60.0
+# Who waits for another's look looks this seldom himself: in a fork of the process nobody may be left to let him.
+_TURN_S: Final = 0.05
+# More commits than a thread is late for.
+_TURNS: Final = 8
 
 
 class Settling:
@@ -25,8 +29,9 @@ class Settling:
         # Aligned stores of eight bytes: who reads one finds the number before or the one after.
         self._shared = memoryview(mmap(-1, 16)).cast("Q")
         # One thread of a process looks, the others wait for it: dozens that look, on one core, leave the system no
-        # time there to end the very write that they wait for.
-        self._looking = threading.Lock()
+        # time there to end the very write that they wait for. A lock a commit: who waits for one that has settled
+        # must not wait for who looks for the next.
+        self._looking = [threading.Lock() for _ in range(_TURNS)]
 
     def begin(self, number: int) -> None:
         """The transaction `number` is about to be in the file before it is durable."""
@@ -42,20 +47,24 @@ class Settling:
 
     def wait(self, seen: int) -> None:
         """Wait until all that the transaction `seen` sees is durable. Raises StorageError where it does not get so."""
-        if not self._settles(seen):
+        number = self._shared[_NUMBER]
+        if not 0 < number <= seen:
             return
         deadline_s = time.monotonic() + _WAIT_S_MAX
         nap_s = _NAP_S
-        with self._looking:
-            while self._settles(seen):
+        looking, looks = self._looking[number % _TURNS], False
+        try:
+            while self._shared[_NUMBER] == number:
                 if self._shared[_IS_GIVEN_UP] or time.monotonic() > deadline_s:
                     raise StorageError(
                         "what was written last could not be made durable, and must not be read: check the disk, then "
                         "restart the engine"
                     )
-                time.sleep(nap_s)
-                nap_s = min(nap_s * 1.5, _NAP_S_MAX)
-
-    def _settles(self, seen: int) -> bool:
-        """Whether the commit that is settling is among what the transaction `seen` sees."""
-        return 0 < self._shared[_NUMBER] <= seen
+                if looks:
+                    time.sleep(nap_s)
+                    nap_s = min(nap_s * 1.5, _NAP_S_MAX)
+                else:
+                    looks = looking.acquire(timeout=_TURN_S)
+        finally:
+            if looks:
+                looking.release()
