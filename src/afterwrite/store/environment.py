@@ -16,9 +16,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -46,6 +47,10 @@ _FORMAT: Final = b"afterwrite 3"
 # The counter of the commits, which is the number of the last one's record in the journal.
 _RECORD: Final = "record"
 _BATCH_MAX: Final = 2048
+# Who reads has one of the file's places for readers, which the processes that have it open share.
+_READERS_MAX: Final = 512
+_PLACE_NAP_S: Final = 0.001
+_PLACE_WAIT_S_MAX: Final = 60.0
 # LMDB gives the system's words only. A write that found room for its first half is an I/O error to it.
 _FULL_WORDS: Final = ("No space left", "File too large", "Disk quota exceeded", "Input/output error")
 
@@ -96,6 +101,7 @@ class Environment:
         self._meanwhile: Callable[[], None] | None = None
         self._settling = Settling()
         self._writing = threading.Lock()
+        self._seeking_place = threading.Lock()
         self._closed = False
         self._after_commit: list[Callable[[], None]] = []
         self._watched: list[tuple[str, int, int]] = []
@@ -108,7 +114,7 @@ class Environment:
                 str(directory),
                 map_size=map_bytes_max,
                 max_dbs=len(DATABASES) + 8,
-                max_readers=512,
+                max_readers=_READERS_MAX,
                 readonly=readonly,
                 create=not readonly,
                 sync=False,  # the journal is what makes commits durable
@@ -205,13 +211,26 @@ class Environment:
     def read(self) -> Iterator[ReadTransaction]:
         """A consistent view of what is committed and durable. Raises StorageError where LMDB cannot read it."""
         try:
-            with self.lmdb.begin() as transaction:
+            with self._begin_reading() as transaction:
                 self._settling.wait(transaction.id())
                 yield ReadTransaction(self, transaction)
         except lmdb.BadValsizeError:
             raise  # the caller's key, not the file's failure
         except lmdb.Error as error:
             raise storage_error(error, Path(self.lmdb.path())) from error
+
+    def _begin_reading(self) -> lmdb.Transaction:
+        """A transaction, once there is a place for a reader: more threads than there are places may read at once."""
+        try:
+            return self.lmdb.begin()
+        except lmdb.ReadersFullError:
+            deadline_s = time.monotonic() + _PLACE_WAIT_S_MAX
+        with self._seeking_place:  # one thread looks, the others wait for it
+            while time.monotonic() < deadline_s:
+                with suppress(lmdb.ReadersFullError):
+                    return self.lmdb.begin()
+                time.sleep(_PLACE_NAP_S)
+        return self.lmdb.begin()
 
     def submit(
         self,
