@@ -47,6 +47,7 @@ class OneCore:
         self._allowed: set[int] = set()
         self._times: Mapping[int, tuple[float, float]] = {}
         self._own_s = 0.0
+        self._placed: frozenset[str] = frozenset()  # the threads that are where they belong
         if sys.platform == "linux" and len(allowed := os.sched_getaffinity(0)) > 1:
             self._allowed = allowed
             self._times, self._own_s = _core_times(), time.process_time()
@@ -66,13 +67,19 @@ class OneCore:
         own = (own_s - self._own_s) * hertz / whole if whole else 0.0
         self._times, self._own_s = times, own_s
         if busy:
-            self._core = core_to_use(self._core, busy, own)
-            for thread in _THREADS.iterdir():
-                try:
-                    without_python = (thread / "comm").read_text().strip() == front.THREAD_NAME
-                    os.sched_setaffinity(int(thread.name), self._allowed if without_python else {self._core})
-                except OSError:
-                    continue  # it has ended
+            self._place(core_to_use(self._core, busy, own))
+
+    def _place(self, core: int) -> None:
+        """Put the threads on `core`: all of them when it is another than before, else those that are new."""
+        threads = frozenset(os.listdir(_THREADS))  # noqa: PTH208 - Path.iterdir takes ten times as long for thousands
+        is_same, self._core = core == self._core, core
+        for thread in threads - self._placed if is_same else threads:
+            try:
+                without_python = (_THREADS / thread / "comm").read_text().strip() == front.THREAD_NAME
+                os.sched_setaffinity(int(thread), self._allowed if without_python else {core})
+            except OSError:
+                continue  # it has ended
+        self._placed = threads
 
 
 def _core_times() -> Mapping[int, tuple[float, float]]:
