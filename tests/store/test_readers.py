@@ -12,6 +12,7 @@ import pytest
 
 from afterwrite.errors import StorageError
 from afterwrite.store import environment as environments
+from afterwrite.store import reading
 from afterwrite.store.environment import Environment
 from bounds import BOUND_S
 from engine_process import wait_until
@@ -21,7 +22,7 @@ PLACES = 8
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
-    monkeypatch.setattr(environments, "_READERS_MAX", PLACES)
+    monkeypatch.setattr(environments, "READERS_MAX", PLACES)
     environment = Environment(tmp_path / "store")
     yield environment
     environment.close()
@@ -79,7 +80,7 @@ def test_of_those_that_wait_for_a_place_one_looks(environment: Environment, monk
 
 
 def test_places_that_are_never_free_are_an_error(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments, "_PLACE_WAIT_S_MAX", 0.0)
+    monkeypatch.setattr(reading, "_WAIT_S_MAX", 0.0)
     with ExitStack() as taken:
         take_every_place(environment, taken)
         with pytest.raises(StorageError, match="MDB_READERS_FULL"), environment.read():

@@ -16,10 +16,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -32,6 +31,7 @@ from afterwrite.store.checksums import database_seed, seal
 from afterwrite.store.clock import SteadyClock
 from afterwrite.store.durable_files import create_directory, sync_directory
 from afterwrite.store.file_size import check_file_size, refuse_empty_file
+from afterwrite.store.reading import READERS_MAX, Places
 from afterwrite.store.settling import Settling
 from afterwrite.store.signals import Signals
 from afterwrite.store.transactions import DATABASES, Database, ReadTransaction, WriteTransaction
@@ -47,10 +47,6 @@ _FORMAT: Final = b"afterwrite 3"
 # The counter of the commits, which is the number of the last one's record in the journal.
 _RECORD: Final = "record"
 _BATCH_MAX: Final = 2048
-# Who reads has one of the file's places for readers, which the processes that have it open share.
-_READERS_MAX: Final = 512
-_PLACE_NAP_S: Final = 0.001
-_PLACE_WAIT_S_MAX: Final = 60.0
 # LMDB gives the system's words only. A write that found room for its first half is an I/O error to it.
 _FULL_WORDS: Final = ("No space left", "File too large", "Disk quota exceeded", "Input/output error")
 
@@ -101,7 +97,6 @@ class Environment:
         self._meanwhile: Callable[[], None] | None = None
         self._settling = Settling()
         self._writing = threading.Lock()
-        self._seeking_place = threading.Lock()
         self._closed = False
         self._after_commit: list[Callable[[], None]] = []
         self._watched: list[tuple[str, int, int]] = []
@@ -114,7 +109,7 @@ class Environment:
                 str(directory),
                 map_size=map_bytes_max,
                 max_dbs=len(DATABASES) + 8,
-                max_readers=_READERS_MAX,
+                max_readers=READERS_MAX,
                 readonly=readonly,
                 create=not readonly,
                 sync=False,  # the journal is what makes commits durable
@@ -125,6 +120,7 @@ class Environment:
             self.databases = self._open_databases(readonly=readonly)
         except lmdb.Error as error:
             raise storage_error(error, directory) from error
+        self._places = Places(self.lmdb)
         self._ahead: WriteAhead
         self._readonly = readonly
         self._check_format(directory, readonly=readonly)
@@ -211,26 +207,13 @@ class Environment:
     def read(self) -> Iterator[ReadTransaction]:
         """A consistent view of what is committed and durable. Raises StorageError where LMDB cannot read it."""
         try:
-            with self._begin_reading() as transaction:
+            with self._places.begin() as transaction:
                 self._settling.wait(transaction.id())
                 yield ReadTransaction(self, transaction)
         except lmdb.BadValsizeError:
             raise  # the caller's key, not the file's failure
         except lmdb.Error as error:
             raise storage_error(error, Path(self.lmdb.path())) from error
-
-    def _begin_reading(self) -> lmdb.Transaction:
-        """A transaction, once there is a place for a reader: more threads than there are places may read at once."""
-        try:
-            return self.lmdb.begin()
-        except lmdb.ReadersFullError:
-            deadline_s = time.monotonic() + _PLACE_WAIT_S_MAX
-        with self._seeking_place:  # one thread looks, the others wait for it
-            while time.monotonic() < deadline_s:
-                with suppress(lmdb.ReadersFullError):
-                    return self.lmdb.begin()
-                time.sleep(_PLACE_NAP_S)
-        return self.lmdb.begin()
 
     def submit(
         self,
