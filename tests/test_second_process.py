@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterwrite import errors, forks, open_data
+from afterwrite import App, config, errors, forks, open_data
 from afterwrite.local import lake
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.ring_buffer import RingBuffer
 from afterwrite.store.second_process import EnvironmentElsewhere, Frames, Raised, Shared, as_error, frame, raised
+from afterwrite.wiring import second_process as wired
+from afterwrite.wiring.second_process import SecondProcess
 from embedded import Clock, open_store
 from engine_process import EngineUnderTest, wait_until
 
@@ -163,6 +166,26 @@ def test_what_is_in_shared_memory_arrives_in_its_place(contents: list[tuple[byte
         piece = memory.write(pickle.dumps(content)) if is_shared else None
         sent += frame(content if piece is None else piece)
     assert list(Frames(memory).take(sent)) == [content for content, _ in contents]
+
+
+@on_two_cores
+def test_a_process_that_does_not_end_is_killed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    signals: list[int] = []
+    kill = os.kill
+
+    def killed_late(pid: int, number: int) -> None:
+        signals.append(number)
+        threading.Timer(0.1, kill, (pid, number)).start()
+
+    second = SecondProcess(App("stopped"), replace(config.load(), data=tmp_path), settle=lambda: None)
+    kill(second.pid, signal.SIGSTOP)
+    monkeypatch.setattr(os, "kill", killed_late)
+    monkeypatch.setattr(wired, "_END_S_MAX", 0.0)
+    second.stop()
+    assert signals == [signal.SIGKILL]
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize("size", [10, 100_000])

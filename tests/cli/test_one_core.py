@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from afterwrite.cli.one_core import core_to_use
+from afterwrite.cli import one_core
+from afterwrite.cli.one_core import OneCore, core_to_use
 
 SETTLED = """
 import os, threading
@@ -64,3 +66,30 @@ def test_a_core_is_left_when_others_need_it_and_another_is_free(
 def test_threads_start_where_the_process_has_settled() -> None:
     done = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "True", "True"]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
+)
+def test_threads_that_are_in_place_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[tuple[int, set[int]]] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: placed.append((thread, cores)))
+    chosen = iter([0, 0, 0, 1])
+    monkeypatch.setattr(one_core, "core_to_use", lambda *_: next(chosen))
+    idle = threading.Event()
+    threads = [threading.Thread(target=idle.wait, daemon=True) for _ in range(50)]
+    for thread in threads[:-1]:
+        thread.start()
+    keeper = OneCore()
+
+    def settled() -> list[tuple[int, set[int]]]:
+        placed.clear()
+        keeper.settle()
+        return list(placed)
+
+    assert len(settled()) >= 50
+    assert settled() == []
+    threads[-1].start()
+    assert settled() == [(threads[-1].native_id, {0})]
+    assert len(settled()) >= 51
+    idle.set()

@@ -51,6 +51,7 @@ class OneCore:
         self._times: Mapping[int, tuple[float, float]] = {}
         self._own_s = 0.0
         self._other: int | None = None
+        self._placed: frozenset[str] = frozenset()  # the threads that are where they belong
         if sys.platform == "linux" and len(allowed := os.sched_getaffinity(0)) > 1:
             self._allowed = allowed
             self._times, self._own_s = _core_times(), time.process_time()
@@ -74,13 +75,19 @@ class OneCore:
         own = (own_s - self._own_s) * hertz / whole if whole else 0.0
         self._times, self._own_s = times, own_s
         if busy:
-            self._core = core_to_use(self._core, busy, own, self._taken())
-            for thread in _THREADS.iterdir():
-                try:
-                    without_python = (thread / "comm").read_text().strip() == front.THREAD_NAME
-                    os.sched_setaffinity(int(thread.name), self._allowed if without_python else {self._core})
-                except OSError:
-                    continue  # it has ended
+            self._place(core_to_use(self._core, busy, own, self._taken()))
+
+    def _place(self, core: int) -> None:
+        """Put the threads on `core`: all of them when it is another than before, else those that are new."""
+        threads = frozenset(os.listdir(_THREADS))  # noqa: PTH208 - Path.iterdir takes ten times as long for thousands
+        is_same, self._core = core == self._core, core
+        for thread in threads - self._placed if is_same else threads:
+            try:
+                without_python = (_THREADS / thread / "comm").read_text().strip() == front.THREAD_NAME
+                os.sched_setaffinity(int(thread), self._allowed if without_python else {core})
+            except OSError:
+                continue  # it has ended
+        self._placed = threads
 
     def _taken(self) -> Set[int]:
         """The core of the other process, where it has settled on one."""

@@ -36,6 +36,7 @@ from afterwrite.core.placements import Placement
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
 from afterwrite.engine.attempts import FailingSince, kept_text
 from afterwrite.engine.telemetry import Telemetry
+from afterwrite.engine.threads import start_thread
 from afterwrite.errors import StorageError
 from afterwrite.forks import ending_forks
 
@@ -228,8 +229,7 @@ class Dispatcher:
                 self._hold_back(delivery)
             elif self._threads < min(len(self._running), self._concurrency.slots) + self._stuck:
                 self._threads += 1
-                thread = threading.Thread(target=self._run, name=f"{self.name}-{self._threads}", daemon=True)
-                thread.start()
+                start_thread(self._run, f"{self.name}-{self._threads}")
 
     def _attempt(self, delivery: Delivery) -> _Attempt:
         return _Attempt(delivery, self._function.timeout_s, probe=not self._breaker.is_closed)

@@ -15,6 +15,7 @@ from typing import Any
 
 from afterwrite.core.backpressure import STUCK_MAX, lane_is_stuck
 from afterwrite.core.failures import reason_of
+from afterwrite.engine.threads import start_thread
 from afterwrite.errors import AfterwriteError
 from afterwrite.forks import ending_forks
 
@@ -76,8 +77,7 @@ class HandlerThreads:
         self._running[key] = run
         if self._threads < len(self._running) + self._stuck.total():
             self._threads += 1
-            name = f"{self._name}-{self._threads}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+            start_thread(self._work, f"{self._name}-{self._threads}")
         self._to_run.put(run)
 
     def ended(self) -> list[Ended]:

@@ -2,7 +2,8 @@
 
 One thread waits for all of them. Those that wait for one queue stand in a line, and the first one is tried when a
 commit has made something receivable, or its time has come; when it gets something the next one is tried, as there may
-be more. So a message wakes as many requests as it can answer, and an empty queue costs nothing.
+be more. So a message wakes as many requests as it can answer, and an empty queue costs nothing. Each line knows when
+it is to be looked at next, so those that wait for other queues cost little, however many they are.
 """
 
 from __future__ import annotations
@@ -35,13 +36,30 @@ class _Waiting:
 
 @dataclass(eq=False, slots=True)
 class _Line:
-    """The requests that wait for one queue; `due_s` is when to try the first one, unless a commit says so before."""
+    """The requests that wait for one queue; `due_s` is when to try the first one, unless a commit says so before.
+
+    `look_s` is when to look at the line, for whatever reason. To be planned anew after each change.
+    """
 
     queue: str
     waiting: deque[_Waiting] = field(default_factory=deque)
     due_s: float = 0.0
     trying: bool = False
     called: bool = False
+    look_s: float = _NEVER_S
+
+    def plan(self) -> None:
+        if self.trying or not self.waiting:
+            self.look_s = _NEVER_S
+        elif self.called:
+            self.look_s = 0.0
+        else:
+            self.look_s = min(self.due_s, *(each.deadline_s for each in self.waiting))
+
+    def call(self) -> None:
+        """Have the first one tried."""
+        self.called = True
+        self.plan()
 
 
 class _Wake(threading.Event):
@@ -72,7 +90,7 @@ class LongPolls:
                 line = self._lines.get(poll.queue) or self._new_line(poll.queue)
                 line.waiting.append(_Waiting(poll, answer, time.monotonic() + poll.wait_s))
                 # Something may have come since it found nothing.
-                line.called = True
+                line.call()
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="long-polls", daemon=True)
                     self._thread.start()
@@ -84,6 +102,8 @@ class LongPolls:
         """Answer all that wait as if their time were up, and those that still come at once."""
         with self._changed:
             self._closed = True
+            for line in self._lines.values():
+                line.call()
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
@@ -96,30 +116,33 @@ class LongPolls:
     def _call(self, line: _Line) -> None:
         with self._changed:
             if line.waiting:
-                line.called = True
+                line.call()
                 self._changed.notify()
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 now_s = time.monotonic()
-                over = [each for line in self._lines.values() for each in _take_over(line, now_s, self._closed)]
-                to_try = [line for line in self._lines.values() if _is_due(line, now_s)]
+                to_look_at = [line for line in self._lines.values() if line.look_s <= now_s]
+                over = [each for line in to_look_at for each in _take_over(line, now_s, self._closed)]
+                to_try = [line for line in to_look_at if _is_due(line, now_s)]
+                for line in to_try:
+                    line.trying, line.called = True, False
+                for line in to_look_at:
+                    line.plan()
                 if not over and not to_try:
                     if self._closed and not any(line.waiting for line in self._lines.values()):
                         return
                     self._changed.wait(self._wait_s(now_s))
                     continue
-                for line in to_try:
-                    line.trying, line.called = True, False
             for each in over:
                 each.answer(each.poll.otherwise, None)
             for line in to_try:
                 self._try(line)
 
     def _wait_s(self, now_s: float) -> float | None:
-        due_s = min((_next_s(line) for line in self._lines.values() if line.waiting and not line.trying), default=None)
-        return None if due_s is None else max(0.0, due_s - now_s)
+        look_s = min((line.look_s for line in self._lines.values()), default=_NEVER_S)
+        return None if look_s == _NEVER_S else max(0.0, look_s - now_s)
 
     def _try(self, line: _Line) -> None:
         """Try the first of a line where its queue has something."""
@@ -129,6 +152,7 @@ class LongPolls:
         if wait_s > 0:
             with self._changed:
                 line.trying, line.due_s = False, time.monotonic() + wait_s
+                line.plan()
             return
         first = line.waiting[0]
 
@@ -151,13 +175,10 @@ class LongPolls:
                 line.called = True
             else:
                 line.due_s = time.monotonic() + _AGAIN_S
+            line.plan()
             self._changed.notify()
         if answered:
             first.answer(result, error)
-
-
-def _next_s(line: _Line) -> float:
-    return min(line.due_s, *(each.deadline_s for each in line.waiting))
 
 
 def _is_due(line: _Line, now_s: float) -> bool:

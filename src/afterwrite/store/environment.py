@@ -31,6 +31,7 @@ from afterwrite.store.checksums import database_seed, seal
 from afterwrite.store.clock import SteadyClock
 from afterwrite.store.durable_files import create_directory, sync_directory
 from afterwrite.store.file_size import check_file_size, refuse_empty_file
+from afterwrite.store.reading import READERS_MAX, Places
 from afterwrite.store.settling import Settling
 from afterwrite.store.signals import Signals
 from afterwrite.store.transactions import DATABASES, Database, ReadTransaction, WriteTransaction
@@ -108,7 +109,7 @@ class Environment:
                 str(directory),
                 map_size=map_bytes_max,
                 max_dbs=len(DATABASES) + 8,
-                max_readers=512,
+                max_readers=READERS_MAX,
                 readonly=readonly,
                 create=not readonly,
                 sync=False,  # the journal is what makes commits durable
@@ -119,6 +120,7 @@ class Environment:
             self.databases = self._open_databases(readonly=readonly)
         except lmdb.Error as error:
             raise storage_error(error, directory) from error
+        self._places = Places(self.lmdb)
         self._ahead: WriteAhead
         self._readonly = readonly
         self._check_format(directory, readonly=readonly)
@@ -205,7 +207,7 @@ class Environment:
     def read(self) -> Iterator[ReadTransaction]:
         """A consistent view of what is committed and durable. Raises StorageError where LMDB cannot read it."""
         try:
-            with self.lmdb.begin() as transaction:
+            with self._places.begin() as transaction:
                 self._settling.wait(transaction.id())
                 yield ReadTransaction(self, transaction)
         except lmdb.BadValsizeError:

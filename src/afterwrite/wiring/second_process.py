@@ -104,12 +104,19 @@ class SecondProcess:
             self._connection.close()
         else:
             self._send(frame(Stop()))
-        deadline_s = time.monotonic() + _END_S_MAX
+        if not self._has_ended(_END_S_MAX):
+            _LOG.warning("the app's process does not end: it is killed, what it ran runs again at the next start")
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+    def _has_ended(self, wait_s: float) -> bool:
+        """Whether it ends within `wait_s`."""
+        deadline_s = time.monotonic() + wait_s
         while not os.waitpid(self.pid, os.WNOHANG)[0]:
             if time.monotonic() > deadline_s:
-                _LOG.warning("the app's process does not end: it is killed, what it ran runs again at the next start")
-                os.kill(self.pid, signal.SIGKILL)
+                return False
             time.sleep(_END_POLL_S)
+        return True
 
     def _lost(self) -> None:
         """End as the second process has ended: what it ran is with it, and nobody would know when to run it again."""
