@@ -152,11 +152,12 @@ class Pipeline:
         return True
 
     def _look_ahead(self, draft: _Draft) -> None:
-        """Draft the next step while `draft` is committed, where that is full, so that more changes wait.
+        """Draft the next step while `draft` is committed, where that has as many changes as it may: more will wait.
 
-        Not while lanes are redriven: some of them may be released before that step's turn.
+        Not beside one that is full of large effects, as both are held in memory; nor while lanes are redriven, some of
+        which may be released before that step's turn.
         """
-        if draft.has_room or self._alone or self._to_redrive:
+        if draft.changes < draft.changes_max or self._alone or self._to_redrive:
             return
         with suppress(Exception):  # it is drafted again in its turn
             following = self._drafted(draft.position, draft.parked_lanes)
