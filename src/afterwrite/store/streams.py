@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -134,7 +135,13 @@ def keep_for(transaction: WriteTransaction, stream: Stream, retention_s: int) ->
 def state_of(transaction: ReadTransaction, number: int) -> StreamState | None:
     """The stream with the number, None where it is gone."""
     text = transaction.get("streams", _STATE + U32.pack(number))
-    return None if text is None else StreamState.from_json(text)
+    return None if text is None else _state_from(text)
+
+
+@lru_cache(maxsize=16)
+def _state_from(text: bytes) -> StreamState:
+    """A stream as it is kept: who reads hundreds of shards asks for it before each, and it changes seldom."""
+    return StreamState.from_json(text)
 
 
 def labelled(transaction: ReadTransaction, table: str, label: str) -> StreamState | None:
