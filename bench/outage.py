@@ -22,7 +22,8 @@ WRITES_S = 2_000
 OUTAGE_S = 60.0
 TICK_S = 0.1
 KEYS = 5_000
-REFERENCE = 30_000
+# So many that the store takes a checkpoint meanwhile, as it does again and again while more is worked off.
+REFERENCE = 60_000
 GROWTH_MB_MAX = 50.0
 SLOWER_MAX = 0.2
 DRAINED_S_MAX = 600.0
