@@ -12,6 +12,10 @@ import pytest
 from afterwrite.cli import one_core
 from afterwrite.cli.one_core import OneCore, core_to_use
 
+on_two_cores = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
+)
+
 SETTLED = """
 import os, threading
 from afterwrite.cli.one_core import OneCore
@@ -60,17 +64,13 @@ def test_a_core_is_left_when_others_need_it_and_another_is_free(
     assert core_to_use(0, busy, own) == expected
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
-)
+@on_two_cores
 def test_threads_start_where_the_process_has_settled() -> None:
     done = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "True", "True"]
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
-)
+@on_two_cores
 def test_threads_that_are_in_place_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     placed: list[tuple[int, set[int]]] = []
     monkeypatch.setattr(os, "sched_setaffinity", lambda thread, cores: placed.append((thread, cores)))

@@ -34,7 +34,7 @@ class RingBuffer:
         self._last_written = 0
         self._unread: deque[Piece] = deque()  # as far as the writer knows
 
-    def write(self, content: bytes | memoryview) -> Piece | None:
+    def write(self, content: bytes) -> Piece | None:
         """Write a piece; None where there is no room for it now. For one thread at a time, of the one process."""
         size = len(content)
         at = self._free_for(size)
