@@ -239,6 +239,7 @@ def test_each_effect_comes_once_and_in_its_lane_s_order(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline_module, "BATCH_CHANGES_MAX", 3)
+        patch.setattr(pipeline_module, "PAGE_CHANGES_MAX", 2)
         patch.setattr(pipeline_module, "BATCH_BYTES_MAX", step_bytes)
         world = World(environment)
         for each in program:

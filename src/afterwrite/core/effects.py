@@ -108,7 +108,7 @@ class Index:
 
 
 Effect: TypeAlias = Publish | PutEvent | Enqueue | Deliver | Append | Invoke | Show | Index
-EFFECT_TYPES = (Publish, PutEvent, Enqueue, Deliver, Append, Invoke, Show, Index)
+EFFECT_TYPES: Final = frozenset((Publish, PutEvent, Enqueue, Deliver, Append, Invoke, Show, Index))
 
 
 class StampedEffect(NamedTuple):

@@ -175,17 +175,18 @@ def _by_event(compiled: Sequence[tuple[Route, CompiledGuard]]) -> Mapping[str, S
 def _effects(route: str, result: Any) -> Sequence[Effect]:
     if result is None:
         return ()
-    if isinstance(result, EFFECT_TYPES):
+    kind = type(result)
+    if kind in EFFECT_TYPES:
         return (result,)
-    if not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping):
+    if kind is not list and (not isinstance(result, Iterable) or isinstance(result, str | bytes | Mapping)):
         raise RouteFailed(
             route,
-            f"expected an effect, effects or None, got {type(result).__name__}: return what to do, such as "
+            f"expected an effect, effects or None, got {kind.__name__}: return what to do, such as "
             "function.later(…) or queue.send(…)",
         )
     # A route may be a generator: what it raises, it raises here.
     effects = list(result)
     for effect in effects:
-        if not isinstance(effect, EFFECT_TYPES):
+        if type(effect) not in EFFECT_TYPES:
             raise RouteFailed(route, f"expected effects, got {type(effect).__name__} among them: return what to do")
     return effects

@@ -22,6 +22,8 @@ from afterwrite.errors import StorageError
 BATCH_CHANGES_MAX = 1000
 # Of a step's effects, and of the changes that are read for it: what a step holds in memory is a small multiple.
 BATCH_BYTES_MAX = 8 << 20
+# Changes are read in pages that stay in a core's cache until their routes have run.
+PAGE_CHANGES_MAX = 100
 # A lane is read in small pages, as its first change may fail again.
 _PARKED_CHANGES_READ = 100
 _PARKED_BYTES_READ = 1 << 20
@@ -167,16 +169,20 @@ class Pipeline:
     def _drafted(self, position: int, parked_before: Set[str] = frozenset()) -> _Draft:
         """The step after a position; `parked_before` are lanes that are about to be parked."""
         draft = self._draft(position)
-        waiting: deque[ReadChange] = deque(
-            self._source.read(position, limit=draft.changes_max, bytes_max=BATCH_BYTES_MAX)
-        )
-        while waiting and draft.has_room:
-            each = waiting.popleft()  # and forget it, with the images that were decoded for its routes
-            lane = each.lane
-            follows = lane in self._parked_lanes or lane in parked_before or lane in draft.parked_lanes
-            placed = None if follows else self._place(each)
-            draft.position = each.position
-            draft.add(each, placed)
+        is_last = False
+        while draft.has_room and not is_last:
+            limit = min(PAGE_CHANGES_MAX, draft.changes_max - draft.changes)
+            waiting: deque[ReadChange] = deque(
+                self._source.read(draft.position, limit=limit, bytes_max=BATCH_BYTES_MAX)
+            )
+            is_last = len(waiting) < limit
+            while waiting and draft.has_room:
+                each = waiting.popleft()  # and forget it, with the images that were decoded for its routes
+                lane = each.lane
+                follows = lane in self._parked_lanes or lane in parked_before or lane in draft.parked_lanes
+                placed = None if follows else self._place(each)
+                draft.position = each.position
+                draft.add(each, placed)
         return draft
 
     def _redrive(self, position: int, lanes: deque[str]) -> bool:
