@@ -7,6 +7,7 @@ import json
 import random
 import struct
 import uuid
+from base64 import b64encode
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -40,7 +41,8 @@ ODD: list[Any] = [
     {"S": "a", "N": "1"},
     {"X": "1"},
     {"SS": ["a"]},
-    {"B": "YQ=="},
+    {"B": "YR=="},
+    {"B": 1},
     {"L": {}},
 ]
 BODIES = 5000
@@ -65,12 +67,20 @@ class Bodies:
         odd = self._random.choice(["01", "-0", "1e5", "+1", ".5", "5.", "1.50", "", "-", "1-"])
         return self._random.choice([str(whole), f"{short}.{fraction}", f"0.00{fraction}", f"{short}00", odd])
 
+    def base64(self) -> str:
+        text = bytearray(b64encode(self._random.randbytes(self._random.randint(0, 40))))
+        if text and self._random.random() < 0.2:
+            text[self._random.randrange(-3, 0)] = self._random.choice(b'AQw4=+/-_ "\\')
+        return text.decode()
+
     def value(self, level: int = 0) -> Any:
-        kind = self._random.choice("SSSSNNNNbnML?" if level < 4 else "SNbn")
+        kind = self._random.choice("SSSSNNNNBBbnML?" if level < 4 else "SNBbn")
         if kind == "S":
             return {"S": self.text(20)}
         if kind == "N":
             return {"N": self.number()}
+        if kind == "B":
+            return {"B": self.base64()}
         if kind == "M":
             return {"M": {self.name(): self.value(level + 1) for _ in range(self._random.randint(0, 3))}}
         if kind == "L":
@@ -144,6 +154,7 @@ def test_what_is_read_is_what_the_long_way_makes_of_it(puts: PlainPuts, seed: in
         {},
         {"text": {"S": 'Zürich, "5 €"\n'}, "n": {"N": "-12.5"}, "zero": {"N": "0"}},
         {"flags": {"M": {"a": {"BOOL": True}, "b": {"NULL": True}}}, "list": {"L": [{"S": ""}, {"N": "1500"}]}},
+        {"binary": {"B": "/+8="}, "none": {"B": ""}, "list": {"L": [{"B": "YQ=="}, {"B": "YWJj"}]}},
         {"ttl": {"N": "1767225600"}},
         {"ttl": {"N": "1767225600.5"}},
         {"ttl": {"N": "-1"}},
@@ -168,6 +179,7 @@ def test_usual_items_are_plain(puts: PlainPuts, more: dict[str, Any]) -> None:
         body_of({"pk": {"S": ""}, "sk": {"S": "s"}}),
         body_of({"pk": {"N": "1"}, "sk": {"S": "s"}}),
         body_of({"pk": {"S": "p" * 257}, "sk": {"S": "s"}}),
+        *(body_of({"pk": {"S": "p"}, "sk": {"S": "s"}, "a": {"B": text}}) for text in ("YR==", "YWI", "Y===", "Y-8=")),
         body_of({"pk": {"S": "p"}, "sk": {"S": "s"}, "a": {"S": "x" * 70_000}}),
         body_of({"pk": {"S": "p"}, "sk": {"S": "s"}, "a": {"S": "x" * 140_000}}),
         b'{"TableName":"things","Item":{"pk":{"S":"p"},"sk":{"S":"s"},"sk":{"S":"t"}}}',

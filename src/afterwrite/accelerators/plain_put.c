@@ -1,8 +1,8 @@
 /* Puts that are certainly valid, read in one pass: the bodies of PutItem and BatchWriteItem, and items in plain JSON.
  *
  * What comes out of an item is what Python would make of it: its canonical JSON text, its size, its key. What is not of
- * the plain form (a condition, a set, binary, a number that is not written as the store writes it, anything invalid) is
- * not for here: Python reads it, and has the words for what is wrong with it.
+ * the plain form (a condition, a set, a number that is not written as the store writes it, anything invalid) is not for
+ * here: Python reads it, and has the words for what is wrong with it.
  */
 #include "plain_put.h"
 
@@ -12,6 +12,7 @@
 #define ATTRIBUTES_MAX 64
 #define LEVELS_MAX 16
 #define NUMBER_BYTES_MAX 38
+#define BASE64_DIGITS 64
 #define KEY_CHARACTERS_MAX 256 /* as many characters are within every limit, in whatever encoding */
 #define ITEM_BYTES_MAX 65535   /* and so are all names of such an item */
 #define DIGEST_BYTES 16
@@ -59,6 +60,27 @@ static size_t number_size(const struct span *number) {
         pairs += (whole_bytes + 1) / 2;
     }
     return 1 + pairs + negative;
+}
+
+/* What a base64 digit stands for, BASE64_DIGITS for any other byte. */
+static uint8_t base64_digit(uint8_t byte) {
+    if (byte >= 'A' && byte <= 'Z') return byte - 'A';
+    if (byte >= 'a' && byte <= 'z') return byte - 'a' + 26;
+    if (byte >= '0' && byte <= '9') return byte - '0' + 52;
+    return byte == '+' ? 62 : byte == '/' ? 63 : BASE64_DIGITS;
+}
+
+/* How many bytes a base64 text stands for; false where it is none, or has spare bits that are not zero. */
+static bool binary_size(const struct span *text, size_t *bytes) {
+    size_t digits = text->bytes, pads = 0;
+    if (digits % 4 != 0) return false;
+    while (pads < 2 && digits > 0 && text->at[digits - 1] == '=') pads++, digits--;
+    for (size_t index = 0; index < digits; index++)
+        if (base64_digit(text->at[index]) == BASE64_DIGITS) return false;
+    uint8_t spare = pads == 2 ? 15 : pads == 1 ? 3 : 0;
+    if (pads > 0 && (base64_digit(text->at[digits - 1]) & spare) != 0) return false;
+    *bytes = text->bytes / 4 * 3 - pads;
+    return true;
 }
 
 /* Read the members of a map, each a name and a value; `members` are those of the item itself, else NULL. */
@@ -111,6 +133,9 @@ static bool read_value(struct scan *scan, struct member *member, int level) {
     } else if (is(&type.json, "N", 1)) {
         if (!read_text(scan, &member->value) || (count = number_size(&member->value.json)) == 0) return false;
         member->type = 'N';
+        scan->size += count;
+    } else if (is(&type.json, "B", 1)) {
+        if (!read_text(scan, &member->value) || !binary_size(&member->value.json, &count)) return false;
         scan->size += count;
     } else if (is(&type.json, "BOOL", 4)) {
         if (!read_word(scan, "true", 4) && !read_word(scan, "false", 5)) return false;

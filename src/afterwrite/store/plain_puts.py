@@ -1,7 +1,7 @@
 """Plain puts: whole items and no condition, read in one pass by the library in C from a body, or from Python's values.
 
 What it reads is certainly valid, and comes out as the store keeps it: no part of the item becomes a value of Python's.
-Whatever it does not know for certain (a condition, binary, a set, an error) it leaves to `table/`, which says the same
+Whatever it does not know for certain (a condition, a set, an error) it leaves to `table/`, which says the same
 of every body that it does read.
 """
 
