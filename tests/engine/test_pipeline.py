@@ -219,6 +219,22 @@ def test_a_steps_changes_and_effects_are_bounded_in_bytes(shop: Shop) -> None:
     assert max(map(size, shop.sink.asked)) < BATCH_BYTES_MAX + one
 
 
+def test_changes_that_are_parked_page_after_page_are_bounded_in_bytes(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "PAGE_CHANGES_MAX", 2)
+    monkeypatch.setattr(pipeline_module, "BATCH_BYTES_MAX", 10_000)
+    for number in range(40):
+        shop.parts.dynamo.put(pk="p", sk=f"{number:02}", text="x" * 1_000)
+    shop.broken = True
+    run(shop.pipeline())
+    for step in shop.sink.asked:
+        assert sum(each.change.size_bytes for each in step.parked) <= 10_000 + 2_000
+    shop.broken = False
+    run(shop.pipeline())
+    assert shop.sent() == [f"p:{number:02}" for number in range(40)]
+
+
 def test_a_healthy_key_does_not_wait_for_parked_lanes(shop: Shop) -> None:
     lanes = [f"lane{number:04}" for number in range(3 * BATCH_CHANGES_MAX)]
     shop.park(*(f"{lane}:1" for lane in lanes))

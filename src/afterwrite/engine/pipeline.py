@@ -20,7 +20,7 @@ from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 
 BATCH_CHANGES_MAX = 1000
-# Of a step's effects, and of the changes that are read for it: what a step holds in memory is a small multiple.
+# Of a step's effects and parked changes, and of a page of changes: what a step holds in memory is a small multiple.
 BATCH_BYTES_MAX = 8 << 20
 # Changes are read in pages that stay in a core's cache until their routes have run.
 PAGE_CHANGES_MAX = 100
@@ -59,6 +59,7 @@ class _Draft:
                 self.bytes += len(placement.text)
         else:
             self._park(each, placed)
+            self.bytes += each.change.size_bytes
 
     def step(self, consumer: str, before: int) -> Step:
         """The draft as a step."""
@@ -219,10 +220,10 @@ class Pipeline:
                     return False
                 placed = self._place(each)
                 draft.add(each, placed)
-                draft.bytes += each.change.size_bytes
                 if isinstance(placed, Park):
                     return True
                 draft.released.append(each)
+                draft.bytes += each.change.size_bytes
                 after = each.position
         return False
 
