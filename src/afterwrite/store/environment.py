@@ -85,6 +85,7 @@ class Environment:
         clock_us: Callable[[], int] | None = None,
     ) -> None:
         self.signals = Signals()
+        self._process = os.getpid()
         self.state: dict[str, Any] = {}
         self.counters: dict[str, int] = {}
         self._clock_us = clock_us or SteadyClock()
@@ -225,8 +226,9 @@ class Environment:
         """Run `operation`, which is what `requests` ask for, in the next commit.
 
         Then `on_done(result, error)` is called on the writer's thread. It must not raise; if it does, that is logged
-        and the writer goes on. Raises StorageError where the store is closed.
+        and the writer goes on. Raises StorageError where the store is closed, and in a fork of its process.
         """
+        self._refuse_in_fork()
         with self._waiting:
             if self._closed:
                 raise StorageError("the store is closed: start the engine again")
@@ -234,6 +236,11 @@ class Environment:
             self._requests += requests
             if len(self._jobs) == 1:
                 self._wake_writer()
+
+    def _refuse_in_fork(self) -> None:
+        """Raise StorageError in a fork of the process, which has no writer, and another's memory and connection."""
+        if os.getpid() != self._process:
+            raise StorageError("expected a write by the engine's process, not by a fork of it: write where it was made")
 
     def write(self, operation: Callable[[WriteTransaction], T], meanwhile: Callable[[], None] | None = None) -> T:
         """Run `operation` in the next commit and wait until it is durable. Raises what it raised.

@@ -215,7 +215,6 @@ class EnvironmentElsewhere(Environment):
         super().__init__(directory, readonly=True)
         self._settling = shared.settling
         self._sent = shared.sent
-        self._process = os.getpid()
         self._connection = connection
         self._sending = threading.Lock()
         self._numbers = count(1)
@@ -256,8 +255,7 @@ class EnvironmentElsewhere(Environment):
             self._connection.sendall(frame(content))
 
     def _ask(self, on_done: OnDone, asked: Callable[[int], Operation | Request]) -> None:
-        if os.getpid() != self._process:  # it would write over what is on its way
-            raise StorageError("expected a write by the engine's process, not by a fork of it: write where it was made")
+        self._refuse_in_fork()  # it would write over what is on its way
         number = next(self._numbers)
         pickled = _pickled(asked(number))
         self._waiting_for[number] = on_done
