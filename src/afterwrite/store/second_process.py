@@ -12,7 +12,6 @@ process reads it between two commits: the step took ten of them to arrive, and e
 
 from __future__ import annotations
 
-import os
 import pickle
 import socket
 import struct
