@@ -17,7 +17,8 @@ import lmdb
 import pytest
 
 from afterwrite.errors import CorruptData, StorageError, StorageFull
-from afterwrite.store.environment import Environment, WriteTransaction, storage_error
+from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.file_errors import storage_error
 from bounds import BOUND_S
 from embedded import Clock, open_store
 from engine_process import wait_until
