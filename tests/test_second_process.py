@@ -25,6 +25,7 @@ from afterwrite.store.ring_buffer import RingBuffer
 from afterwrite.store.second_process import EnvironmentElsewhere, Frames, Raised, Shared, as_error, frame, raised
 from afterwrite.wiring import second_process as wired
 from afterwrite.wiring.second_process import SecondProcess
+from bounds import BOUND_S
 from embedded import Clock, open_store
 from engine_process import EngineUnderTest, wait_until
 
@@ -216,4 +217,18 @@ def test_a_fork_is_refused_to_write_and_spoils_nothing_that_is_on_its_way(tmp_pa
         each.close()
     for descriptor in (told, tell):
         os.close(descriptor)
+    elsewhere.close()
+
+
+def test_a_first_process_that_is_not_understood_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_store(tmp_path / "store", Clock()).close()
+    connection, first = socket.socketpair()
+    elsewhere = EnvironmentElsewhere(tmp_path / "store", connection, Shared())
+    lost = threading.Event()
+    elsewhere.begin(on_stop=lambda: None, on_lost=lost.set)
+    first.sendall(frame("no commit"))
+    assert lost.wait(BOUND_S)
+    assert "is not understood" in caplog.text
+    for each in (connection, first):
+        each.close()
     elsewhere.close()

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +94,20 @@ def test_threads_that_are_in_place_are_left_alone(monkeypatch: pytest.MonkeyPatc
     assert settled() == [(threads[-1].native_id, {0})]
     assert len(settled()) >= 51
     idle.set()
+
+
+@on_two_cores
+@pytest.mark.parametrize("name", ["_STATISTICS", "_THREADS"])
+def test_a_system_that_does_not_say_what_it_does_ends_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed: list[int] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, _: placed.append(thread))
+    keeper = OneCore()
+    with monkeypatch.context() as patch:
+        patch.setattr(one_core, name, tmp_path / "missing")
+        keeper.settle()
+        assert placed == []
+    keeper.settle()
+    keeper.settle()
+    assert placed

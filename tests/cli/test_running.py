@@ -1,13 +1,29 @@
-"""What `afterwrite run` says that it runs."""
+"""What `afterwrite run` says that it runs, and what it may have."""
 
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 from typing import Any
 
 from afterwrite import App
 from afterwrite.cli.running import _FieldsFormatter, _summary
+
+LIMITS = """
+import resource
+from afterwrite.cli.running import _allow_descriptors
+_, at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+at_most = min(at_most, 4096)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, at_most))
+_allow_descriptors()
+print(resource.getrlimit(resource.RLIMIT_NOFILE) == (at_most, at_most))
+"""
+
+
+def test_an_engine_has_as_many_descriptors_as_it_may() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITS], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
 
 
 def handler(event: Any, context: Any) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -61,6 +62,18 @@ def test_a_number_has_one_text(value: Decimal) -> None:
 )
 def test_the_wire_form(value: Any, wire: dict[str, Any]) -> None:
     assert from_python(value) == wire
+
+
+class Status(StrEnum):
+    NEW = "new"
+
+
+def test_texts_of_classes_of_one_s_own_are_plain_texts() -> None:
+    item = encode_item({Status.NEW: {Status.NEW: [Status.NEW]}, "set": {Status.NEW}})
+    inner = item["new"]["M"]
+    assert inner == {"new": {"L": [{"S": "new"}]}}
+    texts = [*item, *inner, inner["new"]["L"][0]["S"], *item["set"]["SS"]]
+    assert {type(text) for text in texts} == {str}
 
 
 def test_numbers_are_decimals() -> None:

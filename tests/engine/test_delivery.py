@@ -535,6 +535,30 @@ def test_lanes_run_in_parallel_and_each_in_order(start: Start) -> None:
     assert work_queue.dead_letters() == []
 
 
+def test_what_was_received_runs_on_the_threads_that_the_system_gives(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: set[str] = set()
+
+    def work(request: Any, context: Context) -> None:
+        names.add(threading.current_thread().name)
+
+    work_queue = start(work, concurrency=4)
+    real = threading.Thread.start
+
+    def start_first(thread: threading.Thread) -> None:
+        if not thread.name.endswith("-1"):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_first)
+    for number in range(8):
+        work_queue.send(number, lane=f"lane-{number}")
+    work_queue.settle()
+    assert all(work_queue.completion(str(number)) for number in range(8))
+    assert len(names) == 1
+
+
 def test_no_more_run_together_than_declared(start: Start, gate: Gate) -> None:
     work_queue = start(gate, concurrency=2)
     for lane in "abc":

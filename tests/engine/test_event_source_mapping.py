@@ -6,7 +6,7 @@ import base64
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pytest
@@ -14,11 +14,14 @@ import pytest
 import afterwrite
 from afterwrite import App
 from afterwrite.app import Table
+from afterwrite.config import Identity
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
+from afterwrite.core.event_source_mapping.mapping import Fetched
 from afterwrite.core.parked import EVERYTHING
 from afterwrite.core.wire import StoredChange, streams_record_text
 from afterwrite.errors import DeclarationError, StorageError
 from afterwrite.local.mapping_ledger import EmbeddedMappingLedger
+from afterwrite.sources.shards import KinesisShards
 from afterwrite.store import kinesis, parked, streams
 from bounds import BOUND_S
 from engine_process import wait_until
@@ -82,9 +85,9 @@ class Shop:
         for key in keys:
             self.mapped.dynamo.put("things", pk=key, sk="1", value=self.mapped.clock.now_us)
 
-    def click(self, data: bytes, partition_key: str = "k") -> None:
+    def click(self, data: bytes, partition_key: str = "k", *, stream_name: str = "clicks") -> None:
         def run(transaction: Any) -> None:
-            stream = kinesis.find(transaction, "clicks")
+            stream = kinesis.find(transaction, stream_name)
             assert stream is not None
             kinesis.put(transaction, stream, partition_key, base64.b64encode(data))
 
@@ -399,6 +402,40 @@ def test_what_was_trimmed_unread_is_said(shop: Shop, caplog: pytest.LogCaptureFi
     shop.mapped.environment.write(lambda transaction: streams.run_due(transaction, lambda _: None, 100))
     shop.mapped.deliver(shop.mapped.work(shop.things))
     assert "records trimmed unread" in caplog.text
+
+
+def test_a_shard_that_could_not_be_read_is_read_again_and_holds_up_no_other(shop: Shop) -> None:
+    function = Recorder()
+    many = shop.app.kinesis_stream("many", shard_count=4)
+    many.event_source_mapping(function, StartingPosition="TRIM_HORIZON")
+    (mapping,) = many.event_source_mappings
+
+    class Failing(KinesisShards):
+        fails: ClassVar[set[int]] = set()
+
+        def fetch(self, shard: int, after: int, *, limit: int = 100) -> Fetched:
+            if shard in self.fails:
+                raise StorageError("the disk does not answer")
+            return super().fetch(shard, after, limit=limit)
+
+    work = shop.mapped.work(many, source=Failing(shop.mapped.environment, "many", Identity(), mapping.settings))
+    shop.mapped.deliver(work)
+    for number in range(20):
+        shop.click(b"data", f"key-{number}", stream_name="many")
+    listed = sorted(shard.number for shard in shop.mapped.source(mapping).listed())
+    Failing.fails = set(listed[:-1])
+
+    def shards() -> set[str]:
+        return {record["eventID"].partition(":")[0] for event in function.events for record in event["Records"]}
+
+    for _ in range(2):
+        with pytest.raises(StorageError, match="does not answer"):
+            work.run_once()
+    wait_until(lambda: len(shards()) == 1, what="the last shard's batch")
+    Failing.fails = set()
+    shop.mapped.deliver(work)
+    assert len(shards()) == len(listed)
+    assert sum(len(event["Records"]) for event in function.events) == 20
 
 
 def test_an_invocation_that_takes_too_long_has_failed(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:

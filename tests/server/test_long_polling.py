@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from afterwrite.errors import StorageError
 from afterwrite.server import long_polling
 from afterwrite.server.long_polling import LongPolls
 from afterwrite.store import queues
 from afterwrite.store.environment import Environment
 from afterwrite.store.prepared import Poll
 from bounds import BOUND_S
+from engine_process import wait_until
 
 QUEUES, WAITING_EACH = 100, 20
 
@@ -71,3 +73,44 @@ def test_each_ends_when_its_time_is_over_whoever_waits_beside_it(environment: En
     polls.close()
     assert long.is_set()
     assert add(polls, "one", BOUND_S).is_set()
+
+
+def test_a_read_that_fails_is_told_to_who_waits_and_the_others_wait_on(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls = LongPolls(environment)
+    pass_by(polls)
+    errors: list[BaseException | None] = []
+    real = queues.next_ready_ms
+
+    def fail(transaction: Any, queue: str) -> int | None:
+        if queue == "damaged":
+            raise StorageError("a page is damaged")
+        return real(transaction, queue)
+
+    monkeypatch.setattr(queues, "next_ready_ms", fail)
+    waiting = add(polls, "one", BOUND_S)
+    polls.add(
+        Poll(run=lambda _: None, queue="damaged", wait_s=BOUND_S, otherwise={}), lambda _, error: errors.append(error)
+    )
+    wait_until(lambda: bool(errors), what="the error")
+    assert isinstance(errors[0], StorageError)
+    pass_by(polls)
+    assert not waiting.is_set()
+    polls.close()
+
+
+def test_where_the_system_gives_no_thread_nobody_waits_and_the_next_one_does(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls = LongPolls(environment)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert add(polls, "one", BOUND_S).is_set()
+    assert not add(polls, "one", BOUND_S).is_set()
+    assert add(polls, "another", 0).wait(BOUND_S)
+    polls.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,9 +17,11 @@ import lmdb
 import pytest
 
 from afterwrite.errors import CorruptData, StorageError, StorageFull
-from afterwrite.store.environment import Environment, WriteTransaction, storage_error
+from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.file_errors import storage_error
 from bounds import BOUND_S
 from embedded import Clock, open_store
+from engine_process import wait_until
 
 
 def put(key: bytes, value: bytes = b"v") -> Callable[[WriteTransaction], bytes]:
@@ -92,6 +96,33 @@ def touching(signal: str, key: bytes) -> Callable[[WriteTransaction], bytes]:
         return put(key)(transaction)
 
     return operation
+
+
+def test_a_fork_is_refused_to_write_and_does_not_wait_for_ever(environment: Environment) -> None:
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            environment.write(put(b"a"))
+        except StorageError:
+            status = 3
+        finally:
+            os._exit(status)
+    statuses: list[int] = []
+
+    def ended() -> bool:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        statuses.append(os.waitstatus_to_exitcode(status))
+        return bool(pid)
+
+    try:
+        wait_until(ended, what="the end of the fork")
+    except AssertionError:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    assert statuses[-1] == 3
+    assert keys(environment) == []
 
 
 def test_a_follower_runs_once_at_the_end_of_a_commit_that_touches_what_it_follows(environment: Environment) -> None:

@@ -79,7 +79,10 @@ class OneCore:
 
     def _place(self, core: int) -> None:
         """Put the threads on `core`: all of them when it is another than before, else those that are new."""
-        threads = frozenset(os.listdir(_THREADS))  # noqa: PTH208 - Path.iterdir takes ten times as long for thousands
+        try:
+            threads = frozenset(os.listdir(_THREADS))  # noqa: PTH208 - Path.iterdir takes ten times as long
+        except OSError:  # as of the cores
+            return
         is_same, self._core = core == self._core, core
         for thread in threads - self._placed if is_same else threads:
             try:
@@ -101,9 +104,16 @@ class OneCore:
 
 
 def _core_times() -> Mapping[int, tuple[float, float]]:
-    """For each core the time (clock ticks) that it was busy, and all of its time, since the system started."""
+    """For each core the time (clock ticks) that it was busy, and all of its time, since the system started.
+
+    Of none where the system does not say now, as where no descriptor is left to ask it by.
+    """
     times: dict[int, tuple[float, float]] = {}
-    for line in _STATISTICS.read_text().splitlines():
+    try:
+        statistics = _STATISTICS.read_text()
+    except OSError:
+        return times
+    for line in statistics.splitlines():
         name, *columns = line.split()
         if name.startswith("cpu") and name != "cpu":
             ticks = [int(column) for column in columns[:8]]

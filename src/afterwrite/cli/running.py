@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -71,6 +73,9 @@ _RELAXED_WARNING = (
 # Requests and changes are trees without cycles: looking for cycles among them every 700 allocations is a fifth of the
 # time that a change takes.
 _GC_ALLOCATIONS = 50_000
+
+# Systems allow a thousand unless they are asked for more.
+_DESCRIPTORS = 65_536
 
 
 def run(
@@ -206,9 +211,19 @@ def _injector(rules: Path, app: App) -> Injector:
 def _prepared(cores: Cores, *, json: bool) -> OneCore | None:
     """Make the process one that runs an engine; who places its threads, where the system does not."""
     _log_to_stderr(as_json=json)
+    _allow_descriptors()
     gc.freeze()
     gc.set_threshold(_GC_ALLOCATIONS, 50, 100)
     return OneCore() if cores == "one" else None
+
+
+def _allow_descriptors() -> None:
+    """Let the process have as many descriptors as it may: each connection takes one, and the store needs some."""
+    allowed, allowed_at_most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if allowed_at_most == resource.RLIM_INFINITY else min(_DESCRIPTORS, allowed_at_most)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, allowed_at_most))
 
 
 def _run(

@@ -111,7 +111,7 @@ def from_python(value: Any) -> AttributeValue:
     numbers or bytes. Raises InvalidValue for anything else; a float would lose digits, so it is refused too.
     """
     if isinstance(value, str):
-        return {"S": value}
+        return {"S": _plain(value)}
     if value is None:
         return {"NULL": True}
     if isinstance(value, bool):
@@ -159,9 +159,20 @@ def encode_item(mapping: Mapping[str, Any]) -> Item:
         else:
             item[name] = from_python(value)
     for name in item:
-        if not isinstance(name, str):
-            raise InvalidValue(f"expected attribute names of type str; got {name!r}")
+        if type(name) is not str:
+            return {_plain_name(name): value for name, value in item.items()}
     return item
+
+
+def _plain_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise InvalidValue(f"expected attribute names of type str; got {name!r}")
+    return _plain(name)
+
+
+def _plain(text: str) -> str:
+    """A text without its class, of which a process that the item is sent to may know nothing."""
+    return str.__str__(text)
 
 
 def _set_from_python(members: set[Any] | frozenset[Any]) -> AttributeValue:
@@ -169,7 +180,7 @@ def _set_from_python(members: set[Any] | frozenset[Any]) -> AttributeValue:
     if not members:
         raise InvalidValue("DynamoDB has no empty set: leave the attribute out instead")
     if all(isinstance(member, str) for member in members):
-        return {"SS": sorted(members)}
+        return {"SS": sorted(map(_plain, members))}
     if all(isinstance(member, int | Decimal) and not isinstance(member, bool) for member in members):
         return {"NS": [_number_text(member) for member in sorted(members)]}
     if all(isinstance(member, bytes) for member in members):

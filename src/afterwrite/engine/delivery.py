@@ -36,7 +36,7 @@ from afterwrite.core.placements import Placement
 from afterwrite.core.ports import Delivery, Services, Settled, WorkQueue
 from afterwrite.engine.attempts import FailingSince, kept_text
 from afterwrite.engine.telemetry import Telemetry
-from afterwrite.engine.threads import start_thread
+from afterwrite.engine.threads import Threads
 from afterwrite.errors import StorageError
 from afterwrite.forks import ending_forks
 
@@ -112,7 +112,7 @@ class Dispatcher:
         self._begun: dict[str, _Attempt] = {}
         self._held_back: list[Delivery] = []
         self._unsettled: list[Settled] = []
-        self._threads = 0
+        self._threads = Threads(self.name, self._run, lambda: self._to_run.put(None), monotonic_s)
         self._stuck = self._stuck_reported = 0
         self._stuck_of: Counter[str] = Counter()
         self._concurrency = Concurrency.full(function.concurrency)
@@ -130,6 +130,7 @@ class Dispatcher:
         self._start_all(self._queue.expect(self._room()))
         self._unsettled.extend(self._collect())
         self._resume()
+        self._threads.need(self._threads_needed())
         settled, room = self._unsettled, self._room()
         if settled or (room > 0 and self._is_ready()):
             deliveries = self._queue.exchange(settled, limit=room)
@@ -186,8 +187,7 @@ class Dispatcher:
         given_back = [*(attempt.delivery for attempt in self._running), *self._held_back]
         if self._unsettled or given_back:
             self._settle_last([*self._unsettled, *(Settled(delivery, halt) for delivery in given_back)])
-        for _ in range(self._threads):
-            self._to_run.put(None)
+        self._threads.end_all()
 
     def _settle_last(self, settled: list[Settled]) -> None:
         with suppress(StorageError):  # the next start takes it over
@@ -227,9 +227,11 @@ class Dispatcher:
                     self._running.append(attempt)
             if attempt is None:
                 self._hold_back(delivery)
-            elif self._threads < min(len(self._running), self._concurrency.slots) + self._stuck:
-                self._threads += 1
-                start_thread(self._run, f"{self.name}-{self._threads}")
+            else:
+                self._threads.need(self._threads_needed())
+
+    def _threads_needed(self) -> int:
+        return min(len(self._running), self._concurrency.slots) + self._stuck
 
     def _attempt(self, delivery: Delivery) -> _Attempt:
         return _Attempt(delivery, self._function.timeout_s, probe=not self._breaker.is_closed)
@@ -311,8 +313,7 @@ class Dispatcher:
 
     def _returned(self, lane: str) -> None:
         """A stuck thread is free again: one ends, as another took its place; and its lane may go on."""
-        self._to_run.put(None)
-        self._threads -= 1
+        self._threads.end(1)
         self._stuck -= 1
         self._stuck_of[lane] -= 1
         if not self._stuck_of[lane]:

@@ -85,6 +85,9 @@ class MappingWork:
         self._request_ids: dict[Place, str] = {}
         # What each lane's last invocation has failed with; a response that reports records says nothing.
         self._reasons: dict[Place, str] = {}
+        # What could not be read: the state waits for it, so it is read again in the next round.
+        self._to_fetch: list[Fetch] = []
+        self._fetch_failure: Exception | None = None
         # What a round has led to and is not committed yet.
         self._to_start: dict[Place, Deliver] = {}
         self._notices: list[FailureNotice] = []
@@ -108,7 +111,10 @@ class MappingWork:
         self._source.watch(event)
 
     def run_once(self) -> float | None:
-        """Handle what has happened, and start what follows; how long (s) until more is due."""
+        """Handle what has happened, and start what follows; how long (s) until more is due.
+
+        What a shard that cannot be read fails with is raised after everything else is done.
+        """
         if not self._is_resumed:
             self._resume()
         listed = self._source.listed()
@@ -117,10 +123,14 @@ class MappingWork:
             self._handle(Listed(listed))
         for ended in self._threads.ended():
             self._settle(ended)
+        self._fetch_again()
         self._handle(Tick())
         self._throttle_what_cannot_start()
         self._commit()
         self._start()
+        failure, self._fetch_failure = self._fetch_failure, None
+        if failure is not None:
+            raise failure
         return self._due_s()
 
     def stop(self, *, wait_s: float) -> None:
@@ -174,7 +184,9 @@ class MappingWork:
 
     def _handle(self, event: Event) -> None:
         """Take a step, and those that reading leads to."""
-        events: deque[Event] = deque([event])
+        self._handle_all(deque([event]))
+
+    def _handle_all(self, events: deque[Event]) -> None:
         while events:
             self._state, actions = step(self._settings, self._state, events.popleft(), self._now_ms())
             for action in actions:
@@ -182,13 +194,28 @@ class MappingWork:
 
     def _perform(self, action: Action, events: deque[Event]) -> None:
         if isinstance(action, Fetch):
-            events.append(self._source.fetch(action.shard, action.after))
+            self._fetch(action, events)
             return
         self._is_urgent = True
         if isinstance(action.action, Deliver):
             self._to_start[action.shard, action.lane] = action.action
         else:
             self._give_up(action, action.action)
+
+    def _fetch(self, action: Fetch, events: deque[Event]) -> None:
+        try:
+            events.append(self._source.fetch(action.shard, action.after))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other shards go on
+            self._to_fetch.append(action)
+            self._fetch_failure = error
+
+    def _fetch_again(self) -> None:
+        """Read what could not be read in the round before."""
+        to_fetch, self._to_fetch = self._to_fetch, []
+        events: deque[Event] = deque()
+        for action in to_fetch:
+            self._fetch(action, events)
+        self._handle_all(events)
 
     def _settle(self, ended: Ended) -> None:
         shard, lane = ended.key

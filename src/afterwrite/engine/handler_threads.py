@@ -15,7 +15,7 @@ from typing import Any
 
 from afterwrite.core.backpressure import STUCK_MAX, lane_is_stuck
 from afterwrite.core.failures import reason_of
-from afterwrite.engine.threads import start_thread
+from afterwrite.engine.threads import Threads
 from afterwrite.errors import AfterwriteError
 from afterwrite.forks import ending_forks
 
@@ -48,7 +48,6 @@ class HandlerThreads:
     """Runs calls by their key, one at a time for each. For one thread to use; `timeout_s` bounds a call."""
 
     def __init__(self, name: str, timeout_s: float, monotonic_s: Callable[[], float]) -> None:
-        self._name = name
         self._timeout_s = timeout_s
         self._monotonic_s = monotonic_s
         self._wake: threading.Event = threading.Event()
@@ -56,7 +55,7 @@ class HandlerThreads:
         self._finished: queue.SimpleQueue[tuple[_Run, Ended]] = queue.SimpleQueue()
         self._running: dict[Hashable, _Run] = {}
         self._stuck: Counter[Hashable] = Counter()
-        self._threads = 0
+        self._threads = Threads(name, self._work, lambda: self._to_run.put(None), monotonic_s)
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever a call has ended."""
@@ -75,10 +74,8 @@ class HandlerThreads:
         """Run a call in a thread."""
         run = _Run(key, call, self._monotonic_s() + self._timeout_s)
         self._running[key] = run
-        if self._threads < len(self._running) + self._stuck.total():
-            self._threads += 1
-            start_thread(self._work, f"{self._name}-{self._threads}")
         self._to_run.put(run)
+        self._need_threads()
 
     def ended(self) -> list[Ended]:
         """The calls that have ended or timed out since the last time."""
@@ -96,6 +93,7 @@ class HandlerThreads:
             run.is_overtaken = True
             self._stuck[key] += 1
             found.append(Ended(key, failure=f"timed out after {self._timeout_s:g} s"))
+        self._need_threads()
         return found
 
     def due_s(self) -> float | None:
@@ -106,8 +104,10 @@ class HandlerThreads:
 
     def stop(self) -> None:
         """End the threads that are idle; the others end with what they run."""
-        for _ in range(self._threads):
-            self._to_run.put(None)
+        self._threads.end_all()
+
+    def _need_threads(self) -> None:
+        self._threads.need(len(self._running) + self._stuck.total())
 
     def _work(self) -> None:
         while (run := self._to_run.get()) is not None:

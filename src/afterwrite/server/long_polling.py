@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from afterwrite.errors import StorageError
 from afterwrite.store import queues
 from afterwrite.store.environment import Environment
 from afterwrite.store.prepared import Poll
@@ -84,16 +83,13 @@ class LongPolls:
         self._closed = False
 
     def add(self, poll: Poll, answer: Answer) -> None:
-        """Let a request wait that has found nothing so far."""
+        """Let a request wait that has found nothing so far. Where the system gives no thread to wait, it does not."""
         with self._changed:
-            if not self._closed:
+            if not self._closed and self._has_thread():
                 line = self._lines.get(poll.queue) or self._new_line(poll.queue)
                 line.waiting.append(_Waiting(poll, answer, time.monotonic() + poll.wait_s))
                 # Something may have come since it found nothing.
                 line.call()
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="long-polls", daemon=True)
-                    self._thread.start()
                 self._changed.notify()
                 return
         answer(poll.otherwise, None)
@@ -107,6 +103,16 @@ class LongPolls:
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
+
+    def _has_thread(self) -> bool:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="long-polls", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        return True
 
     def _new_line(self, queue: str) -> _Line:
         line = self._lines[queue] = _Line(queue)
@@ -146,23 +152,28 @@ class LongPolls:
 
     def _try(self, line: _Line) -> None:
         """Try the first of a line where its queue has something."""
-        with self._environment.read() as transaction:
-            ready_ms = queues.next_ready_ms(transaction, line.queue)
-        wait_s = _NEVER_S if ready_ms is None else (ready_ms - self._environment.now_ms()) / 1000
-        if wait_s > 0:
-            with self._changed:
-                line.trying, line.due_s = False, time.monotonic() + wait_s
-                line.plan()
-            return
         first = line.waiting[0]
 
         def tried(result: Mapping[str, Any] | None, error: BaseException | None) -> None:
             self._tried(line, first, result, error)
 
         try:
-            self._environment.submit(first.poll.run, tried)
-        except StorageError as error:
+            wait_s = self._ready_in_s(line.queue)
+            if wait_s <= 0:
+                self._environment.submit(first.poll.run, tried)
+                return
+        except Exception as error:  # noqa: BLE001 - it is for who waits to hear; the others wait on
             tried(None, error)
+            return
+        with self._changed:
+            line.trying, line.due_s = False, time.monotonic() + wait_s
+            line.plan()
+
+    def _ready_in_s(self, queue: str) -> float:
+        """How long until a queue has something to receive."""
+        with self._environment.read() as transaction:
+            ready_ms = queues.next_ready_ms(transaction, queue)
+        return _NEVER_S if ready_ms is None else (ready_ms - self._environment.now_ms()) / 1000
 
     def _tried(
         self, line: _Line, first: _Waiting, result: Mapping[str, Any] | None, error: BaseException | None

@@ -99,7 +99,7 @@ class RestJson:
             self._otherwise(request, respond)
             return
         if not self._free.acquire(blocking=False):
-            respond(_failure(ServiceError("TooManyRequestsException", "Rate Exceeded.")))
+            respond(_failure(_too_many()))
             return
 
         def run() -> None:
@@ -109,7 +109,11 @@ class RestJson:
                 self._free.release()
             self._run_soon(lambda: respond(response))
 
-        threading.Thread(target=run, name="invoke", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="invoke", daemon=True).start()
+        except RuntimeError:  # the system gives no more threads
+            self._free.release()
+            respond(_failure(_too_many()))
 
     def _answering(self, request: Request) -> Answering | None:
         if request.method != b"POST":
@@ -204,6 +208,10 @@ def _parsed(body: bytes, code: str) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ServiceError(code, f"Could not parse request body into json: {error}") from None
+
+
+def _too_many() -> ServiceError:
+    return ServiceError("TooManyRequestsException", "Rate Exceeded.")
 
 
 def _failure(error: ServiceError) -> Response:

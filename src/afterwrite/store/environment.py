@@ -30,6 +30,7 @@ from afterwrite.store.checkpoints import Checkpoint
 from afterwrite.store.checksums import database_seed, seal
 from afterwrite.store.clock import SteadyClock
 from afterwrite.store.durable_files import create_directory, sync_directory
+from afterwrite.store.file_errors import storage_error
 from afterwrite.store.file_size import check_file_size, refuse_empty_file
 from afterwrite.store.reading import READERS_MAX, Places
 from afterwrite.store.settling import Settling
@@ -37,7 +38,7 @@ from afterwrite.store.signals import Signals
 from afterwrite.store.transactions import DATABASES, Database, ReadTransaction, WriteTransaction
 from afterwrite.store.write_ahead import WriteAhead, prepare_file
 
-__all__ = ["Environment", "ReadTransaction", "WriteTransaction", "storage_error"]
+__all__ = ["Environment", "ReadTransaction", "WriteTransaction"]
 
 T = TypeVar("T")
 
@@ -47,8 +48,6 @@ _FORMAT: Final = b"afterwrite 3"
 # The counter of the commits, which is the number of the last one's record in the journal.
 _RECORD: Final = "record"
 _BATCH_MAX: Final = 2048
-# LMDB gives the system's words only. A write that found room for its first half is an I/O error to it.
-_FULL_WORDS: Final = ("No space left", "File too large", "Disk quota exceeded", "Input/output error")
 
 
 class _Job(Generic[T]):
@@ -85,6 +84,7 @@ class Environment:
         clock_us: Callable[[], int] | None = None,
     ) -> None:
         self.signals = Signals()
+        self._process = os.getpid()
         self.state: dict[str, Any] = {}
         self.counters: dict[str, int] = {}
         self._clock_us = clock_us or SteadyClock()
@@ -225,8 +225,9 @@ class Environment:
         """Run `operation`, which is what `requests` ask for, in the next commit.
 
         Then `on_done(result, error)` is called on the writer's thread. It must not raise; if it does, that is logged
-        and the writer goes on. Raises StorageError where the store is closed.
+        and the writer goes on. Raises StorageError where the store is closed, and in a fork of its process.
         """
+        self._refuse_in_fork()
         with self._waiting:
             if self._closed:
                 raise StorageError("the store is closed: start the engine again")
@@ -234,6 +235,11 @@ class Environment:
             self._requests += requests
             if len(self._jobs) == 1:
                 self._wake_writer()
+
+    def _refuse_in_fork(self) -> None:
+        """Raise StorageError in a fork of the process, which has no writer, and another's memory and connection."""
+        if os.getpid() != self._process:
+            raise StorageError("expected a write by the engine's process, not by a fork of it: write where it was made")
 
     def write(self, operation: Callable[[WriteTransaction], T], meanwhile: Callable[[], None] | None = None) -> T:
         """Run `operation` in the next commit and wait until it is durable. Raises what it raised.
@@ -470,31 +476,3 @@ def _call(callback: Callable[..., None], *arguments: Any) -> None:
         callback(*arguments)
     except Exception:  # noqa: BLE001 - the writer must outlive whatever it calls
         _LOG.exception("a callback of the store's writer failed")
-
-
-def storage_error(error: BaseException, directory: Path) -> StorageError:
-    """The StorageError that says what `error` of LMDB or the operating system means."""
-    if isinstance(error, StorageError):
-        return error
-    if isinstance(error, (lmdb.MapFullError, lmdb.DiskError)) or any(words in str(error) for words in _FULL_WORDS):
-        return StorageFull(
-            f"no space left for {directory}, or its disk is failing ({error}): nothing of the request was kept; "
-            "free space and send it again"
-        )
-    if isinstance(error, lmdb.PanicError):
-        return StorageError(f"the store in {directory} cannot go on ({error}): check the disk, then restart the engine")
-    if isinstance(error, lmdb.ReadonlyError):
-        return StorageError(
-            f"expected to be allowed to write {directory / 'lock.mdb'}, where readers are entered ({error}): "
-            "use the engine's user"
-        )
-    if isinstance(error, lmdb.NotFoundError):
-        return CorruptData(f"the store in {directory} is damaged, a part of it is missing: restore it from a backup")
-    if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)):
-        return CorruptData(f"the store in {directory} is damaged ({error}): restore it from a backup")
-    if isinstance(error, lmdb.BadTxnError):
-        return StorageError(
-            f"the store in {directory} cannot be read on, as a page before could not be ({error}): look for damage "
-            "with afterwrite check, and restore it from a backup"
-        )
-    return StorageError(f"the store in {directory} failed ({type(error).__name__}: {error})")

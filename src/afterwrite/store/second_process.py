@@ -12,7 +12,7 @@ process reads it between two commits: the step took ten of them to arrive, and e
 
 from __future__ import annotations
 
-import os
+import logging
 import pickle
 import socket
 import struct
@@ -34,6 +34,7 @@ from afterwrite.store.tables import Catalog
 
 T = TypeVar("T")
 
+_LOG = logging.getLogger("afterwrite")
 _LENGTH: Final = struct.Struct(">I")
 # Room for what is read is made anew each time, and given back.
 _READ_BYTES: Final = 1 << 16
@@ -199,10 +200,11 @@ class FirstProcess:
         changed = None if catalog is self._catalog else catalog
         if not self._answers and not self._signals and changed is None:
             return
+        told = frame(Committed(self._environment.now_us(), self._answers, self._signals, changed))
         self._catalog = catalog
-        answers, self._answers = self._answers, []
-        self._send(frame(Committed(self._environment.now_us(), answers, self._signals, changed)))
+        self._answers.clear()
         self._signals.clear()
+        self._send(told)
 
 
 class EnvironmentElsewhere(Environment):
@@ -215,7 +217,6 @@ class EnvironmentElsewhere(Environment):
         super().__init__(directory, readonly=True)
         self._settling = shared.settling
         self._sent = shared.sent
-        self._process = os.getpid()
         self._connection = connection
         self._sending = threading.Lock()
         self._numbers = count(1)
@@ -226,7 +227,7 @@ class EnvironmentElsewhere(Environment):
     def begin(self, on_stop: Callable[[], None], on_lost: Callable[[], None]) -> None:
         """Hear what the first process sends, in a thread.
 
-        `on_stop` is called when it wants this one to end, `on_lost` when it is there no more.
+        `on_stop` is called when it wants this one to end, `on_lost` when it is there or understood no more.
         """
         threading.Thread(target=self._hear, args=(on_stop, on_lost), name="store", daemon=True).start()
 
@@ -256,8 +257,7 @@ class EnvironmentElsewhere(Environment):
             self._connection.sendall(frame(content))
 
     def _ask(self, on_done: OnDone, asked: Callable[[int], Operation | Request]) -> None:
-        if os.getpid() != self._process:  # it would write over what is on its way
-            raise StorageError("expected a write by the engine's process, not by a fork of it: write where it was made")
+        self._refuse_in_fork()  # it would write over what is on its way
         number = next(self._numbers)
         pickled = _pickled(asked(number))
         self._waiting_for[number] = on_done
@@ -280,6 +280,8 @@ class EnvironmentElsewhere(Environment):
                         self._take(told)
         except OSError:
             pass
+        except Exception:  # noqa: BLE001 - who waits for an answer would wait for ever
+            _LOG.exception("what the engine's first process says is not understood")
         on_lost()
 
     def _take(self, committed: Committed) -> None:

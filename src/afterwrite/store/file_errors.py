@@ -1,0 +1,41 @@
+"""What an error of LMDB or of the operating system means for who asked, and what the operator is to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from afterwrite.errors import CorruptData, StorageError, StorageFull
+
+# LMDB gives the system's words only. A write that found room for its first half is an I/O error to it.
+_FULL_WORDS: Final = ("No space left", "File too large", "Disk quota exceeded", "Input/output error")
+
+
+def storage_error(error: BaseException, directory: Path) -> StorageError:
+    """The StorageError that says what `error` of LMDB or the operating system means."""
+    if isinstance(error, StorageError):
+        return error
+    if isinstance(error, (lmdb.MapFullError, lmdb.DiskError)) or any(words in str(error) for words in _FULL_WORDS):
+        return StorageFull(
+            f"no space left for {directory}, or its disk is failing ({error}): nothing of the request was kept; "
+            "free space and send it again"
+        )
+    if isinstance(error, lmdb.PanicError):
+        return StorageError(f"the store in {directory} cannot go on ({error}): check the disk, then restart the engine")
+    if isinstance(error, lmdb.ReadonlyError):
+        return StorageError(
+            f"expected to be allowed to write {directory / 'lock.mdb'}, where readers are entered ({error}): "
+            "use the engine's user"
+        )
+    if isinstance(error, lmdb.NotFoundError):
+        return CorruptData(f"the store in {directory} is damaged, a part of it is missing: restore it from a backup")
+    if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)):
+        return CorruptData(f"the store in {directory} is damaged ({error}): restore it from a backup")
+    if isinstance(error, lmdb.BadTxnError):
+        return StorageError(
+            f"the store in {directory} cannot be read on, as a page before could not be ({error}): look for damage "
+            "with afterwrite check, and restore it from a backup"
+        )
+    return StorageError(f"the store in {directory} failed ({type(error).__name__}: {error})")
