@@ -433,6 +433,15 @@ def test_an_app_of_nothing_but_a_table_is_a_table() -> None:
     assert kinds == {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy"}
 
 
+def test_given_up_batches_are_gone_with_all_their_versions_when_they_expire() -> None:
+    app, _ = an_app()
+    (bucket,) = of_type(parsed(synth(app)), "AWS::S3::Bucket").values()
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["ExpirationInDays"] == {"Ref": "FailuresKeptDays"}
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+
+
 def test_long_names_stay_apart() -> None:
     long = "x" * 70
     assert len(shortened(long, 48)) == 48
