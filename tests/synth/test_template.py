@@ -97,7 +97,11 @@ def test_changes_go_through_kinesis_by_one_word() -> None:
         "StreamArn": {"Fn::GetAtt": "OrdersChanges.Arn"},
         "ApproximateCreationDateTimePrecision": "MICROSECOND",
     }
-    assert of_type(document, "AWS::Kinesis::Stream")["OrdersChanges"]["RetentionPeriodHours"] == 24
+    stream = of_type(document, "AWS::Kinesis::Stream")["OrdersChanges"]
+    assert stream["RetentionPeriodHours"] == 24
+    # DynamoDB leaves out what the stream does not take, which is what has more than 1 MiB unless told otherwise.
+    assert stream["MaxRecordSizeInKiB"] > 1024
+    assert stream["MaxRecordSizeInKiB"] * 1024 * 4 / 3 < 6_000_000, "what Lambda gets of it in base64"
     (mapping,) = of_type(document, "AWS::Lambda::EventSourceMapping").values()
     (criteria,) = mapping["FilterCriteria"]["Filters"]
     assert json.loads(criteria["Pattern"])["data"]["dynamodb"] == {"Keys": {"SK": {"S": ["META"]}}}
