@@ -328,6 +328,17 @@ def test_a_queue_with_the_suffix_is_a_fifo_queue() -> None:
 def handle_message(message: Any, context: Any) -> None: ...
 
 
+def test_a_consumer_that_is_to_run_alone_is_noted() -> None:
+    app = App("shop")
+    app.queue("work").consumer(concurrency=1)(handle_message)
+    app.queue("more").consumer(concurrency=2)(tell)
+    template = synth(app)
+    (note,) = template.notes
+    assert note.startswith("handle_message: up to 2 run at once, as a queue's mapping runs 2 to 1,000")
+    mappings = of_type(parsed(template), "AWS::Lambda::EventSourceMapping").values()
+    assert {each["ScalingConfig"]["MaximumConcurrency"] for each in mappings} == {2}
+
+
 def test_two_apps_in_one_account_may_name_their_functions_alike() -> None:
     names = []
     for name in ("shop", "mail"):

@@ -93,6 +93,11 @@ def _add_invoked(stack: Stack, function: Function) -> None:
 
 def _add_consumer(stack: Stack, function: Function, queue: Resource) -> None:
     consumers = min(max(function.concurrency, _CONSUMERS_MIN), _CONSUMERS_MAX)
+    if consumers != function.concurrency:
+        stack.notes.append(
+            f"{function.name}: up to {consumers:,} run at once, as a queue's mapping runs {_CONSUMERS_MIN} to "
+            f"{_CONSUMERS_MAX:,}; concurrency={function.concurrency} is declared"
+        )
     concurrency = where("ReservesConcurrency", consumers)
     lambda_ = _add_function(stack, function, [iam.allow("ReceiveMessages", queue.arn)], concurrency)
     stack.add(
