@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -174,6 +175,32 @@ def test_errors_are_classified_by_code_then_status_then_fault() -> None:
     assert kind_of_code("Unheard", status=404) == "missing"
     assert kind_of_code("Unheard", sender_fault=True) == "rejected"
     assert kind_of_code("Unheard", sender_fault=False) == "unavailable"
+
+
+@pytest.mark.parametrize(
+    ("kind", "codes"),
+    [
+        ("throttled", "KmsThrottled KMS.ThrottlingException KMSThrottling KMSThrottlingException"),
+        ("throttled", "BandwidthLimitExceeded EC2ThrottledException PriorRequestNotComplete"),
+        ("unavailable", "ReplicatedWriteConflictException"),
+        ("permission", "KmsAccessDenied KMS.AccessDeniedException KMSDisabled KMSInvalidStateException"),
+        ("permission", "KMSOptInRequired KMS.OptInRequired KmsInvalidKeyUsage InvalidKMSResourceException"),
+        ("permission", "NotAuthorizedForSourceException NotAuthorizedForDetailTypeException SendingPausedException"),
+        ("permission", "RequestExpired MissingAuthenticationToken AccountSuspendedException"),
+        ("missing", "KmsNotFound KMS.NotFoundException KMSNotFound KMSNotFoundException"),
+    ],
+)
+def test_what_passes_by_itself_or_by_an_operator_is_not_rejected_for_its_status(kind: Kind, codes: str) -> None:
+    """Services say 400 to most of these; what is rejected would park its lane at once."""
+    assert {code: kind_of_code(code, status=400) for code in codes.split()} == dict.fromkeys(codes.split(), kind)
+
+
+@pytest.mark.parametrize(
+    "code", ["InvalidAccountIdException", "InvalidArgument", "MalformedDetail", "RedactionFailure"]
+)
+def test_events_that_a_bus_never_takes_are_rejected_at_once(code: str) -> None:
+    """An entry of PutEvents fails with a code and nothing beside it that tells whose fault it is."""
+    assert kind_of_code(code) == "rejected"
 
 
 def test_what_may_pass_is_delivered_some_times_and_what_is_rejected_once() -> None:

@@ -18,6 +18,7 @@ from bounds import BOUND_S
 from engine_process import wait_until
 
 PLACES = 8
+LOOKS = 50
 
 
 @pytest.fixture
@@ -53,13 +54,14 @@ def test_a_reader_that_finds_no_place_waits_for_one(environment: Environment) ->
 
 
 def test_of_those_that_wait_for_a_place_one_looks(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    looking: set[int] = set()
+    looking: list[int] = []
     looked = threading.Event()
     sleep = time.sleep
 
     def nap(seconds: float) -> None:
-        looking.add(threading.get_ident())
-        looked.set()
+        looking.append(threading.get_ident())
+        if len(looking) == LOOKS:
+            looked.set()
         sleep(seconds)
 
     def read() -> None:
@@ -68,14 +70,13 @@ def test_of_those_that_wait_for_a_place_one_looks(environment: Environment, monk
 
     with ExitStack() as taken:
         take_every_place(environment, taken)
-        monkeypatch.setattr(time, "sleep", nap)
         waiting = [threading.Thread(target=read, daemon=True) for _ in range(20)]
-        for each in waiting:
-            each.start()
-        assert looked.wait(BOUND_S)
-        sleep(0.1)
-        assert len(looking) == 1
-    monkeypatch.undo()
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "sleep", nap)
+            for each in waiting:
+                each.start()
+            assert looked.wait(BOUND_S)
+            assert len(set(looking[:LOOKS])) == 1
     wait_until(lambda: not any(each.is_alive() for each in waiting))
 
 

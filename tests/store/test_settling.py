@@ -14,6 +14,8 @@ from afterwrite.store import settling
 from afterwrite.store.settling import Settling
 from bounds import BOUND_S
 
+NAPS = 30
+
 
 def test_who_sees_nothing_of_it_waits_for_nothing() -> None:
     commits = Settling()
@@ -75,27 +77,32 @@ def test_a_forked_process_knows_of_it() -> None:
     os.close(tell)
 
 
-def test_many_who_wait_look_as_seldom_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    naps: list[float] = []
+def test_of_many_who_wait_one_looks_and_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[tuple[int, float]] = []
+    napped = threading.Event()
     sleep = time.sleep
 
     def nap(seconds: float) -> None:
-        naps.append(seconds)
+        naps.append((threading.get_ident(), seconds))
+        if len(naps) == NAPS:
+            napped.set()
         sleep(seconds)
 
     commits = Settling()
     commits.begin(8)
-    waiting = [threading.Thread(target=commits.wait, args=(8,), daemon=True) for _ in range(40)]
     monkeypatch.setattr(time, "sleep", nap)
+    waiting = [threading.Thread(target=commits.wait, args=(8,), daemon=True) for _ in range(40)]
     for each in waiting:
         each.start()
-    sleep(0.2)
+    assert napped.wait(BOUND_S)
     commits.end()
     for each in waiting:
         each.join(BOUND_S)
     assert not any(each.is_alive() for each in waiting)
-    # One alone that grows no more patient would look 2,000 times.
-    assert 0 < len(naps) < 200
+    threads, seconds = {thread for thread, _ in naps[:NAPS]}, [each for _, each in naps[:NAPS]]
+    assert len(threads) == 1
+    assert seconds == sorted(seconds)
+    assert seconds[-1] >= 10 * seconds[0]
 
 
 def test_who_waits_for_one_commit_does_not_wait_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

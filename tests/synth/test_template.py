@@ -97,7 +97,11 @@ def test_changes_go_through_kinesis_by_one_word() -> None:
         "StreamArn": {"Fn::GetAtt": "OrdersChanges.Arn"},
         "ApproximateCreationDateTimePrecision": "MICROSECOND",
     }
-    assert of_type(document, "AWS::Kinesis::Stream")["OrdersChanges"]["RetentionPeriodHours"] == 24
+    stream = of_type(document, "AWS::Kinesis::Stream")["OrdersChanges"]
+    assert stream["RetentionPeriodHours"] == 24
+    # DynamoDB leaves out what the stream does not take, which is what has more than 1 MiB unless told otherwise.
+    assert stream["MaxRecordSizeInKiB"] > 1024
+    assert stream["MaxRecordSizeInKiB"] * 1024 * 4 / 3 < 6_000_000, "what Lambda gets of it in base64"
     (mapping,) = of_type(document, "AWS::Lambda::EventSourceMapping").values()
     (criteria,) = mapping["FilterCriteria"]["Filters"]
     assert json.loads(criteria["Pattern"])["data"]["dynamodb"] == {"Keys": {"SK": {"S": ["META"]}}}
@@ -324,6 +328,17 @@ def test_a_queue_with_the_suffix_is_a_fifo_queue() -> None:
 def handle_message(message: Any, context: Any) -> None: ...
 
 
+def test_a_consumer_that_is_to_run_alone_is_noted() -> None:
+    app = App("shop")
+    app.queue("work").consumer(concurrency=1)(handle_message)
+    app.queue("more").consumer(concurrency=2)(tell)
+    template = synth(app)
+    (note,) = template.notes
+    assert note.startswith("handle_message: up to 2 run at once, as a queue's mapping runs 2 to 1,000")
+    mappings = of_type(parsed(template), "AWS::Lambda::EventSourceMapping").values()
+    assert {each["ScalingConfig"]["MaximumConcurrency"] for each in mappings} == {2}
+
+
 def test_two_apps_in_one_account_may_name_their_functions_alike() -> None:
     names = []
     for name in ("shop", "mail"):
@@ -431,6 +446,15 @@ def test_an_app_of_nothing_but_a_table_is_a_table() -> None:
     document = parsed(synth(app))
     kinds = {each["Type"] for each in document["Resources"].values()}
     assert kinds == {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy"}
+
+
+def test_given_up_batches_are_gone_with_all_their_versions_when_they_expire() -> None:
+    app, _ = an_app()
+    (bucket,) = of_type(parsed(synth(app)), "AWS::S3::Bucket").values()
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["ExpirationInDays"] == {"Ref": "FailuresKeptDays"}
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
 
 
 def test_long_names_stay_apart() -> None:

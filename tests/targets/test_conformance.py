@@ -296,6 +296,21 @@ def test_an_audit_object_can_be_neither_deleted_nor_held_shorter_s38(seaweedfs: 
     assert orjson.loads(s3.get_object(**its)["Body"].read())["entry"] == {"n": 1}
 
 
+def test_an_audit_entry_that_waited_for_longer_than_it_is_kept_is_kept_from_now_on(seaweedfs: AwsServer) -> None:
+    """S3 refuses a lock that has ended; a lane that was parked for so long could never be redriven."""
+    bucket, s3 = audit_bucket(seaweedfs), seaweedfs.client("s3")
+    log = S3AuditLog("audit_log/a", client(seaweedfs, "s3"), bucket, log="orders", retain_days=1)
+    now = datetime.now(UTC)
+    changed_at = now - timedelta(days=3)
+    entry = log.entry(stamped(Append("a", {"n": 1}), at_ms=int(changed_at.timestamp() * 1000)))
+    assert log.send([entry]) == [None]
+    (version,) = s3.list_object_versions(Bucket=bucket)["Versions"]
+    assert version["Key"].startswith(f"orders/dt={changed_at:%Y-%m-%d}/")
+    its = {"Bucket": bucket, "Key": version["Key"], "VersionId": version["VersionId"]}
+    until = s3.get_object_retention(**its)["Retention"]["RetainUntilDate"]
+    assert until > now + timedelta(hours=23)
+
+
 def test_a_digest_is_anchored_once_and_its_first_version_counts_s38(seaweedfs: AwsServer) -> None:
     bucket, s3 = audit_bucket(seaweedfs), seaweedfs.client("s3")
     s3.put_object_lock_configuration(

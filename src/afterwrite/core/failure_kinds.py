@@ -74,9 +74,19 @@ DIRECTIVES: Final[Mapping[Kind, Directive]] = {
     ),
 }
 
-_THROTTLED: Final = frozenset(
+
+def _of_keys(*words: str) -> frozenset[str]:
+    """The codes that say so of a key of KMS's: each service has a form of its own, such as `KMS.DisabledException`."""
+    forms = ("KMS{}", "KMS{}Exception", "KMS.{}", "KMS.{}Exception", "Kms{}")
+    return frozenset(form.format(word) for form in forms for word in words)
+
+
+_THROTTLED: Final = _of_keys("Throttled", "Throttling") | frozenset(
     {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
         "LimitExceededException",
+        "PriorRequestNotComplete",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestThrottled",
@@ -102,6 +112,7 @@ _UNAVAILABLE: Final = frozenset(
         "ModelNotReadyException",
         "ModelTimeoutException",
         "OperationAborted",
+        "ReplicatedWriteConflictException",
         "RequestTimeout",
         "RequestTimeoutException",
         "ServiceException",
@@ -110,10 +121,14 @@ _UNAVAILABLE: Final = frozenset(
         "TransactionConflictException",
     }
 )
-_PERMISSION: Final = frozenset(
+# A key that cannot be used is an operator's to mend, as a right that is missing is.
+_PERMISSION: Final = _of_keys(
+    "AccessDenied", "Disabled", "InvalidKeyUsage", "InvalidState", "OptInRequired"
+) | frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
+        "AccountSuspendedException",
         "AuthorizationError",
         "AuthorizationErrorException",
         "ExpiredToken",
@@ -121,17 +136,24 @@ _PERMISSION: Final = frozenset(
         "IncompleteSignature",
         "InvalidAccessKeyId",
         "InvalidClientTokenId",
+        "InvalidKMSResourceException",
         "InvalidSecurity",
         "InvalidSignatureException",
-        "KMSAccessDenied",
-        "KMSAccessDeniedException",
+        "MailFromDomainNotVerifiedException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NotAuthorized",
         "NotAuthorizedException",
+        "NotAuthorizedForDetailTypeException",
+        "NotAuthorizedForSourceException",
         "OptInRequired",
+        "RequestExpired",
+        "SendingPausedException",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     }
 )
-_MISSING: Final = frozenset(
+_MISSING: Final = _of_keys("NotFound") | frozenset(
     {
         "AWS.SimpleQueueService.NonExistentQueue",
         "NoSuchBucket",
@@ -143,11 +165,15 @@ _MISSING: Final = frozenset(
 )
 _REJECTED: Final = frozenset(
     {
+        "InvalidAccountIdException",
+        "InvalidArgument",
         "InvalidParameter",
         "InvalidParameterException",
         "InvalidParameterValue",
         "InvalidParameterValueException",
         "InvalidRequestException",
+        "MalformedDetail",
+        "RedactionFailure",
         "SerializationException",
         "ValidationError",
         "ValidationException",

@@ -169,7 +169,7 @@ class Pipeline:
 
     def _drafted(self, position: int, parked_before: Set[str] = frozenset()) -> _Draft:
         """The step after a position; `parked_before` are lanes that are about to be parked."""
-        draft = self._draft(position)
+        draft = self._empty_draft(position)
         is_last = False
         while draft.has_room and not is_last:
             limit = min(PAGE_CHANGES_MAX, draft.changes_max - draft.changes)
@@ -190,7 +190,7 @@ class Pipeline:
         """Take a step with parked changes of some of `lanes`, each as far as it goes; False where there are none."""
         if not lanes:
             return False
-        draft = self._draft(position)
+        draft = self._empty_draft(position)
         tried = 0
         for lane in lanes:
             if not draft.has_room or not self._redrive_lane(draft, lane):
@@ -227,7 +227,7 @@ class Pipeline:
                 after = each.position
         return False
 
-    def _draft(self, position: int) -> _Draft:
+    def _empty_draft(self, position: int) -> _Draft:
         return _Draft(position, 1 if self._alone else BATCH_CHANGES_MAX)
 
     def _commit(self, before: int, draft: _Draft, meanwhile: Callable[[], None] | None = None) -> bool:

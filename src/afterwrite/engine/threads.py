@@ -1,8 +1,8 @@
 """Threads that run users' functions, of which there may be thousands.
 
 A thread that wants the interpreter while another has it asks for it after a turn, Python's switch interval, and again
-after each turn until it has it. With thousands that wait, their asking takes all of a core, and nobody gets on: the
-engine stalled for seconds and could not be stopped. So the more threads there are, the longer a turn is.
+after each turn until it has it. With thousands that wait, their asking takes all of a core, and nobody gets on, neither
+requests nor who stops the engine. So the more threads there are, the longer a turn is.
 
 Threads that nobody needed for a while end, and where the system gives no more of them, those that there are go on.
 """

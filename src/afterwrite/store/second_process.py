@@ -114,16 +114,16 @@ def _framed(pickled: bytes) -> bytes:
 
 
 class Frames:
-    """Puts frames together from the pieces in which they arrive, those in `sent` among them."""
+    """Puts frames together from the parts in which they arrive; what is in the memory `sent` comes in its turn."""
 
     def __init__(self, sent: RingBuffer | None = None) -> None:
         self._waiting = bytearray()
         self._sent = sent
 
-    def take(self, piece: bytes) -> Iterator[Any]:
+    def take(self, part: bytes) -> Iterator[Any]:
         """The contents of the frames that are complete."""
         waiting = self._waiting
-        waiting += piece
+        waiting += part
         at = 0
         while len(waiting) >= at + _LENGTH.size:
             end = at + _LENGTH.size + _LENGTH.unpack_from(waiting, at)[0]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from afterwrite.synth.document import REGION, Attribute, JsonText, Ref, Resource, Text, logical_id
+from afterwrite.synth.functions import INVOCATIONS
 from afterwrite.synth.stack import Stack, physical_name, where
 from afterwrite.synth.tables import STREAM_HOURS
 
@@ -36,6 +37,8 @@ def add(stack: Stack) -> None:
     for name, function in stack.mapped_functions.items():
         age = _lambda_metric(function, "IteratorAge")
         alarms.append(_lag_alarm(stack, name, f"{name} is more than {_lag_text(stack)} behind its streams", age))
+    for what, mapping in stack.mappings.items():
+        alarms += _given_up(stack, what, mapping)
     for name, function in _lambdas(stack).items():
         alarms += _function(stack, name, function)
     alarms += _queue_ages(stack)
@@ -62,11 +65,23 @@ def add(stack: Stack) -> None:
 
 
 def _routes(stack: Stack, table: str, retention_hours: int) -> list[Resource]:
-    function = stack.route_functions[table]
-    age = _lambda_metric(function, "IteratorAge")
+    parked = _alarm(
+        stack,
+        logical_id(table, "ParkedAlarm"),
+        f"Lanes of {table} are parked: afterwrite parked shows why",
+        _own_metric(stack, table, "ParkedChanges"),
+        "Sum",
+    )
+    if table in stack.options.pipes:
+        stack.notes.append(
+            f"{table}: no alarm tells how far its routes are behind, as a Pipe does not measure it; the one on the "
+            "Pipe's dead letters tells of what got too old"
+        )
+        return [parked]
+    age = _lambda_metric(stack.route_functions[table], "IteratorAge")
     kept_hours = max(retention_hours, STREAM_HOURS)
     fraction = stack.app.alarm_thresholds.retention_fraction_max
-    alarms = [
+    return [
         _lag_alarm(stack, table, f"The routes of {table} are more than {_lag_text(stack)} behind", age),
         _alarm(
             stack,
@@ -76,29 +91,25 @@ def _routes(stack: Stack, table: str, retention_hours: int) -> list[Resource]:
             "Maximum",
             above=round(kept_hours * 3_600_000 * fraction),
         ),
+        parked,
+    ]
+
+
+def _given_up(stack: Stack, what: str, mapping: Resource) -> list[Resource]:
+    """Alarms on what a stream's mapping gave up: whether its destination has it, or nothing has."""
+    return [
         _alarm(
             stack,
-            logical_id(table, "ParkedAlarm"),
-            f"Lanes of {table} are parked: afterwrite parked shows why",
-            _own_metric(stack, table, "ParkedChanges"),
+            f"{mapping.id}{metric.removesuffix('EventCount')}Alarm",
+            f"{what} {became}",
+            ("AWS/Lambda", metric, {"EventSourceMappingUUID": mapping.ref}),
             "Sum",
-        ),
-    ]
-    if (mapping := stack.mappings.get(table)) is not None:
-        for metric, what in (
-            ("OnFailureDestinationDeliveredEventCount", "went to the failures bucket"),
+        )
+        for metric, became in (
+            ("OnFailureDestinationDeliveredEventCount", "failed for good, and went to their mapping's destination"),
             ("DroppedEventCount", "were dropped"),
-        ):
-            alarms.append(
-                _alarm(
-                    stack,
-                    logical_id(table, metric.removesuffix("EventCount"), "Alarm"),
-                    f"Changes of {table} {what}",
-                    ("AWS/Lambda", metric, {"EventSourceMappingUUID": mapping.ref}),
-                    "Sum",
-                )
-            )
-    return alarms
+        )
+    ]
 
 
 def _lag_alarm(stack: Stack, name: str, description: str, age: Metric) -> Resource:
@@ -134,6 +145,10 @@ def _queue_ages(stack: Stack) -> list[Resource]:
 
 
 def _function(stack: Stack, name: str, function: Resource) -> list[Resource]:
+    watched = [("Errors", "fails"), ("Throttles", "is throttled")]
+    if f"{function.id}{INVOCATIONS}" in stack.resources.added:
+        # Nothing else tells of a request that failed for good and is not among its dead letters.
+        watched.append(("DestinationDeliveryFailures", "lost requests that failed for good: its dead letters got none"))
     return [
         _alarm(
             stack,
@@ -142,7 +157,7 @@ def _function(stack: Stack, name: str, function: Resource) -> list[Resource]:
             _lambda_metric(function, metric),
             "Sum",
         )
-        for metric, what in (("Errors", "fails"), ("Throttles", "is throttled"))
+        for metric, what in watched
     ]
 
 
@@ -203,7 +218,8 @@ def _alarm(
 
 def _add_dashboard(stack: Stack, alarms: Sequence[Resource]) -> None:
     functions = list(_lambdas(stack).values())
-    on_streams = [*stack.route_functions.values(), *stack.mapped_functions.values()]
+    by_mapping = [each for table, each in stack.route_functions.items() if table not in stack.options.pipes]
+    on_streams = [*by_mapping, *stack.mapped_functions.values()]
     graphs = [
         ("Behind (ms)", "Maximum", [_lambda_metric(each, "IteratorAge") for each in on_streams]),
         ("Parked changes", "Sum", [_own_metric(stack, table, "ParkedChanges") for table in stack.route_functions]),

@@ -27,16 +27,17 @@ _INDEX_MIB_MAX: Final = 100
 
 
 def add_failures(stack: Stack) -> Resource:
-    """The bucket for the batches that a mapping gave up, with their payload (S14)."""
-    return _bucket(
-        stack,
-        FAILURES,
-        {
-            "LifecycleConfiguration": {
-                "Rules": [{"Id": "expire", "Status": "Enabled", "ExpirationInDays": Ref("FailuresKeptDays")}]
-            }
-        },
-    )
+    """The bucket for the batches that a mapping gave up, with their payload (S14).
+
+    What expires in a bucket with versions stays as a version behind a delete marker, which has to expire as well.
+    """
+    rule = {
+        "Id": "expire",
+        "Status": "Enabled",
+        "ExpirationInDays": Ref("FailuresKeptDays"),
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+    }
+    return _bucket(stack, FAILURES, {"LifecycleConfiguration": {"Rules": [rule]}})
 
 
 def add_audit_logs(stack: Stack) -> None:

@@ -23,6 +23,8 @@ _EVENT_AGE_S: Final = 21_600
 _CONSUMERS_MIN: Final = 2
 _CONSUMERS_MAX: Final = 1_000
 ROUTES_TIMEOUT_S: Final = 300
+INVOCATIONS: Final = "Invocations"
+"""How the id of a function's settings for asynchronous invocations ends; the function's id is before it."""
 _ENVIRONMENT_BYTES_MAX: Final = 4_096
 # What stands for a reference when the environment's size is looked at: a queue's URL is the longest.
 _REFERENCE_CHARACTERS: Final = 100
@@ -77,7 +79,7 @@ def _add_invoked(stack: Stack, function: Function) -> None:
     concurrency = where("ReservesConcurrency", function.concurrency)
     lambda_ = _add_function(stack, function, statements, concurrency)
     stack.add(
-        f"{lambda_.id}Invocations",
+        lambda_.id + INVOCATIONS,
         "AWS::Lambda::EventInvokeConfig",
         {
             "FunctionName": lambda_.ref,
@@ -91,6 +93,11 @@ def _add_invoked(stack: Stack, function: Function) -> None:
 
 def _add_consumer(stack: Stack, function: Function, queue: Resource) -> None:
     consumers = min(max(function.concurrency, _CONSUMERS_MIN), _CONSUMERS_MAX)
+    if consumers != function.concurrency:
+        stack.notes.append(
+            f"{function.name}: up to {consumers:,} run at once, as a queue's mapping runs {_CONSUMERS_MIN} to "
+            f"{_CONSUMERS_MAX:,}; concurrency={function.concurrency} is declared"
+        )
     concurrency = where("ReservesConcurrency", consumers)
     lambda_ = _add_function(stack, function, [iam.allow("ReceiveMessages", queue.arn)], concurrency)
     stack.add(

@@ -69,7 +69,7 @@ def _add_mapping(stack: Stack, mapping: EventSourceMapping, function: Resource, 
             f"{mapping.function_name}: a record of {mapping.source_name} that keeps failing holds its shard up until "
             "the stream lets go of it: give MaximumRetryAttempts or MaximumRecordAgeInSeconds"
         )
-    stack.add(
+    stack.mappings[f"Records of {mapping.source_name} for {mapping.function_name}"] = stack.add(
         logical_id(mapping.source_name, "To", mapping.function_name),
         "AWS::Lambda::EventSourceMapping",
         {

@@ -83,7 +83,7 @@ def _add_mapping(stack: Stack, table: Table, patterns: Sequence[Mapping[str, Any
             f"{table.name}: its changes are kept for {table.retention_hours} h, but go to the failures bucket when "
             "they are older than RecordAgeSeconds says: give that for so long, at most 604800"
         )
-    stack.mappings[table.name] = stack.add(
+    stack.mappings[f"Changes of {table.name}"] = stack.add(
         logical_id(table.name, "Mapping"),
         "AWS::Lambda::EventSourceMapping",
         {

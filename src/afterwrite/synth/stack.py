@@ -166,7 +166,7 @@ class Stack:
     search_arns: list[Text] = field(default_factory=list)
     """The search indexes that are written to."""
     mappings: dict[str, Resource] = field(default_factory=dict)
-    """Event source mappings of routes, by table."""
+    """Event source mappings of streams, by what they carry, in words."""
 
     def add(self, id: str, type: str, properties: Mapping[str, Any], **more: Any) -> Resource:
         """Add a resource."""

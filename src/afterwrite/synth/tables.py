@@ -12,6 +12,8 @@ STREAM_HOURS: Final = 24
 """How long DynamoDB Streams keep a change (S18)."""
 STREAM_READERS_MAX: Final = 2
 """How many may read a shard side by side (S23)."""
+# A change has two images, in JSON; more than that in base64 is more than the 6 MB that Lambda invokes a function with.
+_CHANGE_KIB_MAX: Final = 4_096
 
 LEDGER: Final = "ledger"
 PARKED: Final = "parked"
@@ -43,6 +45,7 @@ def _table(stack: Stack, table: Table) -> Resource:
             {
                 "Name": physical_name(table.name + KINESIS_STREAM, limit=128),
                 "RetentionPeriodHours": change_stream_hours(stack.app, table),
+                "MaxRecordSizeInKiB": _CHANGE_KIB_MAX,
                 "StreamModeDetails": {"StreamMode": "ON_DEMAND"},
                 "StreamEncryption": {"EncryptionType": "KMS", "KeyId": "alias/aws/kinesis"},
             },

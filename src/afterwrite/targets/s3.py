@@ -42,16 +42,11 @@ class S3AuditLog(RemoteTarget):
                 "entry": effect.entry,
             }
         )
-        body: dict[str, Any] = {
+        body = {
             "Key": f"{self._log}/dt={at:%Y-%m-%d}/{uuid_of(stamped.id)}.json",
             "Body": text,
             "ContentType": "application/json",
         }
-        if self._retain_days is not None:
-            body |= {
-                "ObjectLockMode": "COMPLIANCE",
-                "ObjectLockRetainUntilDate": at + timedelta(days=self._retain_days),
-            }
         return Entry(stamped.id, stamped.lane, body, len(text))
 
     def _request(self, client: Any, entries: Sequence[Entry]) -> Sequence[EntryError | None]:
@@ -59,9 +54,16 @@ class S3AuditLog(RemoteTarget):
 
         for entry in entries:
             try:
-                client.put_object(Bucket=self._bucket, IfNoneMatch="*", **entry.body)
+                client.put_object(Bucket=self._bucket, IfNoneMatch="*", **entry.body, **self._lock())
             except ClientError as error:
                 # The object is there: an earlier attempt's answer was lost.
                 if error_parts(error)[0] != "PreconditionFailed":
                     raise
         return [None] * len(entries)
+
+    def _lock(self) -> dict[str, Any]:
+        if self._retain_days is None:
+            return {}
+        # Counted from the change, it may have ended for one that was parked, and S3 takes no lock that has.
+        until = datetime.now(UTC) + timedelta(days=self._retain_days)
+        return {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}

@@ -1,0 +1,65 @@
+"""What alarms tell on AWS: that something waits, fails, or is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cfnlint.api import lint
+
+from afterwrite import App
+from afterwrite.synth import cloudformation
+from afterwrite.synth.document import Template
+from afterwrite.synth.stack import Options
+from afterwrite.synth.template import synth
+from synth.documents import of_type, parsed, references
+
+
+def handle(event: Any, context: Any) -> None: ...
+
+
+def watched(template: Template) -> set[tuple[str, str]]:
+    """The metrics that alarms watch, each with what it is of."""
+    alarms = of_type(parsed(template), "AWS::CloudWatch::Alarm").values()
+    return {(alarm["MetricName"], of) for alarm in alarms for of in references(alarm["Dimensions"])}
+
+
+def test_what_the_mappings_of_routes_and_of_functions_give_up_or_drop_is_told() -> None:
+    app = App("shop")
+    orders = app.table("orders", partition_key="PK")
+    orders.on()(lambda change: None)
+    orders.event_source_mapping(handle, FunctionName="copy", MaximumRetryAttempts=3)
+    app.kinesis_stream("clicks").event_source_mapping(handle, FunctionName="count", MaximumRetryAttempts=3)
+    template = synth(app)
+    assert lint(cloudformation.render(template)) == []
+    given_up = {each for each in watched(template) if each[0].endswith("EventCount")}
+    mappings = ("OrdersMapping", "OrdersToCopy", "ClicksToCount")
+    kinds = ("OnFailureDestinationDeliveredEventCount", "DroppedEventCount")
+    assert given_up == {(metric, mapping) for metric in kinds for mapping in mappings}
+
+
+def test_dead_letters_that_do_not_arrive_are_told_where_lambda_is_who_sends_them() -> None:
+    app = App("shop")
+    app.function()(handle)
+    app.function(retries=9)(other)
+    app.queue("work").consumer()(third)
+    lost = {of for metric, of in watched(synth(app)) if metric == "DestinationDeliveryFailures"}
+    assert lost == {"HandleFunction"}
+
+
+def other(event: Any, context: Any) -> None: ...
+
+
+def third(event: Any, context: Any) -> None: ...
+
+
+def test_a_pipe_has_no_alarm_on_what_it_does_not_measure_and_a_note_says_so() -> None:
+    app = App("shop")
+    for name in ("orders", "carts"):
+        app.table(name, partition_key="PK").on()(lambda change: None)
+    template = synth(app, Options(pipes=frozenset(["carts"])))
+    assert {of for metric, of in watched(template) if metric == "IteratorAge"} == {"OrdersRoutes"}
+    notes = [note for note in template.notes if note.startswith("carts: no alarm tells how far its routes are behind")]
+    assert len(notes) == 1
+    (dashboard,) = of_type(parsed(template), "AWS::CloudWatch::Dashboard").values()
+    body = dashboard["DashboardBody"]["Fn::Sub"]
+    assert body.count("IteratorAge") == 1
