@@ -70,6 +70,9 @@ _TYPES_BY_NAME: Final[Mapping[str, str]] = {
     "GlobalTableWitnessUpdates": "[GlobalTableWitnessGroupUpdate]",
     "VectorIndexUpdates": "[VectorIndexUpdate]",
     "TagKeys": "[String]",
+    "Parameters": "[AttributeValue]",
+    "Statements": "[BatchStatementRequest]",
+    "TransactStatements": "[ParameterizedStatement]",
     "MaxResults": "Integer",
     "PageSize": "Integer",
 }
@@ -187,6 +190,13 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "TransactWriteItems": (
         "TransactItems:[TransactWriteItem] ReturnConsumedCapacity ReturnItemCollectionMetrics ClientRequestToken"
     ),
+    "BatchStatementRequest": "Statement Parameters ConsistentRead ReturnValuesOnConditionCheckFailure",
+    "ParameterizedStatement": "Statement Parameters ReturnValuesOnConditionCheckFailure",
+    "ExecuteStatement": (
+        "Statement Parameters ConsistentRead NextToken ReturnConsumedCapacity Limit ReturnValuesOnConditionCheckFailure"
+    ),
+    "BatchExecuteStatement": "Statements ReturnConsumedCapacity",
+    "ExecuteTransaction": "TransactStatements ClientRequestToken ReturnConsumedCapacity",
     "CreateTable": (
         "AttributeDefinitions TableName KeySchema LocalSecondaryIndexes "
         "GlobalSecondaryIndexes:[GlobalSecondaryIndex] BillingMode ProvisionedThroughput StreamSpecification "
