@@ -657,14 +657,6 @@ def test_a_table_that_would_be_another_s_replica_is_refused(dynamo: Dynamo) -> N
 IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
 
 
-@pytest.mark.parametrize("policy", ["", '{"Version": "2012-10-17", "Statement": []}'])
-def test_a_policy_that_nobody_would_heed_is_refused(dynamo: Dynamo, policy: str) -> None:
-    with pytest.raises(ServiceError, match="Resource policies are not offered: leave out ResourcePolicy") as refused:
-        create(dynamo, ResourcePolicy=policy)
-    assert refused.value.code == "ValidationException"
-    create(dynamo, ResourcePolicy=None)
-
-
 @pytest.mark.parametrize(
     ("operation", "body", "code", "message"),
     [
@@ -701,13 +693,6 @@ def test_a_policy_that_nobody_would_heed_is_refused(dynamo: Dynamo, policy: str)
             "'a/b' at 'globalTableName' .* pattern",
         ),
         ("DescribeBackup", {"BackupArn": "a" * 1025}, "ValidationException", "less than or equal to 1024"),
-        ("GetResourcePolicy", {"ResourceArn": ARN}, "PolicyNotFoundException", "Resource-based policy not found"),
-        (
-            "DescribeContributorInsights",
-            {"TableName": "things", "IndexName": "none"},
-            "ResourceNotFoundException",
-            "Index: none not found",
-        ),
         ("CreateGlobalTable", {"GlobalTableName": "things"}, "ValidationException", "2017.11.29 is not supported"),
         (
             "UpdateGlobalTable",

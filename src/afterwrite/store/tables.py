@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -23,7 +23,8 @@ from afterwrite.table.vector_indexes import VectorIndex
 class Table:
     """A table of the catalog.
 
-    `stream_label` is that of its latest stream, which stays known after the stream was disabled; `tags` are its own.
+    `stream_label` is that of its latest stream, which stays known after the stream was disabled; `tags` are its own;
+    `policies` are those of itself ("") and of its stream, `insights` the settings of itself ("") and of indexes.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Table:
     on_demand_since_ms: int | None = None
     class_changed_at_ms: int | None = None
     vector_indexes: tuple[VectorIndex, ...] = ()
+    policies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    insights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def index_named(self, name: str) -> Index | None:
         """The table's index `name`, None where there is none."""
@@ -74,6 +77,8 @@ class Table:
                 "on_demand_since_ms": self.on_demand_since_ms,
                 "class_changed_at_ms": self.class_changed_at_ms,
                 "vector_indexes": [index.to_json() for index in self.vector_indexes],
+                "policies": self.policies,
+                "insights": self.insights,
             }
         )
 

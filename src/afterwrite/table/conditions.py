@@ -85,8 +85,13 @@ def parse_condition(label: str, text: str) -> tree.Condition:
 @remembered
 def compile_condition(label: str, text: str, names: tuple[tuple[str, str], ...]) -> CompiledCondition:
     """The condition `text` with `names`, the request's ExpressionAttributeNames as pairs."""
-    compiler = _Compiler(label, Names(label, dict(names)))
-    test = compiler.condition(parse_condition(label, text))
+    return bind_condition(parse_condition(label, text), Names(label, dict(names)))
+
+
+def bind_condition(condition: tree.Condition, names: Names) -> CompiledCondition:
+    """The condition with its names resolved."""
+    compiler = _Compiler(names.label, names)
+    test = compiler.condition(condition)
     return CompiledCondition(
         test,
         tuple(compiler.checks),

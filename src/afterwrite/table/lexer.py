@@ -108,5 +108,5 @@ class TokenReader:
 
 
 def invalid_expression(label: str, message: str) -> ServiceError:
-    """DynamoDB's error about an expression."""
-    return wording.invalid(f"Invalid {label}: {message}")
+    """DynamoDB's error about an expression; what stands in a statement has no label."""
+    return wording.invalid(f"Invalid {label}: {message}" if label else message)

@@ -188,8 +188,9 @@ class QueryPlan:
         if projected is None or index.scope == GLOBAL:
             self._check_projected(index, projected)
             return projected
-        asked = self.select == "ALL_ATTRIBUTES" or self.projection is not None
-        return None if asked else projected
+        wanted = () if self.projection is None else self.projection.attributes
+        fetches = self.select == "ALL_ATTRIBUTES" or any(name not in projected for name in wanted)
+        return None if fetches else projected
 
     def _check_projected(self, index: IndexSchema, projected: frozenset[str] | None) -> None:
         if projected is None or self.projection is None:

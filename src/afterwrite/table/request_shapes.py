@@ -47,6 +47,7 @@ _TYPES_BY_NAME: Final[Mapping[str, str]] = {
     "Create": "CreateGlobalSecondaryIndexAction",
     "GlobalSecondaryIndexes": "[ReplicaGlobalSecondaryIndex]",
     "PointInTimeRecoveryEnabled": "Boolean",
+    "ConfirmRemoveSelfResourceAccess": "Boolean",
     "RecoveryPeriodInDays": "Integer",
     "Expected": "{ExpectedAttributeValue}",
     "AttributeUpdates": "{AttributeValueUpdate}",
@@ -70,6 +71,9 @@ _TYPES_BY_NAME: Final[Mapping[str, str]] = {
     "GlobalTableWitnessUpdates": "[GlobalTableWitnessGroupUpdate]",
     "VectorIndexUpdates": "[VectorIndexUpdate]",
     "TagKeys": "[String]",
+    "Parameters": "[AttributeValue]",
+    "Statements": "[BatchStatementRequest]",
+    "TransactStatements": "[ParameterizedStatement]",
     "MaxResults": "Integer",
     "PageSize": "Integer",
 }
@@ -187,6 +191,13 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "TransactWriteItems": (
         "TransactItems:[TransactWriteItem] ReturnConsumedCapacity ReturnItemCollectionMetrics ClientRequestToken"
     ),
+    "BatchStatementRequest": "Statement Parameters ConsistentRead ReturnValuesOnConditionCheckFailure",
+    "ParameterizedStatement": "Statement Parameters ReturnValuesOnConditionCheckFailure",
+    "ExecuteStatement": (
+        "Statement Parameters ConsistentRead NextToken ReturnConsumedCapacity Limit ReturnValuesOnConditionCheckFailure"
+    ),
+    "BatchExecuteStatement": "Statements ReturnConsumedCapacity",
+    "ExecuteTransaction": "TransactStatements ClientRequestToken ReturnConsumedCapacity",
     "CreateTable": (
         "AttributeDefinitions TableName KeySchema LocalSecondaryIndexes "
         "GlobalSecondaryIndexes:[GlobalSecondaryIndex] BillingMode ProvisionedThroughput StreamSpecification "
@@ -215,6 +226,10 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "ListGlobalTables": "ExclusiveStartGlobalTableName Limit RegionName",
     "ListContributorInsights": "TableName NextToken MaxResults",
     "DescribeContributorInsights": "TableName IndexName",
+    "UpdateContributorInsights": "TableName IndexName ContributorInsightsAction ContributorInsightsMode",
+    "PutResourcePolicy": "ResourceArn Policy ExpectedRevisionId ConfirmRemoveSelfResourceAccess",
+    "GetResourcePolicy": "ResourceArn",
+    "DeleteResourcePolicy": "ResourceArn ExpectedRevisionId",
     "DescribeTableReplicaAutoScaling": "TableName",
     "EnableKinesisStreamingDestination": "TableName StreamArn EnableKinesisStreamingConfiguration",
     "DisableKinesisStreamingDestination": "TableName StreamArn EnableKinesisStreamingConfiguration",

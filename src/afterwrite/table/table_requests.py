@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
+
 from afterwrite.table import fields, index_requests, table_options, tags, vector_requests, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import IndexedAttributes, IndexSchema, KeySchema
 from afterwrite.table.table_options import BILLING_MODES, PAY_PER_REQUEST, PROVISIONED, TableOptions
 from afterwrite.table.vector_indexes import VectorIndex
 
+_POLICY_BYTES_MAX = 20 * 1024
 VIEW_TYPES = ("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")
 
 
@@ -26,6 +29,7 @@ class CreateTablePlan:
     options: TableOptions
     stream_view_type: str | None
     tags: Mapping[str, str]
+    policy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +95,32 @@ def parse_create_table(body: Body) -> CreateTablePlan:
         encryption_key=None if encryption is None else table_options.encryption_key(encryption),
     )
     view_type = _created_view_type(body)
-    _refuse_what_no_table_has(body)
-    return CreateTablePlan(name, schema, indexes, vector_indexes, options, view_type, tags.parse_tags(body))
-
-
-def _refuse_what_no_table_has(body: Body) -> None:
     if fields.text(body, "GlobalTableSourceArn") is not None:
         raise wording.invalid_parameter(wording.NO_REPLICAS)
-    if fields.text(body, "ResourcePolicy") is not None:
-        raise wording.invalid_parameter(
-            "Resource policies are not offered: leave out ResourcePolicy, as whoever is served may do everything"
-        )
+    policy = fields.text(body, "ResourcePolicy")
+    return CreateTablePlan(
+        name,
+        schema,
+        indexes,
+        vector_indexes,
+        options,
+        view_type,
+        tags.parse_tags(body),
+        None if policy is None else checked_policy(policy),
+    )
+
+
+def checked_policy(policy: str) -> str:
+    """A resource-based policy, which is JSON of some size with statements. Raises ServiceError."""
+    if len(policy.encode()) > _POLICY_BYTES_MAX:
+        raise wording.invalid_parameter("The size of the policy document exceeds the maximum allowed size of 20 KB")
+    try:
+        parsed = orjson.loads(policy)
+    except orjson.JSONDecodeError:
+        raise wording.invalid_parameter("Invalid policy document: the policy is not valid JSON") from None
+    if type(parsed) is not dict or not isinstance(parsed.get("Statement"), dict | list):
+        raise wording.invalid_parameter("Invalid policy document: the policy has no statements")
+    return policy
 
 
 def _check_constraints(body: Body) -> None:

@@ -149,7 +149,12 @@ def parse_update(text: str) -> tuple[tree.Action, ...]:
 @remembered
 def compile_update(text: str, names: tuple[tuple[str, str], ...]) -> CompiledUpdate:
     """The update `text` with `names`, the request's ExpressionAttributeNames as pairs."""
-    return _Compiler(Names(_LABEL, dict(names))).update(parse_update(text))
+    return bind_update(parse_update(text), Names(_LABEL, dict(names)))
+
+
+def bind_update(actions: tuple[tree.Action, ...], names: Names) -> CompiledUpdate:
+    """The update with its names resolved."""
+    return _Compiler(names).update(actions)
 
 
 class _Draft:
@@ -229,7 +234,7 @@ class _Compiler:
                 changes.append((path, self.placeholder("DELETE", action.value, _SET_TYPES), deleted))
         problem = interference(paths)
         if problem:
-            self.section_checks.insert(0, _refusing(problem))
+            self.section_checks.insert(0, self.refusing(problem))
         sets.sort(key=_index)
         return CompiledUpdate(
             tuple(sets),
@@ -280,7 +285,7 @@ class _Compiler:
     def function(self, node: tree.FunctionCall) -> Lookup:
         if len(node.arguments) != _ARGUMENT_COUNTS[node.name]:
             self.function_checks.append(
-                _refusing(
+                self.refusing(
                     "Incorrect number of operands for operator or function; "
                     f"operator or function: {node.name}, number of operands: {len(node.arguments)}"
                 )
@@ -292,7 +297,7 @@ class _Compiler:
         if node.name == "if_not_exists":
             if not isinstance(node.arguments[0], tree.Path):
                 self.function_checks.append(
-                    _refusing(f"Operator or function requires a document path; operator or function: {node.name}")
+                    self.refusing(f"Operator or function requires a document path; operator or function: {node.name}")
                 )
             self.require_distinct(node)
 
@@ -314,7 +319,7 @@ class _Compiler:
     def require_distinct(self, node: tree.FunctionCall) -> None:
         paths = [self.names.resolve(each) for each in node.arguments if isinstance(each, tree.Path)]
         if len(paths) == len(node.arguments) and paths[0] == paths[1]:
-            self.function_checks.append(_refusing(same_operand(node.name, paths[0])))
+            self.function_checks.append(self.refusing(same_operand(node.name, paths[0])))
 
     def require_type(self, name: str, required: str, *operands: tree.Operand) -> None:
         """Check, once the values are there, that each `:value` among the operands has the type."""
@@ -325,7 +330,7 @@ class _Compiler:
                 for kind in values[placeholder]:
                     if kind != required:
                         raise invalid_expression(
-                            _LABEL,
+                            self.names.label,
                             "Incorrect operand type for operator or function; "
                             f"operator or function: {name}, operand type: {kind}",
                         )
@@ -341,7 +346,7 @@ class _Compiler:
             for kind in values[name]:
                 if kind not in allowed:
                     raise invalid_expression(
-                        _LABEL,
+                        self.names.label,
                         "Incorrect operand type for operator or function; "
                         f"operator: {section}, operand type: {_LONG_TYPE_NAMES[kind]}, "
                         f"typeSet: ALLOWED_FOR_{section}_OPERAND",
@@ -349,6 +354,14 @@ class _Compiler:
 
         self.section_checks.append(check)
         return name
+
+    def refusing(self, message: str) -> ValueCheck:
+        """A check that no values pass; DynamoDB reports undefined values before it."""
+
+        def check(_values: Values) -> None:
+            raise invalid_expression(self.names.label, message)
+
+        return check
 
 
 def _kind(action: tree.Action) -> str | None:
@@ -371,15 +384,6 @@ def _index(assignment: tuple[ResolvedPath, Any]) -> int:
 
 def _found(item: Mapping[str, AttributeValue], path: ResolvedPath) -> Any:
     return find_in(item.get(str(path[0])), path[1:])
-
-
-def _refusing(message: str) -> ValueCheck:
-    """A check that no values pass; DynamoDB reports undefined values before it."""
-
-    def check(_values: Values) -> None:
-        raise invalid_expression(_LABEL, message)
-
-    return check
 
 
 def _present(value: Any) -> AttributeValue:

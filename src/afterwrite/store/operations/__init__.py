@@ -10,7 +10,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
-from afterwrite.store.operations import absences, destinations, items
+from afterwrite.store.operations import absences, destinations, insights, items, statements
+from afterwrite.store.operations.descriptions import Descriptions
+from afterwrite.store.operations.policies import PolicyOperations
 from afterwrite.store.operations.tables import TableOperations
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.table import request_shapes
@@ -28,8 +30,11 @@ class Operations:
         self._tables = TableOperations(identity, frozenset(protected))
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             **items.by_name(),
+            **statements.by_name(),
             **self._tables.by_name(),
             **absences.by_name(),
+            **insights.by_name(),
+            **PolicyOperations(Descriptions(identity, frozenset(protected))).by_name(),
             "EnableKinesisStreamingDestination": lambda body: Write(destinations.enable(body, identity)),
             "DisableKinesisStreamingDestination": lambda body: Write(destinations.disable(body)),
             "UpdateKinesisStreamingDestination": lambda body: Write(destinations.update(body)),

@@ -1,4 +1,4 @@
-"""Operations that ask for what tables here never have: backups, exports, imports, replicas, policies, insights.
+"""Operations that ask for what tables here never have: backups, exports, imports, replicas.
 
 They answer as DynamoDB does where there are none. What would make one is not offered.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -25,7 +25,6 @@ _EMPTY_LISTS: Final[Mapping[str, tuple[str, str, int]]] = {
     "ListExports": ("ExportSummaries", "MaxResults", 25),
     "ListImports": ("ImportSummaryList", "PageSize", 25),
     "ListGlobalTables": ("GlobalTables", "Limit", 100),
-    "ListContributorInsights": ("ContributorInsightsSummaries", "MaxResults", 100),
 }
 _BACKUP_TYPES: Final = ("USER", "SYSTEM", "AWS_BACKUP", "ALL")
 # What names of tables and of what they might have are at least and at most long.
@@ -36,7 +35,6 @@ _LENGTHS: Final[Mapping[str, tuple[int, int]]] = {
     "BackupArn": (37, 1024),
     "ExportArn": (37, 1024),
     "ImportArn": (37, 1024),
-    "ResourceArn": (1, 1283),
 }
 _GLOBAL_TABLES: Final = ("GlobalTableName", "ExclusiveStartGlobalTableName")
 _KINDS: Final = {
@@ -58,7 +56,6 @@ def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
     """The operations that are answered, by their names."""
     return {
         **{name: partial(_empty_list, *listed) for name, listed in _EMPTY_LISTS.items()},
-        "DescribeContributorInsights": _describe_insights,
         "DescribeTableReplicaAutoScaling": _describe_replicas,
     }
 
@@ -66,14 +63,10 @@ def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
 def refusal(operation: str, body: Body) -> ServiceError:
     """The error of an operation that is not offered, or of one that finds nothing whatever it asks for."""
     kind = _KINDS.get(operation)
-    if kind is not None or operation == "GetResourcePolicy" or operation in _OF_GLOBAL_TABLES:
+    if kind is not None or operation in _OF_GLOBAL_TABLES:
         _check_names(body)
     if kind is not None:
         return _not_found(kind, body)
-    if operation == "GetResourcePolicy":
-        arn = _required(body, "ResourceArn")
-        message = f"Resource-based policy not found for the provided ResourceArn: {arn}"
-        return ServiceError("PolicyNotFoundException", message)
     if operation in _OF_GLOBAL_TABLES:
         message = f"Global table with name '{_required(body, 'GlobalTableName')}' does not exist."
         return ServiceError("GlobalTableNotFoundException", message)
@@ -120,24 +113,6 @@ def _not_found(kind: str, body: Body) -> ServiceError:
     if not re.fullmatch(rf"arn:[^:]+:dynamodb:[^:]*:[^:]*:table/[a-zA-Z0-9_.-]{{3,}}/{kind.lower()}/.+", arn):
         return wording.invalid(f"Invalid {kind} ARN: {arn}")
     return ServiceError(f"{kind}NotFoundException", f"{kind} not found: {arn}")
-
-
-def _describe_insights(body: Body) -> Read:
-    name = fields.table_name_of_table_request(body)
-    index = fields.index_name(body)
-
-    def run(_transaction: ReadTransaction, catalog: Catalog) -> bytes:
-        table = tables.described_table(catalog, name)
-        answer: dict[str, Any] = {"TableName": table.name, "ContributorInsightsStatus": "DISABLED"}
-        if index is not None:
-            if table.index_named(index) is None:
-                raise ServiceError(
-                    "ResourceNotFoundException", f"Requested resource not found: Index: {index} not found"
-                )
-            answer["IndexName"] = index
-        return orjson.dumps(answer)
-
-    return Read(run)
 
 
 def _describe_replicas(body: Body) -> Read:

@@ -15,6 +15,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.store import index_filling, items, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.operations.descriptions import Descriptions
+from afterwrite.store.operations.policies import policy_kept
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table
 from afterwrite.table import fields, table_requests, table_updates, tags, vector_requests, wording
@@ -75,6 +76,9 @@ class TableOperations:
                 options=plan.options,
                 tags=plan.tags,
             )
+            if plan.policy is not None:
+                policies = {"": policy_kept(plan.policy, transaction.now_ms)}
+                table = tables.save(transaction, replace(table, policies=policies))
             return {"TableDescription": self._descriptions.created(transaction, table)}
 
         return Write(run)

@@ -1,0 +1,135 @@
+"""DynamoDB's operations on resource-based policies: they are kept and told, and heeded by nobody here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from afterwrite.errors import ServiceError
+from afterwrite.store import tables
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
+from afterwrite.store.operations.descriptions import Descriptions
+from afterwrite.store.prepared import Body, Prepared, Read, Write
+from afterwrite.store.tables import Catalog, Table
+from afterwrite.table import fields, wording
+from afterwrite.table.fields import Violations
+from afterwrite.table.table_requests import checked_policy
+
+_ARN_CHARACTERS_MAX: Final = 1283
+_REVISION_CHARACTERS_MAX: Final = 255
+_NO_POLICY: Final = "NO_POLICY"
+_POLICY, _REVISION, _EXPECTED = "Policy", "RevisionId", "ExpectedRevisionId"
+
+
+class PolicyOperations:
+    """The operations on policies of tables and of their streams."""
+
+    def __init__(self, descriptions: Descriptions) -> None:
+        self._descriptions = descriptions
+
+    def by_name(self) -> Mapping[str, Callable[[Body], Prepared]]:
+        """The operations by their names."""
+        return {
+            "PutResourcePolicy": self._put,
+            "GetResourcePolicy": lambda body: Read(partial(self._get, _checked_arn(body))),
+            "DeleteResourcePolicy": self._delete,
+        }
+
+    def _put(self, body: Body) -> Write:
+        arn = _checked_arn(body, _POLICY)
+        policy = checked_policy(str(fields.text(body, _POLICY)))
+        fields.flag(body, "ConfirmRemoveSelfResourceAccess", default=False)
+        expected = fields.text(body, _EXPECTED)
+
+        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            table, place = self._place(tables.catalog(transaction), arn)
+            known = table.policies.get(place)
+            if expected is not None and expected != (_NO_POLICY if known is None else known[_REVISION]):
+                raise _not_found(arn)
+            if known is not None and known[_POLICY] == policy:
+                return {_REVISION: known[_REVISION]}
+            kept = policy_kept(policy, transaction.now_ms)
+            tables.save(transaction, replace(table, policies={**table.policies, place: kept}))
+            return {_REVISION: kept[_REVISION]}
+
+        return Write(run)
+
+    def _get(self, arn: str, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
+        table, place = self._place(catalog, arn)
+        known = table.policies.get(place)
+        if known is None:
+            raise _not_found(arn)
+        return orjson.dumps(known)
+
+    def _delete(self, body: Body) -> Write:
+        arn = _checked_arn(body)
+        expected = fields.text(body, _EXPECTED)
+
+        def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            table, place = self._place(tables.catalog(transaction), arn)
+            known = table.policies.get(place)
+            if expected is not None and (known is None or expected != known[_REVISION]):
+                raise _not_found(arn)
+            if known is None:
+                return {}
+            left = {each: policy for each, policy in table.policies.items() if each != place}
+            tables.save(transaction, replace(table, policies=left))
+            return {_REVISION: known[_REVISION]}
+
+        return Write(run)
+
+    def _place(self, catalog: Catalog, arn: str) -> tuple[Table, str]:
+        """The table of an ARN, and what of the table it names: "" for itself, or its stream."""
+        name, _, place = arn.partition(":table/")[2].partition("/")
+        table = catalog.get(name)
+        absent = ServiceError(
+            "ResourceNotFoundException", f"Requested resource not found: ResourceArn: {arn} not found"
+        )
+        if table is None or f"{self._descriptions.arn(table)}{place and f'/{place}'}" != arn:
+            raise absent
+        if place.startswith("index/"):
+            raise wording.invalid_parameter(
+                f"Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {arn}"
+            )
+        if place and place != f"stream/{table.stream_label}":
+            raise absent
+        return table, place
+
+
+def policy_kept(policy: str, now_ms: int) -> Mapping[str, str]:
+    """A policy as its table keeps it, and as it is told."""
+    return {_POLICY: policy, _REVISION: str(now_ms)}
+
+
+def _checked_arn(body: Body, *required: str) -> str:
+    violations = Violations()
+    for field, most in (("ResourceArn", _ARN_CHARACTERS_MAX), (_EXPECTED, _REVISION_CHARACTERS_MAX)):
+        _note_length(violations, body, field, most, required=field == "ResourceArn")
+    for field in required:
+        if fields.text(body, field) is None:
+            violations.add(None, f"{field[0].lower()}{field[1:]}", "Member must not be null")
+    violations.check()
+    arn = str(body["ResourceArn"])
+    if not arn.startswith("arn:"):
+        raise wording.invalid_parameter(f"ARNs must start with 'arn:': {arn}")
+    return arn
+
+
+def _note_length(violations: Violations, body: Body, field: str, most: int, *, required: bool) -> None:
+    value, place = fields.text(body, field), f"{field[0].lower()}{field[1:]}"
+    if value is None:
+        if required:
+            violations.add(None, place, "Member must not be null")
+    elif not value:
+        violations.add(value, place, "Member must have length greater than or equal to 1")
+    elif len(value) > most:
+        violations.add(value, place, f"Member must have length less than or equal to {most}")
+
+
+def _not_found(arn: str) -> ServiceError:
+    message = f"Resource-based policy not found for the provided ResourceArn: {arn}"
+    return ServiceError("PolicyNotFoundException", message)

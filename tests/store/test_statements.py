@@ -1,0 +1,310 @@
+"""PartiQL on a real store: what statements read, write and return, alone, in batches and in transactions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from afterwrite.errors import ServiceError, TransactionCanceled
+from embedded import Dynamo
+
+KEYS = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+ATTRIBUTES = [
+    {"AttributeName": "pk", "AttributeType": "S"},
+    {"AttributeName": "sk", "AttributeType": "N"},
+    {"AttributeName": "kind", "AttributeType": "S"},
+]
+BY_KIND = {
+    "IndexName": "by-kind",
+    "KeySchema": [{"AttributeName": "kind", "KeyType": "HASH"}],
+    "Projection": {"ProjectionType": "KEYS_ONLY"},
+}
+OF_PARTITION = {
+    "IndexName": "of-partition",
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "kind", "KeyType": "RANGE"}],
+    "Projection": {"ProjectionType": "KEYS_ONLY"},
+}
+
+
+@pytest.fixture
+def store(dynamo: Dynamo) -> Dynamo:
+    dynamo(
+        "CreateTable",
+        TableName="things",
+        KeySchema=KEYS,
+        AttributeDefinitions=ATTRIBUTES,
+        GlobalSecondaryIndexes=[BY_KIND],
+        LocalSecondaryIndexes=[OF_PARTITION],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for number in range(5):
+        run(dynamo, f"INSERT INTO things VALUE {{'pk': 'a', 'sk': {number}, 'kind': 'k{number % 2}', 'n': {number}}}")
+    return dynamo
+
+
+def run(dynamo: Dynamo, statement: str, *parameters: Any, **fields: Any) -> dict[str, Any]:
+    if parameters:
+        fields["Parameters"] = list(parameters)
+    answer: dict[str, Any] = dynamo("ExecuteStatement", Statement=statement, **fields)
+    return answer
+
+
+def found(dynamo: Dynamo, statement: str, *parameters: Any) -> list[str]:
+    return [item["sk"]["N"] for item in run(dynamo, statement, *parameters)["Items"]]
+
+
+def code(dynamo: Dynamo, statement: str, **fields: Any) -> tuple[str, str]:
+    with pytest.raises(ServiceError) as refused:
+        run(dynamo, statement, **fields)
+    return refused.value.code, refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("where", "numbers"),
+    [
+        ("pk = 'a' AND sk = 2", "2"),
+        ("pk = 'a' AND sk > 1 AND sk < 4", "23"),
+        ("pk = 'a' AND sk BETWEEN 1 AND 3 ORDER BY sk DESC", "321"),
+        ("pk = 'a' AND sk <> 3", "0124"),
+        ("pk = 'a' AND (kind = 'k1' OR n = 0)", "013"),
+        ("pk = 'a' AND NOT n IN [1, 2]", "034"),
+        ("pk IN ['a', 'b'] AND n >= 3", "34"),
+        ("kind = 'k0'", "024"),
+        ("missing IS MISSING AND kind IS NOT MISSING AND n = 4", "4"),
+        ("n IS INT AND kind IS STRING AND n < 1", "0"),
+        ("begins_with(kind, 'k1') AND contains(kind, '1') AND size(kind) = 2", "13"),
+        ("ATTRIBUTE_EXISTS(n) = true AND attribute_not_exists(nothing) AND attribute_type(n, 'N') AND 3 < n", "4"),
+        ("pk = 'b'", ""),
+        ("pk = 'a' AND pk = 'b'", ""),
+    ],
+)
+def test_what_a_where_clause_finds(store: Dynamo, where: str, numbers: str) -> None:
+    assert "".join(found(store, f"SELECT * FROM things WHERE {where}")) == numbers
+
+
+def test_columns_are_named_by_the_last_name_of_their_paths(store: Dynamo) -> None:
+    run(store, "INSERT INTO things VALUE {'pk': 'b', 'sk': 1, 'm': {'x': [7, 8]}}")
+    answer = run(store, "SELECT pk, m.x, m.x[1], nothing FROM things WHERE pk = 'b'")
+    assert answer == {"Items": [{"pk": {"S": "b"}, "x": {"L": [{"N": "7"}, {"N": "8"}]}, "_3": {"N": "8"}}]}
+
+
+def test_pages_go_on_for_the_same_statement_only(store: Dynamo) -> None:
+    first = run(store, "SELECT * FROM things WHERE pk = ?", {"S": "a"}, Limit=3)
+    assert first["LastEvaluatedKey"] == {"pk": {"S": "a"}, "sk": {"N": "2"}}
+    second = run(store, "SELECT * FROM things WHERE pk = ?", {"S": "a"}, Limit=3, NextToken=first["NextToken"])
+    assert [item["n"]["N"] for item in second["Items"]] == ["3", "4"]
+    assert "NextToken" not in second
+    for token, message in [(first["NextToken"], "NextToken does not match request"), ("?", "Invalid NextToken")]:
+        with pytest.raises(ServiceError, match=message):
+            run(store, "SELECT * FROM things WHERE pk = ?", {"S": "b"}, NextToken=token)
+
+
+def test_indexes_show_what_they_project(store: Dynamo) -> None:
+    by_kind = run(store, "SELECT * FROM things.\"by-kind\" WHERE kind = 'k1'", ReturnConsumedCapacity="INDEXES")
+    assert [sorted(item) for item in by_kind["Items"]] == [["kind", "pk", "sk"]] * 2
+    assert by_kind["ConsumedCapacity"]["Table"] == {"CapacityUnits": 0.0}
+    for statement, message in [
+        ("SELECT n FROM things.\"by-kind\" WHERE kind = 'k1'", r"does not project \[n\]"),
+        ("SELECT pk FROM things.\"by-kind\" WHERE kind = 'k1' AND n = 1", r"filter attributes: \[n\]"),
+        ("SELECT pk FROM things.other WHERE kind = 'k1'", "does not have the specified index: other"),
+    ]:
+        with pytest.raises(ServiceError, match=message):
+            run(store, statement)
+    assert run(store, 'SELECT pk FROM things."by-kind" WHERE n = 1')["Items"] == []
+
+
+@pytest.mark.parametrize(("column", "units"), [("kind", 0.0), ("n", 2.5)])
+def test_a_local_index_reads_the_table_for_what_it_does_not_project(store: Dynamo, column: str, units: float) -> None:
+    statement = f"SELECT {column} FROM things.\"of-partition\" WHERE pk = 'a'"
+    answer = run(store, statement, ReturnConsumedCapacity="INDEXES")
+    assert len(answer["Items"]) == 5
+    assert answer["ConsumedCapacity"]["Table"] == {"CapacityUnits": units}
+    query = store(
+        "Query",
+        TableName="things",
+        IndexName="of-partition",
+        KeyConditionExpression="pk = :p",
+        ExpressionAttributeValues={":p": {"S": "a"}},
+        ProjectionExpression=column,
+        ReturnConsumedCapacity="INDEXES",
+    )
+    assert query["ConsumedCapacity"] == answer["ConsumedCapacity"]
+
+
+def test_an_item_is_inserted_once(store: Dynamo) -> None:
+    duplicate = ("DuplicateItemException", "Duplicate primary key exists in table")
+    assert code(store, "INSERT INTO things VALUE {'pk': 'a', 'sk': 1}") == duplicate
+    assert found(store, "SELECT * FROM things WHERE pk = 'a' AND n = 1") == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("returning", "items"),
+    [
+        ("", []),
+        ("RETURNING ALL OLD *", [{"pk": {"S": "a"}, "sk": {"N": "1"}, "kind": {"S": "k1"}, "n": {"N": "1"}}]),
+        ("RETURNING MODIFIED OLD *", [{"n": {"N": "1"}}]),
+        ("RETURNING MODIFIED NEW *", [{"n": {"N": "3"}, "s": {"SS": ["x"]}, "l": {"L": [{"N": "1"}]}}]),
+    ],
+)
+def test_what_an_update_returns(store: Dynamo, returning: str, items: list[Any]) -> None:
+    changes = "SET n = n + 2, s = set_add(s, <<'x'>>) SET l = [1] REMOVE nothing"
+    assert run(store, f"UPDATE things {changes} WHERE pk = 'a' AND sk = 1 {returning}")["Items"] == items
+
+
+def test_updates_and_deletes_heed_the_rest_of_their_where_clauses(store: Dynamo) -> None:
+    failed = ("ConditionalCheckFailedException", "The conditional request failed")
+    assert code(store, "UPDATE things SET n = 9 WHERE pk = 'a' AND sk = 1 AND n = 2") == failed
+    assert code(store, "UPDATE things SET n = 9 WHERE pk = 'new' AND sk = 1") == failed
+    assert code(store, "UPDATE things SET n = 9 WHERE pk = 'new' AND sk = 1 AND attribute_not_exists(pk)") == failed
+    assert code(store, "DELETE FROM things WHERE pk = 'a' AND sk = 1 AND n = 2") == failed
+    assert run(store, "DELETE FROM things WHERE pk = 'new' AND sk = 1") == {"Items": []}
+    gone = run(store, "DELETE FROM things WHERE pk = 'a' AND sk = 1 AND n = 1 RETURNING ALL OLD *")
+    assert gone["Items"][0]["n"] == {"N": "1"}
+    message = "Where clause does not contain a mandatory equality on all key attributes"
+    assert code(store, "DELETE FROM things WHERE pk = 'a'") == ("ValidationException", message)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("v < ?", "Incorrect operand type for operator or function; operator or function: <, operand type: BOOL"),
+        (
+            "attribute_exists(?)",
+            "Operator or function requires a document path; operator or function: attribute_exists",
+        ),
+        (
+            "attribute_exists(n, ?)",
+            "Incorrect number of operands for operator or function; "
+            "operator or function: attribute_exists, number of operands: 2",
+        ),
+    ],
+)
+def test_operands_are_refused_without_naming_an_expression(store: Dynamo, where: str, message: str) -> None:
+    refused = code(store, f"SELECT * FROM things WHERE pk = 'a' AND {where}", Parameters=[{"BOOL": True}])
+    assert refused == ("ValidationException", message)
+
+
+def test_order_needs_a_partition_and_the_key(store: Dynamo) -> None:
+    for rest, message in [
+        ("ORDER BY sk", "Must have WHERE clause in the statement when using ORDER BY clause."),
+        ("WHERE n = 1 ORDER BY sk", "Must have at least one non-optional hash key condition"),
+        ("WHERE pk = 'a' ORDER BY n", "Variable reference n in ORDER BY clause must be part of the primary key"),
+    ]:
+        with pytest.raises(ServiceError, match=message):
+            run(store, f"SELECT * FROM things {rest}")
+
+
+def test_all_that_is_wrong_with_a_request_is_told(store: Dynamo) -> None:
+    message = (
+        "3 validation errors detected: "
+        "Value '' at 'statement' failed to satisfy constraint: Member must have length greater than or equal to 1; "
+        "Value '[]' at 'parameters' failed to satisfy constraint: Member must have length greater than or equal to 1; "
+        "Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1"
+    )
+    assert code(store, "", Parameters=[], Limit=0) == ("ValidationException", message)
+
+
+def batch(dynamo: Dynamo, *statements: str, **fields: Any) -> Any:
+    return dynamo("BatchExecuteStatement", Statements=[{"Statement": each} for each in statements], **fields)
+
+
+def test_reads_of_a_batch_succeed_and_fail_each_for_itself(store: Dynamo) -> None:
+    answer = batch(
+        store,
+        "SELECT n FROM things WHERE pk = 'a' AND sk = 1",
+        "SELECT * FROM nothing WHERE pk = 'a'",
+        "SELECT * FROM things WHERE pk = 'a' AND n = 1",
+        "SLECT",
+        "SELECT * FROM things WHERE pk = 'none' AND sk = 1",
+        ReturnConsumedCapacity="TOTAL",
+    )
+    no_key = "Select statements within BatchExecuteStatement must specify the primary key in the where clause."
+    malformed = "Statement wasn't well formed, can't be processed: Expected data manipulation"
+    absent = {"Code": "ResourceNotFound", "Message": "Requested resource not found"}
+    assert answer == {
+        "Responses": [
+            {"TableName": "things", "Item": {"n": {"N": "1"}}},
+            {"TableName": "nothing", "Error": absent},
+            {"TableName": "things", "Error": {"Code": "ValidationError", "Message": no_key}},
+            {"Error": {"Code": "ValidationError", "Message": malformed}},
+            {"TableName": "things"},
+        ],
+        "ConsumedCapacity": [{"TableName": "things", "CapacityUnits": 1.0}],
+    }
+
+
+def test_writes_of_a_batch_succeed_and_fail_each_for_itself(store: Dynamo) -> None:
+    answer = batch(
+        store,
+        "INSERT INTO things VALUE {'pk': 'b', 'sk': 1}",
+        "INSERT INTO things VALUE {'pk': 'b', 'sk': 1}",
+        "UPDATE things SET n = 1 WHERE pk = 'b' AND sk = 2",
+        "UPDATE things REMOVE n WHERE pk = 'a' AND sk = 2 RETURNING MODIFIED NEW *",
+        "DELETE FROM things WHERE pk = 'b' AND sk = 1 RETURNING ALL OLD *",
+    )
+    assert [each.get("Error", {}).get("Code") for each in answer["Responses"]] == [
+        None,
+        "DuplicateItem",
+        "ConditionalCheckFailed",
+        None,
+        None,
+    ]
+    assert answer["Responses"][3] == {"TableName": "things"}
+    assert answer["Responses"][4]["Item"] == {"pk": {"S": "b"}, "sk": {"N": "1"}}
+    assert found(store, "SELECT * FROM things WHERE pk = 'b'") == []
+
+
+def test_a_batch_reads_or_writes(store: Dynamo) -> None:
+    with pytest.raises(ServiceError, match="either read statements or write statements"):
+        batch(store, "SELECT * FROM things WHERE pk = 'a' AND sk = 1", "DELETE FROM things WHERE pk = 'a' AND sk = 1")
+    with pytest.raises(ServiceError, match=r"'statements' failed to satisfy constraint: .* less than or equal to 25"):
+        batch(store, *["SELECT * FROM things WHERE pk = 'a' AND sk = 1"] * 26)
+
+
+def transact(dynamo: Dynamo, *statements: str, **fields: Any) -> Any:
+    members = [{"Statement": each} for each in statements]
+    return dynamo("ExecuteTransaction", TransactStatements=members, **fields)
+
+
+def test_a_transaction_happens_together_or_not_at_all(store: Dynamo) -> None:
+    insert, update = (
+        "INSERT INTO things VALUE {'pk': 'b', 'sk': 1}",
+        "UPDATE things SET n = n + 1 WHERE pk = 'a' AND sk = 1",
+    )
+    exists = "EXISTS(SELECT * FROM things WHERE pk = 'a' AND sk = 2 AND n = 2)"
+    assert transact(store, insert, update, exists, ClientRequestToken="once") == {"Responses": []}
+    assert transact(store, insert, update, exists, ClientRequestToken="once") == {"Responses": []}
+    with pytest.raises(TransactionCanceled) as cancelled:
+        transact(store, update, insert)
+    duplicate = {"Code": "DuplicateItem", "Message": "Duplicate primary key exists in table"}
+    assert cancelled.value.fields["CancellationReasons"] == [{"Code": "None"}, duplicate]
+    assert run(store, "SELECT n FROM things WHERE pk = 'a' AND sk = 1")["Items"] == [{"n": {"N": "2"}}]
+
+
+def test_a_transaction_of_reads_has_an_answer_for_each(store: Dynamo) -> None:
+    answer = transact(
+        store, "SELECT n FROM things WHERE pk = 'a' AND sk = 1", "SELECT * FROM things WHERE pk = 'b' AND sk = 1"
+    )
+    assert answer == {"Responses": [{"Item": {"n": {"N": "1"}}}, {}]}
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("SELECT * FROM things WHERE pk = 'a'", "Select statements within ExecuteTransaction must specify the primary"),
+        ("SELECT * FROM things.\"by-kind\" WHERE kind = 'a'", "Reads on indices are not supported within transactions"),
+        ("EXISTS(SELECT * FROM things WHERE pk = 'a' AND sk = 1)", r"EXISTS\(\) must contain a single item read"),
+        ("UPDATE things SET n = 1 WHERE pk = 'a'", "Where clause does not contain a mandatory equality"),
+    ],
+)
+def test_a_statement_of_a_transaction_is_refused_by_its_number(store: Dynamo, statement: str, message: str) -> None:
+    with pytest.raises(
+        ServiceError, match=rf"^ValidationException: Validation failed in TransactStatements\[0\]: {message}"
+    ):
+        transact(store, statement)
+
+
+def test_a_transaction_returns_nothing_of_its_writes(store: Dynamo) -> None:
+    with pytest.raises(ServiceError, match="RETURNING clause is not supported in ExecuteTransaction"):
+        transact(store, "DELETE FROM things WHERE pk = 'a' AND sk = 1 RETURNING ALL OLD *")
