@@ -5,16 +5,33 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from afterwrite import open_engine
 from afterwrite.cli import main
+from afterwrite.cli.loading import load_app
+from bounds import BOUND_S
 from cli.conftest import Run
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
+APP_TEXT = """from afterwrite import App
+
+app = App("shop")
+things = app.table("things", partition_key="id")
+mail = app.queue("mail")
+
+
+@things.on()
+def tell(change):
+    return mail.send(change.keys["id"])
+"""
 COMMANDS = [
     "run",
     "serve",
@@ -147,3 +164,64 @@ def test_a_file_in_the_place_of_a_directory_is_one_line(arguments: tuple[str, ..
 
 def test_version(cli: Run) -> None:
     assert cli("--version").stdout == f"{version('afterwrite')}\n"
+
+
+def _process(*arguments: str, stdout: int, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "afterwrite", *arguments]
+    return subprocess.run(
+        command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=BOUND_S, cwd=cwd
+    )
+
+
+PRINTING = [("--help",), ("graph", "app.py"), ("synth", "app.py"), ("status",), ("status", "--json")]
+
+
+@pytest.fixture(scope="module")
+def printing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an app, and with its data directory, on which commands print something."""
+    folder = tmp_path_factory.mktemp("printing")
+    (folder / "app.py").write_text(APP_TEXT)
+    with open_engine(folder / "data", load_app(folder / "app.py")):
+        pass
+    return folder
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+def test_a_command_whose_reader_has_gone_ends_silently_as_other_commands_do(
+    arguments: tuple[str, ...], printing: Path
+) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        done = _process(*arguments, stdout=writes, cwd=printing)
+    finally:
+        os.close(writes)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+def test_output_that_cannot_be_written_is_one_line(arguments: tuple[str, ...], printing: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = _process(*arguments, stdout=full.fileno(), cwd=printing)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "afterwrite: expected to be able to write the output, got: No space left on device; "
+        "free space and run this again\n"
+    )
+
+
+@pytest.mark.parametrize("command", [("synth", "app.py", "-o", "out"), ("package", "app.py", "-o", "out")])
+def test_a_file_that_cannot_be_written_whole_is_one_line(command: tuple[str, ...], printing: Path) -> None:
+    limited = f"ulimit -f 4; exec {sys.executable} -m afterwrite {' '.join(command)}"
+    done = subprocess.run(
+        ["bash", "-c", limited], capture_output=True, text=True, check=False, timeout=BOUND_S, cwd=printing
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("afterwrite: expected to be able to write the output, got: File too large")
+
+
+def test_a_command_whose_output_is_closed_does_its_work(printing: Path) -> None:
+    closed = f"exec {sys.executable} -m afterwrite synth app.py -o template.yaml <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", closed], check=False, timeout=BOUND_S, cwd=printing).returncode == 0
+    assert (printing / "template.yaml").read_text().startswith("AWSTemplateFormatVersion")

@@ -20,7 +20,15 @@ Cell: TypeAlias = str | int
 Styled: TypeAlias = str | tuple[str, str]
 """Text, or text with the style it has on a terminal."""
 
-_CONSOLE: Final = Console(highlight=False, markup=False, emoji=False)
+
+class _Console(Console):
+    """A console that leaves it to the command line what follows when nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+_CONSOLE: Final = _Console(highlight=False, markup=False, emoji=False)
 _GAP: Final = "  "
 _JSON_WIDTH: Final = 100
 
