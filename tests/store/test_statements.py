@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import pytest
@@ -98,6 +100,15 @@ def test_pages_go_on_for_the_same_statement_only(store: Dynamo) -> None:
     for token, message in [(first["NextToken"], "NextToken does not match request"), ("?", "Invalid NextToken")]:
         with pytest.raises(ServiceError, match=message):
             run(store, "SELECT * FROM things WHERE pk = ?", {"S": "b"}, NextToken=token)
+
+
+@pytest.mark.parametrize("start", [5, "ab", [1], {"pk": {"S": 1}, "sk": {"S": "x"}}, {"pk": {"S": "a"}, "sk": 1}])
+def test_a_token_of_whatever_kind_is_refused(store: Dynamo, start: Any) -> None:
+    statement = "SELECT * FROM things WHERE pk = 'a'"
+    digest, _ = json.loads(base64.b64decode(run(store, statement, Limit=1)["NextToken"]))
+    for token in (start, [digest, start]):
+        with pytest.raises(ServiceError, match="Invalid NextToken"):
+            run(store, statement, NextToken=base64.b64encode(json.dumps(token).encode()).decode())
 
 
 def test_indexes_show_what_they_project(store: Dynamo) -> None:

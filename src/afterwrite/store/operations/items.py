@@ -48,8 +48,8 @@ def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
         ),
         "BatchGetItem": lambda body: Read(partial(_batch_get, batches.parse_batch_get_item(body))),
         "BatchWriteItem": batch_write,
-        "TransactGetItems": lambda body: Read(partial(_transact_get, batches.parse_transact_get_items(body))),
-        "TransactWriteItems": lambda body: Write(partial(_transact, batches.parse_transact_write_items(body))),
+        "TransactGetItems": lambda body: Read(partial(transact_get, batches.parse_transact_get_items(body))),
+        "TransactWriteItems": lambda body: Write(partial(transact_write, batches.parse_transact_write_items(body))),
     }
 
 
@@ -87,7 +87,8 @@ def batch_write(body: Body) -> Write:
     return Write(run)
 
 
-def _transact(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
+def transact_write(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
+    """Carry out all writes of a plan or none, and answer as TransactWriteItems does. Raises ServiceError."""
     note = f"token/{plan.token}"
     if plan.token is not None:
         known = ledger.note(transaction, note)
@@ -269,7 +270,8 @@ def _batch_get(plan: BatchGetPlan, transaction: ReadTransaction, catalog: Catalo
     return orjson.dumps(answer)
 
 
-def _transact_get(plan: TransactGetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
+def transact_get(plan: TransactGetPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:
+    """The answer of TransactGetItems, as JSON text. Raises ServiceError."""
     plan.check_distinct(_transaction_places(catalog, plan.gets, _transaction_keys(catalog, plan.gets)))
     responses: list[dict[str, Any]] = []
     capacities: dict[str, Capacity] = {}

@@ -16,10 +16,11 @@ from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed, ServiceError, TransactionCanceled
 from afterwrite.store import items, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.operations.items import _transact, _transact_get
+from afterwrite.store.operations.items import transact_get, transact_write
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table, table_named
 from afterwrite.table import fields, statement_tree, wording
+from afterwrite.table.attribute_values import checked_item
 from afterwrite.table.batches import TOKEN_CHARACTERS_MAX, TRANSACTION_WRITES_MAX, TransactGetPlan, TransactWritePlan
 from afterwrite.table.capacity import SILENT, Capacity, Reporting
 from afterwrite.table.fields import Violations
@@ -121,11 +122,12 @@ class _Pages:
             return None
         try:
             digest, start = orjson.loads(base64.b64decode(token, validate=True))
-        except (binascii.Error, ValueError):
+            start = checked_item(start)
+        except (binascii.Error, ValueError, TypeError, ServiceError):
             raise wording.invalid("Invalid NextToken") from None
         if digest != self._digest:
             raise wording.invalid("NextToken does not match request")
-        return dict(start)
+        return start
 
     def token(self, start: Item) -> str:
         """The token of the page behind a key."""
@@ -367,7 +369,7 @@ def _placed(number: int, run: Callable[[], Any]) -> Any:
 
 def _read_together(found: Sequence[Statement], detail: str, transaction: ReadTransaction, catalog: Catalog) -> bytes:
     gets = [_placed(number, partial(_get, catalog, each, detail)) for number, each in enumerate(found)]
-    return _transact_get(TransactGetPlan(tuple(gets), detail), transaction, catalog)
+    return transact_get(TransactGetPlan(tuple(gets), detail), transaction, catalog)
 
 
 def _get(catalog: Catalog, statement: Statement, detail: str) -> GetPlan:
@@ -390,7 +392,7 @@ def _write_together(
     writes = [_placed(number, partial(member.write, catalog, reporting)) for number, member in enumerate(members)]
     plan = TransactWritePlan(tuple(writes), token, fingerprint, reporting)
     try:
-        answer = _transact(plan, transaction)
+        answer = transact_write(plan, transaction)
     except TransactionCanceled as error:
         reasons = zip(members, error.fields["CancellationReasons"], strict=True)
         raise TransactionCanceled([_reason(member, reason) for member, reason in reasons]) from None
