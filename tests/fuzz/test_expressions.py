@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from typing import Any
 
@@ -12,8 +13,12 @@ from hypothesis import strategies as st
 
 from afterwrite.errors import ServiceError
 from afterwrite.table import reads, writes
+from afterwrite.table.capacity import SILENT
 from afterwrite.table.lexer import EXPRESSION_BYTES_MAX
 from afterwrite.table.schema import KeySchema
+from afterwrite.table.statement_grammar import parse_statement
+from afterwrite.table.statement_tree import Select
+from afterwrite.table.statements import Page, item_write, query_plan
 from fuzz.budget import FUZZ_S, TIMEOUT_S
 
 SCHEMA = KeySchema("pk", "S", "sk", "N")
@@ -211,6 +216,48 @@ def test_key_conditions_and_filters(text: str, filtered: str, some: dict[str, An
     refused_or_done(run)
 
 
+def in_partiql(expressions: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Expressions with the names and values that they have placeholders for."""
+    replaced = {"#": "", ":v": "?", ":w": "'it''s'", ":x": "[1, {'a': <<'b'>>}]"}
+    return expressions.map(lambda text: re.sub("#|:[vwx]", lambda found: replaced[found[0]], text))
+
+
+statements = st.one_of(
+    st.builds(
+        lambda columns, where, order: f"SELECT {columns} FROM things WHERE pk = 'k' AND {where}{order}",
+        st.one_of(st.just("*"), in_partiql(projections)),
+        in_partiql(conditions),
+        st.sampled_from(["", " ORDER BY sk DESC", " order by a"]),
+    ),
+    st.builds(
+        lambda update, where, returned: f"UPDATE things {update} WHERE pk = 'k' AND sk = 1{where}{returned}",
+        in_partiql(updates),
+        st.one_of(st.just(""), in_partiql(conditions).map(lambda condition: f" AND {condition}")),
+        st.sampled_from(["", " RETURNING ALL NEW *", " RETURNING MODIFIED OLD *"]),
+    ),
+    in_partiql(conditions).map(lambda where: f"DELETE FROM \"things\" WHERE sk = 1 AND pk = 'k' AND ({where})"),
+    in_partiql(values).map(lambda value: f"INSERT INTO things VALUE {{'pk': 'k', 'sk': 1, 'a': {value}}}"),
+)
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+@fuzzed
+@given(text=broken(statements), old=items)
+@example(text="SELECT * FROM things WHERE " + "(" * 4000, old={})
+@example(text="INSERT INTO things VALUE {'pk': 'k', 'sk': 1, 'a': " + "[" * 4000, old={})
+@example(text="DELETE FROM things WHERE pk = 'k' AND sk = 1" + " AND n = 5" * 700, old={})
+def test_statements(text: str, old: Any) -> None:
+    def run() -> None:
+        statement = parse_statement(text, [{"S": "x"}] * text.count("?"))
+        if isinstance(statement.action, Select):
+            query_plan(statement, statement.action, SCHEMA, None, Page()).range(SCHEMA, None)
+        else:
+            write = item_write(statement, SCHEMA, SILENT)
+            write.answer(old, write.apply(SCHEMA, {**old, **write.key(SCHEMA)}))
+
+    refused_or_done(run)
+
+
 @pytest.mark.parametrize("unit", ["(", ")", "a.", "a[", "NOT ", "a = ", "#", ":", "-", "é", "\x00", "a,", " AND "])
 def test_the_longest_expression_of_one_piece_is_refused_soon(unit: str) -> None:
     text = (unit * EXPRESSION_BYTES_MAX).encode()[:EXPRESSION_BYTES_MAX].decode(errors="ignore")
@@ -224,15 +271,19 @@ def test_the_longest_expression_of_one_piece_is_refused_soon(unit: str) -> None:
 
 def test_texts_of_the_grammar_are_mostly_understood() -> None:
     """Else the tests above would look at refusals only."""
-    understood = 0
+    understood = understood_statements = 0
 
     @settings(max_examples=60, database=None, derandomize=True)
-    @given(text=conditions, some=bound)
-    def count(text: str, some: dict[str, Any]) -> None:
-        nonlocal understood
+    @given(text=conditions, some=bound, statement=statements)
+    def count(text: str, some: dict[str, Any], statement: str) -> None:
+        nonlocal understood, understood_statements
         with contextlib.suppress(ServiceError):
             writes.parse_delete_item(request("ConditionExpression", text, some, Key=KEY))
             understood += 1
+        with contextlib.suppress(ServiceError):
+            parse_statement(statement, [{"S": "x"}] * statement.count("?"))
+            understood_statements += 1
 
     count()
     assert understood > 15
+    assert understood_statements > 10
