@@ -194,6 +194,27 @@ def test_a_queue_that_is_not_declared_any_more_needs_an_operator_while_it_holds_
         assert [each.name for each in reader.status().queues if not each.declared] == []
 
 
+def test_a_buffer_that_is_not_declared_any_more_needs_an_operator_while_it_holds_something(tmp_path: Path) -> None:
+    def made(*, with_lake: bool) -> App:
+        app = App("shop")
+        orders = app.table("orders", partition_key="PK")
+        if with_lake:
+            lake = app.delivery_stream("lake", buffer_seconds=900)
+            orders.on()(lambda change: lake.put(key=change.keys["PK"]))
+        return app
+
+    with afterwrite.open_engine(tmp_path / "data", made(with_lake=True)) as engine:
+        engine.table("orders").put({"PK": "a"})
+        wait_until(lambda: engine.reader().status().buffers[0].records == 1)
+    with afterwrite.open_engine(tmp_path / "data", made(with_lake=False)) as engine:
+        status = engine.reader().status()
+        assert [(each.name, each.records, each.declared) for each in status.buffers] == [("lake/lake", 1, False)]
+        (concern,) = concerns(status, {})
+        assert concern.why == "1 record in the buffer lake/lake, which the app does not declare any more"
+        assert status.idle
+        assert engine.reader().idle()
+
+
 @pytest.mark.parametrize("arguments", [("--data", "nowhere"), ("--nonsense",)])
 def test_wrong_use_is_one_line_and_exit_2(arguments: tuple[str, ...], cli: Run) -> None:
     done = cli("status", *arguments)

@@ -23,6 +23,7 @@ from afterwrite.store import ledger
 from afterwrite.store.environment import Environment
 from bounds import BOUND_S
 from embedded import Parts
+from engine_process import wait_until
 
 TOO_LONG_MS = 1 << 70
 
@@ -475,6 +476,25 @@ def test_a_route_that_runs_long_is_named_with_its_lane(shop: Shop, caplog: pytes
         {"pipeline": "pipeline-things", "route": "slow", "lane": "things/k", "seconds": seconds} for seconds in (5, 10)
     ]
     assert sorted(shop.sent()) == ["a:1", "b:1", "k:1wait"]
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_a_route_that_hangs_while_the_next_step_is_drafted_holds_up_no_step_before(shop: Shop) -> None:
+    gate = Gate(shop)
+    keys = [f"lane{number}:1" for number in range(10)]
+    shop.write(*keys, "k:1:wait")
+    pipeline = shop.pipeline()
+    thread = threading.Thread(target=run, args=(pipeline,))
+    thread.start()
+    try:
+        assert gate.entered.wait(BOUND_S)
+        wait_until(lambda: sorted(shop.sent()) == sorted(keys), what="the step before")
+        assert pipeline.in_hand is not None
+        assert pipeline.in_hand.lane == "things/k"
+    finally:
+        gate.open.set()
+        thread.join(BOUND_S)
+    assert sorted(shop.sent()) == sorted(["k:1wait", *keys])
 
 
 def test_a_lanes_parked_changes_are_read_in_pages(shop: Shop) -> None:

@@ -22,7 +22,7 @@ from afterwrite.engine.pipeline import Pipeline
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError, StorageFull
 from afterwrite.sources.embedded import EmbeddedSource
-from afterwrite.store import ledger
+from afterwrite.store import items, ledger
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.ledger import Parked
 from embedded import Clock, Parts, open_store
@@ -30,6 +30,8 @@ from embedded import Clock, Parts, open_store
 LANES: Final = "abc"
 TOO_LONG_MS: Final = 1 << 70
 NUMBERS: Final = count(1)
+# What a lane's route raises while it is broken.
+BREAKS: Final = {"a": ValueError("broken"), "b": SystemExit(1), "c": MemoryError()}
 
 
 class Killed(BaseException):
@@ -75,11 +77,13 @@ class World:
         def route(change: Change) -> Any:
             lane = change.keys["pk"]
             if lane in self.broken:
-                raise ValueError("broken")
+                raise BREAKS[lane]
             image = change.new or change.old or {}
-            return self.out.send(f"{change.event_name}:{lane}:{change.keys['sk']}:{image['say']}")
+            event = "EXPIRED" if change.by_ttl else change.event_name
+            yield self.out.send(f"{event}:{lane}:{change.keys['sk']}:{image['say']}")
 
         self._parts = Parts(app, environment)
+        environment.write(lambda transaction: items.set_ttl(transaction, self.things.name, "ttl"))
         self._environment = environment
         steps = self._steps = self._parts.steps
         self.position, self.parked_lanes, self.parked = steps.position, steps.parked_lanes, steps.parked
@@ -137,10 +141,8 @@ class World:
         if act.what == "put":
             for lane in act.lane:
                 self._put(lane, act.say)
-        elif act.what == "delete" and self._items[act.lane]:
-            sort, say = self._items[act.lane].pop()
-            self._parts.dynamo.delete(self.things.name, pk=act.lane, sk=sort)
-            self._expected[act.lane].append(f"REMOVE:{act.lane}:{sort}:{say}")
+        elif act.what in ("delete", "expire") and self._items[act.lane]:
+            self._remove(act.lane, by_ttl=act.what == "expire")
         elif act.what == "break":
             self.broken.add(act.lane)
         elif act.what == "mend":
@@ -159,6 +161,17 @@ class World:
         self._parts.dynamo.put(self.things.name, pk=lane, sk=sort, say=say)
         self._items[lane].append((sort, say))
         self._expected[lane].append(f"INSERT:{lane}:{sort}:{say}")
+
+    def _remove(self, lane: str, *, by_ttl: bool) -> None:
+        sort, say = self._items[lane].pop()
+        if by_ttl:
+            self._parts.dynamo.put(self.things.name, pk=lane, sk=sort, say=say, ttl=self._environment.now_ms() // 1000)
+            self._expected[lane].append(f"MODIFY:{lane}:{sort}:{say}")
+            table = self._environment.state["catalog"][self.things.name]
+            assert self._environment.write(lambda transaction: items.expire(transaction, table, limit=10)) == 1
+        else:
+            self._parts.dynamo.delete(self.things.name, pk=lane, sk=sort)
+        self._expected[lane].append(f"{'EXPIRED' if by_ttl else 'REMOVE'}:{lane}:{sort}:{say}")
 
     def _drop(self, key: str, *, whole_lane: bool) -> set[str]:
         name, lane = self._lane(key)
@@ -208,16 +221,19 @@ class World:
 def told(parked: Parked) -> str:
     """What the route says of a parked change."""
     change = parked.change["dynamodb"]
-    image = {name: value["S"] for name, value in (change.get("NewImage") or change["OldImage"]).items()}
-    return f"{parked.change['eventName']}:{image['pk']}:{image['sk']}:{image['say']}"
+    image = {name: value.get("S") for name, value in (change.get("NewImage") or change["OldImage"]).items()}
+    event = "EXPIRED" if "userIdentity" in parked.change else parked.change["eventName"]
+    return f"{event}:{image['pk']}:{image['sk']}:{image['say']}"
 
 
 acts = st.one_of(
     st.builds(Act, st.just("put"), st.text(LANES, min_size=1, max_size=8), st.sampled_from(["", "", "x" * 400])),
     st.builds(Act, st.just("put"), st.sampled_from(LANES), st.just("poison")),
+    # A step that is exactly full, and nothing after it.
+    st.builds(Act, st.just("put"), st.sampled_from([LANES, LANES * 2])),
     st.builds(
         Act,
-        st.sampled_from(["break", "mend", "redrive", "delete", "drop", "drop all"]),
+        st.sampled_from(["break", "mend", "redrive", "delete", "expire", "drop", "drop all"]),
         st.sampled_from(LANES),
     ),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -321,6 +322,24 @@ def test_few_records_that_the_lake_cannot_hold_are_found_among_thousands_without
     assert len(list(lake.read(tmp_path / "lake", "facts"))) == 2_997
     (path,) = tmp_path.glob("lake/facts/_failed/*.jsonl")
     assert [orjson.loads(line)["id"] for line in path.read_bytes().splitlines()] == ["id7", "id8", "id2999"]
+
+
+def test_a_shortage_of_memory_is_no_fault_of_the_records(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake_kind = Lake()
+    sink = lake_kind.open(environment, tmp_path)
+    ids = add(environment, lake_kind, 1, 3)
+
+    def out_of_memory(*_: Any, **__: Any) -> None:
+        raise pa.ArrowMemoryError("realloc failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", out_of_memory)
+        with pytest.raises(MemoryError):
+            sink.flush()
+    assert flush_all(sink) == 3
+    assert lake_kind.ids(environment, tmp_path) == ids
 
 
 @pytest.mark.parametrize("text", [b"[]", b'""', b"[{}]", b"null", b"1", b'"n"', b"true"])

@@ -497,6 +497,7 @@ def test_a_disk_that_fills_up_fails_cleanly_and_serves_again_when_space_returns(
         (lmdb.Error("mdb_txn_commit: Disk quota exceeded"), StorageFull),
         (lmdb.CorruptedError("mdb_get"), CorruptData),
         (lmdb.PanicError("mdb_txn_begin"), StorageError),
+        (lmdb.MemoryError("mdb_env_open: Cannot allocate memory"), StorageError),
         (lmdb.Error("anything"), StorageError),
     ],
 )

@@ -144,6 +144,13 @@ def _undeclared(found: Status) -> Iterator[Concern]:
                 f"{count_text(waiting, 'message')} in the queue {each.name}, which the app does not declare any more",
                 "declare its queue or function under the old name again, so that they are worked on",
             )
+    for buffer in found.buffers:
+        if buffer.records and not buffer.declared:
+            yield Concern(
+                f"{count_text(buffer.records, 'record')} in the buffer {buffer.name}, which the app does not declare "
+                "any more",
+                "declare its delivery stream or audit log under the old name again, so that they are written to files",
+            )
 
 
 def _stuck(found: Status) -> Iterator[Concern]:
@@ -233,7 +240,15 @@ def _show(directory: Path, found: Status) -> None:
     print_table(
         "Buffers",
         ["buffer", "records", "size", "oldest"],
-        [(each.name, each.records, bytes_text(each.bytes), duration(each.oldest_age_ms)) for each in found.buffers],
+        [
+            (
+                each.name if each.declared else f"{each.name} (not declared any more)",
+                each.records,
+                bytes_text(each.bytes),
+                duration(each.oldest_age_ms),
+            )
+            for each in found.buffers
+        ],
     )
     _show_mappings(found.event_source_mappings, {(each.function, each.source): each.records for each in found.given_up})
 

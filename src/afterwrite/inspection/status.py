@@ -75,12 +75,16 @@ class QueueStatus:
 
 @dataclass(frozen=True, slots=True)
 class BufferStatus:
-    """What waits to be written to files."""
+    """What waits to be written to files.
+
+    One that is not `declared` belongs to no delivery stream or audit log of the app as it is now: what it holds waits.
+    """
 
     name: str
     records: int
     bytes: int
     oldest_age_ms: int
+    declared: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ def status_as_of(transaction: ReadTransaction, engine: Mapping[str, Any] | None,
         engine,
         list(_consumers(transaction, topology, catalog, now_ms)),
         _queues(transaction, topology.get("queues", []), now_ms),
-        list(_buffers(transaction, topology, now_ms)),
+        _buffers(transaction, topology, now_ms),
         Thresholds(**topology.get("alarms", {})),
         list(_mappings(transaction, topology, catalog, now_ms)),
         _routes(transaction, [each for each in topology.get("routes", []) if each["table"] in catalog]),
@@ -163,7 +167,7 @@ def is_idle(transaction: ReadTransaction, now_ms: int) -> bool:
     return _are_idle(
         _consumers(transaction, topology, catalog, now_ms),
         _declared_queues(transaction, topology.get("queues", []), now_ms),
-        _buffers(transaction, topology, now_ms),
+        _declared_buffers(transaction, topology, now_ms),
         _mappings(transaction, topology, catalog, now_ms),
     )
 
@@ -176,7 +180,7 @@ def _are_idle(
 ) -> bool:
     # What comes last costs a step a change that waits.
     return (
-        all(buffer.records == 0 for buffer in buffers)
+        all(buffer.records == 0 for buffer in buffers if buffer.declared)
         and all(queue.waiting + queue.in_flight == 0 for queue in queues if queue.function is not None)
         and all(each.lag_records + each.batches_in_hand == 0 for each in mappings)
         and all(consumer.lag_records == 0 for consumer in consumers)
@@ -305,14 +309,22 @@ def _queue(
     )
 
 
-def _buffers(transaction: ReadTransaction, topology: Mapping[str, Any], now_ms: int) -> Iterator[BufferStatus]:
+def _buffers(transaction: ReadTransaction, topology: Mapping[str, Any], now_ms: int) -> list[BufferStatus]:
+    """The declared buffers, then those that still hold something, though the app does not declare them any more."""
+    declared = list(_declared_buffers(transaction, topology, now_ms))
+    left = set(buffers.buffer_names(transaction)).difference(each.name for each in declared)
+    undeclared = (_buffer(transaction, name, now_ms, declared=False) for name in sorted(left))
+    return [*declared, *(each for each in undeclared if each.records)]
+
+
+def _declared_buffers(transaction: ReadTransaction, topology: Mapping[str, Any], now_ms: int) -> Iterator[BufferStatus]:
     for stream in topology.get("delivery_streams", []):
         yield _buffer(transaction, lake_buffer(stream), now_ms)
     for log in topology.get("audit_logs", []):
         yield _buffer(transaction, audit_buffer(log), now_ms)
 
 
-def _buffer(transaction: ReadTransaction, name: str, now_ms: int) -> BufferStatus:
+def _buffer(transaction: ReadTransaction, name: str, now_ms: int, *, declared: bool = True) -> BufferStatus:
     fill = buffers.fill(transaction, name)
     age_ms = 0 if fill.oldest_ms is None else max(0, now_ms - fill.oldest_ms)
-    return BufferStatus(name, fill.records, fill.bytes, age_ms)
+    return BufferStatus(name, fill.records, fill.bytes, age_ms, declared)

@@ -223,6 +223,8 @@ class _Rows:
 def _refusing() -> Iterator[None]:
     try:
         yield
+    except MemoryError:  # Arrow's is an ArrowException, too; it says nothing of the records
+        raise
     except (pa.ArrowException, ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise InvalidValue(f"expected records that Parquet can hold, got: {type(error).__name__}: {error}") from error
 

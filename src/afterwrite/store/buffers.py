@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from afterwrite.core.placements import ToBuffer
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
-from afterwrite.store.names import U32, U64, ensure_number, number_of, span
+from afterwrite.store.names import U32, U64, ensure_number, names, number_of, span
 
 _RECORD: Final = struct.Struct(">QHI")
 _BLOCK_BYTES_MAX: Final = 256 << 10
@@ -143,6 +143,11 @@ def _text_sizes(block: bytes) -> list[int]:
         place += header_size + id_size + text_size
         sizes.append(text_size)
     return sizes
+
+
+def buffer_names(transaction: ReadTransaction) -> list[str]:
+    """Every buffer that was ever added to."""
+    return sorted(names(transaction, "buffer"))
 
 
 def fill(transaction: ReadTransaction, buffer: str) -> Fill:

@@ -22,6 +22,11 @@ def storage_error(error: BaseException, directory: Path) -> StorageError:
             f"no space left for {directory}, or its disk is failing ({error}): nothing of the request was kept; "
             "free space and send it again"
         )
+    if isinstance(error, lmdb.MemoryError):
+        return StorageError(
+            f"the system gives no memory for {directory} ({error}): let the process have more, and more than 1 TiB of "
+            "address space, which the file takes and hardly uses (ulimit -v)"
+        )
     if isinstance(error, lmdb.PanicError):
         return StorageError(f"the store in {directory} cannot go on ({error}): check the disk, then restart the engine")
     if isinstance(error, lmdb.ReadonlyError):

@@ -44,5 +44,5 @@ def _to_come(status: Status, *, files: bool) -> Iterator[str]:
         if queue.function is not None and queue.waiting + queue.in_flight:
             yield f"messages for {queue.function} ({queue.waiting + queue.in_flight})"
     for buffer in status.buffers:
-        if files and buffer.records:
+        if files and buffer.declared and buffer.records:
             yield f"records for the files of {buffer.name} ({buffer.records})"
