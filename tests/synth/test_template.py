@@ -328,6 +328,17 @@ def test_a_queue_with_the_suffix_is_a_fifo_queue() -> None:
 def handle_message(message: Any, context: Any) -> None: ...
 
 
+@pytest.mark.parametrize("name", ["work", "work.fifo"])
+def test_sqs_counts_a_thousand_receives_and_no_more(name: str) -> None:
+    app = App("shop")
+    app.queue(name, max_receives=2_000)
+    template = synth(app)
+    counts = [each.get("RedrivePolicy") for each in of_type(parsed(template), "AWS::SQS::Queue").values()]
+    assert [each["maxReceiveCount"] for each in counts if each is not None] == [1_000]
+    (note,) = template.notes
+    assert note.startswith(f"{name}: what failed 1,000 times goes to the dead letters")
+
+
 def test_a_consumer_that_is_to_run_alone_is_noted() -> None:
     app = App("shop")
     app.queue("work").consumer(concurrency=1)(handle_message)
