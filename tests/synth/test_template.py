@@ -328,6 +328,21 @@ def test_a_queue_with_the_suffix_is_a_fifo_queue() -> None:
 def handle_message(message: Any, context: Any) -> None: ...
 
 
+def test_a_bus_that_every_account_has_already_is_noted() -> None:
+    app = App("shop")
+    app.bus("default")
+    app.bus("events")
+    (note,) = synth(app).notes
+    assert note == "default: every account has a bus of this name: give a NamePrefix, or rename it"
+
+
+def test_an_index_that_opensearch_would_refuse_each_record_for_is_refused() -> None:
+    app = App("shop")
+    app.delivery_stream("clicks")
+    with pytest.raises(DeclarationError, match="an index in small letters for clicks, as OpenSearch's are, got 'Clic"):
+        synth(app, Options(search={"clicks": "Clicks"}))
+
+
 @pytest.mark.parametrize("name", ["work", "work.fifo"])
 def test_sqs_counts_a_thousand_receives_and_no_more(name: str) -> None:
     app = App("shop")

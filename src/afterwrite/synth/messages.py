@@ -19,6 +19,7 @@ from afterwrite.synth.stack import Stack, arn, check_plain, physical_name, short
 QUEUE_NAME_MAX: Final = 80
 _BUS_NAME_MAX: Final = 256
 _ARCHIVE_NAME_MAX: Final = 48
+_EVERY_ACCOUNTS_BUS: Final = "default"
 _KEPT_S: Final = 14 * 86_400
 """How long queues keep a message: as long as SQS can."""
 VISIBILITY_MARGIN_S: Final = 30
@@ -174,6 +175,8 @@ def add_buses(stack: Stack) -> None:
     The functions that rules invoke have to be there already.
     """
     for bus in stack.app.buses:
+        if bus.name == _EVERY_ACCOUNTS_BUS:
+            stack.notes.append(f"{bus.name}: every account has a bus of this name: give a NamePrefix, or rename it")
         stack.buses[bus.name] = resource = stack.add(
             logical_id(bus.name, "Bus"), "AWS::Events::EventBus", {"Name": physical_name(bus.name, limit=_BUS_NAME_MAX)}
         )
