@@ -312,7 +312,10 @@ def test_a_queue_with_the_suffix_is_a_fifo_queue() -> None:
     work.consumer(timeout_s=90)(handle_message)
     app.bus("events").rule("ordered", {"source": ["shop"]}, to=[sent])
     app.table("orders", partition_key="PK").pipe(to=sent, name="to-sent")
-    document = parsed(synth(app))
+    template = synth(app)
+    (note,) = (each for each in template.notes if each.startswith("ordered: "))
+    assert "events reach sent.fifo one after the other" in note
+    document = parsed(template)
     queues = {json.dumps(each["QueueName"]): each for each in of_type(document, "AWS::SQS::Queue").values()}
     (queue,) = (each for name, each in queues.items() if "}work.fifo" in name)
     (dead_letters,) = (each for name, each in queues.items() if "}work-dead-letters.fifo" in name)

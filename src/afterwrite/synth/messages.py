@@ -247,6 +247,10 @@ def _rule(
         if isinstance(target, DeliveryStream) and role is not None:
             fields["RoleArn"] = role.arn
         if _is_fifo(stack, target):
+            stack.notes.append(
+                f"{rule.name}: its events reach {target.name} one after the other, and one that fails holds up the "
+                "others, as a rule has one message group for all"
+            )
             fields["SqsParameters"] = {"MessageGroupId": rule.name}
         targets.append(fields)
     resource = stack.add(
