@@ -163,9 +163,28 @@ def test_a_library_for_another_platform_is_an_error_that_says_how_to_get_the_rig
         packaging.package(MANGA_ASSIST, tmp_path / "app.zip", target)
 
 
+@pytest.mark.parametrize(
+    ("tag", "is_taken"),
+    [
+        ("cp313-cp313-manylinux_2_17_x86_64", True),
+        ("py3-none-manylinux2014_x86_64", True),  # a library that Python loads by ctypes, or a program
+        ("cp39-abi3-manylinux2014_x86_64", True),
+        ("py3-none-any", True),
+        ("cp314-abi3-manylinux2014_x86_64", False),
+        ("cp312-cp312-manylinux2014_x86_64", False),
+        ("cp313-cp313t-manylinux2014_x86_64", False),
+        ("cp313-cp313-musllinux_1_2_x86_64", False),  # another C library than Lambda's
+        ("cp313-cp313-manylinux2014_aarch64", False),
+        ("cp313-cp313-macosx_11_0_x86_64", False),
+    ],
+)
+def test_a_library_is_taken_where_lambda_can_load_it(tag: str, is_taken: bool) -> None:
+    assert Target("python3.13", "x86_64").loads(tag) is is_taken
+
+
 def test_a_runtime_that_is_no_pythons_is_an_error() -> None:
     with pytest.raises(CommandError, match=r"expected a runtime such as python3\.13, got 'nodejs22'"):
-        _ = Target("nodejs22", "x86_64").python
+        Target("nodejs22", "x86_64").loads("cp313-cp313-manylinux2014_x86_64")
 
 
 def test_imports_are_found_with_the_packages_they_are_in(tmp_path: Path) -> None:

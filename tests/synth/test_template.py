@@ -312,7 +312,10 @@ def test_a_queue_with_the_suffix_is_a_fifo_queue() -> None:
     work.consumer(timeout_s=90)(handle_message)
     app.bus("events").rule("ordered", {"source": ["shop"]}, to=[sent])
     app.table("orders", partition_key="PK").pipe(to=sent, name="to-sent")
-    document = parsed(synth(app))
+    template = synth(app)
+    (note,) = (each for each in template.notes if each.startswith("ordered: "))
+    assert "events reach sent.fifo one after the other" in note
+    document = parsed(template)
     queues = {json.dumps(each["QueueName"]): each for each in of_type(document, "AWS::SQS::Queue").values()}
     (queue,) = (each for name, each in queues.items() if "}work.fifo" in name)
     (dead_letters,) = (each for name, each in queues.items() if "}work-dead-letters.fifo" in name)
@@ -326,6 +329,32 @@ def test_a_queue_with_the_suffix_is_a_fifo_queue() -> None:
 
 
 def handle_message(message: Any, context: Any) -> None: ...
+
+
+def test_a_bus_that_every_account_has_already_is_noted() -> None:
+    app = App("shop")
+    app.bus("default")
+    app.bus("events")
+    (note,) = synth(app).notes
+    assert note == "default: every account has a bus of this name: give a NamePrefix, or rename it"
+
+
+def test_an_index_that_opensearch_would_refuse_each_record_for_is_refused() -> None:
+    app = App("shop")
+    app.delivery_stream("clicks")
+    with pytest.raises(DeclarationError, match="an index in small letters for clicks, as OpenSearch's are, got 'Clic"):
+        synth(app, Options(search={"clicks": "Clicks"}))
+
+
+@pytest.mark.parametrize("name", ["work", "work.fifo"])
+def test_sqs_counts_a_thousand_receives_and_no_more(name: str) -> None:
+    app = App("shop")
+    app.queue(name, max_receives=2_000)
+    template = synth(app)
+    counts = [each.get("RedrivePolicy") for each in of_type(parsed(template), "AWS::SQS::Queue").values()]
+    assert [each["maxReceiveCount"] for each in counts if each is not None] == [1_000]
+    (note,) = template.notes
+    assert note.startswith(f"{name}: what failed 1,000 times goes to the dead letters")
 
 
 def test_a_consumer_that_is_to_run_alone_is_noted() -> None:

@@ -199,7 +199,7 @@ class App:
         at_least_one("max_receives", max_receives)
         if not 0 < visibility_timeout_s <= 43_200:
             raise DeclarationError(
-                f"expected visibility_timeout_s from 0 to 43200 for {name}, got {visibility_timeout_s}"
+                f"expected visibility_timeout_s above 0 and at most 43200 for {name}, got {visibility_timeout_s}"
             )
         return add_declared(self.queues, Queue(name, max_receives, visibility_timeout_s, self.functions))
 

@@ -102,6 +102,11 @@ def add_delivery_streams(stack: Stack) -> None:
     unknown = sorted(set(stack.options.search) - {stream.name for stream in stack.app.delivery_streams})
     if unknown:
         raise DeclarationError(f"expected delivery streams of the app to search in, got {', '.join(unknown)}")
+    for stream_name, index in stack.options.search.items():
+        if index != index.lower():
+            raise DeclarationError(
+                f"expected an index in small letters for {stream_name}, as OpenSearch's are, got {index!r}"
+            )
     if not stack.app.delivery_streams:
         return
     lake = _bucket(stack, LAKE, {})

@@ -19,6 +19,7 @@ from afterwrite.synth.stack import Stack, arn, check_plain, physical_name, short
 QUEUE_NAME_MAX: Final = 80
 _BUS_NAME_MAX: Final = 256
 _ARCHIVE_NAME_MAX: Final = 48
+_EVERY_ACCOUNTS_BUS: Final = "default"
 _KEPT_S: Final = 14 * 86_400
 """How long queues keep a message: as long as SQS can."""
 VISIBILITY_MARGIN_S: Final = 30
@@ -52,17 +53,20 @@ def add_dead_letters(stack: Stack, name: str, *, of_app: bool = False) -> Resour
 
 def add_function_queue(stack: Stack, function: Function, visibility_timeout_s: int) -> Resource:
     """The FIFO queue that feeds a function, in order per key, with its dead letters."""
-    receives = function.policy.attempts_max
-    if receives > _RECEIVES_MAX:
-        stack.notes.append(
-            f"{function.name}: what failed {_RECEIVES_MAX:,} times goes to the dead letters, as SQS counts no further; "
-            f"{receives:,} attempts are declared"
-        )
+    receives = _receives(stack, function.name, function.policy.attempts_max)
     # Queues are named within the account, functions within the app.
     own = f"{stack.app.name}-{function.queue_name}"
-    return _add_fifo(
-        stack, function.queue_name, own, function.dead_letter_queue, visibility_timeout_s, min(receives, _RECEIVES_MAX)
-    )
+    return _add_fifo(stack, function.queue_name, own, function.dead_letter_queue, visibility_timeout_s, receives)
+
+
+def _receives(stack: Stack, name: str, declared: int) -> int:
+    """How often a message is received at most, of the attempts that are declared."""
+    if declared > _RECEIVES_MAX:
+        stack.notes.append(
+            f"{name}: what failed {_RECEIVES_MAX:,} times goes to the dead letters, as SQS counts no further; "
+            f"{declared:,} attempts are declared"
+        )
+    return min(declared, _RECEIVES_MAX)
 
 
 def _add_fifo(
@@ -105,9 +109,10 @@ def add_queues(stack: Stack) -> None:
         # A message must not come again while its consumer runs: the mapping waits before it starts the consumer.
         least_s = timeouts[queue.name] + VISIBILITY_MARGIN_S if queue.name in timeouts else 0
         visibility_timeout_s = math.ceil(max(queue.visibility_timeout_s, least_s))
+        receives = _receives(stack, queue.name, queue.max_receives)
         if queue.name.endswith(FIFO):
             names = queue.name, queue.name.removesuffix(FIFO), queue.name + DEAD_LETTERS
-            stack.queues[queue.name] = _add_fifo(stack, *names, visibility_timeout_s, queue.max_receives)
+            stack.queues[queue.name] = _add_fifo(stack, *names, visibility_timeout_s, receives)
             continue
         dead_letters = add_dead_letters(stack, queue.name)
         stack.queues[queue.name] = stack.add(
@@ -117,9 +122,7 @@ def add_queues(stack: Stack) -> None:
                 "QueueName": physical_name(queue.name, limit=QUEUE_NAME_MAX),
                 "VisibilityTimeout": visibility_timeout_s,
                 "MessageRetentionPeriod": _KEPT_S,
-                "RedrivePolicy": JsonObject(
-                    {"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": queue.max_receives}
-                ),
+                "RedrivePolicy": JsonObject({"deadLetterTargetArn": dead_letters.arn, "maxReceiveCount": receives}),
                 "SqsManagedSseEnabled": True,
             },
         )
@@ -172,6 +175,8 @@ def add_buses(stack: Stack) -> None:
     The functions that rules invoke have to be there already.
     """
     for bus in stack.app.buses:
+        if bus.name == _EVERY_ACCOUNTS_BUS:
+            stack.notes.append(f"{bus.name}: every account has a bus of this name: give a NamePrefix, or rename it")
         stack.buses[bus.name] = resource = stack.add(
             logical_id(bus.name, "Bus"), "AWS::Events::EventBus", {"Name": physical_name(bus.name, limit=_BUS_NAME_MAX)}
         )
@@ -242,6 +247,10 @@ def _rule(
         if isinstance(target, DeliveryStream) and role is not None:
             fields["RoleArn"] = role.arn
         if _is_fifo(stack, target):
+            stack.notes.append(
+                f"{rule.name}: its events reach {target.name} one after the other, and one that fails holds up the "
+                "others, as a rule has one message group for all"
+            )
             fields["SqsParameters"] = {"MessageGroupId": rule.name}
         targets.append(fields)
     resource = stack.add(

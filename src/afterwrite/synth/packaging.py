@@ -56,10 +56,18 @@ class Target:
     runtime: str
     architecture: Architecture
 
-    @property
-    def python(self) -> str:
-        """The interpreter as wheels name it, such as `cp313`."""
-        return f"cp3{self._minor}"
+    def loads(self, tag: str) -> bool:
+        """Whether a wheel with the tag works there, such as `cp313-cp313-manylinux2014_x86_64`."""
+        pythons, abi, platform = tag.split("-")
+        if platform == "any":
+            return True
+        if not (platform.startswith(("manylinux", "linux")) and platform.endswith(self.machine)):
+            return False
+        asked = set(pythons.split("."))
+        if abi == "abi3":  # which any later Python loads
+            return any(f"cp3{minor}" in asked for minor in range(int(self._minor) + 1))
+        exact = f"cp3{self._minor}"
+        return (exact in asked and abi in (exact, "none")) or ("py3" in asked and abi == "none")
 
     @property
     def version(self) -> str:
@@ -271,16 +279,12 @@ def _requirements(distribution: Distribution) -> Iterator[str]:
 
 
 def _check_target(distribution: Distribution, target: Target) -> None:
-    tags = re.findall(r"^Tag: (\S+)-(\S+)-(\S+)$", distribution.read_text("WHEEL") or "", re.MULTILINE)
-    for python, abi, platform in tags:
-        if platform == "any":
-            return
-        is_python = target.python in python.split(".") or abi == "abi3"
-        if is_python and "linux" in platform and platform.endswith(target.machine):
-            return
+    tags = re.findall(r"^Tag: (\S+-\S+-\S+)$", distribution.read_text("WHEEL") or "", re.MULTILINE)
+    if any(map(target.loads, tags)):
+        return
     if tags:
         name = _normalized(distribution.name)
-        made_for = ", ".join("-".join(tag) for tag in tags)
+        made_for = ", ".join(tags)
         raise CommandError(
             f"{name} is made for {made_for}, but {target.runtime} on {target.architecture} is asked for: "
             f"pip install --target DIR --platform manylinux2014_{target.machine} --python-version {target.version} "
