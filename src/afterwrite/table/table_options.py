@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from afterwrite.table import fields, wording
-from afterwrite.table.fields import Body
+from afterwrite.table.fields import Body, Violations
 
 PROVISIONED, PAY_PER_REQUEST = "PROVISIONED", "PAY_PER_REQUEST"
 BILLING_MODES = (PROVISIONED, PAY_PER_REQUEST)
 
+VIEW_TYPES = ("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")
 _ON_DEMAND_UNITS = (12_000, 4_000)
 _UNITS_MAX = 1_000_000_000_000
 _RECOVERY_DAYS = 35
@@ -255,12 +256,24 @@ def warm_units(wanted: Body, least: tuple[int, int], whose: str, bound: str) -> 
     return units[0], units[1]
 
 
+def note_settings(violations: Violations, body: Body) -> None:
+    """Note what is wrong, each by itself, with the fields of a request's stream and of its encryption."""
+    stream = fields.structure(body, "StreamSpecification", "StreamSpecification")
+    if stream is not None and stream.get("StreamEnabled") is None:
+        violations.add(None, "streamSpecification.streamEnabled", "Member must not be null")
+    if stream is not None and stream.get("StreamViewType") is not None:
+        violations.choice(stream, "StreamViewType", VIEW_TYPES, "streamSpecification.streamViewType")
+    specification = fields.structure(body, "SSESpecification", "SSESpecification")
+    if specification is not None and specification.get("SSEType") is not None:
+        violations.choice(specification, "SSEType", _ENCRYPTIONS, "sSESpecification.sSEType")
+
+
 def encryption(body: Body) -> Body | None:
     """A request's `SSESpecification`, validated; None where it has none."""
     specification = fields.structure(body, "SSESpecification", "SSESpecification")
     if specification is None:
         return None
-    kind = fields.choice(specification, "SSEType", _ENCRYPTIONS, "", "sSESpecification.")
+    kind = fields.text(specification, "SSEType")
     if fields.flag(specification, "Enabled", default=False):
         if kind == "AES256":
             raise wording.invalid_parameter("SSEType AES256 is not supported")
