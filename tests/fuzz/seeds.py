@@ -141,6 +141,7 @@ def seeds(engine: EngineUnderTest) -> list[Seed]:
         *((DYNAMODB, name, body) for name, body in _of_items()),
         *((DYNAMODB, name, body) for name, body in _of_binary_keys()),
         *((DYNAMODB, name, body) for name, body in _of_vectors()),
+        *((DYNAMODB, name, body) for name, body in _of_statements()),
         *((DYNAMODB, name, body) for name, body in _of_tables(arn.partition("/stream/")[0], stream_arn)),
         (STREAMS, "ListStreams", {"TableName": TABLE, "Limit": 2}),
         (STREAMS, "DescribeStream", {"StreamArn": arn, "Limit": 2}),
@@ -365,6 +366,56 @@ def _of_binary_keys() -> list[tuple[str, Body]]:
     ]
 
 
+def _of_statements() -> list[tuple[str, Body]]:
+    key = {"pk": {"S": "stated"}, "sk": {"N": "1"}}
+    where = f"FROM {TABLE} WHERE pk = ? AND sk = 1"
+    named = [key["pk"]]
+    return [
+        ("ExecuteStatement", {"Statement": f"DELETE {where}", "Parameters": named}),
+        (
+            "ExecuteStatement",
+            {
+                "Statement": f"INSERT INTO {TABLE} VALUE "
+                "{'pk': ?, 'sk': 1, 'l': [1, 'x', {'y': null}], 's': <<1, 2>>}",
+                "Parameters": named,
+                "ReturnConsumedCapacity": "INDEXES",
+            },
+        ),
+        (
+            "ExecuteStatement",
+            {
+                "Statement": f"SELECT l[1], m.n {where} AND (size(l) > 2 OR NOT pk IN ['a', ?]) ORDER BY sk DESC",
+                "Parameters": [*named, {"S": "b"}],
+                "Limit": 5,
+                "ConsistentRead": True,
+            },
+        ),
+        (
+            "BatchExecuteStatement",
+            {
+                "Statements": [
+                    {"Statement": f"SELECT * {where}", "Parameters": named},
+                    {"Statement": f"SELECT pk FROM {TABLE} WHERE pk = 'a' AND sk = -1.5e1", "ConsistentRead": True},
+                ]
+            },
+        ),
+        (
+            "ExecuteTransaction",
+            {
+                "TransactStatements": [
+                    {
+                        "Statement": f"UPDATE {TABLE} SET s = set_add(s, <<3>>), m = list_append(l, [?]) REMOVE l "
+                        "WHERE pk = 'stated' AND sk = 1 AND l IS NOT MISSING",
+                        "Parameters": named,
+                    },
+                    {"Statement": f"EXISTS(SELECT * FROM {TABLE} WHERE pk = 'none' AND sk = 1 AND n IS MISSING)"},
+                ],
+                "ReturnConsumedCapacity": "TOTAL",
+            },
+        ),
+    ]
+
+
 def _of_tables(arn: str, stream_arn: str) -> list[tuple[str, Body]]:
     named: Body = {"TableName": TABLE}
     destination: Body = {**named, "StreamArn": stream_arn}
@@ -403,8 +454,12 @@ def _of_tables(arn: str, stream_arn: str) -> list[tuple[str, Body]]:
         ("ListExports", {}),
         ("ListImports", {}),
         ("ListGlobalTables", {}),
-        ("ListContributorInsights", named),
+        ("UpdateContributorInsights", {**named, "ContributorInsightsAction": "ENABLE"}),
+        ("ListContributorInsights", {**named, "MaxResults": 5}),
         ("DescribeContributorInsights", named),
+        ("PutResourcePolicy", {"ResourceArn": arn, "Policy": '{"Version": "2012-10-17", "Statement": []}'}),
+        ("GetResourcePolicy", {"ResourceArn": arn}),
+        ("DeleteResourcePolicy", {"ResourceArn": arn}),
         ("DescribeTableReplicaAutoScaling", named),
         ("EnableKinesisStreamingDestination", {**destination, "EnableKinesisStreamingConfiguration": precision}),
         ("DescribeKinesisStreamingDestination", named),

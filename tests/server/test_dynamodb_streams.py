@@ -444,3 +444,56 @@ def test_a_child_filter_names_a_shard_of_the_stream(dynamo: Dynamo, streams: Str
     with pytest.raises(ServiceError, match="Requested resource not found: Shard does not exist"):
         streams("DescribeStream", StreamArn=arn, ShardFilter=asked)
     assert streams.describe(arn, ExclusiveStartShardId="z" * 30)["Shards"] == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "broken"),
+    [
+        (
+            "ListStreams",
+            {"TableName": "a!", "Limit": 101, "ExclusiveStartStreamArn": "arn"},
+            [
+                ("'a!' at 'tableName'", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"),
+                ("'a!' at 'tableName'", "Member must have length greater than or equal to 3"),
+                ("'101' at 'limit'", "Member must have value less than or equal to 100"),
+                ("'arn' at 'exclusiveStartStreamArn'", "Member must have length greater than or equal to 37"),
+            ],
+        ),
+        (
+            "DescribeStream",
+            {"Limit": 0, "ExclusiveStartShardId": "a", "ShardFilter": {"Type": "ALL", "ShardId": "b"}},
+            [
+                ("null at 'streamArn'", "Member must not be null"),
+                ("'0' at 'limit'", "Member must have value greater than or equal to 1"),
+                ("'a' at 'exclusiveStartShardId'", "Member must have length greater than or equal to 28"),
+                ("'ALL' at 'shardFilter.type'", "Member must satisfy enum value set: [CHILD_SHARDS]"),
+                ("'b' at 'shardFilter.shardId'", "Member must have length greater than or equal to 28"),
+            ],
+        ),
+        (
+            "GetShardIterator",
+            {"ShardId": "s" * 66, "SequenceNumber": "1"},
+            [
+                ("null at 'streamArn'", "Member must not be null"),
+                (f"'{'s' * 66}' at 'shardId'", "Member must have length less than or equal to 65"),
+                ("null at 'shardIteratorType'", "Member must not be null"),
+                ("'1' at 'sequenceNumber'", "Member must have length greater than or equal to 21"),
+            ],
+        ),
+        (
+            "GetRecords",
+            {"ShardIterator": "", "Limit": 1001},
+            [
+                ("'' at 'shardIterator'", "Member must have length greater than or equal to 1"),
+                ("'1001' at 'limit'", "Member must have value less than or equal to 1000"),
+            ],
+        ),
+    ],
+)
+def test_all_that_is_wrong_with_a_request_is_told(
+    streams: Streams, operation: str, body: dict[str, Any], broken: list[tuple[str, str]]
+) -> None:
+    with pytest.raises(ServiceError) as refused:
+        streams(operation, **body)
+    told = "; ".join(f"Value {place} failed to satisfy constraint: {constraint}" for place, constraint in broken)
+    assert refused.value.message == f"{len(broken)} validation errors detected: {told}"

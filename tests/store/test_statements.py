@@ -118,7 +118,7 @@ def test_indexes_show_what_they_project(store: Dynamo) -> None:
     for statement, message in [
         ("SELECT n FROM things.\"by-kind\" WHERE kind = 'k1'", r"does not project \[n\]"),
         ("SELECT pk FROM things.\"by-kind\" WHERE kind = 'k1' AND n = 1", r"filter attributes: \[n\]"),
-        ("SELECT pk FROM things.other WHERE kind = 'k1'", "does not have the specified index: other"),
+        ("SELECT pk FROM things.other WHERE kind = 'k1'", "The table does not have the specified index$"),
     ]:
         with pytest.raises(ServiceError, match=message):
             run(store, statement)
@@ -236,8 +236,8 @@ def test_reads_of_a_batch_succeed_and_fail_each_for_itself(store: Dynamo) -> Non
     assert answer == {
         "Responses": [
             {"TableName": "things", "Item": {"n": {"N": "1"}}},
-            {"TableName": "nothing", "Error": absent},
-            {"TableName": "things", "Error": {"Code": "ValidationError", "Message": no_key}},
+            {"Error": absent},
+            {"Error": {"Code": "ValidationError", "Message": no_key}},
             {"Error": {"Code": "ValidationError", "Message": malformed}},
             {"TableName": "things"},
         ],
@@ -254,6 +254,7 @@ def test_writes_of_a_batch_succeed_and_fail_each_for_itself(store: Dynamo) -> No
         "UPDATE things REMOVE n WHERE pk = 'a' AND sk = 2 RETURNING MODIFIED NEW *",
         "DELETE FROM things WHERE pk = 'b' AND sk = 1 RETURNING ALL OLD *",
     )
+    assert all(each["TableName"] == "things" for each in answer["Responses"])
     assert [each.get("Error", {}).get("Code") for each in answer["Responses"]] == [
         None,
         "DuplicateItem",
@@ -317,5 +318,51 @@ def test_a_statement_of_a_transaction_is_refused_by_its_number(store: Dynamo, st
 
 
 def test_a_transaction_returns_nothing_of_its_writes(store: Dynamo) -> None:
-    with pytest.raises(ServiceError, match="RETURNING clause is not supported in ExecuteTransaction"):
+    with pytest.raises(ServiceError, match=r"in TransactStatements\[0\]: RETURNING clause is not supported in"):
         transact(store, "DELETE FROM things WHERE pk = 'a' AND sk = 1 RETURNING ALL OLD *")
+
+
+def test_an_update_may_begin_with_its_table(store: Dynamo) -> None:
+    updated = run(store, "FROM things WHERE pk = 'a' AND sk = 1 AND n = 1 SET n = 5 REMOVE kind RETURNING ALL NEW *")
+    assert updated["Items"] == [{"pk": {"S": "a"}, "sk": {"N": "1"}, "n": {"N": "5"}}]
+    message = "Where clause does not contain a mandatory equality on all key attributes"
+    assert code(store, "FROM things SET n = 1") == ("ValidationException", message)
+
+
+def test_a_global_index_is_not_read_consistently(store: Dynamo) -> None:
+    message = "Strongly consistent read is not supported on Global Secondary Indexes"
+    refused = code(store, "SELECT * FROM things.\"by-kind\" WHERE kind = 'k1'", ConsistentRead=True)
+    assert refused == ("ValidationException", message)
+    local = run(store, "SELECT * FROM things.\"of-partition\" WHERE pk = 'a'", ConsistentRead=True)
+    assert len(local["Items"]) == 5
+
+
+def test_an_index_with_keys_of_several_attributes_is_not_read(store: Dynamo) -> None:
+    keys = [{"AttributeName": name, "KeyType": "HASH"} for name in ("a", "b")]
+    store(
+        "UpdateTable",
+        TableName="things",
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("a", "b")],
+        GlobalSecondaryIndexUpdates=[
+            {"Create": {"IndexName": "by-both", "KeySchema": keys, "Projection": {"ProjectionType": "ALL"}}}
+        ],
+    )
+    message = (
+        "PartiQL statements cannot be executed on tables with multi-attribute HASH keys or multi-attribute RANGE keys."
+    )
+    statement = "SELECT * FROM things.\"by-both\" WHERE a = 'x'"
+    assert code(store, statement) == ("ValidationException", message)
+    assert batch(store, statement)["Responses"] == [{"Error": {"Code": "ValidationError", "Message": message}}]
+
+
+def test_a_batch_tells_no_item_of_a_failed_condition(store: Dynamo) -> None:
+    statement = {
+        "Statement": "UPDATE things SET n = 9 WHERE pk = 'a' AND sk = 1 AND n = 2",
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    failed = {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed"}
+    answer = store("BatchExecuteStatement", Statements=[statement])
+    assert answer["Responses"] == [{"TableName": "things", "Error": failed}]
+    with pytest.raises(ServiceError) as refused:
+        store("ExecuteStatement", **statement)
+    assert refused.value.fields["Item"]["n"] == {"N": "1"}

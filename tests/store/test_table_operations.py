@@ -149,6 +149,30 @@ def test_units_are_dated_when_they_change(dynamo: Dynamo, clock: Clock) -> None:
     assert throughput(describe(dynamo))[1] == {**made, **raised, "LastIncreaseDateTime": clock.now_ms / 1000}
 
 
+def test_an_update_tells_the_units_that_hold_until_its_end(dynamo: Dynamo, clock: Clock) -> None:
+    index = {**BY_A, "ProvisionedThroughput": UNITS}
+    create(
+        dynamo,
+        BillingMode="PROVISIONED",
+        ProvisionedThroughput=UNITS,
+        AttributeDefinitions=WITH_A,
+        GlobalSecondaryIndexes=[index],
+    )
+    before = UNITS
+    for day, (units, lowered) in enumerate([((9, 9), 0), ((8, 9), 0), ((8, 8), 1), ((9, 7), 0)]):
+        if day == 3:
+            clock.advance(s=86_400)
+        wanted = dict(zip(UNITS, units, strict=True))
+        changes = [{"Update": {"IndexName": "by-a", "ProvisionedThroughput": wanted}}]
+        updated = update(dynamo, ProvisionedThroughput=wanted, GlobalSecondaryIndexUpdates=changes)
+        for told in throughput(updated):
+            assert told.items() >= {**before, "NumberOfDecreasesToday": lowered}.items()
+        assert updated["GlobalSecondaryIndexes"][0]["IndexStatus"] == "UPDATING"
+        for told in throughput(describe(dynamo)):
+            assert told.items() >= wanted.items()
+        before = wanted
+
+
 @pytest.mark.parametrize(
     ("billing_mode", "fields", "message"),
     [

@@ -658,6 +658,29 @@ INVALID = "One or more parameter values were invalid: "
             ),
         ),
         (
+            {"TableName": "ab", "StreamSpecification": {}, "SSESpecification": {"Enabled": True, "SSEType": "DES"}},
+            "3 validation errors detected: "
+            "Value 'ab' at 'tableName' failed to satisfy constraint: Member must have length greater than or equal to "
+            "3; Value null at 'streamSpecification.streamEnabled' failed to satisfy constraint: Member must not be "
+            "null; Value 'DES' at 'sSESpecification.sSEType' failed to satisfy constraint: "
+            "Member must satisfy enum value set: [AES256, KMS]",
+        ),
+        (
+            {
+                "GlobalSecondaryIndexes": [
+                    {
+                        "IndexName": "by-a",
+                        "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+                        "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["x"] * 21},
+                    }
+                ]
+            },
+            CONSTRAINT.format(
+                f"'[{', '.join(['x'] * 21)}]' at 'globalSecondaryIndexes.1.member.projection.nonKeyAttributes'",
+                "Member must have length less than or equal to 20",
+            ),
+        ),
+        (
             {"SSESpecification": {"Enabled": True, "SSEType": "DES"}},
             CONSTRAINT.format(
                 "'DES' at 'sSESpecification.sSEType'", "Member must satisfy enum value set: [AES256, KMS]"

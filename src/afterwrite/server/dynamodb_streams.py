@@ -22,6 +22,7 @@ from afterwrite.store.prepared import Prepared, Read, unknown_operation
 from afterwrite.store.streams import StreamState, shard_id
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields, wording
+from afterwrite.table.fields import Violations
 
 Body = dict[str, Any]
 
@@ -35,6 +36,7 @@ _ITERATOR_CHARACTERS: Final = (1, 2048)
 # S22
 _ITERATOR_LIFETIME_MS: Final = 900_000
 _ITERATOR_TYPES: Final = ("AFTER_SEQUENCE_NUMBER", "LATEST", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON")
+_FILTERS: Final = ("CHILD_SHARDS",)
 _WITH_SEQUENCE_NUMBER: Final = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
 _STREAM_ARN: Final = re.compile(
     r"arn:aws[a-z-]*:dynamodb:[^:/]*:[^:/]*:table/([a-zA-Z0-9_.-]{3,255})/stream/([!-.0-~]{1,100})"
@@ -70,8 +72,14 @@ class DynamoDBStreamsService:
         return f"{self._tables_arn}/{table}/stream/{label}"
 
     def _list_streams(self, body: Body) -> Read:
+        violations = Violations()
+        if fields.text(body, "TableName") is not None:
+            violations.resource_name(body, "TableName", "tableName")
+        _note_limit(violations, body, _LISTED_MAX)
+        _note_text(violations, body, "ExclusiveStartStreamArn", _ARN_CHARACTERS)
+        violations.check()
         table = fields.table_name(body) if fields.text(body, "TableName") is not None else None
-        limit = _limit(body, _LISTED_MAX)
+        limit = fields.integer(body, "Limit") or _LISTED_MAX
         start = None
         if fields.text(body, "ExclusiveStartStreamArn") is not None:
             start = parse_stream_arn(body, "ExclusiveStartStreamArn")
@@ -90,9 +98,15 @@ class DynamoDBStreamsService:
         return Read(run)
 
     def _describe_stream(self, body: Body) -> Read:
+        violations = Violations()
+        _note_text(violations, body, "StreamArn", _ARN_CHARACTERS, required=True)
+        _note_limit(violations, body, _LISTED_MAX)
+        _note_text(violations, body, "ExclusiveStartShardId", _SHARD_ID_CHARACTERS)
+        _note_filter(violations, body)
+        violations.check()
         place = parse_stream_arn(body, "StreamArn")
-        limit = _limit(body, _LISTED_MAX)
-        start = _sized_text(body, "ExclusiveStartShardId", _SHARD_ID_CHARACTERS) or ""
+        limit = fields.integer(body, "Limit") or _LISTED_MAX
+        start = fields.text(body, "ExclusiveStartShardId") or ""
         parent = _child_filter(body)
 
         def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
@@ -118,13 +132,14 @@ class DynamoDBStreamsService:
         return Read(run)
 
     def _get_shard_iterator(self, body: Body) -> Read:
+        violations = Violations()
+        _note_text(violations, body, "StreamArn", _ARN_CHARACTERS, required=True)
+        _note_text(violations, body, "ShardId", _SHARD_ID_CHARACTERS, required=True)
+        violations.choice(body, "ShardIteratorType", _ITERATOR_TYPES, "shardIteratorType")
+        _note_text(violations, body, "SequenceNumber", _SEQUENCE_NUMBER_CHARACTERS)
+        violations.check()
         place = parse_stream_arn(body, "StreamArn")
-        name = _sized_text(body, "ShardId", _SHARD_ID_CHARACTERS)
-        if name is None:
-            raise fields.missing("ShardId")
-        kind = fields.choice(body, "ShardIteratorType", _ITERATOR_TYPES, "")
-        if not kind:
-            raise fields.missing("ShardIteratorType")
+        name, kind = str(body["ShardId"]), str(body["ShardIteratorType"])
         position = _position(body, kind)
 
         def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
@@ -136,11 +151,12 @@ class DynamoDBStreamsService:
         return Read(run)
 
     def _get_records(self, body: Body) -> Read:
-        text = _sized_text(body, "ShardIterator", _ITERATOR_CHARACTERS)
-        if text is None:
-            raise fields.missing("ShardIterator")
-        limit = _limit(body, _RECORDS_MAX)
-        iterator = ShardIterator.from_text(text)
+        violations = Violations()
+        _note_text(violations, body, "ShardIterator", _ITERATOR_CHARACTERS, required=True)
+        _note_limit(violations, body, _RECORDS_MAX)
+        violations.check()
+        limit = fields.integer(body, "Limit") or _RECORDS_MAX
+        iterator = ShardIterator.from_text(str(body["ShardIterator"]))
         if iterator is None:
             raise wording.invalid("Invalid ShardIterator")
         return Read(partial(self._records, iterator, limit))
@@ -243,7 +259,7 @@ def _trimmed() -> ServiceError:
 
 def _position(body: Body, kind: str) -> int:
     """The position of the SequenceNumber that the iterator type asks for; 0 where it asks for none."""
-    number = _sized_text(body, "SequenceNumber", _SEQUENCE_NUMBER_CHARACTERS)
+    number = fields.text(body, "SequenceNumber")
     if kind not in _WITH_SEQUENCE_NUMBER:
         if number is not None:
             raise wording.invalid(f"SequenceNumber cannot be specified for the ShardIteratorType {kind}")
@@ -260,20 +276,48 @@ def _child_filter(body: Body) -> str | None:
     asked = fields.structure(body, "ShardFilter", "ShardFilter")
     if asked is None:
         return None
-    if not fields.choice(asked, "Type", ("CHILD_SHARDS",), "", "shardFilter."):
+    if asked.get("Type") is None:
         raise fields.missing("Type", "shardFilter.")
-    name = _sized_text(asked, "ShardId", _SHARD_ID_CHARACTERS)
+    name = fields.text(asked, "ShardId")
     if name is None:
         raise fields.missing("ShardId", "shardFilter.")
     return name
 
 
-def _limit(body: Body, longest: int) -> int:
+def _note_limit(violations: Violations, body: Body, most: int) -> None:
     limit = fields.integer(body, "Limit")
-    if limit is None:
-        return longest
-    fields.check_value(limit, "Limit", 1, longest)
-    return limit
+    if limit is not None and limit < 1:
+        violations.add(limit, "limit", "Member must have value greater than or equal to 1")
+    if limit is not None and limit > most:
+        violations.add(limit, "limit", f"Member must have value less than or equal to {most}")
+
+
+def _note_filter(violations: Violations, body: Body) -> None:
+    asked = fields.structure(body, "ShardFilter", "ShardFilter")
+    if asked is not None and asked.get("Type") is not None:
+        violations.choice(asked, "Type", _FILTERS, "shardFilter.type")
+    if asked is not None:
+        _note_text(violations, asked, "ShardId", _SHARD_ID_CHARACTERS, place="shardFilter.")
+
+
+def _note_text(
+    violations: Violations,
+    body: Body,
+    field: str,
+    characters: tuple[int, int],
+    *,
+    required: bool = False,
+    place: str = "",
+) -> None:
+    value, where = fields.text(body, field), f"{place}{field[0].lower()}{field[1:]}"
+    fewest, most = characters
+    if value is None:
+        if required:
+            violations.add(None, where, "Member must not be null")
+    elif len(value) < fewest:
+        violations.add(value, where, f"Member must have length greater than or equal to {fewest}")
+    elif len(value) > most:
+        violations.add(value, where, f"Member must have length less than or equal to {most}")
 
 
 def _sized_text(body: Body, field: str, characters: tuple[int, int]) -> str | None:

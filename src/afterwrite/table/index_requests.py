@@ -12,6 +12,7 @@ from afterwrite.table.vector_indexes import VectorIndex
 GLOBAL_INDEXES_MAX = 20
 LOCAL_INDEXES_MAX = 5
 INCLUDED_ATTRIBUTES_MAX = 100
+INCLUDED_OF_INDEX_MAX = 20
 # Of a table and of a local index: only a global one may have several attributes in its partition or sort key.
 KEY_ELEMENTS_MAX = 2
 _KEY_ATTRIBUTES_MAX = 4
@@ -86,6 +87,12 @@ def check_projection(violations: Violations, index: Body, place: str) -> None:
     if not included:
         violations.add(
             "[]", f"{place}.projection.nonKeyAttributes", "Member must have length greater than or equal to 1"
+        )
+    if len(included) > INCLUDED_OF_INDEX_MAX:
+        violations.add(
+            f"[{', '.join(included)}]",
+            f"{place}.projection.nonKeyAttributes",
+            f"Member must have length less than or equal to {INCLUDED_OF_INDEX_MAX}",
         )
     for number, name in enumerate(included, 1):
         violations.name({"Name": name}, "Name", f"{place}.projection.nonKeyAttributes.{number}.member")

@@ -25,10 +25,14 @@ _VALUE_FUNCTIONS: Final = ("list_append", "if_not_exists")
 _NO_NAMES: Final = frozenset(
     ("SELECT", "FROM", "WHERE", "SET", "REMOVE", "RETURNING", "VALUE", "VALUES", "AND", "OR", "INTO", "ORDER", "INNER")
 )
+_OPERATORS: Final = frozenset(("IS", "LIKE", "IN", "BETWEEN", "AND", "OR"))
 _CLAUSES: Final = frozenset(("WHERE", "ORDER", "SET", "REMOVE", "RETURNING", "VALUE"))
 _TYPES: Final[Mapping[str, str]] = {
     "STRING": "S",
     "INT": "N",
+    "INT4": "N",
+    "INT8": "N",
+    "FLOAT": "N",
     "INTEGER": "N",
     "DECIMAL": "N",
     "NUMERIC": "N",
@@ -66,6 +70,7 @@ class _Grammar:
 
     def statement(self) -> statements.Statement:
         action = self.action()
+        self.tokens.accept(";")
         if self.tokens.peek().kind != "end":
             raise malformed("Unexpected token after expression")
         if self.literals.taken != len(self.parameters):
@@ -73,7 +78,7 @@ class _Grammar:
         return statements.Statement(action, self.names, self.values)
 
     def action(self) -> statements.Action:
-        kind = self.tokens.accept_keyword("SELECT", "INSERT", "UPDATE", "DELETE", "EXISTS")
+        kind = self.tokens.accept_keyword("SELECT", "INSERT", "UPDATE", "DELETE", "FROM", "EXISTS")
         if kind == "SELECT":
             return self.select()
         if kind == "INSERT":
@@ -82,6 +87,8 @@ class _Grammar:
             return self.update()
         if kind == "DELETE":
             return self.delete()
+        if kind == "FROM":
+            return self.update_from()
         if not kind:
             raise malformed("Expected data manipulation")
         self.tokens.expect("(")
@@ -93,11 +100,12 @@ class _Grammar:
     def select(self) -> statements.Select:
         paths = None if self.tokens.accept("*") else self.selected_paths()
         self.tokens.expect_keyword("FROM")
-        table = self.table()
-        index = self.identifier() if self.tokens.accept(".") else None
+        table, *qualifiers = self.qualified_table("Unexpected term")
+        if len(qualifiers) > 1:
+            raise wording.invalid("A path may contain at most 2 components in the FROM clause")
         self.refuse_alias()
         where = self.where()
-        return statements.Select(table, index, paths, where, self.order())
+        return statements.Select(table, qualifiers[0] if qualifiers else None, paths, where, self.order())
 
     def selected_paths(self) -> tuple[tree.Path, ...]:
         paths = [self.selected_path()]
@@ -117,7 +125,11 @@ class _Grammar:
             raise wording.invalid("Aliasing is not supported")
 
     def where(self) -> tree.Condition | None:
-        return self.condition() if self.tokens.accept_keyword("WHERE") else None
+        if not self.tokens.accept_keyword("WHERE"):
+            return None
+        if self.tokens.keyword() == "ORDER":
+            raise malformed("Unexpected keyword")
+        return self.condition()
 
     def order(self) -> tuple[tuple[str, bool], ...]:
         if not self.tokens.accept_keyword("ORDER"):
@@ -134,7 +146,9 @@ class _Grammar:
 
     def insert(self) -> statements.Insert:
         self.tokens.expect_keyword("INTO")
-        table = self.table()
+        table, *qualifiers = self.qualified_table("Expected identifier for simple path")
+        if qualifiers:
+            raise wording.invalid("FROM clause may only contain a single table name")
         if self.tokens.peek().kind in ("name", "quoted") and self.tokens.keyword() not in _NO_NAMES:
             raise malformed("Unexpected token after expression")
         if not self.tokens.accept_keyword("VALUE"):
@@ -146,19 +160,32 @@ class _Grammar:
         return statements.Insert(table, checked_item(item))
 
     def update(self) -> statements.Update:
-        table = self.table()
+        table = self.written_table()
         if self.tokens.keyword() not in ("SET", "REMOVE"):
             if self.tokens.peek().kind in ("name", "quoted") and self.tokens.keyword() not in _CLAUSES:
                 raise wording.invalid("Aliasing is not supported")
             raise malformed("Expected data manipulation")
+        actions = self.actions()
+        where = self.where()
+        return statements.Update(table, actions, where, self.returning())
+
+    def update_from(self) -> statements.Update:
+        table = self.written_table()
+        self.refuse_alias()
+        where = self.where()
+        if self.tokens.keyword() not in ("SET", "REMOVE"):
+            raise malformed("Expected data manipulation")
+        actions = self.actions()
+        return statements.Update(table, actions, where, self.returning())
+
+    def actions(self) -> tuple[tree.Action, ...]:
         actions: list[tree.Action] = []
         while clause := self.tokens.accept_keyword("SET", "REMOVE"):
             read = self.assignment if clause == "SET" else self.removal
             actions.append(read())
             while self.tokens.accept(","):
                 actions.append(read())
-        where = self.where()
-        return statements.Update(table, tuple(actions), where, self.returning())
+        return tuple(actions)
 
     def assignment(self) -> tree.Action:
         path = self.path()
@@ -191,7 +218,7 @@ class _Grammar:
 
     def delete(self) -> statements.Delete:
         self.tokens.expect_keyword("FROM")
-        table = self.table()
+        table = self.written_table()
         self.refuse_alias()
         where = self.where()
         returning = self.returning()
@@ -215,6 +242,7 @@ class _Grammar:
         self.descend()
         conditions = [self.conjunction()]
         while self.tokens.accept_keyword("OR"):
+            self.expect_operand()
             conditions.append(self.conjunction())
         self.depth -= 1
         return conditions[0] if len(conditions) == 1 else tree.Or(tuple(conditions))
@@ -222,8 +250,14 @@ class _Grammar:
     def conjunction(self) -> tree.Condition:
         conditions = [self.negation()]
         while self.tokens.accept_keyword("AND"):
+            self.expect_operand()
             conditions.append(self.negation())
         return conditions[0] if len(conditions) == 1 else tree.And(tuple(conditions))
+
+    def expect_operand(self) -> None:
+        token = self.tokens.peek()
+        if token.kind == "end" or token.text in (";", ")"):
+            raise malformed("Missing right-hand side expression of infix operator")
 
     def negation(self) -> tree.Condition:
         if not self.tokens.accept_keyword("NOT"):
@@ -263,7 +297,9 @@ class _Grammar:
 
     def kind_test(self, operand: tree.Operand) -> tree.Condition:
         is_negated = bool(self.tokens.accept_keyword("NOT"))
-        kind = self.tokens.expect_keyword("MISSING", *_TYPES)
+        kind = self.tokens.accept_keyword("MISSING", *_TYPES)
+        if not kind:
+            raise malformed("Expected type name")
         test: tree.Condition
         if kind == "MISSING":
             return tree.FunctionCall("attribute_exists" if is_negated else "attribute_not_exists", (operand,))
@@ -312,6 +348,8 @@ class _Grammar:
 
     def path_or_value(self) -> tree.Operand:
         token = self.tokens.peek()
+        if token.kind == "name" and token.text.upper() in _OPERATORS:
+            raise malformed("Unexpected operator")
         is_path = token.kind == "quoted" or (token.kind == "name" and token.text.upper() not in LITERALS)
         return self.path() if is_path else self.placeholder(self.literals.value("root"))
 
@@ -358,10 +396,24 @@ class _Grammar:
             raise malformed("Invalid path component")
         return int(token.text)
 
-    def table(self) -> str:
-        """A table's name; of its ARN, the name."""
-        name = self.identifier()
-        return checked_table_name(name) if name.startswith("arn:") else name
+    def qualified_table(self, otherwise: str) -> list[str]:
+        """A table's name, of its ARN the name, and what stands behind it with dots."""
+        token = self.tokens.peek()
+        if token.kind != "quoted" and (token.kind != "name" or token.text.upper() in _NO_NAMES):
+            raise malformed(otherwise)
+        components = [self.identifier()]
+        while self.tokens.accept("."):
+            components.append(self.identifier())
+        if "" in components:
+            raise wording.invalid("Path component cannot be an empty string")
+        table = components[0]
+        return [checked_table_name(table) if table.startswith("arn:") else table, *components[1:]]
+
+    def written_table(self) -> str:
+        table, *qualifiers = self.qualified_table("Expected identifier for simple path")
+        if qualifiers:
+            raise wording.invalid("This operation is not supported on an index")
+        return table
 
     def identifier(self) -> str:
         token = self.tokens.peek()

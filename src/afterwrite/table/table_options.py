@@ -7,14 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from afterwrite.table import fields, wording
-from afterwrite.table.fields import Body
+from afterwrite.table.fields import Body, Violations
 
 PROVISIONED, PAY_PER_REQUEST = "PROVISIONED", "PAY_PER_REQUEST"
 BILLING_MODES = (PROVISIONED, PAY_PER_REQUEST)
 
+VIEW_TYPES = ("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")
 _ON_DEMAND_UNITS = (12_000, 4_000)
 _UNITS_MAX = 1_000_000_000_000
 _RECOVERY_DAYS = 35
+_DAY_MS = 86_400_000
 _TABLE_CLASSES = ("STANDARD", "STANDARD_INFREQUENT_ACCESS")
 _ENCRYPTIONS = ("AES256", "KMS")
 _UNBOUNDED = -1
@@ -29,7 +31,8 @@ class TableOptions:
     of indexes by name. `on_demand_units` is the `OnDemandThroughput`, which is remembered and bounds nothing, as is
     that of indexes by name;
     `encryption_key` the customer's key that the table is said to be encrypted with. `units_changed_at_ms` says when
-    the units of indexes by name, and of the table by "", were last raised and lowered.
+    the units of indexes by name, and of the table by "", were last raised and lowered, `units_lowered` how often they
+    were lowered on that day.
     """
 
     billing_mode: str = PAY_PER_REQUEST
@@ -44,6 +47,7 @@ class TableOptions:
     index_on_demand_units: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     encryption_key: str | None = None
     units_changed_at_ms: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
+    units_lowered: Mapping[str, int] = field(default_factory=dict)
     recoverable_since_ms: int = 0
     recovery_days: int = _RECOVERY_DAYS
 
@@ -79,7 +83,7 @@ class TableOptions:
 
     def dated(self, before: TableOptions, now_ms: int) -> TableOptions:
         """The options with the times at which their units were raised and lowered, of a change at `now_ms`."""
-        changed = dict(self.units_changed_at_ms)
+        changed, lowered = dict(self.units_changed_at_ms), dict(self.units_lowered)
         old_units, new_units = {"": before.units, **before.index_units}, {"": self.units, **self.index_units}
         for name, new in new_units.items():
             old = old_units.get(name)
@@ -89,9 +93,17 @@ class TableOptions:
             if any(becomes > was for was, becomes in zip(old, new, strict=True)):
                 raised_at_ms = now_ms
             if any(becomes < was for was, becomes in zip(old, new, strict=True)):
+                lowered[name] = self.lowered_on_day(name, now_ms) + 1
                 lowered_at_ms = now_ms
             changed[name] = raised_at_ms, lowered_at_ms
-        return replace(self, units_changed_at_ms=changed)
+        return replace(self, units_changed_at_ms=changed, units_lowered=lowered)
+
+    def lowered_on_day(self, name: str, now_ms: int) -> int:
+        """How often the units of an index, or of the table by "", have been lowered on the (UTC) day of `now_ms`."""
+        _, lowered_at_ms = self.units_changed_at_ms.get(name, (None, None))
+        if lowered_at_ms is None or lowered_at_ms // _DAY_MS != now_ms // _DAY_MS:
+            return 0
+        return self.units_lowered.get(name, 1)
 
     def recoverable(self, *, enabled: bool, days: int | None, now_ms: int) -> TableOptions:
         """The options with point-in-time recovery switched, of the last `days` (35 unless told)."""
@@ -244,12 +256,24 @@ def warm_units(wanted: Body, least: tuple[int, int], whose: str, bound: str) -> 
     return units[0], units[1]
 
 
+def note_settings(violations: Violations, body: Body) -> None:
+    """Note what is wrong, each by itself, with the fields of a request's stream and of its encryption."""
+    stream = fields.structure(body, "StreamSpecification", "StreamSpecification")
+    if stream is not None and stream.get("StreamEnabled") is None:
+        violations.add(None, "streamSpecification.streamEnabled", "Member must not be null")
+    if stream is not None and stream.get("StreamViewType") is not None:
+        violations.choice(stream, "StreamViewType", VIEW_TYPES, "streamSpecification.streamViewType")
+    specification = fields.structure(body, "SSESpecification", "SSESpecification")
+    if specification is not None and specification.get("SSEType") is not None:
+        violations.choice(specification, "SSEType", _ENCRYPTIONS, "sSESpecification.sSEType")
+
+
 def encryption(body: Body) -> Body | None:
     """A request's `SSESpecification`, validated; None where it has none."""
     specification = fields.structure(body, "SSESpecification", "SSESpecification")
     if specification is None:
         return None
-    kind = fields.choice(specification, "SSEType", _ENCRYPTIONS, "", "sSESpecification.")
+    kind = fields.text(specification, "SSEType")
     if fields.flag(specification, "Enabled", default=False):
         if kind == "AES256":
             raise wording.invalid_parameter("SSEType AES256 is not supported")

@@ -9,7 +9,6 @@ from afterwrite.table import fields, index_requests, table_options, vector_reque
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
 from afterwrite.table.table_options import BILLING_MODES, PAY_PER_REQUEST, PROVISIONED, TableOptions
-from afterwrite.table.table_requests import VIEW_TYPES
 from afterwrite.table.vector_indexes import VectorIndex
 
 _INDEX_ACTIONS = ("Create", "Update", "Delete")
@@ -173,6 +172,7 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     vector_updates = fields.structures(body, "VectorIndexUpdates", "VectorIndexUpdate") or ()
     for number, update in enumerate(vector_updates, 1):
         vector_requests.check_update(violations, update, f"vectorIndexUpdates.{number}.member")
+    table_options.note_settings(violations, body)
     violations.check()
     if not any(body.get(each) not in (None, []) for each in _UPDATED_FIELDS):
         raise wording.invalid(
@@ -319,10 +319,8 @@ def _updated_stream(body: Body) -> tuple[bool | None, str | None]:
     specification = fields.structure(body, "StreamSpecification", "StreamSpecification")
     if specification is None:
         return None, None
-    if specification.get("StreamEnabled") is None:
-        raise fields.missing("streamSpecification.streamEnabled")
     enabled = fields.flag(specification, "StreamEnabled", default=False)
-    view_type = fields.choice(specification, "StreamViewType", VIEW_TYPES, "", "streamSpecification.") or None
+    view_type = fields.text(specification, "StreamViewType")
     if enabled and view_type is None:
         raise wording.invalid_parameter("If stream is being enabled then UpdateViewType is required")
     if not enabled and view_type is not None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from afterwrite.config import Identity
 from afterwrite.core.uuids import uuid_of
 from afterwrite.store import indexes, items
-from afterwrite.store.environment import ReadTransaction
+from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.indexes import Index
 from afterwrite.store.tables import Table
 from afterwrite.table.schema import GLOBAL, IndexedAttributes, KeyAttribute, definitions_to_wire
-from afterwrite.table.table_options import PAY_PER_REQUEST, TableOptions
+from afterwrite.table.table_options import PAY_PER_REQUEST, PROVISIONED, TableOptions
 
 _GLOBAL_INDEXES: Final = "GlobalSecondaryIndexes"
 _VECTOR_INDEXES: Final = "VectorIndexes"
@@ -52,6 +53,8 @@ class Descriptions:
     def updated(self, transaction: ReadTransaction, table: Table, before: Table) -> dict[str, Any]:
         """A table as UpdateTable answers it: what is new is being made, what is gone being deleted."""
         description = self._description(transaction, table, "UPDATING")
+        if before.options.billing_mode == table.options.billing_mode == PROVISIONED:
+            _tell_units_before(description, before.options, _now_ms(transaction))
         for index in description.get(_GLOBAL_INDEXES, ()):
             if before.index_named(index["IndexName"]) is None:
                 index["IndexStatus"] = "CREATING"
@@ -84,7 +87,7 @@ class Descriptions:
             "KeySchema": table.schema.to_wire(),
             "TableStatus": status,
             "CreationDateTime": table.created_at_ms / 1000,
-            "ProvisionedThroughput": _throughput(options, None),
+            "ProvisionedThroughput": _throughput(options, None, _now_ms(transaction)),
             "TableSizeBytes": size,
             "ItemCount": count,
             "TableArn": arn,
@@ -161,7 +164,7 @@ class Descriptions:
             description["IndexStatus"] = "ACTIVE" if index.filled_to is None else "CREATING"
             if index.filled_to is not None:
                 description["Backfilling"] = True
-            description["ProvisionedThroughput"] = _throughput(table.options, name)
+            description["ProvisionedThroughput"] = _throughput(table.options, name, _now_ms(transaction))
             description["WarmThroughput"] = _warm_throughput(*table.options.index_warm_throughput(name))
             bound = table.options.index_on_demand_units.get(name)
             if bound:
@@ -174,10 +177,28 @@ def _indexed_attributes(table: Table) -> list[KeyAttribute]:
     return [attribute for index in indexes for attribute in index.attributes]
 
 
-def _throughput(options: TableOptions, index: str | None) -> dict[str, Any]:
+def _now_ms(transaction: ReadTransaction) -> int:
+    return transaction.now_ms if isinstance(transaction, WriteTransaction) else time.time_ns() // 1_000_000
+
+
+def _tell_units_before(description: dict[str, Any], before: TableOptions, now_ms: int) -> None:
+    """Put units as they were into the description of an update, until whose end they hold."""
+    described = [("", description), *((index["IndexName"], index) for index in description.get(_GLOBAL_INDEXES, ()))]
+    for name, each in described:
+        units = before.index_units.get(name) if name else before.units
+        throughput = each["ProvisionedThroughput"]
+        if units is None or (throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"]) == units:
+            continue
+        throughput["ReadCapacityUnits"], throughput["WriteCapacityUnits"] = units
+        throughput["NumberOfDecreasesToday"] = before.lowered_on_day(name, now_ms)
+        if name:
+            each["IndexStatus"] = "UPDATING"
+
+
+def _throughput(options: TableOptions, index: str | None, now_ms: int) -> dict[str, Any]:
     read_units, write_units = options.units if index is None else options.index_units.get(index, (0, 0))
     described: dict[str, Any] = {
-        "NumberOfDecreasesToday": 0,
+        "NumberOfDecreasesToday": options.lowered_on_day(index or "", now_ms),
         "ReadCapacityUnits": read_units,
         "WriteCapacityUnits": write_units,
     }

@@ -26,7 +26,7 @@ from afterwrite.table.capacity import SILENT, Capacity, Reporting
 from afterwrite.table.fields import Violations
 from afterwrite.table.index_keys import check_scalar_keys
 from afterwrite.table.reads import GetPlan, QueryPage, QueryPlan
-from afterwrite.table.schema import IndexSchema
+from afterwrite.table.schema import GLOBAL, IndexSchema
 from afterwrite.table.sizes import item_size, read_units
 from afterwrite.table.statement_grammar import parse_statement
 from afterwrite.table.statement_tree import Select, Statement
@@ -37,8 +37,9 @@ _STATEMENT_CHARACTERS_MAX: Final = 8192
 _TOKEN_CHARACTERS_MAX: Final = 32_768
 _BATCH_MAX: Final = 25
 _DIGEST_BYTES: Final = 12
+# The errors of statements that have reached their item; they are told with the table.
+_OF_ITEMS: Final = ("ConditionalCheckFailedException", "DuplicateItemException")
 _DUPLICATE: Final = "Duplicate primary key exists in table"
-_PLACES: Final = {"Statement": "statement", "Parameters": "parameters"}
 
 
 def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
@@ -139,6 +140,8 @@ def _select(
 ) -> dict[str, Any]:
     table = table_named(catalog, select.table_name)
     index = _index_of(table, select.index_name)
+    if page.consistent and index is not None and index.scope == GLOBAL:
+        raise wording.invalid("Strongly consistent read is not supported on Global Secondary Indexes")
     plan = query_plan(statement, select, table.schema, index, page)
     found = orjson.loads(_page(plan, table, index, transaction))
     answer = {"Items": found["Items"]}
@@ -155,7 +158,12 @@ def _index_of(table: Table, name: str | None) -> IndexSchema | None:
         return None
     index = table.index_named(name)
     if index is None:
-        raise wording.invalid(f"The table does not have the specified index: {name}")
+        raise wording.invalid("The table does not have the specified index")
+    if max(len(index.schema.partition_attributes), len(index.schema.sort_attributes)) > 1:
+        raise wording.invalid(
+            "PartiQL statements cannot be executed on tables with multi-attribute HASH keys or multi-attribute RANGE "
+            "keys."
+        )
     if index.filled_to is not None:
         raise wording.invalid(f"Cannot read from backfilling global secondary index: {name}")
     return index.schema
@@ -261,7 +269,6 @@ class _BatchMember:
 
     def __init__(self, body: Body) -> None:
         self.consistent = fields.flag(body, "ConsistentRead", default=False)
-        self.returns_old_on_failure = _returns_old_on_failure(body)
         self.statement: Statement | None = None
         self.error: ServiceError | None = None
         try:
@@ -283,7 +290,7 @@ def _batch(
         try:
             found = _batched(member, member.statement, capacities, transaction, catalog)
         except ServiceError as error:
-            responses.append({"Error": _batch_error(error), **named})
+            responses.append({"Error": _batch_error(error), **(named if error.code in _OF_ITEMS else {})})
             continue
         responses.append(named if found is None else {"Item": found, **named})
     answer: dict[str, Any] = {"Responses": responses}
@@ -303,6 +310,7 @@ def _batched(
     table = table_named(catalog, statement.action.table_name)
     capacity = capacities.setdefault(table.name, Capacity(table.name))
     if isinstance(statement.action, Select):
+        _index_of(table, statement.action.index_name)
         get = get_plan(statement, statement.action, table.schema, consistent=member.consistent, capacity_detail="NONE")
         if get is None:
             raise _no_key("BatchExecuteStatement")
@@ -314,8 +322,7 @@ def _batched(
         return item if get.projection is None else get.projection.of(item)
     if not isinstance(transaction, WriteTransaction) or isinstance(statement.action, statement_tree.Exists):
         raise wording.invalid("EXISTS() is only supported in ExecuteTransaction")
-    written = _Member(statement, returns_old_on_failure=member.returns_old_on_failure)
-    table, old, new, returned = _written(written, SILENT, transaction)
+    table, old, new, returned = _written(_Member(statement), SILENT, transaction)
     _add_write(capacity, table, old, new)
     return returned or None
 
@@ -328,7 +335,7 @@ def _batch_error(error: ServiceError | None) -> dict[str, Any]:
     if error is None:
         return {}
     code = "ValidationError" if error.code == "ValidationException" else error.code.removesuffix("Exception")
-    return {"Code": code, "Message": error.message, **error.fields}
+    return {"Code": code, "Message": error.message}
 
 
 def execute_transaction(body: Body) -> Prepared:
@@ -341,9 +348,7 @@ def execute_transaction(body: Body) -> Prepared:
         violations.add(token, "clientRequestToken", f"Member must have length {bound}")
     violations.check()
     _check_members(body, members, "transactStatements", TRANSACTION_WRITES_MAX)
-    found = [_placed(number, partial(_parsed, each)) for number, each in enumerate(members or ())]
-    if any(each.returns for each in found):
-        raise wording.invalid("RETURNING clause is not supported in ExecuteTransaction")
+    found = [_placed(number, partial(_parsed_together, each)) for number, each in enumerate(members or ())]
     if len({each.reads for each in found}) > 1:
         raise wording.invalid("The entire transaction must consist of either read statements or write statements")
     detail = fields.capacity_detail(body)
@@ -355,6 +360,13 @@ def execute_transaction(body: Body) -> Prepared:
     ]
     fingerprint = blake2b(orjson.dumps(members, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
     return Write(partial(_write_together, asked, detail, token, fingerprint))
+
+
+def _parsed_together(body: Body) -> Statement:
+    statement = _parsed(body)
+    if statement.returns:
+        raise wording.invalid("RETURNING clause is not supported in ExecuteTransaction.")
+    return statement
 
 
 def _placed(number: int, run: Callable[[], Any]) -> Any:
@@ -378,7 +390,7 @@ def _get(catalog: Catalog, statement: Statement, detail: str) -> GetPlan:
         raise TypeError("a transaction of reads has a write")
     table = table_named(catalog, select.table_name)
     if select.index_name is not None:
-        raise wording.invalid("Reads on indices are not supported within transactions")
+        raise wording.invalid("Reads on indices are not supported within transactions.")
     plan = get_plan(statement, select, table.schema, consistent=True, capacity_detail=detail)
     if plan is None:
         raise _no_key("ExecuteTransaction")
