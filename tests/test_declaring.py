@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,24 @@ def test_the_view_in_another_table_shows_the_last_change(tmp_path: Path) -> None
         orders.delete({"PK": "o-2", "SK": "META"})
         settle(engine)
         assert list(engine.reader().items("shop-latest")) == [{"PK": "o-1", "status": "paid"}]
+
+
+def test_numbers_arrive_with_the_digits_that_are_promised(tmp_path: Path) -> None:
+    app = declarations.App("numbers")
+    things = app.table("things", partition_key="pk")
+    arrived: list[dict[str, Any]] = []
+
+    @app.function()
+    def note(request: dict[str, Any], context: afterwrite.Context) -> None:
+        arrived.append(request)
+
+    @things.on()
+    def send(change: afterwrite.Change) -> afterwrite.Effect:
+        new = change.new
+        return note.later(whole=new["whole"], price=new["price"], long=str(new["long"]), rounded=new["long"])
+
+    with afterwrite.open_engine(tmp_path / "data", app) as engine:
+        long = Decimal("12345678901234567890.123456789")
+        engine.table(things).put({"pk": "a", "whole": 2**63 - 1, "price": Decimal("5.87"), "long": long})
+        settle(engine)
+    assert arrived == [{"whole": 2**63 - 1, "price": 5.87, "long": str(long), "rounded": float(long)}]

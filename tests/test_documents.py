@@ -13,6 +13,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("ben
 
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
+TABLE = re.compile(r"(?:^\|.*\n?)+", re.MULTILINE)
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
@@ -32,6 +33,14 @@ def test_links_lead_somewhere(document: Path) -> None:
         target = (document.parent / path).resolve() if path else document
         assert target.exists(), f"nothing is at {path}"
         assert not anchor or anchor in anchors(target), f"{path} has no heading {anchor}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tables_begin_with_their_head(document: Path) -> None:
+    """Rows that an empty line parts from their table are shown as text."""
+    for table in TABLE.findall(prose(document)):
+        rule = table.splitlines()[1] if "\n" in table.strip() else ""
+        assert set(rule) and not set(rule) - set("|-: "), f"no head above {table.splitlines()[0]}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

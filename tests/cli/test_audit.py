@@ -84,6 +84,16 @@ def test_a_log_that_is_not_there(written: EngineUnderTest, cli: Run) -> None:
     assert done.stderr == "afterwrite: expected an audit log of this app (trail), got 'nope'\n"
 
 
+@pytest.mark.parametrize("place", ["s4://bucket/digests", "https://example.org", "s3://"])
+def test_a_place_that_no_digest_can_be_anchored_in_is_refused(
+    place: str, app: Path, tmp_path: Path, cli_process: Run
+) -> None:
+    data = tmp_path / "data"
+    done = cli_process("run", app, "--data", data, "--listen", "127.0.0.1:0", "--audit-anchor", place)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"afterwrite: expected a file or s3://BUCKET/PREFIX to anchor digests in, got {place!r}\n"
+
+
 def test_a_stopped_engines_log_is_signed_and_anchored(app: Path, tmp_path: Path, cli: Run) -> None:
     anchors = tmp_path / "elsewhere" / "anchors"
     with EngineUnderTest(app, tmp_path / "data", environment={"AFTERWRITE_AUDIT_ANCHOR": str(anchors)}) as engine:

@@ -23,6 +23,7 @@ from cli.conftest import Run
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 APP_TEXT = """from afterwrite import App
 
+print("loading")
 app = App("shop")
 things = app.table("things", partition_key="id")
 mail = app.queue("mail")
@@ -196,7 +197,7 @@ def test_a_command_whose_reader_has_gone_ends_silently_as_other_commands_do(
         done = _process(*arguments, stdout=writes, cwd=printing)
     finally:
         os.close(writes)
-    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+    assert (done.returncode, done.stderr.removeprefix("loading\n")) == (128 + signal.SIGPIPE, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
@@ -205,10 +206,19 @@ def test_output_that_cannot_be_written_is_one_line(arguments: tuple[str, ...], p
     with Path("/dev/full").open("w") as full:
         done = _process(*arguments, stdout=full.fileno(), cwd=printing)
     assert done.returncode == 2
-    assert done.stderr == (
+    assert done.stderr.removeprefix("loading\n") == (
         "afterwrite: expected to be able to write the output, got: No space left on device; "
         "free space and run this again\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begins"), [(("graph", "app.py"), "flowchart"), (("synth", "app.py"), "AWSTemplateFormatVersion")]
+)
+def test_what_the_app_prints_is_not_in_the_output(arguments: tuple[str, ...], begins: str, printing: Path) -> None:
+    done = _process(*arguments, stdout=subprocess.PIPE, cwd=printing)
+    assert done.stdout.startswith(begins)
+    assert done.stderr == "loading\n"
 
 
 @pytest.mark.parametrize("command", [("synth", "app.py", "-o", "out"), ("package", "app.py", "-o", "out")])
@@ -217,8 +227,8 @@ def test_a_file_that_cannot_be_written_whole_is_one_line(command: tuple[str, ...
     done = subprocess.run(
         ["bash", "-c", limited], capture_output=True, text=True, check=False, timeout=BOUND_S, cwd=printing
     )
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("afterwrite: expected to be able to write the output, got: File too large")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 2)
+    assert done.stderr.startswith("loading\nafterwrite: expected to be able to write the output, got: File too large")
 
 
 def test_a_command_whose_output_is_closed_does_its_work(printing: Path) -> None:

@@ -79,6 +79,12 @@ def test_a_time_that_is_none(written: EngineUnderTest, cli: Run) -> None:
     assert done.stderr.startswith("afterwrite: expected an ISO 8601 time as --from")
 
 
+def test_times_in_the_wrong_order(written: EngineUnderTest, cli: Run) -> None:
+    done = cli("replay", "events", "--from", "2026-11-22", "--to", "2026-11-21", "--data", written.data)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "afterwrite: expected --from to be before --to, got 2026-11-22 and 2026-11-21\n"
+
+
 def test_needs_the_running_engine(tmp_path: Path, cli: Run) -> None:
     done = cli("replay", "events", *EVER, "--data", tmp_path)
     assert done.returncode == 2

@@ -39,6 +39,7 @@ def test_time_to_loss_is_what_is_left_of_the_retention() -> None:
         (replace(QUEUE, age_ms=900_000), []),
         (replace(QUEUE, age_ms=900_001), ["queue age"]),
         (replace(QUEUE, age_ms=900_001, parked_lanes=2), ["queue age", "parked"]),
+        (replace(QUEUE, dead_letters=1), ["dead letters"]),
     ],
 )
 def test_what_is_above_its_threshold_is_an_alarm(lag: Lag, expected: list[str]) -> None:
@@ -47,12 +48,13 @@ def test_what_is_above_its_threshold_is_an_alarm(lag: Lag, expected: list[str]) 
 
 def test_an_alarm_says_why_and_what_to_do() -> None:
     late = replace(TABLE, records_behind=1, age_ms=20 * HOUR_MS, parked_lanes=2, parked_age_ms=180_000)
-    why = [alarm.why for alarm in alarms([late, replace(QUEUE, age_ms=HOUR_MS)], Thresholds())]
+    why = [alarm.why for alarm in alarms([late, replace(QUEUE, age_ms=HOUR_MS, dead_letters=3)], Thresholds())]
     assert why == [
         "1 change of the table orders have waited for the routes for up to 20 h",
         "changes of the table orders have waited for 20 h of their retention of 24 h: 4 h left",
         "2 lanes of the table orders parked, for up to 3 min",
         "messages of the queue mail have waited for up to 60 min",
+        "3 dead letters of the queue mail",
     ]
 
 

@@ -88,9 +88,27 @@ def test_messages_that_wait_and_parked_lanes_raise_alarms(watched: Watched) -> N
     watched.clock.advance(s=121)
     watched.watch.run_once()
     assert sorted(watched.told()) == [("parked", "raised", "things"), ("queue age", "raised", "function-do")]
-    table, queue = watched.lags.lags()
+    table, queue, _ = watched.lags.lags()
     assert (table.parked_lanes, table.parked_age_ms, table.age_ms) == (1, 121_000, 0)
     assert (queue.records_behind, queue.age_ms) == (1, 121_000)
+
+
+@pytest.mark.parametrize("queue", ["function-do", "pager"])
+def test_dead_letters_raise_an_alarm_that_is_cleared_when_they_are_gone(
+    environment: Environment, watched: Watched, queue: str
+) -> None:
+    dead = queues.Message("m", None, "a", watched.clock.now_ms)
+    dead_letters = f"{queue}-dead-letters"
+    environment.write(lambda transaction: queues.send(transaction, dead_letters, "a", queues.encode(dead)))
+    for _ in range(2):
+        watched.watch.run_once()
+    raised = ("dead letters", "raised", queue)
+    assert watched.told() == [raised]
+    environment.write(
+        lambda transaction: queues.purge(transaction, dead_letters, through=queues.last_arrival(transaction), limit=10)
+    )
+    watched.watch.run_once()
+    assert watched.told() == [raised, ("dead letters", "cleared", queue)]
 
 
 @pytest.mark.parametrize("counted", [True, False])

@@ -48,6 +48,31 @@ def test_crashes_at_named_points_lose_and_repeat_nothing(tmp_path: Path) -> None
     assert len(changes) == number
 
 
+PRINTING = """
+from afterwrite import App
+
+print("loading")
+app = App("shop")
+things = app.table("things", partition_key="pk")
+
+
+@things.on()
+def speak(change):
+    print("a change")
+    raise ValueError
+"""
+
+
+def test_an_engine_is_found_again_whatever_its_app_prints(tmp_path: Path) -> None:
+    """As it starts the second time, the route prints before the engine listens."""
+    (tmp_path / "app.py").write_text(PRINTING)
+    with EngineProcess(tmp_path / "app.py", tmp_path / "data") as engine:
+        dynamodb_client(engine.url).put_item(TableName="things", Item={"pk": {"S": "a"}})
+        engine.kill()
+        wait_until(lambda: engine.starts == 2)
+        engine.stop()
+
+
 def test_an_engine_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("raise ValueError('no app')")
     with pytest.raises(AfterwriteError, match="no app"), EngineProcess(tmp_path / "app.py", tmp_path / "data"):

@@ -17,6 +17,7 @@ from typing import Final, cast
 
 import afterwrite
 from afterwrite.app import App
+from afterwrite.cli.standard_streams import own_output
 from afterwrite.errors import AfterwriteError, DeclarationError
 
 _LIBRARIES: Final = [
@@ -44,7 +45,7 @@ def locate_app(path: Path) -> LoadedApp:
     """The one App in the file at `path`. The file's folder (or its package's) comes first among the imports.
 
     Raises DeclarationError where there is no such file, where it fails (with the place in the user's code), or where
-    there is not exactly one App in it.
+    there is not exactly one App in it. What the file prints goes to standard error.
     """
     path = path.resolve()
     if not path.is_file():
@@ -77,7 +78,8 @@ def _module(path: Path, root: Path, packages: Sequence[str]) -> ModuleType:
     module = module_from_spec(cast("importlib.machinery.ModuleSpec", spec_from_file_location(name, loader=loader)))
     sys.modules[name] = module
     try:
-        loader.exec_module(module)
+        with own_output():
+            loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise DeclarationError(_failure(error, path, root)) from error

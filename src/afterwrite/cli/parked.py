@@ -194,7 +194,10 @@ def redrive(
     elif not count:
         print_line(_nothing_text(selection, data, on_aws))
     else:
-        print_line(f"redriven: {count_text(count, 'failure')}; what fails again is parked again")
+        then = (
+            "all of it runs when the engine next starts" if _is_stopped(where) else "what fails again is parked again"
+        )
+        print_line(f"redriven: {count_text(count, 'failure')}; {then}")
 
 
 @command_line.command
@@ -241,6 +244,10 @@ def drop(
         print_line(_nothing_text(selection, data, on_aws))
     else:
         print_line(f"dropped: {count_text(count, 'failure')}")
+
+
+def _is_stopped(where: Settings | ParkedWork) -> bool:
+    return isinstance(where, Settings) and DataDirectory(where.data).holder() is None
 
 
 def _options(data: Path | None, on_aws: OnAws) -> str:
@@ -344,7 +351,7 @@ def _in_portions(
         portion: Callable[..., Portion]
         if not isinstance(where, Settings):
             portion = partial(method(where), selection, limit=LIMIT_MAX, **options)
-        elif (directory := DataDirectory(where.data)).holder() is not None:
+        elif not _is_stopped(where):
             client = EngineClient(where, target="Afterwrite", service="dynamodb")
             body = {"Selection": selection_body(selection), "Limit": LIMIT_MAX}
             if options.get("whole_lane"):
@@ -358,6 +365,7 @@ def _in_portions(
         else:
             with open_data(where.data):
                 pass  # refuses what is no data directory, before anything is made there
+            directory = DataDirectory(where.data)
             lock = DirectoryLock(directory)
             closing.callback(lock.release)
             environment = Environment(directory.store)

@@ -59,14 +59,16 @@ def replay(
         settings, target="AWSEvents", service="events", hint=": a replay that it has begun goes on when it runs again"
     )
     arn = f"arn:aws:events:{settings.identity.region}:{settings.identity.account_id}"
+    times = {"EventStartTime": moment_ms("--from", from_) / 1000, "EventEndTime": moment_ms("--to", to) / 1000}
+    if times["EventStartTime"] >= times["EventEndTime"]:
+        raise CommandError(f"expected --from to be before --to, got {from_} and {to}")
     started = events.call(
         "StartReplay",
         {
             "ReplayName": name or f"{bus}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}",
             "EventSourceArn": f"{arn}:archive/{bus}",
             "Destination": {"Arn": f"{arn}:event-bus/{bus}"},
-            "EventStartTime": moment_ms("--from", from_) / 1000,
-            "EventEndTime": moment_ms("--to", to) / 1000,
+            **times,
         },
     )
     if not json:

@@ -8,8 +8,9 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -22,6 +23,7 @@ from afterwrite.cli.loading import load_app
 from afterwrite.cli.one_core import PERIOD_S, OneCore
 from afterwrite.cli.parameters import Flag
 from afterwrite.cli.rendering import printable
+from afterwrite.cli.standard_streams import own_output
 from afterwrite.cli.stop_signals import StopSignals
 from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
@@ -126,11 +128,14 @@ def run(
     declared = load_app(app)
     if cores == "auto" and _has_routes(declared):
         cores = "one"
-    injector = None if faults is None else _injector(faults, declared)
-    one_core = _prepared(cores, json=json)
-    second = _second_process(declared, settings, processes, one_core, injector)
-    engine = Engine(declared, settings, seams=None if injector is None else injector.seams(), second=second)
-    _run(engine, settings, one_core, json=json, does=_summary(declared), injector=injector)
+    with own_output() if json else nullcontext(sys.stdout) as output:
+        injector = None if faults is None else _injector(faults, declared)
+        one_core = _prepared(cores, json=json)
+        second = _second_process(declared, settings, processes, one_core, injector)
+        engine = Engine(declared, settings, seams=None if injector is None else injector.seams(), second=second)
+        ready = _ready_json if json else partial(_ready_text, _summary(declared))
+        announce = partial(print, file=output, flush=True)
+        _run(engine, one_core, lambda address: announce(ready(address, settings)), injector)
 
 
 def _has_routes(app: App) -> bool:
@@ -179,9 +184,9 @@ def serve(
     directory of an app, the app's changes are kept until it runs again.
     """
     settings = config.load(data=data, listen=listen, credentials=credentials, durability=durability)
-    does = "no app: tables are served, nothing follows from writes"
     one_core = _prepared(cores, json=json)
-    _run(Engine(None, settings), settings, one_core, json=json, does=does)
+    ready = _ready_json if json else partial(_ready_text, "no app: tables are served, nothing follows from writes")
+    _run(Engine(None, settings), one_core, lambda address: print(ready(address, settings), flush=True))
 
 
 def _summary(app: App) -> str:
@@ -227,14 +232,9 @@ def _allow_descriptors() -> None:
 
 
 def _run(
-    engine: Engine,
-    settings: Settings,
-    one_core: OneCore | None,
-    *,
-    json: bool,
-    does: str,
-    injector: Injector | None = None,
+    engine: Engine, one_core: OneCore | None, announce: Callable[[str], None], injector: Injector | None = None
 ) -> None:
+    """Run the engine until it is told to stop; `announce` is told the address once it listens."""
     with StopSignals() as stop:
         if one_core is not None:
             one_core.settle()
@@ -243,27 +243,30 @@ def _run(
             one_core.settle()
         if injector is not None:
             injector.armed = True
-        address = f"{engine.address[0]}:{engine.address[1]}"
-        signed = settings.credentials is not None
-        if json:
-            ready = {
-                "listening": address,
-                "data": str(settings.data),
-                "durability": settings.durability,
-                "signatures_checked": signed,
-            }
-            print(orjson.dumps(ready).decode(), flush=True)
-        else:
-            print(does)
-            print(f"listening on http://{address}, data in {settings.data} (stop with Ctrl-C)", flush=True)
-            if signed:
-                print(f"requests must be signed by one of {len(settings.credentials or ())} access keys", flush=True)
-            if settings.durability == "relaxed":
-                print(_RELAXED_WARNING, flush=True)
+        announce(f"{engine.address[0]}:{engine.address[1]}")
         while not stop.wait(None if one_core is None else PERIOD_S):
             if one_core is not None:
                 one_core.settle()
         engine.stop()
+
+
+def _ready_json(address: str, settings: Settings) -> str:
+    ready = {
+        "listening": address,
+        "data": str(settings.data),
+        "durability": settings.durability,
+        "signatures_checked": settings.credentials is not None,
+    }
+    return orjson.dumps(ready).decode()
+
+
+def _ready_text(does: str, address: str, settings: Settings) -> str:
+    lines = [does, f"listening on http://{address}, data in {settings.data} (stop with Ctrl-C)"]
+    if settings.credentials is not None:
+        lines.append(f"requests must be signed by one of {len(settings.credentials)} access keys")
+    if settings.durability == "relaxed":
+        lines.append(_RELAXED_WARNING)
+    return "\n".join(lines)
 
 
 class _FieldsFormatter(logging.Formatter):

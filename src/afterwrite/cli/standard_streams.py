@@ -1,9 +1,12 @@
-"""The process's standard streams, where whoever started it has closed them, or has gone."""
+"""The process's standard streams: whose output is whose, and what becomes of it where nobody reads."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
 
 
 def open_standard_streams() -> None:
@@ -11,6 +14,14 @@ def open_standard_streams() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
+
+
+@contextmanager
+def own_output() -> Iterator[TextIO]:
+    """What the app's code prints goes to standard error, and only what is written to the stream given to the output."""
+    own = sys.stdout
+    with redirect_stdout(sys.stderr):
+        yield own
 
 
 def silence_output() -> None:

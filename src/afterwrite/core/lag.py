@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-AlarmName: TypeAlias = Literal["iterator age", "retention", "queue age", "parked", "free disk"]
+AlarmName: TypeAlias = Literal["iterator age", "retention", "queue age", "parked", "dead letters", "free disk"]
 AlarmState: TypeAlias = Literal["raised", "cleared"]
 LagKind: TypeAlias = Literal["table", "queue", "mapping"]
 
@@ -27,7 +27,7 @@ class Lag:
 
     `consumer` names the table, the queue, or the mapping. `parked_age_ms` is how long its oldest parked lane has
     waited, None where none does; a mapping has no parked lanes but batches that it gave up on. `retention_ms` is None
-    where nothing is ever lost by waiting.
+    where nothing is ever lost by waiting. `dead_letters` are the messages that the queue's function gave up.
     """
 
     consumer: str
@@ -37,6 +37,7 @@ class Lag:
     retention_ms: int | None = None
     parked_lanes: int = 0
     parked_age_ms: int | None = None
+    dead_letters: int = 0
 
     @property
     def time_to_loss_ms(self) -> int | None:
@@ -113,6 +114,7 @@ def _measures(lag: Lag, thresholds: Thresholds) -> Iterable[tuple[AlarmName, flo
         if lag.retention_ms:
             yield "retention", lag.age_ms / lag.retention_ms, thresholds.retention_fraction_max
     yield "parked", lag.parked_lanes, 0
+    yield "dead letters", lag.dead_letters, 0
 
 
 _WHAT_TO_DO: Final[Mapping[AlarmName, str]] = {
@@ -120,6 +122,7 @@ _WHAT_TO_DO: Final[Mapping[AlarmName, str]] = {
     "retention": "let the routes catch up: what is past its retention is kept until it is read, and fills the disk",
     "queue age": "see in the engine's log how the function fails, and whether its target is there",
     "parked": "read why and mend it: afterwrite parked show; then afterwrite parked redrive",
+    "dead letters": "read why and mend it: afterwrite parked show; then afterwrite parked redrive, or parked drop",
 }
 
 
@@ -159,6 +162,8 @@ def _why(name: AlarmName, lag: Lag) -> str:
         )
     if name == "queue age":
         return f"messages of the queue {lag.consumer} have waited for up to {duration(lag.age_ms)}"
+    if name == "dead letters":
+        return f"{_count(lag.dead_letters, 'dead letter')} of the queue {lag.consumer}"
     waits = "" if lag.parked_age_ms is None else f", for up to {duration(lag.parked_age_ms)}"
     return f"{_count(lag.parked_lanes, 'lane')} of the {lag.kind} {lag.consumer} parked{waits}"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from afterwrite.app import App
+from afterwrite.app import DEAD_LETTERS, App
 from afterwrite.core.effects import Publish, StampedEffect
 from afterwrite.core.lag import Alarm, AlarmState, Lag
 from afterwrite.local.fan_out import FanOut
@@ -30,10 +30,14 @@ class EmbeddedLags:
         self._directory = directory
         self._tables = [table.name for table in app.tables if table.routes]
         self._queues = [function.queue_name for function in app.engine_functions]
+        self._queues_for_others = [queue.name for queue in app.queues if queue.name not in self._queues]
         self._mappings = declared_mappings(app)
 
     def lags(self) -> Sequence[Lag]:
-        """The lag of every table's routes, of every function's queue, and of every function on a stream."""
+        """The lag of every table's routes, of every function's queue, and of every function on a stream.
+
+        Nobody here is behind with a queue whose consumers are outside; only its dead letters are counted.
+        """
         now_ms = self._environment.now_ms()
         with self._environment.read() as transaction:
             catalog = self._environment.state["catalog"]
@@ -43,12 +47,16 @@ class EmbeddedLags:
                 if name in catalog
             ]
             of_queues = [queue_lag(transaction, name, now_ms, lanes_max=_LANES_MAX) for name in self._queues]
+            of_others = [
+                Lag(name, "queue", 0, 0, dead_letters=queues.depth(transaction, name + DEAD_LETTERS))
+                for name in self._queues_for_others
+            ]
             of_mappings = [
                 lag
                 for declared in self._mappings
                 if (lag := self._mapping_lag(transaction, declared, now_ms)) is not None
             ]
-        return [*of_tables, *of_queues, *of_mappings]
+        return [*of_tables, *of_queues, *of_others, *of_mappings]
 
     def free_bytes(self) -> int:
         """What is left on the disk of the data directory. Raises OSError."""
@@ -101,6 +109,7 @@ def queue_lag(transaction: ReadTransaction, queue: str, now_ms: int, *, lanes_ma
         age_ms=0 if sent_ms is None else max(0, now_ms - sent_ms),
         parked_lanes=len(parked),
         parked_age_ms=max(0, now_ms - min(parked)) if parked else None,
+        dead_letters=queues.depth(transaction, queue + DEAD_LETTERS),
     )
 
 

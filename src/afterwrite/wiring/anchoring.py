@@ -17,10 +17,10 @@ _READ_S_MAX: Final = 15
 
 def anchor_store(place: str) -> AnchorStore:
     """The anchor store at `place`, a file's path or s3://BUCKET/PREFIX. Raises CommandError for what is neither."""
-    if not place.startswith(_S3):
+    if "://" not in place:
         return FileAnchors(Path(place))
     bucket, _, prefix = place.removeprefix(_S3).partition("/")
-    if not bucket:
+    if not bucket or not place.startswith(_S3):
         raise CommandError(f"expected a file or s3://BUCKET/PREFIX to anchor digests in, got {place!r}")
     clients: list[Any] = []
 
