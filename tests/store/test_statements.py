@@ -355,3 +355,10 @@ def test_a_batch_tells_no_item_of_a_failed_condition(store: Dynamo) -> None:
     with pytest.raises(ServiceError) as refused:
         store("ExecuteStatement", **statement)
     assert refused.value.fields["Item"]["n"] == {"N": "1"}
+
+
+def test_a_parameter_of_a_transaction_is_refused_without_its_number(store: Dynamo) -> None:
+    update = "UPDATE things SET n = ? WHERE pk = 'a' AND sk = 1"
+    with pytest.raises(ServiceError) as refused:
+        store("ExecuteTransaction", TransactStatements=[{"Statement": update, "Parameters": [{"N": "one"}]}])
+    assert refused.value.message == "The parameter cannot be converted to a numeric value: one"

@@ -20,6 +20,7 @@ from afterwrite.store.operations.items import _transact, _transact_get
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table, table_named
 from afterwrite.table import fields, statement_tree, wording
+from afterwrite.table.attribute_values import checked_value
 from afterwrite.table.batches import TOKEN_CHARACTERS_MAX, TRANSACTION_WRITES_MAX, TransactGetPlan, TransactWritePlan
 from afterwrite.table.capacity import SILENT, Capacity, Reporting
 from afterwrite.table.fields import Violations
@@ -346,6 +347,10 @@ def execute_transaction(body: Body) -> Prepared:
         violations.add(token, "clientRequestToken", f"Member must have length {bound}")
     violations.check()
     _check_members(body, members, "transactStatements", TRANSACTION_WRITES_MAX)
+    for member in members or ():
+        # What is wrong with a parameter is told without the statement's number.
+        for parameter in fields.structures(member, "Parameters", "AttributeValue") or ():
+            checked_value(parameter)
     found = [_placed(number, partial(_parsed_together, each)) for number, each in enumerate(members or ())]
     if len({each.reads for each in found}) > 1:
         raise wording.invalid("The entire transaction must consist of either read statements or write statements")
