@@ -150,7 +150,7 @@ def test_units_are_dated_when_they_change(dynamo: Dynamo, clock: Clock) -> None:
 
 
 def test_what_is_to_be_held_ready_is_not_at_once(dynamo: Dynamo) -> None:
-    index = {**BY_A, "WarmThroughput": {"ReadUnitsPerSecond": 13_000, "WriteUnitsPerSecond": 5_000}}
+    index: dict[str, Any] = {**BY_A, "WarmThroughput": {"ReadUnitsPerSecond": 13_000, "WriteUnitsPerSecond": 5_000}}
     warm = {"ReadUnitsPerSecond": 14_000, "WriteUnitsPerSecond": 6_000}
     made = create(dynamo, AttributeDefinitions=WITH_A, GlobalSecondaryIndexes=[index], WarmThroughput=warm)
     assert made["WarmThroughput"] == {**warm, "Status": "UPDATING"}
