@@ -754,7 +754,32 @@ IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
             "ValidationException",
             "Replicas are not offered",
         ),
-        ("CreateBackup", {"TableName": "things"}, "UnknownOperationException", "CreateBackup is not offered"),
+        (
+            "CreateBackup",
+            {"TableName": "things", "BackupName": "first"},
+            "UnknownOperationException",
+            "CreateBackup is not offered",
+        ),
+        ("CreateBackup", {"TableName": "things", "BackupName": "a!"}, "ValidationException", "^Val.*2 .* 'backupName'"),
+        (
+            "CreateBackup",
+            {"TableName": "nothing", "BackupName": "first"},
+            "TableNotFoundException",
+            "Table not found: nothing",
+        ),
+        (
+            "RestoreTableToPointInTime",
+            {"SourceTableName": "things", "TargetTableName": "again", "UseLatestRestorableTime": True},
+            "PointInTimeRecoveryUnavailableException",
+            "Point in time recovery is not enabled for table 'things'",
+        ),
+        (
+            "ExportTableToPointInTime",
+            {"TableArn": ARN, "S3Bucket": "files"},
+            "PointInTimeRecoveryUnavailableException",
+            "Point in time recovery is not enabled for table 'things'",
+        ),
+        ("ExportTableToPointInTime", {"TableArn": f"{ARN}s"}, "TableNotFoundException", f"Table not found: {ARN}s"),
     ],
 )
 def test_what_no_table_has_is_not_found(dynamo: Dynamo, operation: str, body: Any, code: str, message: str) -> None:
