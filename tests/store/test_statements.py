@@ -366,3 +366,46 @@ def test_a_batch_tells_no_item_of_a_failed_condition(store: Dynamo) -> None:
     with pytest.raises(ServiceError) as refused:
         store("ExecuteStatement", **statement)
     assert refused.value.fields["Item"]["n"] == {"N": "1"}
+
+
+def test_a_parameter_of_a_transaction_is_refused_without_its_number(store: Dynamo) -> None:
+    update = "UPDATE things SET n = ? WHERE pk = 'a' AND sk = 1"
+    with pytest.raises(ServiceError) as refused:
+        store("ExecuteTransaction", TransactStatements=[{"Statement": update, "Parameters": [{"N": "one"}]}])
+    assert refused.value.message == "The parameter cannot be converted to a numeric value: one"
+
+
+def test_partitions_are_read_one_after_the_other(store: Dynamo) -> None:
+    for pk in ("c", "b"):
+        for number in range(2):
+            run(store, f"INSERT INTO things VALUE {{'pk': '{pk}', 'sk': {number}}}")
+    where = "WHERE pk IN ['c', 'none', 'b', 'c'] AND sk >= 0"
+
+    def keys(answer: dict[str, Any]) -> list[str]:
+        return [item["pk"]["S"] + item["sk"]["N"] for item in answer["Items"]]
+
+    every = run(store, f"SELECT * FROM things {where}", ReturnConsumedCapacity="INDEXES")
+    assert keys(every) == ["c0", "c1", "b0", "b1"]
+    assert every["ConsumedCapacity"] == {
+        "TableName": "things",
+        "CapacityUnits": 1.5,
+        "Table": {"CapacityUnits": 1.5},
+    }
+    assert keys(run(store, f"SELECT * FROM things {where} ORDER BY pk, sk DESC")) == ["b1", "b0", "c1", "c0"]
+    assert keys(run(store, f"SELECT * FROM things {where} ORDER BY pk DESC")) == ["c0", "c1", "b0", "b1"]
+    pages: list[list[str]] = []
+    token: dict[str, str] = {}
+    while True:
+        answer = run(store, f"SELECT * FROM things {where}", Limit=1, **token)
+        pages.append(keys(answer))
+        if "NextToken" not in answer:
+            break
+        token = {"NextToken": answer["NextToken"]}
+    assert pages == [["c0"], ["c1"], ["b0"], ["b1"], []]
+    assert keys(run(store, f"SELECT * FROM things {where}", Limit=3)) == ["c0", "c1", "b0"]
+
+
+def test_a_filter_beside_several_partitions_is_of_what_the_index_projects(store: Dynamo) -> None:
+    statement = "SELECT pk FROM things.\"by-kind\" WHERE kind IN ['k0', 'k1'] AND n = 1"
+    with pytest.raises(ServiceError, match=r"filter attributes: \[n\]"):
+        run(store, statement)

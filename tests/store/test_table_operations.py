@@ -149,6 +149,23 @@ def test_units_are_dated_when_they_change(dynamo: Dynamo, clock: Clock) -> None:
     assert throughput(describe(dynamo))[1] == {**made, **raised, "LastIncreaseDateTime": clock.now_ms / 1000}
 
 
+def test_what_is_to_be_held_ready_is_not_at_once(dynamo: Dynamo) -> None:
+    index: dict[str, Any] = {**BY_A, "WarmThroughput": {"ReadUnitsPerSecond": 13_000, "WriteUnitsPerSecond": 5_000}}
+    warm = {"ReadUnitsPerSecond": 14_000, "WriteUnitsPerSecond": 6_000}
+    made = create(dynamo, AttributeDefinitions=WITH_A, GlobalSecondaryIndexes=[index], WarmThroughput=warm)
+    assert made["WarmThroughput"] == {**warm, "Status": "UPDATING"}
+    assert made["GlobalSecondaryIndexes"][0]["WarmThroughput"] == {**index["WarmThroughput"], "Status": "UPDATING"}
+    assert describe(dynamo)["WarmThroughput"] == {**warm, "Status": "ACTIVE"}
+    changes = [{"Update": {"IndexName": "by-a", "WarmThroughput": warm}}]
+    more = {"ReadUnitsPerSecond": 15_000, "WriteUnitsPerSecond": 6_000}
+    updated = update(dynamo, WarmThroughput=more, GlobalSecondaryIndexUpdates=changes)
+    assert updated["WarmThroughput"] == {**more, "Status": "UPDATING"}
+    assert updated["GlobalSecondaryIndexes"][0]["WarmThroughput"] == {**warm, "Status": "UPDATING"}
+    assert describe(dynamo)["GlobalSecondaryIndexes"][0]["WarmThroughput"] == {**warm, "Status": "ACTIVE"}
+    with pytest.raises(ServiceError, match="WarmThroughput must be the only operation in the request"):
+        update(dynamo, WarmThroughput=more, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by-a"}}])
+
+
 def test_an_update_tells_the_units_that_hold_until_its_end(dynamo: Dynamo, clock: Clock) -> None:
     index = {**BY_A, "ProvisionedThroughput": UNITS}
     create(
@@ -737,7 +754,32 @@ IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
             "ValidationException",
             "Replicas are not offered",
         ),
-        ("CreateBackup", {"TableName": "things"}, "UnknownOperationException", "CreateBackup is not offered"),
+        (
+            "CreateBackup",
+            {"TableName": "things", "BackupName": "first"},
+            "UnknownOperationException",
+            "CreateBackup is not offered",
+        ),
+        ("CreateBackup", {"TableName": "things", "BackupName": "a!"}, "ValidationException", "^Val.*2 .* 'backupName'"),
+        (
+            "CreateBackup",
+            {"TableName": "nothing", "BackupName": "first"},
+            "TableNotFoundException",
+            "Table not found: nothing",
+        ),
+        (
+            "RestoreTableToPointInTime",
+            {"SourceTableName": "things", "TargetTableName": "again", "UseLatestRestorableTime": True},
+            "PointInTimeRecoveryUnavailableException",
+            "Point in time recovery is not enabled for table 'things'",
+        ),
+        (
+            "ExportTableToPointInTime",
+            {"TableArn": ARN, "S3Bucket": "files"},
+            "PointInTimeRecoveryUnavailableException",
+            "Point in time recovery is not enabled for table 'things'",
+        ),
+        ("ExportTableToPointInTime", {"TableArn": f"{ARN}s"}, "TableNotFoundException", f"Table not found: {ARN}s"),
     ],
 )
 def test_what_no_table_has_is_not_found(dynamo: Dynamo, operation: str, body: Any, code: str, message: str) -> None:

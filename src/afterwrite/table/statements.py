@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
+
+import orjson
 
 from afterwrite.core.values import AttributeValue, Item
 from afterwrite.table import statement_tree as statements
@@ -13,7 +16,7 @@ from afterwrite.table.capacity import Reporting
 from afterwrite.table.conditions import CompiledCondition, Values, bind_condition
 from afterwrite.table.expressions import Condition
 from afterwrite.table.key_conditions import CompiledKeyCondition, Term
-from afterwrite.table.keys import checked_key
+from afterwrite.table.keys import checked_key, encode_sort_value
 from afterwrite.table.paths import Names, ResolvedPath, find_in
 from afterwrite.table.projections import Projection
 from afterwrite.table.reads import GetPlan, QueryPlan
@@ -66,6 +69,8 @@ class _Where:
 
     def _term(self, node: tree.Condition) -> Term | None:
         """What a conjunct says of one attribute in comparison with values, where that is all it says."""
+        if isinstance(node, tree.In):
+            return self._comparing(node.operand, "IN", *node.choices)
         if isinstance(node, tree.Between):
             return self._comparing(node.operand, "BETWEEN", node.low, node.high)
         if isinstance(node, tree.FunctionCall) and node.name == "begins_with" and len(node.arguments) > 1:
@@ -90,13 +95,24 @@ class _Where:
                 return term
         return None
 
-    def key_condition(self, schema: KeySchema | IndexSchema) -> CompiledKeyCondition | None:
-        """The condition on the keys of what is read; None where it names no partition."""
+    def key_conditions(self, schema: KeySchema | IndexSchema) -> list[CompiledKeyCondition]:
+        """The conditions on the keys of what is read, one for each partition; none where it names no partition."""
         partition = [self._take(each.name, "=") for each in schema.partition_attributes]
         found = [term for term in partition if term is not None]
-        if len(found) < len(partition):
+        several = self._take(schema.partition_attributes[0].name, "IN") if partition == [None] else None
+        if several is None and len(found) < len(partition):
             self._keys.clear()
-            return None
+            return []
+        sort = self._sort_terms(schema)
+        if several is None:
+            return [CompiledKeyCondition((*found, *sort))]
+        distinct: dict[bytes, str] = {}
+        for name in several.operands:
+            distinct.setdefault(orjson.dumps(self._values[name]), name)
+        return [CompiledKeyCondition((Term(several.attribute, "=", (name,)), *sort)) for name in distinct.values()]
+
+    def _sort_terms(self, schema: KeySchema | IndexSchema) -> list[Term]:
+        found: list[Term] = []
         for attribute in schema.sort_attributes:
             term = self._take(attribute.name, "=")
             term = term or self._take(attribute.name, "<", "<=", ">", ">=", "BETWEEN", "begins_with")
@@ -104,7 +120,7 @@ class _Where:
                 found.append(term)
             if term is None or term.operator != "=":
                 break
-        return CompiledKeyCondition(tuple(found))
+        return found
 
     def key(self, schema: KeySchema) -> Item | None:
         """The key of the one item that the clause names, None where it names none or several."""
@@ -132,31 +148,83 @@ def _conjuncts(node: tree.Condition | None) -> Iterable[tree.Condition]:
         yield node
 
 
-def query_plan(
+def query_plans(
     statement: Statement, select: statements.Select, schema: KeySchema, index: IndexSchema | None, page: Page
-) -> QueryPlan:
-    """The read of a page of what a SELECT finds."""
+) -> list[QueryPlan]:
+    """The reads of a page of what a SELECT finds, to be made one after the other until the page is full."""
     where = _Where(statement, select.where)
     read = schema if index is None else index
-    key_condition = where.key_condition(read)
-    forward = _is_forward(select, read, key_condition)
+    conditions = where.key_conditions(read)
+    _check_order(select, read, conditions)
     rest = where.rest()
-    attributes = frozenset() if rest is None else rest.attributes - {*read.names}
-    return QueryPlan(
+    whole = QueryPlan(
         select.table_name,
         select.index_name,
-        key_condition,
+        None,
         statement.values,
         None if rest is None else Condition(rest.test, statement.values, rest.nested),
-        attributes,
+        frozenset() if rest is None else rest.attributes - {*read.names},
         _selection(statement, select),
         page.start_key,
-        forward,
+        _is_upwards(select, [each.name for each in read.sort_attributes]),
         page.limit,
         None,
         page.consistent,
         page.capacity_detail,
     )
+    if not conditions:
+        return [whole]
+    plans = [replace(whole, key_condition=each) for each in _ordered(select, read, conditions, statement.values)]
+    return _begun(plans, read, page.start_key)
+
+
+def _check_order(
+    select: statements.Select, schema: KeySchema | IndexSchema, conditions: Sequence[CompiledKeyCondition]
+) -> None:
+    if not select.order:
+        return
+    if select.where is None:
+        raise wording.invalid("Must have WHERE clause in the statement when using ORDER BY clause.")
+    if not conditions:
+        raise wording.invalid(
+            "Must have at least one non-optional hash key condition in WHERE clause when using ORDER BY clause."
+        )
+    for name, _ in select.order:
+        if name not in schema.names:
+            raise wording.invalid(f"Variable reference {name} in ORDER BY clause must be part of the primary key")
+
+
+def _is_upwards(select: statements.Select, names: Sequence[str]) -> bool:
+    return all(is_upwards for name, is_upwards in select.order if name in names)
+
+
+def _ordered(
+    select: statements.Select,
+    schema: KeySchema | IndexSchema,
+    conditions: list[CompiledKeyCondition],
+    values: Values,
+) -> list[CompiledKeyCondition]:
+    """The conditions in the order of their partitions, where the SELECT has one."""
+    partition = schema.partition_attributes[0].name
+    if len(conditions) == 1 or partition not in dict(select.order):
+        return conditions
+
+    def key(condition: CompiledKeyCondition) -> bytes:
+        return encode_sort_value(values[condition.terms[0].operands[0]])
+
+    return sorted(conditions, key=key, reverse=not _is_upwards(select, [partition]))
+
+
+def _begun(plans: list[QueryPlan], schema: KeySchema | IndexSchema, start_key: Item | None) -> list[QueryPlan]:
+    """The plans from the one on that the page begins in."""
+    if start_key is None or len(plans) == 1:
+        return plans
+    start = start_key.get(schema.partition_attributes[0].name)
+    for number, plan in enumerate(plans):
+        condition = plan.key_condition
+        if condition is not None and plan.values[condition.terms[0].operands[0]] == start:
+            return [plan, *(replace(each, start_key=None) for each in plans[number + 1 :])]
+    return plans
 
 
 def _selection(statement: Statement, select: statements.Select) -> Selection | None:
@@ -164,24 +232,6 @@ def _selection(statement: Statement, select: statements.Select) -> Selection | N
         return None
     names = Names("", statement.names)
     return Selection([names.resolve(path) for path in select.paths])
-
-
-def _is_forward(
-    select: statements.Select, schema: KeySchema | IndexSchema, key_condition: CompiledKeyCondition | None
-) -> bool:
-    if not select.order:
-        return True
-    if select.where is None:
-        raise wording.invalid("Must have WHERE clause in the statement when using ORDER BY clause.")
-    if key_condition is None:
-        raise wording.invalid(
-            "Must have at least one non-optional hash key condition in WHERE clause when using ORDER BY clause."
-        )
-    for name, _ in select.order:
-        if name not in schema.names:
-            raise wording.invalid(f"Variable reference {name} in ORDER BY clause must be part of the primary key")
-    sorted_by = {each.name for each in schema.sort_attributes}
-    return all(is_upwards for name, is_upwards in select.order if name in sorted_by)
 
 
 def get_plan(

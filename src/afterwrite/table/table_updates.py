@@ -274,6 +274,9 @@ def _index_action(update: Body) -> tuple[str, Body]:
 def _check_combination(body: Body) -> None:
     """Refuse an update of several things of which one must be changed alone."""
     changed = [name for name in _UPDATED_FIELDS if body.get(name) not in (None, {}, [])]
+    if set(changed) == {"WarmThroughput", "GlobalSecondaryIndexUpdates"}:
+        updates = body["GlobalSecondaryIndexUpdates"]
+        changed = changed if any("Update" not in update for update in updates) else []
     for name, subject in _CHANGED_ALONE.items():
         if name in changed and len(changed) > 1:
             raise wording.invalid_parameter(f"{subject} must be the only operation in the request")

@@ -53,6 +53,9 @@ class Operations:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
         if operation is None:
+            refused = absences.copying(name, body)
+            if refused is not None:
+                return refused
             raise absences.refusal(name, body)
         try:
             return operation(body)

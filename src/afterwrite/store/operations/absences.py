@@ -44,6 +44,12 @@ _KINDS: Final = {
     "DescribeExport": "Export",
     "DescribeImport": "Import",
 }
+# The operations that copy a table, and the field that names it.
+_COPIED: Final[Mapping[str, str]] = {
+    "CreateBackup": "TableName",
+    "RestoreTableToPointInTime": "SourceTableName",
+    "ExportTableToPointInTime": "TableArn",
+}
 _OF_GLOBAL_TABLES: Final = (
     "DescribeGlobalTable",
     "DescribeGlobalTableSettings",
@@ -76,6 +82,35 @@ def refusal(operation: str, body: Body) -> ServiceError:
             "version 2019.11.21, instead of version 2017.11.29 (Legacy)."
         )
     return unknown_operation(operation)
+
+
+def copying(operation: str, body: Body) -> Read | None:
+    """An operation that would copy a table, which is not offered: a read that refuses it; None for any other.
+
+    What is wrong with the table comes first, in the service's words. Raises ServiceError.
+    """
+    field = _COPIED.get(operation)
+    if field is None:
+        return None
+    source = fields.text(body, "SourceTableArn") if operation == "RestoreTableToPointInTime" else None
+    if source is None:
+        source = _required(body, field)
+    if operation == "CreateBackup":
+        violations = fields.Violations()
+        violations.resource_name(body, "BackupName", "backupName")
+        violations.check()
+    name = fields.checked_table_name(source)
+
+    def run(_transaction: ReadTransaction, catalog: Catalog) -> bytes:
+        table = catalog.get(name)
+        if table is None:
+            raise ServiceError("TableNotFoundException", f"Table not found: {source}")
+        if operation != "CreateBackup" and not table.options.point_in_time_recovery:
+            message = f"Point in time recovery is not enabled for table '{name}'"
+            raise ServiceError("PointInTimeRecoveryUnavailableException", message)
+        raise unknown_operation(operation)
+
+    return Read(run)
 
 
 def _required(body: Body, field: str) -> str:

@@ -48,6 +48,7 @@ class Descriptions:
         description = self._description(transaction, table, "CREATING")
         for index in (*description.get(_GLOBAL_INDEXES, ()), *description.get(_VECTOR_INDEXES, ())):
             index["IndexStatus"] = "CREATING"
+        _tell_warming(description, table.options, TableOptions())
         return description
 
     def updated(self, transaction: ReadTransaction, table: Table, before: Table) -> dict[str, Any]:
@@ -55,6 +56,7 @@ class Descriptions:
         description = self._description(transaction, table, "UPDATING")
         if before.options.billing_mode == table.options.billing_mode == PROVISIONED:
             _tell_units_before(description, before.options, _now_ms(transaction))
+        _tell_warming(description, table.options, before.options)
         for index in description.get(_GLOBAL_INDEXES, ()):
             if before.index_named(index["IndexName"]) is None:
                 index["IndexStatus"] = "CREATING"
@@ -193,6 +195,16 @@ def _tell_units_before(description: dict[str, Any], before: TableOptions, now_ms
         throughput["NumberOfDecreasesToday"] = before.lowered_on_day(name, now_ms)
         if name:
             each["IndexStatus"] = "UPDATING"
+
+
+def _tell_warming(description: dict[str, Any], options: TableOptions, before: TableOptions) -> None:
+    """Tell of units to be held ready, of the table and of its indexes, that they are not yet what was asked for."""
+    if options.warm_units != before.warm_units:
+        description["WarmThroughput"]["Status"] = "UPDATING"
+    for index in description.get(_GLOBAL_INDEXES, ()):
+        name = index["IndexName"]
+        if options.index_warm_units.get(name) != before.index_warm_units.get(name):
+            index["WarmThroughput"]["Status"] = "UPDATING"
 
 
 def _throughput(options: TableOptions, index: str | None, now_ms: int) -> dict[str, Any]:

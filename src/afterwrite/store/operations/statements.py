@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from typing import Any, Final
@@ -20,7 +20,7 @@ from afterwrite.store.operations.items import transact_get, transact_write
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.tables import Catalog, Table, table_named
 from afterwrite.table import fields, statement_tree, wording
-from afterwrite.table.attribute_values import checked_item
+from afterwrite.table.attribute_values import checked_item, checked_value
 from afterwrite.table.batches import TOKEN_CHARACTERS_MAX, TRANSACTION_WRITES_MAX, TransactGetPlan, TransactWritePlan
 from afterwrite.table.capacity import SILENT, Capacity, Reporting
 from afterwrite.table.fields import Violations
@@ -30,7 +30,7 @@ from afterwrite.table.schema import GLOBAL, IndexSchema
 from afterwrite.table.sizes import item_size, read_units
 from afterwrite.table.statement_grammar import parse_statement
 from afterwrite.table.statement_tree import Select, Statement
-from afterwrite.table.statements import Page, get_plan, item_write, query_plan
+from afterwrite.table.statements import Page, get_plan, item_write, query_plans
 from afterwrite.table.writes import ItemWrite
 
 _STATEMENT_CHARACTERS_MAX: Final = 8192
@@ -142,15 +142,29 @@ def _select(
     index = _index_of(table, select.index_name)
     if page.consistent and index is not None and index.scope == GLOBAL:
         raise wording.invalid("Strongly consistent read is not supported on Global Secondary Indexes")
-    plan = query_plan(statement, select, table.schema, index, page)
-    found = orjson.loads(_page(plan, table, index, transaction))
-    answer = {"Items": found["Items"]}
-    last = found.get("LastEvaluatedKey")
-    if last is not None:
-        answer |= {"NextToken": pages.token(last), "LastEvaluatedKey": last}
-    if "ConsumedCapacity" in found:
-        answer["ConsumedCapacity"] = found["ConsumedCapacity"]
+    answer: dict[str, Any] = {"Items": []}
+    limit, capacity = page.limit, None
+    for plan in query_plans(statement, select, table.schema, index, page):
+        found = orjson.loads(_page(replace(plan, limit=limit), table, index, transaction))
+        answer["Items"] += found["Items"]
+        capacity = _sum(capacity, found.get("ConsumedCapacity"))
+        limit = None if limit is None else limit - found["ScannedCount"]
+        last = found.get("LastEvaluatedKey")
+        if last is not None:
+            answer |= {"NextToken": pages.token(last), "LastEvaluatedKey": last}
+            break
+    if capacity is not None:
+        answer["ConsumedCapacity"] = capacity
     return answer
+
+
+def _sum(one: Any, two: Any) -> Any:
+    """Two `ConsumedCapacity` of the same table together."""
+    if one is None or two is None or isinstance(one, str):
+        return two if one is None else one
+    if isinstance(one, dict):
+        return {name: _sum(one.get(name), two.get(name)) for name in {**one, **two}}
+    return one + two
 
 
 def _index_of(table: Table, name: str | None) -> IndexSchema | None:
@@ -348,6 +362,10 @@ def execute_transaction(body: Body) -> Prepared:
         violations.add(token, "clientRequestToken", f"Member must have length {bound}")
     violations.check()
     _check_members(body, members, "transactStatements", TRANSACTION_WRITES_MAX)
+    for member in members or ():
+        # What is wrong with a parameter is told without the statement's number.
+        for parameter in fields.structures(member, "Parameters", "AttributeValue") or ():
+            checked_value(parameter)
     found = [_placed(number, partial(_parsed_together, each)) for number, each in enumerate(members or ())]
     if len({each.reads for each in found}) > 1:
         raise wording.invalid("The entire transaction must consist of either read statements or write statements")
