@@ -18,7 +18,7 @@ from afterwrite.table.lexer import EXPRESSION_BYTES_MAX
 from afterwrite.table.schema import KeySchema
 from afterwrite.table.statement_grammar import parse_statement
 from afterwrite.table.statement_tree import Select
-from afterwrite.table.statements import Page, item_write, query_plan
+from afterwrite.table.statements import Page, item_write, query_plans
 from fuzz.budget import FUZZ_S, TIMEOUT_S
 
 SCHEMA = KeySchema("pk", "S", "sk", "N")
@@ -250,7 +250,8 @@ def test_statements(text: str, old: Any) -> None:
     def run() -> None:
         statement = parse_statement(text, [{"S": "x"}] * text.count("?"))
         if isinstance(statement.action, Select):
-            query_plan(statement, statement.action, SCHEMA, None, Page()).range(SCHEMA, None)
+            for plan in query_plans(statement, statement.action, SCHEMA, None, Page()):
+                plan.range(SCHEMA, None)
         else:
             write = item_write(statement, SCHEMA, SILENT)
             write.answer(old, write.apply(SCHEMA, {**old, **write.key(SCHEMA)}))
