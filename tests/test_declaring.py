@@ -123,7 +123,7 @@ def test_numbers_arrive_with_the_digits_that_are_promised(tmp_path: Path) -> Non
 
     @things.on()
     def send(change: afterwrite.Change) -> afterwrite.Effect:
-        new = change.new
+        new = change.new or {}
         return note.later(whole=new["whole"], price=new["price"], long=str(new["long"]), rounded=new["long"])
 
     with afterwrite.open_engine(tmp_path / "data", app) as engine:
