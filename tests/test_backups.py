@@ -14,7 +14,7 @@ import pytest
 from afterwrite import App, Change, Context, open_data, open_engine
 from afterwrite.backups import back_up, restore
 from afterwrite.cli.backup import backup as backup_command
-from afterwrite.errors import CommandError, CorruptData
+from afterwrite.errors import CommandError, CorruptData, StorageError
 from afterwrite.local import lake
 from afterwrite.wiring import Engine
 from bounds import BOUND_S
@@ -108,7 +108,7 @@ def test_a_backup_is_not_made_over_something_and_no_restore_either(tmp_path: Pat
     with pytest.raises(CommandError, match="outside of"):
         back_up(tmp_path / "data", tmp_path / "data" / "backups" / "monday")
     assert not (tmp_path / "data" / "backups").exists()
-    with pytest.raises(CommandError, match="no store"):
+    with pytest.raises(StorageError, match="no store"):
         back_up(tmp_path / "nothing", tmp_path / "other")
     with pytest.raises(CommandError, match=r"no backup\.json"):
         restore(tmp_path / "data", tmp_path / "other")

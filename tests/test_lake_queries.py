@@ -94,6 +94,16 @@ def test_what_cannot_be_answered_says_what_can(tmp_path: Path, sql: str, message
         list(queries.run(sql).rows)
 
 
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "log", 1, [{"n": 1}])
+    (path,) = tmp_path.glob("*/*/*/*.parquet")
+    path.write_text("garbage")
+    with LakeQueries(tmp_path, {}) as queries:
+        for ask in (queries.views, lambda: queries.run("SELECT * FROM log")):
+            with pytest.raises(CommandError, match=f"the query failed: .*{path.name}"):
+                ask()
+
+
 def test_a_lake_that_is_not_there_has_no_views(tmp_path: Path) -> None:
     with LakeQueries(tmp_path / "lake", {}) as queries:
         assert queries.views() == {}

@@ -67,8 +67,7 @@ def back_up(data: Path, out: Path, environment: Environment | None = None) -> Ba
     CorruptData where the store is damaged, StorageFull and StorageError.
     """
     source = DataDirectory(data)
-    if not source.store.is_dir():
-        raise CommandError(f"expected a data directory of afterwrite, found no store in {data}: check --data")
+    source.existing_store()
     if out.resolve().is_relative_to(data.resolve()):
         raise CommandError(f"expected a directory outside of {data}, got {out}: what ends the one would end the other")
     partial = _begin(out)

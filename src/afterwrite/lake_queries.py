@@ -67,9 +67,12 @@ class LakeQueries:
         return sorted(name for name in found if next((self._lake / name).glob(_FILES), None) is not None)
 
     def views(self) -> dict[str, list[str]]:
-        """The views as a query without quotes names them, each with its columns."""
+        """The views as a query without quotes names them, each with its columns. Raises CommandError as `run`."""
         streams = self.streams()
-        self._make_views(streams)
+        try:
+            self._make_views(streams)
+        except self._error as error:
+            raise CommandError(f"the query failed: {_first_line(str(error))}") from None
         return {view: self._columns(view) for stream in streams for view in self._plain_names(stream)}
 
     def run(self, sql: str) -> Answer:

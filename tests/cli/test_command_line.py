@@ -132,15 +132,21 @@ def test_a_directory_that_may_not_be_looked_into_is_named(tmp_path: Path, cli: R
     assert done.stderr.count("\n") == 1
 
 
-def test_a_store_that_cannot_be_opened_is_named_by_those_that_read_it_alike(tmp_path: Path, cli: Run) -> None:
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("check",), ("backup", "new"), ("export", "things", "new"), ("forget", "key")]
+)
+def test_a_directory_without_a_store_is_named_by_all_alike(
+    arguments: tuple[str, ...], tmp_path: Path, cli: Run
+) -> None:
+    expected = f"afterwrite: expected a data directory of afterwrite, found no store in {tmp_path}: "
+    assert cli(*arguments, "--data", tmp_path).stderr == f"{expected}name the one that the engine runs on\n"
     (tmp_path / "store").mkdir()
-    done = [cli(command, "--data", tmp_path) for command in ("status", "check")]
-    assert done[0].stderr == done[1].stderr == f"afterwrite: {_cannot_open(tmp_path / 'store')}\n"
-    assert [each.returncode for each in done] == [2, 2]
-
-
-def _cannot_open(store: Path) -> str:
-    return f"the store in {store} failed (Error: {store}: No such file or directory)"
+    assert cli(*arguments, "--data", tmp_path).stderr == f"{expected}name the one that the engine runs on\n"
+    assert list(tmp_path.iterdir()) == [tmp_path / "store"]
+    (tmp_path / "inside" / "store").mkdir(parents=True)
+    (tmp_path / "inside" / "store" / "data.mdb").touch()
+    done = cli(*arguments, "--data", tmp_path)
+    assert (done.returncode, done.stderr) == (2, f"{expected}did you mean {tmp_path / 'inside'}?\n")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import resource
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afterwrite.errors import DeclarationError, InvalidValue, StorageFull
+from afterwrite.core.erasure import Subject
+from afterwrite.errors import CorruptData, DeclarationError, InvalidValue, StorageFull
 from afterwrite.local import lake
 from afterwrite.local.lake import LakeRecord, clean, column_name, read, write_batch
+from afterwrite.local.lake_erasure import erase
 
 AT_MS = 1_795_280_706_789  # 2026-11-21T17:05:06.789Z
 HOUR_MS = 3_600_000
@@ -251,6 +254,17 @@ def test_a_stream_that_is_no_file_name_is_refused(tmp_path: Path, stream: str) -
 def test_text_that_is_no_unicode_is_refused_by_its_field(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="'text'"):
         write_batch(tmp_path, "turns", 1, 1, [record(1, {"text": "\ud800"})])
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"garbage", lambda content: content[:100]])
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    (path,) = write_batch(tmp_path, "turns", 1, 1, [record(1, {"n": 1})])
+    path.write_bytes(damage(path.read_bytes()))
+    named = re.escape(f"{path} is damaged (")
+    with pytest.raises(CorruptData, match=f"{named}.*move it out of the lake"):
+        list(read(tmp_path, "turns"))
+    with pytest.raises(CorruptData, match=named):
+        erase(tmp_path, Subject({}), dry_run=True)
 
 
 def test_rows_beyond_one_read_batch_all_come_back(tmp_path: Path) -> None:

@@ -203,6 +203,11 @@ def test_sns_refuses_in_its_own_words_s29(aws: Any, operation: str, fields: dict
     assert code_of(failure) == code
 
 
+def test_who_subscribes_is_told_how_it_is_declared(aws: Any) -> None:
+    with pytest.raises(ClientError, match=r"Subscribe is not offered: .* with topic\.subscribe\(queue"):
+        aws("sns").subscribe(TopicArn=SNS + "news", Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:1:mail")
+
+
 def test_topics_are_listed(aws: Any) -> None:
     assert aws("sns").list_topics()["Topics"] == [{"TopicArn": SNS + "news"}]
     assert aws("sns").create_topic(Name="news")["TopicArn"] == SNS + "news"

@@ -124,6 +124,17 @@ def test_the_stream_of_changes_is_declared_once_and_kept_as_long_as_any_says() -
     assert sources == [{"Fn::GetAtt": "OrdersChanges.Arn"}] * 2
 
 
+def test_a_table_without_routes_writes_its_changes_to_the_stream_that_functions_read() -> None:
+    app, _ = an_app(stream="kinesis")
+    app.kinesis_stream("orders-changes").event_source_mapping(lambda event, context: None, FunctionName="copy")
+    document = parsed(synth(app))
+    assert list(of_type(document, "AWS::Kinesis::Stream")) == ["OrdersChanges"]
+    table = of_type(document, "AWS::DynamoDB::Table")["OrdersTable"]
+    assert table["KinesisStreamSpecification"]["StreamArn"] == {"Fn::GetAtt": "OrdersChanges.Arn"}
+    (mapping,) = of_type(document, "AWS::Lambda::EventSourceMapping").values()
+    assert mapping["EventSourceArn"] == {"Fn::GetAtt": "OrdersChanges.Arn"}
+
+
 def test_changes_that_are_kept_for_longer_go_through_kinesis() -> None:
     app, orders = an_app(retention_hours=72)
 

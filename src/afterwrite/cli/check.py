@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import count_text, print_json, print_line
-from afterwrite.errors import StorageError
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.verification import verify
 
@@ -26,10 +25,7 @@ def check(*, data: Data = None, json: Flag = False) -> int:
         Print one JSON object.
     """
     directory = data_directory(data)
-    store = DataDirectory(directory).store
-    if not store.is_dir():
-        raise StorageError(f"expected a data directory of afterwrite, found no store in {directory}: check the path")
-    found = verify(store)
+    found = verify(DataDirectory(directory).existing_store())
     if json:
         print_json({"data": str(directory), **asdict(found)})
         return 1 if found.damage else 0

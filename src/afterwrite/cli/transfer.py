@@ -9,7 +9,7 @@ from typing import Any, Final
 from afterwrite import config, exports
 from afterwrite.cli.parameters import Data, Flag, data_directory
 from afterwrite.cli.rendering import count_text, print_json, print_line
-from afterwrite.errors import CommandError, StorageError
+from afterwrite.errors import CommandError
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.environment import Environment
 from afterwrite.wiring import open_engine
@@ -33,10 +33,7 @@ def export(table: str, out: Path, /, *, data: Data = None, json: Flag = False) -
         Print one JSON object.
     """
     settings = config.load(data=data)
-    store = DataDirectory(settings.data).store
-    if not store.is_dir():
-        raise StorageError(f"expected a data directory of afterwrite, found no store in {settings.data}: check --data")
-    environment = Environment(store, readonly=True)
+    environment = Environment(DataDirectory(settings.data).existing_store(), readonly=True)
     try:
         done = exports.export_table(environment, settings.identity, table, out)
     finally:

@@ -22,7 +22,7 @@ from typing import Any, Final
 from afterwrite.app import App
 from afterwrite.core.erasure import Subject
 from afterwrite.core.values import normalize_number
-from afterwrite.errors import CommandError, InvalidValue, StorageError
+from afterwrite.errors import CommandError, InvalidValue
 from afterwrite.forgetting import views
 from afterwrite.forgetting.views import Removals
 from afterwrite.local import lake_erasure, search_erasure, search_index
@@ -72,11 +72,10 @@ def forget(
     CommandError where it is not, and where nothing is known of the key, StorageFull and StorageError.
     """
     directory = DataDirectory(data)
-    if not directory.store.is_dir():
-        raise StorageError(f"expected a data directory of afterwrite, found no store in {data}: check the path")
+    store = directory.existing_store()
     lock = DirectoryLock(directory)
     try:
-        environment = Environment(directory.store)
+        environment = Environment(store)
         try:
             return _forget(directory, environment, key, also, only_tables, app, dry_run=dry_run)
         finally:

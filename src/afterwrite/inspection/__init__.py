@@ -20,7 +20,7 @@ from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.privacy import MaskedChange, PrivatePath
 from afterwrite.core.search import Hit
 from afterwrite.core.values import decode_item
-from afterwrite.errors import DeclarationError, StorageError
+from afterwrite.errors import DeclarationError
 from afterwrite.inspection.status import Status, is_idle, queue_depths, status_as_of
 from afterwrite.local import search_index
 from afterwrite.local.audit import digests, files, history, verification
@@ -325,10 +325,4 @@ def open_data(path: str | Path) -> DataReader:
     In the engine's own process, `Engine.reader()` is the way to it.
     """
     directory = DataDirectory(Path(path))
-    if not directory.store.is_dir():
-        inside = next((each.parent for each in sorted(directory.path.glob("*/store")) if each.is_dir()), None)
-        raise StorageError(
-            f"expected a data directory of afterwrite, found no store in {path}: "
-            + ("check the path" if inside is None else f"did you mean {inside}?")
-        )
-    return DataReader(directory, Environment(directory.store, readonly=True))
+    return DataReader(directory, Environment(directory.existing_store(), readonly=True))

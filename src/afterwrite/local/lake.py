@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from afterwrite.app import check_delivery_stream_name
-from afterwrite.errors import InvalidValue
+from afterwrite.errors import CorruptData, InvalidValue
 from afterwrite.local.canonical_json import json_bytes
 from afterwrite.store.durable_files import (
     TEMPORARY_SUFFIX,
@@ -155,13 +155,29 @@ def clean(directory: Path) -> int:
 
 
 def read(directory: Path, stream: str) -> Iterator[dict[str, Any]]:
-    """The stream's rows, hour by hour and batch by batch; a row has the columns of its own file."""
+    """The stream's rows, hour by hour and batch by batch; a row has the columns of its own file.
+
+    Raises CorruptData for a file that cannot be read.
+    """
     for path in sorted((directory / stream).glob("*/*/*.parquet")):
-        with pq.ParquetFile(path) as file:
+        with reading(path), pq.ParquetFile(path) as file:
             for batch in file.iter_batches(BATCH_ROWS_READ):
                 for row in batch.to_pylist():
                     row["at"] = row["at"].replace(tzinfo=UTC)
                     yield row
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise CorruptData where what is inside finds that the file at `path` is not what was written."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        reason = str(error).splitlines()[0]
+        raise CorruptData(
+            f"{path} is damaged ({reason}): restore it from a backup, or move it out of the lake and do without its "
+            "records"
+        ) from error
 
 
 def column_name(field: str) -> str:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from afterwrite.core.erasure import Subject
+from afterwrite.local.lake import reading
 from afterwrite.store.compaction import Shredding
 from afterwrite.store.durable_files import storage_errors, sync_directory, write_file
 
@@ -20,12 +21,13 @@ def erase(lake: Path, subject: Subject, *, dry_run: bool = False) -> int:
     """Erase the subject's records from every delivery stream's files; how many there were.
 
     A record is the subject's if it followed from one of its changes, or if a name of its is a whole value in it. Raises
-    StorageFull and StorageError.
+    StorageFull and StorageError, and CorruptData for a file that cannot be read.
     """
     erased = 0
     with storage_errors(lake):
         for path in sorted(lake.glob("*/*/*/*.parquet")):
-            table = pq.read_table(path, partitioning=None)
+            with reading(path):
+                table = pq.read_table(path, partitioning=None)
             kept = [not own for own in _own_rows(table, subject)]
             if not all(kept):
                 erased += len(kept) - sum(kept)

@@ -30,6 +30,12 @@ _SUBJECT: Final = re.compile(r"(?! )[ -~\u00a0-\U0010ffff]{1,99}")
 _ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 _ARN_ELEMENTS: Final = 6
+_TOPICS: Final = "its topics, with app.topic(name)"
+_SUBSCRIPTIONS: Final = "its subscriptions, with topic.subscribe(queue, filter_policy={…})"
+_DECLARED: Final = {
+    **dict.fromkeys(("DeleteTopic", "SetTopicAttributes"), _TOPICS),
+    **dict.fromkeys(("Subscribe", "ConfirmSubscription", "Unsubscribe", "SetSubscriptionAttributes"), _SUBSCRIPTIONS),
+}
 _WORDS: Final = AttributeWords(
     {
         "long name": "Length of message attribute name must be less than 256 bytes.",
@@ -51,6 +57,13 @@ _WORDS: Final = AttributeWords(
 )
 
 Run = Callable[[WriteTransaction], Mapping[str, Any]]
+
+
+def _not_offered(action: str) -> str:
+    what = _DECLARED.get(action)
+    if what is None:
+        return f"The operation {action} is not offered"
+    return f"{action} is not offered: the app declares {what}; change it there and start the engine again"
 
 
 class SnsService:
@@ -77,7 +90,7 @@ class SnsService:
         """The action with its parameters, validated. Raises ServiceError."""
         operation = self._by_name.get(action)
         if operation is None:
-            raise ServiceError("InvalidAction", f"The operation {action} is not offered")
+            raise ServiceError("InvalidAction", _not_offered(action))
         return operation(parameters)
 
     def _publish(self, parameters: Parameters) -> Run:

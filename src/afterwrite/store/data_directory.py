@@ -41,6 +41,16 @@ class DataDirectory:
         self.search = path / "search"
         self.lock_file = path / "engine.lock"
 
+    def existing_store(self) -> Path:
+        """Where the store is. Raises StorageError where there is none, as this is no data directory then."""
+        if self.store.is_dir() and any(self.store.iterdir()):
+            return self.store
+        inside = next((each.parent.parent for each in sorted(self.path.glob("*/store/*"))), None)
+        raise StorageError(
+            f"expected a data directory of afterwrite, found no store in {self.path}: "
+            + ("name the one that the engine runs on" if inside is None else f"did you mean {inside}?")
+        )
+
     def holder(self) -> Mapping[str, Any] | None:
         """What the running engine says of itself: `pid`, `listening`, `since`; None where none runs."""
         try:

@@ -37,7 +37,7 @@ def _table(stack: Stack, table: Table) -> Resource:
     properties = _properties(table.name, table.partition_key, table.sort_key, table.ttl)
     direct = [*(pipe.name for pipe in table.pipes), *(each.function_name for each in table.event_source_mappings)]
     direct = [name for name in direct if name not in {pipe.name for pipe in table.routed_pipes}]
-    by_kinesis = has_routes(table) and (table.stream == "kinesis" or table.retention_hours > STREAM_HOURS)
+    by_kinesis = table.stream == "kinesis" or (has_routes(table) and table.retention_hours > STREAM_HOURS)
     if by_kinesis:
         stream = stack.add(
             logical_id(table.name, "Changes"),
