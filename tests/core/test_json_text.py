@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -189,3 +190,16 @@ def test_what_no_parser_takes_is_refused_whatever_numbers_are_beside_it(text: by
         json_text.loads_exactly(together)
     with pytest.raises(ValueError):
         json_text.loads_each_exactly([b"{}", together], "separator")
+
+
+@pytest.mark.parametrize("size", [0, 100, 1_000, 3_000])
+def test_a_text_that_is_kept_takes_no_more_room_than_it_has_bytes(size: int) -> None:
+    value = {"text": "x" * size}
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        kept = [json_text.dumps(value) for _ in range(500)]
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (after - before) / len(kept) < 1.1 * len(kept[0]) + 200

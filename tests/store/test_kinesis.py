@@ -96,6 +96,14 @@ def test_a_deleted_streams_records_go_in_bounded_rounds(environment: Environment
     assert [record.data for record in records(environment)] == [b"new"]
 
 
+def test_a_stream_that_has_not_changed_is_not_parsed_again(environment: Environment) -> None:
+    create(environment, shards=2)
+    with environment.read() as transaction:
+        stream = kinesis.find(transaction, "events")
+        assert stream is not None
+        assert kinesis.find(transaction, "events") is stream
+
+
 def test_the_cache_follows_what_commits_only(environment: Environment) -> None:
     """An operation that fails after it has written leaves no stream behind, not even in memory."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import md5
 from itertools import islice
 from typing import Any, Final
@@ -117,10 +118,16 @@ def find(transaction: ReadTransaction, name: str) -> KinesisStream | None:
     text = transaction.get("kinesis", name.encode())
     if text is None:
         return None
-    stream = KinesisStream.from_json(text)
+    stream = _stream_from(text)
     if isinstance(transaction, WriteTransaction):
         transaction.state[_CACHE] = {**transaction.state.get(_CACHE, {}), name: stream}
     return stream
+
+
+@lru_cache(maxsize=16)
+def _stream_from(text: bytes) -> KinesisStream:
+    """A stream as it is kept: who reads hundreds of shards asks for it before each, and it changes seldom."""
+    return KinesisStream.from_json(text)
 
 
 def names(transaction: ReadTransaction, after: str = "") -> Iterator[str]:

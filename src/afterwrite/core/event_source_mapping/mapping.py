@@ -160,6 +160,7 @@ def step(
     settings: MappingSettings, state: MappingState, event: Event, now_ms: int
 ) -> tuple[MappingState, list[Action]]:
     """What an event leads to."""
+    before = state
     actions: list[Action] = []
     if isinstance(event, Listed):
         there = {shard.number for shard in event.shards}
@@ -174,7 +175,9 @@ def step(
         else:
             shard = _settled(settings, shard, event, now_ms, actions)
         state = _advance(settings, state, shard, now_ms, actions)
-    return _open_ready(settings, state, now_ms, actions), actions
+    if state.listed is not before.listed or state.finished is not before.finished:
+        state = _open_ready(settings, state, now_ms, actions)
+    return state, actions
 
 
 def _fetched(
