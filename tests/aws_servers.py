@@ -87,7 +87,7 @@ def seaweedfs_server() -> Iterator[AwsServer]:
         command = [weed, "-v=0", "server", f"-dir={directory}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]
         command += [f"-{name}.port={port}" for name, port in ports.items()]
         command += [f"-{name}.port.grpc={port}" for name, port in grpc.items()]
-        command += ["-master.volumeSizeLimitMB=64", "-volume.max=20", "-s3.iam=false"]
+        command += ["-master.volumeSizeLimitMB=64", "-volume.max=60", "-s3.iam=false"]
         # Two catalogs that nobody asks listen on ports of their own, which another server may have.
         command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
         with running(command, log=log, directory=Path(directory)) as process:

@@ -52,6 +52,26 @@ def other(event: Any, context: Any) -> None: ...
 def third(event: Any, context: Any) -> None: ...
 
 
+def test_what_a_topic_and_a_rule_can_neither_deliver_nor_send_to_dead_letters_is_told() -> None:
+    app = App("shop")
+    work = app.queue("work")
+    app.topic("news").subscribe(work)
+    app.topic("unheard")
+    app.bus("events").rule("all", {"source": ["shop"]}, to=[work])
+    template = synth(app)
+    alarms = of_type(parsed(template), "AWS::CloudWatch::Alarm")
+    lost = {alarm["MetricName"]: alarm for alarm in alarms.values() if "Failed" in alarm["MetricName"]}
+    assert lost.keys() == {"NumberOfNotificationsFailedToRedriveToDlq", "InvocationsFailedToBeSentToDlq"}
+    dimensions = {name: {each["Name"]: each["Value"] for each in alarm["Dimensions"]} for name, alarm in lost.items()}
+    assert dimensions == {
+        "NumberOfNotificationsFailedToRedriveToDlq": {"TopicName": {"Fn::GetAtt": "NewsTopic.TopicName"}},
+        "InvocationsFailedToBeSentToDlq": {
+            "EventBusName": {"Ref": "EventsBus"},
+            "RuleName": {"Fn::Sub": "${NamePrefix}all"},
+        },
+    }
+
+
 def test_a_pipe_has_no_alarm_on_what_it_does_not_measure_and_a_note_says_so() -> None:
     app = App("shop")
     for name in ("orders", "carts"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -355,6 +356,29 @@ def test_an_index_that_opensearch_would_refuse_each_record_for_is_refused() -> N
     app.delivery_stream("clicks")
     with pytest.raises(DeclarationError, match="an index in small letters for clicks, as OpenSearch's are, got 'Clic"):
         synth(app, Options(search={"clicks": "Clicks"}))
+
+
+@pytest.mark.parametrize(("queues", "length"), [(17, 70), (32, 10)])
+def test_more_names_than_lambda_s_environment_holds_are_refused(queues: int, length: int) -> None:
+    """Each queue is there with its URL, in which its name is once more."""
+    app, orders = an_app()
+    orders.on()(lambda change: None)
+    for number in range(queues):
+        app.queue(f"{number:02}{'x' * (length - 2)}")
+    with pytest.raises(DeclarationError, match="of which Lambda's environment has 4096: split the app"):
+        synth(app)
+
+
+def test_as_many_names_as_lambda_s_environment_holds_are_taken() -> None:
+    app, orders = an_app()
+    orders.on()(lambda change: None)
+    for number in range(28):
+        app.queue(f"queue-{number:02}")
+    (function,) = of_type(parsed(synth(app)), "AWS::Lambda::Function").values()
+    url = "https://sqs.ap-southeast-2.amazonaws.com/123456789012/"
+    text = function["Environment"]["Variables"]["AFTERWRITE_RESOURCES"]["Fn::Sub"]
+    deployed = re.sub(r"\$\{(\w+?)(?:Queue|Table)\}", lambda found: f"{url}{'p' * 16}{found[1]}", text)
+    assert len(deployed) < 4_096 - 200
 
 
 @pytest.mark.parametrize("name", ["work", "work.fifo"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import botocore.session
 import pytest
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
@@ -49,9 +47,7 @@ def test_what_may_pass_is_never_rejected(service: str, operation: str) -> None:
 
 
 def test_what_boto3_tries_again_is_tried_again_by_us() -> None:
-    throttled, transient = (
-        cast("Any", ThrottledRetryableChecker)._THROTTLED_ERROR_CODES,
-        cast("Any", TransientRetryableChecker)._TRANSIENT_ERROR_CODES,
-    )
+    throttled = vars(ThrottledRetryableChecker)["_THROTTLED_ERROR_CODES"]
+    transient = vars(TransientRetryableChecker)["_TRANSIENT_ERROR_CODES"]
     assert {kind_of_code(code, status=400) for code in throttled} == {"throttled"}
     assert {kind_of_code(code, status=400) for code in transient} <= set(PASSING)

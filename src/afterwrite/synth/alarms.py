@@ -47,6 +47,7 @@ def add(stack: Stack) -> None:
         alarms.append(
             _alarm(stack, logical_id(name, "Alarm"), f"{name} holds messages that failed for good", visible, "Maximum")
         )
+    alarms += _undelivered(stack)
     for name, stream in stack.delivery_streams.items():
         declared = next(each for each in stack.app.delivery_streams if each.name == name)
         freshness = _stream_metric(stream)
@@ -161,6 +162,33 @@ def _function(stack: Stack, name: str, function: Resource) -> list[Resource]:
     ]
 
 
+def _undelivered(stack: Stack) -> list[Resource]:
+    """Alarms on what topics and rules could neither deliver nor send to their dead letters."""
+    topics = [topic for topic in stack.app.topics if topic.subscriptions]
+    return [
+        *(
+            _alarm(
+                stack,
+                logical_id(topic.name, "UndeliveredAlarm"),
+                f"Messages of {topic.name} were lost: their dead letters got none",
+                _topic_metric(stack.topics[topic.name], "NumberOfNotificationsFailedToRedriveToDlq"),
+                "Sum",
+            )
+            for topic in topics
+        ),
+        *(
+            _alarm(
+                stack,
+                f"{rule.id}UndeliveredAlarm",
+                "Events of the rule were lost: their dead letters got none",
+                _rule_metric(rule, "InvocationsFailedToBeSentToDlq"),
+                "Sum",
+            )
+            for rule in stack.rules
+        ),
+    ]
+
+
 def _lambdas(stack: Stack) -> dict[str, Resource]:
     routes = {f"The routes of {table}": function for table, function in stack.route_functions.items()}
     mapped = {f"{name}, on streams,": function for name, function in stack.mapped_functions.items()}
@@ -173,6 +201,14 @@ def _lambda_metric(function: Resource, name: str) -> Metric:
 
 def _queue_metric(queue: Resource, name: str) -> Metric:
     return "AWS/SQS", name, {"QueueName": Attribute(queue.id, "QueueName")}
+
+
+def _topic_metric(topic: Resource, name: str) -> Metric:
+    return "AWS/SNS", name, {"TopicName": Attribute(topic.id, "TopicName")}
+
+
+def _rule_metric(rule: Resource, name: str) -> Metric:
+    return "AWS/Events", name, {"EventBusName": rule.properties["EventBusName"], "RuleName": rule.properties["Name"]}
 
 
 def _stream_metric(stream: Resource) -> Metric:

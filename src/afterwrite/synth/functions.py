@@ -26,8 +26,11 @@ ROUTES_TIMEOUT_S: Final = 300
 INVOCATIONS: Final = "Invocations"
 """How the id of a function's settings for asynchronous invocations ends; the function's id is before it."""
 _ENVIRONMENT_BYTES_MAX: Final = 4_096
-# What stands for a reference when the environment's size is looked at: a queue's URL is the longest.
-_REFERENCE_CHARACTERS: Final = 100
+# What a queue's URL, which is the longest of what a reference may be, has beside the name as it is declared: where the
+# region's SQS is, the account, the stage's prefix and a suffix.
+_URL_CHARACTERS: Final = 80
+# For the variables beside the resources.
+_ENVIRONMENT_BYTES_LEFT: Final = 512
 _VARIABLE: Final = re.compile(r"(?!AWS_|LAMBDA_|AFTERWRITE_)[A-Za-z][A-Za-z0-9_]+")
 
 
@@ -291,10 +294,11 @@ def _parameter_of(variable: str) -> str:
 
 def _check_size(description: str, resources: dict[str, Text]) -> None:
     shown = {
-        name: value if isinstance(value, str) else "." * _REFERENCE_CHARACTERS for name, value in resources.items()
+        name: value if isinstance(value, str) else "." * (_URL_CHARACTERS + len(name.partition("/")[2]))
+        for name, value in resources.items()
     }
     size = len(json_text.dumps(shown))
-    if size > _ENVIRONMENT_BYTES_MAX - 512:
+    if size > _ENVIRONMENT_BYTES_MAX - _ENVIRONMENT_BYTES_LEFT:
         raise DeclarationError(
             f"the names of what {description!r} may use need about {size} bytes, of which Lambda's environment has "
             f"{_ENVIRONMENT_BYTES_MAX}: split the app"
