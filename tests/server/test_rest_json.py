@@ -112,6 +112,25 @@ def test_a_function_that_takes_too_long_answers_that(client: Client) -> None:
     LEAVES[-1].set()
 
 
+def test_where_the_system_gives_no_thread_callers_are_told_to_come_again_and_may(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = over_http(engine, "lambda", SECRET)
+    real = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "invoke":
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for _ in range(70):  # more than may run at one time
+            with pytest.raises(ClientError, match="TooManyRequestsException"):
+                client.invoke(FunctionName="add", Payload=b'{"numbers": [1]}')
+    assert client.invoke(FunctionName="add", Payload=b'{"numbers": [1]}')["StatusCode"] == 200
+
+
 def test_a_function_invoked_as_an_event_runs_later(client: Client) -> None:
     answer = client("lambda").invoke(FunctionName="add", InvocationType="Event", Payload=b'{"numbers": [40, 2]}')
     assert answer["StatusCode"] == 202
