@@ -19,8 +19,6 @@ _LOG = logging.getLogger("afterwrite")
 
 # So all of them together ask a hundred thousand times a second at most. 200 threads have turns of 2 ms.
 _TURN_S_A_THREAD: Final = 0.00001
-
-
 # Threads that nobody has needed for so long end, but for one: the next call need not wait for it.
 _KEPT_S: Final = 60.0
 
