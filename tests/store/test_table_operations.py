@@ -127,15 +127,19 @@ def throughput(described: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     return described["ProvisionedThroughput"], index["ProvisionedThroughput"]
 
 
-def test_units_are_dated_when_they_change(dynamo: Dynamo, clock: Clock) -> None:
-    index = {**BY_A, "ProvisionedThroughput": UNITS}
+def create_provisioned(dynamo: Dynamo) -> None:
+    """Make the table with one index, each with the same units."""
     create(
         dynamo,
         BillingMode="PROVISIONED",
         ProvisionedThroughput=UNITS,
         AttributeDefinitions=WITH_A,
-        GlobalSecondaryIndexes=[index],
+        GlobalSecondaryIndexes=[{**BY_A, "ProvisionedThroughput": UNITS}],
     )
+
+
+def test_units_are_dated_when_they_change(dynamo: Dynamo, clock: Clock) -> None:
+    create_provisioned(dynamo)
     made = {"NumberOfDecreasesToday": 0, **UNITS}
     assert throughput(describe(dynamo)) == (made, made)
     clock.advance(s=60)
@@ -167,14 +171,7 @@ def test_what_is_to_be_held_ready_is_not_at_once(dynamo: Dynamo) -> None:
 
 
 def test_an_update_tells_the_units_that_hold_until_its_end(dynamo: Dynamo, clock: Clock) -> None:
-    index = {**BY_A, "ProvisionedThroughput": UNITS}
-    create(
-        dynamo,
-        BillingMode="PROVISIONED",
-        ProvisionedThroughput=UNITS,
-        AttributeDefinitions=WITH_A,
-        GlobalSecondaryIndexes=[index],
-    )
+    create_provisioned(dynamo)
     before = UNITS
     for day, (units, lowered) in enumerate([((9, 9), 0), ((8, 9), 0), ((8, 8), 1), ((9, 7), 0)]):
         if day == 3:

@@ -76,7 +76,7 @@ class DynamoDBStreamsService:
         if fields.text(body, "TableName") is not None:
             violations.resource_name(body, "TableName", "tableName")
         _note_limit(violations, body, _LISTED_MAX)
-        _note_text(violations, body, "ExclusiveStartStreamArn", _ARN_CHARACTERS)
+        violations.length(body, "ExclusiveStartStreamArn", *_ARN_CHARACTERS)
         violations.check()
         table = fields.table_name(body) if fields.text(body, "TableName") is not None else None
         limit = fields.integer(body, "Limit") or _LISTED_MAX
@@ -99,9 +99,9 @@ class DynamoDBStreamsService:
 
     def _describe_stream(self, body: Body) -> Read:
         violations = Violations()
-        _note_text(violations, body, "StreamArn", _ARN_CHARACTERS, required=True)
+        violations.length(body, "StreamArn", *_ARN_CHARACTERS, required=True)
         _note_limit(violations, body, _LISTED_MAX)
-        _note_text(violations, body, "ExclusiveStartShardId", _SHARD_ID_CHARACTERS)
+        violations.length(body, "ExclusiveStartShardId", *_SHARD_ID_CHARACTERS)
         _note_filter(violations, body)
         violations.check()
         place = parse_stream_arn(body, "StreamArn")
@@ -133,10 +133,10 @@ class DynamoDBStreamsService:
 
     def _get_shard_iterator(self, body: Body) -> Read:
         violations = Violations()
-        _note_text(violations, body, "StreamArn", _ARN_CHARACTERS, required=True)
-        _note_text(violations, body, "ShardId", _SHARD_ID_CHARACTERS, required=True)
+        violations.length(body, "StreamArn", *_ARN_CHARACTERS, required=True)
+        violations.length(body, "ShardId", *_SHARD_ID_CHARACTERS, required=True)
         violations.choice(body, "ShardIteratorType", _ITERATOR_TYPES, "shardIteratorType")
-        _note_text(violations, body, "SequenceNumber", _SEQUENCE_NUMBER_CHARACTERS)
+        violations.length(body, "SequenceNumber", *_SEQUENCE_NUMBER_CHARACTERS)
         violations.check()
         place = parse_stream_arn(body, "StreamArn")
         name, kind = str(body["ShardId"]), str(body["ShardIteratorType"])
@@ -152,7 +152,7 @@ class DynamoDBStreamsService:
 
     def _get_records(self, body: Body) -> Read:
         violations = Violations()
-        _note_text(violations, body, "ShardIterator", _ITERATOR_CHARACTERS, required=True)
+        violations.length(body, "ShardIterator", *_ITERATOR_CHARACTERS, required=True)
         _note_limit(violations, body, _RECORDS_MAX)
         violations.check()
         limit = fields.integer(body, "Limit") or _RECORDS_MAX
@@ -297,27 +297,7 @@ def _note_filter(violations: Violations, body: Body) -> None:
     if asked is not None and asked.get("Type") is not None:
         violations.choice(asked, "Type", _FILTERS, "shardFilter.type")
     if asked is not None:
-        _note_text(violations, asked, "ShardId", _SHARD_ID_CHARACTERS, place="shardFilter.")
-
-
-def _note_text(
-    violations: Violations,
-    body: Body,
-    field: str,
-    characters: tuple[int, int],
-    *,
-    required: bool = False,
-    place: str = "",
-) -> None:
-    value, where = fields.text(body, field), f"{place}{field[0].lower()}{field[1:]}"
-    fewest, most = characters
-    if value is None:
-        if required:
-            violations.add(None, where, "Member must not be null")
-    elif len(value) < fewest:
-        violations.add(value, where, f"Member must have length greater than or equal to {fewest}")
-    elif len(value) > most:
-        violations.add(value, where, f"Member must have length less than or equal to {most}")
+        violations.length(asked, "ShardId", *_SHARD_ID_CHARACTERS, within="shardFilter.")
 
 
 def _sized_text(body: Body, field: str, characters: tuple[int, int]) -> str | None:

@@ -190,10 +190,7 @@ def _note_transact_get(violations: Violations, body: Body) -> None:
 
 
 def _note_transact_write(violations: Violations, body: Body) -> None:
-    token = fields.text(body, "ClientRequestToken")
-    if token is not None and not 1 <= len(token) <= batches.TOKEN_CHARACTERS_MAX:
-        bound = "greater than or equal to 1" if not token else f"less than or equal to {batches.TOKEN_CHARACTERS_MAX}"
-        violations.add(token, "clientRequestToken", f"Member must have length {bound}")
+    violations.length(body, "ClientRequestToken", 1, batches.TOKEN_CHARACTERS_MAX)
     _note_choices(violations, body, "ReturnConsumedCapacity", "ReturnItemCollectionMetrics")
     members = fields.structures(body, "TransactItems", "TransactWriteItem")
     _note_required(violations, body, "TransactItems", "")

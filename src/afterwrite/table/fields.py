@@ -77,13 +77,25 @@ class Violations:
 
     def name(self, body: Body, field: str, place: str) -> None:
         """Note a required attribute name that is empty or too long."""
-        value = text(body, field)
+        self._length(text(body, field), place, 1, ATTRIBUTE_NAME_CHARACTERS_MAX, required=True)
+
+    def length(
+        self, body: Body, field: str, least: int, most: int, *, within: str = "", required: bool = False
+    ) -> None:
+        """Note a text of fewer characters than `least`, or of more than `most`, and one that is `required` and missing.
+
+        `within` is the place of `body`, with the dot that parts the two.
+        """
+        self._length(text(body, field), f"{within}{field[0].lower()}{field[1:]}", least, most, required=required)
+
+    def _length(self, value: str | None, place: str, least: int, most: int, *, required: bool) -> None:
         if value is None:
-            self.add(None, place, "Member must not be null")
-        elif not value:
-            self.add(value, place, "Member must have length greater than or equal to 1")
-        elif len(value) > ATTRIBUTE_NAME_CHARACTERS_MAX:
-            self.add(value, place, f"Member must have length less than or equal to {ATTRIBUTE_NAME_CHARACTERS_MAX}")
+            if required:
+                self.add(None, place, "Member must not be null")
+        elif len(value) < least:
+            self.add(value, place, f"Member must have length greater than or equal to {least}")
+        elif len(value) > most:
+            self.add(value, place, f"Member must have length less than or equal to {most}")
 
     def index_name(self, body: Body, place: str) -> None:
         """Note a required index name that DynamoDB does not allow."""

@@ -107,8 +107,8 @@ def policy_kept(policy: str, now_ms: int) -> Mapping[str, str]:
 
 def _checked_arn(body: Body, *required: str) -> str:
     violations = Violations()
-    for field, most in (("ResourceArn", _ARN_CHARACTERS_MAX), (_EXPECTED, _REVISION_CHARACTERS_MAX)):
-        _note_length(violations, body, field, most, required=field == "ResourceArn")
+    violations.length(body, "ResourceArn", 1, _ARN_CHARACTERS_MAX, required=True)
+    violations.length(body, _EXPECTED, 1, _REVISION_CHARACTERS_MAX)
     for field in required:
         if fields.text(body, field) is None:
             violations.add(None, f"{field[0].lower()}{field[1:]}", "Member must not be null")
@@ -117,17 +117,6 @@ def _checked_arn(body: Body, *required: str) -> str:
     if not arn.startswith("arn:"):
         raise wording.invalid_parameter(f"ARNs must start with 'arn:': {arn}")
     return arn
-
-
-def _note_length(violations: Violations, body: Body, field: str, most: int, *, required: bool) -> None:
-    value, place = fields.text(body, field), f"{field[0].lower()}{field[1:]}"
-    if value is None:
-        if required:
-            violations.add(None, place, "Member must not be null")
-    elif not value:
-        violations.add(value, place, "Member must have length greater than or equal to 1")
-    elif len(value) > most:
-        violations.add(value, place, f"Member must have length less than or equal to {most}")
 
 
 def _not_found(arn: str) -> ServiceError:

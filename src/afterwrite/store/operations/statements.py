@@ -60,9 +60,7 @@ def execute(body: Body) -> Prepared:
     if limit is not None and limit < 1:
         violations.add(limit, "limit", "Member must have value greater than or equal to 1")
     token = fields.text(body, "NextToken")
-    if token is not None and not 1 <= len(token) <= _TOKEN_CHARACTERS_MAX:
-        bound = f"less than or equal to {_TOKEN_CHARACTERS_MAX}" if token else "greater than or equal to 1"
-        violations.add(token, "nextToken", f"Member must have length {bound}")
+    violations.length(body, "NextToken", 1, _TOKEN_CHARACTERS_MAX)
     violations.check()
     statement = _parsed(body)
     detail = fields.capacity_detail(body)
@@ -77,14 +75,7 @@ def execute(body: Body) -> Prepared:
 
 
 def _note_statement(violations: Violations, body: Body, place: str) -> None:
-    text = fields.text(body, "Statement")
-    if text is None:
-        violations.add(None, f"{place}statement", "Member must not be null")
-    elif not text:
-        violations.add(text, f"{place}statement", "Member must have length greater than or equal to 1")
-    elif len(text) > _STATEMENT_CHARACTERS_MAX:
-        bound = f"Member must have length less than or equal to {_STATEMENT_CHARACTERS_MAX}"
-        violations.add(text, f"{place}statement", bound)
+    violations.length(body, "Statement", 1, _STATEMENT_CHARACTERS_MAX, within=place, required=True)
     if body.get("Parameters") == []:
         violations.add("[]", f"{place}parameters", "Member must have length greater than or equal to 1")
     if body.get("ReturnValuesOnConditionCheckFailure") is not None:
@@ -357,9 +348,7 @@ def execute_transaction(body: Body) -> Prepared:
     members = fields.structures(body, "TransactStatements", "ParameterizedStatement")
     token = fields.text(body, "ClientRequestToken")
     violations = Violations()
-    if token is not None and not 1 <= len(token) <= TOKEN_CHARACTERS_MAX:
-        bound = f"less than or equal to {TOKEN_CHARACTERS_MAX}" if token else "greater than or equal to 1"
-        violations.add(token, "clientRequestToken", f"Member must have length {bound}")
+    violations.length(body, "ClientRequestToken", 1, TOKEN_CHARACTERS_MAX)
     violations.check()
     _check_members(body, members, "transactStatements", TRANSACTION_WRITES_MAX)
     for member in members or ():
