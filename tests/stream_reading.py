@@ -50,9 +50,13 @@ class Streams:
             found += page["Shards"]
         return found
 
-    def iterator(self, arn: str, shard: str, kind: str = "TRIM_HORIZON", number: str | None = None) -> str:
-        sequence = {} if number is None else {"SequenceNumber": number}
-        answer = self("GetShardIterator", StreamArn=arn, ShardId=shard, ShardIteratorType=kind, **sequence)
+    def iterator(
+        self, arn: str, shard: str, kind: str = "TRIM_HORIZON", number: str | None = None, *, at_s: float | None = None
+    ) -> str:
+        start: dict[str, Any] = {} if number is None else {"SequenceNumber": number}
+        if at_s is not None:
+            start["Timestamp"] = at_s
+        answer = self("GetShardIterator", StreamArn=arn, ShardId=shard, ShardIteratorType=kind, **start)
         return str(answer["ShardIterator"])
 
     def read(self, iterator: str | None, **options: Any) -> list[dict[str, Any]]:

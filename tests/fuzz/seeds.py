@@ -454,6 +454,7 @@ def _of_tables(arn: str, stream_arn: str) -> list[tuple[str, Body]]:
         ("ListExports", {}),
         ("ListImports", {}),
         ("ListGlobalTables", {}),
+        ("ListBulkOperations", {"MaxResults": 5}),
         ("UpdateContributorInsights", {**named, "ContributorInsightsAction": "ENABLE"}),
         ("ListContributorInsights", {**named, "MaxResults": 5}),
         ("DescribeContributorInsights", named),

@@ -250,7 +250,79 @@ def test_each_iterator_type_begins_where_it_says(dynamo: Dynamo, streams: Stream
     assert numbers(streams.read(streams.iterator(arn, name, "AT_SEQUENCE_NUMBER", first))) == everything
 
 
-def test_iterator_requests_are_validated(dynamo: Dynamo, streams: Streams) -> None:
+def test_an_iterator_at_a_time_begins_with_the_first_change_made_then_or_later(
+    dynamo: Dynamo, streams: Streams, clock: Clock
+) -> None:
+    dynamo.create()
+    arn = streams.arn()
+    (shard,) = streams.shards(arn)
+    made_ms = []
+    for number in range(4):
+        clock.advance(ms=700)
+        made_ms.append(clock.now_ms)
+        dynamo.put(pk="p", sk=str(number))
+
+    def from_time(at_ms: float) -> list[str]:
+        iterator = streams.iterator(arn, shard["ShardId"], "AT_TIMESTAMP", at_s=at_ms / 1000)
+        return [record["dynamodb"]["Keys"]["sk"]["S"] for record in streams.read(iterator)]
+
+    everything = ["0", "1", "2", "3"]
+    assert from_time(0) == everything
+    for number, at_ms in enumerate(made_ms):
+        assert from_time(at_ms) == everything[number:]
+        assert from_time(at_ms + 1) == everything[number + 1 :]
+    clock.advance(s=60)
+    assert from_time(clock.now_ms) == []
+
+
+def test_an_iterator_at_a_time_reads_what_is_written_after_it_was_made(
+    dynamo: Dynamo, streams: Streams, clock: Clock
+) -> None:
+    dynamo.create()
+    arn = streams.arn()
+    (shard,) = streams.shards(arn)
+    dynamo.put(pk="p", sk="before")
+    clock.advance(s=5)
+    iterator = streams.iterator(arn, shard["ShardId"], "AT_TIMESTAMP", at_s=clock.now_ms / 1000)
+    dynamo.put(pk="p", sk="after")
+    assert [record["dynamodb"]["Keys"]["sk"]["S"] for record in streams.read(iterator)] == ["after"]
+
+
+def test_iterators_at_a_time_find_the_same_changes_in_whatever_shards_they_are(
+    dynamo: Dynamo, streams: Streams, clock: Clock
+) -> None:
+    shards_of_new_streams(dynamo.environment, 4, rollover_s=60)
+    dynamo.create()
+    arn = streams.arn()
+    for number in range(60):
+        clock.advance(s=3)
+        upkeep.run(dynamo.environment, {})
+        dynamo.put(pk=f"p{number % 7}", sk=f"{number:02}")
+    middle_ms = clock.now_ms - 29 * 3_000
+    found: list[str] = []
+    for shard in streams.shards(arn):
+        iterator = streams.iterator(arn, shard["ShardId"], "AT_TIMESTAMP", at_s=middle_ms / 1000)
+        found += [record["dynamodb"]["Keys"]["sk"]["S"] for record in streams.read(iterator)]
+    assert len(streams.shards(arn)) > 4
+    assert sorted(found) == [f"{number:02}" for number in range(30, 60)]
+
+
+def test_a_time_before_what_was_trimmed_is_the_oldest_there_is(dynamo: Dynamo, streams: Streams, clock: Clock) -> None:
+    dynamo.create()
+    arn = streams.arn()
+    (shard,) = streams.shards(arn)
+    dynamo.put(pk="p", sk="trimmed")
+    clock.advance(s=DAY_S - 60)
+    dynamo.put(pk="p", sk="kept")
+    made_before = streams.iterator(arn, shard["ShardId"], "AT_TIMESTAMP", at_s=1)
+    clock.advance(s=61)
+    assert upkeep.run(dynamo.environment, {}).trimmed == 1
+    made_after = streams.iterator(arn, shard["ShardId"], "AT_TIMESTAMP", at_s=1)
+    for iterator in (made_before, made_after):
+        assert [record["dynamodb"]["Keys"]["sk"]["S"] for record in streams.read(iterator)] == ["kept"]
+
+
+def test_iterator_requests_are_validated(dynamo: Dynamo, streams: Streams, clock: Clock) -> None:
     dynamo.create()
     arn = streams.arn()
     (shard,) = streams.shards(arn)
@@ -270,6 +342,13 @@ def test_iterator_requests_are_validated(dynamo: Dynamo, streams: Streams) -> No
         ({"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": "x" * 30}, "ValidationException"),
         ({"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": "9" * 30}, "ValidationException"),
         ({"ShardIteratorType": "AT_SEQUENCE_NUMBER", "SequenceNumber": "1"}, "ValidationException"),
+        ({"Timestamp": 1_600_000_000}, "ValidationException"),
+        ({"ShardIteratorType": "AT_TIMESTAMP"}, "ValidationException"),
+        ({"ShardIteratorType": "AT_TIMESTAMP", "SequenceNumber": number, "Timestamp": 1}, "ValidationException"),
+        ({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": clock.now_ms / 1000 + 60}, "ValidationException"),
+        ({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": "1"}, "SerializationException"),
+        ({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": True}, "SerializationException"),
+        ({"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": -1}, "SerializationException"),
     ]
     for fields, code in cases:
         assert code_of(streams, "GetShardIterator", **{**good, **fields}) == code, fields

@@ -663,6 +663,7 @@ def test_a_put_in_a_batch_is_told_that_its_key_does_not_fit_and_no_more(dynamo: 
         ("ListExports", {}, {"ExportSummaries": []}),
         ("ListImports", {}, {"ImportSummaryList": []}),
         ("ListGlobalTables", {}, {"GlobalTables": []}),
+        ("ListBulkOperations", {"MaxResults": 25}, {"BulkOperationsSummaryList": []}),
         ("ListContributorInsights", {}, {"ContributorInsightsSummaries": []}),
         (
             "DescribeContributorInsights",
@@ -751,6 +752,50 @@ IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
             "ValidationException",
             "Replicas are not offered",
         ),
+        (
+            "UpdateTable",
+            {
+                "TableName": "things",
+                "ReplicaUpdates": [
+                    {"Disassociate": {"RegionName": "us-east-1", "DisassociationMode": "WAIT_FOR_REPLICATION"}}
+                ],
+            },
+            "ValidationException",
+            "no replica of a global table",
+        ),
+        (
+            "UpdateTable",
+            {"TableName": "things", "DisassociationProtectionEnabled": False},
+            "ValidationException",
+            "no replica of a global table",
+        ),
+        (
+            "UpdateTable",
+            {"TableName": "things", "DisassociationProtectionEnabled": "no"},
+            "SerializationException",
+            "token",
+        ),
+        (
+            "UpdateTable",
+            {"TableName": "things", "DisassociationProtectionEnabled": True, "DeletionProtectionEnabled": True},
+            "ValidationException",
+            "must be the only operation in the request",
+        ),
+        (
+            "DescribeBulkOperation",
+            {"BulkOperationArn": f"{ARN}/bulk/1"},
+            "ResourceNotFoundException",
+            "Bulk operation not found",
+        ),
+        (
+            "CancelBulkOperation",
+            {"BulkOperationArn": f"{ARN}/bulk/1"},
+            "ResourceNotFoundException",
+            "Bulk operation not found",
+        ),
+        ("DescribeBulkOperation", {}, "ValidationException", "Value null at 'bulkOperationArn'"),
+        ("ListBulkOperations", {"MaxResults": 26}, "ValidationException", "less than or equal to 25"),
+        ("StartBulkPutItems", {"TableName": "things"}, "UnknownOperationException", "StartBulkPutItems is not offered"),
         (
             "CreateBackup",
             {"TableName": "things", "BackupName": "first"},

@@ -16,6 +16,11 @@ MODEL = botocore.session.get_session().get_service_model("dynamodb")
 PACKAGE = "com.amazonaws.dynamodb.v20120810"
 # Of vectors the service reads requests in another way; the others have nothing that is looked at.
 WITHOUT_TYPES = {"SearchVectors", "DescribeLimits", "DescribeEndpoints"}
+# What the service has had since botocore 1.44: the model of an older one, as the AWS CLI pins it, has not.
+NEWER = {
+    "UpdateTable": {"DisassociationProtectionEnabled": "Boolean"},
+    "ReplicationGroupUpdate": {"Disassociate": "DisassociateReplicationGroupMemberAction"},
+}
 
 
 def written(shape: Any) -> str:
@@ -51,7 +56,7 @@ def test_bodies_have_the_types_of_the_service_s_model(operation: str) -> None:
     for name, shape in parts.items():
         # Times are of listings that have nothing to list.
         types = {field: written(each) for field, each in shape.members.items() if each.type_name != "timestamp"}
-        assert request_shapes.members(name) == types, name
+        assert request_shapes.members(name) == {**NEWER.get(name, {}), **types}, name
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,12 @@ _SEQUENCE_NUMBER_CHARACTERS: Final = (21, 40)
 _ITERATOR_CHARACTERS: Final = (1, 2048)
 # S22
 _ITERATOR_LIFETIME_MS: Final = 900_000
-_ITERATOR_TYPES: Final = ("AFTER_SEQUENCE_NUMBER", "LATEST", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON")
+_ITERATOR_TYPES: Final = ("AFTER_SEQUENCE_NUMBER", "LATEST", "AT_TIMESTAMP", "AT_SEQUENCE_NUMBER", "TRIM_HORIZON")
 _FILTERS: Final = ("CHILD_SHARDS",)
 _WITH_SEQUENCE_NUMBER: Final = ("AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER")
+_AT_TIME: Final = "AT_TIMESTAMP"
+# A time is not taken for one to come where the client's clock is so little ahead.
+_CLOCKS_DIFFER_US: Final = 1_000_000
 _STREAM_ARN: Final = re.compile(
     r"arn:aws[a-z-]*:dynamodb:[^:/]*:[^:/]*:table/([a-zA-Z0-9_.-]{3,255})/stream/([!-.0-~]{1,100})"
 )
@@ -141,14 +144,34 @@ class DynamoDBStreamsService:
         place = parse_stream_arn(body, "StreamArn")
         name, kind = str(body["ShardId"]), str(body["ShardIteratorType"])
         position = _position(body, kind)
+        at_us = self._timestamp_us(body, kind)
 
         def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
             state = self._found(transaction, place)
             shard = named_shard(state, name)
-            after = _start(transaction, state, shard, kind, position)
-            return orjson.dumps({"ShardIterator": self._iterator(state, shard, after, kind == "TRIM_HORIZON")})
+            if kind in _WITH_SEQUENCE_NUMBER:
+                after, at_horizon = _start(transaction, state, shard, kind, position), False
+            else:
+                after, at_horizon = _start_at(transaction, state, shard, kind, at_us)
+            return orjson.dumps({"ShardIterator": self._iterator(state, shard, after, at_horizon)})
 
         return Read(run)
+
+    def _timestamp_us(self, body: Body, kind: str) -> int:
+        """The time (µs) that the iterator type asks for; 0 where it asks for none."""
+        at_us = fields.timestamp_us(body, "Timestamp")
+        if kind != _AT_TIME:
+            if at_us is not None:
+                raise wording.invalid(f"Timestamp cannot be specified for the ShardIteratorType {kind}")
+            return 0
+        if at_us is None:
+            raise wording.invalid(f"Timestamp must be specified for the ShardIteratorType {kind}")
+        now_ms = self._now_ms()
+        if at_us > now_ms * 1000 + _CLOCKS_DIFFER_US:
+            raise wording.invalid(
+                f"Invalid Timestamp: {at_us / 1_000_000:.3f} is in the future, the time is {now_ms / 1000:.3f}"
+            )
+        return at_us
 
     def _get_records(self, body: Body) -> Read:
         violations = Violations()
@@ -234,12 +257,8 @@ def _shard_description(state: StreamState, shard: Shard) -> Mapping[str, Any]:
 
 
 def _start(transaction: ReadTransaction, state: StreamState, shard: Shard, kind: str, position: int) -> int:
-    """The position after which an iterator of the kind begins to read."""
-    newest = transaction.counter(change_log.COUNTER) if shard.through is None else shard.through
-    if kind == "LATEST":
-        return newest
-    if kind == "TRIM_HORIZON":
-        return min(newest, max(shard.after, state.trimmed_through))
+    """The position after which an iterator begins to read that begins by a sequence number."""
+    newest = _newest(transaction, shard)
     if not shard.after < position <= newest + (1 if shard.is_open else 0):
         raise wording.invalid(
             f"Invalid SequenceNumber: {sequence_number(position)} is not in the range of the shard {shard_id(shard)}"
@@ -248,6 +267,24 @@ def _start(transaction: ReadTransaction, state: StreamState, shard: Shard, kind:
     if after < state.trimmed_through:
         raise _trimmed()
     return after
+
+
+def _start_at(
+    transaction: ReadTransaction, state: StreamState, shard: Shard, kind: str, at_us: int
+) -> tuple[int, bool]:
+    """The position after which any other iterator begins, and whether it does at whatever is oldest."""
+    newest = _newest(transaction, shard)
+    oldest = min(newest, max(shard.after, state.trimmed_through))
+    after = oldest
+    if kind == "LATEST":
+        return newest, False
+    if kind == _AT_TIME:
+        after = min(newest, max(oldest, change_log.position_before(transaction, state.stream, at_us)))
+    return after, after == oldest
+
+
+def _newest(transaction: ReadTransaction, shard: Shard) -> int:
+    return transaction.counter(change_log.COUNTER) if shard.through is None else shard.through
 
 
 def _trimmed() -> ServiceError:

@@ -17,7 +17,6 @@ NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _STREAM_ARN: Final = re.compile(r"arn:aws[a-z-]*:kinesis:[^:/]*:[^:/]*:stream/([a-zA-Z0-9_.-]{1,128})")
 _SHARD_NAME: Final = re.compile(r"(?:.*-)?([0-9]{1,20})")
 _SHARDS_NUMBERED_MAX: Final = (1 << 31) - 1
-_TIME_S_MAX: Final = 1 << 40
 _TAG_SIGNS: Final = frozenset(" _.:/=+-@")
 # The service looks twice, and one sign passes the first time only.
 _TAG_SIGNS_AT_FIRST: Final = _TAG_SIGNS | {"%"}
@@ -65,12 +64,10 @@ def shard_number(name: str) -> int | None:
 
 def timestamp_us(body: Mapping[str, Any], field: str) -> int:
     """A required field that is a time in seconds, as microseconds."""
-    value = body.get(field)
-    if value is None:
+    at_us = fields.timestamp_us(body, field)
+    if at_us is None:
         raise invalid_argument(f"Must specify {field} when the type asks for a time.")
-    if type(value) not in (int, float) or not 0 <= value < _TIME_S_MAX:
-        raise ServiceError("SerializationException", f"expected seconds since the epoch as {field}, got {value!r}")
-    return round(float(value) * 1_000_000)
+    return at_us
 
 
 def record(body: Body) -> tuple[str, bytes, int | None]:

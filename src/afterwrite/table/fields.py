@@ -23,6 +23,7 @@ _TABLE_ARN = re.compile(r"arn:[^:/]+:dynamodb:[^:/]*:[^:/]*:table/([^/]*)")
 _TABLE_NAME_CHARACTERS = (3, 255)
 ATTRIBUTE_NAME_CHARACTERS_MAX = 255
 _VIOLATIONS_TOLD_MAX = 10
+_TIME_S_MAX = 1 << 40
 _STRUCTURE = "Start of structure or map found where not expected"
 
 # The values that fields of several requests may have.
@@ -169,6 +170,16 @@ def choice(body: Body, field: str, allowed: Sequence[str], default: str, place: 
         f"{place}{field[0].lower()}{field[1:]}",
         f"Member must satisfy enum value set: [{', '.join(allowed)}]",
     )
+
+
+def timestamp_us(body: Body, field: str) -> int | None:
+    """A field that is a time in seconds since the epoch, as microseconds; None where it is absent."""
+    value = body.get(field)
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 <= value < _TIME_S_MAX:
+        raise serialization_error(f"expected seconds since the epoch as {field}, got {value!r}")
+    return round(float(value) * 1_000_000)
 
 
 def flag(body: Body, field: str, *, default: bool) -> bool:

@@ -65,6 +65,7 @@ _TYPES_BY_NAME: Final[Mapping[str, str]] = {
     "LocalSecondaryIndexes": "[LocalSecondaryIndex]",
     "Tags": "[Tag]",
     "DeletionProtectionEnabled": "Boolean",
+    "DisassociationProtectionEnabled": "Boolean",
     "VectorIndexes": "[VectorIndex]",
     "GlobalSecondaryIndexUpdates": "[GlobalSecondaryIndexUpdate]",
     "ReplicaUpdates": "[ReplicationGroupUpdate]",
@@ -130,7 +131,7 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "DeleteGlobalSecondaryIndexAction": "IndexName",
     "ReplicationGroupUpdate": (
         "Create:CreateReplicationGroupMemberAction Update:UpdateReplicationGroupMemberAction "
-        "Delete:DeleteReplicationGroupMemberAction"
+        "Delete:DeleteReplicationGroupMemberAction Disassociate:DisassociateReplicationGroupMemberAction"
     ),
     "CreateReplicationGroupMemberAction": (
         "RegionName KMSMasterKeyId ProvisionedThroughputOverride OnDemandThroughputOverride GlobalSecondaryIndexes "
@@ -144,6 +145,7 @@ _MEMBERS: Final[Mapping[str, str]] = {
         "TableClassOverride"
     ),
     "DeleteReplicationGroupMemberAction": "RegionName",
+    "DisassociateReplicationGroupMemberAction": "RegionName DisassociationMode",
     "GlobalTableWitnessGroupUpdate": (
         "Create:CreateGlobalTableWitnessGroupMemberAction Delete:DeleteGlobalTableWitnessGroupMemberAction"
     ),
@@ -208,7 +210,7 @@ _MEMBERS: Final[Mapping[str, str]] = {
         "AttributeDefinitions TableName BillingMode ProvisionedThroughput GlobalSecondaryIndexUpdates "
         "StreamSpecification SSESpecification ReplicaUpdates TableClass DeletionProtectionEnabled "
         "MultiRegionConsistency GlobalTableWitnessUpdates OnDemandThroughput WarmThroughput "
-        "GlobalTableSettingsReplicationMode VectorIndexUpdates"
+        "GlobalTableSettingsReplicationMode VectorIndexUpdates DisassociationProtectionEnabled"
     ),
     "DescribeTable": "TableName",
     "DeleteTable": "TableName",
@@ -224,6 +226,7 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "ListExports": "TableArn MaxResults NextToken",
     "ListImports": "TableArn PageSize NextToken",
     "ListGlobalTables": "ExclusiveStartGlobalTableName Limit RegionName",
+    "ListBulkOperations": "MaxResults NextToken",
     "ListContributorInsights": "TableName NextToken MaxResults",
     "DescribeContributorInsights": "TableName IndexName",
     "UpdateContributorInsights": "TableName IndexName ContributorInsightsAction ContributorInsightsMode",

@@ -21,6 +21,7 @@ _UPDATED_FIELDS = (
     "SSESpecification",
     "ReplicaUpdates",
     "DeletionProtectionEnabled",
+    "DisassociationProtectionEnabled",
     "OnDemandThroughput",
     "WarmThroughput",
     "TableClass",
@@ -30,6 +31,7 @@ _CHANGED_ALONE = {
     "SSESpecification": "Server-Side Encryption modification",
     "TableClass": "TableClass modification",
     "DeletionProtectionEnabled": "DeletionProtection modification",
+    "DisassociationProtectionEnabled": "DisassociationProtection modification",
     "WarmThroughput": "WarmThroughput",
 }
 
@@ -225,8 +227,12 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
 
 
 def refuse_replicas(body: Body, region: str) -> None:
-    """Refuse an UpdateTable that makes or deletes replicas, of a table in `region`."""
-    updates = fields.structures(body, "ReplicaUpdates", "ReplicationGroupUpdate")
+    """Refuse an UpdateTable that makes, deletes or disassociates replicas, of a table in `region`."""
+    updates = fields.structures(body, "ReplicaUpdates", "ReplicationGroupUpdate") or ()
+    if _optional_flag(body, "DisassociationProtectionEnabled") is not None or any(
+        update.get("Disassociate") is not None for update in updates
+    ):
+        raise wording.invalid("The table is no replica of a global table: there is nothing to disassociate it from")
     if not updates:
         return
     actions = [action for update in updates for action in update.values() if isinstance(action, dict)]

@@ -1,4 +1,4 @@
-"""Operations that ask for what tables here never have: backups, exports, imports, replicas.
+"""Operations that ask for what tables here never have: backups, exports, imports, bulk operations, replicas.
 
 They answer as DynamoDB does where there are none. What would make one is not offered.
 """
@@ -25,6 +25,7 @@ _EMPTY_LISTS: Final[Mapping[str, tuple[str, str, int]]] = {
     "ListExports": ("ExportSummaries", "MaxResults", 25),
     "ListImports": ("ImportSummaryList", "PageSize", 25),
     "ListGlobalTables": ("GlobalTables", "Limit", 100),
+    "ListBulkOperations": ("BulkOperationsSummaryList", "MaxResults", 25),
 }
 _BACKUP_TYPES: Final = ("USER", "SYSTEM", "AWS_BACKUP", "ALL")
 # What names of tables and of what they might have are at least and at most long.
@@ -35,6 +36,7 @@ _LENGTHS: Final[Mapping[str, tuple[int, int]]] = {
     "BackupArn": (37, 1024),
     "ExportArn": (37, 1024),
     "ImportArn": (37, 1024),
+    "BulkOperationArn": (37, 1024),
 }
 _GLOBAL_TABLES: Final = ("GlobalTableName", "ExclusiveStartGlobalTableName")
 _KINDS: Final = {
@@ -44,6 +46,7 @@ _KINDS: Final = {
     "DescribeExport": "Export",
     "DescribeImport": "Import",
 }
+_OF_BULK_OPERATIONS: Final = ("DescribeBulkOperation", "CancelBulkOperation")
 # The operations that copy a table, and the field that names it.
 _COPIED: Final[Mapping[str, str]] = {
     "CreateBackup": "TableName",
@@ -69,13 +72,16 @@ def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
 def refusal(operation: str, body: Body) -> ServiceError:
     """The error of an operation that is not offered, or of one that finds nothing whatever it asks for."""
     kind = _KINDS.get(operation)
-    if kind is not None or operation in _OF_GLOBAL_TABLES:
+    if kind is not None or operation in (*_OF_GLOBAL_TABLES, *_OF_BULK_OPERATIONS):
         _check_names(body)
     if kind is not None:
         return _not_found(kind, body)
     if operation in _OF_GLOBAL_TABLES:
         message = f"Global table with name '{_required(body, 'GlobalTableName')}' does not exist."
         return ServiceError("GlobalTableNotFoundException", message)
+    if operation in _OF_BULK_OPERATIONS:
+        arn = _required(body, "BulkOperationArn")
+        return ServiceError("ResourceNotFoundException", f"Bulk operation not found: {arn}")
     if operation == "CreateGlobalTable":
         return wording.invalid(
             "DynamoDB global tables version 2017.11.29 is not supported. We recommend using DynamoDB global tables "
