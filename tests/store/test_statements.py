@@ -405,6 +405,24 @@ def test_partitions_are_read_one_after_the_other(store: Dynamo) -> None:
     assert keys(run(store, f"SELECT * FROM things {where}", Limit=3)) == ["c0", "c1", "b0"]
 
 
+def test_a_page_of_several_partitions_ends_with_its_bytes_as_that_of_one(store: Dynamo) -> None:
+    for pk in ("b", "c", "d", "e"):
+        run(store, f"INSERT INTO things VALUE {{'pk': '{pk}', 'sk': 0, 'text': ?}}", {"S": "x" * 390_000})
+    select = "SELECT pk FROM things WHERE pk IN ['b', 'c', 'd', 'e']"
+    first = run(store, select)
+    assert [item["pk"]["S"] for item in first["Items"]] == ["b", "c", "d"]
+    assert [item["pk"]["S"] for item in run(store, select, NextToken=first["NextToken"])["Items"]] == ["e"]
+
+
+def test_a_transaction_puts_no_more_bytes_than_one_may(store: Dynamo) -> None:
+    insert, text = "INSERT INTO things VALUE {'pk': ?, 'sk': 0, 'text': ?}", {"S": "x" * 390_000}
+    members = [{"Statement": insert, "Parameters": [{"S": f"p{number}"}, text]} for number in range(11)]
+    with pytest.raises(ServiceError) as refused:
+        store("ExecuteTransaction", TransactStatements=members)
+    assert refused.value.message == "Transaction payload size cannot exceed 4 MB"
+    assert store("ExecuteTransaction", TransactStatements=members[:10]) == {"Responses": []}
+
+
 def test_a_filter_beside_several_partitions_is_of_what_the_index_projects(store: Dynamo) -> None:
     statement = "SELECT pk FROM things.\"by-kind\" WHERE kind IN ['k0', 'k1'] AND n = 1"
     with pytest.raises(ServiceError, match=r"filter attributes: \[n\]"):

@@ -136,6 +136,11 @@ class TransactWritePlan(NamedTuple):
         if not _distinct(keys):
             raise wording.invalid("Transaction request cannot include multiple operations on one item")
 
+    def check_size(self) -> None:
+        """Refuse to put more bytes than a transaction may."""
+        if sum(_written_bytes(write) for write in self.writes) > TRANSACTION_BYTES_MAX:
+            raise wording.invalid("Transaction payload size cannot exceed 4 MB")
+
 
 def cancellation_reason(error: ServiceError | None) -> dict[str, Any]:
     """A member's entry in a cancelled transaction's reasons; None is a member that was fine."""
@@ -222,10 +227,9 @@ def parse_transact_write_items(body: Body) -> TransactWritePlan:
         fields.check_length(len(token), "ClientRequestToken", 1, TOKEN_CHARACTERS_MAX, token)
         fingerprint = _fingerprint(members)
     reporting = reporting_of(body)
-    writes = _transaction_writes(members, reporting)
-    if sum(_written_bytes(write) for write in writes) > TRANSACTION_BYTES_MAX:
-        raise wording.invalid("Transaction payload size cannot exceed 4 MB")
-    return TransactWritePlan(writes, token, fingerprint, reporting)
+    plan = TransactWritePlan(_transaction_writes(members, reporting), token, fingerprint, reporting)
+    plan.check_size()
+    return plan
 
 
 def _fingerprint(members: Sequence[Body]) -> bytes:

@@ -211,11 +211,17 @@ def _segment(number: int, count: int) -> KeyRange:
 
 
 class QueryPage:
-    """One answer of a Query or Scan, filled item by item; those that nothing looks into go through as their texts."""
+    """One answer of a Query or Scan, filled item by item; those that nothing looks into go through as their texts.
 
-    def __init__(self, plan: QueryPlan, schema: KeySchema, index: IndexSchema | None = None) -> None:
+    It is full with the item that reaches `bytes_max`.
+    """
+
+    def __init__(
+        self, plan: QueryPlan, schema: KeySchema, index: IndexSchema | None = None, *, bytes_max: int = PAGE_BYTES_MAX
+    ) -> None:
         self._plan = plan
         self._index = index
+        self._bytes_max = bytes_max
         self._shown = plan.shown(schema, index)
         self._projected = None if index is None else index.projected_names(schema)
         self._key_names = schema.names if index is None else (*index.names, *schema.names)
@@ -237,10 +243,15 @@ class QueryPage:
             self._matched += 1
             if self._plan.select != "COUNT":
                 self._items.append(orjson.Fragment(text))
-        if self._scanned == self._plan.limit or self._bytes >= PAGE_BYTES_MAX:
+        if self._scanned == self._plan.limit or self._bytes >= self._bytes_max:
             self._last = text
             return False
         return True
+
+    @property
+    def bytes_left(self) -> int:
+        """How many bytes more it would take."""
+        return self._bytes_max - self._bytes
 
     def _add_decoded(self, item: Item, size: int) -> None:
         plan = self._plan

@@ -316,6 +316,31 @@ def test_a_tumbling_windows_state_is_kept_over_a_restart_s11() -> None:
     assert window_of(play) == (b'{"count":1}', False, False)
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_tumbling_window_of_before_the_clock_was_set_back_ends_s11(goes_on: bool) -> None:
+    play = Play(TumblingWindowInSeconds=60)
+    play.arrive(1)
+    play.returns({"state": {"count": 1}})
+    play.now_ms -= 7_200_000
+    if goes_on:
+        play.records[1].append(play.record(2))
+    play.restart()
+    assert window_of(play) == (b'{"count":1}', True, False)
+    play.returns({"state": {}})
+    assert play.deliveries == ([[1], [], [2]] if goes_on else [[1], []])
+
+
+def test_records_of_before_and_after_the_clock_was_set_back_are_of_two_windows_s11() -> None:
+    play = Play(TumblingWindowInSeconds=60, BatchSize=10)
+    play.records[1] = [play.record(1)]
+    play.now_ms -= 7_200_000
+    play.records[1].append(play.record(2))
+    play.tick()
+    play.returns({"state": {}})
+    play.returns({"state": {}})
+    assert play.deliveries == [[1], [], [2]]
+
+
 def test_another_parallelization_factor_goes_on_where_the_last_lane_was() -> None:
     play = Play(ParallelizationFactor=2)
     play.arrive(1, lane=0)

@@ -280,7 +280,7 @@ def _batch(settings: MappingSettings, lane: Lane) -> tuple[tuple[Record, ...], b
     for index, record in enumerate(lane.waiting):
         room_bytes -= len(record.text) + _SEPARATOR_BYTES
         is_full = index == settings.batch_size or (index > 0 and room_bytes < 0)
-        if is_full or _window_start_ms(settings, record) > window_ms:
+        if is_full or _window_start_ms(settings, record) != window_ms:
             return lane.waiting[:index], True
     return lane.waiting, len(lane.waiting) == settings.batch_size
 
@@ -295,12 +295,13 @@ def _closes_at_ms(settings: MappingSettings, window: TumblingWindow) -> int:
 
 
 def _is_over(settings: MappingSettings, lane: Lane, window: TumblingWindow, reading: Reading) -> bool:
-    """Whether a tumbling window has had its last record."""
+    """Whether a tumbling window has had its last record. One of before the clock was set back lies ahead, and has."""
     if window.is_full:
         return True
     if lane.waiting:
-        return _window_start_ms(settings, lane.waiting[0]) > window.start_ms
-    return reading.is_ended or reading.at_tip_ms >= _closes_at_ms(settings, window)
+        return _window_start_ms(settings, lane.waiting[0]) != window.start_ms
+    is_ahead = 0 < reading.at_tip_ms < window.start_ms - WINDOW_GRACE_MS
+    return reading.is_ended or is_ahead or reading.at_tip_ms >= _closes_at_ms(settings, window)
 
 
 def _window_invocation(settings: MappingSettings, lane: Lane) -> WindowInvocation | None:

@@ -25,7 +25,7 @@ from afterwrite.table.batches import TOKEN_CHARACTERS_MAX, TRANSACTION_WRITES_MA
 from afterwrite.table.capacity import SILENT, Capacity, Reporting
 from afterwrite.table.fields import Violations
 from afterwrite.table.index_keys import check_scalar_keys
-from afterwrite.table.reads import GetPlan, QueryPage, QueryPlan
+from afterwrite.table.reads import PAGE_BYTES_MAX, GetPlan, QueryPage, QueryPlan
 from afterwrite.table.schema import GLOBAL, IndexSchema
 from afterwrite.table.sizes import item_size, read_units
 from afterwrite.table.statement_grammar import parse_statement
@@ -134,9 +134,10 @@ def _select(
     if page.consistent and index is not None and index.scope == GLOBAL:
         raise wording.invalid("Strongly consistent read is not supported on Global Secondary Indexes")
     answer: dict[str, Any] = {"Items": []}
-    limit, capacity = page.limit, None
+    limit, bytes_left, capacity = page.limit, PAGE_BYTES_MAX, None
     for plan in query_plans(statement, select, table.schema, index, page):
-        found = orjson.loads(_page(replace(plan, limit=limit), table, index, transaction))
+        read = _read(replace(plan, limit=limit), table, index, transaction, bytes_left)
+        found, bytes_left = orjson.loads(read.answer()), read.bytes_left
         answer["Items"] += found["Items"]
         capacity = _sum(capacity, found.get("ConsumedCapacity"))
         limit = None if limit is None else limit - found["ScannedCount"]
@@ -174,11 +175,13 @@ def _index_of(table: Table, name: str | None) -> IndexSchema | None:
     return index.schema
 
 
-def _page(plan: QueryPlan, table: Table, index: IndexSchema | None, transaction: ReadTransaction) -> bytes:
+def _read(
+    plan: QueryPlan, table: Table, index: IndexSchema | None, transaction: ReadTransaction, bytes_max: int
+) -> QueryPage:
     keys = plan.range(table.schema, index)
     if plan.nested:
         check_scalar_keys(table.schema, [each.schema for each in table.indexes], plan.nested)
-    page = QueryPage(plan, table.schema, index)
+    page = QueryPage(plan, table.schema, index, bytes_max=bytes_max)
     stored = None if index is None else table.index_named(index.name)
     if stored is None:
         found = items.scan(transaction, table, keys.low, keys.high, reverse=not plan.forward)
@@ -187,7 +190,7 @@ def _page(plan: QueryPlan, table: Table, index: IndexSchema | None, transaction:
     for size, text in found:
         if not page.add(text, size):
             break
-    return page.answer()
+    return page
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,6 +413,7 @@ def _write_together(
     catalog, reporting = tables.catalog(transaction), Reporting(detail)
     writes = [_placed(number, partial(member.write, catalog, reporting)) for number, member in enumerate(members)]
     plan = TransactWritePlan(tuple(writes), token, fingerprint, reporting)
+    plan.check_size()
     try:
         answer = transact_write(plan, transaction)
     except TransactionCanceled as error:
