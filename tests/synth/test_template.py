@@ -403,6 +403,23 @@ def test_a_consumer_that_is_to_run_alone_is_noted() -> None:
     assert {each["ScalingConfig"]["MaximumConcurrency"] for each in mappings} == {2}
 
 
+@pytest.mark.parametrize(
+    ("retries", "timeout_s", "after"), [(2, 900, "180 s"), (2, 181, "180 s"), (1, 61, "60 s"), (2, 180, None)]
+)
+def test_a_function_that_may_outlast_lambda_s_retries_is_noted(retries: int, timeout_s: int, after: str | None) -> None:
+    app = App("shop")
+    app.function(retries=retries, timeout_s=timeout_s)(tell)
+    app.function(retries=0, timeout_s=900)(handle)
+    app.function(retries=3, timeout_s=900)(handle_message)
+    notes = synth(app).notes
+    if after is None:
+        assert notes == []
+    else:
+        (note,) = notes
+        assert note.startswith("tell: ")
+        assert f"Lambda's last retry comes {after} later" in note
+
+
 def test_two_apps_in_one_account_may_name_their_functions_alike() -> None:
     names = []
     for name in ("shop", "mail"):
