@@ -109,12 +109,14 @@ class _Handler:
     def _run_routes(self, incoming: Incoming, time_left_ms: Callable[[], int]) -> dict[str, Any]:
         delivery = changes_of(incoming, self._lane_of, self._aws.declared_table)
         again = list(delivery.unreadable)
+        # Changes may come again for a reason that their batch does not know.
+        remember = incoming.caller == "kinesis" or bool(delivery.unreadable)
         by_table: dict[str, list[Any]] = {}
         for each in delivery.changes:
             by_table.setdefault(each.change.table, []).append(each)
         for table, changes in by_table.items():
             origin = _origin(incoming.records[0])
-            batch = self._batch(self._table(table), time_left_ms, remember=incoming.caller == "kinesis", origin=origin)
+            batch = self._batch(self._table(table), time_left_ms, remember=remember, origin=origin)
             try:
                 result = batch.run(changes)
             except AfterwriteError as error:

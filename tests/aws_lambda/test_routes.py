@@ -96,6 +96,21 @@ def test_with_a_journal_nothing_is_repeated(deployed: Deployed, proxy: FaultyPro
     assert [number for key, number in sent if key == "c"] == [3, 7]
 
 
+def test_what_is_behind_a_record_that_cannot_be_read_is_not_repeated_and_the_record_may_be_given_again(
+    deployed: Deployed,
+) -> None:
+    deployed.keep_journal()
+    records = batch(*"abca")
+    unreadable = {**records[1], "dynamodb": {"SequenceNumber": "2"}}
+    delivered = {"Records": [records[0], unreadable, *records[2:]]}
+    handle = deployed.handler()
+    assert handle(delivered, Remaining()) == again_from(2)
+    assert handle({"Records": delivered["Records"][1:]}, Remaining()) == again_from(2)
+    assert handle({"Records": [unreadable]}, Remaining()) == again_from(2)
+    assert deployed.handler()({"Records": [records[1]]}, Remaining()) == ALL_DONE, "once it can be read"
+    assert sorted(deployed.sent()) == [("a", 1), ("a", 4), ("b", 2), ("c", 3)]
+
+
 def test_a_lane_that_fails_for_good_is_parked_with_its_later_changes_and_the_shard_moves_on(
     deployed: Deployed,
 ) -> None:
