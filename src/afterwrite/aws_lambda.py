@@ -109,6 +109,8 @@ class _Handler:
     def _run_routes(self, incoming: Incoming, time_left_ms: Callable[[], int]) -> dict[str, Any]:
         delivery = changes_of(incoming, self._lane_of, self._aws.declared_table)
         again = list(delivery.unreadable)
+        for checkpoint in again:
+            self._log.record_unreadable(delivery.item_ids[checkpoint])
         # Changes may come again for a reason that their batch does not know.
         remember = incoming.caller == "kinesis" or bool(delivery.unreadable)
         by_table: dict[str, list[Any]] = {}

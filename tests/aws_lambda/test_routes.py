@@ -97,7 +97,7 @@ def test_with_a_journal_nothing_is_repeated(deployed: Deployed, proxy: FaultyPro
 
 
 def test_what_is_behind_a_record_that_cannot_be_read_is_not_repeated_and_the_record_may_be_given_again(
-    deployed: Deployed,
+    deployed: Deployed, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deployed.keep_journal()
     records = batch(*"abca")
@@ -106,7 +106,10 @@ def test_what_is_behind_a_record_that_cannot_be_read_is_not_repeated_and_the_rec
     handle = deployed.handler()
     assert handle(delivered, Remaining()) == again_from(2)
     assert handle({"Records": delivered["Records"][1:]}, Remaining()) == again_from(2)
+    capsys.readouterr()
     assert handle({"Records": [unreadable]}, Remaining()) == again_from(2)
+    (line,) = map(orjson.loads, capsys.readouterr().out.splitlines())
+    assert (line["level"], line["event"], line["record"]) == ("ERROR", "record cannot be read", "2")
     assert deployed.handler()({"Records": [records[1]]}, Remaining()) == ALL_DONE, "once it can be read"
     assert sorted(deployed.sent()) == [("a", 1), ("a", 4), ("b", 2), ("c", 3)]
 
