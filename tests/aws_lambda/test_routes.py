@@ -149,6 +149,15 @@ def test_a_parked_lane_is_redriven_in_order_once_its_route_is_mended(deployed: D
     assert len(deployed.sent()) == 1
 
 
+def test_a_redrive_whose_time_is_up_asks_for_no_more_lanes(deployed: Deployed) -> None:
+    deployed.keep_journal()
+    handle = deployed.handler()
+    assert handle({"Records": batch(*"ABC")}, Remaining()) == ALL_DONE
+    redrive = {"afterwrite": {"redrive": {"table": "things"}}}
+    assert handle(redrive, Remaining(ms=100)) == {"performed": 0, "lanes": 3, "still_parked": 3}
+    assert deployed.ledger() == [], "a lane that is asked for leaves a record"
+
+
 def test_what_is_rejected_is_parked_at_once_and_what_may_pass_after_some_deliveries(
     deployed: Deployed, proxy: FaultyProxy
 ) -> None:
