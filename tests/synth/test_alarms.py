@@ -94,6 +94,17 @@ def test_what_a_topic_and_a_rule_can_neither_deliver_nor_send_to_dead_letters_is
     }
 
 
+def test_records_that_do_not_fit_a_delivery_stream_s_columns_are_told() -> None:
+    app = App("shop")
+    app.delivery_stream("typed", columns={"page": str})
+    app.delivery_stream("plain")
+    app.delivery_stream("found", columns={"page": str})
+    template = synth(app, Options(search={"found": "found"}))
+    assert {of for metric, of in watched(template) if metric == "FailedConversion.Records"} == {"TypedStream"}
+    fresh = {of for metric, of in watched(template) if metric.endswith("DataFreshness")}
+    assert fresh == {"TypedStream", "PlainStream", "FoundStream"}
+
+
 def test_a_pipe_has_no_alarm_on_what_it_does_not_measure_and_a_note_says_so() -> None:
     app = App("shop")
     for name in ("orders", "carts"):

@@ -49,19 +49,7 @@ def add(stack: Stack) -> None:
         )
     alarms += _undelivered(stack)
     for name, stream in stack.delivery_streams.items():
-        declared = next(each for each in stack.app.delivery_streams if each.name == name)
-        freshness = _stream_metric(stream)
-        alarms.append(
-            _alarm(
-                stack,
-                logical_id(name, "FreshnessAlarm"),
-                f"The delivery stream {name} has not delivered for long",
-                freshness,
-                "Maximum",
-                above=max(_FRESHNESS_S_MIN, 3 * declared.buffer_seconds),
-                periods=5,
-            )
-        )
+        alarms += _delivery_stream(stack, name, stream)
     _add_dashboard(stack, alarms)
 
 
@@ -160,6 +148,29 @@ def _invocation_ages(stack: Stack) -> list[Resource]:
         for name, function in stack.functions.items()
         if _is_invoked(stack, function)
     ]
+
+
+def _delivery_stream(stack: Stack, name: str, stream: Resource) -> list[Resource]:
+    declared = next(each for each in stack.app.delivery_streams if each.name == name)
+    fresh = _alarm(
+        stack,
+        logical_id(name, "FreshnessAlarm"),
+        f"The delivery stream {name} has not delivered for long",
+        _stream_metric(stream),
+        "Maximum",
+        above=max(_FRESHNESS_S_MIN, 3 * declared.buffer_seconds),
+        periods=5,
+    )
+    if "DataFormatConversionConfiguration" not in stream.properties.get("ExtendedS3DestinationConfiguration", ()):
+        return [fresh]
+    refused = _alarm(
+        stack,
+        logical_id(name, "RefusedAlarm"),
+        f"Records of {name} do not fit its columns: they are in the lake's bucket under {name}/_failed",
+        ("AWS/Firehose", "FailedConversion.Records", {"DeliveryStreamName": stream.ref}),
+        "Sum",
+    )
+    return [fresh, refused]
 
 
 def _is_invoked(stack: Stack, function: Resource) -> bool:
