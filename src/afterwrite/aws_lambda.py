@@ -109,12 +109,16 @@ class _Handler:
     def _run_routes(self, incoming: Incoming, time_left_ms: Callable[[], int]) -> dict[str, Any]:
         delivery = changes_of(incoming, self._lane_of, self._aws.declared_table)
         again = list(delivery.unreadable)
+        for checkpoint in again:
+            self._log.record_unreadable(delivery.item_ids[checkpoint])
+        # Changes may come again for a reason that their batch does not know.
+        remember = incoming.caller == "kinesis" or bool(delivery.unreadable)
         by_table: dict[str, list[Any]] = {}
         for each in delivery.changes:
             by_table.setdefault(each.change.table, []).append(each)
         for table, changes in by_table.items():
             origin = _origin(incoming.records[0])
-            batch = self._batch(self._table(table), time_left_ms, remember=incoming.caller == "kinesis", origin=origin)
+            batch = self._batch(self._table(table), time_left_ms, remember=remember, origin=origin)
             try:
                 result = batch.run(changes)
             except AfterwriteError as error:
@@ -138,14 +142,15 @@ class _Handler:
             )
         consumer, redrive = self._redriving(request.get("table"), time_left_ms)
         lanes = request.get("lanes") or [lane for _, lane, _ in journal.parked_lanes.lanes(consumer)]
-        performed, still_parked = 0, []
+        performed = still_parked = 0
         for lane in map(str, lanes):
-            with journal.redriving(consumer, lane, lease_ms=time_left_ms()) as is_ours:
-                result = redrive(lane) if is_ours else None
+            result = None
+            if time_left_ms() > 0:
+                with journal.redriving(consumer, lane, lease_ms=time_left_ms()) as is_ours:
+                    result = redrive(lane) if is_ours else None
             performed += 0 if result is None else result.performed
-            if result is None or result.again or time_left_ms() <= 0:
-                still_parked.append(lane)
-        return {"performed": performed, "lanes": len(lanes), "still_parked": len(still_parked)}
+            still_parked += result is None or bool(result.again) or time_left_ms() <= 0
+        return {"performed": performed, "lanes": len(lanes), "still_parked": still_parked}
 
     def _redriving(self, asked: Any, time_left_ms: Callable[[], int]) -> tuple[str, Callable[[str], BatchResult]]:
         """Whose lanes run again here, and what runs one: a table's by its routes, a function's records by itself."""

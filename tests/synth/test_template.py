@@ -231,6 +231,15 @@ def test_a_delivery_stream_with_columns_is_parquet_in_partitions_and_one_without
     }
 
 
+def test_a_column_is_named_as_the_delivery_stream_reads_its_field() -> None:
+    """It reads keys in small letters; a field named as the lake's own has an underscore in front."""
+    app = App("shop")
+    app.delivery_stream("typed", columns={"productId": str, "time": int, "Hour": int})
+    (table,) = of_type(parsed(synth(app)), "AWS::Glue::Table").values()
+    columns = {each["Name"]: each["Type"] for each in table["TableInput"]["StorageDescriptor"]["Columns"]}
+    assert columns == {"id": "string", "time": "string", "productid": "string", "_time": "bigint", "_hour": "bigint"}
+
+
 def test_variables_of_the_app_become_parameters() -> None:
     app, _ = an_app()
 
@@ -291,6 +300,10 @@ def dotted_topic(app: App) -> None:
     app.topic("news.v1")
 
 
+def columns_alike(app: App) -> None:
+    app.delivery_stream("typed", columns={"productId": str, "productID": str})
+
+
 def undocumented_operator(app: App) -> None:
     app.bus("events").rule("one", {"source": [{"exactly": "10.0.0.1"}]}, to=[app.queue("work")])
 
@@ -298,6 +311,7 @@ def undocumented_operator(app: App) -> None:
 @pytest.mark.parametrize(
     ("declare", "message"),
     [
+        (columns_alike, "columns of typed that differ in more than case on AWS, got productId and productID"),
         (undocumented_operator, "the rule one would not match on AWS as it does here: .*exactly"),
         (dotted_queue, "the queue's name to have no '.' on AWS, got 'work.v1'"),
         (fifo_subscription, "without the suffix .fifo to subscribe to the topic news, got 'work.fifo'"),
@@ -401,6 +415,23 @@ def test_a_consumer_that_is_to_run_alone_is_noted() -> None:
     assert note.startswith("handle_message: up to 2 run at once, as a queue's mapping runs 2 to 1,000")
     mappings = of_type(parsed(template), "AWS::Lambda::EventSourceMapping").values()
     assert {each["ScalingConfig"]["MaximumConcurrency"] for each in mappings} == {2}
+
+
+@pytest.mark.parametrize(
+    ("retries", "timeout_s", "after"), [(2, 900, "180 s"), (2, 181, "180 s"), (1, 61, "60 s"), (2, 180, None)]
+)
+def test_a_function_that_may_outlast_lambda_s_retries_is_noted(retries: int, timeout_s: int, after: str | None) -> None:
+    app = App("shop")
+    app.function(retries=retries, timeout_s=timeout_s)(tell)
+    app.function(retries=0, timeout_s=900)(handle)
+    app.function(retries=3, timeout_s=900)(handle_message)
+    notes = synth(app).notes
+    if after is None:
+        assert notes == []
+    else:
+        (note,) = notes
+        assert note.startswith("tell: ")
+        assert f"Lambda's last retry comes {after} later" in note
 
 
 def test_two_apps_in_one_account_may_name_their_functions_alike() -> None:

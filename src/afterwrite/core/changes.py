@@ -163,10 +163,13 @@ class Change:
     def version(self) -> str:
         """Decimal text that rises with each change of an item, to be compared as an integer (S9).
 
-        It is the sequence number. A change that came through Kinesis without one gets one from its creation time; two
-        of one microsecond are told apart by their ids, in no certain order.
+        It is the sequence number, without the zeros that DynamoDB Local puts in front. A change that came through
+        Kinesis without one gets one from its creation time; two of one microsecond are told apart by their ids, in no
+        certain order.
         """
-        return self.sequence_number or str(position_by_time(self))
+        if self.sequence_number is None:
+            return str(position_by_time(self))
+        return self.sequence_number.lstrip("0") or "0"
 
     @property
     def by_ttl(self) -> bool:

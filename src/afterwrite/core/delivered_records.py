@@ -14,10 +14,11 @@ def delivered_record(id: str, at_ms: int, record: Mapping[str, Any]) -> dict[str
 
     A field of the record that is called so, or as the partitions of the lake are, gets an underscore in front.
     """
-    fields = {_field_name(name): value for name, value in record.items()}
+    fields = {field_name(name): value for name, value in record.items()}
     time = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"id": id, "time": time, **fields}
 
 
-def _field_name(name: str) -> str:
+def field_name(name: str) -> str:
+    """The name under which a record's field is given."""
     return f"_{name}" if name.lstrip("_").lower() in _OWN_FIELDS else name

@@ -94,7 +94,7 @@ class Batch:
     """One batch of a table's changes, in the order in which they happened per lane. It is run once.
 
     `remember` keeps what was performed even where the whole batch succeeds, for a source that may deliver a change
-    again on its own (S26).
+    again on its own (S26), or because of a record that holds none.
     """
 
     def __init__(

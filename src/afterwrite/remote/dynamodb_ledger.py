@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from afterwrite.core.ports import Begun, Completed, InProgress, Record
 from afterwrite.core.uuids import uuid_of
@@ -24,6 +25,13 @@ class DynamoDBLedger:
     An expired record counts as none, whether the service has deleted it yet or not.
     """
 
+    actions: ClassVar[tuple[str, ...]] = (
+        "dynamodb:BatchGetItem",
+        "dynamodb:BatchWriteItem",
+        "dynamodb:GetItem",
+        "dynamodb:UpdateItem",
+    )
+
     def __init__(self, client: Callable[[], Client], table: str, *, now_ms: Callable[[], int]) -> None:
         self._table = StateTable(client, table)
         self._now_ms = now_ms
@@ -32,15 +40,18 @@ class DynamoDBLedger:
         """Begin a message, for `lease_ms`."""
         now_ms = self._now_ms()
         until_ms = now_ms + lease_ms
+        holder = uuid.uuid4().hex
         try:
-            answer = self._table.call(
+            found = self._table.call(
                 "UpdateItem",
                 Key=_key(consumer, message_id),
-                UpdateExpression="SET lease_until_ms = :until, expires_at = :expires ADD attempts :one",
+                UpdateExpression="SET lease_until_ms = :until, holder = :holder, expires_at = :expires "
+                "ADD attempts :one",
                 ConditionExpression="(attribute_not_exists(done) "
                 "AND (attribute_not_exists(lease_until_ms) OR lease_until_ms <= :now)) OR expires_at <= :now_s",
                 ExpressionAttributeValues={
                     ":until": _number(until_ms),
+                    ":holder": {"S": holder},
                     ":expires": _number((until_ms + _OPEN_MS) // 1000),
                     ":one": _number(1),
                     ":now": _number(now_ms),
@@ -48,16 +59,15 @@ class DynamoDBLedger:
                 },
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
+            )["Attributes"]
         except ConditionalCheckFailed as failed:
             found = failed.item or self._get(consumer, message_id)
-            if "done" in found:
-                return Completed(_bytes(found.get("result")) or b"null")
-            return InProgress(int(found["lease_until_ms"]["N"]) if "lease_until_ms" in found else until_ms)
-        attributes = answer["Attributes"]
-        if "done" in attributes:  # an expired record, begun anew
+            # Where an answer is lost boto3 asks again, and finds what it has begun itself.
+            if found.get("holder") != {"S": holder}:
+                return _held(found, until_ms)
+        if "done" in found:  # an expired record, begun anew
             self._forget_result(consumer, message_id)
-        return Begun(int(attributes["attempts"]["N"]), until_ms)
+        return Begun(int(found["attempts"]["N"]), until_ms)
 
     def complete(self, consumer: str, message_id: str, *, keep_ms: int, result: bytes = b"null") -> None:
         """Record that a message is done, with its result (JSON text), for `keep_ms`."""
@@ -136,6 +146,12 @@ class DynamoDBLedger:
 
     def _expires(self, keep_ms: int) -> dict[str, str]:
         return _number(-(-(self._now_ms() + keep_ms) // 1000))
+
+
+def _held(found: Mapping[str, Any], until_ms: int) -> InProgress | Completed:
+    if "done" in found:
+        return Completed(_bytes(found.get("result")) or b"null")
+    return InProgress(int(found["lease_until_ms"]["N"]) if "lease_until_ms" in found else until_ms)
 
 
 def _key(consumer: str, message_id: str) -> dict[str, Any]:

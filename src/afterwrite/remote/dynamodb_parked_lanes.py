@@ -11,7 +11,7 @@ import base64
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import orjson
 
@@ -35,6 +35,15 @@ _FAILED_CHECK: Final = "ConditionalCheckFailed"
 
 class DynamoDBParkedLanes:
     """The ParkedLanes in `table`, with the partition key `pk` and the sort key `sk`, both S."""
+
+    actions: ClassVar[tuple[str, ...]] = (
+        "dynamodb:BatchGetItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+        "dynamodb:Scan",
+        "dynamodb:UpdateItem",
+    )
 
     def __init__(self, client: Callable[[], Client], table: str, *, now_ms: Callable[[], int]) -> None:
         self._table = StateTable(client, table)

@@ -41,7 +41,7 @@ def add(stack: Stack) -> None:
         alarms += _given_up(stack, what, mapping)
     for name, function in _lambdas(stack).items():
         alarms += _function(stack, name, function)
-    alarms += _queue_ages(stack)
+    alarms += _queue_ages(stack) + _invocation_ages(stack)
     for name, queue in stack.dead_letter_queues.items():
         visible = _queue_metric(queue, "ApproximateNumberOfMessagesVisible")
         alarms.append(
@@ -49,19 +49,7 @@ def add(stack: Stack) -> None:
         )
     alarms += _undelivered(stack)
     for name, stream in stack.delivery_streams.items():
-        declared = next(each for each in stack.app.delivery_streams if each.name == name)
-        freshness = _stream_metric(stream)
-        alarms.append(
-            _alarm(
-                stack,
-                logical_id(name, "FreshnessAlarm"),
-                f"The delivery stream {name} has not delivered for long",
-                freshness,
-                "Maximum",
-                above=max(_FRESHNESS_S_MIN, 3 * declared.buffer_seconds),
-                periods=5,
-            )
-        )
+        alarms += _delivery_stream(stack, name, stream)
     _add_dashboard(stack, alarms)
 
 
@@ -145,11 +133,57 @@ def _queue_ages(stack: Stack) -> list[Resource]:
     ]
 
 
+def _invocation_ages(stack: Stack) -> list[Resource]:
+    """Alarms on what waits within Lambda for a function that is invoked asynchronously."""
+    above_ms = stack.app.alarm_thresholds.queue_age_ms_max
+    return [
+        _alarm(
+            stack,
+            f"{function.id}AgeAlarm",
+            f"A request for {name} has waited for more than {above_ms / 1000:g} s",
+            _lambda_metric(function, "AsyncEventAge"),
+            "Maximum",
+            above=above_ms,
+        )
+        for name, function in stack.functions.items()
+        if _is_invoked(stack, function)
+    ]
+
+
+def _delivery_stream(stack: Stack, name: str, stream: Resource) -> list[Resource]:
+    declared = next(each for each in stack.app.delivery_streams if each.name == name)
+    fresh = _alarm(
+        stack,
+        logical_id(name, "FreshnessAlarm"),
+        f"The delivery stream {name} has not delivered for long",
+        _stream_metric(stream),
+        "Maximum",
+        above=max(_FRESHNESS_S_MIN, 3 * declared.buffer_seconds),
+        periods=5,
+    )
+    if "DataFormatConversionConfiguration" not in stream.properties.get("ExtendedS3DestinationConfiguration", ()):
+        return [fresh]
+    refused = _alarm(
+        stack,
+        logical_id(name, "RefusedAlarm"),
+        f"Records of {name} do not fit its columns: they are in the lake's bucket under {name}/_failed",
+        ("AWS/Firehose", "FailedConversion.Records", {"DeliveryStreamName": stream.ref}),
+        "Sum",
+    )
+    return [fresh, refused]
+
+
+def _is_invoked(stack: Stack, function: Resource) -> bool:
+    return f"{function.id}{INVOCATIONS}" in stack.resources.added
+
+
 def _function(stack: Stack, name: str, function: Resource) -> list[Resource]:
     watched = [("Errors", "fails"), ("Throttles", "is throttled")]
-    if f"{function.id}{INVOCATIONS}" in stack.resources.added:
-        # Nothing else tells of a request that failed for good and is not among its dead letters.
+    # Nothing else tells of what failed for good and is not where it was to be kept.
+    if _is_invoked(stack, function):
         watched.append(("DestinationDeliveryFailures", "lost requests that failed for good: its dead letters got none"))
+    elif function in _on_streams(stack):
+        watched.append(("DestinationDeliveryFailures", "lost batches that were given up: their destination got none"))
     return [
         _alarm(
             stack,
@@ -193,6 +227,12 @@ def _lambdas(stack: Stack) -> dict[str, Resource]:
     routes = {f"The routes of {table}": function for table, function in stack.route_functions.items()}
     mapped = {f"{name}, on streams,": function for name, function in stack.mapped_functions.items()}
     return {**routes, **stack.functions, **mapped}
+
+
+def _on_streams(stack: Stack) -> list[Resource]:
+    """The functions that event source mappings of streams invoke."""
+    routes = [each for table, each in stack.route_functions.items() if table not in stack.options.pipes]
+    return [*routes, *stack.mapped_functions.values()]
 
 
 def _lambda_metric(function: Resource, name: str) -> Metric:
@@ -254,10 +294,8 @@ def _alarm(
 
 def _add_dashboard(stack: Stack, alarms: Sequence[Resource]) -> None:
     functions = list(_lambdas(stack).values())
-    by_mapping = [each for table, each in stack.route_functions.items() if table not in stack.options.pipes]
-    on_streams = [*by_mapping, *stack.mapped_functions.values()]
     graphs = [
-        ("Behind (ms)", "Maximum", [_lambda_metric(each, "IteratorAge") for each in on_streams]),
+        ("Behind (ms)", "Maximum", [_lambda_metric(each, "IteratorAge") for each in _on_streams(stack)]),
         ("Parked changes", "Sum", [_own_metric(stack, table, "ParkedChanges") for table in stack.route_functions]),
         ("Invocations", "Sum", [_lambda_metric(each, "Invocations") for each in functions]),
         ("Errors", "Sum", [_lambda_metric(each, "Errors") for each in functions]),

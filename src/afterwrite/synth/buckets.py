@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from afterwrite.app import AuditLog, DeliveryStream, refuse_forgettable_on_aws
+from afterwrite.core.delivered_records import field_name
 from afterwrite.errors import DeclarationError
 from afterwrite.synth import iam
 from afterwrite.synth.document import ACCOUNT, JsonObject, Parameter, Ref, Resource, join, logical_id
@@ -262,7 +263,7 @@ def _partitioned(
 
 def _lake_table(stack: Stack, stream: DeliveryStream, lake: Resource, database: Resource) -> Resource:
     location = join("s3://", lake.ref, f"/{stream.name}/")
-    columns = {**_LAKE_FIELDS, **{name: _COLUMN_TYPES[kind] for name, kind in stream.columns.items()}}
+    columns = {**_LAKE_FIELDS, **_columns(stream)}
     return stack.add(
         logical_id(stream.name, "LakeTable"),
         "AWS::Glue::Table",
@@ -297,6 +298,19 @@ def _lake_table(stack: Stack, stream: DeliveryStream, lake: Resource, database: 
             },
         },
     )
+
+
+def _columns(stream: DeliveryStream) -> dict[str, str]:
+    """The columns' types, by the names under which the service finds a record's fields: in small letters."""
+    fields: dict[str, str] = {}
+    for field in stream.columns:
+        other = fields.setdefault(field_name(field).lower(), field)
+        if other != field:
+            raise DeclarationError(
+                f"expected columns of {stream.name} that differ in more than case on AWS, got {other} and {field}: "
+                "rename one"
+            )
+    return {name: _COLUMN_TYPES[stream.columns[field]] for name, field in fields.items()}
 
 
 def _catalog_name(name: str) -> str:

@@ -18,6 +18,8 @@ from afterwrite.synth.tables import LEDGER, PARKED, has_routes
 _FUNCTION_NAME_MAX: Final = 64
 _TIMEOUT_S_MAX: Final = 900
 _RETRIES_MAX: Final = 2
+# When the last retry of an asynchronous invocation comes, after a first attempt that ends at once (S35).
+_LAST_RETRY_S: Final = {0: math.inf, 1: 60, 2: 180}
 # How long an asynchronous invocation is tried again: as long as Lambda can (S35).
 _EVENT_AGE_S: Final = 21_600
 _CONSUMERS_MIN: Final = 2
@@ -77,6 +79,12 @@ def add_functions(stack: Stack) -> None:
 
 def _add_invoked(stack: Stack, function: Function) -> None:
     retries = function.policy.attempts_max - 1
+    if function.timeout_s > _LAST_RETRY_S[retries]:
+        stack.notes.append(
+            f"{function.name}: an attempt whose process ends keeps its request for timeout_s={function.timeout_s:g}, "
+            f"but Lambda's last retry comes {_LAST_RETRY_S[retries]} s later: the request is among the dead letters "
+            f"then; with retries={_RETRIES_MAX + 1} or more a queue feeds the function, and waits"
+        )
     dead_letters = messages.add_dead_letters(stack, function.queue_name, of_app=True)
     statements = [iam.allow("SendDeadLetters", dead_letters.arn)]
     concurrency = where("ReservesConcurrency", function.concurrency)

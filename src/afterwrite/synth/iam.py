@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from afterwrite.core.sending import Sender
+from afterwrite.remote.dynamodb_ledger import DynamoDBLedger
+from afterwrite.remote.dynamodb_parked_lanes import DynamoDBParkedLanes
 from afterwrite.synth.document import ACCOUNT, PARTITION, REGION, JsonObject, Ref, Resource, Text, join
 from afterwrite.synth.stack import Stack
 from afterwrite.targets.email import Email
@@ -18,15 +20,6 @@ from afterwrite.targets.sms import Sms
 from afterwrite.targets.sns import SnsTopic
 from afterwrite.targets.sqs import SqsQueue
 
-_USE_TABLES: Final = (
-    "dynamodb:ConditionCheckItem",
-    "dynamodb:DeleteItem",
-    "dynamodb:GetItem",
-    "dynamodb:PutItem",
-    "dynamodb:Query",
-    "dynamodb:Scan",
-    "dynamodb:UpdateItem",
-)
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "AppendAudit": S3AuditLog.actions,
     # Converse needs no other (S39).
@@ -35,16 +28,9 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "DeliverRecords": FirehoseStream.actions,
     "InvokeFunctions": LambdaFunction.actions,
     "KeepFailures": ("s3:PutObject",),
-    "KeepLedger": (
-        "dynamodb:BatchGetItem",
-        "dynamodb:BatchWriteItem",
-        "dynamodb:DeleteItem",
-        "dynamodb:GetItem",
-        "dynamodb:PutItem",
-        "dynamodb:UpdateItem",
-    ),
+    "KeepLedger": DynamoDBLedger.actions,
     "ListFailures": ("s3:ListBucket",),
-    "ParkLanes": ("dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", *_USE_TABLES),
+    "ParkLanes": DynamoDBParkedLanes.actions,
     "PublishFailures": ("sns:Publish",),
     "PublishMessages": SnsTopic.actions,
     "PutEvents": EventBus.actions,
@@ -65,7 +51,15 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "SendDeadLetters": ("sqs:SendMessage",),
     "SendFailures": ("sqs:SendMessage",),
     "SendMessages": SqsQueue.actions,
-    "UseTables": _USE_TABLES,
+    "UseTables": (
+        "dynamodb:ConditionCheckItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+        "dynamodb:Scan",
+        "dynamodb:UpdateItem",
+    ),
     "WriteSearchIndexes": OpenSearchIndex.actions,
     "WriteLogs": ("logs:CreateLogStream", "logs:PutLogEvents"),
 }

@@ -76,7 +76,7 @@ PARAMETERS: Final = (
     Parameter("BatchWindowSeconds", "How long a batch is gathered, in seconds", 1, least=0, most=300, is_number=True),
     Parameter(
         "ParallelizationFactor",
-        "Batches of one shard at a time; order holds per key",
+        "Batches of one shard at a time; above 1 order holds per item, and no longer per partition key",
         1,
         least=1,
         most=10,

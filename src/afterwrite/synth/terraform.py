@@ -32,6 +32,8 @@ _FACTS: Final[Mapping[str, str]] = {
     REGION: "data.aws_region.current.region",
     PARTITION: "data.aws_partition.current.partition",
 }
+# One before may not know how large the records of a Kinesis stream may be.
+_AWSCC: Final = ">= 1.96"
 _GLUE_DATABASE: Final = "AWS::Glue::Database"
 _GLUE_TABLE: Final = "AWS::Glue::Table"
 _QUEUE_POLICY: Final = "AWS::SQS::QueuePolicy"
@@ -77,7 +79,7 @@ class _Configuration:
                 "required_version": ">= 1.5",
                 "required_providers": {
                     "aws": {"source": "hashicorp/aws", "version": ">= 6.0"},
-                    "awscc": {"source": "hashicorp/awscc", "version": ">= 1.0"},
+                    "awscc": {"source": "hashicorp/awscc", "version": _AWSCC},
                 },
             },
             "variable": {_name(parameter.name): _variable(parameter) for parameter in template.parameters},

@@ -65,6 +65,10 @@ class CloudWatchLog:
         """A batch could not be run, and all of it is delivered again."""
         self.line("ERROR", "batch failed", table=consumer, error=type(error).__name__)
 
+    def record_unreadable(self, item_id: str) -> None:
+        """A record holds no change of a table; it is delivered again until the mapping gives it up."""
+        self.line("ERROR", "record cannot be read", record=item_id)
+
     def metrics(self, dimensions: Mapping[str, str], counts: Mapping[str, int], **fields: Any) -> None:
         """Counts as metrics of the namespace `afterwrite`, with the app among the dimensions."""
         named = {"App": self._app, **dimensions}
