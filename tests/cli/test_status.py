@@ -199,8 +199,9 @@ def test_lanes_of_a_table_that_has_no_routes_any_more_need_an_operator(tmp_path:
         app = App("shop")
         orders, stock = (app.table(name, partition_key="PK") for name in ("orders", "stock"))
         stock.on()(lambda _: None)
+        prices = app.delivery_stream("prices")
         if with_route:
-            orders.on()(lambda change: change.new["price"] and None)
+            orders.on()(lambda change: None if change.new is None else prices.put(price=change.new["price"]))
         return app
 
     data = tmp_path / "data"

@@ -57,8 +57,9 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
     directory = data_directory(data)
     with open_data(directory) as reader:
         found = reader.status()
-        parked = [each.table for each in (*found.consumers, *found.left_parked) if each.parked_lanes]
-        failures = {table: _failures(reader, table) for table in parked}
+        parked = [each.table for each in found.consumers if each.parked_lanes]
+        left = [each.table for each in found.left_parked]
+        failures = {table: _failures(reader, table) for table in (*parked, *left)}
     needed = concerns(found, failures)
     if json:
         print_json({"data": str(directory), **asdict(found), "needs_operator": [asdict(each) for each in needed]})
