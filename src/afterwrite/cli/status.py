@@ -201,6 +201,46 @@ def _show(directory: Path, found: Status) -> None:
     print_line("data    ", str(directory))
     print_line("engine  ", *_engine(found.engine))
     print_line()
+    _show_tables(found)
+    print_table(
+        "Routes",
+        ["route", "table", "when", "parked lanes"],
+        [(printable(each.name), each.table, printable(each.when), each.parked_lanes) for each in found.routes],
+    )
+    print_table(
+        "Queues",
+        ["queue", "function", "waiting", "oldest", "in flight", "parked lanes", "parked", "dead letters"],
+        [
+            (
+                each.name,
+                (each.function or "-") if each.declared else "not declared any more",
+                each.waiting,
+                duration(each.oldest_age_ms),
+                each.in_flight,
+                each.parked_lanes,
+                each.parked_messages,
+                each.dead_letters,
+            )
+            for each in found.queues
+        ],
+    )
+    print_table(
+        "Buffers",
+        ["buffer", "records", "size", "oldest"],
+        [
+            (
+                each.name if each.declared else f"{each.name} (not declared any more)",
+                each.records,
+                bytes_text(each.bytes),
+                duration(each.oldest_age_ms),
+            )
+            for each in found.buffers
+        ],
+    )
+    _show_mappings(found.event_source_mappings, {(each.function, each.source): each.records for each in found.given_up})
+
+
+def _show_tables(found: Status) -> None:
     print_table(
         "Tables",
         [
@@ -239,42 +279,6 @@ def _show(directory: Path, found: Status) -> None:
             for each in found.left_parked
         ],
     )
-    print_table(
-        "Routes",
-        ["route", "table", "when", "parked lanes"],
-        [(printable(each.name), each.table, printable(each.when), each.parked_lanes) for each in found.routes],
-    )
-    print_table(
-        "Queues",
-        ["queue", "function", "waiting", "oldest", "in flight", "parked lanes", "parked", "dead letters"],
-        [
-            (
-                each.name,
-                (each.function or "-") if each.declared else "not declared any more",
-                each.waiting,
-                duration(each.oldest_age_ms),
-                each.in_flight,
-                each.parked_lanes,
-                each.parked_messages,
-                each.dead_letters,
-            )
-            for each in found.queues
-        ],
-    )
-    print_table(
-        "Buffers",
-        ["buffer", "records", "size", "oldest"],
-        [
-            (
-                each.name if each.declared else f"{each.name} (not declared any more)",
-                each.records,
-                bytes_text(each.bytes),
-                duration(each.oldest_age_ms),
-            )
-            for each in found.buffers
-        ],
-    )
-    _show_mappings(found.event_source_mappings, {(each.function, each.source): each.records for each in found.given_up})
 
 
 def _show_mappings(mappings: Sequence[MappingStatus], given_up: Mapping[tuple[str, str], int]) -> None:
