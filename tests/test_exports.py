@@ -106,6 +106,28 @@ def test_a_table_that_is_there_takes_the_items_in(tmp_path: Path) -> None:
     assert len(scanned(tmp_path / "a")) == len(ITEMS) + 1
 
 
+def test_a_table_that_is_there_with_another_key_takes_no_items_in_unless_told(tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    keys = {
+        "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    with open_engine(tmp_path / "a") as engine:
+        engine.services.execute("CreateTable", {"TableName": "by_pk", **keys})
+    with pytest.raises(CommandError, match=r"with the key pk:S, the export's has pk:S, sk:S: .*--partition-key pk:S"):
+        import_(tmp_path / "out", "by_pk", data=tmp_path / "a")
+    with pytest.raises(CommandError, match="with the key pk:S, sk:S, --partition-key and --sort-key say pk:S: leave"):
+        import_(tmp_path / "out", "things", partition_key="pk", data=tmp_path / "a")
+    assert scanned(tmp_path / "a", "by_pk") == []
+    import_(tmp_path / "out", "by_pk", partition_key="pk", data=tmp_path / "a")
+    assert len(scanned(tmp_path / "a", "by_pk")) == 2
+    (only_export(tmp_path / "out") / "table.json").write_text("{")
+    with pytest.raises(CorruptData, match=r"table\.json is damaged"):
+        import_(tmp_path / "out", "by_pk", data=tmp_path / "a")
+
+
 def test_a_damaged_or_missing_data_file_is_found_before_anything_is_put(tmp_path: Path) -> None:
     fill(tmp_path / "a")
     export("things", tmp_path / "out", data=tmp_path / "a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from afterwrite import App, Change, Context, DeclarationError, open_engine
+from afterwrite import App, Change, Context, DeclarationError, open_data, open_engine
 from afterwrite.config import Settings
 from afterwrite.errors import AfterwriteError, CommandError, DataDirectoryInUse, StorageError
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
@@ -135,6 +136,28 @@ def test_an_audit_log_that_cannot_be_signed_at_the_stop_keeps_nothing_else_from_
         engine.services.table("things").put({"pk": "q"})
         wait_until(engine.reader().idle)
         assert [entry["n"] for entry in engine.reader().audit_entries("first")] == [1, 2]
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_no_store_begins_beside_the_files_of_one_that_is_gone(tmp_path: Path, emptied: bool) -> None:
+    app = app_with()
+    log = app.audit_log("log")
+    app.tables[0].on()(lambda change: log.append(keys=change.keys))
+    with start(app, tmp_path) as engine:
+        engine.services.table("things").put({"pk": "p"})
+        wait_until(engine.reader().idle)
+    data = tmp_path / "data"
+    shutil.rmtree(data / "store")
+    if emptied:
+        (data / "store").mkdir()
+    for opened in (lambda: start(app, tmp_path).start(), lambda: open_data(data)):
+        with pytest.raises(
+            StorageError, match=r"expected the store that audit/ in .* belong to, found none in .*: put"
+        ):
+            opened()
+    (data / "audit").rename(tmp_path / "audit")
+    with start(app, tmp_path) as engine:
+        assert engine.services.table("things").get({"pk": "p"}) is None
 
 
 def test_a_table_is_kept_over_restarts_and_follows_its_declaration(tmp_path: Path) -> None:

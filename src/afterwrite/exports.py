@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shlex
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -169,14 +170,16 @@ def import_table(
     """Put the items of an export, AWS's or ours, into the table `name`, as writes that have their changes.
 
     A table that is not there is created, by `keys` (CreateTable's KeySchema and AttributeDefinitions) or by the
-    export's own `table.json`. Every data file is checked against its manifest before anything is put. Raises
-    CommandError, CorruptData, ServiceError, StorageError.
+    export's own `table.json`; one that is there has to have these keys. Every data file is checked against its manifest
+    before anything is put. Raises CommandError, CorruptData, ServiceError, StorageError.
     """
     directory = export_directory(source)
     files = _manifest(directory)
     for file in files:
         _check_file(directory, file)
-    if not services.has_table(name):
+    if services.has_table(name):
+        _check_keys(services, directory, name, keys)
+    else:
         _create_table(services, directory, name, keys)
     size = 0
 
@@ -242,19 +245,53 @@ def _item(line: bytes, directory: Path) -> dict[str, Any]:
     return item  # type: ignore[no-any-return]
 
 
+def _check_keys(services: NativeServices, directory: Path, name: str, keys: Mapping[str, Any] | None) -> None:
+    """Refuse a table with other keys than those given, or the export's: under another key items replace each other."""
+    there = _key_attributes(services.execute("DescribeTable", {"TableName": name})["Table"])
+    if keys is not None and _key_attributes(keys) != there:
+        raise CommandError(
+            f"the table {name} is there with the key {', '.join(there)}, --partition-key and --sort-key say "
+            f"{', '.join(_key_attributes(keys))}: leave them out, or import into a table of another name"
+        )
+    creation = _kept_creation(directory) if keys is None else None
+    if creation is not None and _key_attributes(creation["CreateTable"]) != there:
+        options = zip(("--partition-key", "--sort-key"), there, strict=False)
+        raise CommandError(
+            f"the table {name} is there with the key {', '.join(there)}, the export's has "
+            f"{', '.join(_key_attributes(creation['CreateTable']))}: import into a table of another name; or give "
+            f"{' '.join(f'{option} {shlex.quote(key)}' for option, key in options)} if one item is to stay for each key"
+        )
+
+
+def _key_attributes(create: Mapping[str, Any]) -> list[str]:
+    """A table's key attributes as NAME:TYPE, the partition key first."""
+    types = {each["AttributeName"]: each["AttributeType"] for each in create["AttributeDefinitions"]}
+    return [f"{each['AttributeName']}:{types[each['AttributeName']]}" for each in create["KeySchema"]]
+
+
+def _kept_creation(directory: Path) -> Mapping[str, Any] | None:
+    """What the export says about how its table was made, None in one of AWS's. Raises CorruptData."""
+    path = directory / _TABLE
+    try:
+        return orjson.loads(path.read_bytes())  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        return None
+    except orjson.JSONDecodeError:
+        raise CorruptData(f"{path} is damaged: export again, or delete it and give --partition-key") from None
+
+
 def _create_table(services: NativeServices, directory: Path, name: str, keys: Mapping[str, Any] | None) -> None:
     time_to_live: Mapping[str, Any] | None = None
     if keys is not None:
         stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
         create: dict[str, Any] = {"BillingMode": "PAY_PER_REQUEST", "StreamSpecification": stream, **keys}
     else:
-        try:
-            creation = orjson.loads((directory / _TABLE).read_bytes())
-        except FileNotFoundError:
+        creation = _kept_creation(directory)
+        if creation is None:
             raise CommandError(
                 f"the table {name} is not there, and the export does not say its keys: give --partition-key "
                 "(and --sort-key)"
-            ) from None
+            )
         create, time_to_live = creation["CreateTable"], creation.get("TimeToLiveSpecification")
     services.execute("CreateTable", {**create, "TableName": name})
     if time_to_live is not None:

@@ -194,6 +194,39 @@ def test_a_queue_that_is_not_declared_any_more_needs_an_operator_while_it_holds_
         assert [each.name for each in reader.status().queues if not each.declared] == []
 
 
+def test_lanes_of_a_table_that_has_no_routes_any_more_need_an_operator(tmp_path: Path, cli: Run) -> None:
+    def made(*, with_route: bool) -> App:
+        app = App("shop")
+        orders, stock = (app.table(name, partition_key="PK") for name in ("orders", "stock"))
+        stock.on()(lambda _: None)
+        prices = app.delivery_stream("prices")
+        if with_route:
+            orders.on()(lambda change: None if change.new is None else prices.put(price=change.new["price"]))
+        return app
+
+    data = tmp_path / "data"
+    with afterwrite.open_engine(data, made(with_route=True)) as engine:
+        for key in ("a", "a", "b"):
+            engine.table("orders").put({"PK": key, "n": engine.reader().status().consumers[0].last_position})
+        wait_until(lambda: engine.reader().status().consumers[0].parked_changes == 3)
+    with afterwrite.open_engine(data, made(with_route=False)) as engine:
+        assert engine.reader().idle()
+    found = json.loads(cli("status", "--data", data, "--json").stdout)
+    (left,) = found["left_parked"]
+    assert (left["table"], left["parked_lanes"], left["parked_changes"]) == ("orders", 2, 3)
+    (concern,) = found["needs_operator"]
+    assert "2 lanes of the table orders with 3 changes parked (orders/" in concern["why"]
+    assert "KeyError: 'price'" in concern["why"]
+    assert concern["why"].endswith("and the app has no routes on that table any more")
+    assert "parked drop --in orders --whole-lane" in concern["what_to_do"]
+    assert "orders (no routes any more)" in cli("status", "--data", data).stdout
+
+    redriven = cli("parked", "redrive", "--in", "orders", "--data", data).stdout
+    assert "warning: the app runs nothing on orders any more: what is meant there waits until it does\n" in redriven
+    cli("parked", "drop", "--in", "orders", "--whole-lane", "--data", data)
+    assert cli("status", "--data", data, "--check").returncode == 0
+
+
 def test_a_buffer_that_is_not_declared_any_more_needs_an_operator_while_it_holds_something(tmp_path: Path) -> None:
     def made(*, with_lake: bool) -> App:
         app = App("shop")

@@ -93,6 +93,17 @@ def test_messages_that_wait_and_parked_lanes_raise_alarms(watched: Watched) -> N
     assert (queue.records_behind, queue.age_ms) == (1, 121_000)
 
 
+def test_a_table_that_has_pipes_alone_is_watched_too(environment: Environment, clock: Clock, tmp_path: Path) -> None:
+    app = App("piped")
+    things = app.table("things", partition_key="pk", sort_key="sk")
+    things.pipe(to=app.queue("copies"))
+    parts = Parts(app, environment)
+    parts.dynamo.put(pk="a", sk="1")
+    clock.advance(s=61)
+    behind = {lag.consumer: lag.records_behind for lag in EmbeddedLags(environment, app, tmp_path).lags()}
+    assert behind == {"things": 1, "copies": 0}
+
+
 @pytest.mark.parametrize("queue", ["function-do", "pager"])
 def test_dead_letters_raise_an_alarm_that_is_cleared_when_they_are_gone(
     environment: Environment, watched: Watched, queue: str

@@ -320,8 +320,10 @@ def _preview(
 ) -> int:
     """Say what is meant, if it is only to be said, and warn of what would come after newer; how many those are."""
     entries = behind_newer = 0
+    places: set[str] = set()
     for entry, count_newer in _entries(selection, data, on_aws):
         entries += 1
+        places.add(entry.held_in)
         newer = count_newer() if warns else 0
         behind_newer += newer > 0
         if not json:
@@ -332,11 +334,26 @@ def _preview(
     if behind_newer > _WARNINGS_MAX and not (dry_run or json):
         more = count_text(behind_newer - _WARNINGS_MAX, "more failure")
         print_line(("warning: ", "bold yellow"), f"so it is with {more}: --dry-run names each")
+    if warns and not json:
+        for name in sorted(places & _unheeded(data, on_aws)):
+            print_line(
+                ("warning: ", "bold yellow"),
+                f"the app runs nothing on {name} any more: what is meant there waits until it does",
+            )
     if dry_run and json:
         print_json({"entries": entries, **({"behind_newer": behind_newer} if warns else {})})
     elif dry_run:
         print_line(f"{count_text(entries, 'failure')} {verb}")
     return behind_newer
+
+
+def _unheeded(data: Path | None, on_aws: OnAws | None) -> set[str]:
+    """The tables and queues with something that nobody runs, as the app does not declare them any more."""
+    if on_aws is not None and on_aws.table is not None:
+        return set()
+    with open_data(data_directory(data)) as reader:
+        status = reader.status()
+    return {each.table for each in status.left_parked} | {each.name for each in status.queues if not each.declared}
 
 
 def _in_portions(

@@ -19,7 +19,7 @@ from afterwrite.cli.rendering import (
 )
 from afterwrite.core.lag import Lag, alarms, disk_alarms, duration
 from afterwrite.inspection import DataReader, open_data
-from afterwrite.inspection.status import ConsumerStatus, MappingStatus, Status
+from afterwrite.inspection.status import ConsumerStatus, LeftParkedStatus, MappingStatus, Status
 
 _LANES_NAMED_MAX: Final = 3
 
@@ -57,7 +57,9 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
     directory = data_directory(data)
     with open_data(directory) as reader:
         found = reader.status()
-        failures = {each.table: _failures(reader, each) for each in found.consumers if each.parked_lanes}
+        parked = [each.table for each in found.consumers if each.parked_lanes]
+        left = [each.table for each in found.left_parked]
+        failures = {table: _failures(reader, table) for table in (*parked, *left)}
     needed = concerns(found, failures)
     if json:
         print_json({"data": str(directory), **asdict(found), "needs_operator": [asdict(each) for each in needed]})
@@ -69,9 +71,9 @@ def status(*, data: Data = None, json: Flag = False, check: Flag = False) -> int
     return 1 if check and needed else 0
 
 
-def _failures(reader: DataReader, consumer: ConsumerStatus) -> dict[str, str]:
+def _failures(reader: DataReader, table: str) -> dict[str, str]:
     """The error of each of the table's first parked lanes."""
-    failed = ((each.lane, each.error) for each in reader.parked(consumer.table) if each.error is not None)
+    failed = ((each.lane, each.error) for each in reader.parked(table) if each.error is not None)
     return dict(islice(failed, _LANES_NAMED_MAX))
 
 
@@ -118,14 +120,17 @@ def _late_consumers(found: Status) -> Iterator[Concern]:
 def _parked_lanes(found: Status, failures: Mapping[str, Mapping[str, str]]) -> Iterator[Concern]:
     for each in found.consumers:
         if each.parked_lanes:
-            named = [f"{printable(lane)}: {printable(error)}" for lane, error in failures.get(each.table, {}).items()]
-            more = [] if len(named) == each.parked_lanes else ["…"]
             yield Concern(
-                f"{count_text(each.parked_lanes, 'lane')} of the table {each.table} with "
-                f"{count_text(each.parked_changes, 'change')} parked ({'; '.join(named + more)})",
+                _parked_text(each, failures),
                 "mend the route that fails and start the engine again: then what is parked runs, in order; or skip "
                 f"the failed ones: afterwrite parked drop --in {each.table}",
             )
+    for left in found.left_parked:
+        yield Concern(
+            f"{_parked_text(left, failures)}, and the app has no routes on that table any more",
+            "declare them again under the old names: then what is parked runs, in order; or give all of it up: "
+            f"afterwrite parked drop --in {left.table} --whole-lane",
+        )
     for queue in found.queues:
         if queue.parked_lanes:
             yield Concern(
@@ -134,6 +139,15 @@ def _parked_lanes(found: Status, failures: Mapping[str, Mapping[str, str]]) -> I
                 f"read why and mend it, then let them go on: afterwrite parked show --in {queue.name}; "
                 f"afterwrite parked redrive --in {queue.name}",
             )
+
+
+def _parked_text(each: ConsumerStatus | LeftParkedStatus, failures: Mapping[str, Mapping[str, str]]) -> str:
+    named = [f"{printable(lane)}: {printable(error)}" for lane, error in failures.get(each.table, {}).items()]
+    more = [] if len(named) == each.parked_lanes else ["…"]
+    return (
+        f"{count_text(each.parked_lanes, 'lane')} of the table {each.table} with "
+        f"{count_text(each.parked_changes, 'change')} parked ({'; '.join(named + more)})"
+    )
 
 
 def _undeclared(found: Status) -> Iterator[Concern]:
@@ -187,34 +201,7 @@ def _show(directory: Path, found: Status) -> None:
     print_line("data    ", str(directory))
     print_line("engine  ", *_engine(found.engine))
     print_line()
-    print_table(
-        "Tables",
-        [
-            "table",
-            "position",
-            "last",
-            "lag",
-            "iterator age",
-            "time to loss",
-            "parked lanes",
-            "parked changes",
-            "oldest parked",
-        ],
-        [
-            (
-                each.table,
-                each.position,
-                each.last_position,
-                each.lag_records,
-                duration(each.iterator_age_ms),
-                _age(each.time_to_loss_ms),
-                each.parked_lanes,
-                each.parked_changes,
-                _age(each.parked_age_ms),
-            )
-            for each in found.consumers
-        ],
-    )
+    _show_tables(found)
     print_table(
         "Routes",
         ["route", "table", "when", "parked lanes"],
@@ -251,6 +238,47 @@ def _show(directory: Path, found: Status) -> None:
         ],
     )
     _show_mappings(found.event_source_mappings, {(each.function, each.source): each.records for each in found.given_up})
+
+
+def _show_tables(found: Status) -> None:
+    print_table(
+        "Tables",
+        [
+            "table",
+            "position",
+            "last",
+            "lag",
+            "iterator age",
+            "time to loss",
+            "parked lanes",
+            "parked changes",
+            "oldest parked",
+        ],
+        [
+            (
+                each.table,
+                each.position,
+                each.last_position,
+                each.lag_records,
+                duration(each.iterator_age_ms),
+                _age(each.time_to_loss_ms),
+                each.parked_lanes,
+                each.parked_changes,
+                _age(each.parked_age_ms),
+            )
+            for each in found.consumers
+        ]
+        + [
+            (
+                f"{each.table} (no routes any more)",
+                *("-",) * 5,
+                each.parked_lanes,
+                each.parked_changes,
+                duration(each.parked_age_ms),
+            )
+            for each in found.left_parked
+        ],
+    )
 
 
 def _show_mappings(mappings: Sequence[MappingStatus], given_up: Mapping[tuple[str, str], int]) -> None:

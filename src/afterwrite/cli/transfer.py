@@ -54,7 +54,7 @@ def import_(
     """Import a table from an export, this one's or DynamoDB's to S3.
 
     The items are put as any write is, with their changes. The engine must not be running. A table that is not there
-    is created: by the options, or as the export of `afterwrite export` says.
+    is created: by the options, or as the export of `afterwrite export` says. One that is there must have that key.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def import_(
     table
         The table to put the items into.
     partition_key
-        NAME or NAME:TYPE (S, N or B) for a table that is to be created. Default type: S
+        NAME or NAME:TYPE (S, N or B), the key of the table. Default type: S
     sort_key
         As --partition-key.
     json

@@ -15,6 +15,7 @@ from afterwrite.local.mapping_ledger import progress
 from afterwrite.local.work_queues import stuck_note
 from afterwrite.store import buffers, change_log, given_up, ledger, queues, tables, waiting_messages
 from afterwrite.store.environment import ReadTransaction
+from afterwrite.store.names import names
 from afterwrite.store.tables import Catalog, Table
 
 
@@ -36,6 +37,16 @@ class ConsumerStatus:
     parked_age_ms: int | None = None
     retention_ms: int | None = None
     time_to_loss_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftParkedStatus:
+    """A table with parked lanes that no routes of the app as it is now will run: they wait until it has some again."""
+
+    table: str
+    parked_lanes: int
+    parked_changes: int
+    parked_age_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +148,7 @@ class Status:
     routes: list[RouteStatus] = field(default_factory=list)
     free_bytes: int | None = None
     given_up: list[GivenUpStatus] = field(default_factory=list)
+    left_parked: list[LeftParkedStatus] = field(default_factory=list)
 
     @property
     def idle(self) -> bool:
@@ -157,6 +169,7 @@ def status_as_of(transaction: ReadTransaction, engine: Mapping[str, Any] | None,
         list(_mappings(transaction, topology, catalog, now_ms)),
         _routes(transaction, [each for each in topology.get("routes", []) if each["table"] in catalog]),
         given_up=[_given_up(transaction, uuid) for uuid in given_up.mappings(transaction)],
+        left_parked=list(_left_parked(transaction, topology.get("tables", []), now_ms)),
     )
 
 
@@ -215,6 +228,13 @@ def _consumer(transaction: ReadTransaction, table: Table, now_ms: int) -> Consum
         retention_ms=lag.retention_ms,
         time_to_loss_ms=lag.time_to_loss_ms,
     )
+
+
+def _left_parked(transaction: ReadTransaction, declared: Sequence[str], now_ms: int) -> Iterator[LeftParkedStatus]:
+    for name in sorted(names(transaction, "parked")):
+        if name not in declared and (heads := list(ledger.parked_heads(transaction, name))):
+            age_ms = max(0, now_ms - min(each.at_ms for each in heads))
+            yield LeftParkedStatus(name, len(heads), ledger.parked_count(transaction, name), age_ms)
 
 
 def _routes(transaction: ReadTransaction, declared: Sequence[Mapping[str, str]]) -> list[RouteStatus]:

@@ -28,7 +28,7 @@ class EmbeddedLags:
     def __init__(self, environment: Environment, app: App, directory: Path) -> None:
         self._environment = environment
         self._directory = directory
-        self._tables = [table.name for table in app.tables if table.routes]
+        self._tables = [table.name for table in app.tables if table.routes or table.pipes]
         self._queues = [function.queue_name for function in app.engine_functions]
         self._queues_for_others = [queue.name for queue in app.queues if queue.name not in self._queues]
         self._mappings = declared_mappings(app)

@@ -45,11 +45,24 @@ class DataDirectory:
         """Where the store is. Raises StorageError where there is none, as this is no data directory then."""
         if self.store.is_dir() and any(self.store.iterdir()):
             return self.store
+        self.refuse_lost_store()
         inside = next((each.parent.parent for each in sorted(self.path.glob("*/store/*"))), None)
         raise StorageError(
             f"expected a data directory of afterwrite, found no store in {self.path}: "
             + ("name the one that the engine runs on" if inside is None else f"did you mean {inside}?")
         )
+
+    def refuse_lost_store(self) -> None:
+        """Raise StorageError where there are files of an engine and its store is gone: another would begin anew."""
+        if (self.store / "data.mdb").exists():
+            return
+        left = [f"{each.name}/" for each in (self.lake, self.audit, self.search) if _holds_files(each)]
+        if left:
+            raise StorageError(
+                f"expected the store that {' and '.join(left)} in {self.path} belong to, found none in {self.store}: "
+                "put it back, or restore a backup into another directory (afterwrite restore BACKUP --data DIR); to "
+                f"begin anew, choose another directory with --data, or move {' and '.join(left)} away"
+            )
 
     def holder(self) -> Mapping[str, Any] | None:
         """What the running engine says of itself: `pid`, `listening`, `since`; None where none runs."""
@@ -70,6 +83,10 @@ class DataDirectory:
             return  # whoever takes the lock is told what is wrong with it
         if holder is not None:
             raise _in_use(self, holder)
+
+
+def _holds_files(directory: Path) -> bool:
+    return any(not each.is_dir() for each in directory.rglob("*"))
 
 
 def _read_holder(descriptor: int) -> Mapping[str, Any]:

@@ -134,6 +134,7 @@ class Engine:
                 self._address = self._server.bind()
             self._lock = DirectoryLock(self._directory)
             closing.callback(self._lock.release)
+            self._directory.refuse_lost_store()
             relaxed = self._settings.durability == "relaxed"
             self._environment = self._seams.open_store(
                 self._directory.store, sync_interval_s=_RELAXED_SYNC_INTERVAL_S if relaxed else None
