@@ -125,6 +125,17 @@ def test_a_fork_is_refused_to_write_and_does_not_wait_for_ever(environment: Envi
     assert keys(environment) == []
 
 
+def test_a_directory_whose_name_the_locale_cannot_write_is_as_good_as_any(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, afterwrite; from pathlib import Path\n"
+        "with afterwrite.open_engine(Path(sys.argv[1])) as engine: engine.back_up(Path(sys.argv[2]))\n"
+    )
+    places = [os.fsencode(tmp_path / name) for name in ("daten-für-später", "kopie-für-später")]
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ran = subprocess.run([sys.executable, "-c", code, *places], env=plain, capture_output=True, check=False)
+    assert ran.returncode == 0, ran.stderr.decode()
+
+
 def test_a_follower_runs_once_at_the_end_of_a_commit_that_touches_what_it_follows(environment: Environment) -> None:
     follower = Follower(environment, ["a", "b"])
     environment.write(touching("c", b"0"))

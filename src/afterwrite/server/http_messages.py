@@ -25,6 +25,7 @@ _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _COMPRESSED_BYTES_MIN = 4096
 _COMPRESSION_LEVEL = 1
 _GZIP_MEMBERS_MAX = 16
+_GZIP_MAGIC = b"\x1f\x8b"
 _CODINGS: dict[bytes, Callable[[bytes], bytes]] = {
     b"gzip": lambda body: gzip.compress(body, _COMPRESSION_LEVEL, mtime=0),
     b"deflate": lambda body: zlib.compress(body, _COMPRESSION_LEVEL),
@@ -127,7 +128,10 @@ def body_too_large(body_bytes_max: int) -> Refusal:
 
 
 def decode_body(body: bytes, encoding: bytes, body_bytes_max: int) -> bytes | Refusal:
-    """Undo a content encoding, never making more than `body_bytes_max` bytes."""
+    """Undo a content encoding, never making more than `body_bytes_max` bytes.
+
+    What follows a whole gzip and is none is ignored, as DynamoDB does.
+    """
     encoding = encoding.strip().lower()
     if encoding in (b"", b"identity"):
         return body
@@ -145,7 +149,7 @@ def decode_body(body: bytes, encoding: bytes, body_bytes_max: int) -> bytes | Re
             return body_too_large(body_bytes_max)
         if not inflate.eof:
             return Refusal(400, "SerializationException", "expected a gzip body, got one that is cut short")
-        if not inflate.unused_data:
+        if not inflate.unused_data.startswith(_GZIP_MAGIC):
             return decoded
         body = inflate.unused_data
     return Refusal(400, "SerializationException", f"expected at most {_GZIP_MEMBERS_MAX} gzip members as the body")

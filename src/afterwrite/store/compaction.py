@@ -87,8 +87,8 @@ def close_and_compact(environment: Environment, directory: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     options: dict[str, Any] = {"max_dbs": len(DATABASES) + 8, "map_size": 1 << 40, "readahead": False}
     with (
-        lmdb.open(str(source), readonly=True, lock=False, **options) as old,
-        lmdb.open(str(target), sync=False, **options) as new,
+        lmdb.open(os.fsencode(source), readonly=True, lock=False, **options) as old,
+        lmdb.open(os.fsencode(target), sync=False, **options) as new,
     ):
         for name in DATABASES:
             _copy_database(old, new, name.encode())

@@ -85,6 +85,7 @@ class Environment:
     ) -> None:
         self.signals = Signals()
         self._process = os.getpid()
+        self._directory = directory
         self.state: dict[str, Any] = {}
         self.counters: dict[str, int] = {}
         self._clock_us = clock_us or SteadyClock()
@@ -106,7 +107,7 @@ class Environment:
         checkpoint = prepare_file(directory, readonly=readonly)
         try:
             self.lmdb = lmdb.open(
-                str(directory),
+                os.fsencode(directory),
                 map_size=map_bytes_max,
                 max_dbs=len(DATABASES) + 8,
                 max_readers=READERS_MAX,
@@ -213,7 +214,7 @@ class Environment:
         except lmdb.BadValsizeError:
             raise  # the caller's key, not the file's failure
         except lmdb.Error as error:
-            raise storage_error(error, Path(self.lmdb.path())) from error
+            raise storage_error(error, self._directory) from error
 
     def submit(
         self,
@@ -342,7 +343,7 @@ class Environment:
     def copy(self, directory: Path) -> None:
         """Copy the store as of one commit, without free pages, while writes go on. Raises StorageError."""
         try:
-            self.lmdb.copy(str(directory), compact=True)
+            self.lmdb.copy(os.fsencode(directory), compact=True)
         except lmdb.Error as error:
             raise storage_error(error, directory) from error
         with self.read():  # what is seen now is durable, so what was copied is
@@ -361,7 +362,7 @@ class Environment:
                 self._writer.join()
                 self._ahead.close()
         except (lmdb.Error, OSError) as error:
-            raise storage_error(error, Path(self.lmdb.path())) from error
+            raise storage_error(error, self._directory) from error
         finally:
             self.lmdb.close()
 
@@ -405,7 +406,7 @@ class Environment:
             try:
                 spoiler, followers, touched = self._attempt(remaining, spoilers)
             except Exception as error:  # noqa: BLE001 - whatever it is, every waiting request must hear of it
-                failure = storage_error(error, Path(self.lmdb.path()))
+                failure = storage_error(error, self._directory)
                 if isinstance(failure, StorageFull):
                     self._ahead.urge()
                 for job in remaining:

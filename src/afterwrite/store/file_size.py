@@ -19,7 +19,7 @@ _JOURNAL: Final = "journal"
 # The list of free pages, which the next write needs, is read by a compacting copy, and that into nothing.
 _WALK: Final = """
 import os, sys, lmdb
-environment = lmdb.open(sys.argv[1], readonly=True, max_dbs=64, lock=False, readahead=False)
+environment = lmdb.open(os.fsencode(sys.argv[1]), readonly=True, max_dbs=64, lock=False, readahead=False)
 with environment.begin() as transaction:
     for name, _ in transaction.cursor():
         with transaction.cursor(environment.open_db(name, txn=transaction, create=False)) as cursor:
