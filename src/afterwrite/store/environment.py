@@ -343,7 +343,7 @@ class Environment:
     def copy(self, directory: Path) -> None:
         """Copy the store as of one commit, without free pages, while writes go on. Raises StorageError."""
         try:
-            self.lmdb.copy(os.fsencode(directory), compact=True)
+            self.lmdb.copy(os.fsencode(directory), compact=True)  # type: ignore[arg-type]  # its stub: no bytes
         except lmdb.Error as error:
             raise storage_error(error, directory) from error
         with self.read():  # what is seen now is durable, so what was copied is
