@@ -133,24 +133,24 @@ class _Handler:
         return batch_answer([delivery.item_ids[lowest(again)]])
 
     def _redrive(self, request: Mapping[str, Any], time_left_ms: Callable[[], int]) -> dict[str, Any]:
-        """Run parked lanes again, those named or all of a table: `{"table": …, "lanes": […]}`."""
+        """Run parked lanes again, those named or all of a table: `{"table": …, "lanes": […], "may_pass": true}`."""
+        from afterwrite.engine.redriving import redrive
+
         journal = self._journal
         if journal is None:
             raise DeclarationError(
                 "expected AFTERWRITE_RESOURCES to say where parked lanes and the ledger are kept: add `parked` and "
                 "`ledger`"
             )
-        consumer, redrive = self._redriving(request.get("table"), time_left_ms)
-        lanes = request.get("lanes") or [lane for _, lane, _ in journal.parked_lanes.lanes(consumer)]
-        performed = still_parked = 0
-        for lane in map(str, lanes):
-            result = None
-            if time_left_ms() > 0:
-                with journal.redriving(consumer, lane, lease_ms=time_left_ms()) as is_ours:
-                    result = redrive(lane) if is_ours else None
-            performed += 0 if result is None else result.performed
-            still_parked += result is None or bool(result.again) or time_left_ms() <= 0
-        return {"performed": performed, "lanes": len(lanes), "still_parked": still_parked}
+        consumer, run = self._redriving(request.get("table"), time_left_ms)
+        named = request.get("lanes")
+        lanes = list(map(str, named)) if named else [lane for _, lane, _ in journal.parked_lanes.lanes(consumer)]
+        may_pass = bool(request.get("may_pass"))
+        redriven = redrive(journal, consumer, lanes, run, time_left_ms, only_what_may_pass=may_pass)
+        if not named:
+            counts = {"RedrivenChanges": redriven.performed, "LanesStillParked": redriven.still_parked}
+            self._log.metrics({"Table": consumer}, counts)
+        return {"performed": redriven.performed, "lanes": len(lanes), "still_parked": redriven.still_parked}
 
     def _redriving(self, asked: Any, time_left_ms: Callable[[], int]) -> tuple[str, Callable[[str], BatchResult]]:
         """Whose lanes run again here, and what runs one: a table's by its routes, a function's records by itself."""

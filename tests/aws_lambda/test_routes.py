@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from afterwrite.core import target_failures
+from afterwrite.synth.template import synth
 from aws_lambda.conftest import Deployed, Remaining
 from bounds import BOUND_S
 from faulty_proxy import Fault, FaultyProxy
@@ -135,10 +136,7 @@ def test_a_parked_lane_is_redriven_in_order_once_its_route_is_mended(deployed: D
     redrive = {"afterwrite": {"redrive": {"table": "things"}}}
     assert handle(redrive, Remaining()) == {"performed": 0, "lanes": 2, "still_parked": 2}
     deployed.sent()
-    route = deployed.things.routes[0]
-    deployed.things.routes[0] = type(route)(
-        route.name, route.table, route.guard, lambda change: deployed.queue.send({"key": "-", "number": 0})
-    )
+    mend_route(deployed, lambda change: deployed.queue.send({"key": "-", "number": 0}))
     handle = deployed.handler()
     one = {"afterwrite": {"redrive": {"table": "things", "lanes": ["things/c"]}}}
     assert handle(one, Remaining()) == {"performed": 1, "lanes": 1, "still_parked": 0}
@@ -156,6 +154,59 @@ def test_a_redrive_whose_time_is_up_asks_for_no_more_lanes(deployed: Deployed) -
     redrive = {"afterwrite": {"redrive": {"table": "things"}}}
     assert handle(redrive, Remaining(ms=100)) == {"performed": 0, "lanes": 3, "still_parked": 3}
     assert deployed.ledger() == [], "a lane that is asked for leaves a record"
+
+
+def test_what_an_outage_has_parked_is_redriven_on_a_schedule_and_nothing_that_would_fail_again(
+    deployed: Deployed, proxy: FaultyProxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployed.keep_journal()
+    park_by_outage(deployed, proxy, "a", "b", "c")
+    assert deployed.handler()({"Records": batch("D", first=9)}, Remaining()) == ALL_DONE
+    scheduled = schedule_of(deployed)
+    capsys.readouterr()
+    assert deployed.handler()(scheduled, Remaining(ms=2_500)) == {"performed": 0, "lanes": 4, "still_parked": 4}
+    lines = [orjson.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines if "event" in line] == ["effect failed"], "one lane is tried for all"
+    assert [line["LanesStillParked"] for line in lines if "_aws" in line] == [4]
+    fails(proxy, "fails")
+    assert deployed.handler()(scheduled, Remaining()) == {"performed": 3, "lanes": 4, "still_parked": 1}
+    assert sorted(deployed.sent()) == [("a", 1), ("b", 2), ("c", 3)]
+    assert {item["lane"]["S"] for item in deployed.parked() if "lane" in item} == {"things/d"}
+
+
+def park_by_outage(deployed: Deployed, proxy: FaultyProxy, *keys: str) -> None:
+    """Park a change of each key by a target that is down, and stays so."""
+    handle, records = deployed.handler(), batch(*keys)
+    fails(proxy, "fails", *range(1, len(keys) + 1))
+    for _ in range(target_failures.DELIVERIES_MAX):
+        answer = handle({"Records": records}, Remaining(ms=2_500))
+    assert answer == ALL_DONE
+    assert len(deployed.parked()) == 2 * len(keys)
+
+
+def schedule_of(deployed: Deployed) -> Any:
+    """What the template's schedule gives to the function."""
+    (rule,) = (each for each in synth(deployed.app).resources if each.id == "ThingsRedriveRule")
+    return rule.properties["Targets"][0]["Input"].value
+
+
+def test_a_lane_that_fails_again_in_a_redrive_says_why(deployed: Deployed, proxy: FaultyProxy) -> None:
+    deployed.keep_journal()
+    fails(proxy, "refused", 2)
+    assert deployed.handler()({"Records": batch(*"Aa")}, Remaining()) == ALL_DONE
+    mend_route(deployed, lambda change: deployed.queue.send({"key": "a", "number": int(change.keys["sk"])}))
+    redrive = {"afterwrite": {"redrive": {"table": "things"}}}
+    assert deployed.handler()(redrive, Remaining()) == {"performed": 1, "lanes": 1, "still_parked": 1}
+    (change,) = (item for item in deployed.parked() if item["sk"]["S"] != "LANE")
+    failure = json.loads(change["failure"]["S"])
+    assert (failure["kind"], failure["raised_by"]) == ("rejected", "queue/numbers")
+    assert change["attempts"]["N"] == "1"
+
+
+def mend_route(deployed: Deployed, route: Any) -> None:
+    """Let the route send_number do something else."""
+    old = deployed.things.routes[0]
+    deployed.things.routes[0] = type(old)(old.name, old.table, old.guard, route)
 
 
 def test_what_is_rejected_is_parked_at_once_and_what_may_pass_after_some_deliveries(

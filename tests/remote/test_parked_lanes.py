@@ -66,6 +66,20 @@ def test_changes_are_given_in_the_order_of_their_positions_as_integers(parked_la
     assert positions(parked_lanes, bytes_max=1) == [9]
 
 
+def test_why_a_change_failed_again_takes_the_place_of_why_it_did_before(parked_lanes: DynamoDBParkedLanes) -> None:
+    parked_lanes.park("orders", [parked(1, error="why"), parked(2)])
+    for position in (1, 2):
+        parked_lanes.note_failure("orders", "orders/a", position, failure("throttled", "again" * 1_000))
+    found = parked_lanes.parked("orders", "orders/a", after=-1, limit=10, bytes_max=1_000)
+    assert [each.failure and (each.failure.kind, len(each.failure.reason)) for each in found] == [
+        ("throttled", 4_000)
+    ] * 2
+    assert [each.attempts for each in found] == [1, 1]
+    parked_lanes.release("orders", "orders/a", 1)
+    parked_lanes.note_failure("orders", "orders/a", 1, failure("bug", "late"))
+    assert positions(parked_lanes) == [2], "one that was taken out stays out"
+
+
 def test_lanes_are_told_apart(parked_lanes: DynamoDBParkedLanes) -> None:
     parked_lanes.park("orders", [parked(1, "orders/a")])
     parked_lanes.park("orders", [parked(1, "orders/b"), parked(2, "orders/b")])

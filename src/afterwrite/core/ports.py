@@ -389,6 +389,10 @@ class ParkedLanes(Protocol):
         """A lane's changes after a position, in order, at most `limit`, of `bytes_max` bytes in all, but one."""
         ...
 
+    def note_failure(self, consumer: str, lane: str, position: int, failure: Failure) -> None:
+        """Keep why a parked change failed again, in place of why it did before; nothing if it was taken out."""
+        ...
+
     def release(self, consumer: str, lane: str, position: int) -> None:
         """Take a change out, because it has run or is given up; a lane without changes is parked no more."""
         ...

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from afterwrite.core.batching import Entry, requests
 from afterwrite.core.effects import StampedEffect
@@ -68,7 +68,10 @@ class Surroundings:
 
 @dataclass(slots=True)
 class BatchResult:
-    """What became of a batch: the checkpoints of the changes that have to be delivered again, and counts."""
+    """What became of a batch: the checkpoints of the changes that have to be delivered again, and counts.
+
+    `stopped_by` is why a parked lane that was run again stopped, None where it did not, or the time was up.
+    """
 
     again: list[int] = field(default_factory=list)
     performed: int = 0
@@ -76,6 +79,14 @@ class BatchResult:
     parked_changes: int = 0
     parked_lanes: int = 0
     failures: dict[str, int] = field(default_factory=dict)
+    stopped_by: Failure | None = None
+
+
+class _HeadFailed(NamedTuple):
+    """Why the first change of a lane failed, and whether for good: it is not delivered again."""
+
+    failure: Failure
+    for_good: bool
 
 
 class BatchTelemetry(Protocol):
@@ -153,7 +164,9 @@ class Batch:
             for each in changes:
                 verdict = verdicts.get(each.position)
                 if not isinstance(verdict, Performed):
-                    self._failure_to_park(each, verdict)
+                    if (failed := self._failed(each, verdict)) is not None:
+                        self._result.stopped_by = failed.failure
+                        lanes.note_failure(self._consumer, lane, each.position, failed.failure)
                     self._result.again.append(each.position)
                     return self._result
                 lanes.release(self._consumer, lane, each.position)
@@ -232,12 +245,12 @@ class Batch:
         for lane, waiting in lanes.items():
             head = waiting[0]
             self._keep_parts(waiting[1:], verdicts)
-            failure = self._failure_to_park(head, verdicts.get(head.position))
-            if failure is None or self._journal is None:
+            failed = self._failed(head, verdicts.get(head.position))
+            if failed is None or not failed.for_good or self._journal is None:
                 again.extend(waiting)
                 continue
-            self._journal.parked_lanes.park(self._consumer, _parked(waiting, failure))
-            self._telemetry.lane_parked(self._consumer, lane, failure.reason)
+            self._journal.parked_lanes.park(self._consumer, _parked(waiting, failed.failure))
+            self._telemetry.lane_parked(self._consumer, lane, failed.failure.reason)
             self._result.parked_lanes += 1
             parked.extend(waiting)
         self._result.parked_changes = len(parked)
@@ -252,18 +265,16 @@ class Batch:
         ids = [each.change.id for each in settled if each.checkpoint >= first]
         self._journal.ledger.complete_all(self._consumer, ids, keep_ms=_KEPT_MS)
 
-    def _failure_to_park(
-        self, head: DeliveredChange, verdict: Performed | Failed | Unfinished | None
-    ) -> Failure | None:
-        """Why the lane of `head` has failed for good, None where it may be delivered again."""
+    def _failed(self, head: DeliveredChange, verdict: Performed | Failed | Unfinished | None) -> _HeadFailed | None:
+        """Why the lane of `head` stopped with it, None where nothing of it failed."""
         if (refused := self._refused.get(head.position)) is not None:
             self._count("route")
-            return refused
+            return _HeadFailed(refused, for_good=True)
         if isinstance(verdict, Failed):
             self._count(verdict.failure.kind)
             self._telemetry.effect_failed(self._consumer, head.lane, verdict.failure)
             deliveries = self._note(head, 1, verdict.performed)
-            return failure_of_target(verdict.failure) if is_final(verdict.failure, deliveries) else None
+            return _HeadFailed(failure_of_target(verdict.failure), is_final(verdict.failure, deliveries))
         if isinstance(verdict, Unfinished) and verdict.performed:
             self._note(head, 0, verdict.performed)
         return None

@@ -97,9 +97,12 @@ class RecordLanes:
             if not page:
                 break
             _, failures = self.runner.run([_invocation(lane, each) for each in page])
-            failed = {each.invocation.item_id for each in failures}
+            failed = {each.invocation.item_id: each for each in failures}
             for each in page:
-                if str(each.position) in failed:
+                if (stopped := failed.get(str(each.position))) is not None:
+                    if stopped.error is not None:
+                        result.stopped_by = failure_of(stopped.error, raised_by=self.runner.name)
+                        lanes.note_failure(self.consumer, lane, each.position, result.stopped_by)
                     result.again.append(each.position)
                     return result
                 lanes.release(self.consumer, lane, each.position)

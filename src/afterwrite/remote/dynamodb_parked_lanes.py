@@ -21,7 +21,7 @@ from afterwrite.core.failures import Failure
 from afterwrite.core.ports import ParkedChange
 from afterwrite.core.uuids import uuid_of
 from afterwrite.core.wire import from_streams_record, to_streams_record
-from afterwrite.errors import StorageError, TransactionCanceled
+from afterwrite.errors import ConditionalCheckFailed, StorageError, TransactionCanceled
 from afterwrite.remote.dynamodb_client import Client, StateTable
 
 _HEADER: Final = "LANE"
@@ -76,6 +76,19 @@ class DynamoDBParkedLanes:
             if len(found) == limit:
                 break
         return found
+
+    def note_failure(self, consumer: str, lane: str, position: int, failure: Failure) -> None:
+        """Keep why a parked change failed again, in place of why it did before; nothing if it was taken out."""
+        try:
+            self._table.call(
+                "UpdateItem",
+                Key={"pk": {"S": _partition(consumer, lane)}, "sk": {"S": _part_key(position, 0)}},
+                UpdateExpression="SET failure = :failure ADD attempts :one",
+                ConditionExpression="attribute_exists(pk)",
+                ExpressionAttributeValues={":failure": _failure_text(failure), ":one": {"N": "1"}},
+            )
+        except ConditionalCheckFailed:
+            return
 
     def release(self, consumer: str, lane: str, position: int) -> None:
         """Take a change out, because it has run or is given up; a lane without changes is parked no more.
@@ -191,7 +204,7 @@ class DynamoDBParkedLanes:
         items = [
             {
                 "pk": {"S": _partition(consumer, parked.lane)},
-                "sk": {"S": f"{parked.position:040d}#{number:02d}"},
+                "sk": {"S": _part_key(parked.position, number)},
                 "payload": {"B": base64.b64encode(part).decode()},
             }
             for number, part in enumerate(parts)
@@ -199,8 +212,7 @@ class DynamoDBParkedLanes:
         items[0]["at_ms"] = {"N": str(self._now_ms())}
         items[0]["attempts"] = {"N": str(parked.attempts)}
         if parked.failure is not None:
-            failure = replace(parked.failure, reason=parked.failure.reason[:_REASON_CHARACTERS_MAX])
-            items[0]["failure"] = {"S": json_text.dumps(asdict(failure)).decode()}
+            items[0]["failure"] = _failure_text(parked.failure)
         return items
 
     def _grouped(self, partition: str, after: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
@@ -237,6 +249,15 @@ class DynamoDBParkedLanes:
 
 def _partition(consumer: str, lane: str) -> str:
     return f"{consumer}/{uuid_of(lane)}"
+
+
+def _part_key(position: int, number: int) -> str:
+    return f"{position:040d}#{number:02d}"
+
+
+def _failure_text(failure: Failure) -> dict[str, str]:
+    failure = replace(failure, reason=failure.reason[:_REASON_CHARACTERS_MAX])
+    return {"S": json_text.dumps(asdict(failure)).decode()}
 
 
 def _portions(

@@ -13,6 +13,7 @@ from afterwrite.synth.tables import STREAM_HOURS
 METRICS_NAMESPACE: Final = "afterwrite"
 _MINUTE_S: Final = 60
 _FRESHNESS_S_MIN: Final = 900
+_STAYS_PARKED_S: Final = 900
 _WIDGET_WIDTH: Final = 12
 _WIDGET_HEIGHT: Final = 6
 _ALARMS_HEIGHT: Final = 4
@@ -61,12 +62,21 @@ def _routes(stack: Stack, table: str, retention_hours: int) -> list[Resource]:
         _own_metric(stack, table, "ParkedChanges"),
         "Sum",
     )
+    # The schedule that runs parked lanes again counts what is left.
+    stays = _alarm(
+        stack,
+        logical_id(table, "StaysParkedAlarm"),
+        f"Lanes of {table} have stayed parked for {_STAYS_PARKED_S // 60} minutes: afterwrite parked shows why",
+        _own_metric(stack, table, "LanesStillParked"),
+        "Minimum",
+        period_s=_STAYS_PARKED_S,
+    )
     if table in stack.options.pipes:
         stack.notes.append(
             f"{table}: no alarm tells how far its routes are behind, as a Pipe does not measure it; the one on the "
             "Pipe's dead letters tells of what got too old"
         )
-        return [parked]
+        return [parked, stays]
     age = _lambda_metric(stack.route_functions[table], "IteratorAge")
     kept_hours = max(retention_hours, STREAM_HOURS)
     fraction = stack.app.alarm_thresholds.retention_fraction_max
@@ -81,6 +91,7 @@ def _routes(stack: Stack, table: str, retention_hours: int) -> list[Resource]:
             above=round(kept_hours * 3_600_000 * fraction),
         ),
         parked,
+        stays,
     ]
 
 
@@ -270,6 +281,7 @@ def _alarm(
     *,
     above: float = 0,
     periods: int = 1,
+    period_s: int = _MINUTE_S,
 ) -> Resource:
     namespace, name, dimensions = metric
     return stack.add(
@@ -281,7 +293,7 @@ def _alarm(
             "MetricName": name,
             "Dimensions": [{"Name": each, "Value": value} for each, value in dimensions.items()],
             "Statistic": statistic,
-            "Period": _MINUTE_S,
+            "Period": period_s,
             "EvaluationPeriods": periods,
             "ComparisonOperator": "GreaterThanThreshold",
             "Threshold": above,
@@ -297,6 +309,11 @@ def _add_dashboard(stack: Stack, alarms: Sequence[Resource]) -> None:
     graphs = [
         ("Behind (ms)", "Maximum", [_lambda_metric(each, "IteratorAge") for each in _on_streams(stack)]),
         ("Parked changes", "Sum", [_own_metric(stack, table, "ParkedChanges") for table in stack.route_functions]),
+        (
+            "Lanes still parked",
+            "Maximum",
+            [_own_metric(stack, table, "LanesStillParked") for table in stack.route_functions],
+        ),
         ("Invocations", "Sum", [_lambda_metric(each, "Invocations") for each in functions]),
         ("Errors", "Sum", [_lambda_metric(each, "Errors") for each in functions]),
         ("Throttles", "Sum", [_lambda_metric(each, "Throttles") for each in functions]),

@@ -65,8 +65,14 @@ PARAMETERS: Final = (
         allowed_values=("true", "false"),
     ),
     Parameter(
+        "RedriveParked",
+        "Whether lanes that are parked by a failure that may pass, such as an outage, are run again every few minutes",
+        "true",
+        allowed_values=("true", "false"),
+    ),
+    Parameter(
         "RouteConcurrency",
-        "What the routes of a table reserve: its shards times ParallelizationFactor",
+        "What the routes of a table reserve: its shards times ParallelizationFactor, and 1 for parked lanes",
         10,
         least=1,
         most=1_000,
@@ -107,6 +113,7 @@ CONDITIONS: Final = (
     Condition("HasAlarmTopic", "AlarmTopicArn", "", negated=True),
     Condition("HasFunctionPolicy", "FunctionPolicyArn", "", negated=True),
     Condition("ReservesConcurrency", "ReserveConcurrency", "true"),
+    Condition("RedrivesParked", "RedriveParked", "true"),
     Condition("ProtectsTables", "DeletionProtection", "true"),
 )
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from afterwrite.app import App
 from afterwrite.errors import DeclarationError
-from afterwrite.synth import alarms, buckets, functions, mapped, messages, pipes, routing, tables, views
+from afterwrite.synth import alarms, buckets, functions, mapped, messages, pipes, redrives, routing, tables, views
 from afterwrite.synth.document import Output, Ref, Resource, Template, logical_id
 from afterwrite.synth.stack import CONDITIONS, Options, Stack, check_plain
 
@@ -66,6 +66,7 @@ def synth(app: App, options: Options | None = None) -> Template:
     functions.add_route_functions(stack, failures)
     routing.add_mappings(stack, failures)
     pipes.add(stack)
+    redrives.add(stack)
     mapped.add(stack, failures)
     alarms.add(stack)
     _refuse_clashes(stack)
