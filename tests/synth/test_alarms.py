@@ -20,7 +20,9 @@ def handle(event: Any, context: Any) -> None: ...
 def watched(template: Template) -> set[tuple[str, str]]:
     """The metrics that alarms watch, each with what it is of."""
     alarms = of_type(parsed(template), "AWS::CloudWatch::Alarm").values()
-    return {(alarm["MetricName"], of) for alarm in alarms for of in references(alarm["Dimensions"])}
+    return {
+        (alarm["MetricName"], of) for alarm in alarms if "MetricName" in alarm for of in references(alarm["Dimensions"])
+    }
 
 
 def test_what_the_mappings_of_routes_and_of_functions_give_up_or_drop_is_told() -> None:
@@ -35,6 +37,24 @@ def test_what_the_mappings_of_routes_and_of_functions_give_up_or_drop_is_told() 
     mappings = ("OrdersMapping", "OrdersToCopy", "ClicksToCount")
     kinds = ("OnFailureDestinationDeliveredEventCount", "DroppedEventCount")
     assert given_up == {(metric, mapping) for metric in kinds for mapping in mappings}
+
+
+def test_changes_that_do_not_get_into_their_table_s_kinesis_stream_are_told() -> None:
+    app = App("shop")
+    app.table("orders", partition_key="PK", stream="kinesis").on()(lambda change: None)
+    app.table("carts", partition_key="PK").on()(lambda change: None)
+    app.function()(handle)
+    template = synth(app)
+    assert lint(cloudformation.render(template)) == []
+    queries = [
+        alarm["Metrics"][0]["Expression"]["Fn::Sub"]
+        for alarm in of_type(parsed(template), "AWS::CloudWatch::Alarm").values()
+        if "Metrics" in alarm
+    ]
+    assert queries == [
+        'SELECT SUM(FailedToReplicateRecordCount) FROM SCHEMA("AWS/DynamoDB", DelegatedOperation, TableName) '
+        "WHERE TableName = '${OrdersTable}'"
+    ]
 
 
 def test_dead_letters_that_do_not_arrive_are_told_where_lambda_is_who_sends_them() -> None:

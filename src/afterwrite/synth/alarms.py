@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from afterwrite.synth.document import REGION, Attribute, JsonText, Ref, Resource, Text, logical_id
+from afterwrite.synth.document import REGION, Attribute, JsonText, Ref, Resource, Text, join, logical_id
 from afterwrite.synth.functions import INVOCATIONS
 from afterwrite.synth.stack import Stack, physical_name, where
 from afterwrite.synth.tables import STREAM_HOURS
@@ -14,6 +14,7 @@ METRICS_NAMESPACE: Final = "afterwrite"
 _MINUTE_S: Final = 60
 _FRESHNESS_S_MIN: Final = 900
 _STAYS_PARKED_S: Final = 900
+_REPLICATION_PERIOD_S: Final = 300
 _WIDGET_WIDTH: Final = 12
 _WIDGET_HEIGHT: Final = 6
 _ALARMS_HEIGHT: Final = 4
@@ -51,6 +52,7 @@ def add(stack: Stack) -> None:
     alarms += _undelivered(stack)
     for name, stream in stack.delivery_streams.items():
         alarms += _delivery_stream(stack, name, stream)
+    alarms += [_left_out(stack, table) for table in stack.streams]
     _add_dashboard(stack, alarms)
 
 
@@ -184,6 +186,23 @@ def _delivery_stream(stack: Stack, name: str, stream: Resource) -> list[Resource
     return [fresh, refused]
 
 
+def _left_out(stack: Stack, table: str) -> Resource:
+    """An alarm on changes that are too long for the Kinesis stream of their table, or that it refused for a day."""
+    # The metric has a dimension more, for what DynamoDB does on its own, whose values no page of AWS's names.
+    query = join(
+        'SELECT SUM(FailedToReplicateRecordCount) FROM SCHEMA("AWS/DynamoDB", DelegatedOperation, TableName) '
+        "WHERE TableName = '",
+        stack.tables[table].ref,
+        "'",
+    )
+    return _alarm_on(
+        stack,
+        logical_id(table, "LeftOutAlarm"),
+        f"Changes of {table} did not get into its Kinesis stream, and no route has them",
+        {"Metrics": [{"Id": "left_out", "Expression": query, "Period": _REPLICATION_PERIOD_S, "ReturnData": True}]},
+    )
+
+
 def _is_invoked(stack: Stack, function: Resource) -> bool:
     return f"{function.id}{INVOCATIONS}" in stack.resources.added
 
@@ -284,16 +303,26 @@ def _alarm(
     period_s: int = _MINUTE_S,
 ) -> Resource:
     namespace, name, dimensions = metric
+    watched = {
+        "Namespace": namespace,
+        "MetricName": name,
+        "Dimensions": [{"Name": each, "Value": value} for each, value in dimensions.items()],
+        "Statistic": statistic,
+        "Period": period_s,
+    }
+    return _alarm_on(stack, id, description, watched, above=above, periods=periods)
+
+
+def _alarm_on(
+    stack: Stack, id: str, description: str, watched: Mapping[str, Any], *, above: float = 0, periods: int = 1
+) -> Resource:
+    """An alarm on what the properties `watched` give."""
     return stack.add(
         id,
         "AWS::CloudWatch::Alarm",
         {
             "AlarmDescription": description,
-            "Namespace": namespace,
-            "MetricName": name,
-            "Dimensions": [{"Name": each, "Value": value} for each, value in dimensions.items()],
-            "Statistic": statistic,
-            "Period": period_s,
+            **watched,
             "EvaluationPeriods": periods,
             "ComparisonOperator": "GreaterThanThreshold",
             "Threshold": above,
