@@ -104,6 +104,25 @@ def test_a_lane_whose_last_change_is_released_is_followed_no_more(parked_lanes: 
     assert not parked_lanes.follow("orders", [parked(4)])
 
 
+def test_of_a_long_lane_no_more_is_read_than_is_asked_for(
+    parked_lanes: DynamoDBParkedLanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parked_lanes.park("orders", [parked(number) for number in range(1, 61)])
+    call, read = StateTable.call, list[int]()
+
+    def counted(table: StateTable, operation: str, **fields: Any) -> Any:
+        answer = call(table, operation, **fields)
+        read.append(answer.get("ScannedCount", 0))
+        return answer
+
+    monkeypatch.setattr(StateTable, "call", counted)
+    parked_lanes.release("orders", "orders/a", 30)
+    assert sum(read) == 1
+    assert positions(parked_lanes, limit=1) == [1]
+    assert sum(read) <= 4
+    assert positions(parked_lanes) == [*range(1, 30), *range(31, 61)]
+
+
 def test_a_change_that_two_release_at_one_time_is_taken_out_once(
     dynamodb: Any, parked_lanes: DynamoDBParkedLanes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,10 @@ from afterwrite.remote.dynamodb_client import Client, StateTable
 
 _HEADER: Final = "LANE"
 _PART_BYTES_MAX: Final = 350_000
+_PARTS_MAX: Final = 99
+# Few changes are longer than one item.
+_PARTS_EXPECTED: Final = 2
+_BEHIND_DIGITS: Final = ":"
 _REASON_CHARACTERS_MAX: Final = 4_000
 _TRANSACTION_ITEMS_MAX: Final = 90
 _TRANSACTION_BYTES_MAX: Final = 3_000_000
@@ -67,7 +71,7 @@ class DynamoDBParkedLanes:
     def parked(self, consumer: str, lane: str, *, after: int, limit: int, bytes_max: int) -> Sequence[ParkedChange]:
         """A lane's changes after a position, in order, at most `limit`, of `bytes_max` bytes in all, but one."""
         found: list[ParkedChange] = []
-        for position, items in self._grouped(_partition(consumer, lane), after):
+        for position, items in self._grouped(_partition(consumer, lane), after + 1, page=limit * _PARTS_EXPECTED):
             each = _change(consumer, lane, position, items)
             bytes_max -= each.change.size_bytes
             if found and bytes_max < 0:
@@ -96,7 +100,7 @@ class DynamoDBParkedLanes:
         Of several who take out the same at one time one does, and the others change nothing.
         """
         partition = _partition(consumer, lane)
-        items = next((items for at, items in self._grouped(partition, position - 1) if at == position), None)
+        items = next((items for _, items in self._grouped(partition, position, position)), None)
         if items is None:
             return
         deletions: list[dict[str, Any]] = [
@@ -215,17 +219,21 @@ class DynamoDBParkedLanes:
             items[0]["failure"] = _failure_text(parked.failure)
         return items
 
-    def _grouped(self, partition: str, after: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """The items of each change after a position."""
-        fields = {
+    def _grouped(
+        self, partition: str, first: int, last: int | None = None, *, page: int | None = None
+    ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+        """The items of each change from one position to another, or to the lane's end; `page` items a request."""
+        fields: dict[str, Any] = {
             "KeyConditionExpression": "pk = :pk AND sk BETWEEN :low AND :high",
             "ExpressionAttributeValues": {
                 ":pk": {"S": partition},
-                ":low": {"S": f"{max(0, after + 1):040d}"},
-                ":high": {"S": ":"},  # behind every digit
+                ":low": {"S": _part_key(max(0, first), 0)},
+                ":high": {"S": _BEHIND_DIGITS if last is None else _part_key(last, _PARTS_MAX)},
             },
             "ConsistentRead": True,
         }
+        if page is not None:
+            fields["Limit"] = page
         position, items = -1, list[dict[str, Any]]()
         for item in self._pages("Query", fields):
             at = int(item["sk"]["S"].partition("#")[0])
