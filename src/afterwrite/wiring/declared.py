@@ -16,7 +16,7 @@ from afterwrite.errors import DeclarationError
 from afterwrite.local.kinesis_arrivals import KinesisArrivals
 from afterwrite.local.lags import declared_mappings
 from afterwrite.server.sqs_queues import declared_queues
-from afterwrite.store import held_messages, items, kinesis, kinesis_intake, ledger, queues, tables
+from afterwrite.store import held_messages, items, kinesis, kinesis_intake, ledger, queues, sent_messages, tables
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.table.schema import KeySchema
 
@@ -140,6 +140,7 @@ def cut_waits(transaction: WriteTransaction, app: App) -> None:
         if queue.name not in consumed:
             queues.cut_waits(transaction, queue.name, wait_ms_max=queues.WAIT_MS_MAX)
             held_messages.cut_visibility(transaction, queue.name)
+    sent_messages.move_back(transaction)
 
 
 def _routes(table: Table) -> Iterator[Mapping[str, str]]:
