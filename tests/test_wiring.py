@@ -456,3 +456,50 @@ def test_a_target_that_is_down_slows_down_only_what_is_bound_for_it(tmp_path: Pa
         wait_until(lambda: len(reached) == len(keys), what="the work of the one whose target was down")
         assert list(engine.parked().entries()) == []
     assert sorted(done) == sorted(reached) == keys
+
+
+class Ordered:
+    """An app by an order, whose function is asked once for each change; what that has done."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.done: list[int] = []
+
+    def app(self, order: Any, *, fails: bool = False) -> App:
+        app = app_with(sort_key="sk", order=order)
+
+        @app.function(retries=1_000, backoff_s=0.2)
+        def work(request: Any, _context: Context) -> None:
+            if fails:
+                raise ValueError("not yet")
+            self.done.append(request["n"])
+
+        @app.tables[0].on()
+        def ask(change: Change) -> Any:
+            return None if change.new is None else work.later(n=int(change.new["n"]))
+
+        return app
+
+    def put(self, app: App, n: int, *, is_done: bool) -> None:
+        with start(app, self.path) as engine:
+            engine.services.table("things").put({"pk": "p", "sk": "s", "n": n})
+            if is_done:
+                wait_until(lambda: n in self.done)
+            else:
+                wait_until(lambda: any(each.waiting for each in engine.reader().status().queues))
+
+
+def test_an_order_is_not_changed_while_messages_wait_that_were_sent_by_another(tmp_path: Path) -> None:
+    ordered = Ordered(tmp_path)
+    ordered.put(ordered.app("partition_key", fails=True), 1, is_done=False)
+    with pytest.raises(DeclarationError, match="sent by order='partition_key' wait in the queue function-work"):
+        start(ordered.app("item"), tmp_path).start()
+    ordered.put(ordered.app("partition_key"), 2, is_done=True)
+    ordered.put(ordered.app("item"), 3, is_done=True)
+    assert ordered.done == [1, 2, 3]
+
+
+def test_messages_that_wait_hinder_no_order_that_promises_none(tmp_path: Path) -> None:
+    ordered = Ordered(tmp_path)
+    ordered.put(ordered.app("partition_key", fails=True), 1, is_done=False)
+    ordered.put(ordered.app("none"), 2, is_done=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import urllib.error
 from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
 from email.message import Message
 from typing import Any
 
@@ -71,6 +73,21 @@ class Mute(Exception):
         raise RuntimeError("cannot say")
 
 
+class Leaving(Exception):
+    """Whose words end the thread that asks for them."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class Unanswered(Exception):
+    """As clients' errors are that have a property for the answer, and got none."""
+
+    @property
+    def response(self) -> Any:
+        raise RuntimeError("the request has no response")
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -79,10 +96,14 @@ class Mute(Exception):
         (SystemExit(2), "SystemExit: 2"),
         (ValueError("half \ud800 pair"), "ValueError: half \\ud800 pair"),
         (Mute(), "Mute: (without words: its __str__ fails)"),
+        (Leaving(), "Leaving: (without words: its __str__ fails)"),
+        (Unanswered("no"), "Unanswered: no"),
     ],
 )
 def test_a_reason_can_be_stored_whatever_was_raised(error: BaseException, reason: str) -> None:
     assert reason_of(error) == reason
+    failed = failure_of(error)
+    assert (failed.kind, failed.reason) == ("bug", reason)
 
 
 def test_a_reason_is_bounded() -> None:
@@ -165,3 +186,11 @@ def test_a_target_may_ask_to_be_left_alone() -> None:
     assert failure_of(Throttled("slow down", retry_after_s=float("inf"))).after_ms == 86_400_000
     assert failure_of(Unavailable("gone", retry_after_s=float("-inf"))).after_ms == 0
     assert failure_of(Unavailable("down")).after_ms == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "after_ms"),
+    [("5", 5_000), ("Wed, 21 Oct 2026 07:28:00 GMT", 0), (Decimal("0.5"), 500), (Decimal("NaN"), 0), (timedelta(1), 0)],
+)
+def test_what_a_function_says_for_the_time_to_wait_may_be_anything(said: Any, after_ms: int) -> None:
+    assert failure_of(Throttled("slow down", retry_after_s=said)).after_ms == after_ms

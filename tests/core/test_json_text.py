@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 import pytest
@@ -25,6 +26,14 @@ class Level(Enum):
     UNKNOWN = float("inf")
 
 
+class Field(StrEnum):
+    COUNT = "count"
+
+
+WITHIN_ITSELF: list[Any] = []
+WITHIN_ITSELF.append(WITHIN_ITSELF)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -40,6 +49,10 @@ class Level(Enum):
         ({Decimal(2), Decimal(1)}, b"[1,2]"),
         ({b"b", b"a"}, b'["YQ==","Yg=="]'),
         ({"deep": [{"n": Decimal("1.1")}]}, b'{"deep":[{"n":1.1}]}'),
+        (2**64, b"18446744073709551616"),
+        ({"n": (-(2**63) - 1, {2**70})}, b'{"n":[-9223372036854775809,[1180591620717411303424]]}'),
+        (Reading(10**30), b'{"value":1' + b"0" * 30 + b"}"),
+        ({Field.COUNT: Field.COUNT}, b'{"count":"count"}'),
         ("ü", '"ü"'.encode()),
         (None, b"null"),
     ],
@@ -68,8 +81,8 @@ def test_values_and_their_text(value: Any, text: bytes) -> None:
         Decimal("1.7976931348623159E+308"),
         Decimal("1E-400"),
         Decimal(10**400),
-        2**64,
-        -(2**63) - 1,
+        10**309,
+        [10**5000],
     ],
 )
 def test_what_json_has_not_is_refused(value: Any) -> None:
@@ -81,6 +94,22 @@ def test_what_json_has_not_is_refused(value: Any) -> None:
 def test_the_refusal_of_another_type_fits_routes_and_functions_alike(value: Any) -> None:
     words = "expected JSON values, Decimal, bytes or sets, got complex: convert it to one of them, or leave it out"
     with pytest.raises(TypeError, match=f"^{words}$"):
+        json_text.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"a": {1: "x"}}, "expected texts as the names in a mapping, got int: write it as text"),
+        ({10**5000: "x"}, "expected texts as the names in a mapping, got int: write it as text"),
+        ({"a": "half \ud800"}, "expected text of whole characters, got half of a surrogate pair, '\\ud800', at 5"),
+        ({"\udfff": 1}, "expected text of whole characters, got half of a surrogate pair, '\\udfff', at 0"),
+        ([{1, "a"}], "expected a set of one type that has an order, got a set of int, str: make a list of it"),
+        (WITHIN_ITSELF, "expected at most 254 levels of lists and mappings, got more, or one that is within itself"),
+    ],
+)
+def test_a_refusal_says_what_was_expected_what_came_and_what_to_do(value: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(words)}"):
         json_text.dumps(value)
 
 

@@ -148,3 +148,9 @@ def test_128_bit_hash_keys_are_kept() -> None:
     assert lineage[-1].high == (1 << 128) - 1
     assert shards.from_json(shards.to_json(lineage)) == lineage
     assert isinstance(shards.holder(lineage, 1 << 127), Shard)
+
+
+def test_a_shard_opens_no_sooner_than_those_before_it_whatever_the_clock_says() -> None:
+    lineage = shards.new_lineage(2, hash_keys=HASH_KEYS, after=0, now_ms=5_000)
+    lineage = shards.roll_over(lineage, shards.open_shards(lineage), at=1, now_ms=1_000)
+    assert [shard.opened_at_ms for shard in lineage] == [5_000] * 4

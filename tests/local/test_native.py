@@ -229,3 +229,28 @@ def test_directories_are_made_below_the_data_directory(services: Services, tmp_p
     for name in ("", "..", ".hidden", "a/b"):
         with pytest.raises(DeclarationError):
             services.directory(name)
+
+
+HALF = "half \ud800 pair"
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda table: table.put({**key("1"), "x": HALF}),
+        lambda table: table.put({**key("1"), HALF: 1}),
+        lambda table: table.put(key(HALF)),
+        lambda table: table.put({**key("1"), "m": {"l": [{HALF}]}}),
+        lambda table: table.put_many([{**key("1"), "x": HALF}]),
+        lambda table: table.get(key(HALF)),
+        lambda table: table.query(HALF),
+        lambda table: table.delete(key(HALF)),
+        lambda table: table.update(key("1"), "SET x = :x", values={":x": HALF}),
+        lambda table: table.update(key("1"), "SET #x = :x", names={"#x": HALF}, values={":x": 1}),
+    ],
+)
+def test_half_a_surrogate_pair_is_refused_in_words(table: Any, write: Any) -> None:
+    words = r"expected text of whole characters, got half of a surrogate pair, '\\ud800': replace it, or leave it out"
+    with pytest.raises(InvalidValue, match=words):
+        write(table)
+    assert list(table.scan()) == []

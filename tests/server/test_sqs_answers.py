@@ -139,6 +139,41 @@ def test_a_message_is_hidden_for_at_most_twelve_hours_after_its_receive_s33(tmp_
         assert found["Message"].endswith("Total VisibilityTimeout for the message is beyond the limit [43200 seconds]")
 
 
+def sent_at(tmp_path: Path, clock: Clock, *ids: str) -> list[str]:
+    """The ids of the messages that come of a start of the engine and sending with these deduplication ids."""
+    app = App("sqs-deduplicated")
+    app.queue("once.fifo")
+    with Engine(app, Settings(tmp_path), seams=Seams(open_store=partial(Environment, clock_us=clock))) as engine:
+        sqs = engine.boto3_session().client("sqs")
+        message = {"QueueUrl": "once.fifo", "MessageBody": "x", "MessageGroupId": "g"}
+        return [sqs.send_message(**message, MessageDeduplicationId=each)["MessageId"] for each in ids]
+
+
+@pytest.mark.parametrize("set_back_s", [60, 600, 86_400, 86_407])
+def test_a_message_is_known_again_for_five_minutes_whatever_the_clock_is_set_back_to_s33(
+    tmp_path: Path, clock: Clock, set_back_s: int
+) -> None:
+    (first,) = sent_at(tmp_path, clock, "a")
+    clock.advance(s=200)
+    (second,) = sent_at(tmp_path, clock, "b")
+    clock.advance(s=-set_back_s)
+    assert sent_at(tmp_path, clock, "a", "b") == [first, second]
+    clock.advance(s=99)
+    assert sent_at(tmp_path, clock, "a", "b") == [first, second]
+    clock.advance(s=2)
+    (first_again, still_second) = sent_at(tmp_path, clock, "a", "b")
+    assert first_again != first
+    assert still_second == second
+    clock.advance(s=200)
+    (still_first, second_again) = sent_at(tmp_path, clock, "a", "b")
+    assert still_first == first_again
+    assert second_again != second
+    # When the clock is where it was before, nothing is left of then: what is taken for sent before is lost.
+    clock.advance(s=max(0, set_back_s - 301))
+    later = sent_at(tmp_path, clock, "a", "b")
+    assert {first, second}.isdisjoint(later)
+
+
 @pytest.mark.parametrize(
     ("lacking", "message"),
     [

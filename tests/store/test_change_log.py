@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from afterwrite.store import change_log, ledger, upkeep
 from afterwrite.store.change_log import position_of, sequence_number
 from afterwrite.store.environment import Environment
-from embedded import Clock, Dynamo
+from embedded import Clock, Dynamo, open_store
+
+DAY_S = 86_400
 
 
 def write(dynamo: Dynamo, count: int, *, table: str = "things", first: int = 0) -> None:
@@ -119,6 +123,31 @@ def test_trimming_is_bounded_and_says_that_there_is_more(
     assert trim(4) == 4
     assert trim(100) == 6
     assert trim(100) == 0
+
+
+@pytest.mark.parametrize("ahead_s", [3_600, 3 * DAY_S, 3_650 * DAY_S])
+def test_changes_of_a_clock_that_was_ahead_go_with_the_first_one_that_came_after(
+    tmp_path: Path, clock: Clock, ahead_s: int
+) -> None:
+    clock.advance(s=ahead_s)
+    environment = open_store(tmp_path, clock)
+    dynamo = Dynamo(environment)
+    dynamo.create()
+    write(dynamo, 30)
+    upkeep.run(environment, {})
+    environment.close()
+    clock.advance(s=-ahead_s)
+    environment = open_store(tmp_path, clock)
+    dynamo = Dynamo(environment)
+    upkeep.run(environment, {})
+    write(dynamo, 1, first=30)
+    upkeep.run(environment, {})
+    clock.advance(s=DAY_S)
+    write(dynamo, 1, first=31)
+    assert upkeep.run(environment, {}).trimmed == 0
+    clock.advance(s=min(ahead_s + 1, DAY_S))
+    assert upkeep.run(environment, {}).trimmed == 31
+    environment.close()
 
 
 @pytest.mark.parametrize("table", ["things"])

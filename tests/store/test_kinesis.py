@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.kinesis import KinesisRecord, KinesisStream
 from afterwrite.store.kinesis_destinations import Destination
 from bounds import BOUND_S
-from embedded import Clock, Dynamo
+from embedded import Clock, Dynamo, open_store
 
 HOUR_S = 3_600
 
@@ -62,6 +64,31 @@ def test_records_go_after_their_retention(environment: Environment, clock: Clock
     clock.advance(ms=1)
     upkeep.run(environment, {})
     assert [record.data for record in records(environment)] == [b"two"]
+
+
+@pytest.mark.parametrize("ahead_s", [3 * HOUR_S, 87_600 * HOUR_S])
+def test_records_of_a_clock_that_was_ahead_go_with_the_first_one_that_came_after(
+    tmp_path: Path, clock: Clock, ahead_s: int
+) -> None:
+    clock.advance(s=ahead_s)
+    environment = open_store(tmp_path, clock)
+    create(environment)
+    for _ in range(30):
+        put(environment, "ahead")
+    upkeep.run(environment, {})
+    environment.close()
+    clock.advance(s=-ahead_s)
+    environment = open_store(tmp_path, clock)
+    put(environment, "after")
+    upkeep.run(environment, {})
+    clock.advance(s=24 * HOUR_S)
+    put(environment, "last")
+    upkeep.run(environment, {})
+    assert len(records(environment)) == 32
+    clock.advance(s=min(ahead_s + 1, 24 * HOUR_S))
+    upkeep.run(environment, {})
+    assert [record.data for record in records(environment)] == [b"last"]
+    environment.close()
 
 
 def test_a_longer_retention_keeps_records_longer_and_a_shorter_one_less(environment: Environment, clock: Clock) -> None:

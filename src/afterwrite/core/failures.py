@@ -7,9 +7,9 @@ clients and of the standard library are known by their codes, statuses and names
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from afterwrite.core.failure_kinds import DIRECTIVES, KIND_OF_CODE, KIND_OF_STATUS, Directive, Kind
 from afterwrite.core.target_failures import TargetFailure
@@ -27,6 +27,8 @@ _LIBRARIES: Final = (
 )
 _FRAMES_MAX: Final = 30
 _CAUSES_MAX: Final = 4
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,27 @@ def failure_of_target(failed: TargetFailure) -> Failure:
 
 def failure_of(error: BaseException, *, raised_by: str = "", reason: str | None = None) -> Failure:
     """What `error`, raised by user code, means; `reason` where it is to be said in other words."""
-    after_s = error.retry_after_s if isinstance(error, Throttled | Unavailable) else None
     return Failure(
         kind=kind_of(error),
         reason=reason_of(error) if reason is None else reason,
-        fingerprint=_digest(raised_by, type(error).__name__, _function_of(error)),
+        fingerprint=_asked(lambda: _digest(raised_by, type(error).__name__, _function_of(error)), _digest(raised_by)),
         traceback=traceback_of(error),
         raised_by=raised_by,
-        after_ms=0 if after_s is None else int(max(0.0, min(after_s, _AFTER_S_MAX)) * 1000),
+        after_ms=_asked(lambda: _after_ms(error), 0),
     )
+
+
+def _asked(question: Callable[[], _Answer], otherwise: _Answer) -> _Answer:
+    """What an exception of the user's code answers, which may run more of that code, and fail in any way at that."""
+    try:
+        return question()
+    except BaseException:  # noqa: BLE001 - whoever asks has an attempt to settle
+        return otherwise
+
+
+def _after_ms(error: BaseException) -> int:
+    after_s = error.retry_after_s if isinstance(error, Throttled | Unavailable) else None
+    return 0 if after_s is None else int(max(0.0, min(float(after_s), _AFTER_S_MAX)) * 1000)
 
 
 _UNAVAILABLE_NAMES: Final = frozenset(
@@ -80,6 +94,10 @@ _UNAVAILABLE_NAMES: Final = frozenset(
 
 def kind_of(error: BaseException) -> Kind:
     """Which kind of failure an exception of user code is. What nothing is known of is a bug."""
+    return _asked(lambda: _kind_of(error), "bug")
+
+
+def _kind_of(error: BaseException) -> Kind:
     if isinstance(error, Throttled):
         return "throttled"
     if isinstance(error, Unavailable):
@@ -115,11 +133,12 @@ def _answered(error: BaseException) -> tuple[str | None, int | None]:
 
 def reason_of(error: BaseException) -> str:
     """What the user's code raised, in words that can be stored: bounded, and valid Unicode, whatever they were."""
+    return _asked(lambda: _reason_of(error), "(an exception that fails when it is looked at)")
+
+
+def _reason_of(error: BaseException) -> str:
     name = type(error).__name__
-    try:
-        text = str(error)
-    except Exception:  # noqa: BLE001 - code that fails may fail at saying why, too
-        text = "(without words: its __str__ fails)"
+    text = _asked(lambda: str(error), "(without words: its __str__ fails)")
     reason = f"{name}: {text}" if text else name
     if (frame := _place(error)) is not None:
         reason += f" (at {frame[0].rpartition('/')[2]}:{frame[1]})"
@@ -130,6 +149,10 @@ def reason_of(error: BaseException) -> str:
 
 def traceback_of(error: BaseException) -> str:
     """Where `error` came from, a line a frame, without source lines or values; of its causes, too; bounded."""
+    return _asked(lambda: _traceback_of(error), "")
+
+
+def _traceback_of(error: BaseException) -> str:
     lines: list[str] = []
     current: BaseException | None = error
     for _ in range(_CAUSES_MAX):

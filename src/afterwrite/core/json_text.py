@@ -19,6 +19,10 @@ _NUMBERS: Final = bytes.maketrans(b"123456789.,[- \n\t\r", b"0" * 10 + b":" * 7)
 _LONG_NUMBER: Final = b"0" * 16
 _DOUBLE_EXPONENT_MAX: Final = 308
 _SHOWN_DIGITS_MAX: Final = 40
+# What orjson writes of integers, and how deep.
+_INTEGER_MIN: Final = -(2**63)
+_INTEGER_MAX: Final = 2**64 - 1
+_LEVELS_MAX: Final = 254
 _ROOM_BYTES: Final = 4096
 _NOTHING: Final = b""
 _NO_FLOATS_WITHIN: Final = frozenset((str, int, bool, bytes, Decimal, type(None)))
@@ -59,11 +63,21 @@ def _encode_other(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, (set, frozenset)):
-        return sorted(value)
+        return _in_order(value)
     kind = type(value).__name__
     raise TypeError(
         f"expected JSON values, Decimal, bytes or sets, got {kind}: convert it to one of them, or leave it out"
     )
+
+
+def _in_order(members: set[Any] | frozenset[Any]) -> list[Any]:
+    try:
+        return sorted(members)
+    except TypeError:
+        kinds = ", ".join(sorted({type(member).__name__ for member in members}))
+        raise TypeError(
+            f"expected a set of one type that has an order, got a set of {kinds}: make a list of it"
+        ) from None
 
 
 def _far_number(value: Decimal) -> str:
@@ -105,13 +119,64 @@ def _check_floats(value: Any) -> None:
             _check_floats(getattr(value, field.name, None))
 
 
+def _writable(value: Any, levels: int = 0) -> Any:
+    """What orjson writes of a `value` that it does not take as it is: of any integer, all digits.
+
+    Raises TypeError for what is not to be written.
+    """
+    if levels > _LEVELS_MAX:
+        raise TypeError(
+            f"expected at most {_LEVELS_MAX} levels of lists and mappings, got more, or one that is within itself: "
+            "send less of it, or send it as text"
+        )
+    if isinstance(value, str):
+        return _whole_text(value)
+    if isinstance(value, Enum):
+        return _writable(value.value, levels)
+    if isinstance(value, int):
+        return value if _INTEGER_MIN <= value <= _INTEGER_MAX else Decimal(value)
+    if isinstance(value, dict):
+        return {_name(name): _writable(member, levels + 1) for name, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_writable(member, levels + 1) for member in value]
+    if isinstance(value, (set, frozenset)):
+        return [_writable(member, levels + 1) for member in _in_order(value)]
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value) if not field.name.startswith("_")]
+        return {name: _writable(getattr(value, name), levels + 1) for name in names}
+    return value
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"expected texts as the names in a mapping, got {type(name).__name__}: write it as text")
+    return _whole_text(name)
+
+
+def _whole_text(text: str) -> str:
+    """A text without its class. Raises TypeError where it has halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TypeError(
+            f"expected text of whole characters, got half of a surrogate pair, {text[error.start]!a}, at "
+            f"{error.start}: replace it, or leave it out"
+        ) from None
+    return str.__str__(text)
+
+
 def dumps(value: Any) -> bytes:
-    """The JSON text of `value`: Decimals as exact numbers, bytes as base64 text, sets as sorted lists.
+    """The JSON text of `value`: integers and Decimals as exact numbers, bytes as base64 text, sets as sorted lists.
 
     Raises TypeError for what JSON has not, and for what `loads` could not read.
     """
     try:
-        text = orjson.dumps(value, default=_encode_other)
+        try:
+            text = orjson.dumps(value, default=_encode_other)
+        except TypeError as error:
+            if error.__cause__ is not None:
+                raise
+            text = orjson.dumps(_writable(value), default=_encode_other)
     except TypeError as error:
         raise error.__cause__ or error from None
     # orjson writes a float that is no number as null, without a word. Mostly members that are None explain every null.

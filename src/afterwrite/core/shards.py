@@ -83,20 +83,22 @@ def children(lineage: Lineage, number: int) -> Lineage:
 def succeed(lineage: Lineage, closing: Sequence[Shard], ranges: Sequence[Range], *, at: int, now_ms: int) -> Lineage:
     """Close some shards at the position `at`, and open one for each of `ranges`, which divide the same hash keys.
 
-    A new shard's parents are the closed ones that it takes hash keys from.
+    A new shard's parents are the closed ones that it takes hash keys from. It opens no sooner than those before it,
+    also where the clock has been set back: who knows shards by when they opened finds the new ones last.
     """
     ended = {shard.number for shard in closing}
     closed = tuple(
         replace(shard, through=at, closed_at_ms=now_ms) if shard.number in ended else shard for shard in lineage
     )
     first = 1 + max(shard.number for shard in lineage)
+    opened_at_ms = max(now_ms, *(shard.opened_at_ms for shard in lineage))
     opened = tuple(
         Shard(
             number,
             low,
             high,
             at,
-            now_ms,
+            opened_at_ms,
             tuple(shard.number for shard in closing if shard.low <= high and low <= shard.high),
         )
         for number, (low, high) in enumerate(ranges, first)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from afterwrite.core.table_client import WireTable
 from afterwrite.core.values import Item, encode_item
-from afterwrite.errors import DeclarationError
+from afterwrite.errors import DeclarationError, InvalidValue
 from afterwrite.store import items, plain_puts
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations
@@ -71,7 +71,13 @@ class NativeServices:
         return path
 
     def execute(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
-        """An operation of DynamoDB by its wire name and body. Raises ServiceError and StorageError."""
+        """An operation of DynamoDB by its wire name and body. Raises InvalidValue, ServiceError and StorageError."""
+        try:
+            return self._execute(operation, body)
+        except UnicodeEncodeError as error:
+            raise _half_a_character(error) from None
+
+    def _execute(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
         if self._write is not None and operation not in READS:
             return dict(self._write(operation, body) or {})
         prepared = self._operations.prepare(operation, body)
@@ -101,6 +107,8 @@ class NativeServices:
                     pending.result()
                 pending = self._submit(batch)
                 count += sum(map(_items_in, batch))
+        except UnicodeEncodeError as error:
+            raise _half_a_character(error) from None
         finally:
             if pending is not None:
                 pending.result()
@@ -127,6 +135,14 @@ class NativeServices:
 
         self._environment.submit(partial(_put_items, puts=batch), on_done)
         return future
+
+
+def _half_a_character(error: UnicodeEncodeError) -> InvalidValue:
+    """The refusal of a text that no store can hold."""
+    return InvalidValue(
+        f"expected text of whole characters, got half of a surrogate pair, {error.object[error.start]!a}: replace it, "
+        "or leave it out"
+    )
 
 
 def _portions(items: Iterable[_Given]) -> Iterator[list[_Given]]:

@@ -22,7 +22,7 @@ from afterwrite.server import message_attributes
 from afterwrite.server import sqs_requests as requests
 from afterwrite.server.sqs_queues import DeclaredQueue, SqsQueues
 from afterwrite.server.sqs_requests import Body, Sending
-from afterwrite.store import held_messages, ledger, queues
+from afterwrite.store import held_messages, queues, sent_messages
 from afterwrite.store.environment import WriteTransaction
 from afterwrite.store.prepared import Poll, Prepared, Write
 from afterwrite.store.queues import Message, Received
@@ -31,7 +31,6 @@ from afterwrite.store.queues import Message, Received
 _RECEIPT: Final = struct.Struct(">8sQQIQ")
 _FIRST_RECEIVE: Final = "ApproximateFirstReceiveTimestamp"
 _WAIT_S_MAX: Final = 20
-_DEDUPLICATION_MS: Final = 300_000
 _NOT_OF_THIS_TYPE: Final = "The request include parameter that is not valid for this queue type."
 _TOO_LONG: Final = f"Total VisibilityTimeout for the message is beyond the limit [{requests.VISIBILITY_S_MAX} seconds]"
 _NO_DEDUPLICATION_ID: Final = (
@@ -127,7 +126,7 @@ class SqsService:
             )
             place = {"MessageId": message_id, "SequenceNumber": _sequence_number(arrival)}
             if queue.is_fifo and deduplication_id is not None:
-                _keep_sent(transaction, queue.name, deduplication_id, place)
+                sent_messages.keep(transaction, queue.name, deduplication_id, place)
         if not queue.is_fifo:
             place = {"MessageId": place["MessageId"]}
         return {**answer, **place}
@@ -136,14 +135,10 @@ class SqsService:
         self, transaction: WriteTransaction, queue: DeclaredQueue, deduplication_id: str
     ) -> Mapping[str, Any] | None:
         """What was answered for the same message within the last five minutes (S33), unless it was purged since."""
-        period = transaction.now_ms // _DEDUPLICATION_MS
-        for each in (period, period - 1):
-            kept = ledger.note(transaction, _deduplication_note(queue.name, deduplication_id, each))
-            if kept is None or transaction.now_ms - kept["at_ms"] >= _DEDUPLICATION_MS:
-                continue
-            if int(kept["SequenceNumber"]) > self._queues.purged_through(transaction, queue):
-                return {name: kept[name] for name in ("MessageId", "SequenceNumber")}
-        return None
+        kept = sent_messages.found(transaction, queue.name, deduplication_id)
+        if kept is None or int(kept["SequenceNumber"]) <= self._queues.purged_through(transaction, queue):
+            return None
+        return {name: kept[name] for name in ("MessageId", "SequenceNumber")}
 
     # --- receiving
 
@@ -332,19 +327,6 @@ def _fifo_id(message: Sending, *, by_content: bool) -> str:
     if not by_content:
         raise requests.invalid_parameter(_NO_DEDUPLICATION_ID)
     return hashlib.sha256(message.text.encode()).hexdigest()
-
-
-def _keep_sent(transaction: WriteTransaction, queue: str, deduplication_id: str, place: Mapping[str, Any]) -> None:
-    # A period's note is written once and deleted once, so that no deletion can hit a later one.
-    period = transaction.now_ms // _DEDUPLICATION_MS
-    name = _deduplication_note(queue, deduplication_id, period)
-    until_ms = (period + 2) * _DEDUPLICATION_MS
-    ledger.keep_note(transaction, name, {**place, "at_ms": transaction.now_ms}, until_ms=until_ms)
-
-
-def _deduplication_note(queue: str, deduplication_id: str, period: int) -> str:
-    digest = hashlib.blake2b(f"{queue}\0{deduplication_id}".encode(), digest_size=16).hexdigest()
-    return f"sent/{period}/{digest}"
 
 
 def _sequence_number(arrival: int) -> str:

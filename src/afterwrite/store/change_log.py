@@ -268,11 +268,16 @@ def first_after(transaction: ReadTransaction, stream: Stream, after: int) -> tup
 
 def position_before(transaction: ReadTransaction, stream: Stream, at_us: int) -> int:
     """A position after which every change made at `at_us` (µs) or later comes, and none that is much older."""
+    return _last_that(transaction, stream, lambda made_at_us: made_at_us < at_us)
+
+
+def _last_that(transaction: ReadTransaction, stream: Stream, holds: Callable[[int], bool]) -> int:
+    """The position of the last change with a time (µs) of which something holds, where it holds of none after that."""
     low, high = 0, last_position(transaction, stream)
     while low < high:
         middle = (low + high) // 2
         found = first_after(transaction, stream, middle)
-        if found is None or found[1] >= at_us:
+        if found is None or not holds(found[1]):
             high = middle
         else:
             low = found[0]
@@ -299,13 +304,29 @@ def trim(transaction: WriteTransaction, stream: Stream, *, before_us: int, throu
     """Delete at most `limit` changes made before `before_us`, none of them after the position `through`."""
     doomed: list[bytes] = []
     held_back = False
+    old_through = _ahead_through(transaction, stream, before_us)
     for key, value in transaction.scan("changes", *span(stream.number)):
-        if len(doomed) == limit or _HEADER.unpack_from(value)[0] >= before_us:
+        position = U64.unpack_from(key, 4)[0]
+        is_old = position <= old_through or _HEADER.unpack_from(value)[0] < before_us
+        if len(doomed) == limit or not is_old:
             break
-        if U64.unpack_from(key, 4)[0] > through:
+        if position > through:
             held_back = True
             break
         doomed.append(key)
     for key in doomed:
         transaction.delete("changes", key)
     return Trimmed(len(doomed), U64.unpack_from(doomed[-1], 4)[0] if doomed else 0, held_back)
+
+
+def _ahead_through(transaction: WriteTransaction, stream: Stream, before_us: int) -> int:
+    """The last of the oldest changes that were made when the clock was ahead of what it is, and before `before_us`.
+
+    They were made before the first one that came after the clock was set back. 0 where there are none.
+    """
+    oldest = first_after(transaction, stream, 0)
+    if oldest is None or oldest[1] <= transaction.now_us:
+        return 0
+    last = _last_that(transaction, stream, lambda made_at_us: made_at_us > transaction.now_us)
+    following = first_after(transaction, stream, last)
+    return last if following is not None and following[1] < before_us else 0

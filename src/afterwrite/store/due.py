@@ -1,7 +1,11 @@
-"""Visits: which stream upkeep has to look at when, so that a round costs what is due and not what is there."""
+"""Visits: which stream upkeep has to look at when, so that a round costs what is due and not what is there.
+
+Each is visited once a day at least. A visit that is further away was set before the clock was set back, and is due.
+"""
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import Final
 
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
@@ -9,11 +13,13 @@ from afterwrite.store.names import U32, U64
 
 _VISITS: Final = b"visit\0"
 _TIMES: Final = b"visit-of\0"
+_WAIT_MS_MAX: Final = 86_400_000
 
 
 def schedule(transaction: WriteTransaction, kind: str, number: int, at_ms: int) -> None:
-    """Visit `number` among its kind at a time, and no longer at the one set before."""
+    """Visit `number` among its kind at a time, or in a day, and no longer at the one set before."""
     cancel(transaction, kind, number)
+    at_ms = min(at_ms, transaction.now_ms + _WAIT_MS_MAX)
     subject = kind.encode() + b"\0" + U32.pack(number)
     transaction.put("ledger", _TIMES + subject, U64.pack(at_ms))
     transaction.put("ledger", _visits(kind) + U64.pack(at_ms) + U32.pack(number), b"")
@@ -31,12 +37,9 @@ def cancel(transaction: WriteTransaction, kind: str, number: int) -> None:
 def due(transaction: ReadTransaction, kind: str, now_ms: int, limit: int) -> list[int]:
     """The numbers of a kind whose time has come, at most `limit`, the longest due first."""
     low = _visits(kind)
-    numbers: list[int] = []
-    for key, _ in transaction.scan("ledger", low, low + U64.pack(now_ms + 1)):
-        if len(numbers) == limit:
-            break
-        numbers.append(U32.unpack_from(key, len(low) + 8)[0])
-    return numbers
+    come = transaction.scan("ledger", low, low + U64.pack(now_ms + 1))
+    too_far = transaction.scan("ledger", low + U64.pack(now_ms + _WAIT_MS_MAX + 1), low + b"\xff" * 9)
+    return [U32.unpack_from(key, len(low) + 8)[0] for key, _ in islice(chain(come, too_far), limit)]
 
 
 def _visits(kind: str) -> bytes:

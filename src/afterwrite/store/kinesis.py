@@ -255,16 +255,29 @@ def behind(
 
 def position_before(transaction: ReadTransaction, stream: KinesisStream, shard: Shard, at_us: int) -> int:
     """The position after which the shard's records arrived at a time or later. Costs the logarithm of the records."""
-    prefix = _shard_key(stream, shard)
+    return _last_that(transaction, stream, shard, lambda arrived_us: arrived_us < at_us)
+
+
+def _last_that(transaction: ReadTransaction, stream: KinesisStream, shard: Shard, holds: Callable[[int], bool]) -> int:
+    """The position of the shard's last record with a time (µs) of which something holds, but of none after that."""
     low, high = shard.after, newest_position(transaction) if shard.through is None else shard.through
     while low < high:
         middle = (low + high) // 2
-        found = transaction.first("kinesis_records", prefix + U64.pack(middle + 1), _after(prefix))
-        if found is None or _RECORD.unpack_from(found[1])[0] >= at_us:
+        found = _first_after(transaction, stream, shard, middle)
+        if found is None or not holds(found[1]):
             high = middle
         else:
-            low = U64.unpack_from(found[0], 8)[0]
+            low = found[0]
     return low
+
+
+def _first_after(
+    transaction: ReadTransaction, stream: KinesisStream, shard: Shard, after: int
+) -> tuple[int, int] | None:
+    """The position and the time (µs) of the shard's oldest record after a position."""
+    prefix = _shard_key(stream, shard)
+    found = transaction.first("kinesis_records", prefix + U64.pack(after + 1), _after(prefix))
+    return None if found is None else (U64.unpack_from(found[0], 8)[0], _RECORD.unpack_from(found[1])[0])
 
 
 def run_due(
@@ -301,10 +314,12 @@ def _trim(transaction: WriteTransaction, stream: KinesisStream, taken_through: i
     for shard in stream.lineage:
         low = _shard_key(stream, shard)
         end = _after(low) if taken_through is None else low + U64.pack(taken_through + 1)
+        ahead_end = min(end, low + U64.pack(_ahead_through(transaction, stream, shard, before_us) + 1))
+        count += _delete_oldest(transaction, low, ahead_end, lambda _: True, limit - count)
         count += _delete_oldest(transaction, low, end, lambda arrived_us: arrived_us < before_us, limit - count)
-        oldest = transaction.first("kinesis_records", low, _after(low))
+        oldest = _first_after(transaction, stream, shard, 0)
         if oldest is not None:
-            next_ms = min(next_ms, _RECORD.unpack_from(oldest[1])[0] // 1000 + retention_ms + 1)
+            next_ms = min(next_ms, oldest[1] // 1000 + retention_ms + 1)
         elif shard.closed_at_ms is not None:
             next_ms = min(next_ms, shard.closed_at_ms + retention_ms + 1)
     retained = shards.retained(stream.lineage, now_ms - retention_ms)
@@ -313,6 +328,19 @@ def _trim(transaction: WriteTransaction, stream: KinesisStream, taken_through: i
         save(transaction, replace(stream, lineage=kept))
     due.schedule(transaction, _KIND, stream.number, max(now_ms, next_ms))
     return count
+
+
+def _ahead_through(transaction: WriteTransaction, stream: KinesisStream, shard: Shard, before_us: int) -> int:
+    """The last of the shard's oldest records that arrived when the clock was ahead of what it is, before `before_us`.
+
+    They arrived before the first one that came after the clock was set back. 0 where there are none.
+    """
+    oldest = _first_after(transaction, stream, shard, 0)
+    if oldest is None or oldest[1] <= transaction.now_us:
+        return 0
+    last = _last_that(transaction, stream, shard, lambda arrived_us: arrived_us > transaction.now_us)
+    following = _first_after(transaction, stream, shard, last)
+    return last if following is not None and following[1] < before_us else 0
 
 
 def _is_awaited(shard: Shard, taken_through: int | None) -> bool:

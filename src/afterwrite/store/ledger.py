@@ -49,10 +49,10 @@ def keep_note(transaction: WriteTransaction, name: str, value: Any, *, until_ms:
         timeline.schedule_deletion(transaction, "ledger", key, until_ms)
 
 
-def notes(transaction: ReadTransaction, prefix: str) -> Iterator[tuple[str, Any]]:
-    """The notes whose names start with `prefix`, by the rest of their names."""
+def notes(transaction: ReadTransaction, prefix: str, *, first: str = "") -> Iterator[tuple[str, Any]]:
+    """The notes whose names start with `prefix`, by the rest of their names, in order from `first` on."""
     low = b"note\0" + prefix.encode()
-    for key, text in transaction.scan("ledger", low, low + b"\xff"):
+    for key, text in transaction.scan("ledger", low + first.encode(), low + b"\xff"):
         yield key[len(low) :].decode(), orjson.loads(text)
 
 

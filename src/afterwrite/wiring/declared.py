@@ -7,8 +7,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
-from afterwrite.app import App, Table, change_stream_hours
+from afterwrite.app import DEAD_LETTERS, App, Table, change_stream_hours
 from afterwrite.config import Identity
+from afterwrite.core.lanes import table_of
 from afterwrite.diagrams.flow import guard_text
 from afterwrite.engine.intake import Intake
 from afterwrite.engine.telemetry import Telemetry
@@ -16,7 +17,17 @@ from afterwrite.errors import DeclarationError
 from afterwrite.local.kinesis_arrivals import KinesisArrivals
 from afterwrite.local.lags import declared_mappings
 from afterwrite.server.sqs_queues import declared_queues
-from afterwrite.store import held_messages, items, kinesis, kinesis_intake, ledger, queues, tables
+from afterwrite.store import (
+    held_messages,
+    items,
+    kinesis,
+    kinesis_intake,
+    ledger,
+    queues,
+    sent_messages,
+    tables,
+    waiting_messages,
+)
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.table.schema import KeySchema
 
@@ -125,12 +136,28 @@ def keep_topology(transaction: WriteTransaction, app: App) -> None:
     orders = {} if kept is None else kept.get("orders", {})
     for table in routed(app):
         before = orders.get(table.name, table.order)
-        if before != table.order and next(ledger.parked_lanes(transaction, table.name), None) is not None:
-            raise DeclarationError(
-                f"the table {table.name} is declared with order={table.order!r} and has lanes that are parked by "
-                f"order={before!r}: redrive or drop them under that order first"
-            )
+        if before != table.order:
+            _refuse_what_is_ordered_otherwise(transaction, table, before)
     ledger.keep_note(transaction, "topology", topology(app))
+
+
+def _refuse_what_is_ordered_otherwise(transaction: WriteTransaction, table: Table, before: str) -> None:
+    """Raise DeclarationError where later changes of the table would overtake what waits by the order `before`."""
+    if next(ledger.parked_lanes(transaction, table.name), None) is not None:
+        raise DeclarationError(
+            f"the table {table.name} is declared with order={table.order!r} and has lanes that are parked by "
+            f"order={before!r}: redrive or drop them under that order first"
+        )
+    if table.order == "none":
+        return
+    for name in queues.queue_names(transaction):
+        waiting = () if name.endswith(DEAD_LETTERS) else waiting_messages.messages(transaction, name)
+        if any(each.wire is None and table_of(each.lane) == table.name for each in waiting):
+            raise DeclarationError(
+                f"the table {table.name} is declared with order={table.order!r}, and messages that were sent by "
+                f"order={before!r} wait in the queue {name}, which later ones would overtake: start the app under that "
+                "order until they are done"
+            )
 
 
 def cut_waits(transaction: WriteTransaction, app: App) -> None:
@@ -140,6 +167,7 @@ def cut_waits(transaction: WriteTransaction, app: App) -> None:
         if queue.name not in consumed:
             queues.cut_waits(transaction, queue.name, wait_ms_max=queues.WAIT_MS_MAX)
             held_messages.cut_visibility(transaction, queue.name)
+    sent_messages.move_back(transaction)
 
 
 def _routes(table: Table) -> Iterator[Mapping[str, str]]:
@@ -164,7 +192,7 @@ def topology(app: App) -> Mapping[str, Any]:
             {
                 "name": name,
                 "function": consumed[name].name if name in consumed else None,
-                "dead_letter_queue": f"{name}-dead-letters",
+                "dead_letter_queue": f"{name}{DEAD_LETTERS}",
             }
             for name in [*named, *(name for name in consumed if name not in named)]
         ],
