@@ -445,6 +445,19 @@ def test_what_writes_cost_their_indexes(indexed: Dynamo) -> None:
     assert "LocalSecondaryIndexes" not in moved
 
 
+def test_a_transaction_costs_the_table_twice_and_its_indexes_once(indexed: Dynamo) -> None:
+    item = encode_item({"pk": "p", "sk": "1", "status": "open", "at": 1})
+    answer = indexed(
+        "TransactWriteItems",
+        TransactItems=[{"Put": {"TableName": "things", "Item": item}}],
+        ReturnConsumedCapacity="INDEXES",
+    )
+    [consumed] = answer["ConsumedCapacity"]
+    assert (consumed["CapacityUnits"], consumed["Table"]["CapacityUnits"]) == (4, 2)
+    assert consumed["GlobalSecondaryIndexes"]["by-status"]["CapacityUnits"] == 1
+    assert consumed["LocalSecondaryIndexes"]["by-time"]["CapacityUnits"] == 1
+
+
 def test_collection_metrics_are_of_tables_with_local_indexes(indexed: Dynamo) -> None:
     answer = indexed(
         "PutItem",

@@ -177,11 +177,20 @@ def test_a_key_condition_is_checked_in_the_order_it_is_written_in(clauses: str, 
 def test_an_expression_of_more_than_4_kib() -> None:
     long = " AND ".join(["attribute_exists(a)"] * 200)
     message = "Expression size has exceeded the maximum allowed size;"
-    update = on_key(UpdateExpression="REMOVE " + ", ".join(f"a{number}" for number in range(1000)))
+    paths = ", ".join(f"a{number}" for number in range(1000))
     assert refusal("Scan", {"TableName": "things", "FilterExpression": long}) == (
         f"Invalid FilterExpression: {message} expression size: {len(long)}"
     )
-    assert refusal("UpdateItem", update) == f"{ONE_ERROR}Invalid UpdateExpression: {message}"
+    assert refusal("DeleteItem", on_key(ConditionExpression=long)) == (
+        f"{ONE_ERROR}Invalid ConditionExpression: {message} expression size: {len(long)}"
+    )
+    # Only of conditions on items is it told how long they are.
+    for field, operation, body, begins in (
+        ("UpdateExpression", "UpdateItem", on_key(UpdateExpression=f"REMOVE {paths}"), ONE_ERROR),
+        ("ProjectionExpression", "GetItem", on_key(ProjectionExpression=paths), ""),
+        ("KeyConditionExpression", "Query", {"TableName": "things", "KeyConditionExpression": long}, ""),
+    ):
+        assert refusal(operation, body) == f"{begins}Invalid {field}: {message}"
 
 
 @pytest.mark.parametrize(
@@ -202,4 +211,6 @@ def test_an_expression_of_more_than_4_kib() -> None:
     ],
 )
 def test_what_is_selected(body: Body, message: str) -> None:
-    assert refusal("Scan", {"TableName": "things", **body}) == ONE_ERROR + message
+    query = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
+    assert refusal("Scan", {"TableName": "things", **body}) == message
+    assert refusal("Query", {"TableName": "things", **query, **body}) == ONE_ERROR + message

@@ -73,7 +73,7 @@ class Capacity:
         for index in indexes:
             units = _index_units(schema, index, old, new)
             if units:
-                self.add(units * 2 if transactional else units, index)
+                self.add(units, index)
         self._add_vector_writes(schema, vector_indexes, old, new)
 
     def _add_vector_writes(

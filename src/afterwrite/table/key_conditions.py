@@ -148,7 +148,7 @@ def _attribute(node: tree.Operand, operator: str, names: Names) -> str:
         )
     path = names.resolve(node)
     if len(path) > 1:
-        raise wording.invalid("KeyConditionExpressions cannot have conditions on nested attributes")
+        raise invalid_expression(LABEL, "KeyConditionExpressions cannot have conditions on nested attributes")
     return str(path[0])
 
 

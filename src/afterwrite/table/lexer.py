@@ -10,6 +10,8 @@ from afterwrite.table import wording
 
 EXPRESSION_BYTES_MAX = 4096
 
+_TOLD_THEIR_SIZE = frozenset(("ConditionExpression", "FilterExpression"))
+
 # Names (which start with a letter), placeholders, list indexes, operators. Anything else that is not space becomes
 # a token of its own, which no grammar accepts, so that it is reported like every other unexpected token.
 _TOKEN = re.compile(
@@ -39,7 +41,7 @@ class TokenReader:
             raise invalid_expression(label, "The expression can not be empty;")
         size = len(source.encode())
         if size > EXPRESSION_BYTES_MAX:
-            shown = "" if label == "UpdateExpression" else f" expression size: {size}"
+            shown = f" expression size: {size}" if label in _TOLD_THEIR_SIZE else ""
             raise invalid_expression(label, f"Expression size has exceeded the maximum allowed size;{shown}")
         self.label = label
         self._source = source

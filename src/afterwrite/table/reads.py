@@ -458,7 +458,7 @@ def _check_select(body: Body, select: str | None) -> None:
 
 
 def _invalid_select(message: str) -> ServiceError:
-    return wording.invalid(f"1 validation error detected: {message}")
+    return InvalidRequest(message, f"1 validation error detected: {message}")
 
 
 def _checked_start_key(body: Body) -> Item | None:
