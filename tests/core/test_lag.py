@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,16 @@ def test_an_alarm_says_why_and_what_to_do() -> None:
         "2 lanes of the table orders parked, for up to 3 min",
         "messages of the queue mail have waited for up to 60 min",
         "3 dead letters of the queue mail",
+    ]
+
+
+def test_what_an_alarm_says_to_do_are_commands_that_say_of_what() -> None:
+    of_function = Lag("score on orders", "mapping", 0, 0, parked_lanes=1)
+    found = alarms([replace(TABLE, parked_lanes=1), replace(QUEUE, dead_letters=3), of_function], Thresholds())
+    assert [re.findall(r"--\w+ \w+", alarm.what_to_do) for alarm in found] == [
+        ["--in orders", "--in orders"],
+        ["--in mail", "--in mail"],
+        ["--by score", "--by score"],
     ]
 
 

@@ -121,20 +121,25 @@ _WHAT_TO_DO: Final[Mapping[AlarmName, str]] = {
     "iterator age": "look into the engine's log for a loop that fails; if there is none, the routes are too slow",
     "retention": "let the routes catch up: what is past its retention is kept until it is read, and fills the disk",
     "queue age": "see in the engine's log how the function fails, and whether its target is there",
-    "parked": "read why and mend it: afterwrite parked show; then afterwrite parked redrive",
-    "dead letters": "read why and mend it: afterwrite parked show; then afterwrite parked redrive, or parked drop",
+    "parked": "read why and mend it: afterwrite parked show --in {held_in}; then afterwrite parked redrive --in "
+    "{held_in}",
+    "dead letters": "read why and mend it: afterwrite parked show --in {held_in}; then afterwrite parked redrive, or "
+    "drop, --in {held_in}",
 }
 
 
 _MAPPING_WHAT_TO_DO: Final[Mapping[AlarmName, str]] = {
     "iterator age": "see in the engine's log how the function fails; if it does not, it is too slow for its shards",
     "retention": "let the function catch up before the records are past their retention: then they are gone",
-    "parked": "read why and mend it: afterwrite parked show; then, while the stream keeps them, parked redrive",
+    "parked": "read why and mend it: afterwrite parked show --by {function}; then, while the stream keeps them, "
+    "afterwrite parked redrive --by {function}",
 }
 
 
 def _what_to_do(name: AlarmName, lag: Lag) -> str:
-    return _MAPPING_WHAT_TO_DO[name] if lag.kind == "mapping" else _WHAT_TO_DO[name]
+    if lag.kind == "mapping":
+        return _MAPPING_WHAT_TO_DO[name].format(function=lag.consumer.partition(" ")[0])
+    return _WHAT_TO_DO[name].format(held_in=lag.consumer)
 
 
 def _why(name: AlarmName, lag: Lag) -> str:
