@@ -13,7 +13,7 @@ APP ?= manga_assist
 WORKERS ?= 2
 CONVERSATIONS ?= 20
 
-.PHONY: help demo test check soak chaos fuzz bench models lock clean differential record
+.PHONY: help demo test check soak chaos fuzz bench models lock clean differential record drift
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -41,6 +41,9 @@ differential: $(VENV)/.dev ## Compare with DynamoDB Local in 300 runs that are n
 
 record: $(VENV)/.dev ## Record DynamoDB Local's answers anew, for where it cannot be had
 	AFTERWRITE_DIFFERENTIAL_RECORD=1 AFTERWRITE_DIFFERENTIAL_SECONDS=3000 AFTERWRITE_DIFFERENTIAL_RUNS=80 $(BIN)/python -m pytest tests/differential
+
+drift: $(VENV)/.dev ## Tell what AWS has had since our SDK was locked, and nobody has looked at
+	AFTERWRITE_DRIFT=1 $(BIN)/python -m pytest tests/drift
 
 chaos: $(VENV)/.dev ## MangaAssist for ten minutes with faults at random and SIGKILLs; all is reconciled (CHAOS_S=600)
 	AFTERWRITE_CHAOS_S=$(CHAOS_S) $(BIN)/python -m pytest tests/chaos -s
