@@ -133,6 +133,45 @@ def test_a_failed_invocation_raises_so_that_it_is_tried_again_and_does_not_say_w
     assert not any("secret-word" in line for line in lines)
 
 
+def test_what_lambda_gave_up_runs_again_under_its_id_when_the_function_receives_its_dead_letters_s35(
+    shop: Shop,
+) -> None:
+    handle = shop.handler("charge")
+    shop.failing |= {"1", "2", str(EVENT)}
+    request = {"afterwrite": {"function": "charge", "id": "c/r/0", "at_ms": 1}, "request": 1}
+    for asked, request_id in ((request, "r-1"), (2, "r-2"), (EVENT, "r-3")):
+        with pytest.raises(InvocationFailed):
+            handle(asked, Remaining(request_id=request_id))
+    records = [dead_letter(request, "r-1"), dead_letter(2, "r-2"), dead_letter(EVENT, "r-3")]
+    assert handle({"Records": records}, Remaining()) == failed(*records), "they stay where they are"
+    shop.failing.clear()
+    for _ in range(2):
+        assert handle({"Records": records}, Remaining()) == failed()
+    assert shop.given == [("c/r/0", 1, 3), ("r-2", 2, 3), ("e/r/0", EVENT, 3)]
+
+
+EVENT = {"id": "e", "detail-type": "Paid", "source": "shop", "detail": {}, "resources": ["afterwrite:effect/e/r/0"]}
+
+
+def dead_letter(asked: Any, request_id: str) -> dict[str, Any]:
+    """A message of the queue that Lambda sends to what an asynchronous invocation failed on."""
+    context = {
+        "requestId": request_id,
+        "functionArn": "arn:aws:lambda:eu-west-1:111122223333:function:shop-charge:$LATEST",
+        "condition": "RetriesExhausted",
+        "approximateInvokeCount": 3,
+    }
+    body = {"version": "1.0", "requestContext": context, "requestPayload": asked, "responsePayload": {"errorType": "E"}}
+    return sqs_record(orjson.dumps(body).decode())
+
+
+def test_a_queue_s_consumer_is_given_a_dead_letter_of_somebody_else_s_as_it_is(shop: Shop) -> None:
+    record = dead_letter({"afterwrite": {"id": "c/r/0"}, "request": 1}, "r-1")
+    assert shop.handler("work")({"Records": [record]}, Remaining()) == failed()
+    ((id, body, _),) = shop.given
+    assert (id, body["requestContext"]["requestId"]) == (record["messageId"], "r-1")
+
+
 def test_an_event_of_a_bus_and_its_replay_are_two_messages_s30(shop: Shop) -> None:
     handle = shop.handler("charge")
     event = {"id": "e", "detail-type": "Paid", "source": "shop", "detail": {}, "resources": ["afterwrite:effect/c/r/0"]}

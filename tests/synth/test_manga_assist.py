@@ -147,9 +147,13 @@ def test_every_mapping_of_a_stream_is_bounded_filtered_and_keeps_the_payload() -
 
 def test_a_consumer_takes_one_message_so_that_a_receive_counts_for_what_was_tried() -> None:
     """S33"""
-    consumers = [each for each in properties("AWS::Lambda::EventSourceMapping").values() if "ScalingConfig" in each]
-    assert len(consumers) == 4
-    for consumer in consumers:
+    mappings = properties("AWS::Lambda::EventSourceMapping")
+    consumers = {id: each for id, each in mappings.items() if "ScalingConfig" in each}
+    assert len(consumers) == 8
+    for id, consumer in consumers.items():
+        # A function's own dead letters come to it only while they are to run again.
+        opened = {"Fn::If": ["RedrivesDeadLetters", True, False]} if id.endswith("DeadLetterMessages") else None
+        assert consumer.get("Enabled") == opened
         assert consumer["BatchSize"] == 1
         (queue,) = references(consumer["EventSourceArn"])
         (function,) = references(consumer["FunctionName"])

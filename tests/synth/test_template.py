@@ -704,3 +704,19 @@ def test_a_variable_that_no_function_can_be_given_is_refused(variable: str, mess
 
     with pytest.raises(DeclarationError, match=message):
         synth(app, Options(environment=(variable,)))
+
+
+def test_parameters_and_conditions_that_nothing_uses_are_left_out() -> None:
+    app = App("shop")
+    app.queue("jobs")
+    bare = synth(app)
+    assert lint(cloudformation.render(bare)) == []
+    assert {each.name for each in bare.parameters}.isdisjoint({"CodeBucket", "RouteConcurrency", "RedriveDeadLetters"})
+    app.queue("more").consumer()(consume)
+    served = synth(app)
+    assert lint(cloudformation.render(served)) == []
+    assert "CodeBucket" in {each.name for each in served.parameters}
+    assert "RedrivesDeadLetters" not in {each.name for each in served.conditions}
+
+
+def consume(message: Any, context: Any) -> None: ...

@@ -242,6 +242,8 @@ def _from_sqs(record: Mapping[str, Any], as_message: bool) -> Invocation:
     if isinstance(parsed, Mapping) and parsed.get("Type") == "Notification" and "TopicArn" in parsed:
         invocation = _from_sns(parsed, item_id)
         message = invocation.payload
+    elif not as_message and _is_dead_letter(parsed):
+        return _from_dead_letter(parsed, item_id)._replace(attempt=attempt)
     else:
         attributes = {
             name: _attribute_value(str(each["dataType"]), each.get("stringValue", each.get("binaryValue")))
@@ -259,12 +261,29 @@ def _from_sqs(record: Mapping[str, Any], as_message: bool) -> Invocation:
 
 def _unwrapped(message: Message, parsed: Any, item_id: str) -> Invocation:
     """A message that carries an invocation or an event, or is the payload itself."""
-    incoming = recognise(parsed)
-    if incoming.caller == "eventbridge":
+    if recognise(parsed).caller == "eventbridge":
         return _from_event(parsed, item_id)
     if _is_request(parsed):
         return invocation_of(parsed, item_id)._replace(item_id=item_id)
     return Invocation(message.id, message.body, item_id)
+
+
+def _from_dead_letter(body: Mapping[str, Any], item_id: str) -> Invocation:
+    """What an asynchronous invocation of the function was given, under the id that it had."""
+    asked, request_id = body["requestPayload"], str(body["requestContext"].get("requestId", item_id))
+    if recognise(asked).caller == "eventbridge":
+        return _from_event(asked, item_id)
+    return invocation_of(asked, request_id)._replace(item_id=item_id)
+
+
+def _is_dead_letter(body: Any) -> bool:
+    """Whether it is what Lambda sends of an asynchronous invocation that failed for good (S35)."""
+    return (
+        isinstance(body, Mapping)
+        and "requestPayload" in body
+        and isinstance(body.get("requestContext"), Mapping)
+        and "functionArn" in body["requestContext"]
+    )
 
 
 def _message(

@@ -6,7 +6,7 @@ The shapes of resources are CloudFormation's, which Cloud Control and Terraform'
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -172,6 +172,25 @@ class Resources:
         resource = Resource(id, type, given, retain, tuple(depends_on))
         self.added[id] = resource
         return resource
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """The names of the parameters, resources and conditions that a value uses."""
+    match value:
+        case Ref(name):
+            yield name
+        case When(condition, then, otherwise):
+            yield condition
+            yield from names_in([then, otherwise])
+        case Joined(parts):
+            yield from names_in(parts)
+        case JsonObject(inner) | JsonText(inner):
+            yield from names_in(inner)
+        case Mapping():
+            yield from names_in([*value.values()])
+        case list() | tuple():
+            for each in value:
+                yield from names_in(each)
 
 
 def logical_id(*words: str) -> str:

@@ -70,8 +70,8 @@ def add_functions(stack: Stack) -> None:
         elif function.queue is not None:
             _add_consumer(stack, function, stack.queues[function.queue_name])
         elif function.policy.attempts_max - 1 > _RETRIES_MAX:
-            visible_s = math.ceil(function.timeout_s) + messages.VISIBILITY_MARGIN_S
-            queue = stack.function_queues[function.name] = messages.add_function_queue(stack, function, visible_s)
+            queue = messages.add_function_queue(stack, function, _visibility_timeout_s(function))
+            stack.function_queues[function.name] = queue
             _add_consumer(stack, function, queue)
         else:
             _add_invoked(stack, function)
@@ -85,8 +85,10 @@ def _add_invoked(stack: Stack, function: Function) -> None:
             f"but Lambda's last retry comes {_LAST_RETRY_S[retries]} s later: the request is among the dead letters "
             f"then; with retries={_RETRIES_MAX + 1} or more a queue feeds the function, and waits"
         )
-    dead_letters = messages.add_dead_letters(stack, function.queue_name, of_app=True)
-    statements = [iam.allow("SendDeadLetters", dead_letters.arn)]
+    dead_letters = messages.add_dead_letters(
+        stack, function.queue_name, of_app=True, visibility_timeout_s=_visibility_timeout_s(function)
+    )
+    statements = [iam.allow("SendDeadLetters", dead_letters.arn), iam.allow("ReceiveMessages", dead_letters.arn)]
     concurrency = where("ReservesConcurrency", function.concurrency)
     lambda_ = _add_function(stack, function, statements, concurrency)
     stack.add(
@@ -100,10 +102,22 @@ def _add_invoked(stack: Stack, function: Function) -> None:
             "DestinationConfig": {"OnFailure": {"Destination": dead_letters.arn}},
         },
     )
+    # Its own dead letters are a queue of it that is opened when they are to run again.
+    enabled = where("RedrivesDeadLetters", then=True, otherwise=False)
+    _add_receiving(stack, f"{lambda_.id}DeadLetterMessages", lambda_, dead_letters, _consumers(function), enabled)
+
+
+def _visibility_timeout_s(function: Function) -> int:
+    """How long a message that the function has received stays away from others."""
+    return math.ceil(function.timeout_s) + messages.VISIBILITY_MARGIN_S
+
+
+def _consumers(function: Function) -> int:
+    return min(max(function.concurrency, _CONSUMERS_MIN), _CONSUMERS_MAX)
 
 
 def _add_consumer(stack: Stack, function: Function, queue: Resource) -> None:
-    consumers = min(max(function.concurrency, _CONSUMERS_MIN), _CONSUMERS_MAX)
+    consumers = _consumers(function)
     if consumers != function.concurrency:
         stack.notes.append(
             f"{function.name}: up to {consumers:,} run at once, as a queue's mapping runs {_CONSUMERS_MIN} to "
@@ -111,12 +125,20 @@ def _add_consumer(stack: Stack, function: Function, queue: Resource) -> None:
         )
     concurrency = where("ReservesConcurrency", consumers)
     lambda_ = _add_function(stack, function, [iam.allow("ReceiveMessages", queue.arn)], concurrency)
+    _add_receiving(stack, f"{lambda_.id}Messages", lambda_, queue, consumers)
+
+
+def _add_receiving(
+    stack: Stack, id: str, lambda_: Resource, queue: Resource, consumers: int, enabled: Any = None
+) -> None:
+    """Let the function receive a queue's messages, `consumers` at a time."""
     stack.add(
-        f"{lambda_.id}Messages",
+        id,
         "AWS::Lambda::EventSourceMapping",
         {
             "EventSourceArn": queue.arn,
             "FunctionName": lambda_.ref,
+            "Enabled": enabled,
             # A receive is counted for the message that is tried, and for no neighbour (S33).
             "BatchSize": 1,
             "FunctionResponseTypes": ["ReportBatchItemFailures"],

@@ -34,14 +34,20 @@ _PATTERN_CHARACTERS: Final = 2_048
 _DOCUMENTED: Final = dataclasses.replace(EVENTBRIDGE, operators=OPERATORS)
 
 
-def add_dead_letters(stack: Stack, name: str, *, of_app: bool = False) -> Resource:
-    """The queue for the dead letters of `name`; the app's name is in front where `name` is unique in the app only."""
+def add_dead_letters(
+    stack: Stack, name: str, *, of_app: bool = False, visibility_timeout_s: int | None = None
+) -> Resource:
+    """The queue for the dead letters of `name`; the app's name is in front where `name` is unique in the app only.
+
+    `visibility_timeout_s` is needed where a function may receive them.
+    """
     own = f"{stack.app.name}-{name}" if of_app else name
     queue = stack.add(
         logical_id(name, "DeadLetters"),
         "AWS::SQS::Queue",
         {
             "QueueName": physical_name(own.replace(".", "-") + DEAD_LETTERS, limit=QUEUE_NAME_MAX),
+            "VisibilityTimeout": visibility_timeout_s,
             "MessageRetentionPeriod": _KEPT_S,
             "SqsManagedSseEnabled": True,
         },

@@ -71,6 +71,12 @@ PARAMETERS: Final = (
         allowed_values=("true", "false"),
     ),
     Parameter(
+        "RedriveDeadLetters",
+        "Whether functions receive the dead letters of their requests: for as long as they are to run again",
+        "false",
+        allowed_values=("true", "false"),
+    ),
+    Parameter(
         "RouteConcurrency",
         "What the routes of a table reserve: its shards times ParallelizationFactor, and 1 for parked lanes",
         10,
@@ -113,6 +119,7 @@ CONDITIONS: Final = (
     Condition("HasAlarmTopic", "AlarmTopicArn", "", negated=True),
     Condition("HasFunctionPolicy", "FunctionPolicyArn", "", negated=True),
     Condition("ReservesConcurrency", "ReserveConcurrency", "true"),
+    Condition("RedrivesDeadLetters", "RedriveDeadLetters", "true"),
     Condition("RedrivesParked", "RedriveParked", "true"),
     Condition("ProtectsTables", "DeletionProtection", "true"),
 )

@@ -9,7 +9,7 @@ from typing import Any, Final
 from afterwrite.app import App
 from afterwrite.errors import DeclarationError
 from afterwrite.synth import alarms, buckets, functions, mapped, messages, pipes, redrives, routing, tables, views
-from afterwrite.synth.document import Output, Ref, Resource, Template, logical_id
+from afterwrite.synth.document import Output, Ref, Resource, Template, logical_id, names_in
 from afterwrite.synth.stack import CONDITIONS, Options, Stack, check_plain
 
 _TAGGED: Final = frozenset(
@@ -46,7 +46,7 @@ _NAMES: Final = {
 
 
 def synth(app: App, options: Options | None = None) -> Template:
-    """The template that deploys the app.
+    """The template that deploys the app, with the parameters that it uses.
 
     Raises DeclarationError for what AWS cannot do as declared, with what to declare instead.
     """
@@ -70,11 +70,15 @@ def synth(app: App, options: Options | None = None) -> Template:
     mapped.add(stack, failures)
     alarms.add(stack)
     _refuse_clashes(stack)
+    resources = [_tagged(resource, app.name) for resource in stack.resources.added.values()]
+    used = set(names_in([resource.properties for resource in resources]))
+    conditions = [condition for condition in CONDITIONS if condition.name in used]
+    used.update(condition.parameter for condition in conditions)
     return Template(
         description=f"{app.name}: what happens after each write to its tables",
-        parameters=stack.parameters,
-        conditions=CONDITIONS,
-        resources=[_tagged(resource, app.name) for resource in stack.resources.added.values()],
+        parameters=[parameter for parameter in stack.parameters if parameter.name in used],
+        conditions=conditions,
+        resources=resources,
         outputs=list(_outputs(stack, failures)),
         notes=stack.notes,
     )
