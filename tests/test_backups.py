@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -95,6 +96,38 @@ def test_what_functions_keep_comes_along(tmp_path: Path) -> None:
     done = restore(tmp_path / "backup", tmp_path / "restored")
     assert (tmp_path / "restored" / "files" / "mail" / "one.txt").read_text() == "hello"
     assert done.tables == [TABLE]
+
+
+def test_files_that_functions_rename_and_delete_meanwhile_hinder_no_backup(tmp_path: Path) -> None:
+    stop = threading.Event()
+    with open_engine(tmp_path / "data", shop()) as engine:
+        kept_files = engine.services.directory("outbox")
+        (kept_files / "there").write_text("all the time")
+        os.mkfifo(kept_files / "pipe")
+        (kept_files / "link").symlink_to("there")
+
+        def rename() -> None:
+            while not stop.is_set():
+                for number in range(200):
+                    written = kept_files / f"{number}.tmp"
+                    written.write_text("x" * 10_000)
+                    written.replace(kept_files / f"{number}.txt")
+                for number in range(0, 200, 3):
+                    (kept_files / f"{number}.txt").unlink()
+
+        writer = threading.Thread(target=rename)
+        writer.start()
+        try:
+            for number in range(3):
+                engine.back_up(tmp_path / str(number))
+        finally:
+            stop.set()
+            writer.join(BOUND_S)
+    for number in range(3):
+        copied = tmp_path / str(number) / "files" / "outbox"
+        assert (copied / "there").read_text() == "all the time"
+        assert (copied / "link").readlink() == Path("there")
+        assert not (copied / "pipe").exists()
 
 
 def test_a_backup_is_not_made_over_something_and_no_restore_either(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,7 +92,7 @@ def back_up(data: Path, out: Path, environment: Environment | None = None) -> Ba
         (copy.store / "lock.mdb").unlink(missing_ok=True)
         for kept, copied_to in ((source.files, copy.files), (source.keys, copy.keys)):
             if kept.is_dir():
-                shutil.copytree(kept, copied_to, symlinks=True)
+                _copy_as_found(kept, copied_to)
         files = [_described(partial, path) for path in _files(partial)]
         taken_at = datetime.fromtimestamp(taken_at_s, UTC).isoformat(timespec="seconds")
         manifest = {"format": _FORMAT, "taken_at": taken_at, "entries": found.entries, "tables": names, "files": files}
@@ -197,6 +198,26 @@ def _copy_audit_logs(transaction: ReadTransaction, source: Path, target: Path) -
         files = AuditFiles(copied)
         files.open(head)
         files.close()
+
+
+def _copy_as_found(source: Path, target: Path) -> None:
+    """Copy folders, files and links; what is renamed or deleted meanwhile, or is no file, is left out."""
+    try:
+        shutil.copytree(source, target, symlinks=True, ignore=_no_files, copy_function=_copy_if_there)
+    except shutil.Error as error:
+        if any(os.path.lexists(path) for path, _, _ in error.args[0]):
+            raise
+
+
+def _no_files(folder: str, names: list[str]) -> list[str]:
+    """Those of a folder's entries that are neither file nor folder nor link, such as pipes and sockets."""
+    paths = [Path(folder) / name for name in names]
+    return [path.name for path in paths if not (path.is_symlink() or path.is_file() or path.is_dir())]
+
+
+def _copy_if_there(source: str, target: str) -> None:
+    with suppress(FileNotFoundError):
+        _copy_file(Path(source), Path(target))
 
 
 def _copy_file(source: Path, target: Path) -> None:
