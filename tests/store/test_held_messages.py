@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,7 @@ def test_what_the_engine_died_with_goes_to_those_outside_where_no_function_takes
     outside = Consumer(open_store(tmp_path, clock))
 
     @App("a").queue(QUEUE).consumer()
-    def function(message: queues.Message, context: Context) -> None: ...
+    def function(message: Any, context: Context) -> None: ...
 
     for id in ("a", "b"):
         outside.send(id)
