@@ -144,6 +144,35 @@ def test_a_damaged_or_missing_data_file_is_found_before_anything_is_put(tmp_path
         assert not engine.services.has_table("things")
 
 
+@pytest.mark.parametrize(
+    "line", [b"5", b"{}", b'{"md5Checksum":"x"}', b'{"dataFileS3Key":"a/data/x.json.gz"}', b'{"dataFileS3Key":7}']
+)
+def test_a_manifest_that_names_no_data_file_is_said_to_be_damaged(tmp_path: Path, line: bytes) -> None:
+    fill(tmp_path / "a")
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    path = only_export(tmp_path / "out") / "manifest-files.json"
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    with pytest.raises(CorruptData, match=r"manifest-files\.json is damaged"):
+        import_(tmp_path / "out", "things", data=tmp_path / "b")
+
+
+@pytest.mark.parametrize("kept", [0, 40, -6])
+def test_a_data_file_that_gzip_does_not_read_is_named(tmp_path: Path, kept: int) -> None:
+    """Whoever made the export has compressed it wrongly, as its checksum is right."""
+    fill(tmp_path / "a")
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    directory = only_export(tmp_path / "out")
+    (path,) = (directory / "data").iterdir()
+    content = path.read_bytes()[:kept] if kept else b'{"Item":{"pk":{"S":"a"}}}\n'
+    path.write_bytes(content)
+    manifest = directory / "manifest-files.json"
+    file = json.loads(manifest.read_bytes())
+    file["md5Checksum"] = base64.b64encode(hashlib.md5(content).digest()).decode()
+    manifest.write_text(json.dumps(file))
+    with pytest.raises(CorruptData, match=rf"{path.name} is no whole file of gzip's.*export again"):
+        import_(tmp_path / "out", "things", data=tmp_path / "b")
+
+
 def test_a_running_engines_table_may_be_exported_but_not_imported_beside_it(tmp_path: Path) -> None:
     fill(tmp_path / "a")
     with open_engine(tmp_path / "a"):

@@ -499,6 +499,15 @@ def test_an_order_is_not_changed_while_messages_wait_that_were_sent_by_another(t
     assert ordered.done == [1, 2, 3]
 
 
+def test_an_order_is_remembered_while_the_app_is_without_the_table(tmp_path: Path) -> None:
+    ordered = Ordered(tmp_path)
+    ordered.put(ordered.app("partition_key", fails=True), 1, is_done=False)
+    with start(App("wired"), tmp_path):
+        pass
+    with pytest.raises(DeclarationError, match="sent by order='partition_key'"):
+        start(ordered.app("item"), tmp_path).start()
+
+
 def test_messages_that_wait_hinder_no_order_that_promises_none(tmp_path: Path) -> None:
     ordered = Ordered(tmp_path)
     ordered.put(ordered.app("partition_key", fails=True), 1, is_done=False)

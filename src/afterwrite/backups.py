@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,9 +71,8 @@ def back_up(data: Path, out: Path, environment: Environment | None = None) -> Ba
     source.existing_store()
     if out.resolve().is_relative_to(data.resolve()):
         raise CommandError(f"expected a directory outside of {data}, got {out}: what ends the one would end the other")
-    partial = _begin(out)
-    copy = DataDirectory(partial)
-    with storage_errors(partial):
+    with _partial(out) as partial, storage_errors(partial):
+        copy = DataDirectory(partial)
         taken_at_s = _copy_store(source.store, copy.store, environment)
         found = verify(copy.store)
         if found.damage:
@@ -91,12 +91,12 @@ def back_up(data: Path, out: Path, environment: Environment | None = None) -> Ba
         (copy.store / "lock.mdb").unlink(missing_ok=True)
         for kept, copied_to in ((source.files, copy.files), (source.keys, copy.keys)):
             if kept.is_dir():
-                shutil.copytree(kept, copied_to, symlinks=True)
+                _copy_as_found(kept, copied_to)
         files = [_described(partial, path) for path in _files(partial)]
         taken_at = datetime.fromtimestamp(taken_at_s, UTC).isoformat(timespec="seconds")
         manifest = {"format": _FORMAT, "taken_at": taken_at, "entries": found.entries, "tables": names, "files": files}
         write_file(partial / MANIFEST_NAME, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
-    _finish(partial, out)
+        _finish(partial, out)
     return Backup(out, taken_at, found.entries, len(files), sum(file["bytes"] for file in files), names)
 
 
@@ -118,8 +118,7 @@ def restore(backup: Path, data: Path) -> Backup:
             f"expected a backup of the format {_FORMAT!r} in {backup}, found {manifest.get('format')!r}: "
             "use the version of afterwrite that made it"
         )
-    partial = _begin(data)
-    with storage_errors(partial):
+    with _partial(data) as partial, storage_errors(partial):
         for file in manifest["files"]:
             target = partial / file["path"]
             create_directory(target.parent)
@@ -131,12 +130,14 @@ def restore(backup: Path, data: Path) -> Backup:
             environment.write(leave_numbers_out)
         finally:
             environment.close()
-    _finish(partial, data)
+        _finish(partial, data)
     total = sum(file["bytes"] for file in manifest["files"])
     return Backup(backup, manifest["taken_at"], manifest["entries"], len(manifest["files"]), total, manifest["tables"])
 
 
-def _begin(out: Path) -> Path:
+@contextmanager
+def _partial(out: Path) -> Iterator[Path]:
+    """Where `out` is made until it is whole; it takes no room any more where that fails."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CommandError(f"expected a directory that is not there yet, or is empty, got {out}: choose another")
     partial = out.with_name(out.name + _PARTIAL_SUFFIX)
@@ -144,7 +145,11 @@ def _begin(out: Path) -> Path:
         if partial.exists():
             shutil.rmtree(partial)  # an earlier run was interrupted
         create_directory(partial)
-    return partial
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _finish(partial: Path, out: Path) -> None:
@@ -197,6 +202,26 @@ def _copy_audit_logs(transaction: ReadTransaction, source: Path, target: Path) -
         files = AuditFiles(copied)
         files.open(head)
         files.close()
+
+
+def _copy_as_found(source: Path, target: Path) -> None:
+    """Copy folders, files and links; what is renamed or deleted meanwhile, or is no file, is left out."""
+    try:
+        shutil.copytree(source, target, symlinks=True, ignore=_no_files, copy_function=_copy_if_there)
+    except shutil.Error as error:
+        if any(os.path.lexists(path) for path, _, _ in error.args[0]):
+            raise
+
+
+def _no_files(folder: str, names: list[str]) -> list[str]:
+    """Those of a folder's entries that are neither file nor folder nor link, such as pipes and sockets."""
+    paths = [Path(folder) / name for name in names]
+    return [path.name for path in paths if not (path.is_symlink() or path.is_file() or path.is_dir())]
+
+
+def _copy_if_there(source: str, target: str) -> None:
+    with suppress(FileNotFoundError):
+        _copy_file(Path(source), Path(target))
 
 
 def _copy_file(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import os
 import shlex
+import zlib
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -207,13 +208,19 @@ def export_directory(source: Path) -> Path:
 def _manifest(directory: Path) -> list[dict[str, Any]]:
     content = (directory / _FILES).read_bytes()
     try:
-        return [orjson.loads(line) for line in content.splitlines() if line]
+        files = [orjson.loads(line) for line in content.splitlines() if line]
     except orjson.JSONDecodeError:
-        raise CorruptData(f"{directory / _FILES} is damaged: export again") from None
+        files = [None]
+    for file in files:
+        named = [file.get(field) for field in ("dataFileS3Key", "md5Checksum")] if isinstance(file, dict) else [None]
+        if not all(isinstance(each, str) for each in named):
+            raise CorruptData(f"{directory / _FILES} is damaged: export again")
+    return files
 
 
 def _data_file(directory: Path, file: Mapping[str, Any]) -> Path:
-    return directory / "data" / str(file["dataFileS3Key"]).rpartition("/")[2]
+    key: str = file["dataFileS3Key"]
+    return directory / "data" / key.rpartition("/")[2]
 
 
 def _check_file(directory: Path, file: Mapping[str, Any]) -> None:
@@ -230,8 +237,11 @@ def _check_file(directory: Path, file: Mapping[str, Any]) -> None:
 def _lines(path: Path) -> Iterator[bytes]:
     if path.suffix != ".gz":
         raise CommandError(f"expected a data file compressed with gzip, got {path}")
-    with gzip.open(path, "rb") as file:
-        yield from (line for line in file if line.strip())
+    try:
+        with gzip.open(path, "rb") as file:
+            yield from (line for line in file if line.strip())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise CorruptData(f"{path} is no whole file of gzip's ({error}): export again") from None
 
 
 def _item(line: bytes, directory: Path) -> dict[str, Any]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from afterwrite import App, Context
+from afterwrite.local.work_queues import FunctionQueue
 from afterwrite.store import held_messages, queues
 from afterwrite.store.environment import Environment
 from afterwrite.store.queues import Message, Received
@@ -93,4 +98,23 @@ def test_what_was_held_before_that_was_kept_is_hidden_for_twelve_hours_at_most(t
     assert outside.receive(visibility_ms=1) == []
     clock.advance(ms=1)
     assert ids(outside.receive(visibility_ms=1)) == ["a"]
+    outside.environment.close()
+
+
+@pytest.mark.parametrize("starts", [0, 1, 2])
+def test_what_the_engine_died_with_goes_to_those_outside_where_no_function_takes_it_any_more(
+    tmp_path: Path, clock: Clock, starts: int
+) -> None:
+    outside = Consumer(open_store(tmp_path, clock))
+
+    @App("a").queue(QUEUE).consumer()
+    def function(message: Any, context: Context) -> None: ...
+
+    for id in ("a", "b"):
+        outside.send(id)
+    assert len(FunctionQueue(outside.environment, function).exchange([], limit=1)) == 1
+    for _ in range(starts):  # and it has not tried again what may have ended it
+        FunctionQueue(outside.environment, function)
+    outside.start_again(tmp_path, clock)
+    assert sorted(ids(outside.receive(visibility_ms=1_000, limit=3))) == ["a", "b"]
     outside.environment.close()

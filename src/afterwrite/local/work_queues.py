@@ -14,13 +14,10 @@ from afterwrite.core.invocations import Message
 from afterwrite.core.outcomes import Done, Halt, Outcome, Park, Retry
 from afterwrite.core.ports import Delivery, Settled
 from afterwrite.local.steps import Prepared, prepared, put_prepared
-from afterwrite.store import ledger, queues
+from afterwrite.store import held_messages, ledger, queues
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.queues import Received
 
-# One engine holds its directory, and what it held is taken over at the next start: a message stays received until it
-# is settled, and no step of the clock can end that.
-_HELD_MS: Final = 100 * 365 * 86_400_000
 # A message whose twin is in progress looks again when that has had its time.
 _TWIN_GRACE_MS: Final = 2_000
 _COMPLETIONS_KEPT_MS: Final = 86_400_000
@@ -104,7 +101,7 @@ class _Messages(NamedTuple):
         self._settle(transaction, finished)
         while limit and (
             received := queues.receive_interrupted(
-                transaction, self.queue, visibility_ms=_HELD_MS, now_ms=transaction.now_ms
+                transaction, self.queue, visibility_ms=held_messages.ENGINES_MS, now_ms=transaction.now_ms
             )
         ):
             if self._begin(transaction, received):
@@ -166,7 +163,7 @@ class _Messages(NamedTuple):
                 transaction,
                 self.queue,
                 limit=limit - len(begun),
-                visibility_ms=_HELD_MS,
+                visibility_ms=held_messages.ENGINES_MS,
                 now_ms=transaction.now_ms,
             )
             if not batch:

@@ -28,7 +28,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         if error.errno in _FULL:
             raise StorageFull(
-                f"no space to write below {path} ({reason}): free space or raise the limit; it is tried again"
+                f"no space to write below {path} ({reason}): free space or raise the limit"
             ) from error
         raise StorageError(
             f"expected to write and read below {path}, got: {reason}; check the disk and the permissions"

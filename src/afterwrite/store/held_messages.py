@@ -13,6 +13,13 @@ from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.queues import Received
 
 VISIBILITY_MS_MAX: Final = 12 * 3_600_000
+ENGINES_MS: Final = 100 * 365 * 86_400_000
+"""For how long a function of the engine holds a message: until it is settled, and no step of the clock ends that.
+
+One engine holds its directory, and what it held is taken over at the next start.
+"""
+# Nobody outside holds one so long, also after a clock that began anew.
+_OUTSIDE_MS_MAX: Final = ENGINES_MS - 10 * 365 * 86_400_000
 # Visibility ends 12 hours after the receive at the latest; what is kept of its changes is kept an hour longer.
 _MOVES_KEPT_MS: Final = VISIBILITY_MS_MAX + 3_600_000
 # As long as AWS keeps a message at most.
@@ -61,18 +68,23 @@ def cut_visibility(transaction: WriteTransaction, queue: str) -> None:
     """Let no message stay hidden longer because the clock has been set back since it was received. For the start.
 
     Where a visibility was begun later than it is now, each goes on for as long as it was to last when the last of them
-    was begun.
+    was begun. What a function held that does not take the queue's messages any more is not hidden at all.
     """
     now_ms = transaction.now_ms
     begun_ms: int | None = ledger.note(transaction, _begun_note(queue))
     set_back_ms = 0 if begun_ms is None else max(0, begun_ms - now_ms)
     for receipt in queues.held(transaction, queue, now_ms):
+        if receipt.visible_until_ms - now_ms > _OUTSIDE_MS_MAX:
+            queues.release(transaction, queue, receipt, at_ms=now_ms)
+            continue
         until_ms = max(now_ms, min(receipt.visible_until_ms - set_back_ms, now_ms + VISIBILITY_MS_MAX))
         if until_ms < receipt.visible_until_ms:
             hold(transaction, queue, receipt, until_ms=until_ms)
     if set_back_ms:
         # None of what is held now was begun later.
         ledger.keep_note(transaction, _begun_note(queue), now_ms)
+    while interrupted := queues.receive_interrupted(transaction, queue, visibility_ms=1, now_ms=now_ms):
+        queues.release(transaction, queue, interrupted, at_ms=now_ms, counted=False)
 
 
 def _begun_note(queue: str) -> str:

@@ -45,6 +45,7 @@ WAIT_MS_MAX: Final = 31 * 86_400_000
 # Behind every time at which a message may be received.
 PARKED_AT: Final = U64.pack((1 << 64) - 1)
 PARKED_HEADS: Final = b"queue\0"
+_STARTED: Final = "queues-started-ms"
 COUNTER: Final = "arrival"
 """What counts the arrivals in all queues."""
 DEAD_LETTER: Final = "dead_letter_"
@@ -376,7 +377,8 @@ def purge(transaction: WriteTransaction, queue: str, *, through: int, limit: int
         head = _head(transaction, lane)
         if head is not None:
             arrival, not_before_ms = U64.unpack_from(head[0], len(lane))[0], U64.unpack_from(head[1])[0]
-            make_ready(transaction, queue, number, lane_digest, arrival, not_before_ms)
+            at_ms = _waits_until(transaction, not_before_ms, head[1])
+            make_ready(transaction, queue, number, lane_digest, arrival, at_ms)
     return deleted >= limit
 
 
@@ -421,6 +423,7 @@ def cut_waits(transaction: WriteTransaction, queue: str, *, wait_ms_max: int) ->
     number = number_of(transaction, "queue", queue)
     if number is None:
         return
+    transaction.state.setdefault(_STARTED, transaction.now_ms)
     low, high = U32.pack(number) + U64.pack(transaction.now_ms + 1), U32.pack(number) + PARKED_AT
     for key, value in list(transaction.scan("ready", low, high)):
         lane_digest, count, state = _READY.unpack(value)
@@ -444,7 +447,9 @@ def _waits_until(transaction: WriteTransaction, at_ms: int, stored: bytes | None
         sent_at_ms = decode(stored).sent_at_ms
     except (ValueError, TypeError):  # it is parked when it is received
         return at_ms
-    return min(at_ms, transaction.now_ms + max(0, at_ms - sent_at_ms)) if sent_at_ms > transaction.now_ms else at_ms
+    # It was sent before the start, after which time does not run back, and waits since then, whatever it waits behind.
+    since_ms = transaction.state.get(_STARTED, transaction.now_ms)
+    return min(at_ms, since_ms + max(0, at_ms - sent_at_ms)) if sent_at_ms > transaction.now_ms else at_ms
 
 
 def next_ready_ms(transaction: ReadTransaction, queue: str) -> int | None:

@@ -138,7 +138,9 @@ def keep_topology(transaction: WriteTransaction, app: App) -> None:
         before = orders.get(table.name, table.order)
         if before != table.order:
             _refuse_what_is_ordered_otherwise(transaction, table, before)
-    ledger.keep_note(transaction, "topology", topology(app))
+    runs = topology(app)
+    # What waits of a table that the app is without for now was ordered by what it was declared with last.
+    ledger.keep_note(transaction, "topology", {**runs, "orders": {**orders, **runs["orders"]}})
 
 
 def _refuse_what_is_ordered_otherwise(transaction: WriteTransaction, table: Table, before: str) -> None:

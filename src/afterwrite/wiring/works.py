@@ -23,9 +23,9 @@ from afterwrite.engine.route_watch import RouteWatch
 from afterwrite.engine.telemetry import Telemetry
 from afterwrite.errors import StorageError
 from afterwrite.local.audit.digests import AuditDigests
-from afterwrite.local.audit.keys import signing_key
+from afterwrite.local.audit.keys import signing_key, trusted_keys
 from afterwrite.local.audit.logs import AuditSink, digest_of
-from afterwrite.local.audit.sealing import EntrySealer, wrapping_key
+from afterwrite.local.audit.sealing import EntrySealer, key_to_wrap_with
 from afterwrite.local.delivery_streams import LakeSink
 from afterwrite.local.fan_out import FanOut, piped
 from afterwrite.local.native import NativeServices
@@ -125,7 +125,7 @@ class Works:
             for stream in self._app.delivery_streams
         ]
         for log in self._app.audit_logs:
-            sealer = EntrySealer(log.name, wrapping_key(directory.keys, make=True)) if log.forgettable else None
+            sealer = self._sealer(log.name) if log.forgettable else None
             sink = AuditSink(environment, log, directory.audit / log.name, self._digests(log.name), sealer)
             self._logs.append(sink)
             flushings.append(self._flushing(f"audit-{log.name}", sink))
@@ -134,10 +134,15 @@ class Works:
     def _flushing(self, name: str, sink: Sink) -> Flushing:
         return Flushing(name, self._seams.sink(sink, name), self._environment.now_ms)
 
+    def _sealer(self, log: str) -> EntrySealer:
+        with self._environment.read() as transaction:
+            return EntrySealer(log, key_to_wrap_with(transaction, self._directory.keys))
+
     def _digests(self, log: str) -> AuditDigests:
         place = self._settings.audit_anchor
         key = signing_key(self._directory.keys, self._settings.audit_key)
         with self._environment.read() as transaction:
             kept = digest_of(transaction, log)
         anchor = None if place is None else anchor_store(place)
-        return AuditDigests(self._directory.audit / log, log, key, anchor, kept=kept)
+        trusted = trusted_keys(self._directory.keys)
+        return AuditDigests(self._directory.audit / log, log, key, anchor, kept=kept, trusted=trusted)

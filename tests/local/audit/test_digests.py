@@ -328,6 +328,18 @@ def test_what_could_not_be_anchored_is_anchored_later(tmp_path: Path) -> None:
     files.close()
 
 
+def test_a_key_that_has_signed_and_is_gone_is_told_of(signed: Signed, caplog: pytest.LogCaptureFixture) -> None:
+    signing_key(signed.path / "given")
+    for keys in (signed.keys, signed.path / "given"):  # a key may change, as long as its public half is there
+        AuditDigests(signed.log, LOG, signing_key(keys), trusted=trusted_keys(signed.keys))
+    assert not caplog.records
+    shutil.rmtree(signed.keys)
+    AuditDigests(signed.log, LOG, signing_key(signed.keys), trusted=trusted_keys(signed.keys))
+    (told,) = caplog.records
+    assert told.levelname == "ERROR"
+    assert "put its public key back into keys/, or give it to afterwrite audit verify --key" in told.message
+
+
 def test_the_key_is_its_owners_only_and_may_be_given(tmp_path: Path) -> None:
     made = signing_key(tmp_path / "keys")
     assert (tmp_path / "keys" / SIGNING_KEY).stat().st_mode & 0o777 == 0o600

@@ -378,3 +378,41 @@ def test_a_copy_of_the_log_opens_elsewhere(tmp_path: Path) -> None:
     assert copy.append(ENTRIES[10:]) == expected
     copy.close()
     assert contents(tmp_path / "copy") == contents(tmp_path / "audit")
+
+
+@pytest.mark.parametrize("what", ["deleted", "replaced", "cut off", "moved away"])
+def test_a_file_that_is_not_what_was_appended_to_takes_no_more_until_it_is_put_back(tmp_path: Path, what: str) -> None:
+    files = opened(tmp_path / "log")
+    head = files.append([make_entry(1)])
+    path = tmp_path / "log" / head.segment
+    kept = path.read_bytes()
+    if what == "cut off":
+        os.truncate(path, head.offset // 2)
+    elif what == "moved away":
+        (tmp_path / "log").rename(tmp_path / "elsewhere")
+    else:
+        path.unlink()
+        if what == "replaced":
+            path.write_bytes(kept[:-1])
+    with pytest.raises(CorruptData, match="restore"):
+        files.append([make_entry(2)])
+    with pytest.raises(StorageError):
+        files.append([make_entry(2)])
+    assert not files.is_open
+    path.write_bytes(kept)
+    files.open(head)
+    files.append([make_entry(2)])
+    files.close()
+    assert len(list(read_entries(tmp_path / "log"))) == 2
+
+
+def test_what_somebody_else_appended_is_cut_off_and_the_entries_follow(tmp_path: Path) -> None:
+    files = opened(tmp_path)
+    head = files.append([make_entry(1)])
+    with (tmp_path / head.segment).open("ab") as file:
+        file.write(b"{}\n")
+    with pytest.raises(CorruptData):
+        files.append([make_entry(2)])
+    files.append([make_entry(2)])
+    files.close()
+    assert len(list(read_entries(tmp_path))) == 2

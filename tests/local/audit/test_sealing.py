@@ -13,7 +13,14 @@ from afterwrite.app import AuditLog
 from afterwrite.errors import CorruptData, StorageError
 from afterwrite.local.audit.files import read_entries
 from afterwrite.local.audit.logs import AuditSink
-from afterwrite.local.audit.sealing import WRAPPING_KEY, EntryOpener, EntrySealer, destroy_key, wrapping_key
+from afterwrite.local.audit.sealing import (
+    WRAPPING_KEY,
+    EntryOpener,
+    EntrySealer,
+    destroy_key,
+    key_to_wrap_with,
+    wrapping_key,
+)
 from afterwrite.local.file_buffers import audit_buffer, with_lane
 from afterwrite.store import buffers
 from afterwrite.store.buffers import NewRecord
@@ -135,3 +142,23 @@ def test_sealed_content_belongs_to_its_line_and_to_its_wrapping_key(log: Log) ->
         key.write_text(content)
     sink.close()
     log.environment.close()
+
+
+@pytest.mark.parametrize("other", [None, b"00" * 32])
+def test_no_other_key_takes_the_place_of_one_that_keys_are_wrapped_with(log: Log, other: bytes | None) -> None:
+    with log.environment.read() as transaction:
+        first = key_to_wrap_with(transaction, log.path / "keys")
+    sink = log.sink()
+    log.put("a", {"n": 1})
+    sink.flush()
+    path = log.path / "keys" / WRAPPING_KEY
+    kept = path.read_bytes()
+    path.unlink()
+    if other is not None:
+        path.write_bytes(other)
+    with log.environment.read() as transaction, pytest.raises(StorageError, match=WRAPPING_KEY):
+        key_to_wrap_with(transaction, log.path / "keys")
+    assert path.exists() == (other is not None)
+    path.write_bytes(kept)
+    with log.environment.read() as transaction:
+        assert key_to_wrap_with(transaction, log.path / "keys") == first

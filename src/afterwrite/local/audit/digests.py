@@ -138,7 +138,7 @@ class AuditDigests:
 
     A digest only says what is committed. One that could not be anchored is kept, and anchored a minute later. `kept`
     is what the store says of the last one (`identity`): where that one is gone its number stays free, so that it is
-    missed for ever.
+    missed for ever. A key that has signed the last one and is not among the `trusted` ones is told of.
     """
 
     def __init__(
@@ -149,6 +149,7 @@ class AuditDigests:
         anchor: AnchorStore | None = None,
         *,
         kept: Mapping[str, Any] | None = None,
+        trusted: TrustedKeys | None = None,
         interval_ms: int = INTERVAL_MS,
     ) -> None:
         self._directory = directory
@@ -166,6 +167,12 @@ class AuditDigests:
         if self._last is not None:
             self._number, self._sha256 = self._last.digest.number, self._last.sha256
             self._signature = self._last.signature
+            if trusted is not None and not trusted.has(self._last.digest.key):
+                _LOG.error(
+                    "the key that signed the last digest of an audit log is gone, so its signature cannot be checked: "
+                    "put its public key back into keys/, or give it to afterwrite audit verify --key",
+                    extra={"fields": {"log": log, "key": self._last.digest.key}},
+                )
         if kept is not None and kept["number"] > self._number:
             self._number, self._sha256, self._signature = kept["number"], kept["sha256"], ""
             _LOG.error("the last digests of an audit log were removed", extra={"fields": {"log": log, **kept}})

@@ -148,6 +148,8 @@ class AuditFiles:
         lines: list[bytes] = []
         size = head.offset
         created = False
+        if segment is not None:
+            _refuse_changed(segment)
         for entry in entries:
             line, line_hash = encode_line(number + 1, entry, previous_hash)
             day = entry.at_ms // DAY_MS
@@ -314,6 +316,21 @@ def drop_before(directory: Path, day: date) -> int:
                 _delete(path)
         sync_directory(directory)
     return anchor.number - begin.number
+
+
+def _refuse_changed(segment: _OpenSegment) -> None:
+    """Raise CorruptData where the file is not as it was left: what is appended to a deleted one is lost with it."""
+    own = os.fstat(segment.descriptor)
+    try:
+        found = segment.path.stat()
+    except FileNotFoundError:
+        found = None
+    if found is None or not os.path.samestat(own, found) or own.st_size != segment.size:
+        raise CorruptData(
+            f"expected the audit log to end in {segment.path} after {segment.size} bytes, as it was written, found "
+            f"{'no file' if found is None else f'another file, or {own.st_size} bytes'}: restore it from a backup; "
+            "its entries wait until then"
+        )
 
 
 def _write(segment: _OpenSegment, lines: Sequence[bytes]) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 WRAPPING_KEY: Final = "audit-wrapping.key"
 FORGOTTEN: Final[Mapping[str, bool]] = {"forgotten": True}
 _KEY_BYTES: Final = 32
+_KEYS: Final = "audit-key/"
 _NONCE_BYTES: Final = 12
 _ID_BYTES: Final = 16
 # Data keys that are at hand; a lane more forgets them all.
@@ -50,7 +51,7 @@ class DataKey:
 
 def data_keys(transaction: ReadTransaction, log: str) -> Iterator[DataKey]:
     """Every data key of a log."""
-    return (DataKey(**kept) for _, kept in ledger.notes(transaction, f"audit-key/{log}/"))
+    return (DataKey(**kept) for _, kept in ledger.notes(transaction, f"{_KEYS}{log}/"))
 
 
 def keep_key(transaction: WriteTransaction, log: str, key: DataKey) -> None:
@@ -64,7 +65,7 @@ def destroy_key(transaction: WriteTransaction, log: str, lane: str) -> None:
 
 
 def _note(log: str, lane: str) -> str:
-    return f"audit-key/{log}/{hashlib.blake2b(lane.encode(), digest_size=16).hexdigest()}"
+    return f"{_KEYS}{log}/{hashlib.blake2b(lane.encode(), digest_size=16).hexdigest()}"
 
 
 def wrapping_key(directory: Path, *, make: bool) -> bytes:
@@ -90,6 +91,21 @@ def wrapping_key(directory: Path, *, make: bool) -> bytes:
         key = b""
     if len(key) != _KEY_BYTES:
         raise CorruptData(f"expected {_KEY_BYTES} bytes as hex digits in {path}: restore it from a backup")
+    return key
+
+
+def key_to_wrap_with(transaction: ReadTransaction, directory: Path) -> bytes:
+    """The key in `directory`, which is made where nothing was wrapped with one.
+
+    Another in its place would leave what is encrypted from then on unreadable once the right one is put back. Raises
+    StorageError where it is missing, CorruptData where it is another.
+    """
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    _, kept = next(ledger.notes(transaction, _KEYS), (None, None))
+    key = wrapping_key(directory, make=kept is None)
+    if kept is not None:
+        unwrapped(AESGCM(key), DataKey(**kept))
     return key
 
 
