@@ -399,6 +399,26 @@ def test_a_batch_calls_its_tables_what_its_request_calls_them(dynamo: Dynamo) ->
     assert dynamo("BatchGetItem", RequestItems={arn: {"Keys": [item]}})["Responses"] == {arn: [item]}
 
 
+def test_what_a_request_cost_names_the_table_as_the_request_does(dynamo: Dynamo) -> None:
+    arn = create(dynamo)["TableArn"]
+    key = encode_item({"pk": "1"})
+    query = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "1"}}}
+    single: dict[str, dict[str, Any]] = {"PutItem": {"Item": key}, "GetItem": {"Key": key}, "Query": query, "Scan": {}}
+    for name in (arn, "things"):
+        several: dict[str, dict[str, Any]] = {
+            "BatchGetItem": {"RequestItems": {name: {"Keys": [key]}}},
+            "BatchWriteItem": {"RequestItems": {name: [{"PutRequest": {"Item": key}}]}},
+            "TransactGetItems": {"TransactItems": [{"Get": {"TableName": name, "Key": key}}]},
+            "TransactWriteItems": {"TransactItems": [{"Put": {"TableName": name, "Item": key}}]},
+        }
+        for operation, fields in single.items():
+            answer = dynamo(operation, **fields, TableName=name, ReturnConsumedCapacity="TOTAL")
+            assert answer["ConsumedCapacity"]["TableName"] == name
+        for operation, body in several.items():
+            answer = dynamo(operation, **body, ReturnConsumedCapacity="INDEXES")
+            assert [each["TableName"] for each in answer["ConsumedCapacity"]] == [name]
+
+
 def test_a_key_given_twice_is_refused_before_its_table_is_looked_for(dynamo: Dynamo) -> None:
     key = {"pk": {"S": "p"}, "other": {"N": "1"}}
     with pytest.raises(ServiceError, match="Provided list of item keys contains duplicates"):

@@ -176,6 +176,28 @@ def test_placeholders_are_checked_before_the_expression(names: Any, values: Any,
     assert refusal(body, "ConditionExpression") == message
 
 
+@pytest.mark.parametrize(
+    ("field", "sigil", "value", "told"),
+    [
+        ("ExpressionAttributeNames", "#", "a", " size of key: 256"),
+        ("ExpressionAttributeValues", ":", {"S": "a"}, ""),
+    ],
+)
+def test_placeholders_have_at_most_255_bytes(field: str, sigil: str, value: Any, told: str) -> None:
+    def update(placeholder: str) -> dict[str, Any]:
+        expression = f"SET {placeholder} = b" if sigil == "#" else f"SET b = {placeholder}"
+        key = {"pk": {"S": "p"}}
+        return {"TableName": "things", "Key": key, "UpdateExpression": expression, field: {placeholder: value}}
+
+    longest = sigil + "x" * 254
+    parse_update_item(update(longest))
+    message = f"{field} contains invalid key: The expression attribute map contains a key that is too long;{told}"
+    for longer in (f"{longest}x", f"{longest}-"):  # the second could be no placeholder at any length
+        with pytest.raises(ServiceError) as caught:
+            parse_update_item(update(longer))
+        assert caught.value.message == message
+
+
 def test_placeholders_need_an_expression() -> None:
     assert refusal({"ExpressionAttributeNames": {"#a": "a"}}, "ConditionExpression") == (
         "ExpressionAttributeNames can only be specified when using expressions"

@@ -97,6 +97,7 @@ def test_an_index_is_named_behind_its_table() -> None:
         ("SELECT * FROM t WHERE pk = 1e2147483648", _MALFORMED),
         ("SELECT * FROM t WHERE pk = 1e99999999999", _MALFORMED),
         ("SELECT * FROM t WHERE pk = 1.5e-2147483647", _MALFORMED),
+        (f"SELECT * FROM t WHERE pk = 1e{'0' * 5000}2147483648", _MALFORMED),
         ("SELECT * FROM t WHERE pk = 1 # note", _MALFORMED),
         ("SELECT * FROM t WHERE pk = 1 /* note", _MALFORMED),
         ("SELECT * FROM t WHERE pk = 'a", _MALFORMED),

@@ -15,6 +15,8 @@ Body = dict[str, Any]
 KEY = {"pk": {"S": "p"}}
 ONE_ERROR = "1 validation error detected: "
 INVALID = "One or more parameter values were invalid: "
+OVERFLOW = "Number overflow. Attempting to store a number with magnitude larger than supported range"
+UNDERFLOW = "Number underflow. Attempting to store a number with magnitude smaller than supported range"
 NOT_NUMERIC = "The parameter cannot be converted to a numeric value"
 SETS = (
     ({"SS": ["b", "a", "b", "c"]}, '["a", "b", "b", "c"] contains', "[b, a, b, c] contains"),
@@ -110,6 +112,26 @@ def test_values_of_expressions() -> None:
     assert refusal("UpdateItem", update) == f"{ONE_ERROR}{NOT_NUMERIC}: "
     assert refusal("TransactWriteItems", {"TransactItems": [{"Update": update}]}) == within
     assert refusal("Scan", scan) == within
+
+
+@pytest.mark.parametrize(
+    ("number", "newer", "older"),
+    [
+        ("1e99999999999", OVERFLOW, f"{NOT_NUMERIC}: 1e99999999999"),
+        ("1e-2147483648", UNDERFLOW, f"{NOT_NUMERIC}: 1e-2147483648"),
+        ("1e2147483647", OVERFLOW, UNDERFLOW),
+        ("1e9223372036854775808", f"{NOT_NUMERIC}: 1e9223372036854775808", f"{NOT_NUMERIC}: 1e9223372036854775808"),
+        ("1e126", OVERFLOW, OVERFLOW),
+    ],
+)
+def test_an_exponent_has_64_bits_or_else_32(number: str, newer: str, older: str) -> None:
+    item = {**KEY, "a": {"N": number}}
+    statement = "SELECT * FROM things WHERE pk = ?"
+    assert refusal("PutItem", put(Item=item)) == ONE_ERROR + newer
+    assert refusal("GetItem", {"TableName": "things", "Key": {"pk": {"N": number}}}) == newer
+    assert refusal("BatchWriteItem", {"RequestItems": {"things": [{"PutRequest": {"Item": item}}]}}) == older
+    assert refusal("TransactWriteItems", {"TransactItems": [{"Put": put(Item=item)}]}) == older
+    assert refusal("ExecuteStatement", {"Statement": statement, "Parameters": [{"N": number}]}) == older
 
 
 QUERY = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}

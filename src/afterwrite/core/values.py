@@ -21,9 +21,10 @@ Item: TypeAlias = dict[str, AttributeValue]
 NUMBER_DIGITS_MAX = 38
 NUMBER_MAGNITUDE_MAX = 125
 NUMBER_MAGNITUDE_MIN = -130
+NOT_NUMERIC = "The parameter cannot be converted to a numeric value"
+NUMBER_OVERFLOW = "Number overflow. Attempting to store a number with magnitude larger than supported range"
+NUMBER_UNDERFLOW = "Number underflow. Attempting to store a number with magnitude smaller than supported range"
 _PLAIN_BELOW = 10**NUMBER_DIGITS_MAX
-_NOT_NUMERIC = "The parameter cannot be converted to a numeric value"
-
 _PLAIN_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]{0,37})")
 _NUMBER = re.compile(r"([+-]?)(?:([0-9]+)\.?([0-9]*)|\.([0-9]+))(?:[eE]([+-]?[0-9]+))?")
 # An exponent is read as a whole number of 64 bits, and is none where it does not fit.
@@ -40,10 +41,10 @@ def normalize_number(text: str) -> str:
     if _PLAIN_INTEGER.fullmatch(text):
         return text
     if not text:
-        raise InvalidValue(_NOT_NUMERIC)
+        raise InvalidValue(NOT_NUMERIC)
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise InvalidValue(f"{_NOT_NUMERIC}: {text}")
+        raise InvalidValue(f"{NOT_NUMERIC}: {text}")
     sign, whole, fraction, bare_fraction, exponent_text = match.groups()
     whole = whole or ""
     decimals = fraction or bare_fraction or ""
@@ -55,9 +56,9 @@ def normalize_number(text: str) -> str:
     significant = significant.rstrip("0")
     magnitude = point - 1 if significant else exponent - len(decimals)  # zero's is that of its last digit
     if magnitude > NUMBER_MAGNITUDE_MAX:
-        raise InvalidValue("Number overflow. Attempting to store a number with magnitude larger than supported range")
+        raise InvalidValue(NUMBER_OVERFLOW)
     if magnitude < NUMBER_MAGNITUDE_MIN:
-        raise InvalidValue("Number underflow. Attempting to store a number with magnitude smaller than supported range")
+        raise InvalidValue(NUMBER_UNDERFLOW)
     if not significant:
         return "0"
     if len(significant) > NUMBER_DIGITS_MAX:
@@ -74,7 +75,7 @@ def normalize_number(text: str) -> str:
 def _exponent(text: str, exponent_text: str) -> int:
     digits = exponent_text.lstrip("+-").lstrip("0") or "0"
     if len(digits) > _EXPONENT_DIGITS_MAX or int(digits) > _EXPONENT_MAX:
-        raise InvalidValue(f"{_NOT_NUMERIC}: {text}")
+        raise InvalidValue(f"{NOT_NUMERIC}: {text}")
     return -int(digits) if exponent_text[0] == "-" else int(digits)
 
 

@@ -14,7 +14,14 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, NoReturn
 
-from afterwrite.core.values import AttributeValue, Item, normalize_number
+from afterwrite.core.values import (
+    NOT_NUMERIC,
+    NUMBER_OVERFLOW,
+    NUMBER_UNDERFLOW,
+    AttributeValue,
+    Item,
+    normalize_number,
+)
 from afterwrite.errors import InvalidRequest, InvalidValue, ServiceError
 from afterwrite.table import wording
 from afterwrite.table.sizes import number_size, value_size
@@ -29,6 +36,12 @@ _EMPTY_SET = {
     "NS": "An number set  may not be empty",
     "BS": "Binary sets should not be empty",
 }
+_NULL_MEMBER: Final = {
+    "SS": "An string set may not have a null string as a member",
+    "NS": "An number set may not have a null number as a member",
+    "BS": "A binary set may not have a null binary as a member",
+}
+_INTEGER_BOUND: Final = 1 << 31
 _BASE64: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 # How many bits of the last digit are spare, as a mask, by the number of pad characters.
 _SPARE_BITS: Final = {1: 0b11, 2: 0b1111}
@@ -198,7 +211,31 @@ def _number(text: str) -> str:
     try:
         return normalize_number(text)
     except InvalidValue as error:
-        raise InvalidRequest(str(error), str(error) if text else f"{error}: ") from None
+        newer = str(error) if text else f"{error}: "
+        raise InvalidRequest(_complaint_in_32_bits(text, str(error)), newer) from None
+
+
+def _complaint_in_32_bits(text: str, complaint: str) -> str:
+    """What the older way says of a number; its sums are of 32 bits, and one that is too large comes out negative."""
+    if complaint not in (NUMBER_OVERFLOW, NUMBER_UNDERFLOW):
+        return complaint
+    scale = scale_of(text)
+    if scale is None:
+        return f"{NOT_NUMERIC}: {text}"
+    digits = text.lower().partition("e")[0].replace(".", "").lstrip("+-0")
+    return NUMBER_UNDERFLOW if (len(digits) or 1) - scale >= _INTEGER_BOUND else complaint
+
+
+def scale_of(text: str) -> int | None:
+    """How many decimals a number has as it is written, less its exponent; None where that is no integer of 32 bits."""
+    digits, _, exponent = text.lower().partition("e")
+    shifted = exponent.lstrip("+-0") or "0"
+    if len(shifted) > len(str(_INTEGER_BOUND)):
+        return None
+    shift = -int(shifted) if exponent.startswith("-") else int(shifted)
+    scale = len(digits.partition(".")[2]) - shift
+    fits = all(-_INTEGER_BOUND <= each < _INTEGER_BOUND for each in (shift, scale))
+    return scale if fits else None
 
 
 def _check_text(content: Any) -> None:
@@ -263,6 +300,8 @@ def _check_level(level: int) -> None:
 def _checked_set(kind: str, members: list[Any]) -> list[str]:
     if not members:
         raise wording.invalid_parameter(_EMPTY_SET[kind])
+    if None in members:
+        raise wording.invalid_parameter(_NULL_MEMBER[kind])
     if kind == "BS":
         for member in members:
             check_binary(member)

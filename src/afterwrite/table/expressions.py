@@ -22,6 +22,8 @@ from afterwrite.table.wording import newer_message
 
 _NAME_PLACEHOLDER: Final = re.compile(r"#[A-Za-z0-9_]+")
 _VALUE_PLACEHOLDER: Final = re.compile(r":[A-Za-z0-9_]+")
+_PLACEHOLDER_BYTES_MAX: Final = 255
+_TOO_LONG: Final = "The expression attribute map contains a key that is too long;"
 _NO_VALUES: Final[Values] = {}
 
 
@@ -104,7 +106,7 @@ def _compiled_write(
         used = [each for each in (compiled_update, compiled_condition) if each is not None]
         if {name for each in used for name in each.names_used} != set(dict(pairs)):
             return None
-        if {name for each in used for name in each.values_used} != set(values):
+        if {name for each in used for name in each.values_used} != set(values) or any(map(_is_too_long, values)):
             return None
         compiled = _CompiledWrite(compiled_update, compiled_condition)
         return compiled if values else compiled._replace(without_values=compiled.with_values(_NO_VALUES))
@@ -237,6 +239,10 @@ def _checked_names(names: Any) -> tuple[tuple[str, str], ...]:
 def _checked_pairs(pairs: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, str], ...]:
     for key, name in pairs:
         text({key: name}, key)
+        if _is_too_long(key):
+            raise wording.invalid(
+                f"ExpressionAttributeNames contains invalid key: {_TOO_LONG} size of key: {_size(key)}"
+            )
         if not _NAME_PLACEHOLDER.fullmatch(key):
             raise wording.invalid(f'ExpressionAttributeNames contains invalid key: Syntax error; key: "{key}"')
         if not name:
@@ -244,6 +250,14 @@ def _checked_pairs(pairs: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, str],
             raise wording.invalid(f"ExpressionAttributeNames contains invalid value: {what} for key {key}")
         check_attribute_name(name)
     return pairs
+
+
+def _is_too_long(placeholder: str) -> bool:
+    return _size(placeholder) > _PLACEHOLDER_BYTES_MAX
+
+
+def _size(placeholder: str) -> int:
+    return len(placeholder.encode("utf-8", "surrogatepass"))
 
 
 def _check_values(values: Any) -> None:
@@ -259,6 +273,8 @@ def _checked_expression_values(values: Any) -> Values:
         checked_item(values)
         raise wording.invalid("ExpressionAttributeValues must not be empty")
     for key, value in values.items():
+        if _is_too_long(key):
+            raise wording.invalid(f"ExpressionAttributeValues contains invalid key: {_TOO_LONG}")
         if not _VALUE_PLACEHOLDER.fullmatch(key):
             raise wording.invalid(f'ExpressionAttributeValues contains invalid key: Syntax error; key: "{key}"')
         try:

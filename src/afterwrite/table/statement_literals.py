@@ -8,7 +8,7 @@ from typing import Final
 from afterwrite.core.values import AttributeValue, normalize_number
 from afterwrite.errors import InvalidValue
 from afterwrite.table import wording
-from afterwrite.table.attribute_values import checked_value
+from afterwrite.table.attribute_values import checked_value, scale_of
 from afterwrite.table.statement_tokens import Tokens, malformed, unquoted
 
 LITERALS: Final[Mapping[str, AttributeValue]] = {
@@ -18,7 +18,6 @@ LITERALS: Final[Mapping[str, AttributeValue]] = {
 }
 """The words that are values."""
 
-_EXPONENT_BITS: Final = 31
 _DEPTH_MAX: Final = 100
 
 
@@ -76,7 +75,8 @@ class Literals:
         token = self._tokens.take()
         if token.kind != "number":
             raise malformed("Unexpected term")
-        _check_exponent(token.text)
+        if scale_of(token.text) is None:
+            raise malformed()
         try:
             return {"N": normalize_number(sign + token.text.rstrip("."))}
         except InvalidValue as error:
@@ -119,15 +119,3 @@ class Literals:
             if not self._tokens.accept(","):
                 self._tokens.expect("}")
                 return found
-
-
-def _check_exponent(text: str) -> None:
-    """Refuse a number whose scale does not fit the service's integers."""
-    digits, _, exponent = text.lower().partition("e")
-    if len(exponent.lstrip("+-0")) > len(str(1 << _EXPONENT_BITS)):
-        raise malformed()
-    shift = int(exponent or 0)
-    scale = len(digits.partition(".")[2]) - shift
-    bound = 1 << _EXPONENT_BITS
-    if not (-bound <= shift < bound and -bound <= scale < bound):
-        raise malformed()

@@ -13,6 +13,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.store.operations import absences, destinations, insights, items, statements
 from afterwrite.store.operations.descriptions import Descriptions
 from afterwrite.store.operations.policies import PolicyOperations
+from afterwrite.store.operations.table_arns import named_as_given
 from afterwrite.store.operations.tables import TableOperations
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.table import request_shapes
@@ -58,7 +59,7 @@ class Operations:
                 return refused
             raise absences.refusal(name, body)
         try:
-            return operation(body)
+            return named_as_given(name, body, operation(body))
         except ServiceError as error:
             request_shapes.check(name, body)
             raise worded(name, body, all_broken(name, body, error)) from None
