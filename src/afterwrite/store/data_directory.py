@@ -6,6 +6,7 @@ lake/          the delivery streams' Parquet files
 audit/         the audit logs' files
 keys/          the audit logs' keys
 files/         what the app's functions write
+backups/       tables' backups that were asked for by CreateBackup
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class DataDirectory:
         self.keys = path / "keys"
         self.files = path / "files"
         self.search = path / "search"
+        self.backups = path / "backups"
         self.lock_file = path / "engine.lock"
 
     def existing_store(self) -> Path:

@@ -10,11 +10,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
+from afterwrite.store.environment import Environment
 from afterwrite.store.operations import absences, destinations, insights, items, statements
+from afterwrite.store.operations.backups import BackupOperations
 from afterwrite.store.operations.descriptions import Descriptions
 from afterwrite.store.operations.policies import PolicyOperations
 from afterwrite.store.operations.tables import TableOperations
 from afterwrite.store.prepared import Body, Prepared, Read, Write
+from afterwrite.store.table_backups import TableBackups
 from afterwrite.table import request_shapes
 from afterwrite.table.constraints import all_broken
 from afterwrite.table.wording import worded
@@ -23,10 +26,18 @@ from afterwrite.table.wording import worded
 class Operations:
     """DynamoDB's operations by name.
 
-    The tables named in `protected` cannot be deleted, and keep their streams.
+    The tables named in `protected` cannot be deleted, and keep their streams. Those on backups are offered where
+    `backups` says where they are kept.
     """
 
-    def __init__(self, identity: Identity, protected: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        protected: Collection[str] = (),
+        *,
+        backups: tuple[TableBackups, Environment] | None = None,
+    ) -> None:
+        descriptions = Descriptions(identity, frozenset(protected))
         self._tables = TableOperations(identity, frozenset(protected))
         self._by_name: Mapping[str, Callable[[Body], Prepared]] = {
             **items.by_name(),
@@ -34,7 +45,8 @@ class Operations:
             **self._tables.by_name(),
             **absences.by_name(),
             **insights.by_name(),
-            **PolicyOperations(Descriptions(identity, frozenset(protected))).by_name(),
+            **PolicyOperations(descriptions).by_name(),
+            **({} if backups is None else BackupOperations(descriptions, *backups).by_name()),
             "EnableKinesisStreamingDestination": lambda body: Write(destinations.enable(body, identity)),
             "DisableKinesisStreamingDestination": lambda body: Write(destinations.disable(body)),
             "UpdateKinesisStreamingDestination": lambda body: Write(destinations.update(body)),
