@@ -190,15 +190,13 @@ class BackupOperations:
         name = fields.checked_table_name(source)
         at_us = fields.timestamp_us(body, "RestoreDateTime")
         latest = fields.flag(body, "UseLatestRestorableTime", default=False)
-        if latest == (at_us is not None):
-            raise wording.invalid("Exactly one of UseLatestRestorableTime and RestoreDateTime must be specified")
 
         def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
             catalog = tables.load_catalog(transaction)
             table = _source(catalog, name, source)
             now_ms = self._environment.now_ms()
-            _check_recoverable(table, at_us)
             _check_target(catalog, target)
+            _check_recoverable(table, at_us, latest=latest)
             described = self._descriptions.active(transaction, table)
             creation = restoring_requests.restored(restoring_requests.creation(described), target, body)
             plan = table_requests.parse_create_table(creation)
@@ -242,10 +240,12 @@ def _check_target(catalog: Catalog, name: str) -> None:
         raise ServiceError("TableAlreadyExistsException", f"Table already exists: {name}")
 
 
-def _check_recoverable(table: Table, at_us: int | None) -> None:
+def _check_recoverable(table: Table, at_us: int | None, *, latest: bool) -> None:
     if not table.options.point_in_time_recovery:
         message = f"Point in time recovery is not enabled for table '{table.name}'"
         raise ServiceError("PointInTimeRecoveryUnavailableException", message)
+    if latest == (at_us is not None):
+        raise wording.invalid("Exactly one of UseLatestRestorableTime and RestoreDateTime must be specified")
     if at_us is not None:
         raise ServiceError(
             "InvalidRestoreTimeException",
