@@ -176,6 +176,16 @@ def test_placeholders_are_checked_before_the_expression(names: Any, values: Any,
     assert refusal(body, "ConditionExpression") == message
 
 
+def test_placeholders_are_at_most_255_bytes_long() -> None:
+    too_long = "The expression attribute map contains a key that is too long"
+    names, values = {"#" + "a" * 255: "a"}, {":" + "a" * 255: {"S": "a"}}
+    body: dict[str, Any] = {"ConditionExpression": "a = :a", "ExpressionAttributeNames": names}
+    message = f"ExpressionAttributeNames contains invalid key: {too_long}; size of key: 256"
+    assert refusal(body, "ConditionExpression") == message
+    body = {"ConditionExpression": "a = :a", "ExpressionAttributeValues": values}
+    assert refusal(body, "ConditionExpression") == f"ExpressionAttributeValues contains invalid key: {too_long};"
+
+
 def test_placeholders_need_an_expression() -> None:
     assert refusal({"ExpressionAttributeNames": {"#a": "a"}}, "ConditionExpression") == (
         "ExpressionAttributeNames can only be specified when using expressions"

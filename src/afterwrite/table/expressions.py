@@ -22,6 +22,9 @@ from afterwrite.table.wording import newer_message
 
 _NAME_PLACEHOLDER: Final = re.compile(r"#[A-Za-z0-9_]+")
 _VALUE_PLACEHOLDER: Final = re.compile(r":[A-Za-z0-9_]+")
+# Bytes of a placeholder, with its sign.
+_PLACEHOLDER_BYTES_MAX: Final = 255
+_TOO_LONG: Final = "The expression attribute map contains a key that is too long"
 _NO_VALUES: Final[Values] = {}
 
 
@@ -237,6 +240,8 @@ def _checked_names(names: Any) -> tuple[tuple[str, str], ...]:
 def _checked_pairs(pairs: tuple[tuple[str, Any], ...]) -> tuple[tuple[str, str], ...]:
     for key, name in pairs:
         text({key: name}, key)
+        if (length := len(key.encode())) > _PLACEHOLDER_BYTES_MAX:
+            raise wording.invalid(f"ExpressionAttributeNames contains invalid key: {_TOO_LONG}; size of key: {length}")
         if not _NAME_PLACEHOLDER.fullmatch(key):
             raise wording.invalid(f'ExpressionAttributeNames contains invalid key: Syntax error; key: "{key}"')
         if not name:
@@ -259,6 +264,8 @@ def _checked_expression_values(values: Any) -> Values:
         checked_item(values)
         raise wording.invalid("ExpressionAttributeValues must not be empty")
     for key, value in values.items():
+        if len(key.encode()) > _PLACEHOLDER_BYTES_MAX:
+            raise wording.invalid(f"ExpressionAttributeValues contains invalid key: {_TOO_LONG};")
         if not _VALUE_PLACEHOLDER.fullmatch(key):
             raise wording.invalid(f'ExpressionAttributeValues contains invalid key: Syntax error; key: "{key}"')
         try:

@@ -7,6 +7,7 @@ the next commit.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
@@ -20,7 +21,10 @@ from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.table_backups import TableBackups
 from afterwrite.table import request_shapes
 from afterwrite.table.constraints import all_broken
+from afterwrite.table.transaction_members import without_unread
 from afterwrite.table.wording import worded
+
+_TRANSACTIONS: Final = ("TransactWriteItems", "TransactGetItems")
 
 
 class Operations:
@@ -64,6 +68,8 @@ class Operations:
     def prepare(self, name: str, body: Body) -> Prepared:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
+        if name in _TRANSACTIONS:
+            body = without_unread(body)
         if operation is None:
             refused = absences.copying(name, body)
             if refused is not None:
