@@ -171,6 +171,25 @@ def test_what_a_restore_overrides(dynamodb: DynamoDBClient) -> None:
     assert code == "ValidationException"
 
 
+def test_vector_indexes_are_restored_or_left_out(dynamodb: DynamoDBClient) -> None:
+    index: Any = {
+        "IndexName": "by-meaning",
+        "VectorAttribute": {"AttributeName": "meaning"},
+        "Dimensions": 2,
+        "DistanceFunction": "COSINE",
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    keys: Any = {"KeySchema": ORDERS["KeySchema"][:1], "AttributeDefinitions": ORDERS["AttributeDefinitions"][:1]}
+    dynamodb.create_table(TableName="texts", BillingMode="PAY_PER_REQUEST", VectorIndexes=[index], **keys)
+    arn = dynamodb.create_backup(TableName="texts", BackupName="before")["BackupDetails"]["BackupArn"]
+    dynamodb.restore_table_from_backup(TargetTableName="again", BackupArn=arn)
+    (restored,) = dynamodb.describe_table(TableName="again")["Table"]["VectorIndexes"]
+    assert {name: restored[name] for name in index} == index
+    without: Any = {"VectorIndexOverride": []}
+    dynamodb.restore_table_from_backup(TargetTableName="bare", BackupArn=arn, **without)
+    assert "VectorIndexes" not in dynamodb.describe_table(TableName="bare")["Table"]
+
+
 def test_backups_are_listed_by_table_time_and_page(dynamodb: DynamoDBClient) -> None:
     arns = [backed_up(dynamodb, f"daily-{n}") for n in range(3)]
     dynamodb.create_table(**{**ORDERS, "TableName": "others"})

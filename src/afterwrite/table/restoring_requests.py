@@ -13,6 +13,7 @@ _INDEXES: Final = {
     "GlobalSecondaryIndexes": "GlobalSecondaryIndexOverride",
     "LocalSecondaryIndexes": "LocalSecondaryIndexOverride",
 }
+_VECTOR_INDEXES: Final = "VectorIndexes"
 _INDEX_FIELDS: Final = ("IndexName", "KeySchema", "Projection")
 _VECTOR_INDEX_FIELDS: Final = (
     "IndexName",
@@ -23,6 +24,8 @@ _VECTOR_INDEX_FIELDS: Final = (
     "SearchSchema",
 )
 _UNITS: Final = ("ReadCapacityUnits", "WriteCapacityUnits")
+# What of an index may be another than in the backup.
+_OWN: Final = ("ProvisionedThroughput", "OnDemandThroughput")
 _OVERRIDDEN: Final = {
     "ProvisionedThroughputOverride": "ProvisionedThroughput",
     "OnDemandThroughputOverride": "OnDemandThroughput",
@@ -76,10 +79,10 @@ def creation(described: Mapping[str, Any]) -> dict[str, Any]:
     for kind in _INDEXES:
         if kind in described:
             create[kind] = [_index(index, described, with_units=is_provisioned) for index in described[kind]]
-    if "VectorIndexes" in described:
-        create["VectorIndexes"] = [
+    if _VECTOR_INDEXES in described:
+        create[_VECTOR_INDEXES] = [
             {name: index[name] for name in _VECTOR_INDEX_FIELDS if name in index}
-            for index in described["VectorIndexes"]
+            for index in described[_VECTOR_INDEXES]
         ]
     if "OnDemandThroughput" in described:
         create["OnDemandThroughput"] = described["OnDemandThroughput"]
@@ -121,16 +124,18 @@ def restored(created: Mapping[str, Any], target: str, body: Body) -> dict[str, A
             create[kind] = [{name: index[name] for name in _INDEX_FIELDS} for index in create[kind]]
         if not create.get(kind):
             create.pop(kind, None)
+    vector_indexes = fields.structures(body, "VectorIndexOverride", "VectorIndex")
+    if vector_indexes is not None:
+        create[_VECTOR_INDEXES] = _chosen(created.get(_VECTOR_INDEXES, ()), vector_indexes)
     create["AttributeDefinitions"] = _used_definitions(create)
     return create
 
 
 def _chosen(kept: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> list[Any]:
     """The indexes that a restore asks for, which have to be the backup's. Raises ServiceError."""
-    by_name = {index["IndexName"]: index for index in kept}
     for index in wanted:
-        known = by_name.get(index.get("IndexName"))
-        if known is None or any(index.get(name) != known[name] for name in ("KeySchema", "Projection")):
+        known = next((each for each in kept if each["IndexName"] == index.get("IndexName")), None)
+        if known is None or any(index.get(name) != known[name] for name in known if name not in _OWN):
             raise wording.invalid_parameter("Indexes that a table is restored with have to be those of its source")
     return [*wanted]
 
@@ -139,7 +144,7 @@ def _used_definitions(create: Mapping[str, Any]) -> list[Any]:
     used = {element["AttributeName"] for element in create["KeySchema"]}
     for kind in _INDEXES:
         used |= {element["AttributeName"] for index in create.get(kind, ()) for element in index["KeySchema"]}
-    for index in create.get("VectorIndexes", ()):
+    for index in create.get(_VECTOR_INDEXES, ()):
         used |= {element["AttributeName"] for element in index.get("SearchSchema", ())}
     return [each for each in create["AttributeDefinitions"] if each["AttributeName"] in used]
 
