@@ -29,6 +29,11 @@ _EMPTY_SET = {
     "NS": "An number set  may not be empty",
     "BS": "Binary sets should not be empty",
 }
+_NULL_MEMBER: Final = {
+    "SS": "An string set may not have a null string as a member",
+    "NS": "An number set may not have a null number as a member",
+    "BS": "Binary sets may not contain null values",
+}
 _BASE64: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 # How many bits of the last digit are spare, as a mask, by the number of pad characters.
 _SPARE_BITS: Final = {1: 0b11, 2: 0b1111}
@@ -263,6 +268,8 @@ def _check_level(level: int) -> None:
 def _checked_set(kind: str, members: list[Any]) -> list[str]:
     if not members:
         raise wording.invalid_parameter(_EMPTY_SET[kind])
+    if None in members:
+        raise wording.invalid_parameter(_NULL_MEMBER[kind])
     if kind == "BS":
         for member in members:
             check_binary(member)
