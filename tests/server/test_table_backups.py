@@ -183,7 +183,7 @@ def test_vector_indexes_are_restored_or_left_out(dynamodb: DynamoDBClient) -> No
     dynamodb.create_table(TableName="texts", BillingMode="PAY_PER_REQUEST", VectorIndexes=[index], **keys)
     arn = dynamodb.create_backup(TableName="texts", BackupName="before")["BackupDetails"]["BackupArn"]
     dynamodb.restore_table_from_backup(TargetTableName="again", BackupArn=arn)
-    (restored,) = dynamodb.describe_table(TableName="again")["Table"]["VectorIndexes"]
+    (restored,) = (dict(each) for each in dynamodb.describe_table(TableName="again")["Table"]["VectorIndexes"])
     assert {name: restored[name] for name in index} == index
     without: Any = {"VectorIndexOverride": []}
     dynamodb.restore_table_from_backup(TargetTableName="bare", BackupArn=arn, **without)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from afterwrite.table.fields import Body
-
 _EXPRESSIONS = ("ConditionExpression", "UpdateExpression", "ProjectionExpression")
 _PLACEHOLDERS = ("ExpressionAttributeNames", "ExpressionAttributeValues")
 
 
-def without_unread(body: Body) -> Body:
+def without_unread(body: dict[str, Any]) -> dict[str, Any]:
     """The body of a transaction, of its members without an expression without names and values, which nothing uses.
 
     A request for one item is refused for them.
