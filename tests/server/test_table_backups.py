@@ -190,6 +190,33 @@ def test_vector_indexes_are_restored_or_left_out(dynamodb: DynamoDBClient) -> No
     assert "VectorIndexes" not in dynamodb.describe_table(TableName="bare")["Table"]
 
 
+def test_items_that_an_index_left_out_are_restored(dynamodb: DynamoDBClient) -> None:
+    put(dynamodb, 2)
+    older: Any = [
+        {"pk": {"S": "old"}, "sk": {"N": str(n)}, "status": {"S": "odd"}, "rank": rank}
+        for n, rank in enumerate(({"S": "none"}, {"N": "1"}, {"M": {}}))
+    ]
+    for item in older:
+        dynamodb.put_item(TableName="orders", Item=item)
+    by_rank: Any = {
+        "IndexName": "by-rank",
+        "KeySchema": [{"AttributeName": "rank", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+        "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+    }
+    dynamodb.update_table(
+        TableName="orders",
+        AttributeDefinitions=[{"AttributeName": "rank", "AttributeType": "N"}],
+        GlobalSecondaryIndexUpdates=[{"Create": by_rank}],
+    )
+    dynamodb.restore_table_from_backup(TargetTableName="again", BackupArn=backed_up(dynamodb))
+    dynamodb.get_waiter("table_exists").wait(TableName="again", WaiterConfig={"Delay": 1})
+    assert items(dynamodb, "again") == items(dynamodb, "orders")
+    assert dynamodb.scan(TableName="again", IndexName="by-rank")["Items"] == older[1:2]
+    by_status = dynamodb.scan(TableName="again", IndexName="by-status")["Items"]
+    assert [each for each in by_status if each["pk"] == {"S": "old"}] == older
+
+
 def test_backups_are_listed_by_table_time_and_page(dynamodb: DynamoDBClient) -> None:
     arns = [backed_up(dynamodb, f"daily-{n}") for n in range(3)]
     dynamodb.create_table(**{**ORDERS, "TableName": "others"})

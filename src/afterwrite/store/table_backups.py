@@ -127,13 +127,13 @@ class TableBackups:
     def copied(self, items: Iterable[tuple[int, bytes]]) -> Iterator[Path]:
         """A file with these items, which is there until the block ends."""
         path = self.directory / _RESTORING / f".{os.urandom(8).hex()}"
-        with storage_errors(self.directory):
-            create_directory(path.parent)
-            _write_blocks(path, items)
         try:
+            with storage_errors(self.directory):
+                create_directory(path.parent)
+                _write_blocks(path, items)
             yield path
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def sweep(self, restoring: Collection[str]) -> None:
         """Remove what a crash left: parts of backups, and copies for anything but `restoring`."""

@@ -21,9 +21,12 @@ from afterwrite.table.vector_indexes import VectorIndex
 
 @dataclass(frozen=True, slots=True)
 class Restoration:
-    """What a table was restored from: a backup, or another table at a time. `offset` in its copy, None for its end."""
+    """What a table was restored from: a backup, or another table at a time; or nothing, where it was imported.
 
-    source_arn: str
+    `offset` says where the next of its items are in their `copy`, None for no more.
+    """
+
+    source_arn: str | None
     backup_arn: str | None
     at_ms: int
     copy: str

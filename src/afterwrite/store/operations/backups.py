@@ -24,7 +24,6 @@ from afterwrite.store.table_backups import TableBackup, TableBackups
 from afterwrite.store.tables import Catalog, Restoration, Table
 from afterwrite.table import fields, restoring_requests, table_requests, wording
 from afterwrite.table.fields import Violations
-from afterwrite.table.table_options import PAY_PER_REQUEST
 from afterwrite.table.table_requests import CreateTablePlan
 
 _LISTED_MAX: Final = 100
@@ -210,19 +209,8 @@ class BackupOperations:
     def _make(self, transaction: WriteTransaction, asked: _Asked, path: Path) -> Mapping[str, Any]:
         plan = asked.plan
         _check_target(tables.catalog(transaction), plan.table_name)
-        self._backups.hold(asked.copy, path)
-        table = tables.create_table(
-            transaction,
-            table_restoring.hidden_name(plan.table_name),
-            plan.schema,
-            view_type=None,
-            index_schemas=plan.indexes,
-            vector_indexes=plan.vector_indexes,
-            options=plan.options,
-        )
-        since_ms = transaction.now_ms if plan.options.billing_mode == PAY_PER_REQUEST else None
         restoration = Restoration(asked.source_arn, asked.backup_arn, asked.at_ms, asked.copy, 0)
-        table = tables.save(transaction, replace(table, restoration=restoration, on_demand_since_ms=since_ms))
+        table = table_restoring.create_table(transaction, self._backups, plan, restoration, path)
         answer = self._descriptions.created(transaction, replace(table, name=plan.table_name))
         table_restoring.put_block(transaction, table, restoration, self._backups.restored_from(asked.copy))
         return {"TableDescription": answer}
@@ -236,7 +224,7 @@ def _source(catalog: Catalog, name: str, asked: str) -> Table:
 
 
 def _check_target(catalog: Catalog, name: str) -> None:
-    if name in catalog or table_restoring.restoring_named(catalog, name) is not None:
+    if table_restoring.is_taken(catalog, name):
         raise ServiceError("TableAlreadyExistsException", f"Table already exists: {name}")
 
 
