@@ -7,6 +7,7 @@ audit/         the audit logs' files
 keys/          the audit logs' keys
 files/         what the app's functions write
 backups/       tables' backups that were asked for by CreateBackup
+buckets/       what requests export and import: a folder for each of S3's buckets
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class DataDirectory:
         self.files = path / "files"
         self.search = path / "search"
         self.backups = path / "backups"
+        self.buckets = path / "buckets"
         self.lock_file = path / "engine.lock"
 
     def existing_store(self) -> Path:

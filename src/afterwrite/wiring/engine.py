@@ -59,8 +59,9 @@ from afterwrite.server.sqs import SqsService
 from afterwrite.server.sqs_queues import SqsQueues, declared_queues
 from afterwrite.sources.shards import KinesisShards, TableShards
 from afterwrite.store import ledger, streams, table_restoring, tables, upkeep
+from afterwrite.store.buckets import Buckets
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
-from afterwrite.store.operations import Operations
+from afterwrite.store.operations import Copies, Operations
 from afterwrite.store.streams import StreamSettings
 from afterwrite.store.table_backups import TableBackups
 from afterwrite.wiring.declared import cut_waits, declare_kinesis_streams, declare_paths, declare_tables, keep_topology
@@ -185,7 +186,8 @@ class Engine:
         protected = [*consumed, *(table.name for table in self._app.tables)]
         backups = TableBackups(self._directory.backups)
         backups.sweep([*table_restoring.copies(environment.state["catalog"])])
-        operations = Operations(identity, protected, backups=(backups, environment))
+        copies = Copies(backups, Buckets(self._directory.buckets), environment)
+        operations = Operations(identity, protected, copies=copies)
         self._operations = operations
         self.services = NativeServices(environment, operations, self._directory.files)
         self._polls = LongPolls(environment)

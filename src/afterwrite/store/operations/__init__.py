@@ -7,16 +7,19 @@ the next commit.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
+from afterwrite.store.buckets import Buckets
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import absences, destinations, insights, items, statements
 from afterwrite.store.operations.backups import BackupOperations
 from afterwrite.store.operations.descriptions import Descriptions
 from afterwrite.store.operations.policies import PolicyOperations
 from afterwrite.store.operations.tables import TableOperations
+from afterwrite.store.operations.transfers import TransferOperations
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.table_backups import TableBackups
 from afterwrite.table import request_shapes
@@ -27,11 +30,27 @@ from afterwrite.table.wording import worded
 _TRANSACTIONS: Final = ("TransactWriteItems", "TransactGetItems")
 
 
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Where copies of tables are kept, and the store that they are read from and written to."""
+
+    backups: TableBackups
+    buckets: Buckets
+    environment: Environment
+
+    def by_name(self, descriptions: Descriptions) -> Mapping[str, Callable[[Body], Prepared]]:
+        """The operations on copies, by their names."""
+        return {
+            **BackupOperations(descriptions, self.backups, self.environment).by_name(),
+            **TransferOperations(descriptions, self.buckets, self.backups, self.environment).by_name(),
+        }
+
+
 class Operations:
     """DynamoDB's operations by name.
 
-    The tables named in `protected` cannot be deleted, and keep their streams. Those on backups are offered where
-    `backups` says where they are kept.
+    The tables named in `protected` cannot be deleted, and keep their streams. Those on backups, exports and imports are
+    offered where `copies` says where they are kept.
     """
 
     def __init__(
@@ -39,7 +58,7 @@ class Operations:
         identity: Identity,
         protected: Collection[str] = (),
         *,
-        backups: tuple[TableBackups, Environment] | None = None,
+        copies: Copies | None = None,
     ) -> None:
         descriptions = Descriptions(identity, frozenset(protected))
         self._tables = TableOperations(identity, frozenset(protected))
@@ -50,7 +69,7 @@ class Operations:
             **absences.by_name(),
             **insights.by_name(),
             **PolicyOperations(descriptions).by_name(),
-            **({} if backups is None else BackupOperations(descriptions, *backups).by_name()),
+            **({} if copies is None else copies.by_name(descriptions)),
             "EnableKinesisStreamingDestination": lambda body: Write(destinations.enable(body, identity)),
             "DisableKinesisStreamingDestination": lambda body: Write(destinations.disable(body)),
             "UpdateKinesisStreamingDestination": lambda body: Write(destinations.update(body)),

@@ -1,4 +1,4 @@
-"""Operations that ask for what tables here never have: backups, exports, imports, bulk operations, replicas.
+"""Operations that ask for what tables here do not have: bulk operations, replicas; copies, where none are kept.
 
 They answer as DynamoDB does where there are none. What would make one is not offered.
 """

@@ -37,7 +37,11 @@ class Descriptions:
 
     def arn(self, table: Table) -> str:
         """The table's ARN."""
-        return f"arn:aws:dynamodb:{self._identity.region}:{self._identity.account_id}:table/{table.name}"
+        return self.arn_of(table.name)
+
+    def arn_of(self, name: str) -> str:
+        """The ARN of a table of that name."""
+        return f"arn:aws:dynamodb:{self._identity.region}:{self._identity.account_id}:table/{name}"
 
     def active(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
         """A table as it is."""
@@ -143,7 +147,7 @@ class Descriptions:
             settings["TableClassSummary"] = {"TableClass": options.table_class}
             if table.class_changed_at_ms is not None:
                 settings["TableClassSummary"]["LastUpdateDateTime"] = table.class_changed_at_ms / 1000
-        if table.restoration is not None:
+        if table.restoration is not None and table.restoration.source_arn is not None:
             settings["RestoreSummary"] = _restore_summary(table.restoration)
         return settings
 
