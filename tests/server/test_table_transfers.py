@@ -46,6 +46,12 @@ def buckets(tmp_path: Path) -> Path:
     return tmp_path / "data" / "buckets"
 
 
+@pytest.fixture
+def lake(buckets: Path) -> Path:
+    (buckets / "lake").mkdir(parents=True)
+    return buckets / "lake"
+
+
 def arn_of(dynamodb: DynamoDBClient) -> str:
     return dynamodb.describe_table(TableName="numbers")["Table"]["TableArn"]
 
@@ -98,7 +104,7 @@ def write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def test_an_export_puts_the_tables_items_into_a_bucket(dynamodb: DynamoDBClient, buckets: Path) -> None:
+def test_an_export_puts_the_tables_items_into_a_bucket(dynamodb: DynamoDBClient, lake: Path) -> None:
     dynamodb.put_item(TableName="numbers", Item={"id": {"S": "a"}, "at": {"N": "1"}})
     arn = recovered(dynamodb)
     told = dynamodb.export_table_to_point_in_time(TableArn=arn, S3Bucket="lake", S3Prefix="out/first")
@@ -113,10 +119,10 @@ def test_an_export_puts_the_tables_items_into_a_bucket(dynamodb: DynamoDBClient,
     dynamodb.get_waiter("export_completed").wait(ExportArn=begun["ExportArn"])
     found = dynamodb.describe_export(ExportArn=begun["ExportArn"])["ExportDescription"]
     assert (found["ItemCount"], found["TableArn"]) == (1, arn)
-    summary = json.loads((buckets / "lake" / found["ExportManifest"]).read_bytes())
+    summary = json.loads((lake / found["ExportManifest"]).read_bytes())
     assert (summary["itemCount"], summary["s3Prefix"], summary["s3Bucket"]) == (1, "out/first", "lake")
-    (line,) = (buckets / "lake" / summary["manifestFilesS3Key"]).read_bytes().splitlines()
-    data = gzip.decompress((buckets / "lake" / json.loads(line)["dataFileS3Key"]).read_bytes())
+    (line,) = (lake / summary["manifestFilesS3Key"]).read_bytes().splitlines()
+    data = gzip.decompress((lake / json.loads(line)["dataFileS3Key"]).read_bytes())
     assert json.loads(data) == {"Item": {"id": {"S": "a"}, "at": {"N": "1"}}}
 
 
@@ -128,6 +134,16 @@ def test_an_export_with_the_same_token_is_the_same(dynamodb: DynamoDBClient) -> 
     code, _ = refused(dynamodb.export_table_to_point_in_time, **{**request, "S3Bucket": "other"})
     assert code == "ExportConflictException"
     assert len(dynamodb.list_exports()["ExportSummaries"]) == 1
+
+
+def test_an_export_to_no_bucket_fails(dynamodb: DynamoDBClient, buckets: Path) -> None:
+    told = dynamodb.export_table_to_point_in_time(TableArn=recovered(dynamodb), S3Bucket="lake")["ExportDescription"]
+    assert told["ExportStatus"] == "IN_PROGRESS"
+    assert "FailureCode" not in told
+    found = dynamodb.describe_export(ExportArn=told["ExportArn"])["ExportDescription"]
+    assert (found["ExportStatus"], found["FailureCode"]) == ("FAILED", "S3NoSuchBucket")
+    assert "The specified bucket does not exist" in found["FailureMessage"]
+    assert not (buckets / "lake").exists()
 
 
 def test_exports_are_listed_in_pages(dynamodb: DynamoDBClient) -> None:
@@ -155,6 +171,7 @@ def test_what_is_refused_of_exports(dynamodb: DynamoDBClient) -> None:
     assert refused(dynamodb.describe_export, ExportArn=gone)[0] == "ExportNotFoundException"
 
 
+@pytest.mark.usefixtures("lake")
 def test_what_was_exported_is_imported_again(dynamodb: DynamoDBClient) -> None:
     for n in range(3):
         dynamodb.put_item(TableName="numbers", Item={"id": {"S": "a"}, "at": {"N": str(n)}, "v": {"B": b"\0"}})
@@ -197,6 +214,7 @@ def test_what_a_table_cannot_have_is_counted(dynamodb: DynamoDBClient, buckets: 
     write(buckets / "lake" / "in" / "1.json", "\n".join(texts).encode())
     found = imported(dynamodb, **source())
     assert (found["ProcessedItemCount"], found["ImportedItemCount"], found["ErrorCount"]) == (7, 2, 5)
+    assert (found["ImportStatus"], found["FailureCode"]) == ("FAILED", "ItemValidationError")
     assert found["ProcessedSizeBytes"] == len("\n".join(texts))
     (item,) = dynamodb.scan(TableName="read")["Items"]
     assert item["v"] == {"S": "last"}
@@ -206,10 +224,17 @@ def test_an_import_that_cannot_be_read_fails(dynamodb: DynamoDBClient, buckets: 
     missing = imported(dynamodb, **source())
     assert (missing["ImportStatus"], missing["FailureCode"]) == ("FAILED", "S3NoSuchBucket")
     write(buckets / "lake" / "in" / "1.json", b"{}\n")
-    assert imported(dynamodb, **source(prefix="elsewhere"))["FailureCode"] == "S3NoSuchKey"
+    assert "The specified bucket does not exist" in missing["FailureMessage"]
     plain = imported(dynamodb, **source(InputCompressionType="GZIP"))
     assert (plain["ImportStatus"], plain["ImportedItemCount"]) == ("FAILED", 0)
     assert dynamodb.list_tables()["TableNames"] == ["numbers"]
+
+
+@pytest.mark.usefixtures("lake")
+def test_an_import_of_nothing_makes_a_table(dynamodb: DynamoDBClient) -> None:
+    found = imported(dynamodb, **source())
+    assert (found["ImportStatus"], found["ProcessedItemCount"], found["ProcessedSizeBytes"]) == ("COMPLETED", 0, 0)
+    assert dynamodb.scan(TableName="read")["Items"] == []
 
 
 def test_imports_are_listed_and_the_same_with_the_same_token(dynamodb: DynamoDBClient, buckets: Path) -> None:

@@ -26,6 +26,10 @@ from afterwrite.table.transfer_requests import ExportPlan, ImportPlan
 
 _LISTED_MAX: Final = 25
 _TOKEN_CHARACTERS: Final = 112
+_NO_BUCKET: Final = "The specified bucket does not exist: a bucket is a folder in buckets/ of the data directory"
+_INVALID_ITEMS: Final = "Some of the items failed validation checks: ErrorCount says how many"
+# What an export or an import tells of itself only when it is over.
+_OF_THE_END: Final = ("EndTime", "ExportManifest", "BilledSizeBytes", "ItemCount", "FailureCode", "FailureMessage")
 _OF_IMPORT_SUMMARIES: Final = (
     "ImportArn",
     "ImportStatus",
@@ -82,9 +86,7 @@ class TransferOperations:
                     raise ServiceError("TableNotFoundException", f"Table not found: {asked}")
                 _check_exported(table, plan)
                 known = self._exported(transaction, table, plan, place)
-            unfinished = ("EndTime", "ExportManifest", "BilledSizeBytes", "ItemCount")
-            told = {name: value for name, value in known.items() if name not in unfinished}
-            return orjson.dumps({"ExportDescription": {**told, "ExportStatus": "IN_PROGRESS"}})
+            return orjson.dumps({"ExportDescription": {**_begun(known), "ExportStatus": "IN_PROGRESS"}})
 
         return Read(run, is_long=True)
 
@@ -92,24 +94,28 @@ class TransferOperations:
         start = self._now()
         number = export_files.new_id(start)
         described = self._descriptions.active(transaction, table)
-        ttl = {"TimeToLiveStatus": "ENABLED", "AttributeName": table.ttl_attribute}
-        source = export_files.Source(
-            described, ttl if table.ttl_attribute else {"TimeToLiveStatus": "DISABLED"}, items.scan(transaction, table)
-        )
-        count = export_files.write_export(place, source, number, start, plan.bucket, plan.prefix)
         note = {
             "ExportArn": f"{described['TableArn']}/export/{number}",
-            "ExportStatus": "COMPLETED",
             "StartTime": start.timestamp(),
-            "EndTime": self._now().timestamp(),
-            "ExportManifest": export_files.manifest_key(number, plan.prefix),
             "TableArn": described["TableArn"],
             "TableId": described["TableId"],
             "ExportTime": start.timestamp(),
-            "BilledSizeBytes": described["TableSizeBytes"],
-            "ItemCount": count,
             **plan.described,
         }
+        if self._buckets.has(plan.bucket):
+            ttl = {"TimeToLiveStatus": "ENABLED", "AttributeName": table.ttl_attribute}
+            source = export_files.Source(
+                described,
+                ttl if table.ttl_attribute else {"TimeToLiveStatus": "DISABLED"},
+                items.scan(transaction, table),
+            )
+            note["ItemCount"] = export_files.write_export(place, source, number, start, plan.bucket, plan.prefix)
+            note["BilledSizeBytes"] = described["TableSizeBytes"]
+            note["ExportManifest"] = export_files.manifest_key(number, plan.prefix)
+            note["ExportStatus"] = "COMPLETED"
+        else:
+            note |= _failed("Export", "S3NoSuchBucket", _NO_BUCKET)
+        note["EndTime"] = self._now().timestamp()
         self._buckets.keep("export", number, note)
         return note
 
@@ -165,10 +171,8 @@ class TransferOperations:
             if note is None:
                 _check_new(tables.load_catalog(transaction), plan.table)
                 note = self._imported(plan)
-            unfinished = ("EndTime", "FailureCode", "FailureMessage")
-            told = {name: value for name, value in note.items() if name not in unfinished}
             counts = dict.fromkeys(("ProcessedSizeBytes", "ProcessedItemCount", "ImportedItemCount", "ErrorCount"), 0)
-            return orjson.dumps({"ImportTableDescription": {**told, **counts, "ImportStatus": "IN_PROGRESS"}})
+            return orjson.dumps({"ImportTableDescription": {**_begun(note), **counts, "ImportStatus": "IN_PROGRESS"}})
 
         return Read(run, is_long=True)
 
@@ -178,17 +182,18 @@ class TransferOperations:
         arn = self._descriptions.arn_of(plan.table.table_name)
         note = {"ImportArn": f"{arn}/import/{number}", "TableArn": arn, "StartTime": start.timestamp()}
         counted = _Counted()
-        objects = self._buckets.objects(plan.bucket, plan.prefix)
-        if not objects:
-            failure = _missing(plan, has_bucket=self._buckets.has(plan.bucket))
-        else:
-            try:
+        try:
+            if not self._buckets.has(plan.bucket):
+                note |= _failed("Import", "S3NoSuchBucket", _NO_BUCKET)
+            else:
+                objects = self._buckets.objects(plan.bucket, plan.prefix)
                 with self._backups.copied(_read(objects, plan, counted)) as path:
                     make = partial(self._make, plan=plan.table, copy=number, path=path)
                     note["TableId"] = self._environment.write(make)
-                failure = {"ImportStatus": "COMPLETED"}
-            except InvalidValue as error:
-                failure = _failed("ItemValidationError", str(error))
+                failed = _failed("Import", "ItemValidationError", _INVALID_ITEMS)
+                note |= {"ImportStatus": "COMPLETED"} if counted.processed == counted.imported else failed
+        except InvalidValue as error:
+            note |= _failed("Import", "ItemValidationError", str(error))
         note |= {
             "EndTime": self._now().timestamp(),
             "ProcessedSizeBytes": counted.bytes,
@@ -196,7 +201,6 @@ class TransferOperations:
             "ImportedItemCount": counted.imported,
             "ErrorCount": counted.processed - counted.imported,
             **plan.described,
-            **failure,
         }
         self._buckets.keep("import", number, note)
         return note
@@ -233,7 +237,7 @@ def _as_it_is(note: Mapping[str, Any], number: str, catalog: Catalog) -> dict[st
     """An import, whose table may still be getting its items."""
     if number not in table_restoring.copies(catalog):
         return dict(note)
-    return {**{name: value for name, value in note.items() if name != "EndTime"}, "ImportStatus": "IN_PROGRESS"}
+    return {**_begun(note), "ImportStatus": "IN_PROGRESS"}
 
 
 def _read(objects: list[Path], plan: ImportPlan, counted: _Counted) -> Iterator[tuple[int, bytes]]:
@@ -247,14 +251,12 @@ def _read(objects: list[Path], plan: ImportPlan, counted: _Counted) -> Iterator[
                 yield found.item_bytes, orjson.dumps(found.item)
 
 
-def _missing(plan: ImportPlan, *, has_bucket: bool) -> dict[str, str]:
-    if has_bucket:
-        return _failed("S3NoSuchKey", f"There is no object {plan.prefix}* in the bucket {plan.bucket}")
-    return _failed("S3NoSuchBucket", f"There is no bucket {plan.bucket}")
+def _failed(kind: str, code: str, message: str) -> dict[str, str]:
+    return {f"{kind}Status": "FAILED", "FailureCode": code, "FailureMessage": message}
 
 
-def _failed(code: str, message: str) -> dict[str, str]:
-    return {"ImportStatus": "FAILED", "FailureCode": code, "FailureMessage": message}
+def _begun(note: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in note.items() if name not in _OF_THE_END}
 
 
 def _check_new(catalog: Catalog, plan: CreateTablePlan) -> None:
