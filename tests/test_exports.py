@@ -196,7 +196,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_tables_of_several_files_come_back_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("afterwrite.exports._FILE_BYTES", 100_000)
+    monkeypatch.setattr("afterwrite.store.export_files._FILE_BYTES", 100_000)
     fill(tmp_path / "a", 1_000)
     export("things", tmp_path / "out", data=tmp_path / "a")
     assert len(list((only_export(tmp_path / "out") / "data").iterdir())) > 3

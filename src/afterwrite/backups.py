@@ -3,7 +3,8 @@
 The store is copied first, in one read transaction. The files of the lake and of the audit logs are named and ended
 by what the store knows, so they are brought to the same commit afterwards: a lake file of records that still wait
 in the copy's buffer is left out (the restored engine writes it again, under the same name), and an audit log is
-cut off at the copy's head. What functions keep in `files/`, and the audit logs' keys, are copied as they are found.
+cut off at the copy's head. What functions keep in `files/`, the audit logs' keys and tables' backups are
+copied as they are found.
 """
 
 from __future__ import annotations
@@ -89,7 +90,11 @@ def back_up(data: Path, out: Path, environment: Environment | None = None) -> Ba
         finally:
             copied.close()
         (copy.store / "lock.mdb").unlink(missing_ok=True)
-        for kept, copied_to in ((source.files, copy.files), (source.keys, copy.keys)):
+        for kept, copied_to in (
+            (source.files, copy.files),
+            (source.keys, copy.keys),
+            (source.backups, copy.backups),
+        ):
             if kept.is_dir():
                 _copy_as_found(kept, copied_to)
         files = [_described(partial, path) for path in _files(partial)]

@@ -1,47 +1,30 @@
-"""Tables as files in the form of DynamoDB's exports to S3, so that data moves to AWS and back.
-
-    OUT/AWSDynamoDB/<export id>/manifest-summary.json    what was exported, and when
-    OUT/AWSDynamoDB/<export id>/manifest-files.json      the data files, one JSON object a line
-    OUT/AWSDynamoDB/<export id>/data/<name>.json.gz      the items, one {"Item": {…}} a line
-    OUT/AWSDynamoDB/<export id>/table.json               what CreateTable needs, which AWS's exports do not hold
-
-Each manifest has its MD5 beside it, as AWS's have. Source: the DynamoDB developer guide, "DynamoDB table export
-output format".
-"""
+"""Tables as files in the form of DynamoDB's exports to S3, so that data moves to AWS and back."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import shlex
 import zlib
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from afterwrite.config import Identity
 from afterwrite.errors import CommandError, CorruptData
 from afterwrite.local.native import NativeServices
-from afterwrite.store import items, tables
-from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
+from afterwrite.store import export_files, items, tables
+from afterwrite.store.durable_files import storage_errors
 from afterwrite.store.environment import Environment
+from afterwrite.store.export_files import FILES, ROOT, TABLE
 from afterwrite.store.operations import Operations
 from afterwrite.store.prepared import Read
-
-_ROOT: Final = "AWSDynamoDB"
-_TABLE: Final = "table.json"
-_SUMMARY: Final = "manifest-summary.json"
-_FILES: Final = "manifest-files.json"
-# Of text, before compression: small enough to be held in memory while it is compressed.
-_FILE_BYTES: Final = 32 << 20
-_INDEX_FIELDS: Final = ("IndexName", "KeySchema", "Projection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +41,7 @@ def export_table(environment: Environment, identity: Identity, name: str, out: P
     """Write the table as of one commit below `out`. Raises ServiceError for no such table, StorageError."""
     operations = Operations(identity)
     start = datetime.now(UTC)
-    export_id = f"{int(start.timestamp() * 1000):014d}-{os.urandom(4).hex()}"
-    directory = out / _ROOT / export_id
-    files: list[dict[str, Any]] = []
+    export_id = export_files.new_id(start)
     with storage_errors(out), environment.read() as transaction:
         catalog = tables.load_catalog(transaction)
 
@@ -72,97 +53,10 @@ def export_table(environment: Environment, identity: Identity, name: str, out: P
 
         description = asked("DescribeTable")["Table"]
         time_to_live = asked("DescribeTimeToLive")["TimeToLiveDescription"]
-        create_directory(directory / "data")
-        for lines, count in _files(items.scan(transaction, tables.table_named(catalog, name))):
-            key = f"{_ROOT}/{export_id}/data/{len(files):08d}{os.urandom(8).hex()}.json.gz"
-            content = gzip.compress(lines, 6, mtime=0)
-            write_file(out / key, content)
-            digest = hashlib.md5(content, usedforsecurity=False)
-            files.append(
-                {
-                    "itemCount": count,
-                    "md5Checksum": b64encode(digest.digest()).decode(),
-                    "etag": f"{digest.hexdigest()}-1",
-                    "dataFileS3Key": key,
-                }
-            )
-    count = sum(file["itemCount"] for file in files)
-    with storage_errors(out):
-        write_file(directory / _TABLE, orjson.dumps(_creation(description, time_to_live), option=orjson.OPT_INDENT_2))
-        _write_manifest(directory / _FILES, b"".join(orjson.dumps(file) + b"\n" for file in files))
-        summary = _summary(description, export_id, out.name, start, count)
-        _write_manifest(directory / _SUMMARY, orjson.dumps(summary))
-        for made in (directory / "data", directory, directory.parent, out):
-            sync_directory(made)
-    return Transfer(name, directory, count, description["TableSizeBytes"])
-
-
-def _files(found: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes, int]]:
-    """The lines of each data file, of items' sizes and texts, and how many they are."""
-    lines: list[bytes] = []
-    size = 0
-    for _, text in found:
-        lines.append(b'{"Item":%b}\n' % text)
-        size += len(text)
-        if size >= _FILE_BYTES:
-            yield b"".join(lines), len(lines)
-            lines, size = [], 0
-    if lines:
-        yield b"".join(lines), len(lines)
-
-
-def _write_manifest(path: Path, content: bytes) -> None:
-    write_file(path, content)
-    digest = hashlib.md5(content, usedforsecurity=False).digest()
-    write_file(path.with_suffix(".md5"), b64encode(digest))
-
-
-def _summary(
-    description: Mapping[str, Any], export_id: str, bucket: str, start: datetime, count: int
-) -> dict[str, Any]:
-    end = datetime.now(UTC)
-    arn = description["TableArn"]
-    return {
-        "version": "2020-06-30",
-        "exportArn": f"{arn}/export/{export_id}",
-        "startTime": _time(start),
-        "endTime": _time(end),
-        "tableArn": arn,
-        "tableId": description["TableId"],
-        "exportTime": _time(start),
-        "s3Bucket": bucket,
-        "s3Prefix": None,
-        "s3SseAlgorithm": None,
-        "s3SseKmsKeyId": None,
-        "manifestFilesS3Key": f"{_ROOT}/{export_id}/{_FILES}",
-        "billedSizeBytes": description["TableSizeBytes"],
-        "itemCount": count,
-        "outputFormat": "DYNAMODB_JSON",
-        "exportType": "FULL_EXPORT",
-    }
-
-
-def _time(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _creation(description: Mapping[str, Any], time_to_live: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a table like the one described: CreateTable's body, and UpdateTimeToLive's specification."""
-    create: dict[str, Any] = {
-        "TableName": description["TableName"],
-        "KeySchema": description["KeySchema"],
-        "AttributeDefinitions": description["AttributeDefinitions"],
-        "BillingMode": "PAY_PER_REQUEST",
-    }
-    for kind in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
-        if description.get(kind):
-            create[kind] = [{name: index[name] for name in _INDEX_FIELDS} for index in description[kind]]
-    if description.get("StreamSpecification", {}).get("StreamEnabled"):
-        create["StreamSpecification"] = description["StreamSpecification"]
-    creation: dict[str, Any] = {"CreateTable": create}
-    if time_to_live["TimeToLiveStatus"] == "ENABLED":
-        creation["TimeToLiveSpecification"] = {"Enabled": True, "AttributeName": time_to_live["AttributeName"]}
-    return creation
+        found = items.scan(transaction, tables.table_named(catalog, name))
+        source = export_files.Source(description, time_to_live, found)
+        count = export_files.write_export(out, source, export_id, start, out.name)
+    return Transfer(name, out / export_files.ROOT / export_id, count, description["TableSizeBytes"])
 
 
 def import_table(
@@ -196,17 +90,17 @@ def import_table(
 
 def export_directory(source: Path) -> Path:
     """The directory of the one export in `source`. Raises CommandError."""
-    if (source / _FILES).is_file():
+    if (source / FILES).is_file():
         return source
-    found = sorted(path.parent for path in source.glob(f"{_ROOT}/*/{_FILES}"))
+    found = sorted(path.parent for path in source.glob(f"{ROOT}/*/{FILES}"))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise CommandError(f"expected one export in {source}, found {names}: give the directory of {_FILES}")
+        raise CommandError(f"expected one export in {source}, found {names}: give the directory of {FILES}")
     return found[0]
 
 
 def _manifest(directory: Path) -> list[dict[str, Any]]:
-    content = (directory / _FILES).read_bytes()
+    content = (directory / FILES).read_bytes()
     try:
         files = [orjson.loads(line) for line in content.splitlines() if line]
     except orjson.JSONDecodeError:
@@ -214,7 +108,7 @@ def _manifest(directory: Path) -> list[dict[str, Any]]:
     for file in files:
         named = [file.get(field) for field in ("dataFileS3Key", "md5Checksum")] if isinstance(file, dict) else [None]
         if not all(isinstance(each, str) for each in named):
-            raise CorruptData(f"{directory / _FILES} is damaged: export again")
+            raise CorruptData(f"{directory / FILES} is damaged: export again")
     return files
 
 
@@ -281,7 +175,7 @@ def _key_attributes(create: Mapping[str, Any]) -> list[str]:
 
 def _kept_creation(directory: Path) -> Mapping[str, Any] | None:
     """What the export says about how its table was made, None in one of AWS's. Raises CorruptData."""
-    path = directory / _TABLE
+    path = directory / TABLE
     try:
         return orjson.loads(path.read_bytes())  # type: ignore[no-any-return]
     except FileNotFoundError:

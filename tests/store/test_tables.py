@@ -444,3 +444,17 @@ def test_replaying_the_log_from_empty_gives_exactly_the_table(writes: list[Any])
                 replayed[sk] = change.new_image
         assert [replayed[sk] for sk in sorted(replayed)] == dynamo.items()
         environment.close()
+
+
+def test_a_transactions_member_without_an_expression_may_have_names_and_values(dynamo: Dynamo) -> None:
+    dynamo.create()
+    unread = {"ExpressionAttributeNames": {"#n": "n"}, "ExpressionAttributeValues": {":v": {"N": "1"}}}
+    item = {"pk": {"S": "p"}, "sk": {"S": "s"}}
+    dynamo("TransactWriteItems", TransactItems=[{"Put": {"TableName": "things", "Item": item, **unread}}])
+    get = {"TableName": "things", "Key": item, "ExpressionAttributeNames": {"#n": "n"}}
+    assert dynamo("TransactGetItems", TransactItems=[{"Get": get}])["Responses"] == [{"Item": item}]
+    dynamo("TransactWriteItems", TransactItems=[{"Delete": {"TableName": "things", "Key": item, **unread}}])
+    assert dynamo.items() == []
+    unused = {**unread, "ConditionExpression": "attribute_exists(pk)"}
+    with pytest.raises(ServiceError, match="unused in expressions"):
+        dynamo("TransactWriteItems", TransactItems=[{"Delete": {"TableName": "things", "Key": item, **unused}}])

@@ -6,6 +6,8 @@ lake/          the delivery streams' Parquet files
 audit/         the audit logs' files
 keys/          the audit logs' keys
 files/         what the app's functions write
+backups/       tables' backups that were asked for by CreateBackup
+buckets/       what requests export and import: a folder for each of S3's buckets
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ class DataDirectory:
         self.keys = path / "keys"
         self.files = path / "files"
         self.search = path / "search"
+        self.backups = path / "backups"
+        self.buckets = path / "buckets"
         self.lock_file = path / "engine.lock"
 
     def existing_store(self) -> Path:

@@ -20,6 +20,20 @@ from afterwrite.table.vector_indexes import VectorIndex
 
 
 @dataclass(frozen=True, slots=True)
+class Restoration:
+    """What a table was restored from: a backup, or another table at a time; or nothing, where it was imported.
+
+    `offset` says where the next of its items are in their `copy`, None for no more.
+    """
+
+    source_arn: str | None
+    backup_arn: str | None
+    at_ms: int
+    copy: str
+    offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table of the catalog.
 
@@ -43,6 +57,7 @@ class Table:
     vector_indexes: tuple[VectorIndex, ...] = ()
     policies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     insights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    restoration: Restoration | None = None
 
     def index_named(self, name: str) -> Index | None:
         """The table's index `name`, None where there is none."""
@@ -79,6 +94,7 @@ class Table:
                 "vector_indexes": [index.to_json() for index in self.vector_indexes],
                 "policies": self.policies,
                 "insights": self.insights,
+                "restoration": self.restoration and asdict(self.restoration),
             }
         )
 
@@ -89,6 +105,7 @@ class Table:
         stream = fields.pop("stream")
         # Some catalogs keep a declaration, which nothing reads.
         fields.pop("declaration", None)
+        restoration = fields.pop("restoration", None)
         return cls(
             name=name,
             schema=KeySchema(*fields.pop("schema")),
@@ -97,6 +114,7 @@ class Table:
             options=TableOptions.from_json(fields.pop("options")),
             # A catalog that is older than vector indexes has none.
             vector_indexes=tuple(VectorIndex.from_json(each) for each in fields.pop("vector_indexes", ())),
+            restoration=restoration and Restoration(**restoration),
             **fields,
         )
 
@@ -188,6 +206,13 @@ def save(transaction: WriteTransaction, table: Table) -> Table:
     transaction.put("catalog", table.name.encode(), table.to_json())
     transaction.remember("catalog", {**catalog(transaction), table.name: table})
     return table
+
+
+def rename(transaction: WriteTransaction, table: Table, name: str) -> Table:
+    """Put a table into the catalog under another name."""
+    transaction.delete("catalog", table.name.encode())
+    transaction.remember("catalog", {key: each for key, each in catalog(transaction).items() if key != table.name})
+    return save(transaction, replace(table, name=name))
 
 
 def delete_table(transaction: WriteTransaction, name: str) -> None:

@@ -1,12 +1,24 @@
-"""Upkeep of the store: expired items deleted, new indexes filled, old changes trimmed, records that are due deleted."""
+"""Upkeep of the store: expired items deleted, new indexes filled, tables restored, old changes trimmed, and records
+that are due deleted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from afterwrite.store import index_filling, items, kinesis, kinesis_intake, ledger, streams, tables, timeline
+from afterwrite.store import (
+    index_filling,
+    items,
+    kinesis,
+    kinesis_intake,
+    ledger,
+    streams,
+    table_restoring,
+    tables,
+    timeline,
+)
 from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.table_backups import TableBackups
 
 _EXPIRED_A_COMMIT = 200
 _DELETED_A_COMMIT = 2_000
@@ -23,14 +35,18 @@ class UpkeepReport:
     more: bool
 
 
-def run(environment: Environment, consumers: Mapping[str, str]) -> UpkeepReport:
-    """One bounded round. `consumers` names the consumer of each table that has one."""
+def run(environment: Environment, consumers: Mapping[str, str], backups: TableBackups | None = None) -> UpkeepReport:
+    """One bounded round. `consumers` names the consumer of each table that has one.
 
-    def operation(transaction: WriteTransaction) -> UpkeepReport:
+    Where `backups` are given, tables are restored from them.
+    """
+
+    def operation(transaction: WriteTransaction) -> tuple[UpkeepReport, list[str]]:
         def consumed_through(table: str) -> int | None:
             consumer = consumers.get(table)
             return None if consumer is None else ledger.position(transaction, consumer)
 
+        restoring = backups is not None and table_restoring.go_on(transaction, backups)
         expired = 0
         filling = False
         for table in tables.catalog(transaction).values():
@@ -48,8 +64,15 @@ def run(environment: Environment, consumers: Mapping[str, str]) -> UpkeepReport:
         records, more_records = kinesis.run_due(transaction, taken_through, _DELETED_A_COMMIT)
         deleted = timeline.delete_due(transaction, _DELETED_A_COMMIT)
         bounds = (expired >= _EXPIRED_A_COMMIT, filling, done.more, more_records, deleted >= _DELETED_A_COMMIT)
-        more = any(bounds)
-        return UpkeepReport(expired, done.trimmed + records, deleted, done.held_back, more)
+        more = restoring or any(bounds)
+        needed = set(table_restoring.copies(tables.catalog(transaction)))
+        report = UpkeepReport(expired, done.trimmed + records, deleted, done.held_back, more)
+        return report, [name for name in held if name not in needed]
 
     environment.release_dead_readers()
-    return environment.write(operation)
+    held = [] if backups is None else backups.held()
+    report, read = environment.write(operation)
+    for name in read:
+        if backups is not None:
+            backups.let_go(name)
+    return report

@@ -58,10 +58,12 @@ from afterwrite.server.sns import SnsService
 from afterwrite.server.sqs import SqsService
 from afterwrite.server.sqs_queues import SqsQueues, declared_queues
 from afterwrite.sources.shards import KinesisShards, TableShards
-from afterwrite.store import ledger, streams, tables, upkeep
+from afterwrite.store import ledger, streams, table_restoring, tables, upkeep
+from afterwrite.store.buckets import Buckets
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
-from afterwrite.store.operations import Operations
+from afterwrite.store.operations import Copies, Operations
 from afterwrite.store.streams import StreamSettings
+from afterwrite.store.table_backups import TableBackups
 from afterwrite.wiring.declared import cut_waits, declare_kinesis_streams, declare_paths, declare_tables, keep_topology
 from afterwrite.wiring.seams import Seams
 from afterwrite.wiring.second_process import SecondProcess
@@ -181,7 +183,11 @@ class Engine:
         with environment.read() as transaction:
             consumed = (ledger.note(transaction, "topology") or {}).get("tables", [])
         # A table that was deleted and made anew would be another stream, and its routes would not run.
-        operations = Operations(identity, protected=[*consumed, *(table.name for table in self._app.tables)])
+        protected = [*consumed, *(table.name for table in self._app.tables)]
+        backups = TableBackups(self._directory.backups)
+        backups.sweep([*table_restoring.copies(environment.state["catalog"])])
+        copies = Copies(backups, Buckets(self._directory.buckets), environment)
+        operations = Operations(identity, protected, copies=copies)
         self._operations = operations
         self.services = NativeServices(environment, operations, self._directory.files)
         self._polls = LongPolls(environment)
@@ -191,7 +197,7 @@ class Engine:
         self._wire_services = self._services(operations)
         if self._second is None:
             self._works = Works(self._app, self._settings, environment, self.services, self._seams)
-        works = [*self._own_works(), Upkeep(lambda: upkeep.run(environment, consumers), self._telemetry)]
+        works = [*self._own_works(), Upkeep(lambda: upkeep.run(environment, consumers, backups), self._telemetry)]
         self._loops = [Loop(work, self._telemetry) for work in works]
         if self._address is not None:
             operations.listens_at(*self._address)

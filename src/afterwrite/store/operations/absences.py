@@ -1,4 +1,4 @@
-"""Operations that ask for what tables here never have: backups, exports, imports, bulk operations, replicas.
+"""Operations that ask for what tables here do not have: bulk operations, replicas; copies, where none are kept.
 
 They answer as DynamoDB does where there are none. What would make one is not offered.
 """
@@ -73,14 +73,14 @@ def refusal(operation: str, body: Body) -> ServiceError:
     """The error of an operation that is not offered, or of one that finds nothing whatever it asks for."""
     kind = _KINDS.get(operation)
     if kind is not None or operation in (*_OF_GLOBAL_TABLES, *_OF_BULK_OPERATIONS):
-        _check_names(body)
+        check_names(body)
     if kind is not None:
-        return _not_found(kind, body)
+        return not_found(kind, body)
     if operation in _OF_GLOBAL_TABLES:
-        message = f"Global table with name '{_required(body, 'GlobalTableName')}' does not exist."
+        message = f"Global table with name '{required(body, 'GlobalTableName')}' does not exist."
         return ServiceError("GlobalTableNotFoundException", message)
     if operation in _OF_BULK_OPERATIONS:
-        arn = _required(body, "BulkOperationArn")
+        arn = required(body, "BulkOperationArn")
         return ServiceError("ResourceNotFoundException", f"Bulk operation not found: {arn}")
     if operation == "CreateGlobalTable":
         return wording.invalid(
@@ -100,7 +100,7 @@ def copying(operation: str, body: Body) -> Read | None:
         return None
     source = fields.text(body, "SourceTableArn") if operation == "RestoreTableToPointInTime" else None
     if source is None:
-        source = _required(body, field)
+        source = required(body, field)
     if operation == "CreateBackup":
         violations = fields.Violations()
         violations.resource_name(body, "BackupName", "backupName")
@@ -119,14 +119,16 @@ def copying(operation: str, body: Body) -> Read | None:
     return Read(run)
 
 
-def _required(body: Body, field: str) -> str:
+def required(body: Body, field: str) -> str:
+    """A text that a request has to have. Raises ServiceError."""
     value = fields.text(body, field)
     if value is None:
         raise fields.missing(field)
     return value
 
 
-def _check_names(body: Body) -> None:
+def check_names(body: Body) -> None:
+    """Refuse names and ARNs, of tables and of what they might have, that are too short or too long."""
     for field, (least, most) in _LENGTHS.items():
         value = fields.text(body, field)
         if value is not None:
@@ -139,7 +141,7 @@ def _check_names(body: Body) -> None:
 
 
 def _empty_list(field: str, bound: str, most: int, body: Body) -> Read:
-    _check_names(body)
+    check_names(body)
     fields.choice(body, "BackupType", _BACKUP_TYPES, "")
     limit = fields.integer(body, bound)
     if limit is not None:
@@ -149,8 +151,9 @@ def _empty_list(field: str, bound: str, most: int, body: Body) -> Read:
     return Read(lambda _transaction, _catalog: orjson.dumps({field: []}))
 
 
-def _not_found(kind: str, body: Body) -> ServiceError:
-    arn = _required(body, f"{kind}Arn")
+def not_found(kind: str, body: Body) -> ServiceError:
+    """The error of a request for what is not there; `kind` names it. Raises ServiceError where no ARN is given."""
+    arn = required(body, f"{kind}Arn")
     if not re.fullmatch(rf"arn:[^:]+:dynamodb:[^:]*:[^:]*:table/[a-zA-Z0-9_.-]{{3,}}/{kind.lower()}/.+", arn):
         return wording.invalid(f"Invalid {kind} ARN: {arn}")
     return ServiceError(f"{kind}NotFoundException", f"{kind} not found: {arn}")

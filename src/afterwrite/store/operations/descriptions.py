@@ -10,7 +10,7 @@ from afterwrite.core.uuids import uuid_of
 from afterwrite.store import indexes, items
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.indexes import Index
-from afterwrite.store.tables import Table
+from afterwrite.store.tables import Restoration, Table
 from afterwrite.table.schema import GLOBAL, IndexedAttributes, KeyAttribute, definitions_to_wire
 from afterwrite.table.table_options import PAY_PER_REQUEST, PROVISIONED, TableOptions
 
@@ -37,11 +37,19 @@ class Descriptions:
 
     def arn(self, table: Table) -> str:
         """The table's ARN."""
-        return f"arn:aws:dynamodb:{self._identity.region}:{self._identity.account_id}:table/{table.name}"
+        return self.arn_of(table.name)
+
+    def arn_of(self, name: str) -> str:
+        """The ARN of a table of that name."""
+        return f"arn:aws:dynamodb:{self._identity.region}:{self._identity.account_id}:table/{name}"
 
     def active(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
         """A table as it is."""
         return self._description(transaction, table, "ACTIVE")
+
+    def restoring(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
+        """A table that is being restored, as it is."""
+        return self._description(transaction, table, "CREATING")
 
     def created(self, transaction: ReadTransaction, table: Table) -> dict[str, Any]:
         """A table as CreateTable answers it: DynamoDB makes it later, with its indexes."""
@@ -139,6 +147,8 @@ class Descriptions:
             settings["TableClassSummary"] = {"TableClass": options.table_class}
             if table.class_changed_at_ms is not None:
                 settings["TableClassSummary"]["LastUpdateDateTime"] = table.class_changed_at_ms / 1000
+        if table.restoration is not None and table.restoration.source_arn is not None:
+            settings["RestoreSummary"] = _restore_summary(table.restoration)
         return settings
 
     def _encryption(self, key: str, status: str) -> dict[str, str]:
@@ -172,6 +182,17 @@ class Descriptions:
             if bound:
                 description["OnDemandThroughput"] = dict(bound)
         return description
+
+
+def _restore_summary(restoration: Restoration) -> dict[str, Any]:
+    summary: dict[str, Any] = {
+        "SourceTableArn": restoration.source_arn,
+        "RestoreDateTime": restoration.at_ms / 1000,
+        "RestoreInProgress": restoration.offset is not None,
+    }
+    if restoration.backup_arn is not None:
+        summary["SourceBackupArn"] = restoration.backup_arn
+    return summary
 
 
 def _indexed_attributes(table: Table) -> list[KeyAttribute]:

@@ -12,7 +12,7 @@ import orjson
 
 from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
-from afterwrite.store import index_filling, items, tables
+from afterwrite.store import index_filling, items, table_restoring, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.operations.descriptions import Descriptions
 from afterwrite.store.operations.policies import policy_kept
@@ -66,6 +66,8 @@ class TableOperations:
         plan = table_requests.parse_create_table(body)
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            if table_restoring.restoring_named(tables.catalog(transaction), plan.table_name) is not None:
+                raise ServiceError("ResourceInUseException", f"Table already exists: {plan.table_name}")
             table = tables.create_table(
                 transaction,
                 plan.table_name,
@@ -89,6 +91,7 @@ class TableOperations:
         return Write(partial(self._update, plan))
 
     def _update(self, plan: UpdateTablePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
+        _refuse_while_restored(tables.catalog(transaction), plan.table_name)
         table = before = tables.described_table(tables.catalog(transaction), plan.table_name)
         if plan.deletion_protection is False and table.name in self._protected:
             raise wording.invalid_parameter("The app that runs here declares the table: its deletion protection stays")
@@ -145,6 +148,7 @@ class TableOperations:
         name = fields.table_name_of_table_request(body)
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
+            _refuse_while_restored(tables.catalog(transaction), name)
             table = tables.described_table(tables.catalog(transaction), name)
             if name in self._protected or table.options.deletion_protection:
                 raise wording.invalid(
@@ -164,6 +168,9 @@ class TableOperations:
         return Write(run)
 
     def _describe_table(self, name: str, transaction: ReadTransaction, catalog: Catalog) -> bytes:
+        restoring = table_restoring.restoring_named(catalog, name)
+        if restoring is not None:
+            return orjson.dumps({"Table": self._descriptions.restoring(transaction, restoring)})
         return orjson.dumps({"Table": self._descriptions.active(transaction, tables.described_table(catalog, name))})
 
     def _update_time_to_live(self, body: Body) -> Write:
@@ -228,6 +235,12 @@ class TableOperations:
         return orjson.dumps({"Endpoints": [{"Address": self.endpoint, "CachePeriodInMinutes": _ENDPOINT_CACHED_MIN}]})
 
 
+def _refuse_while_restored(catalog: Catalog, name: str) -> None:
+    if table_restoring.restoring_named(catalog, name) is not None:
+        message = f"Attempt to change a resource which is still in use: Table is being created: {name}"
+        raise ServiceError("ResourceInUseException", message)
+
+
 def _check_index_names(table: Table, actions: Mapping[str, str]) -> None:
     for name, action in actions.items():
         index = table.index_named(name)
@@ -255,7 +268,7 @@ def _listing(body: Body) -> tuple[str, int]:
 
 
 def _list_tables(start: str, limit: int, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
-    names = sorted(name for name in catalog if name > start)
+    names = sorted(name for name in map(table_restoring.own_name, catalog) if name > start)
     answer: dict[str, Any] = {"TableNames": names[:limit]}
     if len(names) > limit:
         answer["LastEvaluatedTableName"] = names[limit - 1]
