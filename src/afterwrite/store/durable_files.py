@@ -27,9 +27,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in _FULL:
-            raise StorageFull(
-                f"no space to write below {path} ({reason}): free space or raise the limit"
-            ) from error
+            raise StorageFull(f"no space to write below {path} ({reason}): free space or raise the limit") from error
         raise StorageError(
             f"expected to write and read below {path}, got: {reason}; check the disk and the permissions"
         ) from error

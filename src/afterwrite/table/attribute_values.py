@@ -39,7 +39,7 @@ _EMPTY_SET = {
 _NULL_MEMBER: Final = {
     "SS": "An string set may not have a null string as a member",
     "NS": "An number set may not have a null number as a member",
-    "BS": "A binary set may not have a null binary as a member",
+    "BS": "Binary sets may not contain null values",
 }
 _INTEGER_BOUND: Final = 1 << 31
 _BASE64: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
