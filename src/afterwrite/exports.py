@@ -30,7 +30,13 @@ from afterwrite.config import Identity
 from afterwrite.errors import CommandError, CorruptData
 from afterwrite.local.native import NativeServices
 from afterwrite.store import items, tables
-from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
+from afterwrite.store.durable_files import (
+    create_directory,
+    removed_on_failure,
+    storage_errors,
+    sync_directory,
+    write_file,
+)
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import Operations
 from afterwrite.store.prepared import Read
@@ -56,9 +62,16 @@ class Transfer:
 
 def export_table(environment: Environment, identity: Identity, name: str, out: Path) -> Transfer:
     """Write the table as of one commit below `out`. Raises ServiceError for no such table, StorageError."""
-    operations = Operations(identity)
     start = datetime.now(UTC)
     export_id = f"{int(start.timestamp() * 1000):014d}-{os.urandom(4).hex()}"
+    with removed_on_failure(out / _ROOT / export_id):
+        return _export_table(environment, identity, name, out, start, export_id)
+
+
+def _export_table(
+    environment: Environment, identity: Identity, name: str, out: Path, start: datetime, export_id: str
+) -> Transfer:
+    operations = Operations(identity)
     directory = out / _ROOT / export_id
     files: list[dict[str, Any]] = []
     with storage_errors(out), environment.read() as transaction:
