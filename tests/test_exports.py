@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import hashlib
 import json
@@ -13,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from afterwrite import App, Change, Effect, open_engine
+from afterwrite import App, Change, Effect, exports, open_engine
 from afterwrite.cli.transfer import export, import_
-from afterwrite.errors import CommandError, CorruptData, DataDirectoryInUse, ServiceError
+from afterwrite.errors import CommandError, CorruptData, DataDirectoryInUse, ServiceError, StorageFull
 from bounds import BOUND_S
 from engine_process import wait_until
 from tables_engine import KEYS
@@ -193,6 +194,19 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
     with pytest.raises(CommandError, match="type S, N or B"):
         import_(tmp_path / "a", "things", partition_key="pk:X", data=tmp_path / "a")
+
+
+def test_an_export_that_fails_leaves_nothing_that_takes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path / "a")
+
+    def full(path: Path, content: bytes) -> None:
+        path.write_bytes(content[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exports, "write_file", full)
+    with pytest.raises(StorageFull):
+        export("things", tmp_path / "out", data=tmp_path / "a")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
 def test_tables_of_several_files_come_back_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,6 +142,21 @@ def test_an_error_is_the_same_on_the_other_side(error: BaseException) -> None:
     assert (arrived.args, str(arrived), vars(arrived)) == (error.args, str(error), vars(error))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeEncodeError("utf-8", "half \ud800", 5, 6, "surrogates not allowed"),
+        OSError(28, "No space left on device"),
+        KeyError("name"),
+        SystemExit(3),
+    ],
+)
+def test_an_error_of_the_language_has_its_words_on_the_other_side(error: BaseException) -> None:
+    arrived = as_error(pickle.loads(pickle.dumps(raised(error))))
+    assert type(arrived) is type(error)
+    assert str(arrived) == str(error)
+
+
 def test_an_error_that_cannot_be_sent_is_told_in_words() -> None:
     error = errors.StorageError("stuck")
     error.lock = threading.Lock()  # type: ignore[attr-defined]

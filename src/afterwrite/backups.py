@@ -34,6 +34,7 @@ from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.durable_files import (
     TEMPORARY_SUFFIX,
     create_directory,
+    removed_on_failure,
     storage_errors,
     sync_directory,
     write_file,
@@ -150,11 +151,8 @@ def _partial(out: Path) -> Iterator[Path]:
         if partial.exists():
             shutil.rmtree(partial)  # an earlier run was interrupted
         create_directory(partial)
-    try:
+    with removed_on_failure(partial):
         yield partial
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
 
 
 def _finish(partial: Path, out: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,16 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(
             f"expected to write and read below {path}, got: {reason}; check the disk and the permissions"
         ) from error
+
+
+@contextmanager
+def removed_on_failure(directory: Path) -> Iterator[None]:
+    """Delete `directory`, with all that is in it, where what makes it fails: half of it would take room for nothing."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:

@@ -154,7 +154,10 @@ def raised(error: BaseException) -> Raised:
 
 def as_error(sent: Raised) -> BaseException:
     """The error that was sent."""
-    error = sent.kind.__new__(sent.kind, *sent.arguments)
+    if sent.kind.__module__ == "builtins":  # whose words are not in `vars`; classes of others may take other arguments
+        error = sent.kind(*sent.arguments)
+    else:
+        error = sent.kind.__new__(sent.kind, *sent.arguments)
     vars(error).update(sent.fields)
     return error
 
