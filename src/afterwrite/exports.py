@@ -26,7 +26,7 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.config import Identity
-from afterwrite.errors import CommandError, CorruptData
+from afterwrite.errors import CommandError, CorruptData, ServiceError
 from afterwrite.local.native import NativeServices
 from afterwrite.store import items, tables
 from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
@@ -170,17 +170,19 @@ def import_table(
     """Put the items of an export, AWS's or ours, into the table `name`, as writes that have their changes.
 
     A table that is not there is created, by `keys` (CreateTable's KeySchema and AttributeDefinitions) or by the
-    export's own `table.json`; one that is there has to have these keys. Every data file is checked against its manifest
-    before anything is put. Raises CommandError, CorruptData, ServiceError, StorageError.
+    export's own `table.json`, and is gone again where it takes none of the items; one that is there has to have these
+    keys. Every data file is checked against its manifest before anything is put. Raises CommandError, CorruptData,
+    ServiceError, StorageError.
     """
     directory = export_directory(source)
     files = _manifest(directory)
     for file in files:
         _check_file(directory, file)
-    if services.has_table(name):
-        _check_keys(services, directory, name, keys)
-    else:
+    is_new = not services.has_table(name)
+    if is_new:
         _create_table(services, directory, name, keys)
+    else:
+        _check_keys(services, directory, name, keys)
     size = 0
 
     def items() -> Iterator[dict[str, Any]]:
@@ -189,7 +191,12 @@ def import_table(
             size += len(line)
             yield _item(line, directory)
 
-    count = services.put_items(name, items())
+    try:
+        count = services.put_items(name, items())
+    except (CommandError, ServiceError):
+        if is_new and next(services.table(name).scan(), None) is None:
+            services.execute("DeleteTable", {"TableName": name})
+        raise
     return Transfer(name, directory, count, size)
 
 
