@@ -83,8 +83,10 @@ def tail(
 
 def _first_positions(reader: DataReader, table: str | None, *, from_start: bool) -> dict[str, int]:
     last = {name: last for name, (_, last) in reader.positions().items()}
+    if not last:
+        raise CommandError("expected a table with routes, found none: run an app that has some on this directory first")
     if table is not None and table not in last:
-        raise CommandError(f"expected a table of this app ({', '.join(last) or 'it has none'}), got {table!r}")
+        raise CommandError(f"expected a table with routes of this app ({', '.join(last)}), got {table!r}")
     return {name: 0 if from_start else last[name] for name in (last if table is None else [table])}
 
 
