@@ -18,7 +18,7 @@ from afterwrite import open_engine
 from afterwrite.cli import main
 from afterwrite.cli.loading import load_app
 from bounds import BOUND_S
-from cli.conftest import Run
+from cli.conftest import APP, Run
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 APP_TEXT = """from afterwrite import App
@@ -225,6 +225,14 @@ def test_what_the_app_prints_is_not_in_the_output(arguments: tuple[str, ...], be
     done = _process(*arguments, stdout=subprocess.PIPE, cwd=printing)
     assert done.stdout.startswith(begins)
     assert done.stderr == "loading\n"
+
+
+@pytest.mark.parametrize("command", ["synth", "package"])
+def test_a_runtime_that_is_no_pythons_is_refused(command: str, cli: Run, tmp_path: Path) -> None:
+    done = cli(command, APP, "-o", tmp_path / "out", "--runtime", "python2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "afterwrite: expected a runtime such as python3.13, got 'python2'\n"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", [("synth", "app.py", "-o", "out"), ("package", "app.py", "-o", "out")])
