@@ -149,6 +149,14 @@ def test_a_directory_without_a_store_is_named_by_all_alike(
     assert (done.returncode, done.stderr) == (2, f"{expected}did you mean {tmp_path / 'inside'}?\n")
 
 
+@pytest.mark.parametrize("arguments", [("status",), ("parked", "list"), ("parked", "drop", "--all"), ("tail",)])
+def test_a_file_is_no_data_directory(arguments: tuple[str, ...], tmp_path: Path, cli: Run) -> None:
+    (tmp_path / "file").touch()
+    done = cli(*arguments, "--data", tmp_path / "file")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("afterwrite: expected a data directory of afterwrite, found no store in ")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
