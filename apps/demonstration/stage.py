@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from afterwrite.errors import CommandError
+from afterwrite import AfterwriteError
 from demonstration.checks import Check
 from demonstration.writers import WriterFailed
 
@@ -30,10 +30,10 @@ class DemoFailed(Exception):
 def perform(data: Path, play: Callable[[Display], list[Check]], *, json: bool) -> int:
     """Play in the new directory `data`, with the engine's data in its folder `engine`; 0 if every equation holds.
 
-    Raises CommandError for a directory that holds files.
+    Raises AfterwriteError for a directory that holds files.
     """
     if data.exists() and any(data.iterdir()):
-        raise CommandError(f"expected a new or empty directory, {data} holds files: choose another one")
+        raise AfterwriteError(f"expected a new or empty directory, {data} holds files: choose another one")
     data.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from afterwrite.errors import CommandError
+from afterwrite import AfterwriteError
 from manga_assist import demo
 
 
@@ -21,6 +21,6 @@ def test_everything_is_there_once(demonstrated: Callable[..., Mapping[str, Any]]
 def test_a_directory_with_files_is_refused_and_kept(tmp_path: Path) -> None:
     kept = tmp_path / "precious"
     kept.touch()
-    with pytest.raises(CommandError, match="expected a new or empty directory"):
+    with pytest.raises(AfterwriteError, match="expected a new or empty directory"):
         demo.run(tmp_path, size=1, crash=0, json=False)
     assert list(tmp_path.iterdir()) == [kept]
