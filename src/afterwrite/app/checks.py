@@ -27,6 +27,10 @@ _PLAIN: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "bool": ((bool,), "True or False"),
     "int | None": ((int, type(None)), "a whole number or None"),
     "float | None": ((int, float, Decimal, type(None)), "a number or None"),
+    "Mapping[str, Any]": ((Mapping,), "a mapping"),
+    "Mapping[str, Any] | None": ((Mapping, type(None)), "a mapping or None"),
+    "Sequence[Sender]": ((Iterable,), "a list"),
+    "Sequence[Queue | Function | DeliveryStream]": ((Iterable,), "a list"),
 }
 _ANY: Final[tuple[tuple[type, ...], str]] = ((object,), "anything")
 _NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -150,6 +154,6 @@ def check_target(what: str, target: object, kinds: tuple[type, ...]) -> None:
     if not isinstance(target, kinds):
         *others, last = [kind_of(kind) for kind in kinds]
         expected = f"{', '.join(others)} or {last}" if others else last
-        raise DeclarationError(
-            f"expected a {expected} {what}, got {target!r}: give what the app's declaration returned"
-        )
+        is_undeclared = last == "function" and inspect.isfunction(target)
+        remedy = "decorate it with @app.function()" if is_undeclared else "give what the app's declaration returned"
+        raise DeclarationError(f"expected a {expected} {what}, got {target!r}: {remedy}")

@@ -178,6 +178,8 @@ class Table(MappedStream):
         from afterwrite.core.pipes import Pipe, compile_filter, compile_transform, pipe_target
 
         check_target(f"as the target of a pipe from {self.name}", to, _PIPE_TARGETS)
+        if enrich is not None:
+            check_target(f"as the enrichment of a pipe from {self.name}", enrich, (Function,))
         name = f"{self.name}-to-{to.name}" if name is None else name
         check_name("pipe", name, [*(pipe.name for pipe in self.pipes), *(route.name for route in self.routes)])
         (given, patterns), shape = compile_filter(name, filter), compile_transform(transform)
@@ -401,10 +403,7 @@ class Bus:
         """Send the events that match `pattern` to every target of `to`."""
         check_name("rule", name, [rule.name for rule in self.rules])
         for target in to:
-            if not isinstance(target, (Queue, Function, DeliveryStream)):
-                raise DeclarationError(
-                    f"expected queues, functions or delivery streams as targets of the rule {name}, got {target!r}"
-                )
+            check_target(f"as a target of the rule {name}", target, (Queue, DeliveryStream, Function))
         rule = Rule(name, compile_pattern(pattern), tuple(to), pattern)
         self.rules.append(rule)
         return rule
