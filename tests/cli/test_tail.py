@@ -190,6 +190,13 @@ def test_a_table_that_the_app_has_no_routes_on(written: EngineUnderTest, cli: Ru
     assert done.stderr == "afterwrite: expected a table with routes of this app (orders), got 'nope'\n"
 
 
+def test_another_app_than_the_directorys_is_refused(written: EngineUnderTest, cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("from afterwrite import App\napp = App('other')\n")
+    done = cli("tail", tmp_path / "other.py", "--data", written.data, "--from-start")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("afterwrite: expected the app 'watched', to which the data directory belongs, got")
+
+
 def test_a_directory_without_routes_has_nothing_to_show(tmp_path: Path, cli: Run) -> None:
     with open_engine(tmp_path / "data"):
         pass

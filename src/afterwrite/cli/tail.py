@@ -71,6 +71,11 @@ def tail(
     settings = config.load(data=data)
     declared: App | None = None if app is None else load_app(app)
     with open_data(settings.data) as reader:
+        if declared is not None and (owner := reader.app()) not in (None, declared.name):
+            raise CommandError(
+                f"expected the app {owner!r}, to which the data directory belongs, got {declared.name!r}: "
+                "give its file, or none"
+            )
         tracer = Tracer(reader, declared, settings.identity)
         show = _as_json if json else _as_text
         after = _first_positions(reader, table, from_start=from_start)
