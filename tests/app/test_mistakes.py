@@ -118,6 +118,11 @@ MISTAKES: list[tuple[str, Mistake]] = [
         r"filter_policy of Topic.subscribe to be a mapping or None, got \['paid'\]",
         lambda app: app.topic("news").subscribe(app.queue("mail"), filter_policy=["paid"]),  # type: ignore[arg-type]
     ),
+    (r"the target to be callable with .*, got 'smtp://h'", lambda app: app.function(sends=["smtp://h"])(two)),  # type: ignore[list-item]
+    (
+        r"the target to be callable with .*, got 'smtp://h'",
+        lambda app: app.queue("mail").consumer(sends=["smtp://h"])(two),  # type: ignore[list-item]
+    ),
     (r"sends of App.function to be a list, got", lambda app: app.function(sends=two)),  # type: ignore[arg-type]
     (r"expected a topic to publish alarms to, got 'ops'", lambda app: app.alarms(to="ops")),  # type: ignore[arg-type]
     (r"the type of the key id to be one of S, N, B, got 'X'", lambda app: Key("id", "X")),  # type: ignore[arg-type]

@@ -9,8 +9,9 @@ from decimal import Decimal
 from functools import wraps
 from typing import Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
-from afterwrite.core.callables import parameters_text
+from afterwrite.core.callables import check_code, parameters_text
 from afterwrite.core.outcomes import RetryPolicy
+from afterwrite.core.sending import Sender
 from afterwrite.errors import DeclarationError
 
 Exhausted: TypeAlias = Literal["dead_letter", "park"]
@@ -124,6 +125,14 @@ def retry_policy(retries: int, timeout_s: float, backoff_s: float, age_max_s: fl
     return RetryPolicy(
         attempts_max=retries + 1, backoff_ms_first=int(backoff_s * 1000), age_ms_max=age_ms_max(age_max_s)
     )
+
+
+def senders(given: Iterable[Sender]) -> tuple[Sender, ...]:
+    """What a function says that it sends to. Raises DeclarationError for what is no target."""
+    found = tuple(given)
+    for sender in found:
+        check_code("target", sender, ["request", "context"])
+    return found
 
 
 def attribute_names(parameter: str, given: str | Sequence[str]) -> tuple[str, ...]:

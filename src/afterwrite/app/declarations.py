@@ -18,6 +18,7 @@ from afterwrite.app.checks import (
     declaration,
     exhaustion,
     kind_of,
+    senders,
 )
 from afterwrite.core.callables import check_code
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
@@ -253,7 +254,7 @@ class Queue:
         def declare(handler: Callable[[Message, Context], Any]) -> Function:
             check_code("consumer", handler, ["message", "context"])
             return self._consumed_by(
-                handler.__name__, handler, concurrency, timeout_s, age_max_s, exhaustion(exhausted), tuple(sends)
+                handler.__name__, handler, concurrency, timeout_s, age_max_s, exhaustion(exhausted), senders(sends)
             )
 
         return declare
