@@ -69,7 +69,7 @@ def test_a_backup_under_load_restores_to_one_moment_and_the_rest_happens_once(tm
             for round_number in range(2):
                 reached = sum(1 for _ in engine.reader().items(TABLE))
                 wait_until(lambda least=reached + 150: sum(1 for _ in engine.reader().items(TABLE)) >= least)  # type: ignore[misc]
-                engine.back_up(tmp_path / f"backup{round_number}")
+                engine.back_up(str(tmp_path / f"backup{round_number}"))
         finally:
             stop.set()
             writer.join()

@@ -129,6 +129,26 @@ def test_a_table_that_is_there_with_another_key_takes_no_items_in_unless_told(tm
         import_(tmp_path / "out", "by_pk", data=tmp_path / "a")
 
 
+def test_a_key_that_the_items_do_not_have_leaves_no_table_behind(tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    with pytest.raises(ServiceError, match="Missing the key nope in the item"):
+        import_(tmp_path / "out", "things", partition_key="nope", data=tmp_path / "b")
+    import_(tmp_path / "out", "things", data=tmp_path / "b")
+    assert scanned(tmp_path / "b") == scanned(tmp_path / "a")
+
+
+def test_items_that_are_put_stay_where_a_later_one_cannot_be(tmp_path: Path) -> None:
+    with open_engine(tmp_path / "a") as engine:
+        engine.services.execute("CreateTable", {"TableName": "things", **KEYS})
+        engine.table("things").put_many({"pk": "a", "sk": f"{number:05d}", "x": "x"} for number in range(2_000))
+        engine.table("things").put({"pk": "a", "sk": "99999"})
+    export("things", tmp_path / "out", data=tmp_path / "a")
+    with pytest.raises(ServiceError, match="Missing the key x in the item"):
+        import_(tmp_path / "out", "things", partition_key="pk", sort_key="x", data=tmp_path / "b")
+    assert scanned(tmp_path / "b")
+
+
 def test_a_damaged_or_missing_data_file_is_found_before_anything_is_put(tmp_path: Path) -> None:
     fill(tmp_path / "a")
     export("things", tmp_path / "out", data=tmp_path / "a")

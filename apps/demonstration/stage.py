@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from afterwrite import AfterwriteError
 from demonstration.checks import Check
 from demonstration.writers import WriterFailed
 
@@ -27,10 +28,12 @@ class DemoFailed(Exception):
 
 
 def perform(data: Path, play: Callable[[Display], list[Check]], *, json: bool) -> int:
-    """Play in the new directory `data`, with the engine's data in its folder `engine`; 0 if every equation holds."""
+    """Play in the new directory `data`, with the engine's data in its folder `engine`; 0 if every equation holds.
+
+    Raises AfterwriteError for a directory that holds files.
+    """
     if data.exists() and any(data.iterdir()):
-        print(f"expected a new or empty directory, {data} holds files: choose another one", file=sys.stderr)
-        return 2
+        raise AfterwriteError(f"expected a new or empty directory, {data} holds files: choose another one")
     data.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     try:

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from afterwrite.config import Identity
-from afterwrite.errors import CommandError, CorruptData
+from afterwrite.errors import CommandError, CorruptData, ServiceError
 from afterwrite.local.native import NativeServices
 from afterwrite.store import export_files, items, tables
 from afterwrite.store.durable_files import removed_on_failure, storage_errors
@@ -39,6 +39,7 @@ class Transfer:
 
 def export_table(environment: Environment, identity: Identity, name: str, out: Path) -> Transfer:
     """Write the table as of one commit below `out`. Raises ServiceError for no such table, StorageError."""
+    operations = Operations(identity)
     start = datetime.now(UTC)
     export_id = export_files.new_id(start)
     with removed_on_failure(out / ROOT / export_id), storage_errors(out), environment.read() as transaction:
@@ -55,7 +56,7 @@ def export_table(environment: Environment, identity: Identity, name: str, out: P
         found = items.scan(transaction, tables.table_named(catalog, name))
         source = export_files.Source(description, time_to_live, found)
         count = export_files.write_export(out, source, export_id, start, out.name)
-    return Transfer(name, out / export_files.ROOT / export_id, count, description["TableSizeBytes"])
+    return Transfer(name, out / ROOT / export_id, count, description["TableSizeBytes"])
 
 
 def import_table(
@@ -64,17 +65,19 @@ def import_table(
     """Put the items of an export, AWS's or ours, into the table `name`, as writes that have their changes.
 
     A table that is not there is created, by `keys` (CreateTable's KeySchema and AttributeDefinitions) or by the
-    export's own `table.json`; one that is there has to have these keys. Every data file is checked against its manifest
-    before anything is put. Raises CommandError, CorruptData, ServiceError, StorageError.
+    export's own `table.json`, and is gone again where it takes none of the items; one that is there has to have these
+    keys. Every data file is checked against its manifest before anything is put. Raises CommandError, CorruptData,
+    ServiceError, StorageError.
     """
     directory = export_directory(source)
     files = _manifest(directory)
     for file in files:
         _check_file(directory, file)
-    if services.has_table(name):
-        _check_keys(services, directory, name, keys)
-    else:
+    is_new = not services.has_table(name)
+    if is_new:
         _create_table(services, directory, name, keys)
+    else:
+        _check_keys(services, directory, name, keys)
     size = 0
 
     def items() -> Iterator[dict[str, Any]]:
@@ -83,7 +86,12 @@ def import_table(
             size += len(line)
             yield _item(line, directory)
 
-    count = services.put_items(name, items())
+    try:
+        count = services.put_items(name, items())
+    except (CommandError, ServiceError):
+        if is_new and next(services.table(name).scan(), None) is None:
+            services.execute("DeleteTable", {"TableName": name})
+        raise
     return Transfer(name, directory, count, size)
 
 

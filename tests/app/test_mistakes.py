@@ -89,6 +89,41 @@ MISTAKES: list[tuple[str, Mistake]] = [
         r"expected a queue, topic, bus, delivery stream, audit log or function as the target .* got 'mail'",
         lambda app: orders(app).pipe(to="mail"),
     ),
+    (
+        r"expected a function as the enrichment of a pipe from orders, got <function two .*: decorate it with @app",
+        lambda app: orders(app).pipe(to=app.queue("mail"), enrich=two),
+    ),
+    (
+        r"expected a pattern, or a list of them, as the filter of orders-to-mail, got '{}'",
+        lambda app: orders(app).pipe(to=app.queue("mail"), filter="{}"),
+    ),
+    (
+        r"expected a pattern, or a list of them, as the filter of orders-to-mail, got \[5\]",
+        lambda app: orders(app).pipe(to=app.queue("mail"), filter=[5]),
+    ),
+    (r"expected 1 to 5 patterns as .*, got 0", lambda app: orders(app).pipe(to=app.queue("mail"), filter=[])),
+    (
+        r"to of Bus.rule to be a list, got Queue",
+        lambda app: app.bus("events").rule("all", {}, to=app.queue("mail")),  # type: ignore[arg-type]
+    ),
+    (
+        r"expected a queue, delivery stream or function as a target of the rule all, got <function two",
+        lambda app: app.bus("events").rule("all", {"source": ["shop"]}, to=[two]),  # type: ignore[list-item]
+    ),
+    (
+        r"pattern of Bus.rule to be a mapping, got '{}'",
+        lambda app: app.bus("events").rule("all", "{}", to=[]),  # type: ignore[arg-type]
+    ),
+    (
+        r"filter_policy of Topic.subscribe to be a mapping or None, got \['paid'\]",
+        lambda app: app.topic("news").subscribe(app.queue("mail"), filter_policy=["paid"]),  # type: ignore[arg-type]
+    ),
+    (r"the target to be callable with .*, got 'smtp://h'", lambda app: app.function(sends=["smtp://h"])(two)),  # type: ignore[list-item]
+    (
+        r"the target to be callable with .*, got 'smtp://h'",
+        lambda app: app.queue("mail").consumer(sends=["smtp://h"])(two),  # type: ignore[list-item]
+    ),
+    (r"sends of App.function to be a list, got", lambda app: app.function(sends=two)),  # type: ignore[arg-type]
     (r"expected a topic to publish alarms to, got 'ops'", lambda app: app.alarms(to="ops")),  # type: ignore[arg-type]
     (r"the type of the key id to be one of S, N, B, got 'X'", lambda app: Key("id", "X")),  # type: ignore[arg-type]
     (

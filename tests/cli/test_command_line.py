@@ -18,7 +18,7 @@ from afterwrite import open_engine
 from afterwrite.cli import main
 from afterwrite.cli.loading import load_app
 from bounds import BOUND_S
-from cli.conftest import Run
+from cli.conftest import APP, Run
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 APP_TEXT = """from afterwrite import App
@@ -149,6 +149,14 @@ def test_a_directory_without_a_store_is_named_by_all_alike(
     assert (done.returncode, done.stderr) == (2, f"{expected}did you mean {tmp_path / 'inside'}?\n")
 
 
+@pytest.mark.parametrize("arguments", [("status",), ("parked", "list"), ("parked", "drop", "--all"), ("tail",)])
+def test_a_file_is_no_data_directory(arguments: tuple[str, ...], tmp_path: Path, cli: Run) -> None:
+    (tmp_path / "file").touch()
+    done = cli(*arguments, "--data", tmp_path / "file")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("afterwrite: expected a data directory of afterwrite, found no store in ")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -225,6 +233,14 @@ def test_what_the_app_prints_is_not_in_the_output(arguments: tuple[str, ...], be
     done = _process(*arguments, stdout=subprocess.PIPE, cwd=printing)
     assert done.stdout.startswith(begins)
     assert done.stderr == "loading\n"
+
+
+@pytest.mark.parametrize("command", ["synth", "package"])
+def test_a_runtime_that_is_no_pythons_is_refused(command: str, cli: Run, tmp_path: Path) -> None:
+    done = cli(command, APP, "-o", tmp_path / "out", "--runtime", "python2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "afterwrite: expected a runtime such as python3.13, got 'python2'\n"
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", [("synth", "app.py", "-o", "out"), ("package", "app.py", "-o", "out")])

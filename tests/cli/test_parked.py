@@ -232,3 +232,22 @@ def test_records_of_a_stream_that_a_function_was_not_able_to_handle_are_listed_s
         wait_until(lambda: not list(engine.parked().entries()))
         engine.stop()
     assert cli("status", "--check", "--data", data).returncode == 0
+
+
+def test_the_command_that_is_told_of_records_means_those_of_one_function(tmp_path: Path, cli: Run) -> None:
+    def handler(event: Any, context: Any) -> None:
+        raise ValueError("no mail today")
+
+    app = App("shop")
+    orders = app.table("orders", partition_key="PK")
+    for name in ("mail", "print"):
+        orders.event_source_mapping(handler, FunctionName=name, MaximumRetryAttempts=0, BatchSize=1)
+    data = tmp_path / "data"
+    with afterwrite.open_engine(data, app) as engine:
+        engine.table("orders").put({"PK": "a"})
+        wait_until(lambda: len(list(engine.parked().entries())) == 2)
+    shown = cli("parked", "show", "--by", "mail", "--data", data).stdout.splitlines()
+    (told,) = (each.removeprefix("  give up   ") for each in shown if each.startswith("  give up"))
+    _, *arguments = shlex.split(told.partition(" --dry-run, then")[0])
+    assert cli(*arguments).stdout == "dropped: 1 failure\n"
+    assert "function print" in cli("parked", "list", "--data", data).stdout

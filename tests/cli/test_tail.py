@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from afterwrite import open_engine
 from bounds import BOUND_S
 from cli.conftest import Run
 from engine_process import EngineUnderTest, wait_until
@@ -183,10 +184,25 @@ def test_a_queue_that_the_app_declares_since_the_engine_started(
     assert fates(json.loads(done.stdout))["Enqueue elsewhere"] == [("elsewhere", "unknown")]
 
 
-def test_a_table_that_the_app_does_not_have(written: EngineUnderTest, cli: Run) -> None:
+def test_a_table_that_the_app_has_no_routes_on(written: EngineUnderTest, cli: Run) -> None:
     done = cli("tail", "--data", written.data, "--table", "nope")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "afterwrite: expected a table of this app (orders), got 'nope'\n"
+    assert done.stderr == "afterwrite: expected a table with routes of this app (orders), got 'nope'\n"
+
+
+def test_another_app_than_the_directorys_is_refused(written: EngineUnderTest, cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("from afterwrite import App\napp = App('other')\n")
+    done = cli("tail", tmp_path / "other.py", "--data", written.data, "--from-start")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("afterwrite: expected the app 'watched', to which the data directory belongs, got")
+
+
+def test_a_directory_without_routes_has_nothing_to_show(tmp_path: Path, cli: Run) -> None:
+    with open_engine(tmp_path / "data"):
+        pass
+    done = cli("tail", "--data", tmp_path / "data")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("afterwrite: expected a table with routes, found none: run an app")
 
 
 def test_ends_quietly_when_nobody_reads_on(written: EngineUnderTest) -> None:

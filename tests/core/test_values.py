@@ -102,6 +102,12 @@ def test_what_dynamodb_cannot_hold_is_refused(value: Any, says: str) -> None:
         from_python(value)
 
 
+@pytest.mark.parametrize("given", ["o-1", 5, None, ["PK"]])
+def test_an_item_or_a_key_that_is_no_mapping_is_refused(given: Any) -> None:
+    with pytest.raises(InvalidValue, match="expected a mapping from attributes' names to values, got"):
+        encode_item(given)
+
+
 def test_an_integer_that_python_would_not_print_is_refused() -> None:
     with pytest.raises(InvalidValue, match="126 digits"):
         from_python(10**5000)

@@ -64,16 +64,16 @@ orders.on()(reaching(trail))
 FLOW = flow_of(shop)
 
 
-def named() -> list[tuple[str, str, str, bool]]:
-    labels = {node.id: node.label for node in FLOW.nodes}
-    return [(labels[edge.source], labels[edge.target], edge.label, edge.back) for edge in FLOW.edges]
+def named(flow: Flow) -> list[tuple[str, str, str, bool]]:
+    labels = {node.id: node.label for node in flow.nodes}
+    return [(labels[edge.source], labels[edge.target], edge.label, edge.back) for edge in flow.edges]
 
 
 def test_all_that_is_declared_and_named_is_in_the_graph() -> None:
-    assert named() == [
+    assert named(FLOW) == [
         ("shop-orders", "tell", "INSERT, SK prefix LINE#", False),
         ("tell", "shop-news", "", False),
-        ("shop-orders", "announce", "MODIFY, status or total changed, new status", False),
+        ("shop-orders", "announce", "MODIFY, status or total changed, new status paid", False),
         ("announce", "shop-events", "", False),
         ("shop-orders", "keep", "", False),
         ("keep", "shop-trail", "", False),
@@ -85,6 +85,53 @@ def test_all_that_is_declared_and_named_is_in_the_graph() -> None:
         ("shop-mail", "send", "", False),
     ]
     assert len({node.id for node in FLOW.nodes}) == len(FLOW.nodes) == 12
+
+
+def streaming() -> App:
+    app = App("streaming")
+    items = app.table("items", partition_key="id", stream="kinesis")
+    changes, clicks = app.kinesis_stream("items-changes"), app.kinesis_stream("clicks")
+    failed, copies = app.queue("failed"), app.queue("copies")
+
+    @app.function()
+    def look_up(record: Any, context: Context) -> Any:
+        return context.table(items).get(record["dynamodb"]["Keys"])
+
+    items.pipe(to=copies)
+    items.pipe(name="known", filter={"eventName": ["INSERT"]}, enrich=look_up, to=app.topic("news"))
+
+    def handler(event: Any, context: Any) -> None:
+        context.table(items).put(event)
+
+    def to(destination: Any) -> Any:
+        return {"OnFailure": {"Destination": destination}}
+
+    items.event_source_mapping(handler, DestinationConfig=to(failed))
+    clicks.event_source_mapping(handler, DestinationConfig=to("arn:aws:sqs:eu-west-1:123456789012:failed"))
+    changes.event_source_mapping(handler, FunctionName="other", DestinationConfig=to("arn:aws:s3:::failures"))
+    return app
+
+
+def test_pipes_and_functions_on_streams_are_in_the_graph() -> None:
+    flow = flow_of(streaming())
+    assert named(flow) == [
+        ("items", "items-to-copies", "", False),
+        ("items-to-copies", "copies", "", False),
+        ("items", "known", "filtered", False),
+        ("known", "pipe-known", "enriched", False),
+        ("pipe-known", "news", "", False),
+        ("look_up", "items", "", True),
+        ("pipe-known", "items", "", True),
+        ("items", "items-changes", "", False),
+        ("handler", "items", "", True),
+        ("items", "handler", "", False),
+        ("handler", "failed", "on failure", False),
+        ("other", "items", "", True),
+        ("items-changes", "other", "", False),
+        ("other", "arn:aws:s3:::failures", "on failure", False),
+        ("clicks", "handler", "", False),
+    ]
+    assert len({node.id for node in flow.nodes}) == len(flow.nodes)
 
 
 def test_a_long_guard_is_cut() -> None:
@@ -105,16 +152,17 @@ def test_mermaid_quotes_what_has_a_meaning_there() -> None:
     ]
 
 
-def test_svg_draws_every_box_apart_and_left_to_right() -> None:
-    root = ET.fromstring(svg(FLOW))
+@pytest.mark.parametrize("flow", [FLOW, flow_of(streaming())])
+def test_svg_draws_every_box_apart_and_left_to_right(flow: Flow) -> None:
+    root = ET.fromstring(svg(flow))
     space = "{http://www.w3.org/2000/svg}"
     texts = [text.text for text in root.iter(f"{space}text")]
-    assert {node.label for node in FLOW.nodes} <= set(texts)
+    assert {node.label for node in flow.nodes} <= set(texts)
     rects = [
         {name: float(rect.get(name, 0)) for name in ("x", "y", "width", "height")} for rect in root.iter(f"{space}rect")
     ]
     page, boxes = rects[0], rects[1:]
-    assert len(boxes) == len(FLOW.nodes)
+    assert len(boxes) == len(flow.nodes)
     for number, box in enumerate(boxes):
         assert box["x"] + box["width"] <= page["width"]
         assert box["y"] + box["height"] <= page["height"]
@@ -126,7 +174,7 @@ def test_svg_draws_every_box_apart_and_left_to_right() -> None:
     lines = [
         path.get("d", "") for path in root.iter(f"{space}path") if path.get("class") is None and path.get("marker-end")
     ]
-    assert len(lines) == sum(not edge.back for edge in FLOW.edges)
+    assert len(lines) == sum(not edge.back for edge in flow.edges)
     for line in lines:
         numbers = [float(number) for number in re.findall(r"-?\d+", line)]
         assert numbers[0] < numbers[-2]

@@ -41,6 +41,8 @@ def test_a_holder_that_says_nothing_yet_still_holds(tmp_path: Path) -> None:
 
 def test_a_directory_that_never_was_has_no_holder(tmp_path: Path) -> None:
     assert DataDirectory(tmp_path / "nowhere").holder() is None
+    (tmp_path / "file").touch()
+    assert DataDirectory(tmp_path / "file").holder() is None
 
 
 def test_a_holder_that_died_holds_nothing(tmp_path: Path) -> None:

@@ -34,6 +34,11 @@ def test_the_transcript_holds(example: dict[str, Any]) -> None:
     example["test_an_order_is_charged_and_its_customer_is_told"]()
 
 
+def test_a_pipe_is_tested_to_its_enrichment_and_to_its_target(example: dict[str, Any], tmp_path: Path) -> None:
+    example["test_who_joins_is_looked_up"]()
+    example["test_who_joins_is_greeted_once"](tmp_path)
+
+
 def test_the_faults_happen(example: dict[str, Any], tmp_path: Path) -> None:
     example["test_a_lost_answer_charges_again_under_the_same_id"](tmp_path)
 

@@ -75,5 +75,6 @@ def test_an_engine_is_found_again_whatever_its_app_prints(tmp_path: Path) -> Non
 
 def test_an_engine_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("raise ValueError('no app')")
-    with pytest.raises(AfterwriteError, match="no app"), EngineProcess(tmp_path / "app.py", tmp_path / "data"):
+    process = EngineProcess(str(tmp_path / "app.py"), str(tmp_path / "data"))
+    with pytest.raises(AfterwriteError, match=r"ended with 2 before it listened[^$]*no app"), process:
         pass

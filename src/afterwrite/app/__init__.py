@@ -19,6 +19,7 @@ from afterwrite.app.checks import (
     exhaustion,
     kind_of,
     retry_policy,
+    senders,
 )
 from afterwrite.app.declarations import (
     DEAD_LETTERS,
@@ -330,7 +331,7 @@ class App:
 
         def declare(handler: Callable[[Any, Context], Any]) -> Function:
             check_code("function", handler, ["request", "context"])
-            return self._function(handler.__name__, handler, policy, timeout_s, concurrency, exhausted, tuple(sends))
+            return self._function(handler.__name__, handler, policy, timeout_s, concurrency, exhausted, senders(sends))
 
         return declare
 

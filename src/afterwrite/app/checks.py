@@ -9,8 +9,9 @@ from decimal import Decimal
 from functools import wraps
 from typing import Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
-from afterwrite.core.callables import parameters_text
+from afterwrite.core.callables import check_code, parameters_text
 from afterwrite.core.outcomes import RetryPolicy
+from afterwrite.core.sending import Sender
 from afterwrite.errors import DeclarationError
 
 Exhausted: TypeAlias = Literal["dead_letter", "park"]
@@ -27,6 +28,10 @@ _PLAIN: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "bool": ((bool,), "True or False"),
     "int | None": ((int, type(None)), "a whole number or None"),
     "float | None": ((int, float, Decimal, type(None)), "a number or None"),
+    "Mapping[str, Any]": ((Mapping,), "a mapping"),
+    "Mapping[str, Any] | None": ((Mapping, type(None)), "a mapping or None"),
+    "Sequence[Sender]": ((Iterable,), "a list"),
+    "Sequence[Queue | Function | DeliveryStream]": ((Iterable,), "a list"),
 }
 _ANY: Final[tuple[tuple[type, ...], str]] = ((object,), "anything")
 _NAMED: Final = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -122,6 +127,14 @@ def retry_policy(retries: int, timeout_s: float, backoff_s: float, age_max_s: fl
     )
 
 
+def senders(given: Iterable[Sender]) -> tuple[Sender, ...]:
+    """What a function says that it sends to. Raises DeclarationError for what is no target."""
+    found = tuple(given)
+    for sender in found:
+        check_code("target", sender, ["request", "context"])
+    return found
+
+
 def attribute_names(parameter: str, given: str | Sequence[str]) -> tuple[str, ...]:
     """One name or several as names. Raises DeclarationError."""
     names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else (given,)
@@ -150,6 +163,6 @@ def check_target(what: str, target: object, kinds: tuple[type, ...]) -> None:
     if not isinstance(target, kinds):
         *others, last = [kind_of(kind) for kind in kinds]
         expected = f"{', '.join(others)} or {last}" if others else last
-        raise DeclarationError(
-            f"expected a {expected} {what}, got {target!r}: give what the app's declaration returned"
-        )
+        is_undeclared = last == "function" and inspect.isfunction(target)
+        remedy = "decorate it with @app.function()" if is_undeclared else "give what the app's declaration returned"
+        raise DeclarationError(f"expected a {expected} {what}, got {target!r}: {remedy}")

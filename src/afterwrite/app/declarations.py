@@ -18,6 +18,7 @@ from afterwrite.app.checks import (
     declaration,
     exhaustion,
     kind_of,
+    senders,
 )
 from afterwrite.core.callables import check_code
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
@@ -178,6 +179,8 @@ class Table(MappedStream):
         from afterwrite.core.pipes import Pipe, compile_filter, compile_transform, pipe_target
 
         check_target(f"as the target of a pipe from {self.name}", to, _PIPE_TARGETS)
+        if enrich is not None:
+            check_target(f"as the enrichment of a pipe from {self.name}", enrich, (Function,))
         name = f"{self.name}-to-{to.name}" if name is None else name
         check_name("pipe", name, [*(pipe.name for pipe in self.pipes), *(route.name for route in self.routes)])
         (given, patterns), shape = compile_filter(name, filter), compile_transform(transform)
@@ -251,7 +254,7 @@ class Queue:
         def declare(handler: Callable[[Message, Context], Any]) -> Function:
             check_code("consumer", handler, ["message", "context"])
             return self._consumed_by(
-                handler.__name__, handler, concurrency, timeout_s, age_max_s, exhaustion(exhausted), tuple(sends)
+                handler.__name__, handler, concurrency, timeout_s, age_max_s, exhaustion(exhausted), senders(sends)
             )
 
         return declare
@@ -401,10 +404,7 @@ class Bus:
         """Send the events that match `pattern` to every target of `to`."""
         check_name("rule", name, [rule.name for rule in self.rules])
         for target in to:
-            if not isinstance(target, (Queue, Function, DeliveryStream)):
-                raise DeclarationError(
-                    f"expected queues, functions or delivery streams as targets of the rule {name}, got {target!r}"
-                )
+            check_target(f"as a target of the rule {name}", target, (Queue, DeliveryStream, Function))
         rule = Rule(name, compile_pattern(pattern), tuple(to), pattern)
         self.rules.append(rule)
         return rule

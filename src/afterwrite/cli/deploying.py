@@ -22,8 +22,11 @@ Format: TypeAlias = Literal["cloudformation", "terraform"]
 _RENDERERS: Final = {"cloudformation": cloudformation.render, "terraform": terraform.render}
 
 
-def _runtime() -> str:
-    return f"python{sys.version_info.major}.{sys.version_info.minor}"
+def _runtime(given: str | None) -> str:
+    """The runtime that is asked for, by default this Python's. Raises CommandError for one that is no Python's."""
+    runtime = given or f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packaging.minor_of(runtime)
+    return runtime
 
 
 def synth(
@@ -68,7 +71,7 @@ def synth(
     template = template_of(
         load_app(app),
         Options(
-            runtime=runtime or _runtime(),
+            runtime=_runtime(runtime),
             environment=tuple(environment or ()),
             pipes=frozenset(pipe or ()),
             search=dict(_pairs(search or (), "STREAM=INDEX")),
@@ -124,7 +127,7 @@ def package(
     packed = packaging.package(
         packaging.Entry(found.root, found.module, found.variable),
         out,
-        packaging.Target(runtime or _runtime(), architecture),
+        packaging.Target(_runtime(runtime), architecture),
         include=include or (),
         site_packages=site_packages,
         without=views.not_deployed(found.app) | {packaging.NEVER_DEPLOYED},

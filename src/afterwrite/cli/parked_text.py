@@ -150,7 +150,10 @@ def _payload(entry: ParkedEntry) -> Iterator[str]:
 
 def _selected(entry: ParkedEntry, options: str) -> str:
     """What a command is given to mean the entry."""
-    by_error = "" if entry.failure is None else f" --error {entry.failure.fingerprint}"
+    failure = entry.failure
+    by_error = "" if failure is None else f" --error {failure.fingerprint}"
     # What no terminal shows as it is can hardly be typed.
     lane = f"{shlex.quote(entry.lane)} " if entry.lane.isprintable() else ""
-    return f"{lane}--in {shlex.quote(entry.held_in)}{'' if lane else by_error}{options}"
+    # A shard has what every function on it was not able to handle.
+    by_function = "" if failure is None or entry.kind != "records" else f" --by {shlex.quote(failure.raised_by)}"
+    return f"{lane}--in {shlex.quote(entry.held_in)}{by_function}{'' if lane else by_error}{options}"

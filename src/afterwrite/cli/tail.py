@@ -71,6 +71,11 @@ def tail(
     settings = config.load(data=data)
     declared: App | None = None if app is None else load_app(app)
     with open_data(settings.data) as reader:
+        if declared is not None and (owner := reader.app()) not in (None, declared.name):
+            raise CommandError(
+                f"expected the app {owner!r}, to which the data directory belongs, got {declared.name!r}: "
+                "give its file, or none"
+            )
         tracer = Tracer(reader, declared, settings.identity)
         show = _as_json if json else _as_text
         after = _first_positions(reader, table, from_start=from_start)
@@ -83,8 +88,10 @@ def tail(
 
 def _first_positions(reader: DataReader, table: str | None, *, from_start: bool) -> dict[str, int]:
     last = {name: last for name, (_, last) in reader.positions().items()}
+    if not last:
+        raise CommandError("expected a table with routes, found none: run an app that has some on this directory first")
     if table is not None and table not in last:
-        raise CommandError(f"expected a table of this app ({', '.join(last) or 'it has none'}), got {table!r}")
+        raise CommandError(f"expected a table with routes of this app ({', '.join(last)}), got {table!r}")
     return {name: 0 if from_start else last[name] for name in (last if table is None else [table])}
 
 

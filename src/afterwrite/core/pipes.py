@@ -9,7 +9,7 @@ far as that can do it (`Pipe.shaped_by`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -166,8 +166,12 @@ class Pipe:
 
 def compile_filter(pipe: str, given: Filter) -> tuple[tuple[Mapping[str, Any], ...], tuple[Pattern, ...]]:
     """The patterns of which a record must match one, and compiled. Raises DeclarationError and InvalidPattern."""
-    patterns = () if given is None else (given,) if isinstance(given, Mapping) else tuple(given)
-    if given is not None and not 1 <= len(patterns) <= PATTERNS_MAX:
+    if given is None:
+        return (), ()
+    patterns = (given,) if isinstance(given, Mapping) else tuple(given) if isinstance(given, Iterable) else ()
+    if not all(isinstance(pattern, Mapping) for pattern in patterns):
+        raise DeclarationError(f"expected a pattern, or a list of them, as the filter of {pipe}, got {given!r}")
+    if not 1 <= len(patterns) <= PATTERNS_MAX:
         raise DeclarationError(f"expected 1 to {PATTERNS_MAX} patterns as the filter of {pipe}, got {len(patterns)}")
     return patterns, tuple(compile_pattern(pattern, PIPES) for pattern in patterns)
 

@@ -150,8 +150,12 @@ def decode_item(item: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def encode_item(mapping: Mapping[str, Any]) -> Item:
     """A mapping of Python values as a wire item. Raises InvalidValue as `from_python` does."""
+    try:
+        attributes = mapping.items()
+    except AttributeError:
+        raise InvalidValue(f"expected a mapping from attributes' names to values, got {mapping!r}") from None
     item: Item = {}
-    for name, value in mapping.items():
+    for name, value in attributes:
         # Text and plain integers are most of what there is; they are settled here, without a call.
         if type(value) is str:
             item[name] = {"S": value}

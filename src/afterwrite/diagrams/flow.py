@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import dis
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from afterwrite.app import App
 from afterwrite.core.changes import EVENT_NAMES
 from afterwrite.core.routes import Guard
 
+if TYPE_CHECKING:
+    from afterwrite.core.event_source_mapping.declaration import MappedStream
+    from afterwrite.core.pipes import Pipe, TargetKind
+
 Kind: TypeAlias = Literal[
     "table",
+    "kinesis_stream",
     "route",
+    "pipe",
     "topic",
     "queue",
     "bus",
@@ -30,6 +36,24 @@ Kind: TypeAlias = Literal[
     "cache",
     "search_index",
 ]
+
+_PIPE_TARGETS: Final[Mapping[TargetKind, Kind]] = {
+    "Queue": "queue",
+    "Topic": "topic",
+    "Bus": "bus",
+    "DeliveryStream": "delivery_stream",
+    "AuditLog": "audit_log",
+    "Function": "function",
+}
+_DESTINATIONS: Final[Mapping[str, Kind]] = {
+    "Queue": "queue",
+    "sqs": "queue",
+    "Topic": "topic",
+    "sns": "topic",
+    "Function": "function",
+    "lambda": "function",
+}
+"""What failures of mapped functions go to, by the class of what is declared and by the service that an ARN names."""
 
 _LABEL_CHARACTERS_MAX: Final = 48
 _LOADS_BY_NAME: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLOSURE"})
@@ -46,7 +70,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """What goes from one node to another; `back` for the writes of a function to a table whose changes run routes."""
+    """What goes from one node to another; `back` for a function's writes to a table from which something follows."""
 
     source: str
     target: str
@@ -62,13 +86,25 @@ class Flow:
     nodes: list[Node] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
 
+    def add(self, kind: Kind, label: str) -> str:
+        """Add a node; its id."""
+        node = Node(f"{kind}{sum(each.kind == kind for each in self.nodes)}", kind, label)
+        self.nodes.append(node)
+        return node.id
+
+    def find(self, kind: Kind, label: str) -> str:
+        """The id of the first such node, of a new one where there is none."""
+        found = (node.id for node in self.nodes if (node.kind, node.label) == (kind, label))
+        return next(found, None) or self.add(kind, label)
+
 
 def flow_of(app: App) -> Flow:
     """The flow that `app` declares, in the order of its declaration."""
     flow = Flow(app.name)
     ids: dict[int, str] = {}
-    kinds: list[tuple[Kind, list[Any]]] = [
+    kinds: list[tuple[Kind, Sequence[Any]]] = [
         ("table", app.tables),
+        ("kinesis_stream", app.kinesis_streams),
         ("topic", app.topics),
         ("bus", app.buses),
         ("queue", app.queues),
@@ -79,16 +115,16 @@ def flow_of(app: App) -> Flow:
         ("search_index", app.search_indexes),
     ]
     for kind, declared in kinds:
-        for number, each in enumerate(declared):
-            ids[id(each)] = f"{kind}{number}"
-            flow.nodes.append(Node(ids[id(each)], kind, each.name))
+        for each in declared:
+            ids[id(each)] = flow.add(kind, each.name)
     reached = _Reached(app, ids)
     for table in app.tables:
         for route in table.routes:
-            route_id = f"route{sum(node.kind == 'route' for node in flow.nodes)}"
-            flow.nodes.append(Node(route_id, "route", route.name))
+            route_id = flow.add("route", route.name)
             flow.edges.append(Edge(ids[id(table)], route_id, guard_text(route.guard)))
             flow.edges.extend(Edge(route_id, target) for target in reached.by(route.handler, tables=False))
+        for pipe in table.pipes:
+            _add_pipe(flow, pipe)
     for topic in app.topics:
         for subscription in topic.subscriptions:
             policy = subscription.filter_policy
@@ -99,18 +135,56 @@ def flow_of(app: App) -> Flow:
             flow.edges.extend(
                 Edge(ids[id(bus)], ids[id(target)], rule.name) for target in rule.targets if id(target) in ids
             )
-    with_routes = {ids[id(table)] for table in app.tables if table.routes}
     for function in app.functions:
         if function.queue is not None:
             flow.edges.append(Edge(ids[id(function.queue)], ids[id(function)]))
-        for target in reached.by(function.handler, tables=True):
-            flow.edges.append(Edge(ids[id(function)], target, back=target in with_routes))
+        flow.edges.extend(reached.tables_of(ids[id(function)], function.handler))
         for sender in function.sends:
             if id(sender) not in ids:
-                ids[id(sender)] = f"outside{sum(node.kind == 'outside' for node in flow.nodes)}"
-                flow.nodes.append(Node(ids[id(sender)], "outside", type(sender).__name__))
+                ids[id(sender)] = flow.add("outside", type(sender).__name__)
             flow.edges.append(Edge(ids[id(function)], ids[id(sender)]))
+    _add_mapped_functions(flow, app, reached)
     return flow
+
+
+def _add_pipe(flow: Flow, pipe: Pipe) -> None:
+    """A pipe with what it is filtered by, its enrichment and its target."""
+    begin = end = flow.add("pipe", pipe.name)
+    flow.edges.append(Edge(flow.find("table", pipe.table), begin, "filtered" if pipe.filter else ""))
+    if pipe.enrichment is not None:
+        end = flow.find("function", pipe.enrichment)
+        flow.edges.append(Edge(begin, end, "enriched"))
+    flow.edges.append(Edge(end, flow.find(_PIPE_TARGETS[pipe.target.kind], pipe.target.name)))
+
+
+def _add_mapped_functions(flow: Flow, app: App, reached: _Reached) -> None:
+    """The Lambda functions on streams, with where their failures go."""
+    streams: list[tuple[Kind, MappedStream]] = [("table", table) for table in app.tables]
+    for kinesis_stream in app.kinesis_streams:
+        streams.append(("kinesis_stream", kinesis_stream))
+        stream_id = flow.find("kinesis_stream", kinesis_stream.name)
+        of_tables = (table for table in app.tables if table.kinesis_stream == kinesis_stream.name)
+        flow.edges.extend(Edge(flow.find("table", table.name), stream_id) for table in of_tables)
+    mapped: dict[str, str] = {}
+    for kind, stream in streams:
+        for mapping in stream.event_source_mappings:
+            name = mapping.function_name
+            if name not in mapped:
+                mapped[name] = flow.add("function", name)
+                flow.edges.extend(reached.tables_of(mapped[name], mapping.handler))
+            flow.edges.append(Edge(flow.find(kind, stream.name), mapped[name]))
+            if mapping.destination is not None:
+                failed = Edge(mapped[name], _failure_destination(flow, mapping.destination), "on failure")
+                flow.edges.extend({failed}.difference(flow.edges))
+
+
+def _failure_destination(flow: Flow, destination: Any) -> str:
+    """The id of a declared queue, topic or function, or of what an ARN names; that may be nothing of the app's."""
+    if not isinstance(destination, str):
+        return flow.find(_DESTINATIONS[type(destination).__name__], destination.name)
+    _, _, service, *_, name = destination.split(":")
+    kind = _DESTINATIONS.get(service)
+    return flow.add("outside", destination) if kind is None else flow.find(kind, name)
 
 
 def guard_text(guard: Guard) -> str:
@@ -119,8 +193,8 @@ def guard_text(guard: Guard) -> str:
     parts.extend(f"{name} {_matchers_text(matchers)}" for name, matchers in guard.keys.items())
     if guard.changed:
         parts.append(f"{' or '.join(guard.changed)} changed")
-    parts.extend(f"old {name}" for name in guard.old)
-    parts.extend(f"new {name}" for name in guard.new)
+    parts.extend(f"old {name} {_matchers_text(matchers)}" for name, matchers in guard.old.items())
+    parts.extend(f"new {name} {_matchers_text(matchers)}" for name, matchers in guard.new.items())
     text = ", ".join(parts)
     return text if len(text) <= _LABEL_CHARACTERS_MAX else text[: _LABEL_CHARACTERS_MAX - 1] + "…"
 
@@ -139,11 +213,20 @@ class _Reached:
     def __init__(self, app: App, ids: Mapping[int, str]) -> None:
         self._ids = ids
         self._tables = {id(table) for table in app.tables}
+        self._leading = {
+            ids[id(table)]
+            for table in app.tables
+            if table.routes or table.pipes or table.event_source_mappings or table.kinesis_stream
+        }
 
     def by(self, handler: Any, *, tables: bool) -> list[str]:
         """The ids of the tables, or of what is no table, that the code of `handler` names, each once."""
         found = (id(value) for value in _named(handler, set()))
         return list(dict.fromkeys(self._ids[each] for each in found if each in self._ids and self._is(each, tables)))
+
+    def tables_of(self, function: str, handler: Any) -> list[Edge]:
+        """What leads from a function to the tables that its code names: back to those from which something follows."""
+        return [Edge(function, table, back=table in self._leading) for table in self.by(handler, tables=True)]
 
     def _is(self, identity: int, table: bool) -> bool:
         return (identity in self._tables) is table

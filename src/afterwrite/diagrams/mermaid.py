@@ -8,7 +8,9 @@ from afterwrite.diagrams.flow import Edge, Flow, Kind, Node
 
 _SHAPES: Final[dict[Kind, tuple[str, str]]] = {
     "table": ("[(", ")]"),
+    "kinesis_stream": ("[/", "/]"),
     "route": ("[", "]"),
+    "pipe": ("[", "]"),
     "topic": ("{{", "}}"),
     "bus": ("{{", "}}"),
     "queue": ("[/", "/]"),

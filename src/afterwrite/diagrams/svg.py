@@ -19,7 +19,9 @@ _SWEEPS: Final = 8
 
 _FILLS: Final[dict[Kind, str]] = {
     "table": "#dbeafe",
+    "kinesis_stream": "#dbeafe",
     "route": "#ffffff",
+    "pipe": "#ffffff",
     "topic": "#fef3c7",
     "bus": "#fef3c7",
     "queue": "#ede9fe",

@@ -179,6 +179,10 @@ class DataReader:
         """Each consumer's position, and the last one of its table."""
         return {each.table: (each.position, each.last_position) for each in self.status().consumers}
 
+    def app(self) -> str | None:
+        """The name of the app that the directory belongs to, None where none has run here."""
+        return self._topology().get("app")
+
     def idle(self) -> bool:
         """Whether everything that was written has had all its effects."""
         with self._environment.read() as transaction:

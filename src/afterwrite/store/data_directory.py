@@ -72,7 +72,7 @@ class DataDirectory:
         """What the running engine says of itself: `pid`, `listening`, `since`; None where none runs."""
         try:
             descriptor = os.open(self.lock_file, os.O_RDONLY)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
             return None if _try_lock(descriptor, fcntl.LOCK_SH) else _read_holder(descriptor)

@@ -81,10 +81,15 @@ class Target:
 
     @property
     def _minor(self) -> str:
-        matched = _RUNTIME.fullmatch(self.runtime)
-        if matched is None:
-            raise CommandError(f"expected a runtime such as python3.13, got {self.runtime!r}")
-        return matched[1]
+        return minor_of(self.runtime)
+
+
+def minor_of(runtime: str) -> str:
+    """The minor version of a runtime, the 13 of python3.13. Raises CommandError for one that is no Python's."""
+    matched = _RUNTIME.fullmatch(runtime)
+    if matched is None:
+        raise CommandError(f"expected a runtime such as python3.13, got {runtime!r}")
+    return matched[1]
 
 
 @dataclass(frozen=True, slots=True)

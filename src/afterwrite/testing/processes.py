@@ -36,15 +36,15 @@ class EngineProcess:
 
     def __init__(
         self,
-        app: Path,
-        data: Path,
+        app: str | Path,
+        data: str | Path,
         rules: Sequence[At] = (),
         *,
         seed: int = 0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._app = app
-        self.data = data
+        self._app = Path(app)
+        self.data = data = Path(data)
         self._log = data.with_name(f"{data.name}.log")
         self._faults = data.with_name(f"{data.name}.faults")
         data.parent.mkdir(parents=True, exist_ok=True)
@@ -145,10 +145,11 @@ class EngineProcess:
         if not in_time:
             process.terminate()
         # Killed while it started, it starts again; what else ends it is a failure.
-        if process.wait() != -signal.SIGKILL and not self._ending:
+        if (code := process.wait()) != -signal.SIGKILL and not self._ending:
             output.close()
+            what = f"ended with {code} before it listened" if in_time else f"did not listen within {_READY_S_MAX:g} s"
             end = "\n".join(self._log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
-            raise AfterwriteError(f"the engine did not listen within {_READY_S_MAX:g} s; the end of its log:\n{end}")
+            raise AfterwriteError(f"the engine {what}; the end of its log:\n{end}")
 
     def _watch(self) -> None:
         while True:

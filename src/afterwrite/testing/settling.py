@@ -20,8 +20,9 @@ def settle(engine: Engine | EngineProcess, *, files: bool = True, timeout_s: flo
     """Wait until what was written so far has been through routes, functions, mappings, and into files.
 
     Files of delivery streams are written after their `buffer_seconds`: with `files=False` they are not waited for. What
-    is parked, or a dead letter, is not waited for either. Raises AfterwriteError after `timeout_s`, with what is still
-    to come, and what `EngineProcess.check` raises.
+    is parked, or a dead letter, is not waited for either, nor what time alone brings: an item's expiry, the end of a
+    tumbling window. Raises AfterwriteError after `timeout_s`, with what is still to come, and what
+    `EngineProcess.check` raises.
     """
     deadline_s = time.monotonic() + timeout_s
     with nullcontext(engine.reader()) if isinstance(engine, Engine) else open_data(engine.data) as data:

@@ -321,9 +321,9 @@ class Engine:
         """What was given up and waits for an operator, to look at, redrive and drop, as `afterwrite parked` does."""
         return EmbeddedParked(self._environment)
 
-    def back_up(self, out: Path) -> Backup:
+    def back_up(self, out: str | Path) -> Backup:
         """Copy the data directory as of one commit to `out`, while everything goes on, as `afterwrite backup` does."""
-        return backups.back_up(self._directory.path, out, self._environment)
+        return backups.back_up(self._directory.path, Path(out), self._environment)
 
     def stop(self) -> None:
         """Finish what is being done, write what waits in buffers' files later, and let the directory go."""

@@ -47,6 +47,13 @@ def test_removing_a_pattern_leaves_those_filed_beside_it(together: PatternSet) -
     assert left == {"also present"}
 
 
+def test_a_path_that_a_later_pattern_brings_may_be_written_with_a_dot(together: PatternSet) -> None:
+    together.add("first", {"id": ["1"]})
+    assert together.match({"id": "1"}) == {"first"}
+    together.add("later", {"id": ["2"], "order": {"kind": [{"exists": True}]}})
+    assert together.match({"id": "2", "order.kind": "refund"}) == {"later"}
+
+
 def test_what_is_unknown_or_invalid_changes_nothing(together: PatternSet) -> None:
     together.add("rule", {"eventName": ["INSERT"]}, LAMBDA)
     with pytest.raises(KeyError):
