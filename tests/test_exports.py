@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from afterwrite import App, Change, Effect, exports, open_engine
+from afterwrite import App, Change, Effect, open_engine
 from afterwrite.cli.transfer import export, import_
 from afterwrite.errors import CommandError, CorruptData, DataDirectoryInUse, ServiceError, StorageFull
 from bounds import BOUND_S
@@ -223,7 +223,7 @@ def test_an_export_that_fails_leaves_nothing_that_takes_room(tmp_path: Path, mon
         path.write_bytes(content[:10])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(exports, "write_file", full)
+    monkeypatch.setattr("afterwrite.store.export_files.write_file", full)
     with pytest.raises(StorageFull):
         export("things", tmp_path / "out", data=tmp_path / "a")
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

@@ -20,7 +20,7 @@ from afterwrite.config import Identity
 from afterwrite.errors import CommandError, CorruptData, ServiceError
 from afterwrite.local.native import NativeServices
 from afterwrite.store import export_files, items, tables
-from afterwrite.store.durable_files import removed_on_failure, storage_errors
+from afterwrite.store.durable_files import storage_errors
 from afterwrite.store.environment import Environment
 from afterwrite.store.export_files import FILES, ROOT, TABLE
 from afterwrite.store.operations import Operations
@@ -42,7 +42,7 @@ def export_table(environment: Environment, identity: Identity, name: str, out: P
     operations = Operations(identity)
     start = datetime.now(UTC)
     export_id = export_files.new_id(start)
-    with removed_on_failure(out / ROOT / export_id), storage_errors(out), environment.read() as transaction:
+    with storage_errors(out), environment.read() as transaction:
         catalog = tables.load_catalog(transaction)
 
         def asked(operation: str) -> Mapping[str, Any]:

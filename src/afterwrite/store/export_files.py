@@ -23,7 +23,13 @@ from typing import Any, Final
 
 import orjson
 
-from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
+from afterwrite.store.durable_files import (
+    create_directory,
+    removed_on_failure,
+    storage_errors,
+    sync_directory,
+    write_file,
+)
 
 ROOT: Final = "AWSDynamoDB"
 TABLE: Final = "table.json"
@@ -55,7 +61,7 @@ def write_export(out: Path, source: Source, export_id: str, start: datetime, buc
     """
     directory = out / ROOT / export_id
     files: list[dict[str, Any]] = []
-    with storage_errors(out):
+    with removed_on_failure(directory), storage_errors(out):
         create_directory(directory / "data")
         for lines, count in _files(source.items):
             key = f"{ROOT}/{export_id}/data/{len(files):08d}{os.urandom(8).hex()}.json.gz"
@@ -70,8 +76,7 @@ def write_export(out: Path, source: Source, export_id: str, start: datetime, buc
                     "dataFileS3Key": prefix + key,
                 }
             )
-    count = sum(file["itemCount"] for file in files)
-    with storage_errors(out):
+        count = sum(file["itemCount"] for file in files)
         kept = _creation(source.table, source.time_to_live)
         write_file(directory / TABLE, orjson.dumps(kept, option=orjson.OPT_INDENT_2))
         _write_manifest(directory / FILES, b"".join(orjson.dumps(file) + b"\n" for file in files))

@@ -23,7 +23,13 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from afterwrite.errors import CorruptData
-from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
+from afterwrite.store.durable_files import (
+    create_directory,
+    removed_on_failure,
+    storage_errors,
+    sync_directory,
+    write_file,
+)
 
 _NOTE: Final = "backup.json"
 _ITEMS: Final = "items"
@@ -58,7 +64,7 @@ class TableBackups:
     def keep(self, backup: TableBackup, items: Iterable[tuple[int, bytes]]) -> None:
         """Keep a backup with its items, each a size and a JSON text, whole or not at all."""
         partial = self.directory / f".{backup.id}"
-        with storage_errors(self.directory):
+        with removed_on_failure(partial), storage_errors(self.directory):
             create_directory(partial)
             _write_blocks(partial / _ITEMS, items)
             fields = {name: getattr(backup, name) for name in TableBackup.__slots__}
