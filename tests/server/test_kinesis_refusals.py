@@ -136,6 +136,11 @@ def test_where_an_iterator_cannot_begin(kinesis: Kinesis, body: dict[str, Any], 
     assert found == ("InvalidArgumentException", message)
 
 
+def test_an_iterator_may_begin_before_the_epoch(kinesis: Kinesis) -> None:
+    body = {"ShardId": "shardId-0", "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": -0.5}
+    assert kinesis("GetShardIterator", StreamName="events", **body) is not None
+
+
 def test_an_iterator_cannot_begin_in_the_future(kinesis: Kinesis, clock: Clock) -> None:
     at_ms = clock.now_ms + 60_000
     body = {"ShardId": "shardId-0", "ShardIteratorType": "AT_TIMESTAMP", "Timestamp": at_ms / 1000}

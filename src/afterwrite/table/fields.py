@@ -173,13 +173,16 @@ def choice(body: Body, field: str, allowed: Sequence[str], default: str, place: 
 
 
 def timestamp_us(body: Body, field: str) -> int | None:
-    """A field that is a time in seconds since the epoch, as microseconds; None where it is absent."""
+    """A field that is a time in seconds since the epoch, as microseconds; None where it is absent.
+
+    A time before the epoch is the epoch: nothing here is as old.
+    """
     value = body.get(field)
     if value is None:
         return None
-    if type(value) not in (int, float) or not 0 <= value < _TIME_S_MAX:
+    if type(value) not in (int, float):
         raise serialization_error(f"expected seconds since the epoch as {field}, got {value!r}")
-    return round(float(value) * 1_000_000)
+    return round(float(min(max(value, 0), _TIME_S_MAX)) * 1_000_000)
 
 
 def flag(body: Body, field: str, *, default: bool) -> bool:
