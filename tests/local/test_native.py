@@ -27,7 +27,7 @@ from afterwrite import (
 from afterwrite.config import Identity
 from afterwrite.core.ports import Services
 from afterwrite.core.table_client import TableClient
-from afterwrite.errors import InvalidValue, ServiceError
+from afterwrite.errors import InvalidValue, ServiceError, StorageError
 from afterwrite.local.native import NativeServices
 from afterwrite.store.environment import Environment
 from afterwrite.store.operations import Operations
@@ -229,6 +229,17 @@ def test_directories_are_made_below_the_data_directory(services: Services, tmp_p
     for name in ("", "..", ".hidden", "a/b"):
         with pytest.raises(DeclarationError):
             services.directory(name)
+
+
+def test_a_data_directory_that_was_moved_away_is_not_made_anew(services: Services, tmp_path: Path) -> None:
+    """Put back, it would come to lie in the new one."""
+    services.directory("outbox")
+    (tmp_path / "files").rename(tmp_path / "elsewhere")
+    assert services.directory("outbox").is_dir(), "files of functions may be cleared away"
+    missing = NativeServices(services._environment, Operations(Identity()), tmp_path / "moved" / "files")  # type: ignore[attr-defined]
+    with pytest.raises(StorageError, match="moved or deleted"):
+        missing.directory("outbox")
+    assert not (tmp_path / "moved").exists()
 
 
 HALF = "half \ud800 pair"

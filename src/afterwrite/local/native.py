@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from afterwrite.core.table_client import WireTable
 from afterwrite.core.values import Item, encode_item
-from afterwrite.errors import DeclarationError, InvalidValue
+from afterwrite.errors import DeclarationError, InvalidValue, StorageError
 from afterwrite.store import items, plain_puts
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations
@@ -63,11 +63,18 @@ class NativeServices:
         self.execute("TransactWriteItems", {"TransactItems": list(writes)})
 
     def directory(self, name: str) -> Path:
-        """A directory for files of the app, made where it is missing."""
+        """A directory for files of the app, made where it is missing. Raises StorageError without a data directory."""
         if not name or "/" in name or name.startswith("."):
             raise DeclarationError(f"expected a plain directory name, got {name!r}: use letters, digits and '-'")
         path = self._files / name
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._files.mkdir(exist_ok=True)
+            path.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            raise StorageError(
+                f"expected the data directory {self._files.parent}, found none: it was moved or deleted; put it back, "
+                "or restart the engine"
+            ) from None
         return path
 
     def execute(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:

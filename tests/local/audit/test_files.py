@@ -399,6 +399,9 @@ def test_a_file_that_is_not_what_was_appended_to_takes_no_more_until_it_is_put_b
     with pytest.raises(StorageError):
         files.append([make_entry(2)])
     assert not files.is_open
+    if what == "moved away":
+        assert not (tmp_path / "log").exists(), "put back, it would come to lie in a new one"
+        (tmp_path / "elsewhere").rename(tmp_path / "log")
     path.write_bytes(kept)
     files.open(head)
     files.append([make_entry(2)])

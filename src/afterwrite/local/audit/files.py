@@ -93,7 +93,8 @@ class AuditFiles:
         """
         self.close()
         with storage_errors(self._directory):
-            create_directory(self._directory)
+            if not head.number:
+                create_directory(self._directory)
             segments = list_segments(self._directory)
             kept = [path for first, path in segments if first <= head.number]
             later = [path for first, path in segments if first > head.number]
