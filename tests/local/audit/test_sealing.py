@@ -22,7 +22,7 @@ from afterwrite.local.audit.sealing import (
     wrapping_key,
 )
 from afterwrite.local.file_buffers import audit_buffer, with_lane
-from afterwrite.store import buffers
+from afterwrite.store import buffers, ledger
 from afterwrite.store.buffers import NewRecord
 from afterwrite.store.environment import Environment
 from embedded import START_MS, Clock, open_store
@@ -85,6 +85,18 @@ def test_each_lane_has_a_key_and_one_destroyed_leaves_the_others(log: Log) -> No
     assert later[0] != ids[0], "a forgotten lane that is written again has a new key"
     assert later[1] == ids[1]
     again.close()
+    log.environment.close()
+
+
+def test_a_key_has_the_name_by_which_every_version_finds_it(log: Log) -> None:
+    """Under another one it would outlive the forgetting of its lane."""
+    sink = log.sink()
+    log.put("t/ada", {"who": "ada"})
+    sink.flush()
+    with log.environment.read() as transaction:
+        ((name, kept),) = ledger.notes(transaction, "audit-key/")
+    assert (name, kept["lane"]) == (f"{LOG}/4e6b725a68dea3e19713d092467e48e1", "t/ada")
+    sink.close()
     log.environment.close()
 
 
