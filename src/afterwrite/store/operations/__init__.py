@@ -88,8 +88,6 @@ class Operations:
     def prepare(self, name: str, body: Body) -> Prepared:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
-        if name in _TRANSACTIONS:
-            body = without_unread(body)
         if operation is None:
             refused = absences.copying(name, body)
             if refused is not None:
@@ -98,5 +96,8 @@ class Operations:
         try:
             return named_as_given(name, body, operation(body))
         except ServiceError as error:
+            # Rare, so that nobody looks for it in a transaction that is valid as it is.
+            if name in _TRANSACTIONS and (read := without_unread(body)) is not body:
+                return self.prepare(name, read)
             request_shapes.check(name, body)
             raise worded(name, body, all_broken(name, body, error)) from None
