@@ -563,7 +563,7 @@ def test_a_token_stands_for_one_request() -> None:
         ),
         (
             {"TransactItems": [{"Other": {}}]},
-            "The action or operation requested is invalid. Verify that the action is typed correctly.",
+            "Invalid Request: TransactWriteRequest should contain Delete or Put or Update request",
         ),
         (
             {"TransactItems": [{"Put": {}, "Delete": {}}]},
