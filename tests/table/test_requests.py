@@ -320,7 +320,7 @@ def test_a_page_holds_one_mebibyte() -> None:
         ),
         (
             {"Limit": 0},
-            CONSTRAINT.format("at 'Limit'", "Member must have value greater than or equal to 1"),
+            CONSTRAINT.format("'0' at 'limit'", "Member must have value greater than or equal to 1"),
         ),
     ],
 )
