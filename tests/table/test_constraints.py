@@ -176,14 +176,26 @@ def nested(levels: int) -> dict[str, Any]:
                 "ReturnConsumedCapacity": "no",
             },
             [
+                # A name that no table can have is told of where nothing before it is wrong.
                 CAPACITY,
-                """Value '{"a!":[{"PutRequest":{"Item":{}}}],"abc":[],"abd":[{"DeleteRequest":{}}]}' """
-                f"at 'requestItems' failed to satisfy constraint: {TABLE_NAMES}",
                 "Value '{a!=[1 requests], abc=[], abd=[1 requests]}' at 'requestItems' failed to satisfy constraint: "
                 "Map value must satisfy constraint: [Member must have length less than or equal to 25, "
                 "Member must have length greater than or equal to 1]",
                 "Value null at 'requestItems.abd.member.1.member.deleteRequest.key' failed to satisfy constraint: "
                 "Member must not be null",
+            ],
+        ),
+        (
+            "BatchWriteItem",
+            {"RequestItems": {"a!": [{"PutRequest": {"Item": {}}}]}, "ReturnConsumedCapacity": "no"},
+            [CAPACITY],
+        ),
+        (
+            "BatchWriteItem",
+            {"RequestItems": {"a!": [{"PutRequest": {"Item": {}}}]}},
+            [
+                """Value '{"a!":[{"PutRequest":{"Item":{}}}]}' at 'requestItems' failed to satisfy constraint: """
+                f"{TABLE_NAMES}"
             ],
         ),
         (

@@ -320,7 +320,7 @@ def test_a_page_holds_one_mebibyte() -> None:
         ),
         (
             {"Limit": 0},
-            CONSTRAINT.format("at 'Limit'", "Member must have value greater than or equal to 1"),
+            CONSTRAINT.format("'0' at 'limit'", "Member must have value greater than or equal to 1"),
         ),
     ],
 )
@@ -563,7 +563,7 @@ def test_a_token_stands_for_one_request() -> None:
         ),
         (
             {"TransactItems": [{"Other": {}}]},
-            "The action or operation requested is invalid. Verify that the action is typed correctly.",
+            "Invalid Request: TransactWriteRequest should contain Delete or Put or Update request",
         ),
         (
             {"TransactItems": [{"Put": {}, "Delete": {}}]},

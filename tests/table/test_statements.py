@@ -13,6 +13,7 @@ from afterwrite.table.statement_tree import Insert, Select
 _MALFORMED = "Statement wasn't well formed, can't be processed: "
 _LEFT_OVER = f"{_MALFORMED}Unexpected token after expression"
 _OVERFLOW = "Number overflow. Attempting to store a number with magnitude larger than supported range"
+_WRONG_TYPE = "Incorrect operand type for operator or function; operator or function: "
 _PATH_NEEDED = "Operator or function requires a document path; operator or function: "
 
 
@@ -135,6 +136,8 @@ def test_an_index_is_named_behind_its_table() -> None:
         ("INSERT INTO t VALUE {'pk': 1, 'l': [1, 1e126]}", f"{_OVERFLOW} under root[1]"),
         ("SELECT * FROM t WHERE pk = ?", "Number of parameters in request and statement don't match."),
         ("SELECT size(a) FROM t", "Unexpected path component at 1:8:4"),
+        ("SELECT * FROM t WHERE pk = 1 AND a < true", f"{_WRONG_TYPE}<, operand type: BOOL"),
+        ("DELETE FROM t WHERE pk = 1 AND begins_with(a, 1)", f"{_WRONG_TYPE}begins_with, operand type: N"),
         ("SELECT *\nFROM t WHERE EXISTS(a)", "Unrecognized function: exists at 2:14:6"),
         ("SELECT * FROM t WHERE attribute_exists(m.inner)", f"{_MALFORMED}Invalid path dot component"),
         (

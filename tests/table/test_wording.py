@@ -148,14 +148,6 @@ def test_start_keys() -> None:
     ("operation", "body", "place", "constraint"),
     [
         ("Query", {**QUERY, "Limit": 0}, "Limit", "value greater than or equal to 1"),
-        ("Scan", {"Limit": 0}, "Limit", "value greater than or equal to 1"),
-        ("Scan", {"Segment": -1, "TotalSegments": 4}, "Segment", "value greater than or equal to 0"),
-        (
-            "Scan",
-            {"Segment": 0, "TotalSegments": 1_000_001},
-            "TotalSegments",
-            "value less than or equal to 1000000",
-        ),
         ("BatchGetItem", {"RequestItems": {}}, "RequestItems", "length greater than or equal to 1"),
         (
             "BatchGetItem",
@@ -173,6 +165,19 @@ def test_start_keys() -> None:
 )
 def test_a_bound_is_reported_without_the_value(operation: str, body: Body, place: str, constraint: str) -> None:
     assert refusal(operation, {"TableName": "things", **body}) == CONSTRAINT.format(place, constraint)
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "constraint"),
+    [
+        ({"Limit": 0}, "'0' at 'limit'", "greater than or equal to 1"),
+        ({"Segment": -1, "TotalSegments": 4}, "'-1' at 'segment'", "greater than or equal to 0"),
+        ({"Segment": 0, "TotalSegments": 1_000_001}, "'1000001' at 'totalSegments'", "less than or equal to 1000000"),
+    ],
+)
+def test_a_bound_of_a_scan_is_reported_with_the_value(body: Body, place: str, constraint: str) -> None:
+    message = f"{ONE_ERROR}Value {place} failed to satisfy constraint: Member must have value {constraint}"
+    assert refusal("Scan", {"TableName": "things", **body}) == message
 
 
 def test_the_first_value_that_is_missing_is_named() -> None:

@@ -259,9 +259,7 @@ def _transaction_writes(members: Sequence[Body], reporting: Reporting) -> tuple[
 def _transaction_member(member: Mapping[str, Any], index: int, reporting: Reporting) -> ItemWrite:
     kinds = [kind for kind in member if kind in _MEMBER_KINDS and member[kind] is not None]
     if not kinds:
-        raise wording.invalid(
-            "The action or operation requested is invalid. Verify that the action is typed correctly."
-        )
+        raise wording.invalid("Invalid Request: TransactWriteRequest should contain Delete or Put or Update request")
     if len(kinds) > 1:
         raise wording.invalid("TransactItems can only contain one of Check, Put, Update or Delete")
     kind = kinds[0]

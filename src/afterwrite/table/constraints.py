@@ -164,7 +164,7 @@ def _note_batch_write(violations: Violations, body: Body) -> None:
     _note_choices(violations, body, "ReturnConsumedCapacity", "ReturnItemCollectionMetrics")
     tables = fields.structure(body, "RequestItems", "WriteRequest")
     _note_required(violations, body, "RequestItems", "")
-    if tables and not all(batches.names_a_table(name) for name in tables):
+    if tables and not violations and not all(batches.names_a_table(name) for name in tables):
         violations.add(batches.shown(tables), "requestItems", batches.TABLE_NAMES)
     batches.note_numbers_of_writes(violations, tables or {})
     for name in tables or {}:

@@ -367,12 +367,14 @@ def _parse_segment(body: Body) -> tuple[int, int]:
 
 
 def _check_bounds(field: str, value: int | None, least: int, most: int | None = None) -> None:
-    violations = fields.Violations()
-    if value is not None and value < least:
-        violations.at(field, f"Member must have value greater than or equal to {least}")
-    if value is not None and most is not None and value > most:
-        violations.at(field, f"Member must have value less than or equal to {most}")
-    violations.check()
+    if value is None or (value >= least and (most is None or value <= most)):
+        return
+    bound = f"greater than or equal to {least}" if value < least else f"less than or equal to {most}"
+    broken = f"failed to satisfy constraint: Member must have value {bound}"
+    raise InvalidRequest(
+        f"1 validation error detected: Value '{value}' at '{field[0].lower()}{field[1:]}' {broken}",
+        f"1 validation error detected: Value at '{field}' {broken}",
+    )
 
 
 class _Frame(NamedTuple):

@@ -10,8 +10,10 @@ from afterwrite.table import statement_tree as statements
 from afterwrite.table import syntax_tree as tree
 from afterwrite.table import wording
 from afterwrite.table.attribute_values import checked_item, checked_value
+from afterwrite.table.conditions import bind_condition
 from afterwrite.table.fields import checked_table_name
 from afterwrite.table.grammar import CONDITION_FUNCTIONS
+from afterwrite.table.paths import Names
 from afterwrite.table.statement_literals import LITERALS, Literals
 from afterwrite.table.statement_tokens import Tokens, malformed, unquoted
 
@@ -67,6 +69,7 @@ class _Grammar:
         self.parameters = parameters
         self.literals = Literals(self.tokens, parameters)
         self.depth = 0
+        self.conditions: list[tree.Condition] = []
 
     def statement(self) -> statements.Statement:
         action = self.action()
@@ -75,7 +78,13 @@ class _Grammar:
             raise malformed("Unexpected token after expression")
         if self.literals.taken != len(self.parameters):
             raise wording.invalid("Number of parameters in request and statement don't match.")
+        self.check_operands()
         return statements.Statement(action, self.names, self.values)
+
+    def check_operands(self) -> None:
+        """Refuse a condition whose operands have types that no item could make right, whatever table it is for."""
+        for condition in self.conditions:
+            bind_condition(condition, Names("", self.names)).check(self.values)
 
     def action(self) -> statements.Action:
         kind = self.tokens.accept_keyword("SELECT", "INSERT", "UPDATE", "DELETE", "FROM", "EXISTS")
@@ -129,7 +138,9 @@ class _Grammar:
             return None
         if self.tokens.keyword() == "ORDER":
             raise malformed("Unexpected keyword")
-        return self.condition()
+        condition = self.condition()
+        self.conditions.append(condition)
+        return condition
 
     def order(self) -> tuple[tuple[str, bool], ...]:
         if not self.tokens.accept_keyword("ORDER"):
