@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -364,12 +365,34 @@ def test_a_wrong_search_is_refused(dynamo: Dynamo, fields: Body, message: str) -
         dynamo("SearchVectors", **{field: value for field, value in body.items() if value is not None})
 
 
-@pytest.mark.parametrize("operation", ["Query", "Scan"])
-def test_a_vector_index_is_only_searched(dynamo: Dynamo, operation: str) -> None:
+OF_PARTITION: Body = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "message"),
+    [
+        ("Query", OF_PARTITION, r"^Query operation not supported on this index type\.$"),
+        (
+            "Query",
+            {**OF_PARTITION, "ConsistentRead": True},
+            "^Consistent reads are not supported on global secondary indexes$",
+        ),
+        ("Scan", {}, "^Scan operation not supported on this index type$"),
+        ("Scan", {"ConsistentRead": True}, "^Scan operation not supported on this index type$"),
+    ],
+)
+def test_a_vector_index_is_only_searched(dynamo: Dynamo, operation: str, body: Body, message: str) -> None:
     create(dynamo, INDEX)
-    body = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
-    with pytest.raises(ServiceError, match="does not support the index type of near"):
-        dynamo(operation, TableName="things", IndexName="near", **(body if operation == "Query" else {}))
+    with pytest.raises(ServiceError) as caught:
+        dynamo(operation, TableName="things", IndexName="near", **body)
+    assert re.search(message, caught.value.message)
+
+
+@pytest.mark.parametrize("where", ["", " WHERE pk = 'p'"])
+def test_no_statement_reads_a_vector_index(dynamo: Dynamo, where: str) -> None:
+    create(dynamo, INDEX)
+    with pytest.raises(ServiceError, match=r"Scan operation not supported on this index type$"):
+        dynamo("ExecuteStatement", Statement=f'SELECT * FROM "things"."near"{where}')
 
 
 @pytest.mark.parametrize(
