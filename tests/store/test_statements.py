@@ -170,6 +170,8 @@ def test_updates_and_deletes_heed_the_rest_of_their_where_clauses(store: Dynamo)
     assert code(store, "UPDATE things SET n = 9 WHERE pk = 'new' AND sk = 1 AND attribute_not_exists(pk)") == failed
     assert code(store, "DELETE FROM things WHERE pk = 'a' AND sk = 1 AND n = 2") == failed
     assert run(store, "DELETE FROM things WHERE pk = 'new' AND sk = 1") == {"Items": []}
+    for condition in ("n = 2", "attribute_exists(n)", "NOT n = 1"):
+        assert run(store, f"DELETE FROM things WHERE pk = 'new' AND sk = 1 AND {condition}") == {"Items": []}
     gone = run(store, "DELETE FROM things WHERE pk = 'a' AND sk = 1 AND n = 1 RETURNING ALL OLD *")
     assert gone["Items"][0]["n"] == {"N": "1"}
     message = "Where clause does not contain a mandatory equality on all key attributes"

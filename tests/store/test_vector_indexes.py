@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -121,8 +122,28 @@ def test_a_search_shows_what_is_projected_and_the_vector_where_asked(
     assert search(dynamo)[0]["Item"].keys() == shown
     part = search(dynamo, ProjectionExpression="a.x, b, v")[0]["Item"]
     assert part.keys() == (shown | {"v"}) - {"pk"}
-    assert part["v"] == {"L": [{"N": "1"}, {"N": "2"}, {"N": "3.1415927"}]}
+    assert part["v"] == {"L": [{"N": "1.0"}, {"N": "2.0"}, {"N": "3.1415927"}]}
     assert "a" not in part or decode_item(part)["a"] == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("0", "0.0"),
+        ("-0.5", "-0.5"),
+        ("16777217", "16777216.0"),
+        ("9e12", "9000000000000.0"),
+        ("1e13", "1e13"),
+        ("-1.5e20", "-1.5e20"),
+        ("0.000001", "0.000001"),
+        ("9.9e-7", "9.9e-7"),
+        ("1e-45", "1e-45"),
+    ],
+)
+def test_a_vector_is_shown_in_the_digits_that_tell_its_floats(dynamo: Dynamo, stored: str, shown: str) -> None:
+    create(dynamo, INDEX)
+    dynamo.put(pk="p", v=[Decimal(stored), 1, 0])
+    assert search(dynamo, ProjectionExpression="v")[0]["Item"]["v"]["L"][0] == {"N": shown}
 
 
 def test_conditions_give_the_values_of_the_search_schema(dynamo: Dynamo) -> None:
@@ -364,12 +385,34 @@ def test_a_wrong_search_is_refused(dynamo: Dynamo, fields: Body, message: str) -
         dynamo("SearchVectors", **{field: value for field, value in body.items() if value is not None})
 
 
-@pytest.mark.parametrize("operation", ["Query", "Scan"])
-def test_a_vector_index_is_only_searched(dynamo: Dynamo, operation: str) -> None:
+OF_PARTITION: Body = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "message"),
+    [
+        ("Query", OF_PARTITION, r"^Query operation not supported on this index type\.$"),
+        (
+            "Query",
+            {**OF_PARTITION, "ConsistentRead": True},
+            "^Consistent reads are not supported on global secondary indexes$",
+        ),
+        ("Scan", {}, "^Scan operation not supported on this index type$"),
+        ("Scan", {"ConsistentRead": True}, "^Scan operation not supported on this index type$"),
+    ],
+)
+def test_a_vector_index_is_only_searched(dynamo: Dynamo, operation: str, body: Body, message: str) -> None:
     create(dynamo, INDEX)
-    body = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
-    with pytest.raises(ServiceError, match="does not support the index type of near"):
-        dynamo(operation, TableName="things", IndexName="near", **(body if operation == "Query" else {}))
+    with pytest.raises(ServiceError) as caught:
+        dynamo(operation, TableName="things", IndexName="near", **body)
+    assert re.search(message, caught.value.message)
+
+
+@pytest.mark.parametrize("where", ["", " WHERE pk = 'p'"])
+def test_no_statement_reads_a_vector_index(dynamo: Dynamo, where: str) -> None:
+    create(dynamo, INDEX)
+    with pytest.raises(ServiceError, match=r"Scan operation not supported on this index type$"):
+        dynamo("ExecuteStatement", Statement=f'SELECT * FROM "things"."near"{where}')
 
 
 @pytest.mark.parametrize(

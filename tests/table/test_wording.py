@@ -235,6 +235,10 @@ def test_an_expression_of_more_than_4_kib() -> None:
             {"Select": "COUNT", "ProjectionExpression": "a"},
             "Cannot specify the ProjectionExpression when choosing to get only the Count",
         ),
+        (
+            {"Select": "ALL_PROJECTED_ATTRIBUTES", "ProjectionExpression": "a"},
+            "Cannot specify the ProjectionExpression when choosing to get ALL_PROJECTED_ATTRIBUTES",
+        ),
     ],
 )
 def test_what_is_selected(body: Body, message: str) -> None:

@@ -448,8 +448,6 @@ def _plan(
 def _check_select(body: Body, select: str | None) -> None:
     field = "ProjectionExpression" if body.get("ProjectionExpression") is not None else "AttributesToGet"
     projected = body.get(field) is not None
-    if select == "ALL_PROJECTED_ATTRIBUTES" and body.get("IndexName") is None:
-        raise _invalid_select("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
     if select == "SPECIFIC_ATTRIBUTES" and not projected:
         raise _invalid_select(
             "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"
@@ -457,6 +455,8 @@ def _check_select(body: Body, select: str | None) -> None:
     if select is not None and projected and select != "SPECIFIC_ATTRIBUTES":
         wanted = "only the Count" if select == "COUNT" else select
         raise _invalid_select(f"Cannot specify the {field} when choosing to get {wanted}")
+    if select == "ALL_PROJECTED_ATTRIBUTES" and body.get("IndexName") is None:
+        raise _invalid_select("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
 
 
 def _invalid_select(message: str) -> ServiceError:

@@ -262,7 +262,7 @@ def item_write(statement: Statement, schema: KeySchema, reporting: Reporting) ->
         raise wording.invalid("Where clause does not contain a mandatory equality on all key attributes")
     rest = where.rest()
     if isinstance(action, statements.Delete):
-        condition = None if rest is None else Condition(rest.test, statement.values, rest.nested)
+        condition = None if rest is None else _of_any(rest, statement.values)
         return Delete(action.table_name, key, condition, action.returning == "ALL_OLD", reporting=reporting)
     update = bind_update(action.actions, Names("", statement.names))
     update.check(statement.values)
@@ -290,6 +290,12 @@ def _condition_check(
 
 def _is_absent(item: Mapping[str, Any], _values: Values) -> bool:
     return not item
+
+
+def _of_any(rest: CompiledCondition, values: Values) -> Condition:
+    """The condition that the item, if there is one, meets the rest: a DELETE of no item is done."""
+    test = rest.test
+    return Condition(lambda item, values: not item or test(item, values), values, rest.nested)
 
 
 def _of_existing(rest: CompiledCondition | None, values: Values) -> Condition:

@@ -9,6 +9,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from operator import mul
 from typing import Any, Final, TypeAlias
 
@@ -32,6 +33,7 @@ HASH, INLINE_FILTER = "HASH", "INLINE_FILTER"
 
 # Digits that tell any two 32-bit floats apart.
 _FLOAT_DIGITS_MAX: Final = 9
+_PLAIN_EXPONENT_MIN, _PLAIN_EXPONENT_MAX = -6, 12
 
 Vector: TypeAlias = tuple[float, ...]
 
@@ -186,16 +188,28 @@ def as_float32(numbers: Any) -> Vector:
 
 
 def vector_to_wire(numbers: Vector) -> AttributeValue:
-    """A vector as an attribute's value: each number with as few digits as tell its 32-bit float."""
-    return {"L": [{"N": _shortest(number)} for number in numbers]}
+    """A vector as an attribute's value: numbers of as few digits as tell their 32-bit floats, and one past the point.
+
+    A number that is very large or very small has an exponent.
+    """
+    return {"L": [{"N": _written(number)} for number in numbers]}
 
 
-def _shortest(number: float) -> str:
+def _written(number: float) -> str:
+    shortest = _shortest(number)
+    exponent = shortest.adjusted()
+    if not number or _PLAIN_EXPONENT_MIN <= exponent <= _PLAIN_EXPONENT_MAX:
+        text = f"{shortest:f}"
+        return text if "." in text else f"{text}.0"
+    return f"{shortest.scaleb(-exponent).normalize():f}e{exponent}"
+
+
+def _shortest(number: float) -> Decimal:
     for digits in range(1, _FLOAT_DIGITS_MAX):
         text = f"{number:.{digits}g}"
         if as_float32([float(text)]) == (number,):
-            return text
-    return f"{number:.{_FLOAT_DIGITS_MAX}g}"
+            return Decimal(text)
+    return Decimal(f"{number:.{_FLOAT_DIGITS_MAX}g}")
 
 
 def score(distance: str, one: Vector, other: Vector) -> float:

@@ -112,7 +112,7 @@ class SearchPlan:
             del shown[index.attribute]
             return shown
         if index.attribute in self.projection.attributes:
-            shown[index.attribute] = checked_value(vector_to_wire(found))
+            shown[index.attribute] = vector_to_wire(found)
         return self.projection.of(shown)
 
 

@@ -15,6 +15,7 @@ from afterwrite.errors import InvalidRequest, ServiceError
 
 INVALID_PARAMETER: Final = "One or more parameter values were invalid: "
 """What `invalid_parameter` begins with."""
+SCAN_OF_VECTORS: Final = "Scan operation not supported on this index type"
 NO_REPLICAS: Final = "Replicas are not offered: a table lives in one data directory"
 WRITES_OF_ONE_ITEM: Final = frozenset(("PutItem", "UpdateItem", "DeleteItem"))
 _REQUIRED_THE_NEWER_WAY: Final[Mapping[str, tuple[str, ...]]] = {

@@ -211,11 +211,7 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> b
     else:
         index = table.index_named(plan.index_name)
         if index is None:
-            if table.vector_index_named(plan.index_name) is not None:
-                raise wording.invalid(
-                    f"This operation does not support the index type of {plan.index_name}: search it by SearchVectors"
-                )
-            raise wording.invalid(f"The table does not have the specified index: {plan.index_name}")
+            raise _unreadable_index(plan, table, plan.index_name)
         if index.filled_to is not None:
             raise wording.invalid(f"Cannot read from backfilling global secondary index: {plan.index_name}")
         keys = plan.range(table.schema, index.schema)
@@ -226,6 +222,16 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> b
         if not page.add(text, size):
             break
     return page.answer()
+
+
+def _unreadable_index(plan: QueryPlan, table: Table, name: str) -> ServiceError:
+    if table.vector_index_named(name) is None:
+        return wording.invalid(f"The table does not have the specified index: {name}")
+    if plan.key_condition is None:
+        return wording.invalid(wording.SCAN_OF_VECTORS)
+    if plan.consistent:
+        return wording.invalid("Consistent reads are not supported on global secondary indexes")
+    return wording.invalid("Query operation not supported on this index type.")
 
 
 def _search_vectors(plan: SearchPlan, transaction: ReadTransaction, catalog: Catalog) -> bytes:

@@ -164,7 +164,8 @@ def _index_of(table: Table, name: str | None) -> IndexSchema | None:
         return None
     index = table.index_named(name)
     if index is None:
-        raise wording.invalid("The table does not have the specified index")
+        is_vector = table.vector_index_named(name) is not None
+        raise wording.invalid(wording.SCAN_OF_VECTORS if is_vector else "The table does not have the specified index")
     if max(len(index.schema.partition_attributes), len(index.schema.sort_attributes)) > 1:
         raise wording.invalid(
             "PartiQL statements cannot be executed on tables with multi-attribute HASH keys or multi-attribute RANGE "
