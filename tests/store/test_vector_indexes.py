@@ -364,12 +364,27 @@ def test_a_wrong_search_is_refused(dynamo: Dynamo, fields: Body, message: str) -
         dynamo("SearchVectors", **{field: value for field, value in body.items() if value is not None})
 
 
-@pytest.mark.parametrize("operation", ["Query", "Scan"])
-def test_a_vector_index_is_only_searched(dynamo: Dynamo, operation: str) -> None:
+KEYED: Body = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "expected"),
+    [
+        ("Query", KEYED, "Query operation not supported on this index type."),
+        ("Scan", {}, "Scan operation not supported on this index type"),
+        (
+            "Query",
+            {**KEYED, "ConsistentRead": True},
+            "Consistent reads are not supported on global secondary indexes",
+        ),
+        ("Scan", {"ConsistentRead": True}, "Scan operation not supported on this index type"),
+    ],
+)
+def test_a_vector_index_is_only_searched(dynamo: Dynamo, operation: str, body: Body, expected: str) -> None:
     create(dynamo, INDEX)
-    body = {"KeyConditionExpression": "pk = :p", "ExpressionAttributeValues": {":p": {"S": "p"}}}
-    with pytest.raises(ServiceError, match="does not support the index type of near"):
-        dynamo(operation, TableName="things", IndexName="near", **(body if operation == "Query" else {}))
+    with pytest.raises(ServiceError) as caught:
+        dynamo(operation, TableName="things", IndexName="near", **body)
+    assert caught.value.message == expected
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -36,6 +36,7 @@ _QUERY_LEGACY = ("AttributesToGet", "QueryFilter", "ConditionalOperator")
 _PLACED = ("One or more parameter values", "Supplied AttributeValue")
 _UNPLACED = ("An number set", "Input collection")
 _SCAN_EXPRESSIONS = ("ProjectionExpression", "FilterExpression")
+_NOT_CONSISTENT: Final = "Consistent reads are not supported on global secondary indexes"
 _SCAN_LEGACY = ("AttributesToGet", "ScanFilter", "ConditionalOperator")
 
 
@@ -103,7 +104,7 @@ class QueryPlan:
     def range(self, schema: KeySchema, index: IndexSchema | None = None) -> KeyRange:
         """The encoded keys to read, of the table or its index. Raises ServiceError where the plan does not fit."""
         if self.consistent and index is not None and index.scope == GLOBAL:
-            raise wording.invalid("Consistent reads are not supported on global secondary indexes")
+            raise wording.invalid(_NOT_CONSISTENT)
         key = self.start_key
         if key is None:
             found = self._whole(schema, index)
@@ -115,6 +116,14 @@ class QueryPlan:
         if self.forward:
             return KeyRange(max(found.low, after_key(start)), found.high)
         return KeyRange(found.low, min(found.high, start))
+
+    def not_searched(self) -> ServiceError:
+        """The error where the plan's index is a vector index, which SearchVectors alone reads."""
+        if self.key_condition is None:
+            return wording.invalid("Scan operation not supported on this index type")
+        if self.consistent:
+            return wording.invalid(_NOT_CONSISTENT)
+        return wording.invalid("Query operation not supported on this index type.")
 
     def _whole(self, schema: KeySchema, index: IndexSchema | None) -> KeyRange:
         if self.key_condition is None:

@@ -212,9 +212,7 @@ def _query(plan: QueryPlan, transaction: ReadTransaction, catalog: Catalog) -> b
         index = table.index_named(plan.index_name)
         if index is None:
             if table.vector_index_named(plan.index_name) is not None:
-                raise wording.invalid(
-                    f"This operation does not support the index type of {plan.index_name}: search it by SearchVectors"
-                )
+                raise plan.not_searched()
             raise wording.invalid(f"The table does not have the specified index: {plan.index_name}")
         if index.filled_to is not None:
             raise wording.invalid(f"Cannot read from backfilling global secondary index: {plan.index_name}")
