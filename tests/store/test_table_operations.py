@@ -111,6 +111,51 @@ def test_a_table_that_was_provisioned_from_the_start_has_no_billing_mode_to_summ
     assert update(dynamo, BillingMode="PAY_PER_REQUEST")["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST"
 
 
+def test_the_throughput_mode_stands_for_the_billing_mode(dynamo: Dynamo) -> None:
+    units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
+    created = create(dynamo, BillingMode=None, TableThroughputMode="PAY_PER_REQUEST")
+    assert created["TableThroughputModeSummary"] == {
+        "TableThroughputMode": "PAY_PER_REQUEST",
+        "LastUpdateToPayPerRequestDateTime": created["BillingModeSummary"]["LastUpdateToPayPerRequestDateTime"],
+    }
+    provisioned = update(dynamo, TableThroughputMode="PROVISIONED", ProvisionedThroughput=units)
+    assert provisioned["TableThroughputModeSummary"]["TableThroughputMode"] == "PROVISIONED"
+    assert update(dynamo, TableThroughputMode="PAY_PER_REQUEST")["BillingModeSummary"]["BillingMode"] == (
+        "PAY_PER_REQUEST"
+    )
+    with pytest.raises(ServiceError, match="ProvisionedThroughput must be specified when BillingMode is PROVISIONED"):
+        update(dynamo, TableThroughputMode="PROVISIONED")
+
+
+def test_the_billing_mode_goes_before_the_throughput_mode(dynamo: Dynamo) -> None:
+    units = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
+    created = create(
+        dynamo, BillingMode="PROVISIONED", TableThroughputMode="PAY_PER_REQUEST", ProvisionedThroughput=units
+    )
+    assert "TableThroughputModeSummary" not in created
+    with pytest.raises(ServiceError, match=r"Neither ReadCapacityUnits nor .* when BillingMode is PAY_PER_REQUEST"):
+        update(
+            dynamo,
+            BillingMode="PAY_PER_REQUEST",
+            TableThroughputMode="PROVISIONED",
+            ProvisionedThroughput={"ReadCapacityUnits": 4, "WriteCapacityUnits": 4},
+        )
+
+
+@pytest.mark.parametrize("operation", ["CreateTable", "UpdateTable"])
+def test_both_names_of_the_billing_mode_are_looked_at(dynamo: Dynamo, operation: str) -> None:
+    modes = "failed to satisfy constraint: Member must satisfy enum value set: [PROVISIONED, PAY_PER_REQUEST]"
+    keys = {"KeySchema": [HASH], "AttributeDefinitions": [TEXT]} if operation == "CreateTable" else {}
+    with pytest.raises(ServiceError) as one:
+        dynamo(operation, TableName="nope", BillingMode="PAY_PER_REQUEST", TableThroughputMode="B", **keys)
+    assert one.value.message == f"1 validation error detected: Value 'B' at 'tableThroughputMode' {modes}"
+    with pytest.raises(ServiceError) as both:
+        dynamo(operation, TableName="nope", BillingMode="A", TableThroughputMode="B", **keys)
+    assert both.value.message == (
+        f"2 validation errors detected: Value 'A' at 'billingMode' {modes}; Value 'B' at 'tableThroughputMode' {modes}"
+    )
+
+
 UNITS = {"ReadCapacityUnits": 2, "WriteCapacityUnits": 3}
 OTHER_UNITS = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 4}
 WITH_A = [TEXT, {"AttributeName": "a", "AttributeType": "S"}]

@@ -18,7 +18,8 @@ PACKAGE = "com.amazonaws.dynamodb.v20120810"
 WITHOUT_TYPES = {"SearchVectors", "DescribeLimits", "DescribeEndpoints"}
 # What the service has had since botocore 1.44: the model of an older one, as the AWS CLI pins it, has not.
 NEWER = {
-    "UpdateTable": {"DisassociationProtectionEnabled": "Boolean"},
+    "CreateTable": {"TableThroughputMode": "String"},
+    "UpdateTable": {"DisassociationProtectionEnabled": "Boolean", "TableThroughputMode": "String"},
     "ReplicationGroupUpdate": {"Disassociate": "DisassociateReplicationGroupMemberAction"},
 }
 

@@ -204,13 +204,15 @@ _MEMBERS: Final[Mapping[str, str]] = {
         "AttributeDefinitions TableName KeySchema LocalSecondaryIndexes "
         "GlobalSecondaryIndexes:[GlobalSecondaryIndex] BillingMode ProvisionedThroughput StreamSpecification "
         "SSESpecification Tags TableClass DeletionProtectionEnabled WarmThroughput ResourcePolicy "
-        "OnDemandThroughput GlobalTableSourceArn GlobalTableSettingsReplicationMode VectorIndexes"
+        "OnDemandThroughput GlobalTableSourceArn GlobalTableSettingsReplicationMode VectorIndexes "
+        "TableThroughputMode"
     ),
     "UpdateTable": (
         "AttributeDefinitions TableName BillingMode ProvisionedThroughput GlobalSecondaryIndexUpdates "
         "StreamSpecification SSESpecification ReplicaUpdates TableClass DeletionProtectionEnabled "
         "MultiRegionConsistency GlobalTableWitnessUpdates OnDemandThroughput WarmThroughput "
-        "GlobalTableSettingsReplicationMode VectorIndexUpdates DisassociationProtectionEnabled"
+        "GlobalTableSettingsReplicationMode VectorIndexUpdates DisassociationProtectionEnabled "
+        "TableThroughputMode"
     ),
     "DescribeTable": "TableName",
     "DeleteTable": "TableName",

@@ -11,6 +11,7 @@ from afterwrite.table.fields import Body, Violations
 
 PROVISIONED, PAY_PER_REQUEST = "PROVISIONED", "PAY_PER_REQUEST"
 BILLING_MODES = (PROVISIONED, PAY_PER_REQUEST)
+_BILLING_MODE_FIELDS = ("BillingMode", "TableThroughputMode")
 
 VIEW_TYPES = ("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")
 _ON_DEMAND_UNITS = (12_000, 4_000)
@@ -126,6 +127,18 @@ def capacity_units(throughput: Body, index_name: str | None = None) -> tuple[int
             raise wording.invalid(f"Given value {value} for {field_name} is out of bounds{of_index}")
         units.append(value)
     return units[0], units[1]
+
+
+def note_billing_mode(violations: Violations, body: Body) -> None:
+    """Note a billing mode that there is not, by either of its names."""
+    for name in _BILLING_MODE_FIELDS:
+        if body.get(name) is not None:
+            violations.choice(body, name, BILLING_MODES, f"{name[0].lower()}{name[1:]}")
+
+
+def billing_mode(body: Body) -> str | None:
+    """The billing mode that a table's request asks for; its older name goes before the newer one."""
+    return next((body[name] for name in _BILLING_MODE_FIELDS if body.get(name) is not None), None)
 
 
 def check_index_throughput(index: Body, billing_mode: str) -> None:

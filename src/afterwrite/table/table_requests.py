@@ -11,7 +11,7 @@ import orjson
 from afterwrite.table import fields, index_requests, table_options, tags, vector_requests, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import IndexedAttributes, IndexSchema, KeySchema
-from afterwrite.table.table_options import BILLING_MODES, PAY_PER_REQUEST, PROVISIONED, TableOptions
+from afterwrite.table.table_options import PAY_PER_REQUEST, PROVISIONED, TableOptions
 from afterwrite.table.vector_indexes import VectorIndex
 
 _POLICY_BYTES_MAX = 20 * 1024
@@ -65,7 +65,7 @@ def parse_create_table(body: Body) -> CreateTablePlan:
     name = fields.table_name_of_table_request(body)
     definitions = fields.structures(body, "AttributeDefinitions", "AttributeDefinition") or []
     elements = body["KeySchema"]
-    billing_mode = fields.choice(body, "BillingMode", BILLING_MODES, PROVISIONED)
+    billing_mode = table_options.billing_mode(body) or PROVISIONED
     units = _units(body, billing_mode)
     types = index_requests.attribute_types(definitions)
     schema = KeySchema.from_wire(elements, types)
@@ -134,8 +134,7 @@ def _check_constraints(body: Body) -> None:
     if definitions is None:
         violations.add(None, "attributeDefinitions", "Member must not be null")
     index_requests.check_definitions(violations, definitions or ())
-    if body.get("BillingMode") is not None:
-        violations.choice(body, "BillingMode", BILLING_MODES, "billingMode")
+    table_options.note_billing_mode(violations, body)
     index_requests.check_indexes(violations, body)
     vector_requests.check_vector_indexes(violations, body)
     for number, index in enumerate(fields.structures(body, "GlobalSecondaryIndexes", "GlobalSecondaryIndex") or (), 1):

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from afterwrite.table import fields, index_requests, table_options, vector_requests, wording
 from afterwrite.table.fields import Body, Violations
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeySchema
-from afterwrite.table.table_options import BILLING_MODES, PAY_PER_REQUEST, PROVISIONED, TableOptions
+from afterwrite.table.table_options import PAY_PER_REQUEST, PROVISIONED, TableOptions
 from afterwrite.table.vector_indexes import VectorIndex
 
 _INDEX_ACTIONS = ("Create", "Update", "Delete")
 _UPDATED_FIELDS = (
     "ProvisionedThroughput",
     "BillingMode",
+    "TableThroughputMode",
     "StreamSpecification",
     "GlobalSecondaryIndexUpdates",
     "VectorIndexUpdates",
@@ -163,8 +164,7 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     violations = Violations()
     definitions = fields.structures(body, "AttributeDefinitions", "AttributeDefinition") or ()
     index_requests.check_definitions(violations, definitions)
-    if body.get("BillingMode") is not None:
-        violations.choice(body, "BillingMode", BILLING_MODES, "billingMode")
+    table_options.note_billing_mode(violations, body)
     throughput = fields.structure(body, "ProvisionedThroughput", "ProvisionedThroughput")
     if throughput is not None:
         violations.units(throughput, "provisionedThroughput")
@@ -186,7 +186,7 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
     if updates == []:
         raise wording.invalid_parameter("List of GlobalSecondaryIndexUpdates is empty")
     _check_combination(body)
-    billing_mode = body.get("BillingMode")
+    billing_mode = table_options.billing_mode(body)
     units = None
     if throughput is not None:
         units = table_options.capacity_units(throughput)
@@ -292,7 +292,7 @@ def _check_combination(body: Body) -> None:
         raise wording.invalid_parameter(
             "OnDemandThroughput can only be combined with BillingMode in an UpdateTable request"
         )
-    if "ProvisionedThroughput" in changed or body.get("BillingMode") == PROVISIONED:
+    if "ProvisionedThroughput" in changed or table_options.billing_mode(body) == PROVISIONED:
         raise wording.invalid_parameter("You cannot modify stream status while updating table IOPS")
 
 

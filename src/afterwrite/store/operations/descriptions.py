@@ -135,10 +135,9 @@ class Descriptions:
         if on_demand_since_ms is None and options.billing_mode == PAY_PER_REQUEST:
             on_demand_since_ms = table.created_at_ms
         if on_demand_since_ms is not None:
-            settings["BillingModeSummary"] = {
-                "BillingMode": options.billing_mode,
-                "LastUpdateToPayPerRequestDateTime": on_demand_since_ms / 1000,
-            }
+            since = {"LastUpdateToPayPerRequestDateTime": on_demand_since_ms / 1000}
+            settings["BillingModeSummary"] = {"BillingMode": options.billing_mode, **since}
+            settings["TableThroughputModeSummary"] = {"TableThroughputMode": options.billing_mode, **since}
         if options.on_demand_units:
             settings["OnDemandThroughput"] = dict(options.on_demand_units)
         if options.encryption_key is not None:
