@@ -253,7 +253,7 @@ def test_events_from_outside_go_by_the_rules_and_into_the_archive_s28(aws: Any, 
 @pytest.mark.parametrize(
     "detail",
     [
-        '{"n": 123456789012345678901234567890}',
+        f'{{"n": {"9" * 400}}}',
         '{"n": 1e400, "m": 12345678901234567890}',
         f'{{"n": {"[" * 300}{"]" * 300}}}',
         f'{{"m": 12345678901234567890, "n": {"[" * 100_000}{"]" * 100_000}}}',
@@ -264,6 +264,14 @@ def test_an_event_that_cannot_be_kept_fails_alone(aws: Any, detail: str) -> None
     entry = {"EventBusName": "bus", "Source": "shop", "DetailType": "Unmatched", "Detail": "{}"}
     answer = aws("events").put_events(Entries=[{**entry, "Detail": detail}, entry])
     assert [each.get("ErrorCode") for each in answer["Entries"]] == ["MalformedDetail", None]
+
+
+def test_an_event_may_hold_an_integer_of_more_than_64_bits(aws: Any, engine: Engine) -> None:
+    entry = {"EventBusName": "bus", "Source": "shop", "DetailType": "Unmatched"}
+    answer = aws("events").put_events(Entries=[{**entry, "Detail": '{"n": 123456789012345678901234567890}'}])
+    event_id = answer["Entries"][0]["EventId"]
+    archived = {each["id"]: each["detail"] for each in engine.reader().archived_events("bus")}
+    assert archived[event_id] == {"n": 123456789012345678901234567890.0}, "as a double keeps it"
 
 
 def test_events_that_are_too_many_or_too_large_are_refused_together_s29(aws: Any) -> None:
