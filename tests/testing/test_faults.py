@@ -61,6 +61,7 @@ def test_rules_survive_as_json() -> None:
         {"point": "commit", "fault": AnswerLost()},
         {"point": "function:x", "fault": PartialBatch()},
         {"point": "function:x", "fault": Rejected(), "nth": 0},
+        {"point": "function:x", "fault": Rejected(), "times": 0},
         {"point": "function:x", "fault": Rejected(), "chance": 1.5},
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -111,6 +112,22 @@ def test_one_route_needs_no_list() -> None:
     for routes in (look, "look"):
         playbook = Playbook(app, routes=routes)
         assert playbook >> put(keys_only, pk="a") << out.send([None, None]) >> put(things, pk="a", sk="1") << nothing
+
+
+elsewhere = App("elsewhere").table("elsewhere", partition_key="pk")
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda: put("things", pk="a"), "expected a table of an app first, got 'things'"),  # type: ignore[arg-type]
+        (lambda: put(things, pk=5, sk="1"), "expected the key pk of things to be of the type S, got 5"),
+        (lambda: put(elsewhere, pk="a"), "expected a table of the app playbook, got elsewhere of another App"),
+    ],
+)
+def test_a_write_that_no_table_of_the_app_can_have_is_refused(write: Callable[[], Any], words: str) -> None:
+    with pytest.raises(DeclarationError, match=words):
+        Playbook(app) >> write()
 
 
 def test_views_and_pipes_are_routes_too() -> None:

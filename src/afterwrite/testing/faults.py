@@ -158,6 +158,8 @@ class At:
             raise DeclarationError(f"expected a fault of {possible} at {self.point}, got {self.fault!r}")
         if (self.nth is not None and self.nth < 1) or not 0 <= self.chance <= 1:
             raise DeclarationError(f"expected nth from 1 and a chance from 0 to 1, got {self.nth} and {self.chance}")
+        if self.times is not None and self.times < 1:
+            raise DeclarationError(f"expected times from 1, or None for ever, got {self.times}")
 
     def to_json(self) -> dict[str, Any]:
         """The rule as JSON holds it."""

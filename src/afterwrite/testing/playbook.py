@@ -23,7 +23,7 @@ from afterwrite.core.changes import NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE, TT
 from afterwrite.core.effects import EFFECT_TYPES, Effect
 from afterwrite.core.lanes import lane_of
 from afterwrite.core.routes import RouteFailed, Router
-from afterwrite.core.values import Item, encode_item
+from afterwrite.core.values import Item, encode_item, from_python
 from afterwrite.errors import DeclarationError
 
 _START_US: Final = 1_700_000_000_000_000
@@ -78,10 +78,19 @@ def expire(table: Table, /, **key: Any) -> Write:
 
 
 def _key(table: Table, item: Mapping[str, Any]) -> Mapping[str, Any]:
-    names = [key.name for key in (table.partition_key, table.sort_key) if key is not None]
+    """The item's key. Raises DeclarationError for one that the table cannot have, InvalidValue for none at all."""
+    if not isinstance(table, Table):
+        raise DeclarationError(f"expected a table of an app first, got {table!r}: give what app.table(…) returned")
+    keys = [key for key in (table.partition_key, table.sort_key) if key is not None]
+    names = [key.name for key in keys]
     missing = [name for name in names if name not in item]
     if missing:
         raise DeclarationError(f"expected the key attributes {names} of {table.name}, got none for {missing}")
+    for key in keys:
+        if key.type not in from_python(item[key.name]):
+            raise DeclarationError(
+                f"expected the key {key.name} of {table.name} to be of the type {key.type}, got {item[key.name]!r}"
+            )
     return {name: item[name] for name in names}
 
 
@@ -108,7 +117,11 @@ class Playbook:
         self._entries: tuple[tuple[Write, tuple[Expected, ...]], ...] = ()
 
     def __rshift__(self, write: Write) -> Playbook:
-        """The playbook with a write more."""
+        """The playbook with a write more. Raises DeclarationError for one to a table that the app has not."""
+        if all(write.table is not table for table in self._app.tables):
+            raise DeclarationError(
+                f"expected a table of the app {self._app.name}, got {write.table.name} of another App"
+            )
         return self._with((*self._entries, (write, ())))
 
     def __lshift__(self, expected: Expected | _Nothing) -> Playbook:
