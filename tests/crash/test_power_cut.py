@@ -220,3 +220,27 @@ def test_a_part_that_is_missing_or_damaged_is_said(tmp_path: Path, monkeypatch: 
         (disk / name).unlink()
     with pytest.raises(CorruptData, match="backup"):
         Environment(disk)
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+@pytest.mark.parametrize("checkpoints_taken", [0, 1])
+def test_the_journal_of_another_store_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints_taken: int, *, is_cut: bool
+) -> None:
+    for name in ("own", "other"):
+        machine = Machine(tmp_path / name, 0, monkeypatch)
+        machine.write(range(KEYS), name.encode())
+        for _ in range(checkpoints_taken):
+            machine.checkpoint()
+        machine.write(range(0, KEYS, 3), name.encode() * 2)
+        shutil.copytree(machine.store, tmp_path / f"{name}-disk")
+        machine.environment.close()
+        monkeypatch.undo()
+    disk = tmp_path / "own-disk"
+    shutil.rmtree(disk / "journal")
+    shutil.copytree(tmp_path / "other-disk" / "journal", disk / "journal")
+    (disk / "lock.mdb").unlink()
+    if is_cut:
+        monkeypatch.setattr(checkpoints, "boot_id", lambda: b"another boot")
+    with pytest.raises(CorruptData, match="another journal"):
+        Environment(disk)

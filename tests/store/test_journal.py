@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from struct import Struct
+from zlib import crc32
 
 import pytest
 
 from afterwrite.errors import CorruptData
 from afterwrite.store.disk_write import DiskWrite
-from afterwrite.store.journal import BLOCK_BYTES, Entry, Journal, deletion_entry, entries, put_entry, records
+from afterwrite.store.journal import (
+    BLOCK_BYTES,
+    Entry,
+    Journal,
+    Known,
+    checksum_of,
+    deletion_entry,
+    entries,
+    put_entry,
+    records,
+)
 from bounds import BOUND_S
 from engine_process import wait_until
 
@@ -32,7 +45,7 @@ def add(journal: Journal, number: int, size: int = 10) -> None:
 
 
 def numbers(directory: Path, after: int = 0) -> list[int]:
-    return [number for number, _ in records(directory, after)]
+    return [record.number for record in records(directory, after)]
 
 
 def segments(directory: Path) -> list[Path]:
@@ -42,7 +55,7 @@ def segments(directory: Path) -> list[Path]:
 def test_records_are_read_as_they_were_written(journal: Journal, tmp_path: Path) -> None:
     for number in (1, 2, 3):
         add(journal, number)
-    found = {number: list(entries(body)) for number, body in records(tmp_path, 1)}
+    found = {record.number: list(entries(record.body)) for record in records(tmp_path, 1)}
     assert found == {number: [Entry(3, b"key", b"%d" % number * 10), Entry(4, b"gone", None)] for number in (2, 3)}
 
 
@@ -114,6 +127,48 @@ def test_a_damaged_record_before_a_whole_one_is_no_end(journal: Journal, tmp_pat
         numbers(tmp_path)
 
 
+def test_records_of_another_journal_are_not_taken_for_what_followed(journal: Journal, tmp_path: Path) -> None:
+    other = Journal(tmp_path / "other")
+    checksums = [journal.checksum]
+    for number in range(1, 6):
+        add(journal, number)
+        add(other, number)
+        checksums.append(journal.checksum)
+    other.close()
+    for known in map(Known, range(6), checksums):
+        assert [each.number for each in records(tmp_path, known.number, known)] == list(range(known.number + 1, 6))
+        with pytest.raises(CorruptData, match="another journal"):
+            list(records(tmp_path / "other", known.number, known))
+    assert [checksum_of(tmp_path, number, Known(0, checksums[0])) for number in range(6)] == checksums
+    assert checksum_of(tmp_path, 6, Known(0, checksums[0])) is None
+
+
+def test_records_that_others_were_written_after_are_not_taken_for_those(journal: Journal, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    for number in range(1, 4):
+        add(journal, number)
+    shutil.copytree(tmp_path, older, ignore=shutil.ignore_patterns("older"))
+    journal.take_back()
+    add(journal, 3, size=20)
+    with pytest.raises(CorruptData, match="older one"):
+        list(records(older, 3, Known(3, journal.checksum)))
+
+
+def test_a_journal_of_the_older_form_is_read_and_goes_on_in_the_newer_one(journal: Journal, tmp_path: Path) -> None:
+    older = Struct(">4sIQQ")
+    body = b"".join(put_entry(3, b"key", b"1"))
+    header = older.pack(b"AWJ1", 0, len(body), 1)
+    header = header[:4] + crc32(header[8:] + body).to_bytes(4, "big") + header[8:]
+    (tmp_path / f"{1:020d}.journal").write_bytes(header + body + bytes(BLOCK_BYTES - len(header) - len(body)))
+    checksum = checksum_of(tmp_path, 1, Known(0, None))
+    assert checksum is not None
+    journal.checksum = checksum
+    journal.begin_segment(2)
+    add(journal, 2)
+    assert numbers(tmp_path) == [1, 2]
+    assert [each.number for each in records(tmp_path, 1, Known(1, checksum))] == [2]
+
+
 def test_a_record_that_is_taken_back_was_never_there(journal: Journal, tmp_path: Path) -> None:
     add(journal, 1)
     add(journal, 2, size=9000)
@@ -128,7 +183,7 @@ def test_a_record_is_taken_back_while_it_is_written(journal: Journal, tmp_path: 
     journal.begin(2, put_entry(3, b"key", bytes(50_000)))
     journal.take_back()
     add(journal, 2, size=5)
-    assert [(number, len(body) < 100) for number, body in records(tmp_path, 1)] == [(2, True)]
+    assert [(record.number, len(record.body) < 100) for record in records(tmp_path, 1)] == [(2, True)]
 
 
 def test_a_record_that_was_not_written_meanwhile_is_written_then(
@@ -159,7 +214,7 @@ def test_nothing_is_added_before_a_failed_record_is_taken_back(tmp_path: Path, m
             add(journal, 2, size=5)
     assert numbers(tmp_path) == [1]
     add(journal, 2, size=7)
-    assert [len(body) for _, body in records(tmp_path, 1)] == [len(b"".join(put_entry(3, b"key", b"2" * 7))) + 11]
+    assert [len(record.body) for record in records(tmp_path, 1)] == [len(b"".join(put_entry(3, b"key", b"2" * 7))) + 11]
     journal.close()
 
 

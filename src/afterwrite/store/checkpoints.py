@@ -24,25 +24,28 @@ from afterwrite.store.durable_files import sync_directory, write_all, write_file
 
 _FILE_NAME: Final = "checkpoint"
 _DATA_NAME: Final = "data.mdb"
-_MAGIC: Final = b"AWC1"
-# Magic, the last journal record that is in the file, whether more follow, length of the boot's id; then boot, metas,
-# CRC-32.
-_HEADER: Final = struct.Struct(">4sQ?H")
+# How it begins, by its first bytes: these, the last journal record that is in the file, whether more follow, length of
+# the boot's id, the record's checksum, which the older form did not have. Then boot, metas, CRC-32.
+_HEADERS: Final = {b"AWC1": struct.Struct(">4sQ?H"), b"AWC2": struct.Struct(">4sQ?HI")}
+_MAGIC: Final = b"AWC2"
+_OLDER_MAGIC: Final = b"AWC1"
 _CHECKSUM_BYTES: Final = 4
 _BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A commit: the number of its record, the boot it was made in, LMDB's meta pages as of it.
+    """A commit: the number and the checksum of its record, the boot it was made in, LMDB's meta pages as of it.
 
-    `journaled` says whether the commits after it are in the journal.
+    The checksum is None where an older version wrote it down. `journaled` says whether the commits after it are in the
+    journal.
     """
 
     record: int
     journaled: bool
     boot: bytes
     metas: bytes
+    checksum: int | None
 
     @property
     def needs_restoring(self) -> bool:
@@ -76,7 +79,11 @@ def meta_pages(directory: Path, page_bytes: int) -> bytes:
 
 def keep(directory: Path, checkpoint: Checkpoint) -> None:
     """Make `checkpoint` the one to return to, durably. Its pages must be on the disk. Raises OSError."""
-    content = _HEADER.pack(_MAGIC, checkpoint.record, checkpoint.journaled, len(checkpoint.boot))
+    fields = checkpoint.record, checkpoint.journaled, len(checkpoint.boot)
+    if checkpoint.checksum is None:
+        content = _HEADERS[_OLDER_MAGIC].pack(_OLDER_MAGIC, *fields)
+    else:
+        content = _HEADERS[_MAGIC].pack(_MAGIC, *fields, checkpoint.checksum)
     content += checkpoint.boot + checkpoint.metas
     write_file(directory / _FILE_NAME, content + crc32(content).to_bytes(_CHECKSUM_BYTES, "big"))
     sync_directory(directory)
@@ -91,11 +98,13 @@ def kept(directory: Path) -> Checkpoint | None:
         return None
     body, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
     expected = crc32(body).to_bytes(_CHECKSUM_BYTES, "big")
-    if len(body) < _HEADER.size or not body.startswith(_MAGIC) or checksum != expected:
+    header = _HEADERS.get(body[:4])
+    if header is None or len(body) < header.size or checksum != expected:
         raise CorruptData(f"{path} is damaged: restore the store from a backup")
-    _, record, journaled, boot_bytes = _HEADER.unpack_from(body)
-    metas_from = _HEADER.size + boot_bytes
-    return Checkpoint(record, journaled, body[_HEADER.size : metas_from], body[metas_from:])
+    _, record, journaled, boot_bytes, *known = header.unpack_from(body)
+    metas_from = header.size + boot_bytes
+    of_record = known[0] if known else None
+    return Checkpoint(record, journaled, body[header.size : metas_from], body[metas_from:], of_record)
 
 
 def restore(directory: Path, checkpoint: Checkpoint) -> None:

@@ -5,9 +5,10 @@ few kilobytes that were written. So a commit is durable once its record is in th
 the background (`checkpoints`), and after a power cut the records since the last checkpoint are written again.
 
 A record begins at a block of its own, so that no block that was answered for is ever written again. Records are
-numbered without gaps. Files are filled with zeros before they are used: writing into them changes no metadata,
-which is what makes the fsync short. Records go past the system's page cache where it can be (O_DIRECT): what is
-written there waits for its turn behind the pages that others have changed.
+numbered without gaps, and each tells the checksum of the one before: so those of another journal, or of an older one,
+are not taken for what is missing. Files are filled with zeros before they are used: writing into them changes no
+metadata, which is what makes the fsync short. Records go past the system's page cache where it can be (O_DIRECT): what
+is written there waits for its turn behind the pages that others have changed.
 """
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ _SEGMENT_BYTES_FIRST: Final = 256 << 10
 _SEGMENT_GROWTH: Final = 4
 _SUFFIX: Final = ".journal"
 _SPARE: Final = "spare"
-_MAGIC: Final = b"AWJ1"
-# Magic, the CRC-32 of all that follows, the bytes of the entries, the record's number.
-_HEADER: Final = struct.Struct(">4sIQQ")
+# How a record begins, by its first bytes: these, the CRC-32 of all that follows, the bytes of the entries, the record's
+# number, the CRC-32 of the record before; the older form did not have that.
+_HEADERS: Final = {b"AWJ1": struct.Struct(">4sIQQ"), b"AWJ2": struct.Struct(">4sIQQI")}
+_MAGIC: Final = b"AWJ2"
+_HEADER: Final = _HEADERS[_MAGIC]
 _CHECKED_FROM: Final = 8
-_CHECKSUM: Final = struct.Struct(">I")
+_UINT32: Final = struct.Struct(">I")
 # Database, length of the key, length of the stored value; no entry is as long as what stands for a deletion.
 _ENTRY: Final = struct.Struct(">BHI")
 _DELETED: Final = 0xFFFFFFFF
@@ -57,6 +60,21 @@ class Entry(NamedTuple):
     database: int
     key: bytes
     stored: bytes | None
+
+
+class Record(NamedTuple):
+    """A record that is read: its number, its entries, and its checksum."""
+
+    number: int
+    body: bytes
+    checksum: int
+
+
+class Known(NamedTuple):
+    """A record that is in the store's file: the journal has it, or goes on behind it. None for one not remembered."""
+
+    number: int
+    checksum: int | None
 
 
 def put_entry(database: int, key: bytes, stored: bytes) -> tuple[bytes, bytes, bytes]:
@@ -100,6 +118,9 @@ class Journal:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        # Of the last record. A journal that follows none begins as no other does.
+        self.checksum = _UINT32.unpack(os.urandom(_UINT32.size))[0]
+        self._checksum_before = self.checksum
         self._sparing = threading.Lock()  # the next file is made by whoever needs it first
         self._needed = threading.Event()  # and without pauses once it is needed
         self._descriptor = -1
@@ -127,11 +148,13 @@ class Journal:
         if self._unsettled:
             self.take_back()
         record = bytearray().join((bytes(_HEADER.size), *pieces))
-        _HEADER.pack_into(record, 0, _MAGIC, 0, len(record) - _HEADER.size, number)
-        _CHECKSUM.pack_into(record, _CHECKED_FROM - _CHECKSUM.size, crc32(memoryview(record)[_CHECKED_FROM:]))
+        _HEADER.pack_into(record, 0, _MAGIC, 0, len(record) - _HEADER.size, number, self.checksum)
+        checksum = crc32(memoryview(record)[_CHECKED_FROM:])
+        _UINT32.pack_into(record, _CHECKED_FROM - _UINT32.size, checksum)
         if self._end + len(record) > self._size:
             self.begin_segment(number, len(record))
         self._last = self._end
+        self._checksum_before, self.checksum = self.checksum, checksum
         blocks, size = self._laid_out(record)
         self._end = self._last + size
         is_worth_it = blocks is self._blocks and size >= _BACKGROUND_BYTES_MIN
@@ -156,6 +179,7 @@ class Journal:
         """
         self._background.end()
         self._end = self._last
+        self.checksum = self._checksum_before
         self._unsettled = True
         self._write(*self._laid_out(bytes(_HEADER.size)))
         self._unsettled = False
@@ -263,11 +287,12 @@ class Journal:
         growing.rename(spare)
 
 
-def records(directory: Path, after: int) -> Iterator[tuple[int, bytes]]:
-    """The records of `directory` with higher numbers than `after`, in order: number and entries.
+def records(directory: Path, after: int, known: Known | None = None) -> Iterator[Record]:
+    """The records of `directory` with higher numbers than `after`, in order.
 
     It ends at the last record that is whole. Raises CorruptData where whole records follow one that is not, since
-    each was written only after the one before was durable; and where the first ones are missing.
+    each was written only after the one before was durable; where the first ones are missing; and where the records are
+    not those that follow the `known` one.
     """
     segments = _segments(directory)
     if not segments or segments[0][0] > after + 1:
@@ -277,6 +302,7 @@ def records(directory: Path, after: int) -> Iterator[tuple[int, bytes]]:
             + "a file of it was deleted; restore from a backup"
         )
     expected = segments[0][0]
+    before = known.checksum if known is not None and known.number == expected - 1 else None
     for first, path in segments:
         content = path.read_bytes()
         if first != expected:
@@ -284,19 +310,43 @@ def records(directory: Path, after: int) -> Iterator[tuple[int, bytes]]:
                 continue  # begun, and never written to
             raise CorruptData(f"expected the record {expected} before those of {path}: restore from a backup")
         at = 0
-        while (body := _record(content, at, expected)) is not None:
+        while (found := _record(content, at, expected)) is not None:
+            is_known = known is not None and known.number == expected and known.checksum is not None
+            if not _is_same(found.before, before) or (is_known and known != (expected, found.checksum)):
+                raise CorruptData(
+                    f"expected the store's own record {expected} in {path}, found that of another journal, or of an "
+                    "older one: put the file back that was there, or restore from a backup"
+                )
             if expected > after:
-                yield expected, body
-            at = _aligned(at + _HEADER.size + len(body))
+                yield Record(expected, found.body, found.checksum)
+            at, before = found.end, found.checksum
             expected += 1
         _refuse_gap(path, content, at, expected)
 
 
+def checksum_of(directory: Path, number: int, known: Known) -> int | None:
+    """The checksum of a record, the `known` one or one that follows it; None where the journal does not have it whole.
+
+    Raises CorruptData.
+    """
+    if number == known.number and known.checksum is not None:
+        return known.checksum
+    segments = _segments(directory)
+    if not segments or segments[0][0] > number:
+        return None
+    return next((record.checksum for record in records(directory, number - 1, known) if record.number == number), None)
+
+
+def _is_same(checksum: int | None, other: int | None) -> bool:
+    return checksum is None or other is None or checksum == other
+
+
 def _refuse_gap(path: Path, content: bytes, at: int, expected: int) -> None:
     for later in range(at, len(content), BLOCK_BYTES):
-        if content[later : later + 4] != _MAGIC:
+        header = _HEADERS.get(content[later : later + 4])
+        if header is None:
             continue
-        number = _HEADER.unpack_from(content, later)[3]
+        number = header.unpack_from(content, later)[3]
         if number > expected and _record(content, later, number) is not None:
             raise CorruptData(
                 f"expected the record {expected} in {path} at byte {at}, found one that is damaged, and the record "
@@ -304,18 +354,28 @@ def _refuse_gap(path: Path, content: bytes, at: int, expected: int) -> None:
             )
 
 
-def _record(content: bytes, at: int, expected: int) -> bytes | None:
-    """The entries of the record `expected` at `at`; None where none is, or not a whole one."""
-    if at + _HEADER.size > len(content):
+class _Found(NamedTuple):
+    """A whole record in a file's content: the checksum of the one `before`, where it tells, and where it ends."""
+
+    body: bytes
+    checksum: int
+    before: int | None
+    end: int
+
+
+def _record(content: bytes, at: int, expected: int) -> _Found | None:
+    """The record `expected` at `at`; None where none is, or not a whole one."""
+    header = _HEADERS.get(content[at : at + 4])
+    if header is None or at + header.size > len(content):
         return None
-    magic, checksum, size, number = _HEADER.unpack_from(content, at)
-    body_from = at + _HEADER.size
-    if magic != _MAGIC or number != expected or body_from + size > len(content):
+    _, checksum, size, number, *before = header.unpack_from(content, at)
+    body_from = at + header.size
+    if number != expected or body_from + size > len(content):
         return None
     body = content[body_from : body_from + size]
     if crc32(body, crc32(content[at + _CHECKED_FROM : body_from])) != checksum:
         return None
-    return body
+    return _Found(body, checksum, before[0] if before else None, _aligned(body_from + size))
 
 
 def _segments(directory: Path) -> list[tuple[int, Path]]:

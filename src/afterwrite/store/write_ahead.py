@@ -25,7 +25,7 @@ from afterwrite.errors import CorruptData, StorageError
 from afterwrite.store import checkpoints, journal
 from afterwrite.store.checkpoints import Checkpoint
 from afterwrite.store.early_writing import begin_writing
-from afterwrite.store.journal import Journal
+from afterwrite.store.journal import Journal, Known
 from afterwrite.store.settling import Settling
 from afterwrite.store.transactions import WriteTransaction
 
@@ -177,16 +177,19 @@ class WriteAhead:
 
     def _replay(self, checkpoint: Checkpoint) -> bool:
         """Write what the journal holds beyond the file; whether there was anything."""
+        files, applied = self._directory / "journal", self._record
+        checksum = journal.checksum_of(files, applied, Known(checkpoint.record, checkpoint.checksum))
+        if checksum is not None:
+            self._journal.checksum = checksum
         if not checkpoint.needs_restoring:
             # The file is whole in the system's memory. Before it changes it must be so on the disk.
             self._take(rotate=False)
-        applied = self._record
         waiting: list[bytes] = []
         waiting_bytes = 0
-        for number, body in journal.records(self._directory / "journal", after=applied):
-            waiting.append(body)
-            waiting_bytes += len(body)
-            self._record = number
+        for record in journal.records(files, applied, Known(applied, checksum)):
+            waiting.append(record.body)
+            waiting_bytes += len(record.body)
+            self._record, self._journal.checksum = record.number, record.checksum
             if waiting_bytes > _REPLAYED_BYTES_MAX:
                 self._write(waiting)
                 waiting, waiting_bytes = [], 0
@@ -250,7 +253,7 @@ class WriteAhead:
             reader = self._file.begin()
             try:
                 metas = checkpoints.meta_pages(self._directory, self._file.stat()["psize"])
-                record = self._record
+                record, checksum = self._record, self._journal.checksum
                 if rotate:
                     self._journal.begin_segment(record + 1)
             except BaseException:
@@ -258,7 +261,7 @@ class WriteAhead:
                 raise
         try:
             self._file.sync(True)
-            self._keep(Checkpoint(record, self._journals, self._boot, metas), reader)
+            self._keep(Checkpoint(record, self._journals, self._boot, metas, checksum), reader)
         except BaseException:
             reader.abort()
             raise
