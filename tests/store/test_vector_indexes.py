@@ -99,6 +99,16 @@ def test_the_nearest_items_are_found_first(
     assert found(search(dynamo)) == ["right-angle", "opposite"]
 
 
+@pytest.mark.parametrize(
+    ("distance", "expected"),
+    [("COSINE", 0.3999999761581421), ("EUCLIDEAN", 0.8944271802902222), ("DOT_PRODUCT", 0.6000000238418579)],
+)
+def test_a_score_is_a_float_of_32_bits(dynamo: Dynamo, distance: str, expected: float) -> None:
+    create(dynamo, {**INDEX, "DistanceFunction": distance})
+    dynamo.put(pk="p", v=[Decimal("0.6"), Decimal("0.8"), 0])
+    assert [result["Score"] for result in search(dynamo)] == [expected]
+
+
 def test_a_score_beyond_a_float_of_32_bits_is_a_number(dynamo: Dynamo) -> None:
     create(dynamo, {**INDEX, "DistanceFunction": "DOT_PRODUCT"})
     huge = 10**38

@@ -222,3 +222,11 @@ def score(distance: str, one: Vector, other: Vector) -> float:
     lengths = math.hypot(*one) * math.hypot(*other)
     # A vector of zeros has no direction: it is as far as one at a right angle.
     return min(max(1 - product / lengths, 0.0), 2.0) if lengths else 1.0
+
+
+def told_score(number: float) -> float:
+    """A score as a search tells it: rounded to a 32-bit float, where it is not too large for one."""
+    try:
+        return as_float32([number])[0]
+    except OverflowError:
+        return number

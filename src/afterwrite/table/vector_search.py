@@ -18,7 +18,15 @@ from afterwrite.table.expressions import Expressions
 from afterwrite.table.fields import Body
 from afterwrite.table.projections import Projection
 from afterwrite.table.schema import KeySchema
-from afterwrite.table.vector_indexes import DOT_PRODUCT, Vector, VectorIndex, score, vector, vector_to_wire
+from afterwrite.table.vector_indexes import (
+    DOT_PRODUCT,
+    Vector,
+    VectorIndex,
+    score,
+    told_score,
+    vector,
+    vector_to_wire,
+)
 
 TOP_MAX: Final = 100
 # What the service reads a required field as.
@@ -67,7 +75,7 @@ class SearchPlan:
         nearest = heapq.nsmallest(self.top, candidates())
         answer: dict[str, Any] = {
             "SearchResults": [
-                {"Item": self._shown(schema, index, item, found), "Score": sign * distance}
+                {"Item": self._shown(schema, index, item, found), "Score": told_score(sign * distance)}
                 for distance, _, item, found in nearest
             ]
         }
