@@ -43,7 +43,7 @@ def create(dynamo: Dynamo, *indexes: Body, **fields: Any) -> Body:
         "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
         "AttributeDefinitions": definitions("pk"),
         "BillingMode": "PAY_PER_REQUEST",
-        "VectorIndexes": list(indexes),
+        "VectorIndexes": list(indexes) or None,
     }
     return dynamo("CreateTable", **{**body, **fields})
 
@@ -245,7 +245,11 @@ def test_indexes_outlive_a_restart(dynamo: Dynamo) -> None:
         ({"Dimensions": 0}, "Value '0' at 'vectorIndexes.1.member.dimensions'"),
         ({"Dimensions": 4097}, "Number of dimensions must be between 1 and 4096 inclusive."),
         ({"Dimensions": "x"}, "cannot be converted to Long"),
-        ({"DistanceFunction": "cosine"}, "Value 'cosine' at 'vectorIndexes.1.member.distanceFunction'"),
+        (
+            {"DistanceFunction": "cosine"},
+            "Value 'cosine' at 'vectorIndexes.1.member.distanceFunction' failed to satisfy constraint: "
+            r"Member must satisfy enum value set: \[DOT_PRODUCT, COSINE, EUCLIDEAN\]",
+        ),
         ({"VectorAttribute": {"AttributeName": ""}}, "vectorAttribute.attributeName"),
         ({"VectorAttribute": {"AttributeName": "x" * 256}}, "vectorAttribute.attributeName"),
         (
@@ -283,12 +287,32 @@ def test_declarations_that_do_not_go_together_are_refused(dynamo: Dynamo) -> Non
             "Conflicting attribute definition for 'v'. All VectorIndexes on the same",
         ),
         ([{**INDEX, "IndexName": f"near{number}"} for number in range(6)], {}, "VectorIndex count exceeds"),
-        ([{**INDEX, "SearchSchema": both}], defined, "more than one HASH"),
-        ([{**INDEX, "SearchSchema": [SCHEMA[0], SCHEMA[0]]}], defined, "Duplicate attribute in SearchSchema: kind"),
+        (
+            [{**INDEX, "SearchSchema": both}],
+            defined,
+            "Value '2' at 'SearchSchema' failed to satisfy constraint: Member must have HASH count less than or equal "
+            "to 1$",
+        ),
+        (
+            [{**INDEX, "SearchSchema": [SCHEMA[0], SCHEMA[0]]}],
+            defined,
+            "SearchSchema contains a duplicate AttributeName$",
+        ),
+        ([], {"VectorIndexes": []}, "List of VectorIndexes is empty$"),
         ([INDEX], defined, "Some AttributeDefinitions are not used|does not exactly match"),
     ]:
         with pytest.raises(ServiceError, match=message):
             create(dynamo, *indexes, **fields)
+
+
+def test_a_table_has_five_vector_indexes_at_most(dynamo: Dynamo) -> None:
+    create(dynamo, *({**INDEX, "IndexName": f"near{number}"} for number in range(5)))
+    with pytest.raises(ServiceError) as refused:
+        update(dynamo, {"Create": INDEX})
+    assert (refused.value.code, refused.value.message) == (
+        "LimitExceededException",
+        "Subscriber limit exceeded: Number of vector secondary indexes exceeds per-table limit of 5",
+    )
 
 
 def test_only_tables_on_demand_have_vector_indexes(dynamo: Dynamo) -> None:
@@ -325,7 +349,21 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
             [],
             {"GlobalSecondaryIndexUpdates": on_vector, "AttributeDefinitions": definitions("v")},
             "ValidationException",
-            "'v'. An attribute cannot be defined",
+            r"Existing schema: VectorIndexSchema:\[VectorAttribute: key{v:L:3}\] "
+            r"New schema: Schema:\[SchemaElement: key{v:S:HASH}\]$",
+        ),
+        (
+            [{"Create": {**new["Create"], "VectorAttribute": {"AttributeName": "pk"}}}],
+            {},
+            "ValidationException",
+            r"Existing schema: Schema:\[SchemaElement: key{pk:S:HASH}\] "
+            r"New schema: VectorIndexSchema:\[VectorAttribute: key{pk:L:3}\]$",
+        ),
+        (
+            [gone],
+            {"BillingMode": "PROVISIONED", "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}},
+            "ValidationException",
+            "Tables with vector indexes must be in PAY_PER_REQUEST mode$",
         ),
     ]
     for updates, fields, code, message in refusals:

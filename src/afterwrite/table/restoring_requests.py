@@ -129,6 +129,8 @@ def restored(created: Mapping[str, Any], target: str, body: Body) -> dict[str, A
     vector_indexes = fields.structures(body, "VectorIndexOverride", "VectorIndex")
     if vector_indexes is not None:
         create[_VECTOR_INDEXES] = _chosen(created.get(_VECTOR_INDEXES, ()), vector_indexes)
+    if not create.get(_VECTOR_INDEXES):
+        create.pop(_VECTOR_INDEXES, None)
     create["AttributeDefinitions"] = _used_definitions(create)
     return create
 
