@@ -279,7 +279,7 @@ def test_declarations_that_do_not_go_together_are_refused(dynamo: Dynamo) -> Non
     other = {**INDEX, "IndexName": "other"}
     both = [SCHEMA[0], {**SCHEMA[1], "SearchSchemaElementType": "HASH"}]
     defined = {"AttributeDefinitions": definitions("pk", "kind", "grade")}
-    for indexes, fields, message in [
+    refusals: list[tuple[list[Body], Body, str]] = [
         ([INDEX, INDEX], {}, "Duplicate index name: near"),
         (
             [INDEX, {**other, "Dimensions": 4}],
@@ -300,7 +300,8 @@ def test_declarations_that_do_not_go_together_are_refused(dynamo: Dynamo) -> Non
         ),
         ([], {"VectorIndexes": []}, "List of VectorIndexes is empty$"),
         ([INDEX], defined, "Some AttributeDefinitions are not used|does not exactly match"),
-    ]:
+    ]
+    for indexes, fields, message in refusals:
         with pytest.raises(ServiceError, match=message):
             create(dynamo, *indexes, **fields)
 
@@ -460,6 +461,19 @@ def test_a_write_reports_what_it_moved(dynamo: Dynamo) -> None:
     assert "VectorIndexes" not in consumed("TOTAL", v=[1, 2, 4])
     assert "VectorIndexes" in consumed("INDEXES", a="a")
     assert "VectorIndexes" not in consumed("INDEXES", a="b")
+
+
+def test_an_item_that_changes_its_partition_is_deleted_and_written(dynamo: Dynamo) -> None:
+    create(dynamo, {**INDEX, "SearchSchema": SCHEMA}, AttributeDefinitions=definitions("pk", "kind", "grade"))
+
+    def moved(**item: Any) -> int:
+        body = {"TableName": "things", "Item": encode_item({"pk": "p", "v": [1, 2, 3], **item})}
+        capacity = dynamo("PutItem", **body, ReturnConsumedCapacity="INDEXES")["ConsumedCapacity"]
+        return int(capacity["VectorIndexes"]["near"]["VectorWriteRequestBytes"])
+
+    assert moved(kind="a") == 1024
+    assert moved(kind="b") == 2 * 1024
+    assert moved(kind="b", grade=1) == 1024
 
 
 def test_a_write_moves_what_the_index_shows(dynamo: Dynamo) -> None:

@@ -104,7 +104,8 @@ def created(
     """The vector index that an UpdateTable adds to those of the table. Raises ServiceError."""
     parsed = parse_vector_index(index, types)
     index_requests.check_new(parsed, table, (*indexes, *vector_indexes))
-    for keys in (table, *indexes):
+    keyed: list[KeySchema | IndexSchema] = [table, *indexes]
+    for keys in keyed:
         element = _shown_element(keys, parsed.attribute)
         if element is not None:
             raise _redefined(element, _shown_vector(parsed))
