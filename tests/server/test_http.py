@@ -32,7 +32,7 @@ def test_a_request_arrives_whole(serve: Serve) -> None:
         b"host": b"localhost",
         b"content-length": b"3",
         b"x-amz-target": b"DynamoDB_20120810.PutItem",
-        b"x-twice": b"1, 2",
+        b"x-twice": b"1,2",
     }
 
 

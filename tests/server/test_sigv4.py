@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from afterwrite.errors import ServiceError
-from afterwrite.server.http_messages import Request
+from afterwrite.server.http_messages import Request, add_header
 from afterwrite.server.sigv4 import signed as signed_here
 from afterwrite.server.sigv4 import verify
 
@@ -53,6 +53,18 @@ def refused(request: Request, *, later_s: float = 0) -> ServiceError:
 def test_what_botocore_signs_is_accepted(key_id: str, path: str, body: bytes) -> None:
     request = signed(key_id=key_id, secret=SECRETS[key_id], path=path, body=body, **{"X-Amz-Meta": " two  spaces "})
     assert verify(request, SECRETS, signed_at_s(request)) == key_id
+
+
+def test_a_header_that_is_sent_twice_is_signed_as_its_values_with_a_comma() -> None:
+    sent = AWSRequest("POST", "http://localhost:4566/", headers={"Content-Type": "text/plain"}, data=BODY)
+    sent.headers.add_header("X-Amz-Meta-Twice", "first")
+    sent.headers.add_header("X-Amz-Meta-Twice", "second")
+    SigV4Auth(Credentials("AKID", "secret"), "dynamodb", "eu-central-1").add_auth(sent)
+    headers = {b"host": b"localhost:4566"}
+    for name, value in sent.headers.items():
+        add_header(headers, name.encode(), _bytes(value))
+    request = Request(b"POST", b"/", headers, BODY, BODY)
+    assert verify(request, SECRETS, signed_at_s(request)) == "AKID"
 
 
 @pytest.mark.parametrize("path", ["/", "/?b=2&a=1"])

@@ -171,6 +171,38 @@ def test_what_a_restore_overrides(dynamodb: DynamoDBClient) -> None:
     assert code == "ValidationException"
 
 
+def test_a_restore_that_pays_for_units_says_those_of_every_index(dynamodb: DynamoDBClient) -> None:
+    index: Any = {
+        "IndexName": "by-day",
+        "KeySchema": [{"AttributeName": "day", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    dynamodb.create_table(
+        TableName="days",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "day")],
+        BillingMode="PAY_PER_REQUEST",
+        GlobalSecondaryIndexes=[index],
+    )
+    arn = dynamodb.create_backup(TableName="days", BackupName="before")["BackupDetails"]["BackupArn"]
+    units: Any = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 2}
+    asked: Any = {
+        "TargetTableName": "again",
+        "BackupArn": arn,
+        "BillingModeOverride": "PROVISIONED",
+        "ProvisionedThroughputOverride": units,
+    }
+    assert refused(dynamodb.restore_table_from_backup, **asked) == (
+        "ValidationException",
+        "One or more parameter values were invalid: GlobalSecondaryIndexOverride must be specified for index: by-day "
+        "when BillingModeOverride is PROVISIONED",
+    )
+    override: Any = [{**index, "ProvisionedThroughput": units}]
+    dynamodb.restore_table_from_backup(**asked, GlobalSecondaryIndexOverride=override)
+    (restored,) = dynamodb.describe_table(TableName="again")["Table"]["GlobalSecondaryIndexes"]
+    assert restored["ProvisionedThroughput"]["WriteCapacityUnits"] == 2
+
+
 def test_vector_indexes_are_restored_or_left_out(dynamodb: DynamoDBClient) -> None:
     index: Any = {
         "IndexName": "by-meaning",

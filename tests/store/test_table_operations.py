@@ -444,6 +444,18 @@ def test_a_batch_calls_its_tables_what_its_request_calls_them(dynamo: Dynamo) ->
     assert dynamo("BatchGetItem", RequestItems={arn: {"Keys": [item]}})["Responses"] == {arn: [item]}
 
 
+def test_a_batch_reads_a_table_once_that_it_calls_by_two_names(dynamo: Dynamo) -> None:
+    arn = create(dynamo)["TableArn"]
+    items = [{"pk": {"S": str(number)}} for number in range(3)]
+    for number in range(3):
+        dynamo.put(pk=str(number))
+    request = {arn: {"Keys": items[:2]}, "things": {"Keys": items[1:]}}
+    (found,) = dynamo("BatchGetItem", RequestItems=request)["Responses"].values()
+    assert found == items
+    with pytest.raises(ServiceError, match="contains duplicates"):
+        dynamo("BatchGetItem", RequestItems={**request, "things": {"Keys": [items[2], items[2]]}})
+
+
 def test_what_a_request_cost_names_the_table_as_the_request_does(dynamo: Dynamo) -> None:
     arn = create(dynamo)["TableArn"]
     key = encode_item({"pk": "1"})

@@ -44,7 +44,7 @@ def create(dynamo: Dynamo, *indexes: Body, **fields: Any) -> Body:
         "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
         "AttributeDefinitions": definitions("pk"),
         "BillingMode": "PAY_PER_REQUEST",
-        "VectorIndexes": list(indexes),
+        "VectorIndexes": list(indexes) or None,
     }
     return dynamo("CreateTable", **{**body, **fields})
 
@@ -276,7 +276,11 @@ def test_indexes_outlive_a_restart(dynamo: Dynamo) -> None:
         ({"Dimensions": 0}, "Value '0' at 'vectorIndexes.1.member.dimensions'"),
         ({"Dimensions": 4097}, "Number of dimensions must be between 1 and 4096 inclusive."),
         ({"Dimensions": "x"}, "cannot be converted to Long"),
-        ({"DistanceFunction": "cosine"}, "Value 'cosine' at 'vectorIndexes.1.member.distanceFunction'"),
+        (
+            {"DistanceFunction": "cosine"},
+            "Value 'cosine' at 'vectorIndexes.1.member.distanceFunction' failed to satisfy constraint: "
+            r"Member must satisfy enum value set: \[DOT_PRODUCT, COSINE, EUCLIDEAN\]",
+        ),
         ({"VectorAttribute": {"AttributeName": ""}}, "vectorAttribute.attributeName"),
         ({"VectorAttribute": {"AttributeName": "x" * 256}}, "vectorAttribute.attributeName"),
         (
@@ -306,7 +310,7 @@ def test_declarations_that_do_not_go_together_are_refused(dynamo: Dynamo) -> Non
     other = {**INDEX, "IndexName": "other"}
     both = [SCHEMA[0], {**SCHEMA[1], "SearchSchemaElementType": "HASH"}]
     defined = {"AttributeDefinitions": definitions("pk", "kind", "grade")}
-    for indexes, fields, message in [
+    refusals: list[tuple[list[Body], Body, str]] = [
         ([INDEX, INDEX], {}, "Duplicate index name: near"),
         (
             [INDEX, {**other, "Dimensions": 4}],
@@ -314,12 +318,33 @@ def test_declarations_that_do_not_go_together_are_refused(dynamo: Dynamo) -> Non
             "Conflicting attribute definition for 'v'. All VectorIndexes on the same",
         ),
         ([{**INDEX, "IndexName": f"near{number}"} for number in range(6)], {}, "VectorIndex count exceeds"),
-        ([{**INDEX, "SearchSchema": both}], defined, "more than one HASH"),
-        ([{**INDEX, "SearchSchema": [SCHEMA[0], SCHEMA[0]]}], defined, "Duplicate attribute in SearchSchema: kind"),
+        (
+            [{**INDEX, "SearchSchema": both}],
+            defined,
+            "Value '2' at 'SearchSchema' failed to satisfy constraint: Member must have HASH count less than or equal "
+            "to 1$",
+        ),
+        (
+            [{**INDEX, "SearchSchema": [SCHEMA[0], SCHEMA[0]]}],
+            defined,
+            "SearchSchema contains a duplicate AttributeName$",
+        ),
+        ([], {"VectorIndexes": []}, "List of VectorIndexes is empty$"),
         ([INDEX], defined, "Some AttributeDefinitions are not used|does not exactly match"),
-    ]:
+    ]
+    for indexes, fields, message in refusals:
         with pytest.raises(ServiceError, match=message):
             create(dynamo, *indexes, **fields)
+
+
+def test_a_table_has_five_vector_indexes_at_most(dynamo: Dynamo) -> None:
+    create(dynamo, *({**INDEX, "IndexName": f"near{number}"} for number in range(5)))
+    with pytest.raises(ServiceError) as refused:
+        update(dynamo, {"Create": INDEX})
+    assert (refused.value.code, refused.value.message) == (
+        "LimitExceededException",
+        "Subscriber limit exceeded: Number of vector secondary indexes exceeds per-table limit of 5",
+    )
 
 
 def test_only_tables_on_demand_have_vector_indexes(dynamo: Dynamo) -> None:
@@ -356,7 +381,21 @@ def test_an_update_makes_or_deletes_one_index(dynamo: Dynamo) -> None:
             [],
             {"GlobalSecondaryIndexUpdates": on_vector, "AttributeDefinitions": definitions("v")},
             "ValidationException",
-            "'v'. An attribute cannot be defined",
+            r"Existing schema: VectorIndexSchema:\[VectorAttribute: key{v:L:3}\] "
+            r"New schema: Schema:\[SchemaElement: key{v:S:HASH}\]$",
+        ),
+        (
+            [{"Create": {**new["Create"], "VectorAttribute": {"AttributeName": "pk"}}}],
+            {},
+            "ValidationException",
+            r"Existing schema: Schema:\[SchemaElement: key{pk:S:HASH}\] "
+            r"New schema: VectorIndexSchema:\[VectorAttribute: key{pk:L:3}\]$",
+        ),
+        (
+            [gone],
+            {"BillingMode": "PROVISIONED", "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1}},
+            "ValidationException",
+            "Tables with vector indexes must be in PAY_PER_REQUEST mode$",
         ),
     ]
     for updates, fields, code, message in refusals:
@@ -460,6 +499,19 @@ def test_a_write_reports_what_it_moved(dynamo: Dynamo) -> None:
     assert "VectorIndexes" not in consumed("TOTAL", v=[1, 2, 4])
     assert "VectorIndexes" in consumed("INDEXES", a="a")
     assert "VectorIndexes" not in consumed("INDEXES", a="b")
+
+
+def test_an_item_that_changes_its_partition_is_deleted_and_written(dynamo: Dynamo) -> None:
+    create(dynamo, {**INDEX, "SearchSchema": SCHEMA}, AttributeDefinitions=definitions("pk", "kind", "grade"))
+
+    def moved(**item: Any) -> int:
+        body = {"TableName": "things", "Item": encode_item({"pk": "p", "v": [1, 2, 3], **item})}
+        capacity = dynamo("PutItem", **body, ReturnConsumedCapacity="INDEXES")["ConsumedCapacity"]
+        return int(capacity["VectorIndexes"]["near"]["VectorWriteRequestBytes"])
+
+    assert moved(kind="a") == 1024
+    assert moved(kind="b") == 2 * 1024
+    assert moved(kind="b", grade=1) == 1024
 
 
 def test_a_write_moves_what_the_index_shows(dynamo: Dynamo) -> None:

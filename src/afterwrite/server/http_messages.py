@@ -81,9 +81,12 @@ class UnreadHeaders(Mapping[bytes, bytes]):
 
 
 def add_header(headers: dict[bytes, bytes], name: bytes, value: bytes) -> None:
-    """Keep a header that was sent among `headers`, without the white space around its value."""
+    """Keep a header that was sent among `headers`, without the white space around its value.
+
+    The values of one that was sent before are joined as signatures have them.
+    """
     name, value = name.lower(), value.strip(b" \t")
-    headers[name] = headers[name] + b", " + value if name in headers else value
+    headers[name] = headers[name] + b"," + value if name in headers else value
 
 
 @dataclass(slots=True)

@@ -306,9 +306,11 @@ def parse_batch_get_item(body: Body) -> BatchGetPlan:
         violations.check()
         projection = projection_of(request, place)
         consistent = fields.flag(request, "ConsistentRead", default=False)
+        known = [get.key_attributes for get in gets if get.table_name == name]  # by the table's other name
         requests[name] = request
         given_names[name] = table
-        gets.extend(GetPlan(name, checked_item(key), projection, consistent, detail) for key in keys)
+        read = [GetPlan(name, checked_item(key), projection, consistent, detail) for key in keys]
+        gets.extend(get for get in read if get.key_attributes not in known)
     if len(gets) > BATCH_GETS_MAX:
         raise wording.invalid("Too many items requested for the BatchGetItem call")
     _refuse_mixed_projections(requests.values())

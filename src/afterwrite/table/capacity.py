@@ -81,12 +81,15 @@ class Capacity:
     ) -> None:
         """Add what the write of an item moves in vector indexes, which is counted in bytes, and in no units.
 
-        What an index does not show of an item changes at no cost; each dimension of a vector counts as four bytes.
+        What an index does not show of an item changes at no cost; each dimension of a vector counts as four bytes. An
+        item that changes its partition is deleted and written.
         """
         for index in indexes:
-            entries = [index.entry_of(schema, image) for image in (old, new)]
-            if entries[0] != entries[1]:
-                size = max(VECTOR_BYTES_MIN, *(_entry_size(index, entry) for entry in entries if entry is not None))
+            before, after = (index.entry_of(schema, image) for image in (old, new))
+            if before != after:
+                moved = [each for each in (before, after) if each is not None]
+                sizes = [max(VECTOR_BYTES_MIN, _entry_size(index, each)) for each in moved]
+                size = sum(sizes) if _changes_partition(index, before, after) else max(sizes)
                 self._vector_bytes[index.name] = self._vector_bytes.get(index.name, 0) + size
 
     def to_wire(self, detail: str) -> dict[str, Any]:
@@ -118,6 +121,12 @@ def _written_size(image: Item, vector_indexes: Sequence[VectorIndex]) -> int:
         if value is not None and len(value.get("L", ())) == dimensions:
             size += VECTOR_ELEMENT_BYTES * dimensions - value_size(value)
     return size
+
+
+def _changes_partition(index: VectorIndex, before: Item | None, after: Item | None) -> bool:
+    if index.partition is None or before is None or after is None:
+        return False
+    return before.get(index.partition.name) != after.get(index.partition.name)
 
 
 def _entry_size(index: VectorIndex, entry: Item) -> int:

@@ -124,11 +124,25 @@ def restored(created: Mapping[str, Any], target: str, body: Body) -> dict[str, A
             create[kind] = [{name: index[name] for name in _INDEX_FIELDS} for index in create[kind]]
         if not create.get(kind):
             create.pop(kind, None)
+    if billing_mode == PROVISIONED:
+        _check_units(create.get("GlobalSecondaryIndexes", ()))
     vector_indexes = fields.structures(body, "VectorIndexOverride", "VectorIndex")
     if vector_indexes is not None:
         create[_VECTOR_INDEXES] = _chosen(created.get(_VECTOR_INDEXES, ()), vector_indexes)
+    if not create.get(_VECTOR_INDEXES):
+        create.pop(_VECTOR_INDEXES, None)
     create["AttributeDefinitions"] = _used_definitions(create)
     return create
+
+
+def _check_units(indexes: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse indexes without units, which a table that is paid for by units cannot be restored with."""
+    for index in indexes:
+        if index.get("ProvisionedThroughput") is None:
+            raise wording.invalid_parameter(
+                f"GlobalSecondaryIndexOverride must be specified for index: {index['IndexName']} "
+                "when BillingModeOverride is PROVISIONED"
+            )
 
 
 def _chosen(kept: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]]) -> list[Any]:

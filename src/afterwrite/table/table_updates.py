@@ -70,8 +70,7 @@ class UpdateTablePlan:
             return None
         index = index_requests.parse_index(self.create, GLOBAL, table, self.types)
         index_requests.check_new(index, table, (*existing, *vector_indexes))
-        for each in vector_indexes:
-            vector_requests.check_vector_attribute(each, table, (*existing, index), vector_indexes)
+        vector_requests.check_keys(index, vector_indexes)
         if sum(each.scope == GLOBAL for each in existing) >= index_requests.GLOBAL_INDEXES_MAX:
             raise wording.limit_exceeded(
                 "Subscriber limit exceeded: Number of global secondary indexes exceeds the per-table limit of "
@@ -197,6 +196,8 @@ def parse_update_table(body: Body) -> UpdateTablePlan:
         if index.get("ProvisionedThroughput") is not None:
             table_options.index_throughput(index)
     vector_actions = [vector_requests.action_of(update) for update in vector_updates]
+    if vector_actions and billing_mode == PROVISIONED:
+        raise wording.invalid_parameter(f"Tables with vector indexes must be in {PAY_PER_REQUEST} mode")
     _check_actions(
         actions,
         vector_actions,

@@ -28,7 +28,7 @@ from afterwrite.table.schema import (
 )
 
 COSINE, DOT_PRODUCT, EUCLIDEAN = "COSINE", "DOT_PRODUCT", "EUCLIDEAN"
-DISTANCE_FUNCTIONS: Final = (COSINE, DOT_PRODUCT, EUCLIDEAN)
+DISTANCE_FUNCTIONS: Final = (DOT_PRODUCT, COSINE, EUCLIDEAN)
 HASH, INLINE_FILTER = "HASH", "INLINE_FILTER"
 
 # Digits that tell any two 32-bit floats apart.

@@ -80,6 +80,8 @@ def parse_vector_indexes(
     body: Body, table: KeySchema, indexes: Sequence[IndexSchema], types: Mapping[str, str]
 ) -> tuple[VectorIndex, ...]:
     """The vector indexes that a CreateTable declares beside `indexes`. Raises ServiceError (ValidationException)."""
+    if body.get("VectorIndexes") == []:
+        raise wording.invalid_parameter("List of VectorIndexes is empty")
     parsed: list[VectorIndex] = []
     for index in declared(body):
         vector_index = parse_vector_index(index, types)
@@ -102,14 +104,48 @@ def created(
     """The vector index that an UpdateTable adds to those of the table. Raises ServiceError."""
     parsed = parse_vector_index(index, types)
     index_requests.check_new(parsed, table, (*indexes, *vector_indexes))
+    keyed: list[KeySchema | IndexSchema] = [table, *indexes]
+    for keys in keyed:
+        element = _shown_element(keys, parsed.attribute)
+        if element is not None:
+            raise _redefined(element, _shown_vector(parsed))
     if _has_other_dimensions(parsed, vector_indexes):
         raise _conflicting(parsed, "It is the VectorAttribute of another index, with other dimensions.")
     check_vector_attribute(parsed, table, indexes, vector_indexes)
     if len(vector_indexes) == VECTOR_INDEXES_MAX:
         raise wording.limit_exceeded(
-            f"Subscriber limit exceeded: VectorIndex count exceeds the per-table limit of {VECTOR_INDEXES_MAX}"
+            "Subscriber limit exceeded: Number of vector secondary indexes exceeds per-table limit of "
+            f"{VECTOR_INDEXES_MAX}"
         )
     return parsed
+
+
+def check_keys(index: IndexSchema, vector_indexes: Sequence[VectorIndex]) -> None:
+    """Refuse an index that an UpdateTable adds where one of its keys is a vector attribute."""
+    for each in vector_indexes:
+        element = _shown_element(index, each.attribute)
+        if element is not None:
+            raise _redefined(_shown_vector(each), element)
+
+
+def _shown_element(keys: KeySchema | IndexSchema, name: str) -> str | None:
+    """The element of `keys` with this name, as the service shows it; None where there is none."""
+    for kind, attributes in (("HASH", keys.partition_attributes), ("RANGE", keys.sort_attributes)):
+        for each in attributes:
+            if each.name == name:
+                return f"Schema:[SchemaElement: key{{{name}:{each.type}:{kind}}}]"
+    return None
+
+
+def _shown_vector(index: VectorIndex) -> str:
+    return f"VectorIndexSchema:[VectorAttribute: key{{{index.attribute}:L:{index.dimensions}}}]"
+
+
+def _redefined(existing: str, new: str) -> ServiceError:
+    return wording.invalid_parameter(
+        "Attributes cannot be redefined. Please check that your attribute has the same type as previously defined. "
+        f"Existing schema: {existing} New schema: {new}"
+    )
 
 
 def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
@@ -126,7 +162,7 @@ def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
     names = [str(each["AttributeName"]) for each in elements]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise wording.invalid_parameter(f"Duplicate attribute in SearchSchema: {name}")
+            raise wording.invalid_parameter("SearchSchema contains a duplicate AttributeName")
         if name not in types:
             raise wording.invalid_parameter("One element in SearchSchema is not defined in attribute definitions")
     by_kind = {
@@ -137,10 +173,13 @@ def parse_vector_index(index: Body, types: Mapping[str, str]) -> VectorIndex:
         )
         for kind in (HASH, INLINE_FILTER)
     }
-    if len(by_kind[HASH]) > 1:
-        raise wording.invalid_parameter(f"SearchSchema has more than one {HASH} attribute")
-    if len(by_kind[INLINE_FILTER]) > _FILTERS_MAX:
-        raise wording.invalid_parameter(f"SearchSchema has more than {_FILTERS_MAX} {INLINE_FILTER} attributes")
+    for kind, most in ((HASH, 1), (INLINE_FILTER, _FILTERS_MAX)):
+        count = len(by_kind[kind])
+        if count > most:
+            raise wording.invalid_parameter(
+                f"Value '{count}' at 'SearchSchema' failed to satisfy constraint: "
+                f"Member must have {kind} count less than or equal to {most}"
+            )
     return VectorIndex(
         str(index["IndexName"]),
         str(index["VectorAttribute"]["AttributeName"]),
