@@ -292,50 +292,6 @@ def test_an_update_cannot_build_what_no_put_could() -> None:
         parse_update_item(body).apply(SCHEMA, {"a": copy.deepcopy(value)})
 
 
-def nested(levels: int) -> dict[str, Any]:
-    value: dict[str, Any] = {"S": "x"}
-    for _ in range(levels - 1):
-        value = {"L": [value]}
-    return value
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"ConditionExpression": "a = :v", "ExpressionAttributeValues": {":v": nested(40)}},
-        {
-            "UpdateExpression": "SET b = :w",
-            "ConditionExpression": "NOT a = :v",
-            "ExpressionAttributeValues": {":v": nested(40), ":w": nested(32)},
-        },
-        {"Expected": {"a": {"Value": nested(40)}}},
-        {"Expected": {"a": {"ComparisonOperator": "EQ", "AttributeValueList": [nested(40)]}}},
-    ],
-)
-def test_what_is_only_compared_may_have_more_levels_than_what_is_kept(said: dict[str, Any]) -> None:
-    parse_update_item({"TableName": "abc", "Key": {}, **said})
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        {"UpdateExpression": "SET a = :v", "ExpressionAttributeValues": {":v": nested(33)}},
-        {"UpdateExpression": "SET a = if_not_exists(a, :v)", "ExpressionAttributeValues": {":v": nested(33)}},
-        {"UpdateExpression": "SET a = list_append(a, :v)", "ExpressionAttributeValues": {":v": nested(33)}},
-        {
-            "UpdateExpression": "SET a = :v",
-            "ConditionExpression": "a = :v",
-            "ExpressionAttributeValues": {":v": nested(33)},
-        },
-        {"AttributeUpdates": {"a": {"Value": nested(33)}}},
-        {"ConditionExpression": "a = :v", "ExpressionAttributeValues": {":v": nested(101)}},
-    ],
-)
-def test_a_value_of_too_many_levels_to_be_kept_is_refused(said: dict[str, Any]) -> None:
-    with pytest.raises(ServiceError, match="Nesting Levels have exceeded supported limits"):
-        parse_update_item({"TableName": "abc", "Key": {}, **said})
-
-
 @pytest.mark.parametrize(
     "said",
     [

@@ -27,8 +27,6 @@ from afterwrite.table import wording
 from afterwrite.table.sizes import number_size, value_size
 
 NESTING_LEVELS_MAX = 32
-# DynamoDB limits what is kept alone; here something has to keep within Python's stack what is only compared.
-OPERAND_LEVELS_MAX: Final = 100
 
 ATTRIBUTE_TYPES = ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS")
 _STRUCTURE = "Start of structure or map found where not expected"
@@ -87,12 +85,6 @@ def measured_item(item: Any) -> int:
 def checked_value(value: Any) -> AttributeValue:
     """A JSON value as one attribute value, canonical. The dicts of `value` are changed in place."""
     _check_values({"value": value}, 1)  # which knows the short way of text and numbers
-    return value  # type: ignore[no-any-return]
-
-
-def checked_operand(value: Any) -> AttributeValue:
-    """As `checked_value`, of a value that need not be kept: it may have more levels."""
-    _check_value(value, 1 - (OPERAND_LEVELS_MAX - NESTING_LEVELS_MAX))
     return value  # type: ignore[no-any-return]
 
 

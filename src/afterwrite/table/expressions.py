@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from afterwrite.core.values import AttributeValue
 from afterwrite.errors import InvalidRequest, ServiceError
 from afterwrite.table import wording
-from afterwrite.table.attribute_values import check_nesting, checked_item, checked_operand, serialization_error
+from afterwrite.table.attribute_values import checked_item, checked_value, serialization_error
 from afterwrite.table.conditions import CompiledCondition, Test, Values, compile_condition
 from afterwrite.table.fields import Body, text
 from afterwrite.table.key_conditions import CompiledKeyCondition, compile_key_condition
@@ -67,8 +67,7 @@ def write_expressions(body: Body, update: Any = None) -> WriteExpressions | None
         return None
     if values is None:
         return compiled.without_values
-    if _are_deep(values) and compiled.update is not None:
-        _check_kept(values, compiled.update)
+    _check_values(values)
     return compiled.with_values(values)
 
 
@@ -190,7 +189,6 @@ class Expressions:
             return None
         compiled = compile_update(source, self._names)
         self._use("UpdateExpression", compiled.names_used, compiled.values_used)
-        _check_kept(self._values, compiled)
         compiled.check(self._values)
         return compiled, self._values
 
@@ -262,24 +260,12 @@ def _size(placeholder: str) -> int:
     return len(placeholder.encode("utf-8", "surrogatepass"))
 
 
-def _are_deep(values: Any) -> bool:
-    """Whether a value has more levels than one that is kept may have. Raises ServiceError for values that are wrong."""
+def _check_values(values: Any) -> None:
     try:
         checked_item(values)
     except ServiceError:
         _checked_expression_values(values)  # whose error says which of them it is
-        return True
-    return False
-
-
-def _check_kept(values: Values, update: CompiledUpdate) -> None:
-    """Refuse a value of the update that has too many levels to be kept."""
-    for key, value in values.items():
-        if key in update.values_used:
-            try:
-                check_nesting(value)
-            except ServiceError as error:
-                raise _invalid_value(key, error) from None
+        raise
 
 
 def _checked_expression_values(values: Any) -> Values:
@@ -292,15 +278,12 @@ def _checked_expression_values(values: Any) -> Values:
         if not _VALUE_PLACEHOLDER.fullmatch(key):
             raise wording.invalid(f'ExpressionAttributeValues contains invalid key: Syntax error; key: "{key}"')
         try:
-            checked_operand(value)
+            checked_value(value)
         except ServiceError as error:
             if error.code != "ValidationException":
                 raise
-            raise _invalid_value(key, error) from None
+            raise InvalidRequest(
+                f"ExpressionAttributeValues contains invalid value: {error.message} for key {key}",
+                newer_message(error),
+            ) from None
     return values
-
-
-def _invalid_value(key: str, error: ServiceError) -> ServiceError:
-    return InvalidRequest(
-        f"ExpressionAttributeValues contains invalid value: {error.message} for key {key}", newer_message(error)
-    )

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from afterwrite.core.values import AttributeValue
 from afterwrite.table import fields, wording
-from afterwrite.table.attribute_values import checked_operand, checked_value, serialization_error
+from afterwrite.table.attribute_values import checked_value, serialization_error
 from afterwrite.table.conditions import Values, begins_with, compare, contains, equal
 from afterwrite.table.expressions import Condition
 from afterwrite.table.fields import Body
@@ -230,7 +230,7 @@ def _exists_or_equals(name: str, expected: Body) -> _ItemTest:
     if expected.get("Value") is None:
         shown = "null" if exists is None else "true"
         raise wording.invalid_parameter(f"Value must be provided when Exists is {shown} for Attribute: {name}")
-    value = checked_operand(expected["Value"])
+    value = checked_value(expected["Value"])
     return lambda item: item.get(name) == value
 
 
@@ -256,7 +256,7 @@ def _operator_and_operands(given: Body, place: str) -> tuple[str, list[Attribute
         return operator, []
     if type(operands) is not list:
         raise serialization_error("Unexpected field type")
-    return operator, [checked_operand(operand) for operand in operands]
+    return operator, [checked_value(operand) for operand in operands]
 
 
 def _check_operands(operator: str, operands: Sequence[AttributeValue]) -> None:
