@@ -79,10 +79,34 @@ def code(dynamo: Dynamo, statement: str, **fields: Any) -> tuple[str, str]:
         ("ATTRIBUTE_EXISTS(n) = true AND attribute_not_exists(nothing) AND attribute_type(n, 'N') AND 3 < n", "4"),
         ("pk = 'b'", ""),
         ("pk = 'a' AND pk = 'b'", ""),
+        ("pk = 'a' AND (sk = 1 OR sk > 3)", "14"),
+        ("pk = 'a' AND sk < 2 OR pk = 'b' AND sk < 2", "01"),
+        ("pk = 'a' AND sk IN [0, 2] OR pk = 'a' AND sk IN [1, 3]", "0123"),
+        ("pk = 'a' AND sk > 3 AND sk < 1 OR pk = 'a' AND n = 2", "2"),
+        ("pk = 'a' AND n = 2 OR kind = 'k1'", "123"),
+        # What is no range of the sort key overlaps with nothing.
+        ("pk = 'a' AND NOT sk = 1 OR pk = 'a' AND sk = 2", "0234"),
+        ("pk = 'a' OR pk = 'a' AND sk <> 1", "01234"),
     ],
 )
 def test_what_a_where_clause_finds(store: Dynamo, where: str, numbers: str) -> None:
     assert "".join(found(store, f"SELECT * FROM things WHERE {where}")) == numbers
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "pk = 'a' AND n = 1 OR pk = 'a' AND sk = 2",
+        "pk = 'a' AND n <> 1 OR pk = 'a' AND sk = 2",
+        "pk = 'a' AND (sk > 0 OR sk < 3)",
+        "pk = 'a' AND (sk = 1 OR n = 2)",
+        "pk = 'a' OR pk = 'a'",
+        "pk IN ['b', 'a'] AND sk <= 2 OR pk = 'a' AND sk BETWEEN 2 AND 3",
+    ],
+)
+def test_alternatives_do_not_overlap_on_the_sort_key(store: Dynamo, where: str) -> None:
+    message = "Overlapping conditions with range keys are not supported in where clause"
+    assert code(store, f"SELECT * FROM things WHERE {where}") == ("ValidationException", message)
 
 
 def test_columns_are_named_by_the_last_name_of_their_paths(store: Dynamo) -> None:

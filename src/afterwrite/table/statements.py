@@ -22,6 +22,7 @@ from afterwrite.table.projections import Projection
 from afterwrite.table.reads import GetPlan, QueryPlan
 from afterwrite.table.schema import IndexSchema, KeySchema
 from afterwrite.table.sizes import check_put_bytes, item_size
+from afterwrite.table.statement_overlaps import Reading, refuse_overlaps
 from afterwrite.table.statement_tree import Statement
 from afterwrite.table.updates import bind_update
 from afterwrite.table.writes import ConditionCheck, Delete, ItemWrite, Put, Update
@@ -95,6 +96,10 @@ class _Where:
                 return term
         return None
 
+    def reading(self) -> Reading:
+        """How its parts are read."""
+        return Reading(self._term, lambda node: bind_condition(node, self._names).attributes, self._values)
+
     def key_conditions(self, schema: KeySchema | IndexSchema) -> list[CompiledKeyCondition]:
         """The conditions on the keys of what is read, one for each partition; none where it names no partition."""
         partition = [self._take(each.name, "=") for each in schema.partition_attributes]
@@ -154,6 +159,7 @@ def query_plans(
     """The reads of a page of what a SELECT finds, to be made one after the other until the page is full."""
     where = _Where(statement, select.where)
     read = schema if index is None else index
+    refuse_overlaps(select.where, read, where.reading())
     conditions = where.key_conditions(read)
     _check_order(select, read, conditions)
     rest = where.rest()
