@@ -84,9 +84,10 @@ def code(dynamo: Dynamo, statement: str, **fields: Any) -> tuple[str, str]:
         ("pk = 'a' AND sk IN [0, 2] OR pk = 'a' AND sk IN [1, 3]", "0123"),
         ("pk = 'a' AND sk > 3 AND sk < 1 OR pk = 'a' AND n = 2", "2"),
         ("pk = 'a' AND n = 2 OR kind = 'k1'", "123"),
-        # What is no range of the sort key overlaps with nothing.
+        # What is no range of a key overlaps with nothing.
         ("pk = 'a' AND NOT sk = 1 OR pk = 'a' AND sk = 2", "0234"),
         ("pk = 'a' OR pk = 'a' AND sk <> 1", "01234"),
+        ("pk = 'a' AND (n > 2 OR NOT pk = 'a')", "34"),
     ],
 )
 def test_what_a_where_clause_finds(store: Dynamo, where: str, numbers: str) -> None:

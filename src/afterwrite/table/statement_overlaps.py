@@ -1,7 +1,7 @@
 """Whether alternatives of a WHERE clause select the same sort keys of a partition, which no SELECT may ask for.
 
 An OR that says something of a key leaves alternatives; any other is a part of what is looked for within them. An
-alternative that says of the sort key what is no range of it, as NOT and <> do, is never refused.
+alternative that says of a key what is no range of it, as NOT and <> do, is never refused.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _ranges(alternative: _Alternative, schema: KeySchema | IndexSchema, reading:
     sorting = [term for _, term in terms if term is not None and term.attribute == sort]
     if operands is None or not all(_fits(term, schema, reading.values) for term in (*named, *sorting)):
         return None
-    if any(term is None and sort in reading.attributes(node) for node, term in terms):
+    if any(term is None and not reading.attributes(node).isdisjoint((partition, sort)) for node, term in terms):
         return ()
     partitions = {str(reading.values[name]): reading.values[name] for name in operands}
     return [found for each in partitions.values() for found in _within(each, sorting, reading.values)]
