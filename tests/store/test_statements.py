@@ -110,6 +110,20 @@ def test_alternatives_do_not_overlap_on_the_sort_key(store: Dynamo, where: str) 
     assert code(store, f"SELECT * FROM things WHERE {where}") == ("ValidationException", message)
 
 
+@pytest.mark.parametrize(("columns", "place"), [("COUNT(*)", "1:8:5"), ("pk, size(kind), size(size(n))", "1:12:4")])
+def test_a_column_is_a_path(store: Dynamo, columns: str, place: str) -> None:
+    refused = ("ValidationException", f"Unexpected path component at {place}")
+    assert code(store, f"SELECT {columns} FROM things") == refused
+    assert code(store, f"SELECT {columns} FROM things WHERE pk = 'a' AND sk = 1") == refused
+    exists = f"EXISTS(SELECT {columns} FROM things WHERE pk = 'a' AND sk = 1 AND n = 1)"
+    with pytest.raises(ServiceError, match="Unexpected path component"):
+        store("ExecuteTransaction", TransactStatements=[{"Statement": exists}])
+    assert code(store, f"SELECT {columns} FROM nothing") == (
+        "ResourceNotFoundException",
+        "Requested resource not found",
+    )
+
+
 def test_columns_are_named_by_the_last_name_of_their_paths(store: Dynamo) -> None:
     run(store, "INSERT INTO things VALUE {'pk': 'b', 'sk': 1, 'm': {'x': [7, 8]}}")
     answer = run(store, "SELECT pk, m.x, m.x[1], nothing FROM things WHERE pk = 'b'")
@@ -375,6 +389,7 @@ def test_an_index_with_keys_of_several_attributes_is_not_read(store: Dynamo) -> 
     message = (
         "PartiQL statements cannot be executed on tables with multi-attribute HASH keys or multi-attribute RANGE keys."
     )
+    assert code(store, 'SELECT COUNT(*) FROM things."by-both"') == ("ValidationException", message)
     statement = "SELECT * FROM things.\"by-both\" WHERE a = 'x'"
     assert code(store, statement) == ("ValidationException", message)
     assert batch(store, statement)["Responses"] == [{"Error": {"Code": "ValidationError", "Message": message}}]
