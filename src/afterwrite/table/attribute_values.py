@@ -49,12 +49,12 @@ _SPARE_BITS: Final = {1: 0b11, 2: 0b1111}
 _ORDERS: Final[Mapping[str, Callable[[str], Any]]] = {"NS": Decimal, "BS": binascii.a2b_base64}
 
 
-def checked_item(item: Any) -> Item:
-    """A JSON value as an item, canonical. The dicts of `item` are changed in place."""
+def checked_item(item: Any, *, level: int = 1) -> Item:
+    """A JSON value as an item, canonical. The dicts of `item` are changed in place; attributes stand at `level`."""
     if type(item) is not dict:
         raise_not_attribute_map(item)
     try:
-        _check_values(item, 1)
+        _check_values(item, level)
     except ServiceError as error:
         _check_nesting_first(item, error)
         raise
@@ -91,9 +91,9 @@ def measured_item(item: Any) -> int:
     return size + (len(text) if text.isascii() else len(text.encode()))
 
 
-def checked_value(value: Any) -> AttributeValue:
-    """A JSON value as one attribute value, canonical. The dicts of `value` are changed in place."""
-    _check_values({"value": value}, 1)  # which knows the short way of text and numbers
+def checked_value(value: Any, *, level: int = 1) -> AttributeValue:
+    """A JSON value at `level` as one attribute value, canonical. The dicts of `value` are changed in place."""
+    _check_values({"value": value}, level)  # which knows the short way of text and numbers
     return value  # type: ignore[no-any-return]
 
 
