@@ -79,10 +79,49 @@ def code(dynamo: Dynamo, statement: str, **fields: Any) -> tuple[str, str]:
         ("ATTRIBUTE_EXISTS(n) = true AND attribute_not_exists(nothing) AND attribute_type(n, 'N') AND 3 < n", "4"),
         ("pk = 'b'", ""),
         ("pk = 'a' AND pk = 'b'", ""),
+        ("pk = 'a' AND (sk = 1 OR sk > 3)", "14"),
+        ("pk = 'a' AND sk < 2 OR pk = 'b' AND sk < 2", "01"),
+        ("pk = 'a' AND sk IN [0, 2] OR pk = 'a' AND sk IN [1, 3]", "0123"),
+        ("pk = 'a' AND sk > 3 AND sk < 1 OR pk = 'a' AND n = 2", "2"),
+        ("pk = 'a' AND n = 2 OR kind = 'k1'", "123"),
+        # What is no range of a key overlaps with nothing.
+        ("pk = 'a' AND NOT sk = 1 OR pk = 'a' AND sk = 2", "0234"),
+        ("pk = 'a' OR pk = 'a' AND sk <> 1", "01234"),
+        ("pk = 'a' AND (n > 2 OR NOT pk = 'a')", "34"),
     ],
 )
 def test_what_a_where_clause_finds(store: Dynamo, where: str, numbers: str) -> None:
     assert "".join(found(store, f"SELECT * FROM things WHERE {where}")) == numbers
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "pk = 'a' AND n = 1 OR pk = 'a' AND sk = 2",
+        "pk = 'a' AND n <> 1 OR pk = 'a' AND sk = 2",
+        "pk = 'a' AND (sk > 0 OR sk < 3)",
+        "pk = 'a' AND (sk = 1 OR n = 2)",
+        "pk = 'a' OR pk = 'a'",
+        "pk IN ['b', 'a'] AND sk <= 2 OR pk = 'a' AND sk BETWEEN 2 AND 3",
+    ],
+)
+def test_alternatives_do_not_overlap_on_the_sort_key(store: Dynamo, where: str) -> None:
+    message = "Overlapping conditions with range keys are not supported in where clause"
+    assert code(store, f"SELECT * FROM things WHERE {where}") == ("ValidationException", message)
+
+
+@pytest.mark.parametrize(("columns", "place"), [("COUNT(*)", "1:8:5"), ("pk, size(kind), size(size(n))", "1:12:4")])
+def test_a_column_is_a_path(store: Dynamo, columns: str, place: str) -> None:
+    refused = ("ValidationException", f"Unexpected path component at {place}")
+    assert code(store, f"SELECT {columns} FROM things") == refused
+    assert code(store, f"SELECT {columns} FROM things WHERE pk = 'a' AND sk = 1") == refused
+    exists = f"EXISTS(SELECT {columns} FROM things WHERE pk = 'a' AND sk = 1 AND n = 1)"
+    with pytest.raises(ServiceError, match="Unexpected path component"):
+        store("ExecuteTransaction", TransactStatements=[{"Statement": exists}])
+    assert code(store, f"SELECT {columns} FROM nothing") == (
+        "ResourceNotFoundException",
+        "Requested resource not found",
+    )
 
 
 def test_columns_are_named_by_the_last_name_of_their_paths(store: Dynamo) -> None:
@@ -352,6 +391,7 @@ def test_an_index_with_keys_of_several_attributes_is_not_read(store: Dynamo) -> 
     message = (
         "PartiQL statements cannot be executed on tables with multi-attribute HASH keys or multi-attribute RANGE keys."
     )
+    assert code(store, 'SELECT COUNT(*) FROM things."by-both"') == ("ValidationException", message)
     statement = "SELECT * FROM things.\"by-both\" WHERE a = 'x'"
     assert code(store, statement) == ("ValidationException", message)
     assert batch(store, statement)["Responses"] == [{"Error": {"Code": "ValidationError", "Message": message}}]

@@ -713,6 +713,32 @@ def test_the_first_key_that_does_not_fit_cancels_a_transaction(dynamo: Dynamo) -
     assert dynamo.items() == []
 
 
+def test_values_of_a_transaction_may_have_one_level_more_than_an_item(dynamo: Dynamo) -> None:
+    create(dynamo)
+    dynamo.put(pk="1", a=1)
+
+    def transact(kind: str, levels: int = 33, **fields: Any) -> None:
+        value: dict[str, Any] = {"S": "x"}
+        for _ in range(levels - 1):
+            value = {"L": [value]}
+        asked = {"TableName": "things", "Key": {"pk": {"S": "1"}}, "ExpressionAttributeValues": {":v": value}, **fields}
+        dynamo("TransactWriteItems", TransactItems=[{kind: asked}])
+
+    compared: dict[str, Any] = {"ConditionExpression": "a = :v"}
+    updating: dict[str, Any] = {"UpdateExpression": "REMOVE a"}
+    for kind, fields in (("ConditionCheck", {}), ("Delete", {}), ("Update", updating)):
+        with pytest.raises(TransactionCanceled, match="ConditionalCheckFailed"):
+            transact(kind, **compared, **fields)
+        with pytest.raises(ServiceError, match="ExpressionAttributeValues contains invalid value: Nesting Levels"):
+            transact(kind, 34, **compared, **fields)
+    for expression in ("SET b = :v", "SET b = if_not_exists(c, :v)", "SET b = list_append(:v, :v)"):
+        with pytest.raises(TransactionCanceled) as canceled:
+            transact("Update", UpdateExpression=expression)
+        assert str(canceled.value.reasons[0]["Message"]).startswith("Nesting Levels have exceeded supported limits")
+    transact("Update", 32, UpdateExpression="SET b = :v")
+    assert dynamo.items()[0].keys() == {"pk", "a", "b"}
+
+
 def test_deep_expressions_parse(dynamo: Dynamo) -> None:
     create(dynamo)
     depth = 149

@@ -37,6 +37,9 @@ OPERATORS = (
     "Member must satisfy enum value set: "
     "[IN, NULL, BETWEEN, LT, NOT_CONTAINS, EQ, GT, NOT_NULL, NE, LE, BEGINS_WITH, GE, CONTAINS]"
 )
+TOO_DEEP = (
+    "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"
+)
 TWO_EXPECTED: dict[str, Any] = {
     "Expected": {"a": {"Exists": False}, "b": {"Exists": False}},
     "ConditionalOperator": "XOR",
@@ -48,6 +51,10 @@ def nested(levels: int) -> dict[str, Any]:
     for _ in range(levels):
         value = {"M": {"a": value}}
     return value
+
+
+def too_deep_condition() -> dict[str, Any]:
+    return {"ComparisonOperator": "EQ", "AttributeValueList": [nested(40)]}
 
 
 @pytest.mark.parametrize(
@@ -318,6 +325,33 @@ def test_a_field_of_the_wrong_type_is_reported_by_itself() -> None:
                 "Select": "no",
             },
             OTHER_OPERATOR,
+        ),
+        # What a scan compares with is looked at before how its conditions go together, a query's after that.
+        (
+            "Scan",
+            {"TableName": "abc", "ScanFilter": {"a": too_deep_condition()}, "ConditionalOperator": "AND"},
+            TOO_DEEP,
+        ),
+        (
+            "Query",
+            {"TableName": "abc", "QueryFilter": {"a": too_deep_condition()}, "ConditionalOperator": "AND"},
+            "ConditionalOperator can only be used when Filter or Expected has two or more elements",
+        ),
+        # A map's name that is empty is told of after all that is nested too deep, an attribute's before.
+        (
+            "TransactWriteItems",
+            {"TransactItems": [{"Put": {"TableName": "abc", "Item": {"m": {"M": {"": {"S": "x"}}}, "d": nested(40)}}}]},
+            TOO_DEEP,
+        ),
+        (
+            "TransactWriteItems",
+            {"TransactItems": [{"Put": {"TableName": "abc", "Item": {"d": nested(40), "": {"S": "x"}}}}]},
+            "Empty attribute name",
+        ),
+        (
+            "TransactWriteItems",
+            {"TransactItems": [{"Put": {"TableName": "abc", "Item": {"l": {"L": [{"M": {"": {"S": "x"}}}]}}}}]},
+            "Empty attribute name",
         ),
         (
             "TransactWriteItems",

@@ -29,6 +29,7 @@ from afterwrite.table.sizes import number_size, value_size
 NESTING_LEVELS_MAX = 32
 
 ATTRIBUTE_TYPES = ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS")
+_EMPTY_NAME: Final = "Empty attribute name"
 _STRUCTURE = "Start of structure or map found where not expected"
 _JAVA_STRING = "Unrecognized collection type class java.lang.String"
 _EMPTY_SET = {
@@ -48,11 +49,15 @@ _SPARE_BITS: Final = {1: 0b11, 2: 0b1111}
 _ORDERS: Final[Mapping[str, Callable[[str], Any]]] = {"NS": Decimal, "BS": binascii.a2b_base64}
 
 
-def checked_item(item: Any) -> Item:
-    """A JSON value as an item, canonical. The dicts of `item` are changed in place."""
+def checked_item(item: Any, *, level: int = 1) -> Item:
+    """A JSON value as an item, canonical. The dicts of `item` are changed in place; attributes stand at `level`."""
     if type(item) is not dict:
         raise_not_attribute_map(item)
-    _check_values(item, 1)
+    try:
+        _check_values(item, level)
+    except ServiceError as error:
+        _check_nesting_first(item, error)
+        raise
     return item
 
 
@@ -61,7 +66,7 @@ def measured_item(item: Any) -> int:
     if type(item) is not dict:
         raise_not_attribute_map(item)
     if "" in item:
-        raise wording.invalid("Empty attribute name")
+        raise wording.invalid(_EMPTY_NAME)
     texts = [*item]
     size = 0
     for value in item.values():
@@ -76,15 +81,19 @@ def measured_item(item: Any) -> int:
                 value["N"] = number = _number(content)
                 size += number_size(number)
                 continue
-        _check_value(value, 1)
+        try:
+            _check_value(value, 1)
+        except ServiceError as error:
+            _check_nesting_first(item, error)
+            raise
         size += value_size(value)
     text = "".join(texts)
     return size + (len(text) if text.isascii() else len(text.encode()))
 
 
-def checked_value(value: Any) -> AttributeValue:
-    """A JSON value as one attribute value, canonical. The dicts of `value` are changed in place."""
-    _check_values({"value": value}, 1)  # which knows the short way of text and numbers
+def checked_value(value: Any, *, level: int = 1) -> AttributeValue:
+    """A JSON value at `level` as one attribute value, canonical. The dicts of `value` are changed in place."""
+    _check_values({"value": value}, level)  # which knows the short way of text and numbers
     return value  # type: ignore[no-any-return]
 
 
@@ -98,13 +107,20 @@ def check_nesting(value: AttributeValue) -> None:
         values = [member for each in values for member in _members(each)]
 
 
-def _members(value: AttributeValue) -> list[Any]:
-    for kind, content in value.items():
-        if kind == "M":
+def _members(value: Any) -> list[Any]:
+    for kind, content in value.items() if type(value) is dict else ():
+        if kind == "M" and type(content) is dict:
             return list(content.values())
-        if kind == "L":
+        if kind == "L" and type(content) is list:
             return list(content)
     return []
+
+
+def _check_nesting_first(item: Mapping[str, Any], error: ServiceError) -> None:
+    """Refuse an item that is nested too deep where all that was found yet is an empty name within one of its maps."""
+    if error.message == _EMPTY_NAME and "" not in item:
+        for value in item.values():
+            check_nesting(value)
 
 
 def raise_not_attribute_map(value: Any) -> NoReturn:
@@ -135,7 +151,7 @@ def token_name(value: Any) -> str:
 
 def _check_values(members: dict[str, Any], level: int) -> None:
     if "" in members:
-        raise wording.invalid("Empty attribute name")
+        raise wording.invalid(_EMPTY_NAME)
     for value in members.values():
         # Text and numbers are most of what there is; they are settled here, without a call.
         if type(value) is dict and len(value) == 1:

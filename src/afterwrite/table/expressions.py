@@ -47,8 +47,8 @@ class WriteExpressions(NamedTuple):
     condition: Condition | None
 
 
-def write_expressions(body: Body, update: Any = None) -> WriteExpressions | None:
-    """The expressions of a write with its ConditionExpression and the UpdateExpression `update`.
+def write_expressions(body: Body, update: Any = None, *, level: int = 1) -> WriteExpressions | None:
+    """The expressions of a write with its ConditionExpression and the UpdateExpression `update`; values at `level`.
 
     None where one of them is wrong in itself, or does not go with the others: `Expressions` says what it is. Raises
     ServiceError for values that are wrong.
@@ -67,7 +67,7 @@ def write_expressions(body: Body, update: Any = None) -> WriteExpressions | None
         return None
     if values is None:
         return compiled.without_values
-    _check_values(values)
+    _check_values(values, level)
     return compiled.with_values(values)
 
 
@@ -122,8 +122,11 @@ class Expressions:
 
     __slots__ = ("_body", "_names", "_names_used", "_values", "_values_used")
 
-    def __init__(self, body: Body, fields: Sequence[str]) -> None:
-        """`fields` are the expressions that this request may have; without any, there may be no placeholders."""
+    def __init__(self, body: Body, fields: Sequence[str], *, level: int = 1) -> None:
+        """`fields` are the expressions that this request may have; without any, there may be no placeholders.
+
+        Values stand at `level`.
+        """
         self._body = body
         self._names: tuple[tuple[str, str], ...] = ()
         self._values: Values = {}
@@ -144,7 +147,7 @@ class Expressions:
                 raise InvalidRequest(
                     f"{message}: {' and '.join(valued)} {'is' if len(valued) == 1 else 'are'} null", message
                 )
-            self._values = _checked_expression_values(values)
+            self._values = _checked_expression_values(values, level)
 
     @property
     def values(self) -> Values:
@@ -260,15 +263,15 @@ def _size(placeholder: str) -> int:
     return len(placeholder.encode("utf-8", "surrogatepass"))
 
 
-def _check_values(values: Any) -> None:
+def _check_values(values: Any, level: int) -> None:
     try:
-        checked_item(values)
+        checked_item(values, level=level)
     except ServiceError:
-        _checked_expression_values(values)  # whose error says which of them it is
+        _checked_expression_values(values, level)  # whose error says which of them it is
         raise
 
 
-def _checked_expression_values(values: Any) -> Values:
+def _checked_expression_values(values: Any, level: int) -> Values:
     if type(values) is not dict or not values:
         checked_item(values)
         raise wording.invalid("ExpressionAttributeValues must not be empty")
@@ -278,7 +281,7 @@ def _checked_expression_values(values: Any) -> Values:
         if not _VALUE_PLACEHOLDER.fullmatch(key):
             raise wording.invalid(f'ExpressionAttributeValues contains invalid key: Syntax error; key: "{key}"')
         try:
-            checked_value(value)
+            checked_value(value, level=level)
         except ServiceError as error:
             if error.code != "ValidationException":
                 raise

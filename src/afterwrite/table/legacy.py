@@ -99,6 +99,10 @@ def condition(body: Body, field: str) -> tuple[Condition, frozenset[str]] | None
             raise wording.invalid("ConditionalOperator cannot be used without Filter or Expected")
         return None
     if given and len(conditions) == 1:
+        if field == "ScanFilter":
+            # A scan's values are looked at before anything is made of them.
+            for each in conditions.values():
+                _operator_and_operands(each, "")
         raise wording.invalid("ConditionalOperator can only be used when Filter or Expected has two or more elements")
     read = _expected if field == "Expected" else _filtered
     tests = [read(name, each, _place(field, name)) for name, each in conditions.items()]

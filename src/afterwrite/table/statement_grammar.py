@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from afterwrite.core.values import AttributeValue, Item
+from afterwrite.errors import ServiceError
 from afterwrite.table import statement_tree as statements
 from afterwrite.table import syntax_tree as tree
 from afterwrite.table import wording
@@ -70,6 +71,7 @@ class _Grammar:
         self.literals = Literals(self.tokens, parameters)
         self.depth = 0
         self.conditions: list[tree.Condition] = []
+        self.refused_column: ServiceError | None = None
 
     def statement(self) -> statements.Statement:
         action = self.action()
@@ -114,19 +116,31 @@ class _Grammar:
             raise wording.invalid("A path may contain at most 2 components in the FROM clause")
         self.refuse_alias()
         where = self.where()
-        return statements.Select(table, qualifiers[0] if qualifiers else None, paths, where, self.order())
+        index = qualifiers[0] if qualifiers else None
+        return statements.Select(table, index, paths, where, self.order(), self.refused_column)
 
     def selected_paths(self) -> tuple[tree.Path, ...]:
-        paths = [self.selected_path()]
-        while self.tokens.accept(","):
-            paths.append(self.selected_path())
-        return tuple(paths)
+        paths: list[tree.Path] = []
+        while True:
+            if self.tokens.peek().kind == "name" and self.tokens.peek(1).text == "(":
+                self.skip_function()
+            else:
+                paths.append(self.path())
+            if not self.tokens.accept(","):
+                return tuple(paths)
 
-    def selected_path(self) -> tree.Path:
-        token, follower = self.tokens.peek(), self.tokens.peek(1)
-        if token.kind == "name" and follower.text == "(":
-            raise self.tokens.refusal("Unexpected path component", token)
-        return self.path()
+    def skip_function(self) -> None:
+        """Read over a function where a column is due, which is refused once it is known that the table is there."""
+        function = self.tokens.take()
+        self.refused_column = self.refused_column or self.tokens.refusal("Unexpected path component", function)
+        depth = 0
+        while True:
+            token = self.tokens.take()
+            depth += {"(": 1, ")": -1}.get(token.text, 0)
+            if not depth:
+                return
+            if token.kind == "end":
+                raise malformed("Unexpected token")
 
     def refuse_alias(self) -> None:
         token = self.tokens.peek()

@@ -7,18 +7,23 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from afterwrite.core.values import AttributeValue, Item
+from afterwrite.errors import ServiceError
 from afterwrite.table import syntax_tree as tree
 
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """Reads of a table or an index; `paths` None are all attributes, `order` attributes and whether upwards."""
+    """Reads of a table or an index; `paths` None are all attributes, `order` attributes and whether upwards.
+
+    `refused_column` is what is wrong with a column that is no path.
+    """
 
     table_name: str
     index_name: str | None
     paths: tuple[tree.Path, ...] | None
     where: tree.Condition | None
     order: tuple[tuple[str, bool], ...] = ()
+    refused_column: ServiceError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from afterwrite.table.projections import Projection
 from afterwrite.table.reads import GetPlan, QueryPlan
 from afterwrite.table.schema import IndexSchema, KeySchema
 from afterwrite.table.sizes import check_put_bytes, item_size
+from afterwrite.table.statement_overlaps import Reading, refuse_overlaps
 from afterwrite.table.statement_tree import Statement
 from afterwrite.table.updates import bind_update
 from afterwrite.table.writes import ConditionCheck, Delete, ItemWrite, Put, Update
@@ -95,6 +96,10 @@ class _Where:
                 return term
         return None
 
+    def reading(self) -> Reading:
+        """How its parts are read."""
+        return Reading(self._term, lambda node: bind_condition(node, self._names).attributes, self._values)
+
     def key_conditions(self, schema: KeySchema | IndexSchema) -> list[CompiledKeyCondition]:
         """The conditions on the keys of what is read, one for each partition; none where it names no partition."""
         partition = [self._take(each.name, "=") for each in schema.partition_attributes]
@@ -152,8 +157,10 @@ def query_plans(
     statement: Statement, select: statements.Select, schema: KeySchema, index: IndexSchema | None, page: Page
 ) -> list[QueryPlan]:
     """The reads of a page of what a SELECT finds, to be made one after the other until the page is full."""
+    selection = _selection(statement, select)
     where = _Where(statement, select.where)
     read = schema if index is None else index
+    refuse_overlaps(select.where, read, where.reading())
     conditions = where.key_conditions(read)
     _check_order(select, read, conditions)
     rest = where.rest()
@@ -164,7 +171,7 @@ def query_plans(
         statement.values,
         None if rest is None else Condition(rest.test, statement.values, rest.nested),
         frozenset() if rest is None else rest.attributes - {*read.names},
-        _selection(statement, select),
+        selection,
         page.start_key,
         _is_upwards(select, [each.name for each in read.sort_attributes]),
         page.limit,
@@ -228,6 +235,9 @@ def _begun(plans: list[QueryPlan], schema: KeySchema | IndexSchema, start_key: I
 
 
 def _selection(statement: Statement, select: statements.Select) -> Selection | None:
+    """The columns of a SELECT, None for all. Raises ServiceError for one that is no path."""
+    if select.refused_column is not None:
+        raise select.refused_column
     if select.paths is None:
         return None
     names = Names("", statement.names)
@@ -238,11 +248,11 @@ def get_plan(
     statement: Statement, select: statements.Select, schema: KeySchema, *, consistent: bool, capacity_detail: str
 ) -> GetPlan | None:
     """The read of the one item that a SELECT names by its key and by nothing else; None for any other SELECT."""
+    projection = _selection(statement, select)
     where = _Where(statement, select.where)
     key = where.key(schema)
     if key is None or select.index_name is not None or where.rest() is not None:
         return None
-    projection = _selection(statement, select)
     return GetPlan(select.table_name, checked_key(schema, key), projection, consistent, capacity_detail)
 
 
@@ -280,6 +290,7 @@ def item_write(statement: Statement, schema: KeySchema, reporting: Reporting) ->
 def _condition_check(
     statement: Statement, action: statements.Exists, schema: KeySchema, reporting: Reporting
 ) -> ConditionCheck:
+    _selection(statement, action.select)
     where = _Where(statement, action.select.where)
     key, rest = where.key(schema), where.rest()
     if key is None or rest is None or action.select.index_name is not None:

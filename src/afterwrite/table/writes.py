@@ -14,7 +14,7 @@ import orjson
 from afterwrite.core.values import Item
 from afterwrite.errors import ConditionalCheckFailed
 from afterwrite.table import fields, legacy, wording
-from afterwrite.table.attribute_values import measured_item
+from afterwrite.table.attribute_values import check_nesting, measured_item
 from afterwrite.table.capacity import SILENT, Reporting
 from afterwrite.table.conditions import Values
 from afterwrite.table.expressions import Condition, Expressions, WriteExpressions, write_expressions
@@ -35,6 +35,8 @@ _FIELDS_OF_PLAIN_PUT = 2
 _UPDATE_LEGACY = ("AttributeUpdates", "Expected", "ConditionalOperator")
 _LEGACY_FIELDS = frozenset(_UPDATE_LEGACY)
 _ABSENT = object()
+# Where the values of a transaction's expressions stand: they may have one level more than an item may hold.
+_VALUES_OF_MEMBERS = 0
 
 
 class ItemWrite(Protocol):
@@ -202,7 +204,17 @@ class Update(NamedTuple):
         if old is None and not self.update.creates:
             # There is nothing to remove, so it does not matter whether a path leads anywhere.
             return None
-        return self.update.apply(base, self.values)
+        new = self.update.apply(base, self.values)
+        if not self.is_charged:
+            self._check_nesting(new)
+        return new
+
+    def _check_nesting(self, new: Item) -> None:
+        """Refuse what is nested deeper than values of a transaction may be, but no item."""
+        if self.update is None or not any("M" in value or "L" in value for value in self.values.values()):
+            return
+        for name in self.update.attributes & new.keys():
+            check_nesting(new[name])
 
     def size(self, new: Item, old: Item | None = None, old_bytes: int = 0) -> int:
         """The size of the item updated, in bytes. Raises ValidationException where it is too large."""
@@ -298,7 +310,7 @@ def parse_member(kind: str, body: Body, place: str, reporting: Reporting = SILEN
     if kind == "Put":
         return put_of(name, body, place=place, reporting=reporting)
     if kind == "Delete":
-        condition = _condition(body)
+        condition = _condition(body, _VALUES_OF_MEMBERS)
         key = fields.item(body, "Key", place)
         return Delete(name, key, condition, return_old_on_failure=_old_on_failure(body), reporting=reporting)
     if kind == "Update":
@@ -306,7 +318,7 @@ def parse_member(kind: str, body: Body, place: str, reporting: Reporting = SILEN
             raise fields.missing("UpdateExpression", place)
         return _update(name, body, place=place, reporting=reporting)
     # A transaction looks at what a check or delete says before it looks at the key's values.
-    condition = _condition(body)
+    condition = _condition(body, _VALUES_OF_MEMBERS)
     if condition is None:
         raise fields.missing("ConditionExpression", place)
     return ConditionCheck(name, fields.item(body, "Key", place), condition, _old_on_failure(body), reporting)
@@ -315,7 +327,7 @@ def parse_member(kind: str, body: Body, place: str, reporting: Reporting = SILEN
 def put_of(name: str, body: Body, *, return_old: bool = False, reporting: Reporting = SILENT, place: str = "") -> Put:
     """The put that `body` holds, of an item of table `name`."""
     item, item_bytes = _measured(body.get("Item"), place)
-    condition = _condition(body)
+    condition = _condition(body, _VALUES_OF_MEMBERS if place else 1)
     check_put_bytes(item, item_bytes)
     return Put(name, item, condition, return_old, _old_on_failure(body), reporting, item_bytes)
 
@@ -344,8 +356,10 @@ def _update(
     name: str, body: Body, *, return_values: str = "NONE", reporting: Reporting = SILENT, place: str = ""
 ) -> Update:
     key = fields.item(body, "Key", place)
-    found = write_expressions(body, body.get("UpdateExpression")) if _LEGACY_FIELDS.isdisjoint(body) else None
-    update, values, condition = found or _checked_expressions(body)
+    level = _VALUES_OF_MEMBERS if place else 1
+    asked = body.get("UpdateExpression")
+    found = write_expressions(body, asked, level=level) if _LEGACY_FIELDS.isdisjoint(body) else None
+    update, values, condition = found or _checked_expressions(body, level)
     return_old = _old_on_failure(body)
     return Update(name, key, update, values, condition, return_values, return_old, reporting, is_charged=not place)
 
@@ -368,24 +382,24 @@ def repeated_update(body: Body, earlier_body: Body, earlier: Update, place: str)
     return Update(earlier.table_name, fields.item(body, "Key", place), *earlier[2:])
 
 
-def _checked_expressions(body: Body) -> WriteExpressions:
+def _checked_expressions(body: Body, level: int) -> WriteExpressions:
     """An update's expressions, and the parameters that they took the place of. Raises what is wrong with them."""
     legacy.refuse_mixture(body, _UPDATE_LEGACY, _UPDATE_FIELDS)
-    expressions = Expressions(body, _UPDATE_FIELDS)
+    expressions = Expressions(body, _UPDATE_FIELDS, level=level)
     update, values = expressions.update() or legacy.update(body) or (None, {})
     condition = expressions.condition("ConditionExpression") or _legacy_condition(body)
     expressions.finish()
     return WriteExpressions(update, values, condition)
 
 
-def _condition(body: Body) -> Condition | None:
+def _condition(body: Body, level: int = 1) -> Condition | None:
     if _EXPRESSION_FIELDS.isdisjoint(body):
         return _legacy_condition(body)
-    found = write_expressions(body) if _LEGACY_FIELDS.isdisjoint(body) else None
+    found = write_expressions(body, level=level) if _LEGACY_FIELDS.isdisjoint(body) else None
     if found is not None:
         return found.condition
     legacy.refuse_mixture(body, _CONDITION_LEGACY, _CONDITION_FIELDS)
-    expressions = Expressions(body, _CONDITION_FIELDS)
+    expressions = Expressions(body, _CONDITION_FIELDS, level=level)
     condition = expressions.condition("ConditionExpression") or _legacy_condition(body)
     expressions.finish()
     return condition
