@@ -82,6 +82,8 @@ def code(dynamo: Dynamo, statement: str, **fields: Any) -> tuple[str, str]:
         ("pk = 'a' AND (sk = 1 OR sk > 3)", "14"),
         ("pk = 'a' AND sk < 2 OR pk = 'b' AND sk < 2", "01"),
         ("pk = 'a' AND sk IN [0, 2] OR pk = 'a' AND sk IN [1, 3]", "0123"),
+        ("pk = 'a' AND sk IN [0, 1, 2] AND sk IN [2, 3] OR pk = 'a' AND sk = 1", "12"),
+        ("pk = 'a' AND sk IN [0, 1, 2] AND sk > 1 OR pk = 'a' AND sk = 1", "12"),
         ("pk = 'a' AND sk > 3 AND sk < 1 OR pk = 'a' AND n = 2", "2"),
         ("pk = 'a' AND n = 2 OR kind = 'k1'", "123"),
         # What is no range of a key overlaps with nothing.
@@ -102,12 +104,19 @@ def test_what_a_where_clause_finds(store: Dynamo, where: str, numbers: str) -> N
         "pk = 'a' AND (sk > 0 OR sk < 3)",
         "pk = 'a' AND (sk = 1 OR n = 2)",
         "pk = 'a' OR pk = 'a'",
+        "pk = 'a' AND sk IN [0, 1, 2] AND sk IN [2, 3] OR pk = 'a' AND sk = 2",
         "pk IN ['b', 'a'] AND sk <= 2 OR pk = 'a' AND sk BETWEEN 2 AND 3",
     ],
 )
 def test_alternatives_do_not_overlap_on_the_sort_key(store: Dynamo, where: str) -> None:
     message = "Overlapping conditions with range keys are not supported in where clause"
     assert code(store, f"SELECT * FROM things WHERE {where}") == ("ValidationException", message)
+
+
+def test_looking_for_overlaps_of_many_values_ends(store: Dynamo) -> None:
+    values = f"sk IN [{', '.join(map(str, range(100)))}]"
+    where = f"pk = 'a' AND {' AND '.join([values] * 15)} AND (n = 1 OR n = 2) OR pk = 'b'"
+    assert found(store, f"SELECT * FROM things WHERE {where}") == ["1", "2"]
 
 
 @pytest.mark.parametrize(("columns", "place"), [("COUNT(*)", "1:8:5"), ("pk, size(kind), size(size(n))", "1:12:4")])

@@ -6,7 +6,8 @@ alternative that says of a key what is no range of it, as NOT and <> do, is neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise, product
 from math import prod
@@ -20,7 +21,7 @@ from afterwrite.table.key_conditions import Term
 from afterwrite.table.keys import KeyRange, partition_range, sort_range
 from afterwrite.table.schema import IndexSchema, KeySchema
 
-_ALTERNATIVES_MAX: Final = 1000
+_ALTERNATIVES_MAX: Final = 300
 
 _Alternative: TypeAlias = tuple[tree.Condition, ...]
 
@@ -83,15 +84,20 @@ def _fits(term: Term, schema: KeySchema | IndexSchema, values: Values) -> bool:
     return all(schema.type_of(term.attribute) in values[name] for name in term.operands)
 
 
-def _within(partition: AttributeValue, sorting: Sequence[Term], values: Values) -> Iterator[KeyRange]:
+def _within(partition: AttributeValue, sorting: Sequence[Term], values: Values) -> AbstractSet[KeyRange]:
     """The ranges of a partition that meet every term of the sort key."""
-    choices = [
-        {sort_range(partition, "=", values[name]) for name in term.operands}
-        if term.operator == "IN"
-        else {sort_range(partition, term.operator, *(values[name] for name in term.operands))}
-        for term in sorting
-    ]
-    for chosen in product({partition_range(partition)}, *choices):
-        low, high = max(each.low for each in chosen), min(each.high for each in chosen)
-        if low < high:
-            yield KeyRange(low, high)
+    found: AbstractSet[KeyRange] = {partition_range(partition)}
+    for term in sorting:
+        if term.operator == "IN":
+            found = _narrowed(found, {sort_range(partition, "=", values[name]) for name in term.operands})
+        else:
+            found = _narrowed(found, {sort_range(partition, term.operator, *(values[name] for name in term.operands))})
+    return found
+
+
+def _narrowed(found: AbstractSet[KeyRange], to: AbstractSet[KeyRange]) -> AbstractSet[KeyRange]:
+    """What ranges have in common with others. Where there are several of both, each is of one key."""
+    if len(found) > 1 and len(to) > 1:
+        return found & to
+    both = (KeyRange(max(one.low, other.low), min(one.high, other.high)) for one in found for other in to)
+    return {each for each in both if each.low < each.high}
