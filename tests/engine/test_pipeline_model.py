@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -29,6 +29,8 @@ from embedded import Clock, Parts, open_store
 
 LANES: Final = "abc"
 TOO_LONG_MS: Final = 1 << 70
+
+T = TypeVar("T")
 NUMBERS: Final = count(1)
 # What a lane's route raises while it is broken.
 BREAKS: Final = {"a": ValueError("broken"), "b": SystemExit(1), "c": MemoryError()}
@@ -149,7 +151,7 @@ class World:
             self.broken.discard(act.lane)
         elif act.what == "redrive":
             name, lane = self._lane(act.lane)
-            self._environment.write(lambda transaction: ledger.ask_to_redrive(transaction, name, lane))
+            self._write(lambda transaction: ledger.ask_to_redrive(transaction, name, lane))
         elif act.what.startswith("drop"):
             self._dropped |= self._drop(act.lane, whole_lane=act.what == "drop all")
 
@@ -184,7 +186,13 @@ class World:
             ledger.ask_to_redrive(transaction, name, lane)
             return {told(each) for each in (found if whole_lane else found[:1])}
 
-        return self._environment.write(drop)
+        return self._write(drop)
+
+    def _write(self, operation: Callable[[WriteTransaction], T]) -> T:
+        """Write what the pipeline is told of, and wait until it is: before the next commit."""
+        answer = self._environment.write(operation)
+        self._environment.write(lambda transaction: None)
+        return answer
 
     def run(self, moments: Sequence[Moment] = ()) -> bool:
         """Run the pipeline once, or start it again where it was killed; whether there may be more to do."""
