@@ -20,6 +20,7 @@ from afterwrite.config import Identity
 from afterwrite.errors import CommandError, CorruptData, ServiceError
 from afterwrite.local.native import NativeServices
 from afterwrite.store import export_files, items, tables
+from afterwrite.store.copy_ids import new_id
 from afterwrite.store.durable_files import storage_errors
 from afterwrite.store.environment import Environment
 from afterwrite.store.export_files import FILES, ROOT, TABLE
@@ -41,7 +42,7 @@ def export_table(environment: Environment, identity: Identity, name: str, out: P
     """Write the table as of one commit below `out`. Raises ServiceError for no such table, StorageError."""
     operations = Operations(identity)
     start = datetime.now(UTC)
-    export_id = export_files.new_id(start)
+    export_id = new_id(int(start.timestamp() * 1000))
     with storage_errors(out), environment.read() as transaction:
         catalog = tables.load_catalog(transaction)
 

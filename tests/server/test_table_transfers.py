@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from afterwrite import Engine, open_engine
+from afterwrite.errors import ServiceError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -284,3 +285,13 @@ def test_exports_and_imports_outlast_a_restart(tmp_path: Path) -> None:
         found = client.describe_import(ImportArn=told["ImportArn"])["ImportTableDescription"]
         assert (found["ImportStatus"], found["ImportedItemCount"]) == ("COMPLETED", 3_000)
         assert len(items(client, "read")) == 3_000
+
+
+@pytest.mark.parametrize("operation", ["ExportTableToPointInTime", "ImportTable"])
+def test_a_bucket_s_name_of_any_length_is_refused_at_once(engine: Engine, operation: str) -> None:
+    bucket = {"S3Bucket": "a" * 1_000_000 + "!"}
+    body: dict[str, Any] = {"TableArn": f"{ARN}numbers", **bucket}
+    if operation == "ImportTable":
+        body = {"S3BucketSource": bucket, "InputFormat": "CSV", "TableCreationParameters": NUMBERS}
+    with pytest.raises(ServiceError, match="Member must satisfy regular expression pattern"):
+        engine.services.execute(operation, body)

@@ -8,21 +8,19 @@
 from __future__ import annotations
 
 import gzip
-import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
 from afterwrite.errors import CorruptData, InvalidValue
+from afterwrite.store.copy_ids import is_id
 from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
 from afterwrite.table import wording
 
 Kind: TypeAlias = Literal["export", "import"]
-
-_ID: Final = re.compile(r"\d{14}-[0-9a-f]{8}")
 
 
 class Buckets:
@@ -61,7 +59,7 @@ class Buckets:
 
     def note(self, kind: Kind, number: str) -> dict[str, Any] | None:
         """What the export or import tells, None where there is none. Raises CorruptData."""
-        if _ID.fullmatch(number) is None:
+        if not is_id(number):
             return None
         path = self._note(kind, number)
         try:

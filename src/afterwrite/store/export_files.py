@@ -49,11 +49,6 @@ class Source:
     items: Iterable[tuple[int, bytes]]
 
 
-def new_id(start: datetime) -> str:
-    """An id that no other export has."""
-    return f"{int(start.timestamp() * 1000):014d}-{os.urandom(4).hex()}"
-
-
 def write_export(out: Path, source: Source, export_id: str, start: datetime, bucket: str, prefix: str = "") -> int:
     """Write a table's files below `out`, whose place in the `bucket` is `prefix`; how many items. Raises StorageError.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import re
 import shutil
 import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ from typing import Any, BinaryIO, Final
 import orjson
 
 from afterwrite.errors import CorruptData
+from afterwrite.store.copy_ids import is_id
 from afterwrite.store.durable_files import (
     create_directory,
     removed_on_failure,
@@ -34,7 +34,6 @@ from afterwrite.store.durable_files import (
 _NOTE: Final = "backup.json"
 _ITEMS: Final = "items"
 _RESTORING: Final = "restoring"
-_ID: Final = re.compile(r"\d{14}-[0-9a-f]{8}")
 _LENGTH: Final = struct.Struct(">I")
 # What one round of restoring puts: other writes wait for it some ten milliseconds.
 _BLOCK_ITEMS: Final = 500
@@ -77,12 +76,12 @@ class TableBackups:
         """Every backup, the oldest first. Raises CorruptData."""
         if not self.directory.is_dir():
             return []
-        names = sorted(path.name for path in self.directory.iterdir() if _ID.fullmatch(path.name))
+        names = sorted(path.name for path in self.directory.iterdir() if is_id(path.name))
         return [backup for backup in map(self.named, names) if backup is not None]
 
     def named(self, backup_id: str) -> TableBackup | None:
         """The backup with that id, None where there is none. Raises CorruptData."""
-        if _ID.fullmatch(backup_id) is None:
+        if not is_id(backup_id):
             return None
         path = self.directory / backup_id / _NOTE
         try:

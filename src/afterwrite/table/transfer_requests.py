@@ -24,7 +24,8 @@ EXPORT_TYPES: Final = ("FULL_EXPORT", "INCREMENTAL_EXPORT")
 IMPORT_FORMATS: Final = ("DYNAMODB_JSON", "ION", "CSV")
 _COMPRESSIONS: Final = ("GZIP", "ZSTD", "NONE")
 _ENCRYPTIONS: Final = ("AES256", "KMS")
-_BUCKET: Final = re.compile(r"[a-z0-9A-Z]+[.\-\w]*[a-z0-9A-Z]+", re.ASCII)
+# As the service's pattern says, in a form that no name takes long to match.
+_BUCKET: Final = re.compile(r"[a-z0-9A-Z][.\-\w]*[a-z0-9A-Z]", re.ASCII)
 _BUCKET_CHARACTERS_MAX: Final = 255
 _ARN_CHARACTERS_MAX: Final = 1024
 _PREFIX_CHARACTERS_MAX: Final = 1024

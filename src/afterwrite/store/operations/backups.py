@@ -16,6 +16,7 @@ import orjson
 
 from afterwrite.errors import ServiceError
 from afterwrite.store import items, table_restoring, tables
+from afterwrite.store.copy_ids import new_id
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
 from afterwrite.store.operations import absences
 from afterwrite.store.operations.descriptions import Descriptions
@@ -80,7 +81,7 @@ class BackupOperations:
         described = self._descriptions.active(transaction, table)
         now_ms = self._environment.now_ms()
         return TableBackup(
-            id=f"{now_ms:014d}-{os.urandom(4).hex()}",
+            id=new_id(now_ms),
             name=name,
             created_at_ms=now_ms,
             size=described["TableSizeBytes"],

@@ -14,6 +14,7 @@ import orjson
 from afterwrite.errors import InvalidValue, ServiceError
 from afterwrite.store import export_files, items, table_restoring, tables
 from afterwrite.store.buckets import Buckets, Kind, lines
+from afterwrite.store.copy_ids import new_id
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
 from afterwrite.store.operations import absences
 from afterwrite.store.operations.descriptions import Descriptions
@@ -92,7 +93,7 @@ class TransferOperations:
 
     def _exported(self, transaction: ReadTransaction, table: Table, plan: ExportPlan, place: Path) -> Mapping[str, Any]:
         start = self._now()
-        number = export_files.new_id(start)
+        number = new_id(int(start.timestamp() * 1000))
         described = self._descriptions.active(transaction, table)
         note = {
             "ExportArn": f"{described['TableArn']}/export/{number}",
@@ -178,7 +179,7 @@ class TransferOperations:
 
     def _imported(self, plan: ImportPlan) -> Mapping[str, Any]:
         start = self._now()
-        number = export_files.new_id(start)
+        number = new_id(int(start.timestamp() * 1000))
         arn = self._descriptions.arn_of(plan.table.table_name)
         note = {"ImportArn": f"{arn}/import/{number}", "TableArn": arn, "StartTime": start.timestamp()}
         counted = _Counted()
