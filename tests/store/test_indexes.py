@@ -239,7 +239,7 @@ def test_a_scan_of_the_table_says_one_thing_of_every_start_that_is_none(indexed:
         with pytest.raises(ServiceError) as refused:
             # A filter that looks into a key is refused later.
             indexed("Scan", TableName="things", ExclusiveStartKey=start, FilterExpression="attribute_exists(pk.a)")
-        assert refused.value.message == f"{NO_START}: {OTHER_TYPE}"
+        assert refused.value.message == NO_START
 
 
 @pytest.mark.parametrize("name", ["by-place", "by-time"])

@@ -359,10 +359,8 @@ def _parse_segment(body: Body) -> tuple[int, int]:
             "is present"
         )
     if segment >= count:
-        raise wording.invalid(
-            "The Segment parameter is zero-based and must be less than parameter TotalSegments: "
-            f"Segment: {segment} is not less than TotalSegments: {count}"
-        )
+        message = "The Segment parameter is zero-based and must be less than parameter TotalSegments"
+        raise InvalidRequest(f"{message}: Segment: {segment} is not less than TotalSegments: {count}", message)
     return segment, count
 
 

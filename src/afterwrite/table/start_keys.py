@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from afterwrite.core.values import AttributeValue, Item
-from afterwrite.errors import ServiceError
 from afterwrite.table import wording
 from afterwrite.table.index_keys import start_entry
 from afterwrite.table.keys import DIGEST_BYTES, KeyRange, checked_key, encode_key
@@ -30,15 +29,14 @@ def check_sort(schema: KeySchema, index: IndexSchema | None, key: Item) -> None:
 
 def check_table_key(schema: KeySchema, key: Item) -> None:
     """Refuse a key that names no item of the table."""
-    if any(name not in key or schema.type_of(name) not in key[name] for name in schema.names):
-        raise _no_item()
+    if not _is_table_key(schema, key):
+        raise wording.invalid(f"{_INVALID}: {_MISMATCH}")
 
 
 def check_scanned_table(schema: KeySchema, key: Item) -> None:
     """Refuse a key that is none of the table's, of whatever attributes."""
-    if len(key) != len(schema.names):
-        raise _no_item()
-    check_table_key(schema, key)
+    if len(key) != len(schema.names) or not _is_table_key(schema, key):
+        raise wording.invalid(_INVALID)
 
 
 def encoded(schema: KeySchema, index: IndexSchema | None, key: Item) -> bytes:
@@ -78,5 +76,5 @@ def _check_attributes(attributes: Iterable[KeyAttribute], key: Item) -> None:
             raise wording.invalid(_MISMATCH)
 
 
-def _no_item() -> ServiceError:
-    return wording.invalid(f"{_INVALID}: {_MISMATCH}")
+def _is_table_key(schema: KeySchema, key: Item) -> bool:
+    return all(name in key and schema.type_of(name) in key[name] for name in schema.names)

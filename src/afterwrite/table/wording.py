@@ -25,6 +25,7 @@ _REQUIRED_THE_NEWER_WAY: Final[Mapping[str, tuple[str, ...]]] = {
     "GetItem": ("TableName", "Key"),
     "BatchGetItem": ("RequestItems",),
     "Query": ("TableName",),
+    "Scan": ("TableName",),
 }
 _JSON_LEVELS_MAX: Final = 127
 _COUNTED: Final = re.compile(r"[0-9]+ validation errors? detected: ")
