@@ -54,7 +54,7 @@ def test_a_table_is_created_with_its_policy_and_takes_it_along(dynamo: Dynamo) -
     dynamo("DeleteTable", TableName="things")
     assert code(dynamo, "GetResourcePolicy", ResourceArn=ARN) == (
         "ResourceNotFoundException",
-        f"Requested resource not found: ResourceArn: {ARN} not found",
+        "Requested resource not found: Table: things not found",
     )
     dynamo("CreateTable", **TABLE)
     assert code(dynamo, "GetResourcePolicy", ResourceArn=ARN) == (
@@ -68,13 +68,24 @@ def test_a_policy_changes_only_as_it_is_expected(dynamo: Dynamo) -> None:
     expected = {"ResourceArn": ARN, "Policy": POLICY, "ExpectedRevisionId": "1"}
     assert code(dynamo, "PutResourcePolicy", **expected)[0] == "PolicyNotFoundException"
     first = dynamo("PutResourcePolicy", **{**expected, "ExpectedRevisionId": "NO_POLICY"})["RevisionId"]
-    for wrong in ("1", "NO_POLICY"):
-        assert code(dynamo, "PutResourcePolicy", **{**expected, "ExpectedRevisionId": wrong})[0] == (
-            "PolicyNotFoundException"
+    for wrong, told in (
+        (
+            "1",
+            "Requested update for policy with revision id 1, but the policy associated to target table things has "
+            f"revision id {first}.",
+        ),
+        (
+            "NO_POLICY",
+            "Requested policy update expecting none to be present for table things, but a policy exists with "
+            f"revision id {first}.",
+        ),
+    ):
+        refusal = (
+            "PolicyNotFoundException",
+            f"Resource-based policy not found for the provided ResourceArn: {told}",
         )
-        assert code(dynamo, "DeleteResourcePolicy", ResourceArn=ARN, ExpectedRevisionId=wrong)[0] == (
-            "PolicyNotFoundException"
-        )
+        assert code(dynamo, "PutResourcePolicy", **{**expected, "ExpectedRevisionId": wrong}) == refusal
+        assert code(dynamo, "DeleteResourcePolicy", ResourceArn=ARN, ExpectedRevisionId=wrong) == refusal
     dynamo("PutResourcePolicy", ResourceArn=ARN, Policy=OTHER, ExpectedRevisionId=first)
     assert dynamo("GetResourcePolicy", ResourceArn=ARN)["Policy"] == OTHER
 

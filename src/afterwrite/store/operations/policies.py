@@ -49,7 +49,7 @@ class PolicyOperations:
             table, place = self._place(tables.catalog(transaction), arn)
             known = table.policies.get(place)
             if expected is not None and expected != (_NO_POLICY if known is None else known[_REVISION]):
-                raise _not_found(arn)
+                raise _not_found(_not_expected(arn, table.name, expected, known))
             if known is not None and known[_POLICY] == policy:
                 return {_REVISION: known[_REVISION]}
             kept = policy_kept(policy, transaction.now_ms)
@@ -73,7 +73,7 @@ class PolicyOperations:
             table, place = self._place(tables.catalog(transaction), arn)
             known = table.policies.get(place)
             if expected is not None and (known is None or expected != known[_REVISION]):
-                raise _not_found(arn)
+                raise _not_found(_not_expected(arn, table.name, expected, known))
             if known is None:
                 return {}
             left = {each: policy for each, policy in table.policies.items() if each != place}
@@ -86,17 +86,16 @@ class PolicyOperations:
         """The table of an ARN, and what of the table it names: "" for itself, or its stream."""
         name, _, place = arn.partition(":table/")[2].partition("/")
         table = catalog.get(name)
-        absent = ServiceError(
-            "ResourceNotFoundException", f"Requested resource not found: ResourceArn: {arn} not found"
-        )
-        if table is None or f"{self._descriptions.arn(table)}{place and f'/{place}'}" != arn:
-            raise absent
+        if table is None:
+            raise _absent(f"Table: {name}")
+        if f"{self._descriptions.arn(table)}{place and f'/{place}'}" != arn:
+            raise _absent(f"ResourceArn: {arn}")
         if place.startswith("index/"):
             raise wording.invalid_parameter(
                 f"Invalid resource arn provided, only table or stream is accepted. Provided resource arn: {arn}"
             )
         if place and place != f"stream/{table.stream_label}":
-            raise absent
+            raise _absent(f"ResourceArn: {arn}")
         return table, place
 
 
@@ -119,6 +118,25 @@ def _checked_arn(body: Body, *required: str) -> str:
     return arn
 
 
-def _not_found(arn: str) -> ServiceError:
-    message = f"Resource-based policy not found for the provided ResourceArn: {arn}"
+def _absent(what: str) -> ServiceError:
+    return ServiceError("ResourceNotFoundException", f"Requested resource not found: {what} not found")
+
+
+def _not_expected(arn: str, table_name: str, expected: str, known: Mapping[str, str] | None) -> str:
+    """What is told of a policy that is not of the revision that a request expects."""
+    if known is None:
+        return arn
+    if expected == _NO_POLICY:
+        return (
+            f"Requested policy update expecting none to be present for table {table_name}, but a policy exists "
+            f"with revision id {known[_REVISION]}."
+        )
+    return (
+        f"Requested update for policy with revision id {expected}, but the policy associated to target table "
+        f"{table_name} has revision id {known[_REVISION]}."
+    )
+
+
+def _not_found(what: str) -> ServiceError:
+    message = f"Resource-based policy not found for the provided ResourceArn: {what}"
     return ServiceError("PolicyNotFoundException", message)
