@@ -221,6 +221,14 @@ def test_what_a_table_cannot_have_is_counted(dynamodb: DynamoDBClient, buckets: 
     assert item["v"] == {"S": "last"}
 
 
+def test_items_of_an_import_need_no_newlines_between_them(dynamodb: DynamoDBClient, buckets: Path) -> None:
+    texts = [f'{{"Item": {{"id": {{"S": "a"}}, "at": {{"N": "{number}"}}}}}}' for number in range(3)]
+    write(buckets / "lake" / "in" / "1.json", "".join(texts).encode() + b"\n" + " ".join([*texts[:2], "no"]).encode())
+    found = imported(dynamodb, **source())
+    assert (found["ProcessedItemCount"], found["ImportedItemCount"], found["ErrorCount"]) == (6, 5, 1)
+    assert len(dynamodb.scan(TableName="read")["Items"]) == 3
+
+
 def test_an_import_that_cannot_be_read_fails(dynamodb: DynamoDBClient, buckets: Path) -> None:
     missing = imported(dynamodb, **source())
     assert (missing["ImportStatus"], missing["FailureCode"]) == ("FAILED", "S3NoSuchBucket")

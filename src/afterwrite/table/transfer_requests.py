@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -30,6 +32,8 @@ _BUCKET_CHARACTERS_MAX: Final = 255
 _ARN_CHARACTERS_MAX: Final = 1024
 _PREFIX_CHARACTERS_MAX: Final = 1024
 _DELIMITER: Final = re.compile(r"[,;:|\t ]")
+_DECODER: Final = json.JSONDecoder()
+_SPACE: Final = re.compile(r"\s+")
 # What an export's request says that its description says, too.
 _OF_EXPORTS: Final = ("ClientToken", "S3BucketOwner", "S3Prefix", "S3SseKmsKeyId")
 
@@ -67,7 +71,7 @@ class Reader:
 
     def items(self, lines: Iterable[bytes], plan: CreateTablePlan) -> Iterator[Put | ServiceError]:
         """The put of each item of an object, or what is wrong with it. Raises InvalidValue for what is not CSV."""
-        for found in self._rows(lines, plan) if self.is_csv else map(_json_item, lines):
+        for found in self._rows(lines, plan) if self.is_csv else chain.from_iterable(map(_json_items, lines)):
             try:
                 put = unconditional_put(plan.table_name, found)
                 put.key(plan.schema)
@@ -91,11 +95,38 @@ class Reader:
             raise InvalidValue(f"An object cannot be read as CSV: {error}") from None
 
 
-def _json_item(line: bytes) -> Any:
+def _json_items(line: bytes) -> Iterator[Any]:
+    """The items of a line, which is one object or several without anything between them; [] for what is no item."""
     try:
-        parsed = orjson.loads(line)
+        yield _item_of(line)
     except orjson.JSONDecodeError:
-        return []
+        for text in _objects(line.decode(errors="replace")):
+            try:
+                yield _item_of(text)
+            except orjson.JSONDecodeError:
+                yield []
+
+
+def _objects(text: str) -> Iterator[str]:
+    """The JSON values that follow each other in a text, and in the end what is none."""
+    start = _begin(text, 0)
+    while start < len(text):
+        try:
+            _, end = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = len(text)
+        yield text[start:end]
+        start = _begin(text, end)
+
+
+def _begin(text: str, start: int) -> int:
+    """Where the next value of a text may begin."""
+    space = _SPACE.match(text, start)
+    return start if space is None else space.end()
+
+
+def _item_of(text: bytes | str) -> Any:
+    parsed = orjson.loads(text)
     return parsed.get("Item") or [] if isinstance(parsed, dict) else []
 
 
