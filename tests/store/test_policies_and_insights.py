@@ -86,8 +86,9 @@ def test_a_policy_changes_only_as_it_is_expected(dynamo: Dynamo) -> None:
         )
         assert code(dynamo, "PutResourcePolicy", **{**expected, "ExpectedRevisionId": wrong}) == refusal
         assert code(dynamo, "DeleteResourcePolicy", ResourceArn=ARN, ExpectedRevisionId=wrong) == refusal
-    dynamo("PutResourcePolicy", ResourceArn=ARN, Policy=OTHER, ExpectedRevisionId=first)
-    assert dynamo("GetResourcePolicy", ResourceArn=ARN)["Policy"] == OTHER
+    second = dynamo("PutResourcePolicy", ResourceArn=ARN, Policy=OTHER, ExpectedRevisionId=first)["RevisionId"]
+    assert second > first
+    assert dynamo("GetResourcePolicy", ResourceArn=ARN) == {"Policy": OTHER, "RevisionId": second}
 
 
 @pytest.mark.parametrize(

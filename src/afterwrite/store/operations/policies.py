@@ -52,7 +52,8 @@ class PolicyOperations:
                 raise _not_found(_not_expected(arn, table.name, expected, known))
             if known is not None and known[_POLICY] == policy:
                 return {_REVISION: known[_REVISION]}
-            kept = policy_kept(policy, transaction.now_ms)
+            newer = transaction.now_ms if known is None else max(transaction.now_ms, int(known[_REVISION]) + 1)
+            kept = policy_kept(policy, newer)
             tables.save(transaction, replace(table, policies={**table.policies, place: kept}))
             return {_REVISION: kept[_REVISION]}
 
