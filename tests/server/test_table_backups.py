@@ -214,6 +214,8 @@ def test_vector_indexes_are_restored_or_left_out(dynamodb: DynamoDBClient) -> No
     keys: Any = {"KeySchema": ORDERS["KeySchema"][:1], "AttributeDefinitions": ORDERS["AttributeDefinitions"][:1]}
     dynamodb.create_table(TableName="texts", BillingMode="PAY_PER_REQUEST", VectorIndexes=[index], **keys)
     arn = dynamodb.create_backup(TableName="texts", BackupName="before")["BackupDetails"]["BackupArn"]
+    told: Any = dynamodb.describe_backup(BackupArn=arn)["BackupDescription"]["SourceTableFeatureDetails"]
+    assert told["VectorIndexes"] == [index]
     dynamodb.restore_table_from_backup(TargetTableName="again", BackupArn=arn)
     (restored,) = (dict(each) for each in dynamodb.describe_table(TableName="again")["Table"]["VectorIndexes"])
     assert {name: restored[name] for name in index} == index

@@ -57,6 +57,8 @@ def source_features(described: Mapping[str, Any], ttl_attribute: str | None) -> 
     for kind in _INDEXES:
         if kind in described:
             features[kind] = [_index(index, described, with_units=True) for index in described[kind]]
+    if _VECTOR_INDEXES in described:
+        features[_VECTOR_INDEXES] = _vector_indexes(described)
     if "StreamSpecification" in described:
         features["StreamDescription"] = described["StreamSpecification"]
     if ttl_attribute is not None:
@@ -80,10 +82,7 @@ def creation(described: Mapping[str, Any]) -> dict[str, Any]:
         if kind in described:
             create[kind] = [_index(index, described, with_units=is_provisioned) for index in described[kind]]
     if _VECTOR_INDEXES in described:
-        create[_VECTOR_INDEXES] = [
-            {name: index[name] for name in _VECTOR_INDEX_FIELDS if name in index}
-            for index in described[_VECTOR_INDEXES]
-        ]
+        create[_VECTOR_INDEXES] = _vector_indexes(described)
     if "OnDemandThroughput" in described:
         create["OnDemandThroughput"] = described["OnDemandThroughput"]
     if "TableClassSummary" in described:
@@ -92,6 +91,12 @@ def creation(described: Mapping[str, Any]) -> dict[str, Any]:
         key = described["SSEDescription"]["KMSMasterKeyArn"]
         create["SSESpecification"] = {"Enabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
     return create
+
+
+def _vector_indexes(described: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {name: index[name] for name in _VECTOR_INDEX_FIELDS if name in index} for index in described[_VECTOR_INDEXES]
+    ]
 
 
 def target_name(body: Body) -> str:
