@@ -803,6 +803,8 @@ IN_IRELAND = {"Create": {"RegionName": "eu-west-1"}}
     ("operation", "body", "code", "message"),
     [
         ("DescribeBackup", {"BackupArn": f"{ARN}/backup/1"}, "BackupNotFoundException", "Backup not found"),
+        ("UpdateTableReplicaAutoScaling", {"TableName": "none"}, "ResourceNotFoundException", "Table: none not found"),
+        ("UpdateTableReplicaAutoScaling", {"TableName": "things"}, "UnknownOperationException", "is not offered"),
         ("DeleteBackup", {"BackupArn": f"{ARN}/backup/1"}, "BackupNotFoundException", "Backup not found"),
         ("DeleteBackup", {}, "ValidationException", "Value null at 'backupArn'"),
         (

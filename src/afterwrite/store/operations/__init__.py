@@ -89,7 +89,7 @@ class Operations:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
         if operation is None:
-            refused = absences.copying(name, body)
+            refused = absences.refused_of_a_table(name, body)
             if refused is not None:
                 return refused
             raise absences.refusal(name, body)

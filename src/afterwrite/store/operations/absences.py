@@ -53,6 +53,7 @@ _COPIED: Final[Mapping[str, str]] = {
     "RestoreTableToPointInTime": "SourceTableName",
     "ExportTableToPointInTime": "TableArn",
 }
+_SCALE_REPLICAS: Final = "UpdateTableReplicaAutoScaling"
 _OF_GLOBAL_TABLES: Final = (
     "DescribeGlobalTable",
     "DescribeGlobalTableSettings",
@@ -90,11 +91,25 @@ def refusal(operation: str, body: Body) -> ServiceError:
     return unknown_operation(operation)
 
 
-def copying(operation: str, body: Body) -> Read | None:
-    """An operation that would copy a table, which is not offered: a read that refuses it; None for any other.
+def refused_of_a_table(operation: str, body: Body) -> Read | None:
+    """An operation on a table that is not offered: a read that refuses it; None for any other.
 
     What is wrong with the table comes first, in the service's words. Raises ServiceError.
     """
+    return _scaling_replicas(operation, body) if operation == _SCALE_REPLICAS else _copying(operation, body)
+
+
+def _scaling_replicas(operation: str, body: Body) -> Read:
+    name = fields.table_name_of_table_request(body)
+
+    def run(_transaction: ReadTransaction, catalog: Catalog) -> bytes:
+        tables.described_table(catalog, name)
+        raise unknown_operation(operation)
+
+    return Read(run)
+
+
+def _copying(operation: str, body: Body) -> Read | None:
     field = _COPIED.get(operation)
     if field is None:
         return None
