@@ -19,6 +19,7 @@ from afterwrite.cli.transfer import export, import_
 from afterwrite.errors import CommandError, CorruptData, DataDirectoryInUse, ServiceError, StorageFull
 from bounds import BOUND_S
 from engine_process import wait_until
+from moments import next_second
 from tables_engine import KEYS
 
 ITEMS: list[dict[str, Any]] = [
@@ -64,6 +65,27 @@ def test_a_table_goes_out_and_comes_back_the_same(tmp_path: Path) -> None:
             "AttributeName": "ttl",
         }
         assert sum(1 for _ in engine.reader().changes("things")) == len(ITEMS) + 1_200
+
+
+def test_a_table_goes_out_as_it_was(tmp_path: Path) -> None:
+    with open_engine(tmp_path / "data") as engine:
+        stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        engine.services.execute("CreateTable", {"TableName": "things", "StreamSpecification": stream, **KEYS})
+        engine.services.put_items("things", json.loads(json.dumps(ITEMS)))
+        at = next_second().isoformat()
+        engine.table("things").delete({"pk": "ä", "sk": "1"})
+        engine.table("things").put({"pk": "b", "sk": "2", "set": "gone"})
+    export("things", tmp_path / "out", at=at, data=tmp_path / "data")
+    import_(tmp_path / "out", "things", data=tmp_path / "again")
+    assert sorted(scanned(tmp_path / "again"), key=str) == sorted(ITEMS, key=str) != scanned(tmp_path / "data")
+    with pytest.raises(CommandError, match=r"expected a time between .*, of which the change log of things tells"):
+        export("things", tmp_path / "out", at="2020-01-01", data=tmp_path / "data")
+
+
+def test_a_table_without_old_images_is_not_known_as_it_was(tmp_path: Path) -> None:
+    fill(tmp_path / "data")
+    with pytest.raises(CommandError, match="expected a table with a stream of its own that has old images"):
+        export("things", tmp_path / "out", at="2026-11-21T17:00:00Z", data=tmp_path / "data")
 
 
 def test_the_files_are_those_of_dynamodbs_exports(tmp_path: Path) -> None:

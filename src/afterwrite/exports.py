@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import shlex
+import time
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
@@ -19,13 +20,14 @@ import orjson
 from afterwrite.config import Identity
 from afterwrite.errors import CommandError, CorruptData, ServiceError
 from afterwrite.local.native import NativeServices
-from afterwrite.store import export_files, items, tables
+from afterwrite.store import earlier_states, export_files, items, tables
 from afterwrite.store.copy_ids import new_id
 from afterwrite.store.durable_files import storage_errors
-from afterwrite.store.environment import Environment
+from afterwrite.store.environment import Environment, ReadTransaction
 from afterwrite.store.export_files import FILES, ROOT, TABLE
 from afterwrite.store.operations import Operations
 from afterwrite.store.prepared import Read
+from afterwrite.store.tables import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,13 @@ class Transfer:
     bytes: int
 
 
-def export_table(environment: Environment, identity: Identity, name: str, out: Path) -> Transfer:
-    """Write the table as of one commit below `out`. Raises ServiceError for no such table, StorageError."""
+def export_table(
+    environment: Environment, identity: Identity, name: str, out: Path, *, at_ms: int | None = None
+) -> Transfer:
+    """Write the table as of one commit below `out`, as it is or as it was at a time.
+
+    Raises ServiceError for no such table, CommandError for a time of which it is not known how it was, StorageError.
+    """
     operations = Operations(identity)
     start = datetime.now(UTC)
     export_id = new_id(int(start.timestamp() * 1000))
@@ -54,10 +61,33 @@ def export_table(environment: Environment, identity: Identity, name: str, out: P
 
         description = asked("DescribeTable")["Table"]
         time_to_live = asked("DescribeTimeToLive")["TimeToLiveDescription"]
-        found = items.scan(transaction, tables.table_named(catalog, name))
-        source = export_files.Source(description, time_to_live, found)
-        count = export_files.write_export(out, source, export_id, start, out.name)
-    return Transfer(name, out / ROOT / export_id, count, description["TableSizeBytes"])
+        found = _items(transaction, tables.table_named(catalog, name), at_ms)
+        at = start if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)
+        source = export_files.Source(description, time_to_live, at, found)
+        done = export_files.write_export(out, source, export_id, start, out.name)
+    return Transfer(name, out / ROOT / export_id, done.items, done.bytes)
+
+
+def _items(transaction: ReadTransaction, table: Table, at_ms: int | None) -> Iterator[tuple[int, bytes]]:
+    if at_ms is None:
+        return items.scan(transaction, table)
+    states = earlier_states.of(transaction, table)
+    if states is None:
+        raise CommandError(
+            f"expected a table with a stream of its own that has old images, as it tells how the table was, got "
+            f"{table.name}: leave --at out"
+        )
+    now_ms = time.time_ns() // 1_000_000
+    if not states.first_ms <= at_ms <= now_ms:
+        raise CommandError(
+            f"expected a time between {_time(states.first_ms)} and {_time(now_ms)}, of which the change log of "
+            f"{table.name} tells how it was, got {_time(at_ms)}: give another --at"
+        )
+    return states.scan(transaction, at_ms * 1000)
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def import_table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from afterwrite import Engine, open_engine
+from moments import next_second
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -306,3 +308,47 @@ def test_a_table_is_restored_as_it_is(dynamodb: DynamoDBClient) -> None:
     assert items(dynamodb, "again") == items(dynamodb, "orders")
     dynamodb.put_item(TableName="again", Item={"pk": {"S": "new"}, "sk": {"N": "1"}})
     assert len(items(dynamodb, "again")) == 31
+
+
+def recoverable(dynamodb: DynamoDBClient, table: str) -> None:
+    dynamodb.update_continuous_backups(
+        TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    )
+
+
+def with_old_images(dynamodb: DynamoDBClient, name: str) -> None:
+    view: Any = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+    dynamodb.create_table(**{**ORDERS, "TableName": name, "StreamSpecification": view})
+    recoverable(dynamodb, name)
+
+
+def test_a_table_is_restored_as_it_was(dynamodb: DynamoDBClient) -> None:
+    with_old_images(dynamodb, "sales")
+    put(dynamodb, 60, "sales")
+    before, at = items(dynamodb, "sales"), next_second()
+    dynamodb.delete_item(TableName="sales", Key={"pk": {"S": "p1"}, "sk": {"N": "1"}})
+    dynamodb.put_item(TableName="sales", Item={"pk": {"S": "p2"}, "sk": {"N": "2"}, "status": {"S": "spoiled"}})
+    dynamodb.put_item(TableName="sales", Item={"pk": {"S": "late"}, "sk": {"N": "2"}})
+    restored = dynamodb.restore_table_to_point_in_time(
+        SourceTableName="sales", TargetTableName="again", RestoreDateTime=at
+    )["TableDescription"]
+    assert restored["RestoreSummary"]["RestoreDateTime"] == at
+    dynamodb.get_waiter("table_exists").wait(TableName="again", WaiterConfig={"Delay": 1})
+    assert items(dynamodb, "again") == before != items(dynamodb, "sales")
+    assert len(dynamodb.scan(TableName="again", IndexName="by-status")["Items"]) == 60
+
+
+def test_the_window_of_recovery_is_the_one_that_is_told(dynamodb: DynamoDBClient) -> None:
+    with_old_images(dynamodb, "sales")
+    put(dynamodb, 1, "sales")
+    told = dynamodb.describe_continuous_backups(TableName="sales")["ContinuousBackupsDescription"]
+    earliest = told["PointInTimeRecoveryDescription"]["EarliestRestorableDateTime"]
+    restore = dynamodb.restore_table_to_point_in_time
+    restore(SourceTableName="sales", TargetTableName="first", RestoreDateTime=earliest)
+    for wrong in (earliest - timedelta(seconds=2), datetime.now(UTC) + timedelta(seconds=60)):
+        code, message = refused(restore, SourceTableName="sales", TargetTableName="again", RestoreDateTime=wrong)
+        assert code == "InvalidRestoreTimeException"
+        assert f"{earliest.timestamp():.3f}" in message
+    recoverable(dynamodb, "orders")
+    code, message = refused(restore, SourceTableName="orders", TargetTableName="again", RestoreDateTime=earliest)
+    assert (code, "no stream of its own with old images" in message) == ("InvalidRestoreTimeException", True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from afterwrite import Engine, open_engine
 from afterwrite.errors import ServiceError
+from moments import next_second
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -125,6 +127,28 @@ def test_an_export_puts_the_tables_items_into_a_bucket(dynamodb: DynamoDBClient,
     (line,) = (lake / summary["manifestFilesS3Key"]).read_bytes().splitlines()
     data = gzip.decompress((lake / json.loads(line)["dataFileS3Key"]).read_bytes())
     assert json.loads(data) == {"Item": {"id": {"S": "a"}, "at": {"N": "1"}}}
+
+
+def test_an_export_of_a_time_has_the_table_as_it_was_then(dynamodb: DynamoDBClient, lake: Path) -> None:
+    view: Any = {"StreamEnabled": True, "StreamViewType": "OLD_IMAGE"}
+    dynamodb.update_table(TableName="numbers", StreamSpecification=view)
+    arn = recovered(dynamodb)
+    dynamodb.put_item(TableName="numbers", Item={"id": {"S": "a"}, "at": {"N": "1"}, "x": {"S": "as it was"}})
+    at = next_second()
+    dynamodb.put_item(TableName="numbers", Item={"id": {"S": "a"}, "at": {"N": "1"}})
+    dynamodb.put_item(TableName="numbers", Item={"id": {"S": "a"}, "at": {"N": "2"}})
+    request: dict[str, Any] = {"TableArn": arn, "S3Bucket": "lake", "ExportTime": at, "ClientToken": "once"}
+    begun = dynamodb.export_table_to_point_in_time(**request)["ExportDescription"]["ExportArn"]
+    found = dynamodb.describe_export(ExportArn=begun)["ExportDescription"]
+    assert (found["ExportTime"], found["ItemCount"]) == (at, 1)
+    (data,) = lake.rglob("*.json.gz")
+    assert json.loads(gzip.decompress(data.read_bytes()))["Item"]["x"] == {"S": "as it was"}
+    (summary,) = lake.rglob("manifest-summary.json")
+    assert json.loads(summary.read_bytes())["exportTime"] == at.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    later = {**request, "ExportTime": at + timedelta(seconds=1)}
+    assert refused(dynamodb.export_table_to_point_in_time, **later)[0] == "ExportConflictException"
+    never = {"TableArn": arn, "S3Bucket": "lake", "ExportTime": at - timedelta(days=1)}
+    assert refused(dynamodb.export_table_to_point_in_time, **never)[0] == "InvalidExportTimeException"
 
 
 def test_an_export_with_the_same_token_is_the_same(dynamodb: DynamoDBClient) -> None:

@@ -330,7 +330,8 @@ def test_an_index_is_said_to_be_made_and_deleted(dynamo: Dynamo) -> None:
 
 
 def test_what_point_in_time_recovery_reaches(dynamo: Dynamo, clock: Clock) -> None:
-    create(dynamo)
+    create(dynamo, StreamSpecification={"StreamEnabled": True, "StreamViewType": "OLD_IMAGE"})
+    clock.advance(s=60)
 
     def told(operation: str, **fields: Any) -> Any:
         described = dynamo(operation, TableName="things", **fields)["ContinuousBackupsDescription"]
@@ -352,6 +353,10 @@ def test_what_point_in_time_recovery_reaches(dynamo: Dynamo, clock: Clock) -> No
     }
     with pytest.raises(ServiceError, match=r"Value .36. at .*recoveryPeriodInDays"):
         told("UpdateContinuousBackups", PointInTimeRecoverySpecification={**on, "RecoveryPeriodInDays": 36})
+    # Without old images nobody knows what the table was.
+    update(dynamo, StreamSpecification=OFF)
+    found = told("UpdateContinuousBackups", PointInTimeRecoverySpecification=on)
+    assert found["EarliestRestorableDateTime"] == found["LatestRestorableDateTime"] == clock.now_ms / 1000
 
 
 def test_what_bounds_requests_is_remembered(dynamo: Dynamo) -> None:

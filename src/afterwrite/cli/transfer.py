@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from afterwrite import config, exports
-from afterwrite.cli.parameters import Data, Flag, data_directory
+from afterwrite.cli.parameters import Data, Flag, data_directory, moment_ms
 from afterwrite.cli.rendering import count_text, print_json, print_line
 from afterwrite.errors import CommandError
 from afterwrite.store.data_directory import DataDirectory
@@ -17,7 +17,7 @@ from afterwrite.wiring import open_engine
 _KEY_TYPES: Final = ("S", "N", "B")
 
 
-def export(table: str, out: Path, /, *, data: Data = None, json: Flag = False) -> None:
+def export(table: str, out: Path, /, *, at: str | None = None, data: Data = None, json: Flag = False) -> None:
     """Export a table to files, beside a running engine or from a stopped one.
 
     The files are as of one commit, in the form of DynamoDB's exports to S3 (DynamoDB JSON, gzip, with manifests):
@@ -29,13 +29,17 @@ def export(table: str, out: Path, /, *, data: Data = None, json: Flag = False) -
         The table.
     out
         The directory below which AWSDynamoDB/EXPORT-ID/ is made.
+    at
+        The time at which the table was as it is to be exported, ISO 8601; UTC unless it has an offset. Its change log
+        must reach back as far, and have old images. Default: as it is
     json
         Print one JSON object.
     """
+    at_ms = None if at is None else moment_ms("--at", at)
     settings = config.load(data=data)
     environment = Environment(DataDirectory(settings.data).existing_store(), readonly=True)
     try:
-        done = exports.export_table(environment, settings.identity, table, out)
+        done = exports.export_table(environment, settings.identity, table, out, at_ms=at_ms)
     finally:
         environment.close()
     _print("exported", done, json=json)

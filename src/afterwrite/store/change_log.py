@@ -293,10 +293,14 @@ def count_after(transaction: ReadTransaction, stream: Stream, after: int, *, lim
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """What a trimming did: how many changes went, the last one's position, and whether unread ones are held back."""
+    """What a trimming did: how many changes went, the last one's position, and whether unread ones are held back.
+
+    Those that went were made before `before_us`, which is 0 where there were none.
+    """
 
     count: int
     through: int
+    before_us: int
     held_back: bool
 
 
@@ -316,7 +320,9 @@ def trim(transaction: WriteTransaction, stream: Stream, *, before_us: int, throu
         doomed.append(key)
     for key in doomed:
         transaction.delete("changes", key)
-    return Trimmed(len(doomed), U64.unpack_from(doomed[-1], 4)[0] if doomed else 0, held_back)
+    if not doomed:
+        return Trimmed(0, 0, 0, held_back)
+    return Trimmed(len(doomed), U64.unpack_from(doomed[-1], 4)[0], before_us, held_back)
 
 
 def _ahead_through(transaction: WriteTransaction, stream: Stream, before_us: int) -> int:

@@ -42,15 +42,27 @@ _INDEX_FIELDS: Final = ("IndexName", "KeySchema", "Projection")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table to export: as DescribeTable tells of it, with its time to live, and its items' sizes and JSON texts."""
+    """A table to export: as DescribeTable tells of it, with its time to live, and its items' sizes and JSON texts.
+
+    The items are those that it had `at` a time.
+    """
 
     table: Mapping[str, Any]
     time_to_live: Mapping[str, Any]
+    at: datetime
     items: Iterable[tuple[int, bytes]]
 
 
-def write_export(out: Path, source: Source, export_id: str, start: datetime, bucket: str, prefix: str = "") -> int:
-    """Write a table's files below `out`, whose place in the `bucket` is `prefix`; how many items. Raises StorageError.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written: how many items, and their size in bytes."""
+
+    items: int
+    bytes: int
+
+
+def write_export(out: Path, source: Source, export_id: str, start: datetime, bucket: str, prefix: str = "") -> Exported:
+    """Write a table's files below `out`, whose place in the `bucket` is `prefix`. Raises StorageError.
 
     A prefix ends in a slash.
     """
@@ -58,7 +70,9 @@ def write_export(out: Path, source: Source, export_id: str, start: datetime, buc
     files: list[dict[str, Any]] = []
     with removed_on_failure(directory), storage_errors(out):
         create_directory(directory / "data")
-        for lines, count in _files(source.items):
+        size = 0
+        for lines, count, item_bytes in _files(source.items):
+            size += item_bytes
             key = f"{ROOT}/{export_id}/data/{len(files):08d}{os.urandom(8).hex()}.json.gz"
             content = gzip.compress(lines, 6, mtime=0)
             write_file(out / key, content)
@@ -71,15 +85,15 @@ def write_export(out: Path, source: Source, export_id: str, start: datetime, buc
                     "dataFileS3Key": prefix + key,
                 }
             )
-        count = sum(file["itemCount"] for file in files)
+        exported = Exported(sum(file["itemCount"] for file in files), size)
         kept = _creation(source.table, source.time_to_live)
         write_file(directory / TABLE, orjson.dumps(kept, option=orjson.OPT_INDENT_2))
         _write_manifest(directory / FILES, b"".join(orjson.dumps(file) + b"\n" for file in files))
-        summary = _summary(source.table, export_id, bucket, prefix, start, count)
+        summary = _summary(source, export_id, bucket, prefix, start, exported)
         _write_manifest(directory / _SUMMARY, orjson.dumps(summary))
         for made in (directory / "data", directory, directory.parent, out):
             sync_directory(made)
-    return count
+    return exported
 
 
 def manifest_key(export_id: str, prefix: str = "") -> str:
@@ -87,18 +101,19 @@ def manifest_key(export_id: str, prefix: str = "") -> str:
     return f"{prefix}{ROOT}/{export_id}/{_SUMMARY}"
 
 
-def _files(found: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes, int]]:
-    """The lines of each data file, of items' sizes and texts, and how many they are."""
+def _files(found: Iterable[tuple[int, bytes]]) -> Iterator[tuple[bytes, int, int]]:
+    """The lines of each data file, of items' sizes and texts; how many they are, and the items' size in bytes."""
     lines: list[bytes] = []
-    size = 0
-    for _, text in found:
+    size = item_bytes = 0
+    for bytes_of_item, text in found:
         lines.append(b'{"Item":%b}\n' % text)
         size += len(text)
+        item_bytes += bytes_of_item
         if size >= _FILE_BYTES:
-            yield b"".join(lines), len(lines)
-            lines, size = [], 0
+            yield b"".join(lines), len(lines), item_bytes
+            lines, size, item_bytes = [], 0, 0
     if lines:
-        yield b"".join(lines), len(lines)
+        yield b"".join(lines), len(lines), item_bytes
 
 
 def _write_manifest(path: Path, content: bytes) -> None:
@@ -108,25 +123,25 @@ def _write_manifest(path: Path, content: bytes) -> None:
 
 
 def _summary(
-    described: Mapping[str, Any], export_id: str, bucket: str, prefix: str, start: datetime, count: int
+    source: Source, export_id: str, bucket: str, prefix: str, start: datetime, exported: Exported
 ) -> dict[str, Any]:
     end = datetime.now(UTC)
-    arn = described["TableArn"]
+    arn = source.table["TableArn"]
     return {
         "version": "2020-06-30",
         "exportArn": f"{arn}/export/{export_id}",
         "startTime": _time(start),
         "endTime": _time(end),
         "tableArn": arn,
-        "tableId": described["TableId"],
-        "exportTime": _time(start),
+        "tableId": source.table["TableId"],
+        "exportTime": _time(source.at),
         "s3Bucket": bucket,
         "s3Prefix": prefix.removesuffix("/") or None,
         "s3SseAlgorithm": None,
         "s3SseKmsKeyId": None,
         "manifestFilesS3Key": f"{prefix}{ROOT}/{export_id}/{FILES}",
-        "billedSizeBytes": described["TableSizeBytes"],
-        "itemCount": count,
+        "billedSizeBytes": exported.bytes,
+        "itemCount": exported.items,
         "outputFormat": "DYNAMODB_JSON",
         "exportType": "FULL_EXPORT",
     }

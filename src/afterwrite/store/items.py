@@ -84,6 +84,12 @@ def scan_stored(
         yield stored_at, value[_ITEM.size :]
 
 
+def scan_placed(transaction: ReadTransaction, table: Table) -> Iterator[tuple[bytes, int, bytes]]:
+    """Where each of the table's items is stored, its size in bytes, and its JSON text, in that order."""
+    for stored_at, value in long_keys.scan(transaction, "items", *span(table.number)):
+        yield stored_at, _ITEM.unpack_from(value)[0], value[_ITEM.size :]
+
+
 def sizes(transaction: ReadTransaction, table: Table) -> Iterator[int]:
     """The size in bytes of each item of the table, in the keys' order."""
     for _, value in long_keys.scan(transaction, "items", *span(table.number)):

@@ -44,7 +44,7 @@ class StreamSettings:
 class StreamState:
     """A stream with its shards; `disabled_at_ms` is None while it takes changes.
 
-    What was changed up to the position `trimmed_through` is gone.
+    What was changed up to the position `trimmed_through`, before `trimmed_before_ms`, is gone.
     """
 
     stream: Stream
@@ -52,6 +52,7 @@ class StreamState:
     created_at_ms: int
     lineage: Lineage
     trimmed_through: int = 0
+    trimmed_before_ms: int = 0
     disabled_at_ms: int | None = None
     retention_s: int = RETENTION_S
 
@@ -239,6 +240,7 @@ def _visit(transaction: WriteTransaction, state: StreamState, trimmed: Trimmed) 
     kept = replace(
         state,
         trimmed_through=max(state.trimmed_through, trimmed.through),
+        trimmed_before_ms=max(state.trimmed_before_ms, trimmed.before_us // 1000),
         lineage=_retained(state, now_ms, None if oldest is None else oldest[0]),
     )
     if kept != state:

@@ -145,7 +145,9 @@ def parse_export(body: Body) -> ExportPlan:
     described = {field: value for field in _OF_EXPORTS if (value := fields.text(body, field)) is not None}
     bucket, prefix = str(body["S3Bucket"]), _folder(fields.text(body, "S3Prefix"))
     of_request = {"S3Bucket": bucket, "S3SseAlgorithm": encryption, "ExportFormat": output, "ExportType": kind}
-    return ExportPlan(name, bucket, prefix, fields.timestamp_us(body, "ExportTime"), described | of_request)
+    at_us = fields.timestamp_us(body, "ExportTime")
+    of_time = {} if at_us is None else {"ExportTime": at_us / 1_000_000}
+    return ExportPlan(name, bucket, prefix, at_us, described | of_request | of_time)
 
 
 def _note_bucket(violations: Violations, body: Body, within: str = "") -> None:

@@ -14,7 +14,7 @@ from afterwrite.config import Identity
 from afterwrite.errors import ServiceError
 from afterwrite.store.buckets import Buckets
 from afterwrite.store.environment import Environment
-from afterwrite.store.operations import absences, destinations, insights, items, statements
+from afterwrite.store.operations import absences, destinations, insights, items, recovery, statements
 from afterwrite.store.operations.backups import BackupOperations
 from afterwrite.store.operations.descriptions import Descriptions
 from afterwrite.store.operations.policies import PolicyOperations
@@ -69,6 +69,7 @@ class Operations:
             **self._tables.by_name(),
             **absences.by_name(),
             **insights.by_name(),
+            **recovery.by_name(),
             **PolicyOperations(descriptions).by_name(),
             **({} if copies is None else copies.by_name(descriptions)),
             "EnableKinesisStreamingDestination": lambda body: Write(destinations.enable(body, identity)),

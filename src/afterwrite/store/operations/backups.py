@@ -1,7 +1,4 @@
-"""DynamoDB's operations on backups of tables: made at once, kept beside the store, restored into new tables.
-
-Backups of a point in time are not kept: a table is restored as it is, which is its latest restorable time.
-"""
+"""DynamoDB's operations on backups of tables: made at once, kept beside the store, restored into new tables."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from afterwrite.errors import ServiceError
 from afterwrite.store import items, table_restoring, tables
 from afterwrite.store.copy_ids import new_id
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
-from afterwrite.store.operations import absences
+from afterwrite.store.operations import absences, recovery
 from afterwrite.store.operations.descriptions import Descriptions
 from afterwrite.store.prepared import Body, Prepared, Read, Write
 from afterwrite.store.table_backups import TableBackup, TableBackups
@@ -58,7 +55,7 @@ class BackupOperations:
             "ListBackups": self._list,
             "DeleteBackup": self._delete,
             "RestoreTableFromBackup": self._restore,
-            "RestoreTableToPointInTime": self._restore_as_it_is,
+            "RestoreTableToPointInTime": self._restore_to_time,
         }
 
     def _create(self, body: Body) -> Read:
@@ -183,12 +180,12 @@ class BackupOperations:
 
         return Write(run)
 
-    def _restore_as_it_is(self, body: Body) -> Read:
+    def _restore_to_time(self, body: Body) -> Read:
         target = restoring_requests.target_name(body)
         by_arn = fields.text(body, "SourceTableArn")
         source = absences.required(body, "SourceTableName") if by_arn is None else by_arn
         name = fields.checked_table_name(source)
-        at_us = fields.timestamp_us(body, "RestoreDateTime")
+        asked_us = fields.timestamp_us(body, "RestoreDateTime")
         latest = fields.flag(body, "UseLatestRestorableTime", default=False)
 
         def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
@@ -196,13 +193,15 @@ class BackupOperations:
             table = _source(catalog, name, source)
             now_ms = self._environment.now_ms()
             _check_target(catalog, target)
-            _check_recoverable(table, at_us, latest=latest)
+            at_us = recovery.checked_time(transaction, table, asked_us, now_ms, "InvalidRestoreTimeException")
+            if latest == (at_us is not None):
+                raise wording.invalid("Exactly one of UseLatestRestorableTime and RestoreDateTime must be specified")
             described = self._descriptions.active(transaction, table)
             creation = restoring_requests.restored(restoring_requests.creation(described), target, body)
             plan = table_requests.parse_create_table(creation)
             copy = f"{now_ms:014d}-{os.urandom(8).hex()}"
-            asked = _Asked(plan, described["TableArn"], None, now_ms, copy)
-            with self._backups.copied(items.scan(transaction, table)) as path:
+            asked = _Asked(plan, described["TableArn"], None, now_ms if at_us is None else at_us // 1000, copy)
+            with self._backups.copied(recovery.items_at(transaction, table, at_us)) as path:
                 return orjson.dumps(self._environment.write(partial(self._make, asked=asked, path=path)))
 
         return Read(run, is_long=True)
@@ -227,16 +226,3 @@ def _source(catalog: Catalog, name: str, asked: str) -> Table:
 def _check_target(catalog: Catalog, name: str) -> None:
     if table_restoring.is_taken(catalog, name):
         raise ServiceError("TableAlreadyExistsException", f"Table already exists: {name}")
-
-
-def _check_recoverable(table: Table, at_us: int | None, *, latest: bool) -> None:
-    if not table.options.point_in_time_recovery:
-        message = f"Point in time recovery is not enabled for table '{table.name}'"
-        raise ServiceError("PointInTimeRecoveryUnavailableException", message)
-    if latest == (at_us is not None):
-        raise wording.invalid("Exactly one of UseLatestRestorableTime and RestoreDateTime must be specified")
-    if at_us is not None:
-        raise ServiceError(
-            "InvalidRestoreTimeException",
-            "Earlier states of a table are not kept here: give UseLatestRestorableTime, which restores it as it is",
-        )

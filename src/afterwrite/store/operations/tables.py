@@ -1,8 +1,7 @@
-"""DynamoDB's operations on tables: their making, changing and describing, their tags, backups and time to live."""
+"""DynamoDB's operations on tables: their making, changing and describing, their tags and time to live."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -27,10 +26,6 @@ _LISTED_MAX: Final = 100
 _ENDPOINT_CACHED_MIN: Final = 1440
 _ACCOUNT_UNITS_MAX: Final = 80_000
 _TABLE_UNITS_MAX: Final = 40_000
-_RECOVERY_DAYS_MAX: Final = 35
-_DAY_MS: Final = 86_400_000
-# DynamoDB restores tables up to five minutes ago.
-_RECOVERY_DELAY_MS: Final = 300_000
 
 
 class TableOperations:
@@ -54,10 +49,6 @@ class TableOperations:
             "TagResource": self._tag_resource,
             "UntagResource": self._untag_resource,
             "ListTagsOfResource": lambda body: Read(partial(self._list_tags, _resource_arn(body))),
-            "DescribeContinuousBackups": lambda body: Read(
-                partial(self._describe_backups, fields.table_name_of_table_request(body))
-            ),
-            "UpdateContinuousBackups": _update_backups,
             "DescribeLimits": lambda _body: Read(_describe_limits),
             "DescribeEndpoints": lambda _body: Read(self._describe_endpoints),
         }
@@ -228,9 +219,6 @@ class TableOperations:
             )
         return table
 
-    def _describe_backups(self, name: str, _transaction: ReadTransaction, catalog: Catalog) -> bytes:
-        return orjson.dumps(_backups(_backed_up_table(catalog, name), time.time_ns() // 1_000_000))
-
     def _describe_endpoints(self, _transaction: ReadTransaction, _catalog: Catalog) -> bytes:
         return orjson.dumps({"Endpoints": [{"Address": self.endpoint, "CachePeriodInMinutes": _ENDPOINT_CACHED_MIN}]})
 
@@ -291,55 +279,6 @@ def _resource_arn(body: Body) -> str:
     if not arn.startswith("arn:"):
         raise wording.invalid_parameter(f"ARNs must start with 'arn:': {arn}")
     return arn
-
-
-def _update_backups(body: Body) -> Write:
-    name = fields.table_name_of_table_request(body)
-    specification = fields.structure(body, "PointInTimeRecoverySpecification", "PointInTimeRecoverySpecification")
-    if specification is None:
-        raise fields.missing("PointInTimeRecoverySpecification")
-    if specification.get("PointInTimeRecoveryEnabled") is None:
-        raise fields.missing("pointInTimeRecoverySpecification.pointInTimeRecoveryEnabled")
-    enabled = fields.flag(specification, "PointInTimeRecoveryEnabled", default=False)
-    days = fields.integer(specification, "RecoveryPeriodInDays")
-    if days is not None and not enabled:
-        raise wording.invalid(
-            "Invalid Request: Cannot specify RecoveryPeriodInDays when disabling point-in-time recovery."
-        )
-    if days is not None:
-        place = "pointInTimeRecoverySpecification.recoveryPeriodInDays"
-        fields.check_value(days, place, 1, _RECOVERY_DAYS_MAX)
-
-    def run(transaction: WriteTransaction) -> Mapping[str, Any]:
-        table = _backed_up_table(tables.catalog(transaction), name)
-        options = table.options.recoverable(enabled=enabled, days=days, now_ms=transaction.now_ms)
-        return _backups(tables.save(transaction, replace(table, options=options)), transaction.now_ms)
-
-    return Write(run)
-
-
-def _backed_up_table(catalog: Catalog, name: str) -> Table:
-    table = catalog.get(name)
-    if table is None:
-        raise ServiceError("TableNotFoundException", f"Table not found: {name}")
-    return table
-
-
-def _backups(table: Table, now_ms: int) -> dict[str, Any]:
-    options = table.options
-    status = "ENABLED" if options.point_in_time_recovery else "DISABLED"
-    recovery: dict[str, Any] = {"PointInTimeRecoveryStatus": status}
-    if options.point_in_time_recovery:
-        earliest_ms = max(options.recoverable_since_ms, now_ms - options.recovery_days * _DAY_MS)
-        recovery["RecoveryPeriodInDays"] = options.recovery_days
-        recovery["EarliestRestorableDateTime"] = earliest_ms / 1000
-        recovery["LatestRestorableDateTime"] = max(earliest_ms, now_ms - _RECOVERY_DELAY_MS) / 1000
-    return {
-        "ContinuousBackupsDescription": {
-            "ContinuousBackupsStatus": "ENABLED",  # of every table from its creation on, with recovery or without
-            "PointInTimeRecoveryDescription": recovery,
-        }
-    }
 
 
 def _describe_limits(_transaction: ReadTransaction, _catalog: Catalog) -> bytes:

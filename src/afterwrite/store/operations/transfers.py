@@ -12,11 +12,11 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.errors import InvalidValue, ServiceError
-from afterwrite.store import export_files, items, table_restoring, tables
+from afterwrite.store import export_files, table_restoring, tables
 from afterwrite.store.buckets import Buckets, Kind, lines
 from afterwrite.store.copy_ids import new_id
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
-from afterwrite.store.operations import absences
+from afterwrite.store.operations import absences, recovery
 from afterwrite.store.operations.descriptions import Descriptions
 from afterwrite.store.prepared import Body, Prepared, Read
 from afterwrite.store.table_backups import TableBackups
@@ -85,7 +85,6 @@ class TransferOperations:
                 table = tables.load_catalog(transaction).get(plan.table_name)
                 if table is None:
                     raise ServiceError("TableNotFoundException", f"Table not found: {asked}")
-                _check_exported(table, plan)
                 known = self._exported(transaction, table, plan, place)
             return orjson.dumps({"ExportDescription": {**_begun(known), "ExportStatus": "IN_PROGRESS"}})
 
@@ -93,14 +92,17 @@ class TransferOperations:
 
     def _exported(self, transaction: ReadTransaction, table: Table, plan: ExportPlan, place: Path) -> Mapping[str, Any]:
         start = self._now()
-        number = new_id(int(start.timestamp() * 1000))
+        now_ms = int(start.timestamp() * 1000)
+        at_us = recovery.checked_time(transaction, table, plan.at_us, now_ms, "InvalidExportTimeException")
+        at = start if at_us is None else datetime.fromtimestamp(at_us / 1_000_000, UTC)
+        number = new_id(now_ms)
         described = self._descriptions.active(transaction, table)
         note = {
             "ExportArn": f"{described['TableArn']}/export/{number}",
             "StartTime": start.timestamp(),
             "TableArn": described["TableArn"],
             "TableId": described["TableId"],
-            "ExportTime": start.timestamp(),
+            "ExportTime": at.timestamp(),
             **plan.described,
         }
         if self._buckets.has(plan.bucket):
@@ -108,10 +110,12 @@ class TransferOperations:
             source = export_files.Source(
                 described,
                 ttl if table.ttl_attribute else {"TimeToLiveStatus": "DISABLED"},
-                items.scan(transaction, table),
+                at,
+                recovery.items_at(transaction, table, at_us),
             )
-            note["ItemCount"] = export_files.write_export(place, source, number, start, plan.bucket, plan.prefix)
-            note["BilledSizeBytes"] = described["TableSizeBytes"]
+            exported = export_files.write_export(place, source, number, start, plan.bucket, plan.prefix)
+            note["ItemCount"] = exported.items
+            note["BilledSizeBytes"] = exported.bytes
             note["ExportManifest"] = export_files.manifest_key(number, plan.prefix)
             note["ExportStatus"] = "COMPLETED"
         else:
@@ -263,15 +267,6 @@ def _begun(note: Mapping[str, Any]) -> dict[str, Any]:
 def _check_new(catalog: Catalog, plan: CreateTablePlan) -> None:
     if table_restoring.is_taken(catalog, plan.table_name):
         raise ServiceError("ResourceInUseException", f"Table already exists: {plan.table_name}")
-
-
-def _check_exported(table: Table, plan: ExportPlan) -> None:
-    if not table.options.point_in_time_recovery:
-        message = f"Point in time recovery is not enabled for table '{table.name}'"
-        raise ServiceError("PointInTimeRecoveryUnavailableException", message)
-    if plan.at_us is not None:
-        message = "Earlier states of a table are not kept here: leave ExportTime out, which exports it as it is"
-        raise ServiceError("InvalidExportTimeException", message)
 
 
 def _token_of(number: str) -> str:
