@@ -274,6 +274,30 @@ def test_a_queue_stays_of_its_kind(sqs: Any) -> None:
             {"Message": "Batch requests cannot be longer than 1048576 bytes. You have sent 1200000 bytes."},
         ),
         (
+            "send_message",
+            {"QueueUrl": "any", "MessageBody": "x\x01\uffff"},
+            {
+                "Code": "InvalidMessageContents",
+                "Message": "Invalid binary character '#x1' was found in the message body, the set of allowed "
+                "characters is #x9 | #xA | #xD | [#x20-#xD7FF] | [#xE000-#xFFFD] | [#x10000-#x10FFFF].",
+            },
+        ),
+        *(
+            (
+                operation,
+                {"QueueUrl": "any", "Entries": []},
+                {
+                    "Code": "AWS.SimpleQueueService.EmptyBatchRequest",
+                    "Message": f"There should be at least one {named}RequestEntry in the request.",
+                },
+            )
+            for operation, named in (
+                ("send_message_batch", "SendMessageBatch"),
+                ("delete_message_batch", "DeleteMessageBatch"),
+                ("change_message_visibility_batch", "ChangeMessageVisibilityBatch"),
+            )
+        ),
+        (
             "delete_message_batch",
             {"QueueUrl": "any", "Entries": [{"Id": "", "ReceiptHandle": "x"}]},
             {
