@@ -100,7 +100,7 @@ class SnsService:
         if not fields:
             raise _invalid("TopicArn or TargetArn Reason: no value for required parameter")
         topic = self._topic(parameters, fields[0])
-        message_id, placements, size_bytes = self._placed(topic, parameters)
+        message_id, placements, size_bytes = self._placed(topic, parameters, "")
         if size_bytes > _MESSAGE_BYTES_MAX:
             raise _invalid("Message too long")
 
@@ -115,9 +115,10 @@ class SnsService:
         placements: list[ToQueue] = []
         successful: list[Mapping[str, Any]] = []
         size_bytes = 0
-        for entry in _entries(parameters):
+        for number, entry in enumerate(_entries(parameters), start=1):
             # SNS refuses the whole request for what is wrong with one of its entries.
-            message_id, placed, entry_bytes = self._placed(topic, entry)
+            where = f"publishBatchRequestEntries.{number}.member."
+            message_id, placed, entry_bytes = self._placed(topic, entry, where)
             size_bytes += entry_bytes
             placements += placed
             successful.append({"Id": entry["Id"], "MessageId": message_id})
@@ -143,14 +144,16 @@ class SnsService:
         elements = str(parameters.get(field) or "").split(":")
         if len(elements) < _ARN_ELEMENTS:
             raise _invalid(f"{field} Reason: An ARN must have at least {_ARN_ELEMENTS} elements, not {len(elements)}")
+        if field == "TargetArn" and elements[5].startswith("endpoint/"):
+            raise _invalid("TargetArn Reason: No endpoint found for the target arn specified")
         if elements[0] != "arn" or elements[-1] not in self._topics:
             raise ServiceError("NotFound", "Topic does not exist", status=404)
         return elements[-1]
 
-    def _placed(self, topic: str, parameters: Parameters) -> tuple[str, list[ToQueue], int]:
-        """A message's new id, where it goes, and its size."""
+    def _placed(self, topic: str, parameters: Parameters, where: str) -> tuple[str, list[ToQueue], int]:
+        """A message's new id, where it goes, and its size. `where` names the message in the request."""
         text, subject = _message(parameters), _subject(parameters)
-        attributes = _attributes(parameters)
+        attributes = _attributes(parameters, where)
         message_id = str(uuid.uuid4())
         lane = _group(parameters) or message_id
         plain = message_attributes.plain(attributes)
@@ -196,18 +199,28 @@ def _subject(parameters: Parameters) -> str | None:
 
 
 def _group(parameters: Parameters) -> str | None:
+    if "MessageDeduplicationId" in parameters:
+        reason = "The request includes MessageDeduplicationId parameter that is not valid for this topic type"
+        raise _invalid(f"MessageDeduplicationId Reason: {reason}")
     try:
         return sqs_requests.token(parameters, "MessageGroupId")
     except ServiceError as error:
         raise _invalid(f"MessageGroupId Reason: {error.message}") from None
 
 
-def _attributes(parameters: Parameters) -> Attributes:
+def _attributes(parameters: Parameters, where: str) -> Attributes:
     given = parameters.get("MessageAttributes", {})
     entries = given.get("entry", []) if isinstance(given, dict) else given
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
         raise _invalid("MessageAttributes")
     named = [(str(each.get("Name", "")), each.get("Value", {})) for each in entries]
+    for name, value in named:
+        if isinstance(value, dict) and "DataType" not in value:
+            raise ServiceError(
+                "ValidationError",
+                f"1 validation error detected: Value null at '{where}messageAttributes.{name}.member.dataType' "
+                "failed to satisfy constraint: Member must not be null",
+            )
     return {name: message_attributes.checked(name, value, _WORDS) for name, value in named}
 
 
