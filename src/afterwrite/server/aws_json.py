@@ -41,7 +41,7 @@ _CORAL_ERRORS: Final = frozenset(
         "InvalidSignatureException",
     }
 )
-# Whose message is named with a capital letter.
+# Whose message is named with a capital letter, as is that of a failed condition which the item comes with.
 _CAPITALIZED_MESSAGES: Final = frozenset(("SerializationException", "TransactionCanceledException"))
 _DYNAMODB: Final = "DynamoDB_20120810"
 _VALIDATION: Final = "com.amazon.coral.validate#ValidationException"
@@ -226,7 +226,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 def _failure(service: Service, error: BaseException) -> Response:
     if isinstance(error, ServiceError):
         fields = {"__type": _error_type(service, error.code), "message": error.message, **error.fields}
-        if error.code in _CAPITALIZED_MESSAGES:
+        if error.code in _CAPITALIZED_MESSAGES or "Item" in error.fields:
             fields["Message"] = fields.pop("message")
         return Response(error.status, json_text.dumps(fields), service.content_type, error.headers)
     message = str(error)
