@@ -29,6 +29,7 @@ _ATTRIBUTES_MAX: Final = 10
 
 _LEGACY: Final = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueNameExists": "QueueAlreadyExists",
     "InvalidParameterValueException": "InvalidParameterValue",
     "MissingRequiredParameterException": "MissingParameter",
     **{
