@@ -177,7 +177,8 @@ def test_conditions_and_what_a_failed_one_says(table: Any, client: DynamoDBClien
     assert "message" not in answer
     with pytest.raises(client.exceptions.ConditionalCheckFailedException) as without:
         table.put_item(Item={"pk": "p", "sk": "1"}, ConditionExpression=Attr("pk").not_exists())
-    assert without.value.response["message"] == "The conditional request failed"
+    other: Any = without.value.response
+    assert other["message"] == "The conditional request failed"
 
 
 def test_delete_answers_the_old_item_where_asked(table: Any) -> None:

@@ -178,13 +178,7 @@ class AwsJson:
             # No commit follows an answer that says that the time is up.
             self._run_soon(partial(respond, _answer(service, result, error)))
 
-        def on_tried(result: Mapping[str, Any] | None, error: BaseException | None) -> None:
-            if result is None and error is None and poll.wait_s > 0:
-                self._polls.add(poll, on_waited)
-            else:
-                self._on_done(service, respond, poll.otherwise if result is None else result, error)
-
-        self._environment.submit(poll.run, on_tried)
+        self._polls.run(poll, partial(self._on_done, service, respond), on_waited)
 
     def _on_done(
         self, service: Service, respond: Respond, result: Mapping[str, Any] | None, error: BaseException | None

@@ -18,11 +18,12 @@ from afterwrite.core.effects import Publish, StampedEffect
 from afterwrite.core.placements import ToQueue
 from afterwrite.errors import ServiceError
 from afterwrite.server import message_attributes, sqs_requests
-from afterwrite.server.aws_query import Parameters
+from afterwrite.server.aws_query import Parameters, members
 from afterwrite.server.message_attributes import Attributes, AttributeWords
 from afterwrite.server.placing import Placing
 from afterwrite.store import queues
 from afterwrite.store.environment import WriteTransaction
+from afterwrite.store.prepared import Write
 
 _MESSAGE_BYTES_MAX: Final = 256 << 10
 _ENTRIES_MAX: Final = 10
@@ -86,12 +87,20 @@ class SnsService:
             "CreateTopic": self._create_topic,
         }
 
-    def prepare(self, action: str, parameters: Parameters) -> Run:
+    def prepare(self, action: str, parameters: Parameters, _path: str) -> Write:
         """The action with its parameters, validated. Raises ServiceError."""
         operation = self._by_name.get(action)
         if operation is None:
             raise ServiceError("InvalidAction", _not_offered(action))
-        return operation(parameters)
+        return Write(operation(parameters))
+
+    def result(self, action: str, answer: Mapping[str, Any]) -> str:
+        """The answer's body as XML."""
+        return f"<{action}Result>{members(answer)}</{action}Result>"
+
+    def named(self, error: ServiceError) -> tuple[str, str]:
+        """An error's code and message."""
+        return error.code, error.message
 
     def _publish(self, parameters: Parameters) -> Run:
         if "PhoneNumber" in parameters:

@@ -60,6 +60,10 @@ class SqsService:
             **declared.operations(),
         }
 
+    def offers(self, name: str) -> bool:
+        """Whether there is an operation `name`."""
+        return name in self._by_name
+
     def prepare(self, name: str, body: dict[str, Any]) -> Prepared | Poll:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
