@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from afterwrite.server import aws_query
+from afterwrite.server import aws_query, cbor, kinesis_requests
 from afterwrite.server.http import Handler, Request, Respond, Response
 from afterwrite.server.http_messages import error_body
+from afterwrite.server.kinesis import KinesisService
 from afterwrite.server.sqs_query import SqsByQuery
 from afterwrite.testing.faults import AnswerLost, Crash, Duplicate, Fault, PartialBatch, Rejected, Slow, Throttled
 
@@ -68,6 +69,8 @@ def faulty_handler(handler: Handler, draw: Draw, crash: Callable[[], None]) -> H
     def handle(request: Request, respond: Respond) -> None:
         target = _target(request)
         fault = None if not target else draw(f"request:{target}")
+        if fault is not None and target.startswith(KinesisService.target) and cbor.is_spoken(request):
+            request, respond = _in_json(request, respond)
         if isinstance(fault, Rejected):
             respond(_refusal(request, 500, fault.code))
         elif isinstance(fault, Throttled):
@@ -88,6 +91,16 @@ def faulty_handler(handler: Handler, draw: Draw, crash: Callable[[], None]) -> H
             handler(request, respond)
 
     return handle
+
+
+def _in_json(request: Request, respond: Respond) -> tuple[Request, Respond]:
+    """A request in CBOR as one in JSON, and what takes its answer, in JSON too."""
+    headers = {name: value for name, value in request.headers.items() if name != b"content-type"}
+
+    def respond_in_cbor(response: Response) -> None:
+        respond(cbor.in_cbor(response, kinesis_requests.IN_CBOR))
+
+    return replace(request, headers=headers, body=orjson.dumps(cbor.parsed(request.body))), respond_in_cbor
 
 
 def _target(request: Request) -> str:

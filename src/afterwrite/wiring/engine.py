@@ -39,7 +39,7 @@ from afterwrite.local.parked import EmbeddedParked
 from afterwrite.local.queue_tasks import QueueTaskWork
 from afterwrite.local.replays import ReplayWork
 from afterwrite.local.steps import put_all
-from afterwrite.server import in_process
+from afterwrite.server import in_process, kinesis_requests
 from afterwrite.server.administration import AdministrationService
 from afterwrite.server.aws_json import AwsJson, Service
 from afterwrite.server.aws_query import AwsQuery, QueryService
@@ -220,6 +220,7 @@ class Engine:
             long_reads=self._long_reads,
             without_target=by_query.handle,
             credentials=credentials,
+            in_cbor={KinesisService.target: kinesis_requests.IN_CBOR},
         )
         functions = LocalFunctions(app, environment, self._fan_out, self.services, identity)
         models = {model.model_id: model for model in app.models}
