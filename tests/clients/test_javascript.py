@@ -1,4 +1,4 @@
-"""The AWS SDK for JavaScript works unchanged: its client, its document client, waiters and paginators."""
+"""The AWS SDK for JavaScript works unchanged: its clients, its document client, waiters and paginators."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FETCH_S_MAX = 100
 
 
 @pytest.fixture(scope="module")
-def program() -> Path:
-    """The program, beside the SDK that it imports."""
+def programs() -> Path:
+    """The folder of the programs, beside the SDK that they import."""
     for tool in ("node", "npm"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed; this test needs Node.js 20 and npm")
@@ -37,12 +37,20 @@ def program() -> Path:
         if done.returncode:
             pytest.skip(f"npm could not fetch the AWS SDK for JavaScript: {done.stderr.strip()[-300:]}")
         fetched.write_bytes(lock)
-    return Path(shutil.copy(SOURCES / "document_client.mjs", CACHE))
+    for source in SOURCES.glob("*.mjs"):
+        shutil.copy(source, CACHE)
+    return CACHE
 
 
-def test_the_javascript_sdk_s_clients_do_what_they_do_with_aws(engine: EngineUnderTest, program: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "last_step"),
+    [("document_client.mjs", "transactions are all or nothing"), ("kinesis.mjs", "errors are of their classes")],
+)
+def test_the_javascript_sdk_s_clients_do_what_they_do_with_aws(
+    engine: EngineUnderTest, programs: Path, program: str, last_step: str
+) -> None:
     done = subprocess.run(
-        ["node", str(program), engine.url], capture_output=True, text=True, timeout=BOUND_S, check=False
+        ["node", str(programs / program), engine.url], capture_output=True, text=True, timeout=BOUND_S, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "transactions are all or nothing" in done.stdout
+    assert last_step in done.stdout

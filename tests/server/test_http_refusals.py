@@ -41,6 +41,21 @@ def test_what_is_no_request_gets_400_behind_the_answers_before_it(serve: Serve, 
     assert len(held.requests) == 1
 
 
+def test_a_client_of_http_2_is_told_in_http_2_to_speak_http_1(serve: Serve) -> None:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    whole, slow = serve(echo).client(), serve(echo).client()
+    whole.send(preface + bytes.fromhex("000000 04 00 00000000"))
+    slow.send(b"PRI * ")
+    slow.send(preface.removeprefix(b"PRI * "))
+    settings = "000000 04 00 00000000"
+    go_away = "000026 07 00 00000000 00000000 0000000d"
+    for client in (whole, slow):
+        assert client.read(9) == bytes.fromhex(settings)
+        assert client.read(17) == bytes.fromhex(go_away)
+        assert client.read(30) == b"expected HTTP/1.1, came HTTP/2"
+        assert client.is_closed()
+
+
 def test_a_body_of_17_mb_is_refused_from_its_length_alone(serve: Serve) -> None:
     held = Held()
     client = serve(held).client()

@@ -93,6 +93,22 @@ def test_an_iterator_of_a_deleted_stream_names_the_shard(kinesis: Kinesis) -> No
         kinesis("GetRecords", ShardIterator=answer["ShardIterator"])
 
 
+def test_an_iterator_may_stand_between_quotes_as_command_lines_print_it(kinesis: Kinesis) -> None:
+    kinesis("PutRecord", StreamName="events", PartitionKey="p", Data="aGVsbG8=", ExplicitHashKey="0")
+    given = kinesis("GetShardIterator", StreamName="events", ShardId="0", ShardIteratorType="TRIM_HORIZON")
+    assert given is not None
+
+    found = kinesis("GetRecords", ShardIterator=f'"{given["ShardIterator"]}"')
+
+    assert found is not None
+    assert [record["Data"] for record in found["Records"]] == ["aGVsbG8="]
+    for text in ('"', '""', f'"{given["ShardIterator"]}'):
+        assert refused(kinesis, "GetRecords", ShardIterator=text) == (
+            "InvalidArgumentException",
+            "Invalid ShardIterator.",
+        )
+
+
 def test_an_expired_iterator_tells_both_times(kinesis: Kinesis, clock: Clock) -> None:
     answer = kinesis("GetShardIterator", StreamName="events", ShardId="shardId-1", ShardIteratorType="LATEST")
     assert answer is not None

@@ -106,6 +106,7 @@ def test_a_batch_of_messages_has_a_result_for_each_s28(aws: Any) -> None:
         ({"MessageAttributes": {"n": {"DataType": "Number", "StringValue": "x"}}}, "ParameterValueInvalid"),
         ({"Message": '{"sqs": "q"}', "MessageStructure": "json"}, "InvalidParameter"),
         ({"Message": ""}, "InvalidParameter"),
+        ({"MessageDeduplicationId": "d"}, "InvalidParameter"),
     ],
 )
 def test_a_batch_with_one_wrong_message_is_refused_as_a_whole(aws: Any, wrong: dict[str, Any], code: str) -> None:
@@ -128,6 +129,11 @@ def test_a_batch_with_one_wrong_message_is_refused_as_a_whole(aws: Any, wrong: d
         (
             {"Message": '{"default": {}}', "MessageStructure": "json"},
             "Invalid parameter: Message Structure - No default entry in JSON message body",
+        ),
+        (
+            {"MessageDeduplicationId": "d", "MessageGroupId": "g"},
+            "Invalid parameter: MessageDeduplicationId Reason: The request includes MessageDeduplicationId parameter "
+            "that is not valid for this topic type",
         ),
         (
             {"MessageAttributes": {"a": {"DataType": "String", "StringValue": ""}}},
@@ -164,12 +170,30 @@ def test_sns_says_what_is_wrong_with_a_message(aws: Any, fields: dict[str, Any],
     assert failure.value.response["Error"]["Message"] == message
 
 
+def test_an_attribute_without_a_type_is_refused_with_the_place_where_it_is(engine: Engine) -> None:
+    sns = client(engine, "sns")
+    message = {"Message": "x", "MessageAttributes": {"a": {"StringValue": "1"}}}
+    with pytest.raises(ClientError) as alone:
+        sns.publish(TopicArn=SNS + "news", **message)
+    with pytest.raises(ClientError) as second:
+        entries = [{"Id": "1", "Message": "x"}, {"Id": "2", **message}]
+        sns.publish_batch(TopicArn=SNS + "news", PublishBatchRequestEntries=entries)
+    for failure, where in ((alone, ""), (second, "publishBatchRequestEntries.2.member.")):
+        found = failure.value.response["Error"]
+        assert (found["Code"], found["Message"]) == (
+            "ValidationError",
+            f"1 validation error detected: Value null at '{where}messageAttributes.a.member.dataType' failed to "
+            "satisfy constraint: Member must not be null",
+        )
+
+
 @pytest.mark.parametrize(
     ("operation", "fields", "code"),
     [
         ("publish", {"TopicArn": SNS + "nothing", "Message": "x"}, "NotFound"),
         ("publish", {"Message": "x"}, "InvalidParameter"),
         ("publish", {"PhoneNumber": "+1", "Message": "x"}, "InvalidParameter"),
+        ("publish", {"TargetArn": SNS + "endpoint/APNS/app/1", "Message": "x"}, "InvalidParameter"),
         ("publish", {"TopicArn": SNS + "news", "Message": "x" * ((256 << 10) + 1)}, "InvalidParameter"),
         ("publish", {"TopicArn": SNS + "news", "Message": "x", "Subject": "two\nlines"}, "InvalidParameter"),
         (

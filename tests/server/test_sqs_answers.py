@@ -213,6 +213,32 @@ def test_a_queue_stays_of_its_kind(sqs: Any) -> None:
     assert (shown["DeduplicationScope"], shown["FifoThroughputLimit"]) == ("queue", "perQueue")
 
 
+POLICY = '{"maxReceiveCount": "%s", "deadLetterTargetArn": "' + ARN + ':any-dead-letters"}'
+
+
+@pytest.mark.parametrize(
+    ("queue", "same", "other"),
+    [
+        ("any", {"DelaySeconds": "0"}, {"DelaySeconds": "1"}),
+        ("any", {"VisibilityTimeout": "30"}, {"VisibilityTimeout": "60"}),
+        ("any", {"RedrivePolicy": POLICY % 3}, {"RedrivePolicy": POLICY % 4}),
+        ("any", {"MessageRetentionPeriod": "60"}, {"RedrivePolicy": "none"}),
+        ("orders.fifo", {"FifoQueue": "true"}, {"ContentBasedDeduplication": "true"}),
+    ],
+)
+def test_a_queue_is_found_with_the_attributes_that_it_has(
+    sqs: Any, queue: str, same: dict[str, str], other: dict[str, str]
+) -> None:
+    assert sqs.create_queue(QueueName=queue, Attributes=same)["QueueUrl"].endswith(f"/{queue}")
+    found = refusal(sqs.create_queue, QueueName=queue, Attributes={**same, **other})
+    (name,) = other
+    assert (found["Code"], found["QueryErrorCode"]) == ("QueueAlreadyExists", "QueueNameExists")
+    what = "A queue already exists with the same name and a different value for attribute"
+    assert found["Message"] == f"{what} {name}"
+    unknown = refusal(sqs.create_queue, QueueName=queue, Attributes={"Nothing": "1"})
+    assert (unknown["Code"], unknown["Message"]) == ("InvalidAttributeName", "Unknown Attribute Nothing.")
+
+
 @pytest.mark.parametrize(
     ("operation", "fields", "found"),
     [
@@ -272,6 +298,30 @@ def test_a_queue_stays_of_its_kind(sqs: Any) -> None:
             "send_message_batch",
             {"QueueUrl": "any", "Entries": [{"Id": each, "MessageBody": "x" * 600_000} for each in "ab"]},
             {"Message": "Batch requests cannot be longer than 1048576 bytes. You have sent 1200000 bytes."},
+        ),
+        (
+            "send_message",
+            {"QueueUrl": "any", "MessageBody": "x\x01\uffff"},
+            {
+                "Code": "InvalidMessageContents",
+                "Message": "Invalid binary character '#x1' was found in the message body, the set of allowed "
+                "characters is #x9 | #xA | #xD | [#x20-#xD7FF] | [#xE000-#xFFFD] | [#x10000-#x10FFFF].",
+            },
+        ),
+        *(
+            (
+                operation,
+                {"QueueUrl": "any", "Entries": []},
+                {
+                    "Code": "AWS.SimpleQueueService.EmptyBatchRequest",
+                    "Message": f"There should be at least one {named}RequestEntry in the request.",
+                },
+            )
+            for operation, named in (
+                ("send_message_batch", "SendMessageBatch"),
+                ("delete_message_batch", "DeleteMessageBatch"),
+                ("change_message_visibility_batch", "ChangeMessageVisibilityBatch"),
+            )
         ),
         (
             "delete_message_batch",

@@ -17,7 +17,7 @@ import orjson
 
 from afterwrite.core import json_text
 from afterwrite.errors import CorruptData, ServiceError, StorageError
-from afterwrite.server import sigv4
+from afterwrite.server import cbor, sigv4
 from afterwrite.server.front import Alike
 from afterwrite.server.http import Handler, Request, Respond, Response
 from afterwrite.server.long_polling import LongPolls
@@ -41,7 +41,7 @@ _CORAL_ERRORS: Final = frozenset(
         "InvalidSignatureException",
     }
 )
-# Whose message is named with a capital letter.
+# Whose message is named with a capital letter, as is that of a failed condition which the item comes with.
 _CAPITALIZED_MESSAGES: Final = frozenset(("SerializationException", "TransactionCanceledException"))
 _DYNAMODB: Final = "DynamoDB_20120810"
 _VALIDATION: Final = "com.amazon.coral.validate#ValidationException"
@@ -75,7 +75,8 @@ class AwsJson:
 
     `run_soon` runs what it is given where answers may be given: on the HTTP server's event loop. With
     `credentials` (secret access keys by id) a request must be signed by one of them. `without_target` answers requests
-    of other protocols, which have no X-Amz-Target.
+    of other protocols, which have no X-Amz-Target. `in_cbor` has, by their targets, the services that answer in CBOR
+    to requests in it.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class AwsJson:
         long_reads: LongReads | None = None,
         without_target: Handler | None = None,
         credentials: Mapping[str, str] | None = None,
+        in_cbor: Mapping[str, cbor.Members] | None = None,
     ) -> None:
         self._environment = environment
         self._plain_puts = PlainPuts(environment)
@@ -97,6 +99,7 @@ class AwsJson:
         self._services: Mapping[str, Service] = {service.target: service for service in services}
         self._run_soon = run_soon
         self._credentials = credentials
+        self._in_cbor = in_cbor or {}
         self._answered: deque[tuple[Respond, Response]] = deque()
         environment.after_commit(self._hand_over)
 
@@ -114,11 +117,14 @@ class AwsJson:
             else:
                 respond(unknown_target(target))
             return
+        parse = _parse
+        if service_name in self._in_cbor and cbor.is_spoken(request):
+            parse, respond = _parse_cbor, partial(_respond_in_cbor, respond, self._in_cbor[service_name])
         try:
             if self._credentials is not None:
                 sigv4.verify(request, self._credentials, time.time())
             plain = self._plain_puts.prepare(operation, request.body) if service_name == _DYNAMODB else None
-            prepared = plain or service.prepare(operation, _parse(request.body))
+            prepared = plain or service.prepare(operation, parse(request.body))
             if isinstance(prepared, Read):
                 if prepared.is_long:
                     self._read_long(service, respond, prepared)
@@ -178,13 +184,7 @@ class AwsJson:
             # No commit follows an answer that says that the time is up.
             self._run_soon(partial(respond, _answer(service, result, error)))
 
-        def on_tried(result: Mapping[str, Any] | None, error: BaseException | None) -> None:
-            if result is None and error is None and poll.wait_s > 0:
-                self._polls.add(poll, on_waited)
-            else:
-                self._on_done(service, respond, poll.otherwise if result is None else result, error)
-
-        self._environment.submit(poll.run, on_tried)
+        self._polls.run(poll, partial(self._on_done, service, respond), on_waited)
 
     def _on_done(
         self, service: Service, respond: Respond, result: Mapping[str, Any] | None, error: BaseException | None
@@ -218,15 +218,27 @@ def _parse(body: bytes) -> dict[str, Any]:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ServiceError("SerializationException", f"the body is no JSON: {error}") from None
+    return _structure(parsed)
+
+
+def _parse_cbor(body: bytes) -> dict[str, Any]:
+    return _structure(cbor.parsed(body))
+
+
+def _structure(parsed: object) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ServiceError("SerializationException", "Start of structure or map found where not expected")
     return parsed
 
 
+def _respond_in_cbor(respond: Respond, members: cbor.Members, response: Response) -> None:
+    respond(cbor.in_cbor(response, members))
+
+
 def _failure(service: Service, error: BaseException) -> Response:
     if isinstance(error, ServiceError):
         fields = {"__type": _error_type(service, error.code), "message": error.message, **error.fields}
-        if error.code in _CAPITALIZED_MESSAGES:
+        if error.code in _CAPITALIZED_MESSAGES or "Item" in error.fields:
             fields["Message"] = fields.pop("message")
         return Response(error.status, json_text.dumps(fields), service.content_type, error.headers)
     message = str(error)

@@ -15,12 +15,16 @@ from afterwrite.errors import ServiceError, StorageError
 from afterwrite.server import sigv4
 from afterwrite.server.aws_json import unknown_target
 from afterwrite.server.http_messages import Request, Response
-from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.server.long_polling import LongPolls
+from afterwrite.store.environment import Environment
+from afterwrite.store.prepared import Poll, Prepared, Read
 
 _LOG = logging.getLogger("afterwrite")
 _FORM: Final = b"application/x-www-form-urlencoded"
 _XML: Final = "text/xml"
 _FIELDS_MAX: Final = 10_000
+# The longest that a service has is shorter: texts of the user's are values.
+_NAME_CHARACTERS_MAX: Final = 255
 
 Parameters = Mapping[str, Any]
 """A form's fields: text, maps by the parts of their names between dots, and lists where those parts are numbers."""
@@ -39,8 +43,16 @@ class QueryService(Protocol):
         """The XML namespace of its answers."""
         ...
 
-    def prepare(self, action: str, parameters: Parameters) -> Callable[[WriteTransaction], Mapping[str, Any]]:
-        """The action with its parameters, validated, to be run in the next commit. Raises ServiceError."""
+    def prepare(self, action: str, parameters: Parameters, path: str) -> Prepared | Poll:
+        """The action with its parameters, sent to `path`, validated. Raises ServiceError."""
+        ...
+
+    def result(self, action: str, answer: Mapping[str, Any]) -> str:
+        """What answers the action, as XML, without what is around it."""
+        ...
+
+    def named(self, error: ServiceError) -> tuple[str, str]:
+        """An error's code and message in this protocol."""
         ...
 
 
@@ -53,11 +65,13 @@ class AwsQuery:
         services: Sequence[QueryService],
         run_soon: Callable[[Callable[[], None]], None],
         *,
+        polls: LongPolls,
         credentials: Mapping[str, str] | None = None,
     ) -> None:
         self._environment = environment
         self._services = {service.version: service for service in services}
         self._run_soon = run_soon
+        self._polls = polls
         self._credentials = credentials
 
     def handle(self, request: Request, respond: Callable[[Response], None]) -> None:
@@ -74,11 +88,20 @@ class AwsQuery:
                 raise ServiceError("InvalidAction", f"No service with version {version!r} answers here.")
             if self._credentials is not None:
                 sigv4.verify(request, self._credentials, time.time())
-            run = service.prepare(action, parameters)
+            prepared = service.prepare(action, parameters, request.path.decode("latin-1").partition("?")[0])
+            if isinstance(prepared, Read):
+                with self._environment.read() as transaction:
+                    found = prepared.body(transaction, self._environment.state["catalog"])
+                respond(_answer(service, action, found))
+                return
         except (ServiceError, StorageError) as error:
             respond(_failure(service, error))
             return
-        self._environment.submit(run, partial(self._on_done, service, action, respond))
+        on_done = partial(self._on_done, service, action, respond)
+        if isinstance(prepared, Poll):
+            self._polls.run(prepared, on_done, on_done)
+        else:
+            self._environment.submit(prepared.run, on_done)
 
     def _on_done(
         self,
@@ -100,6 +123,8 @@ def parsed_form(body: bytes) -> dict[str, Any]:
         raise ServiceError("MalformedInput", f"expected a form of fields and values: {error}") from None
     tree: dict[str, Any] = {}
     for name, value in fields:
+        if len(name) > _NAME_CHARACTERS_MAX:
+            raise ServiceError("MalformedInput", f"expected names of at most {_NAME_CHARACTERS_MAX} characters")
         place = tree
         *path, last = name.split(".")
         for part in path:
@@ -120,19 +145,20 @@ def _listed(value: Any) -> Any:
 
 def _answer(service: QueryService, action: str, result: Mapping[str, Any]) -> Response:
     body = (
-        f'<{action}Response xmlns="{service.namespace}"><{action}Result>{_members(result)}</{action}Result>'
+        f'<{action}Response xmlns="{service.namespace}">{service.result(action, result)}'
         f"<ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId></ResponseMetadata></{action}Response>"
     )
     return Response(200, body.encode(), _XML)
 
 
-def _members(value: Mapping[str, Any]) -> str:
+def members(value: Mapping[str, Any]) -> str:
+    """A structure's members as XML, those of its lists as `member`."""
     return "".join(f"<{name}>{_xml(member)}</{name}>" for name, member in value.items())
 
 
 def _xml(value: Any) -> str:
     if isinstance(value, Mapping):
-        return _members(value)
+        return members(value)
     if isinstance(value, list):
         return "".join(f"<member>{_xml(member)}</member>" for member in value)
     if isinstance(value, bool):
@@ -142,7 +168,8 @@ def _xml(value: Any) -> str:
 
 def _failure(service: QueryService | None, error: BaseException) -> Response:
     if isinstance(error, ServiceError):
-        status, code, message = error.status, error.code, error.message
+        code, message = (error.code, error.message) if service is None else service.named(error)
+        status = error.status
     else:
         status, code, message = 500, "InternalError", str(error)
         if not isinstance(error, StorageError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from afterwrite.errors import ServiceError
 from afterwrite.table import fields
 from afterwrite.table.fields import Violations
 
@@ -62,6 +64,46 @@ class Number:
             note_missing(violations, self.required, place)
         else:
             note_bounds(violations, "value", value, self.bounds, value, place)
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes, as base64 text: at most `bytes_max` of them."""
+
+    bytes_max: int
+
+    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
+        """See `Member`."""
+        value = fields.text(body, field)
+        if value is None:
+            note_missing(violations, True, place)
+            return
+        try:
+            size = len(binascii.a2b_base64(value, strict_mode=True)) if value else 0
+        except (binascii.Error, ValueError):
+            raise ServiceError("SerializationException", f"{field} is no base64 text") from None
+        shown = f"java.nio.HeapByteBuffer[pos=0 lim={size} cap={size}]"
+        note_bounds(violations, "length", size, (0, self.bytes_max), shown, place)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A list of 1 to `most` records; `kind` is their name in the service's model."""
+
+    kind: str
+    members: Mapping[str, Member]
+    most: int
+
+    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
+        """See `Member`."""
+        given = fields.structures(body, field, self.kind)
+        if given is None:
+            note_missing(violations, True, place)
+            return
+        shown = f"[{len(given)} records]" if given else "[]"
+        note_bounds(violations, "length", len(given), (1, self.most), shown, place)
+        for index, record in enumerate(given, 1):
+            note_members(violations, self.members, record, f"{place}.{index}.member.")
 
 
 @dataclass(frozen=True, slots=True)

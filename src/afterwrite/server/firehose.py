@@ -14,6 +14,8 @@ from afterwrite.config import Identity
 from afterwrite.core.effects import Deliver, StampedEffect
 from afterwrite.core.placements import Placement, ToBuffer
 from afterwrite.errors import ServiceError
+from afterwrite.server import constraints
+from afterwrite.server.constraints import Blob, Member, Number, Records, Structure, Text
 from afterwrite.server.placing import Placing
 from afterwrite.store.environment import WriteTransaction
 from afterwrite.store.prepared import Prepared, Read, Write, unknown_operation
@@ -23,7 +25,25 @@ _RECORD_BYTES_MAX: Final = 1_000 << 10
 _BATCH_BYTES_MAX: Final = 4 << 20
 _RECORDS_MAX: Final = 500
 
+_LISTED: Final = 10
+_LISTED_MAX: Final = 10_000
+_DIRECT: Final = "DirectPut"
+
 Body = dict[str, Any]
+
+_NAME_PATTERN: Final = "[a-zA-Z0-9_.-]+"
+_NAME_LENGTH: Final = (1, 64)
+_STREAM: Final = Text(required=True, pattern=_NAME_PATTERN, length=_NAME_LENGTH)
+_RECORD: Final[Mapping[str, Member]] = {"Data": Blob(_RECORD_BYTES_MAX)}
+_MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
+    "PutRecord": {"DeliveryStreamName": _STREAM, "Record": Structure(_RECORD, required=True)},
+    "PutRecordBatch": {"DeliveryStreamName": _STREAM, "Records": Records("Record", _RECORD, _RECORDS_MAX)},
+    "ListDeliveryStreams": {
+        "Limit": Number((1, _LISTED_MAX)),
+        "DeliveryStreamType": Text(allowed=(_DIRECT, "KinesisStreamAsSource", "MSKAsSource", "DatabaseAsSource")),
+        "ExclusiveStartDeliveryStreamName": Text(pattern=_NAME_PATTERN, length=_NAME_LENGTH),
+    },
+}
 
 
 class FirehoseService:
@@ -43,19 +63,18 @@ class FirehoseService:
 
     def prepare(self, name: str, body: Body) -> Prepared:
         """The operation `name` with its body, validated. Raises ServiceError."""
+        constraints.check(_MEMBERS.get(name, {}), body)
         if name == "PutRecord":
             return self._put_record(body)
         if name == "PutRecordBatch":
             return self._put_record_batch(body)
         if name == "ListDeliveryStreams":
-            return Read(lambda *_: {"DeliveryStreamNames": self._streams, "HasMoreDeliveryStreams": False})
+            page = self._page(body)
+            return Read(lambda *_: page)
         raise unknown_operation(name)
 
     def _put_record(self, body: Body) -> Write:
-        stream, record = self._stream(body), fields.structure(body, "Record", "Record")
-        if record is None:
-            raise fields.missing("Record")
-        record_id, placements = self._placed(stream, _data(record))
+        record_id, placements = self._placed(self._stream(body), _data(body["Record"]))
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             self._placing.put(transaction, placements)
@@ -64,11 +83,7 @@ class FirehoseService:
         return Write(run)
 
     def _put_record_batch(self, body: Body) -> Write:
-        stream, given = self._stream(body), fields.structures(body, "Records", "Record")
-        if given is None:
-            raise fields.missing("Records")
-        fields.check_length(len(given), "Records", 1, _RECORDS_MAX, f"[{len(given)} records]")
-        data = [_data(each) for each in given]
+        stream, data = self._stream(body), [_data(each) for each in body["Records"]]
         if sum(map(len, data)) > _BATCH_BYTES_MAX:
             raise ServiceError("InvalidArgumentException", "Records size exceeds 4 MB limit")
         placed = [self._placed(stream, each) for each in data]
@@ -80,10 +95,18 @@ class FirehoseService:
 
         return Write(run)
 
+    def _page(self, body: Body) -> Mapping[str, Any]:
+        """Names of delivery streams. Each of the app's is put to by its clients."""
+        limit = fields.integer(body, "Limit") or _LISTED
+        start, kind = (
+            fields.text(body, "ExclusiveStartDeliveryStreamName") or "",
+            fields.text(body, "DeliveryStreamType"),
+        )
+        found = [name for name in self._streams if name > start and kind in (None, _DIRECT)]
+        return {"DeliveryStreamNames": found[:limit], "HasMoreDeliveryStreams": len(found) > limit}
+
     def _stream(self, body: Body) -> str:
-        name = fields.text(body, "DeliveryStreamName")
-        if name is None:
-            raise fields.missing("DeliveryStreamName")
+        name = str(body["DeliveryStreamName"])
         if name not in self._streams:
             raise ServiceError(
                 "ResourceNotFoundException", f"Firehose {name} not found under account {self._account_id}."
@@ -98,12 +121,4 @@ class FirehoseService:
 
 
 def _data(record: Body) -> bytes:
-    data = fields.text(record, "Data")
-    if data is None:
-        raise fields.missing("Data")
-    try:
-        found = binascii.a2b_base64(data, strict_mode=True) if data else b""
-    except (binascii.Error, ValueError):
-        raise ServiceError("SerializationException", "Data is no base64 text") from None
-    fields.check_length(len(found), "Data", 0, _RECORD_BYTES_MAX, f"a blob of {len(found)} bytes")
-    return found
+    return binascii.a2b_base64(record["Data"])

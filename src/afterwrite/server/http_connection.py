@@ -41,6 +41,20 @@ _WRITE_BUFFER_BYTES = 256 * 1024
 _HEADERS_TOO_LARGE = Refusal(431, "RequestHeaderFieldsTooLargeException", "The request's headers are too large")
 _NO_UPGRADE = Refusal(400, "BadRequestException", "expected HTTP/1.1, came an upgrade to another protocol")
 _NO_EXPECTATION = Refusal(417, "ExpectationFailedException", "expected Expect: 100-continue or none")
+# What a client of HTTP/2 begins with reads as a request with this method.
+_METHOD_OF_HTTP_2 = b"PRI"
+_HTTP_1_1_REQUIRED = 13
+
+
+def _http_2_frame(kind: int, payload: bytes) -> bytes:
+    """A frame of the whole connection's (RFC 9113, section 4.1)."""
+    return len(payload).to_bytes(3) + bytes((kind, 0)) + bytes(4) + payload
+
+
+# SETTINGS, which come first, and GOAWAY: no stream, an error, and why (sections 6.5, 6.8 and 7).
+_NO_HTTP_2 = _http_2_frame(4, b"") + _http_2_frame(
+    7, bytes(4) + _HTTP_1_1_REQUIRED.to_bytes(4) + b"expected HTTP/1.1, came HTTP/2"
+)
 
 
 class Listener(Protocol):
@@ -140,7 +154,11 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            if not self._deaf:
+            if self._deaf:
+                pass
+            elif self._parser.get_method() == _METHOD_OF_HTTP_2:
+                self._refuse_with(_NO_HTTP_2)
+            else:
                 self._refuse(Refusal(400, "BadRequestException", f"expected an HTTP/1.1 request: {error}"))
         finally:
             self._feeding = False
@@ -352,8 +370,11 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         """Queue a refusal behind the answers before it; whoever called the parser sends what is due."""
+        self._refuse_with(self._server.renderer.render(refused(refusal), connection_header=_CLOSE))
+
+    def _refuse_with(self, payload: bytes) -> None:
         exchange = _Exchange(self, _CLOSE, with_body=True)
-        exchange.payload = self._server.renderer.render(refused(refusal), connection_header=_CLOSE)
+        exchange.payload = payload
         self._unanswered.append(exchange)
         self._deaf = self._refused = True
         self._reading = False

@@ -139,7 +139,9 @@ class KinesisService:
         return not_found(f"Shard shardId-{number:012} in stream {self._streams.owned(stream)} does not exist")
 
     def _get_records(self, body: Body) -> Read:
-        text, limit = body["ShardIterator"], fields.integer(body, "Limit") or kinesis_constraints.RECORDS_READ_MAX
+        given, limit = body["ShardIterator"], fields.integer(body, "Limit") or kinesis_constraints.RECORDS_READ_MAX
+        # The service takes one also as a command line prints it.
+        text = given[1:-1] if given[0] == given[-1] == '"' else given
         iterator, name = ShardIterator.from_text(text), text.rpartition("|")[0]
         if iterator is None or not requests.NAME.fullmatch(name):
             raise invalid_argument("Invalid ShardIterator.")

@@ -5,21 +5,20 @@ Members stand in the service's order. What a stream and its shards make of a req
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from afterwrite.errors import ServiceError
 from afterwrite.server import constraints
 from afterwrite.server.constraints import (
+    Blob,
     Body,
     Member,
     Number,
+    Records,
     Structure,
     Text,
     note_bounds,
-    note_members,
     note_missing,
 )
 from afterwrite.table import fields
@@ -48,23 +47,6 @@ _LENGTHS: Final = (
 )
 _TAG_KEY_LENGTHS: Final = _LENGTHS.format(128, 1)
 _TAG_VALUE_LENGTHS: Final = _LENGTHS.format(256, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """A record's data: base64 text, and as bytes not too long."""
-
-    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
-        value = fields.text(body, field)
-        if value is None:
-            note_missing(violations, True, place)
-            return
-        try:
-            size = len(binascii.a2b_base64(value, strict_mode=True)) if value else 0
-        except (binascii.Error, ValueError):
-            raise ServiceError("SerializationException", "Data is no base64 text") from None
-        shown = f"java.nio.HeapByteBuffer[pos=0 lim={size} cap={size}]"
-        note_bounds(violations, "length", size, (0, _DATA_BYTES_MAX), shown, place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +85,6 @@ class _TagKeys:
             violations.add(shown, place, f"Member must satisfy constraint: {_TAG_KEY_LENGTHS}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Records:
-    """The records of PutRecords."""
-
-    members: Mapping[str, Member]
-
-    def note(self, violations: Violations, body: Body, field: str, place: str) -> None:
-        given = fields.structures(body, field, "PutRecordsRequestEntry")
-        if given is None:
-            note_missing(violations, True, place)
-            return
-        shown = f"[{len(given)} records]" if given else "[]"
-        note_bounds(violations, "length", len(given), (1, _RECORDS_PUT_MAX), shown, place)
-        for index, record in enumerate(given, 1):
-            note_members(violations, self.members, record, f"{place}.{index}.member.")
-
-
 def check(operation: str, body: Body) -> None:
     """Refuse a request that breaks the service model's constraints. Raises ServiceError."""
     constraints.check(_MEMBERS.get(operation, {}), body)
@@ -144,7 +109,7 @@ _HASH_KEY: Final = Text(pattern=r"0|([1-9]\d{0,38})")
 _RECORD: Final[Mapping[str, Member]] = {
     "PartitionKey": Text(required=True, length=(1, 256)),
     "ExplicitHashKey": _HASH_KEY,
-    "Data": _Data(),
+    "Data": Blob(_DATA_BYTES_MAX),
 }
 _MODE: Final[Mapping[str, Member]] = {"StreamMode": Text(required=True, allowed=MODES)}
 _RETENTION: Final[Mapping[str, Member]] = {
@@ -204,7 +169,7 @@ _MEMBERS: Final[Mapping[str, Mapping[str, Member]]] = {
     "UntagResource": {"TagKeys": _TagKeys(), "ResourceARN": Text(required=True)},
     "ListTagsForResource": {"ResourceARN": Text(required=True)},
     "PutRecord": {"SequenceNumberForOrdering": _SEQUENCE_NUMBER, **_RECORD, **_NAMED},
-    "PutRecords": {"Records": _Records(_RECORD), **_NAMED},
+    "PutRecords": {"Records": Records("PutRecordsRequestEntry", _RECORD, _RECORDS_PUT_MAX), **_NAMED},
     "GetShardIterator": {
         "ShardId": _REQUIRED_NAME,
         "ShardIteratorType": Text(required=True, allowed=ITERATOR_TYPES),

@@ -8,11 +8,15 @@ from typing import Any, Final
 
 from afterwrite.errors import ServiceError
 from afterwrite.server import kinesis_constraints
+from afterwrite.server.cbor import Members
 from afterwrite.store.kinesis import HASH_KEYS
 from afterwrite.table import fields, wording
 
 Body = dict[str, Any]
 
+IN_CBOR: Final = Members(
+    blobs=frozenset({"Data"}), times=frozenset({"ApproximateArrivalTimestamp", "StreamCreationTimestamp"})
+)
 NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _STREAM_ARN: Final = re.compile(r"arn:aws[a-z-]*:kinesis:[^:/]*:[^:/]*:stream/([a-zA-Z0-9_.-]{1,128})")
 _SHARD_NAME: Final = re.compile(r"(?:.*-)?([0-9]{1,20})")

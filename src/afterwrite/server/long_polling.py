@@ -82,6 +82,20 @@ class LongPolls:
         self._thread: threading.Thread | None = None
         self._closed = False
 
+    def run(self, poll: Poll, tried: Answer, waited: Answer) -> None:
+        """Try a request in the next commit, and let it wait where that finds nothing.
+
+        Either `tried` is called with what the commit found, or `waited` later, which no commit need follow.
+        """
+
+        def on_tried(found: Mapping[str, Any] | None, error: BaseException | None) -> None:
+            if found is None and error is None and poll.wait_s > 0:
+                self.add(poll, waited)
+            else:
+                tried(poll.otherwise if found is None else found, error)
+
+        self._environment.submit(poll.run, on_tried)
+
     def add(self, poll: Poll, answer: Answer) -> None:
         """Let a request wait that has found nothing so far. Where the system gives no thread to wait, it does not."""
         with self._changed:

@@ -18,11 +18,12 @@ from afterwrite.core.effects import Publish, StampedEffect
 from afterwrite.core.placements import ToQueue
 from afterwrite.errors import ServiceError
 from afterwrite.server import message_attributes, sqs_requests
-from afterwrite.server.aws_query import Parameters
+from afterwrite.server.aws_query import Parameters, members
 from afterwrite.server.message_attributes import Attributes, AttributeWords
 from afterwrite.server.placing import Placing
 from afterwrite.store import queues
 from afterwrite.store.environment import WriteTransaction
+from afterwrite.store.prepared import Write
 
 _MESSAGE_BYTES_MAX: Final = 256 << 10
 _ENTRIES_MAX: Final = 10
@@ -86,12 +87,20 @@ class SnsService:
             "CreateTopic": self._create_topic,
         }
 
-    def prepare(self, action: str, parameters: Parameters) -> Run:
+    def prepare(self, action: str, parameters: Parameters, _path: str) -> Write:
         """The action with its parameters, validated. Raises ServiceError."""
         operation = self._by_name.get(action)
         if operation is None:
             raise ServiceError("InvalidAction", _not_offered(action))
-        return operation(parameters)
+        return Write(operation(parameters))
+
+    def result(self, action: str, answer: Mapping[str, Any]) -> str:
+        """The answer's body as XML."""
+        return f"<{action}Result>{members(answer)}</{action}Result>"
+
+    def named(self, error: ServiceError) -> tuple[str, str]:
+        """An error's code and message."""
+        return error.code, error.message
 
     def _publish(self, parameters: Parameters) -> Run:
         if "PhoneNumber" in parameters:
@@ -100,7 +109,7 @@ class SnsService:
         if not fields:
             raise _invalid("TopicArn or TargetArn Reason: no value for required parameter")
         topic = self._topic(parameters, fields[0])
-        message_id, placements, size_bytes = self._placed(topic, parameters)
+        message_id, placements, size_bytes = self._placed(topic, parameters, "")
         if size_bytes > _MESSAGE_BYTES_MAX:
             raise _invalid("Message too long")
 
@@ -115,9 +124,10 @@ class SnsService:
         placements: list[ToQueue] = []
         successful: list[Mapping[str, Any]] = []
         size_bytes = 0
-        for entry in _entries(parameters):
+        for number, entry in enumerate(_entries(parameters), start=1):
             # SNS refuses the whole request for what is wrong with one of its entries.
-            message_id, placed, entry_bytes = self._placed(topic, entry)
+            where = f"publishBatchRequestEntries.{number}.member."
+            message_id, placed, entry_bytes = self._placed(topic, entry, where)
             size_bytes += entry_bytes
             placements += placed
             successful.append({"Id": entry["Id"], "MessageId": message_id})
@@ -143,14 +153,16 @@ class SnsService:
         elements = str(parameters.get(field) or "").split(":")
         if len(elements) < _ARN_ELEMENTS:
             raise _invalid(f"{field} Reason: An ARN must have at least {_ARN_ELEMENTS} elements, not {len(elements)}")
+        if field == "TargetArn" and elements[5].startswith("endpoint/"):
+            raise _invalid("TargetArn Reason: No endpoint found for the target arn specified")
         if elements[0] != "arn" or elements[-1] not in self._topics:
             raise ServiceError("NotFound", "Topic does not exist", status=404)
         return elements[-1]
 
-    def _placed(self, topic: str, parameters: Parameters) -> tuple[str, list[ToQueue], int]:
-        """A message's new id, where it goes, and its size."""
+    def _placed(self, topic: str, parameters: Parameters, where: str) -> tuple[str, list[ToQueue], int]:
+        """A message's new id, where it goes, and its size. `where` names the message in the request."""
         text, subject = _message(parameters), _subject(parameters)
-        attributes = _attributes(parameters)
+        attributes = _attributes(parameters, where)
         message_id = str(uuid.uuid4())
         lane = _group(parameters) or message_id
         plain = message_attributes.plain(attributes)
@@ -196,18 +208,28 @@ def _subject(parameters: Parameters) -> str | None:
 
 
 def _group(parameters: Parameters) -> str | None:
+    if "MessageDeduplicationId" in parameters:
+        reason = "The request includes MessageDeduplicationId parameter that is not valid for this topic type"
+        raise _invalid(f"MessageDeduplicationId Reason: {reason}")
     try:
         return sqs_requests.token(parameters, "MessageGroupId")
     except ServiceError as error:
         raise _invalid(f"MessageGroupId Reason: {error.message}") from None
 
 
-def _attributes(parameters: Parameters) -> Attributes:
+def _attributes(parameters: Parameters, where: str) -> Attributes:
     given = parameters.get("MessageAttributes", {})
     entries = given.get("entry", []) if isinstance(given, dict) else given
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
         raise _invalid("MessageAttributes")
     named = [(str(each.get("Name", "")), each.get("Value", {})) for each in entries]
+    for name, value in named:
+        if isinstance(value, dict) and "DataType" not in value:
+            raise ServiceError(
+                "ValidationError",
+                f"1 validation error detected: Value null at '{where}messageAttributes.{name}.member.dataType' "
+                "failed to satisfy constraint: Member must not be null",
+            )
     return {name: message_attributes.checked(name, value, _WORDS) for name, value in named}
 
 

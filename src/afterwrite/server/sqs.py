@@ -60,6 +60,10 @@ class SqsService:
             **declared.operations(),
         }
 
+    def offers(self, name: str) -> bool:
+        """Whether there is an operation `name`."""
+        return name in self._by_name
+
     def prepare(self, name: str, body: dict[str, Any]) -> Prepared | Poll:
         """The operation `name` with its body, validated. Raises ServiceError."""
         operation = self._by_name.get(name)
@@ -79,7 +83,7 @@ class SqsService:
         return Write(run)
 
     def _send_batch(self, body: Body) -> Write:
-        queue, entries = self._queues.named(body), requests.entries(body)
+        queue, entries = self._queues.named(body), requests.entries(body, "SendMessageBatch")
         ids = [str(uuid.uuid4()) for _ in entries]
         sendings = [_or_refusal(requests.sending, entry) for entry in entries]
         requests.check_batch_size(sum(each.size_bytes for each in sendings if isinstance(each, Sending)))
@@ -253,7 +257,7 @@ class SqsService:
         return Write(run)
 
     def _delete_batch(self, body: Body) -> Write:
-        queue, entries = self._queues.named(body), requests.entries(body)
+        queue, entries = self._queues.named(body), requests.entries(body, "DeleteMessageBatch")
         return Write(lambda transaction: _each(transaction, entries, lambda each, entry: _deleted(each, queue, entry)))
 
     def _change_visibility(self, body: Body) -> Write:
@@ -266,7 +270,7 @@ class SqsService:
         return Write(run)
 
     def _change_visibility_batch(self, body: Body) -> Write:
-        queue, entries = self._queues.named(body), requests.entries(body)
+        queue, entries = self._queues.named(body), requests.entries(body, "ChangeMessageVisibilityBatch")
         return Write(lambda transaction: _each(transaction, entries, lambda each, entry: _changed(each, queue, entry)))
 
 

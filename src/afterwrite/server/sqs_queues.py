@@ -38,7 +38,6 @@ _SETTABLE: Final = {
 }
 _DEDUPLICATES: Final = "ContentBasedDeduplication"
 _FIFO: Final = "FifoQueue"
-_UNKNOWN: Final = "Unknown Attribute"
 _IS_RUNNING: Final = (
     "There is already a task running. Only one active task is allowed for a source queue arn at a given time."
 )
@@ -163,12 +162,18 @@ class SqsQueues:
     # --- which queues there are
 
     def _create(self, body: Body) -> Read:
-        name = requests.required_text(body, "QueueName")
-        if name not in self._declared:
+        name, wanted = requests.required_text(body, "QueueName"), requests.structure(body, "Attributes")
+        queue = self._declared.get(name)
+        if queue is None:
             raise requests.refusal(
                 "UnsupportedOperation", f"The app declares no queue {name}: declare it there, with app.queue({name!r})"
             )
-        return _constant({"QueueUrl": self.url(name)})
+
+        def run(transaction: ReadTransaction, _catalog: Catalog) -> Mapping[str, Any]:
+            _check_wanted(wanted, self._attributes(transaction, queue))
+            return {"QueueUrl": self.url(name)}
+
+        return Read(run)
 
     def _delete(self, body: Body) -> Read:
         queue = self.named(body)
@@ -196,7 +201,7 @@ class SqsQueues:
             found = self._attributes(transaction, queue)
             for name in names:
                 if name not in ("All", *found, *_ABSENT):
-                    raise requests.refusal("InvalidAttributeName", f"{_UNKNOWN} {name}.")
+                    raise _unknown(name)
             wanted = {name: value for name, value in found.items() if "All" in names or name in names}
             return orjson.dumps({"Attributes": wanted} if wanted else {})
 
@@ -353,10 +358,41 @@ def _settings_note(queue: DeclaredQueue) -> str:
     return f"queue-settings/{queue.name}"
 
 
+def _unknown(attribute: str) -> ServiceError:
+    return requests.refusal("InvalidAttributeName", f"Unknown Attribute {attribute}.")
+
+
+def _check_wanted(wanted: Mapping[str, Any], found: Mapping[str, str]) -> None:
+    """Refuse to find a queue that has other attributes than are wanted; what queues here have not is not compared."""
+    for name, value in wanted.items():
+        if name not in (*found, *_ABSENT):
+            raise _unknown(name)
+        if name in found and not _is_same(value, found[name]):
+            raise requests.refusal(
+                "QueueNameExists",
+                f"A queue already exists with the same name and a different value for attribute {name}",
+            )
+
+
+def _is_same(wanted: object, found: str) -> bool:
+    """Whether an attribute's values are the same, or redrive policies that say the same."""
+    policy = _policy(found)
+    return wanted == found or (policy is not None and _policy(wanted) == policy)
+
+
+def _policy(value: object) -> Mapping[str, str] | None:
+    """The members of a redrive policy, in which numbers may be written as texts; None where it is none."""
+    try:
+        members = orjson.loads(value) if isinstance(value, str) else None
+    except orjson.JSONDecodeError:
+        return None
+    return {name: str(member) for name, member in members.items()} if isinstance(members, dict) else None
+
+
 def _check_kind(queue: DeclaredQueue, wanted: object) -> None:
     """Refuse to make a queue another kind of queue than it is."""
     if not queue.is_fifo and wanted is not None:
-        raise requests.refusal("InvalidAttributeName", f"{_UNKNOWN} {_FIFO}.")
+        raise _unknown(_FIFO)
     if queue.is_fifo and wanted != "true":
         reason = "Modifying queue type is not supported."
         raise requests.refusal("InvalidAttributeValue", f"Invalid value for the parameter {_FIFO}. Reason: {reason}")
@@ -370,7 +406,7 @@ def _setting(queue: DeclaredQueue, name: str, value: object) -> int | bool:
         if name in _ABSENT:
             message = f"{name} of the queue {queue.name} is not set over the wire: the app declares the queue"
             raise requests.refusal("UnsupportedOperation", message)
-        raise requests.refusal("InvalidAttributeName", f"{_UNKNOWN} {name}.")
+        raise _unknown(name)
     least, most = _SETTABLE[name]
     if not isinstance(value, str) or not value.isdecimal() or not least <= int(value) <= most:
         raise requests.refusal("InvalidAttributeValue", f"Invalid value for the parameter {name}.")

@@ -29,6 +29,7 @@ _ATTRIBUTES_MAX: Final = 10
 
 _LEGACY: Final = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueNameExists": "QueueAlreadyExists",
     "InvalidParameterValueException": "InvalidParameterValue",
     "MissingRequiredParameterException": "MissingParameter",
     **{
@@ -83,6 +84,9 @@ def missing(field: str) -> ServiceError:
 _NAME_AFFIXES: Final = (
     "You can't use message attribute names beginning with 'AWS.' or 'Amazon.'. These strings are reserved for internal "
     "use. Additionally, they cannot start or end with '.'."
+)
+_ALLOWED: Final = (
+    "the set of allowed characters is #x9 | #xA | #xD | [#x20-#xD7FF] | [#xE000-#xFFFD] | [#x10000-#x10FFFF]."
 )
 _EMPTY: Final = "Message (user) attribute '{name}' must contain a non-empty value of type '{member}'."
 _WORDS: Final = AttributeWords(
@@ -159,13 +163,13 @@ def token(body: Body, field: str) -> str | None:
     return value
 
 
-def entries(body: Body) -> list[Body]:
-    """The entries of a batch, whose ids differ (S28)."""
+def entries(body: Body, operation: str) -> list[Body]:
+    """The entries of a batch that asks for `operation`, whose ids differ (S28)."""
     given = body.get("Entries") or []
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
         raise ServiceError("SerializationException", "expected a list of structures as Entries")
     if not given:
-        raise refusal("EmptyBatchRequest", "There should be at least one batch entry in the request.")
+        raise refusal("EmptyBatchRequest", f"There should be at least one {operation}RequestEntry in the request.")
     if len(given) > ENTRIES_MAX:
         message = f"Maximum number of entries per request are {ENTRIES_MAX}. You have sent {len(given)}."
         raise refusal("TooManyEntriesInBatchRequest", message)
@@ -200,9 +204,8 @@ def sending(body: Body) -> Sending:
     """The message that a request or an entry of a batch sends."""
     message = required_text(body, "MessageBody")
     if found := NOT_ALLOWED.search(message):
-        raise refusal(
-            "InvalidMessageContents", f"Invalid characters found: {found[0]!r}. Valid are #x9, #xA, #xD and from #x20."
-        )
+        words = f"Invalid binary character '#x{ord(found[0]):X}' was found in the message body, {_ALLOWED}"
+        raise refusal("InvalidMessageContents", words)
     return Sending(
         message,
         attributes(body),

@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import orjson
 
-from afterwrite.server import aws_query
+from afterwrite.server import aws_query, cbor, kinesis_requests
 from afterwrite.server.http import Handler, Request, Respond, Response
 from afterwrite.server.http_messages import error_body
+from afterwrite.server.kinesis import KinesisService
+from afterwrite.server.sqs_query import SqsByQuery
 from afterwrite.testing.faults import AnswerLost, Crash, Duplicate, Fault, PartialBatch, Rejected, Slow, Throttled
 
 Draw: TypeAlias = Callable[[str], Fault | None]
@@ -54,8 +56,10 @@ _BY_ID: Final = (
     "AmazonSQS.DeleteMessageBatch",
     "AmazonSQS.ChangeMessageVisibilityBatch",
 )
-_BY_QUERY: Final = "SNS."
-"""What the targets of requests by the query protocol begin with: forms that are answered in XML."""
+_FORM: Final = b"application/x-www-form-urlencoded"
+# What the targets of forms begin with: SQS's, whose JSON requests have the same, and all others.
+_OF_FORMS: Final = {SqsByQuery.version: "AmazonSQS."}
+_OF_OTHER_FORMS: Final = "SNS."
 _BATCH_WRITE: Final = "DynamoDB_20120810.BatchWriteItem"
 
 
@@ -65,12 +69,14 @@ def faulty_handler(handler: Handler, draw: Draw, crash: Callable[[], None]) -> H
     def handle(request: Request, respond: Respond) -> None:
         target = _target(request)
         fault = None if not target else draw(f"request:{target}")
+        if fault is not None and target.startswith(KinesisService.target) and cbor.is_spoken(request):
+            request, respond = _in_json(request, respond)
         if isinstance(fault, Rejected):
-            respond(_refusal(target, 500, fault.code))
+            respond(_refusal(request, 500, fault.code))
         elif isinstance(fault, Throttled):
-            respond(_refusal(target, 400, "ThrottlingException"))
+            respond(_refusal(request, 400, "ThrottlingException"))
         elif isinstance(fault, AnswerLost):
-            handler(request, lambda _: respond(_refusal(target, 500, "InternalServerError")))
+            handler(request, lambda _: respond(_refusal(request, 500, "InternalServerError")))
         elif isinstance(fault, Duplicate):
             handler(request, lambda _: handler(request, respond))
         elif isinstance(fault, PartialBatch):
@@ -87,17 +93,32 @@ def faulty_handler(handler: Handler, draw: Draw, crash: Callable[[], None]) -> H
     return handle
 
 
+def _in_json(request: Request, respond: Respond) -> tuple[Request, Respond]:
+    """A request in CBOR as one in JSON, and what takes its answer, in JSON too."""
+    headers = {name: value for name, value in request.headers.items() if name != b"content-type"}
+
+    def respond_in_cbor(response: Response) -> None:
+        respond(cbor.in_cbor(response, kinesis_requests.IN_CBOR))
+
+    return replace(request, headers=headers, body=orjson.dumps(cbor.parsed(request.body))), respond_in_cbor
+
+
 def _target(request: Request) -> str:
-    target = request.headers.get(b"x-amz-target", b"").decode("latin-1")
-    if target or not request.headers.get(b"content-type", b"").startswith(b"application/x-www-form-urlencoded"):
-        return target
-    action = parse_qs(request.body.decode("latin-1")).get("Action", [""])[0]
-    return _BY_QUERY + action
+    if not _is_form(request):
+        return request.headers.get(b"x-amz-target", b"").decode("latin-1")
+    fields = dict(parse_qsl(request.body.decode("latin-1")))
+    return _OF_FORMS.get(fields.get("Version", ""), _OF_OTHER_FORMS) + fields.get("Action", "")
 
 
-def _refusal(target: str, status: int, code: str) -> Response:
+def _is_form(request: Request) -> bool:
+    """Whether it is of the query protocol, and answered in XML."""
+    headers = request.headers
+    return not headers.get(b"x-amz-target") and headers.get(b"content-type", b"").startswith(_FORM)
+
+
+def _refusal(request: Request, status: int, code: str) -> Response:
     message = "a fault of the schedule"
-    if target.startswith(_BY_QUERY):
+    if _is_form(request):
         return aws_query.refusal(status, code, message)
     return Response(status, error_body(code, message))
 
@@ -115,8 +136,7 @@ def _later(seconds: float, action: Callable[[], None]) -> None:
 
 def _part(handler: Handler, target: str, fault: PartialBatch, request: Request, respond: Respond) -> None:
     """Let the fault's entries fail, and the others happen; a request that is no batch happens whole."""
-    by_query = target.startswith(_BY_QUERY)
-    split = None if by_query else _split(target, orjson.loads(request.body), frozenset(fault.entries))
+    split = None if _is_form(request) else _split(target, orjson.loads(request.body), frozenset(fault.entries))
     if split is None:
         handler(request, respond)
         return

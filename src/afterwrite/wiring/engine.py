@@ -39,10 +39,10 @@ from afterwrite.local.parked import EmbeddedParked
 from afterwrite.local.queue_tasks import QueueTaskWork
 from afterwrite.local.replays import ReplayWork
 from afterwrite.local.steps import put_all
-from afterwrite.server import in_process
+from afterwrite.server import in_process, kinesis_requests
 from afterwrite.server.administration import AdministrationService
 from afterwrite.server.aws_json import AwsJson, Service
-from afterwrite.server.aws_query import AwsQuery
+from afterwrite.server.aws_query import AwsQuery, QueryService
 from afterwrite.server.dynamodb import DynamoDBService
 from afterwrite.server.dynamodb_streams import DynamoDBStreamsService
 from afterwrite.server.eventbridge import EventBridgeService
@@ -56,6 +56,7 @@ from afterwrite.server.placing import Placing
 from afterwrite.server.rest_json import RestJson
 from afterwrite.server.sns import SnsService
 from afterwrite.server.sqs import SqsService
+from afterwrite.server.sqs_query import SqsByQuery
 from afterwrite.server.sqs_queues import SqsQueues, declared_queues
 from afterwrite.sources.shards import KinesisShards, TableShards
 from afterwrite.store import ledger, streams, table_restoring, tables, upkeep
@@ -210,7 +211,7 @@ class Engine:
         And what takes requests together, where nobody has to see each.
         """
         app, environment, identity = self._app, self._environment, self._settings.identity
-        by_query = AwsQuery(environment, self._query_services, run_soon, credentials=credentials)
+        by_query = AwsQuery(environment, self._query_services, run_soon, polls=self._polls, credentials=credentials)
         by_target = AwsJson(
             environment,
             self._wire_services,
@@ -219,6 +220,7 @@ class Engine:
             long_reads=self._long_reads,
             without_target=by_query.handle,
             credentials=credentials,
+            in_cbor={KinesisService.target: kinesis_requests.IN_CBOR},
         )
         functions = LocalFunctions(app, environment, self._fan_out, self.services, identity)
         models = {model.model_id: model for model in app.models}
@@ -231,17 +233,19 @@ class Engine:
         app, identity, now_ms = self._app, self._settings.identity, self._environment.now_ms
         placing = Placing(self._fan_out.place, self._fan_out.place_event, put_all)
         streams = {stream.name for stream in app.delivery_streams}
-        self._query_services = [SnsService({topic.name for topic in app.topics}, placing, identity, now_ms)]
         queues = SqsQueues(declared_queues(app), identity, self._environment)
         if self._address is not None:
             queues.listens_at(*self._address)
+        sqs = SqsService(queues)
+        sns = SnsService({topic.name for topic in app.topics}, placing, identity, now_ms)
+        self._query_services: list[QueryService] = [sns, SqsByQuery(sqs)]
         return [
             DynamoDBService(operations),
             DynamoDBStreamsService(identity, now_ms),
             KinesisService(identity, now_ms),
             EventBridgeService(app.buses, placing, identity, now_ms),
             FirehoseService(streams, placing, identity, now_ms),
-            SqsService(queues),
+            sqs,
             AdministrationService(),
         ]
 
