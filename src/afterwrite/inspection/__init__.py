@@ -102,7 +102,7 @@ class DataReader:
         """The events in a bus's archive, oldest first. Raises DeclarationError for a bus that the app has not."""
         self._refuse_unknown("a bus", name_of(bus), (bus["name"] for bus in self._topology().get("buses", [])))
         with self._environment.read() as transaction:
-            for _, event in archive.read(transaction, name_of(bus)):
+            for _, event, _ in archive.read(transaction, name_of(bus)):
                 yield event
 
     def completion(self, function: Declared | str, message_id: str) -> Completion | None:
