@@ -222,8 +222,13 @@ class DataReader:
         return search_index.search(search_index.index_file(self._directory.search, name_of(index)), words, limit=limit)
 
     def documents(self, index: Declared | str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Every document of a search index in the data directory, with its id, in no order."""
-        return search_index.documents(search_index.index_file(self._directory.search, name_of(index)))
+        """Every document of a search index in the data directory, with its id, in no order.
+
+        Raises CommandError where there is no such index.
+        """
+        path = search_index.index_file(self._directory.search, name_of(index))
+        search_index.refuse_missing(path)
+        return search_index.documents(path)
 
     def audit_entries(self, log: Declared | str) -> Iterator[dict[str, Any]]:
         """The entries of an audit log, in order, each with its number, id, time and hashes.
