@@ -77,6 +77,7 @@ def declared(*, forgettable: bool = True) -> App:
             later.put(text=text),
             trail.append(keys=change.keys_image, before=change.old_image, after=change.new_image),
             bus.put("Said", **told),
+            bus.put("Counted", characters=len(text or "")),  # of whom its lane alone tells
             outside.send({"text": text}),
             letters.send({"text": text}),
             write_letter.later(**told),
@@ -177,6 +178,9 @@ def test_forgotten_content_is_nowhere_and_the_audit_log_verifies(data: Path) -> 
         "search documents",
     } <= done.erased.keys()
     assert done.left == [f"{data / 'files' / 'outbox' / 'ada.txt'}, which a function wrote"]
+    with afterwrite.open_data(data) as reader:
+        counted = [event for event in reader.archived_events("events") if event["detail-type"] == "Counted"]
+        assert len(counted) == 2, "those of the other's two turns"
     with open_engine(data, declared()) as engine:
         reader = engine.reader()
         wait_until(lambda: settled(reader))

@@ -29,7 +29,7 @@ from afterwrite.local.audit.files import AuditFiles
 from afterwrite.local.audit.logs import head_of
 from afterwrite.local.audit.segments import ANCHOR_NAME
 from afterwrite.local.file_buffers import lake_buffer
-from afterwrite.store import buffers, tables
+from afterwrite.store import buffers, openings, tables
 from afterwrite.store.data_directory import DataDirectory
 from afterwrite.store.durable_files import (
     TEMPORARY_SUFFIX,
@@ -131,7 +131,9 @@ def restore(backup: Path, data: Path) -> Backup:
             _copy_file(backup / file["path"], target)
             if _described(partial, target) != file:
                 raise CorruptData(f"{backup / file['path']} is not what was backed up: use another backup")
-        environment = Environment(DataDirectory(partial).store)
+        store = DataDirectory(partial).store
+        _take_over(store)
+        environment = Environment(store)
         try:
             environment.write(leave_numbers_out)
         finally:
@@ -139,6 +141,15 @@ def restore(backup: Path, data: Path) -> Backup:
         _finish(partial, data)
     total = sum(file["bytes"] for file in manifest["files"])
     return Backup(backup, manifest["taken_at"], manifest["entries"], len(manifest["files"]), total, manifest["tables"])
+
+
+def _take_over(store: Path) -> None:
+    copied = Environment(store, readonly=True)
+    try:
+        with copied.read() as transaction:
+            openings.take_over(transaction, store)
+    finally:
+        copied.close()
 
 
 @contextmanager

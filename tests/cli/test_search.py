@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import afterwrite
+from afterwrite.errors import CommandError, Unavailable
+from afterwrite.inspection import DataReader
 from cli.conftest import Run
 from engine_process import EngineUnderTest, wait_until
 from opensearch_double import OpenSearchDouble, serving
@@ -69,6 +73,55 @@ def test_an_index_of_opensearch_is_searched_there(cli: Run) -> None:
         missing = cli("search", "authors", "piece", "--url", double.url)
         assert missing.returncode == 2
         assert "no such index [authors]" in missing.stderr
+
+
+def test_an_index_whose_file_is_deleted_under_the_engine_is_made_again_and_never_found_empty(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    with EngineUnderTest(tmp_path / "app.py", tmp_path / "data") as engine:
+        engine.put("books", PK="b-1", SK="book", title="Volume 1 of One Piece")
+        with afterwrite.open_data(engine.data) as reader:
+            wait_until(reader.idle)
+
+            def found() -> set[str]:
+                """What a search finds, once the index is there again; it is an error as long as it is not."""
+                while True:
+                    with suppress(CommandError, Unavailable):
+                        return {hit.id for hit in reader.search("titles", "one piece")}
+
+            assert found() == {"books/b-1/book"}
+            for path in (engine.data / "search").iterdir():
+                path.unlink()
+            assert found() == {"books/b-1/book"}, "without any change"
+            shutil.rmtree(engine.data / "search")
+            engine.put("books", PK="b-2", SK="book", title="Volume 2 of One Piece")
+            wait_until(reader.idle)
+            wait_until(lambda: found() == {"books/b-1/book", "books/b-2/book"})
+        assert engine.log.read_text().count("was deleted or replaced") == 2
+
+
+def test_the_index_of_a_deleted_file_is_filled_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    with EngineUnderTest(tmp_path / "app.py", tmp_path / "data") as engine:
+        engine.put("books", PK="b-1", SK="book", title="Volume 1 of One Piece")
+        with afterwrite.open_data(engine.data) as reader:
+            wait_until(reader.idle)
+    shutil.rmtree(tmp_path / "data" / "search")
+    with afterwrite.open_data(tmp_path / "data") as reader:
+        for look in (lambda: reader.search("titles", "piece"), lambda: list(reader.documents("titles"))):
+            with pytest.raises(CommandError, match="found none: the engine makes it from the tables"):
+                look()
+    with EngineUnderTest(tmp_path / "app.py", tmp_path / "data"), afterwrite.open_data(tmp_path / "data") as reader:
+        wait_until((tmp_path / "data" / "search" / "titles.sqlite").exists)
+        wait_until(lambda: is_filled(reader))
+        assert [id for id, _ in reader.documents("titles")] == ["books/b-1/book"]
+
+
+def is_filled(reader: DataReader) -> bool:
+    try:
+        reader.search("titles", "any")
+    except Unavailable:
+        return False
+    return True
 
 
 def test_the_index_of_a_deleted_file_is_filled_from_the_table(

@@ -227,6 +227,41 @@ def test_lanes_of_a_table_that_has_no_routes_any_more_need_an_operator(tmp_path:
     assert cli("status", "--data", data, "--check").returncode == 0
 
 
+def test_changes_that_routes_had_not_run_on_when_they_were_taken_away_need_an_operator(
+    tmp_path: Path, cli: Run
+) -> None:
+    def made(*, with_route: bool) -> App:
+        app = App("shop")
+        orders = app.table("orders", partition_key="PK", retention_hours=2)
+        if with_route:
+            orders.on()(lambda _: None)
+        return app
+
+    data = tmp_path / "data"
+
+    def run_and_put(app: App | None, *keys: str) -> None:
+        with afterwrite.open_engine(data, app) as engine:
+            for key in keys:
+                engine.table("orders").put({"PK": key})
+            if app is not None:
+                wait_until(engine.reader().idle)
+
+    run_and_put(made(with_route=True), "a")
+    run_and_put(None, "b", "c")
+    run_and_put(made(with_route=False), "d")
+    run_and_put(made(with_route=False), "e")
+    found = json.loads(cli("status", "--data", data, "--json").stdout)
+    (left,) = found["left_unread"]
+    assert (left["table"], left["changes"], left["retention_ms"]) == ("orders", 2, 7_200_000)
+    assert 0 < left["time_to_loss_ms"] <= 7_200_000
+    (concern,) = found["needs_operator"]
+    assert concern["why"].startswith("2 changes of the table orders that its routes had not run on when the app was")
+    assert "orders (no routes any more)" in cli("status", "--data", data).stdout
+    assert cli("status", "--data", data, "--check").returncode == 1
+    run_and_put(made(with_route=True))
+    assert json.loads(cli("status", "--data", data, "--json").stdout)["left_unread"] == []
+
+
 def test_a_buffer_that_is_not_declared_any_more_needs_an_operator_while_it_holds_something(tmp_path: Path) -> None:
     def made(*, with_lake: bool) -> App:
         app = App("shop")

@@ -21,6 +21,7 @@ from afterwrite.core.effects import (
     PutEvent,
     StampedEffect,
 )
+from afterwrite.core.lanes import lane_and_text
 from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
 from afterwrite.errors import InvalidValue
 from afterwrite.local.fan_out import FanOut
@@ -59,7 +60,7 @@ def place(effect: Effect) -> list[Placement]:
 
 
 def body(placement: Placement) -> Any:
-    return orjson.loads(placement.text)
+    return orjson.loads(lane_and_text(placement.text)[1])
 
 
 def test_a_message_goes_to_the_subscriptions_whose_policy_matches() -> None:
@@ -87,6 +88,7 @@ def test_an_event_goes_to_the_rules_targets_and_into_the_archive() -> None:
     assert [to_everyone.queue, to_work.queue, to_urgent.queue] == ["everyone", "function-work", "urgent"]
     assert (to_facts.buffer, to_facts.id, to_facts.at_ms) == (lake_buffer("facts"), "id/1/handoff/facts", AT_MS)
     assert (to_archive.bus, to_archive.at_ms, to_archive.keep_days) == ("events", AT_MS, 2)
+    assert lane_and_text(to_archive.text)[0] == "t/p"
     event = body(to_archive)
     assert event.pop("id").count("-") == 4
     assert event == {

@@ -133,6 +133,64 @@ def test_replays_are_worked_off_one_after_the_other(parts: Parts, clock: Clock) 
     assert replayed(parts, "one") == replayed(parts, "two") == ["0", "2", "4", "6", "8"]
 
 
+def test_a_replay_keeps_the_order_of_each_lane_whatever_fails(
+    environment: Environment, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two keys' events, written in turns and by what an outage has parked too; a portion ends between any two."""
+    app = App("ordered")
+    table, bus = app.table("things", partition_key="pk", sort_key="sk"), app.bus("events", archive_days=1)
+    out = app.queue("out")
+    bus.rule("all", {"source": ["ordered"]}, to=[out])
+    is_down = True
+
+    @table.on()
+    def announce(change: Change) -> Any:
+        if is_down and change.keys["sk"] == "3" and change.keys["pk"] == "a":
+            raise RuntimeError("down")
+        return bus.put("Written", pk=change.keys["pk"], sk=int(change.keys["sk"]))
+
+    parts = Parts(app, environment)
+    for number in range(8):
+        for key in ("a", "b"):
+            parts.dynamo.put(pk=key, sk=str(number))
+            clock.advance(ms=number % 2)
+        parts.run(table)
+    is_down = False
+    parts.run(table)
+    clock.advance(s=1)
+    monkeypatch.setattr(replays_work, "_EVENTS_A_COMMIT", 3)
+    start(parts, "again", 0, clock.now_ms)
+
+    class Crash(Exception):
+        pass
+
+    def crash(*_: Any) -> None:
+        raise Crash
+
+    work = ReplayWork(parts.environment, parts.fan_out)
+    work.run_once()
+    with monkeypatch.context() as patch:
+        patch.setattr(replays, "keep", crash)
+        with pytest.raises(Crash):
+            work.run_once()
+    work_through(parts)
+    by_lane: dict[str, list[int]] = {}
+    for message in parts.messages("out"):
+        if message.body.get("replay-name") == "again":
+            by_lane.setdefault(message.lane, []).append(message.body["detail"]["sk"])
+    assert by_lane == {"things/a": list(range(8)), "things/b": list(range(8))}
+
+
+def test_what_an_older_version_archived_is_replayed_without_its_lane(parts: Parts) -> None:
+    event = {"id": "old", "source": "a", "detail-type": "Written", "detail": {"pk": "old", "even": True}}
+    text = json_text.dumps(event)
+    parts.environment.write(lambda transaction: archive.add(transaction, "events", 5, text, keep_until_ms=None))
+    start(parts, "again", 0, 6)
+    work_through(parts)
+    (message,) = [each for each in parts.messages("out") if each.body["id"] == "old"]
+    assert (message.lane, message.body["detail"]["pk"]) == ("events/old", "old")
+
+
 def test_a_replay_that_cannot_be_delivered_fails_and_lets_the_next_one_run(parts: Parts, clock: Clock) -> None:
     start(parts, "again", 0, clock.now_ms)
     ReplayWork(parts.environment, FanOut(App("without-the-bus"), Identity())).run_once()

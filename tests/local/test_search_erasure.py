@@ -32,6 +32,7 @@ def filled(tmp_path: Path) -> Path:
     sent(index, "t/ada/2", "zanzibarite", 5)
     sent(index, "t/ada/3", "wolframite", 5)
     sent(index, "t/ada/3", None, 6)
+    index.fill(lambda: ())
     index.close()
     return index_file(tmp_path, "talks")
 

@@ -76,7 +76,7 @@ def position(parts: Parts) -> int:
 def effects(parts: Parts) -> tuple[list[Any], list[Any], list[str]]:
     """What the three services hold: bodies in the queue, archived events, buffered records' ids."""
     with parts.environment.read() as transaction:
-        events = [event["detail"]["sk"] for _, event in archive.read(transaction, "events")]
+        events = [event["detail"]["sk"] for _, event, _ in archive.read(transaction, "events")]
         records = [each.text.decode() for each in buffers.read(transaction, lake_buffer("facts"))]
     return parts.queue("out"), events, records
 

@@ -103,3 +103,43 @@ def test_the_lock_is_not_handed_to_child_processes(tmp_path: Path) -> None:
         assert directory.holder() is None
     finally:
         child.communicate(b"\n")
+
+
+@pytest.fixture
+def shared_store(tmp_path: Path) -> tuple[DataDirectory, DataDirectory]:
+    """Two data directories, of which the second's store is a link to that of the first."""
+    one, two = DataDirectory(tmp_path / "one"), DataDirectory(tmp_path / "two")
+    two.path.mkdir()
+    two.store.symlink_to(one.store)
+    return one, two
+
+
+def test_a_store_that_two_directories_share_has_one_holder(shared_store: tuple[DataDirectory, DataDirectory]) -> None:
+    one, two = shared_store
+    lock = DirectoryLock(one)
+    with pytest.raises(DataDirectoryInUse, match=r"store .*two/store \(which is .*one/store\) .* engine that is start"):
+        DirectoryLock(two)
+    lock.describe({"pid": 4711})
+    with pytest.raises(DataDirectoryInUse, match=r"two/store .* held by the process 4711 .*: stop that engine"):
+        DirectoryLock(two)
+    assert two.holder() is None
+    lock.release()
+    lock = DirectoryLock(two)
+    with pytest.raises(DataDirectoryInUse, match=r"one/store is held by another engine, on another data directory"):
+        DirectoryLock(one)
+    lock.release()
+    DirectoryLock(one).release()
+
+
+def test_a_holder_of_a_shared_store_that_died_holds_nothing(shared_store: tuple[DataDirectory, DataDirectory]) -> None:
+    die = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from afterwrite.store.data_directory import DataDirectory, DirectoryLock\n"
+        "lock = DirectoryLock(DataDirectory(Path(sys.argv[1])))\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    one, two = shared_store
+    done = subprocess.run([sys.executable, "-c", die, str(one.path)], timeout=BOUND_S, check=False)
+    assert done.returncode == -9
+    DirectoryLock(two).release()

@@ -106,24 +106,26 @@ def test_parked_changes_are_read_lane_by_lane_in_order(environment: Environment)
         assert [each.position for each in ledger.parked(transaction, "c", "a")] == [4]
 
 
-def test_an_archive_gives_a_time_range_in_order_and_goes_on_after_a_place(
+def test_an_archive_gives_a_time_range_second_by_second_and_goes_on_after_a_place(
     environment: Environment, clock: Clock
 ) -> None:
-    for at_ms in (300, 100, 200, 200):
+    for at_ms in (3300, 1100, 2200, 2100):
         event, keep_until_ms = b'{"at": %d}' % at_ms, clock.now_ms + at_ms
         environment.write(partial(archive.add, bus="bus", at_ms=at_ms, event=event, keep_until_ms=keep_until_ms))
 
     def times(*bounds: int, after: bytes = b"") -> list[int]:
         with environment.read() as transaction:
-            return [event["at"] for _, event in archive.read(transaction, "bus", *bounds, after=after)]
+            return [event["at"] for _, event, _ in archive.read(transaction, "bus", *bounds, after=after)]
 
-    assert times() == [100, 200, 200, 300]
-    assert times(100, 200) == [100]
-    assert times(200, 300) == [200, 200]
+    assert times() == [1100, 2200, 2100, 3300]
+    assert times(1000, 2100) == [1100]
+    assert times(2100, 3300) == [2200, 2100]
+    assert times(2101, 3300) == [2200]
     with environment.read() as transaction:
-        places = [place for place, _ in archive.read(transaction, "bus")]
+        places = [each.place for each in archive.read(transaction, "bus")]
         assert list(archive.read(transaction, "no bus")) == []
-    assert times(0, 300, after=places[1]) == [200]
-    clock.advance(ms=200)
+    assert times(0, 3300, after=places[1]) == [2100]
+    assert times(0, 3300, after=places[2]) == []
+    clock.advance(ms=2200)
     upkeep_deletes(environment)
-    assert times() == [300]
+    assert times() == [3300]

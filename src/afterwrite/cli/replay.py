@@ -35,8 +35,8 @@ def replay(
 
     Returns when that is done, and says how many deliveries there were. Every archived event of the time range goes to
     the targets of the bus's rules once more, marked with a `replay-name` and under its own `id`, by which consumers
-    know it again; in no order, not even the events of one key. Needs the running engine; if that dies meanwhile, the
-    replay goes on where it was when the engine starts again.
+    know it again; those of one key in order, behind what waits of that key. Needs the running engine; if that dies
+    meanwhile, the replay goes on where it was when the engine starts again.
 
     Parameters
     ----------

@@ -82,6 +82,7 @@ def concerns(found: Status, failures: Mapping[str, Mapping[str, str]]) -> list[C
     return [
         *_late_consumers(found),
         *_parked_lanes(found, failures),
+        *_left_unread(found),
         *_stuck(found),
         *_undeclared(found),
         *_dead_letters(found),
@@ -139,6 +140,16 @@ def _parked_lanes(found: Status, failures: Mapping[str, Mapping[str, str]]) -> I
                 f"read why and mend it, then let them go on: afterwrite parked show --in {queue.name}; "
                 f"afterwrite parked redrive --in {queue.name}",
             )
+
+
+def _left_unread(found: Status) -> Iterator[Concern]:
+    for each in found.left_unread:
+        yield Concern(
+            f"{count_text(each.changes, 'change')} of the table {each.table} that its routes had not run on when the "
+            f"app was first run without them: the oldest is lost in {duration(each.time_to_loss_ms)}",
+            "declare routes on the table again, and they run on these changes first; or do nothing if the changes are "
+            "not needed: this is said until they are past their retention",
+        )
 
 
 def _parked_text(each: ConsumerStatus | LeftParkedStatus, failures: Mapping[str, Mapping[str, str]]) -> str:
@@ -277,6 +288,17 @@ def _show_tables(found: Status) -> None:
                 duration(each.parked_age_ms),
             )
             for each in found.left_parked
+        ]
+        + [
+            (
+                f"{each.table} (no routes any more)",
+                *("-",) * 2,
+                each.changes,
+                duration(each.oldest_age_ms),
+                duration(each.time_to_loss_ms),
+                *("-",) * 3,
+            )
+            for each in found.left_unread
         ],
     )
 

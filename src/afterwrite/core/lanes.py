@@ -11,9 +11,12 @@ import hashlib
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias, get_args
 
+from afterwrite.core import json_text
 from afterwrite.core.changes import Change
 
 DIGEST_BYTES: Final = 8
+# No JSON text has it in it.
+_SEPARATOR: Final = b"\n"
 
 Order: TypeAlias = Literal["partition_key", "item", "none"]
 """What stays in order: changes of one partition key, of one item only, or none."""
@@ -40,5 +43,16 @@ def lanes_by(order: Order, partition_key: str, sort_key: str | None) -> Callable
 
 
 def table_of(lane: str) -> str:
-    """The table whose changes the lane orders; of a replay's lane, the bus."""
+    """The table whose changes the lane orders; of the lane of a replayed event that had none, the bus."""
     return lane.partition("/")[0]
+
+
+def with_lane(lane: str, text: bytes) -> bytes:
+    """A JSON text as it is kept with the lane that it belongs to."""
+    return json_text.dumps(lane) + _SEPARATOR + text
+
+
+def lane_and_text(kept: bytes) -> tuple[str, bytes]:
+    """Both again; of a text that is kept without a lane, the lane is empty."""
+    lane, separator, text = kept.partition(_SEPARATOR)
+    return (str(json_text.loads(lane)), text) if separator else ("", kept)

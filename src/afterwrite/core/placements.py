@@ -28,7 +28,7 @@ class ToBuffer(NamedTuple):
 
 
 class ToArchive(NamedTuple):
-    """An event, as JSON text, for a bus's archive."""
+    """An event, as JSON text, with its lane where it shares one with others, for a bus's archive."""
 
     bus: str
     at_ms: int

@@ -102,7 +102,7 @@ class DataReader:
         """The events in a bus's archive, oldest first. Raises DeclarationError for a bus that the app has not."""
         self._refuse_unknown("a bus", name_of(bus), (bus["name"] for bus in self._topology().get("buses", [])))
         with self._environment.read() as transaction:
-            for _, event in archive.read(transaction, name_of(bus)):
+            for _, event, _ in archive.read(transaction, name_of(bus)):
                 yield event
 
     def completion(self, function: Declared | str, message_id: str) -> Completion | None:
@@ -222,8 +222,13 @@ class DataReader:
         return search_index.search(search_index.index_file(self._directory.search, name_of(index)), words, limit=limit)
 
     def documents(self, index: Declared | str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Every document of a search index in the data directory, with its id, in no order."""
-        return search_index.documents(search_index.index_file(self._directory.search, name_of(index)))
+        """Every document of a search index in the data directory, with its id, in no order.
+
+        Raises CommandError where there is no such index.
+        """
+        path = search_index.index_file(self._directory.search, name_of(index))
+        search_index.refuse_missing(path)
+        return search_index.documents(path)
 
     def audit_entries(self, log: Declared | str) -> Iterator[dict[str, Any]]:
         """The entries of an audit log, in order, each with its number, id, time and hashes.

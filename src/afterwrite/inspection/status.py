@@ -50,6 +50,20 @@ class LeftParkedStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftUnreadStatus:
+    """Changes that a table's routes had not run on when the app was first run without any.
+
+    They are kept as long as others; `time_to_loss_ms` is how long it is until the oldest is past its retention.
+    """
+
+    table: str
+    changes: int
+    oldest_age_ms: int
+    retention_ms: int
+    time_to_loss_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class RouteStatus:
     """A route or pipe that is declared, whether it has run or not: `when` are the changes that it runs on, in words.
 
@@ -149,6 +163,7 @@ class Status:
     free_bytes: int | None = None
     given_up: list[GivenUpStatus] = field(default_factory=list)
     left_parked: list[LeftParkedStatus] = field(default_factory=list)
+    left_unread: list[LeftUnreadStatus] = field(default_factory=list)
 
     @property
     def idle(self) -> bool:
@@ -170,6 +185,7 @@ def status_as_of(transaction: ReadTransaction, engine: Mapping[str, Any] | None,
         _routes(transaction, [each for each in topology.get("routes", []) if each["table"] in catalog]),
         given_up=[_given_up(transaction, uuid) for uuid in given_up.mappings(transaction)],
         left_parked=list(_left_parked(transaction, topology.get("tables", []), now_ms)),
+        left_unread=list(_left_unread(transaction, topology.get("left", {}), catalog, now_ms)),
     )
 
 
@@ -235,6 +251,23 @@ def _left_parked(transaction: ReadTransaction, declared: Sequence[str], now_ms: 
         if name not in declared and (heads := list(ledger.parked_heads(transaction, name))):
             age_ms = max(0, now_ms - min(each.at_ms for each in heads))
             yield LeftParkedStatus(name, len(heads), ledger.parked_count(transaction, name), age_ms)
+
+
+def _left_unread(
+    transaction: ReadTransaction, left: Mapping[str, int], catalog: Catalog, now_ms: int
+) -> Iterator[LeftUnreadStatus]:
+    for name, through in sorted(left.items()):
+        table = catalog.get(name)
+        if table is None or table.stream is None:
+            continue
+        position = ledger.position(transaction, name)
+        oldest = change_log.first_after(transaction, table.stream, position)
+        if oldest is None or oldest[0] > through:
+            continue
+        changes = change_log.count_after(transaction, table.stream, position)
+        changes -= change_log.count_after(transaction, table.stream, through)
+        age_ms, retention_ms = max(0, now_ms - oldest[1] // 1000), table.retention_s * 1000
+        yield LeftUnreadStatus(name, changes, age_ms, retention_ms, max(0, retention_ms - age_ms))
 
 
 def _routes(transaction: ReadTransaction, declared: Sequence[Mapping[str, str]]) -> list[RouteStatus]:

@@ -22,12 +22,13 @@ from afterwrite.core.effects import (
     StampedEffect,
     stamp,
 )
+from afterwrite.core.lanes import with_lane
 from afterwrite.core.pipes import Pipe
 from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
 from afterwrite.core.ports import Delivery
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
-from afterwrite.local.file_buffers import audit_buffer, lake_buffer, with_lane
+from afterwrite.local.file_buffers import audit_buffer, lake_buffer
 from afterwrite.store import queues
 
 
@@ -92,7 +93,9 @@ class FanOut:
         text = json_text.dumps(event)
         placements: list[Placement] = list(self.deliver_event(bus.name, json_text.loads(text), stamped))
         if bus.archive_days is not None:
-            placements.append(ToArchive(bus.name, stamped.at_ms, text, bus.archive_days))
+            # A lane of its own is told from the event.
+            kept = text if stamped.lane == event["id"] else with_lane(stamped.lane, text)
+            placements.append(ToArchive(bus.name, stamped.at_ms, kept, bus.archive_days))
         return placements
 
     def deliver_event(

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from afterwrite.core import json_text
 from afterwrite.store.buffers import Fill
-
-_SEPARATOR: Final = b"\n"
 
 
 def lake_buffer(delivery_stream: str) -> str:
@@ -18,17 +13,6 @@ def lake_buffer(delivery_stream: str) -> str:
 def audit_buffer(audit_log: str) -> str:
     """The buffer that feeds an audit log's files."""
     return f"audit/{audit_log}"
-
-
-def with_lane(lane: str, entry: bytes) -> bytes:
-    """An entry's JSON text as it waits in its log's buffer, with the lane that its key belongs to."""
-    return json_text.dumps(lane) + _SEPARATOR + entry
-
-
-def lane_and_entry(text: bytes) -> tuple[str, bytes]:
-    """Both again; of a text without a lane, put when the log was declared otherwise, the lane is empty."""
-    lane, separator, entry = text.partition(_SEPARATOR)
-    return (str(json_text.loads(lane)), entry) if separator else ("", text)
 
 
 def flush_at_ms(fill: Fill, *, buffer_seconds: float, buffer_bytes: float, now_ms: int) -> int | None:

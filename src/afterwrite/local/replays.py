@@ -1,21 +1,22 @@
 """Replays of a bus's archive: the events of a time range are delivered again by the rules, with a `replay-name`.
 
 A replay is worked off in portions, each one transaction with the replay's place in the archive, so that it goes
-on after a crash where it was, and delivers nothing twice. One that is cancelled ends before its next portion.
+on after a crash where it was, and delivers nothing twice. One that is cancelled ends before its next portion. An
+event is delivered in the lane that it was put in: those of a lane come in order, behind what waits there already.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from afterwrite.core.effects import PutEvent, StampedEffect
 from afterwrite.errors import DeclarationError
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.steps import put_all
 from afterwrite.store import archive, replays
+from afterwrite.store.archive import Archived
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.replays import Replay
 
@@ -59,17 +60,17 @@ class ReplayWork:
 
     def _deliver(self, transaction: WriteTransaction, replay: Replay) -> None:
         place = bytes.fromhex(replay.place)
-        portion = []
+        portion: list[Archived] = []
         for each in archive.read(transaction, replay.bus, replay.from_ms, replay.to_ms, after=place):
             portion.append(each)
             if len(portion) == _EVENTS_A_COMMIT:
                 break
-        deliveries = [self._deliver_event(transaction, replay, event) for _, event in portion]
+        deliveries = [self._deliver_event(transaction, replay, archived) for archived in portion]
         finished = len(portion) < _EVENTS_A_COMMIT
         moved = replace(
             replay,
             state=replays.COMPLETED if finished else replays.RUNNING,
-            place=portion[-1][0].hex() if portion else replay.place,
+            place=portion[-1].place.hex() if portion else replay.place,
             events=replay.events + len(portion),
             unmatched=replay.unmatched + deliveries.count(0),
             deliveries=replay.deliveries + sum(deliveries),
@@ -77,13 +78,14 @@ class ReplayWork:
         )
         replays.keep(transaction, moved)
 
-    def _deliver_event(self, transaction: WriteTransaction, replay: Replay, event: Mapping[str, Any]) -> int:
+    def _deliver_event(self, transaction: WriteTransaction, replay: Replay, archived: Archived) -> int:
         """Deliver an event to the targets of the rules that match it; how many there were."""
+        event = archived.event
         replayed = {**event, "replay-name": replay.name}
         stamped = StampedEffect(
             # Another delivery than the first, so another id; the event's own id stays, for consumers to know it by.
             id=f"{event['id']}/{replay.name}",
-            lane=f"{replay.bus}/{event['id']}",
+            lane=archived.lane or f"{replay.bus}/{event['id']}",
             at_ms=transaction.now_ms,
             effect=PutEvent(replay.bus, event["source"], event["detail-type"], event["detail"]),
         )

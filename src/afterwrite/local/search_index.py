@@ -3,11 +3,13 @@
     DIRECTORY/INDEX.sqlite     documents, each with its version, and the words of those that are not deleted (FTS5)
 
 A document is never older than it was: versions are compared, and a deleted one leaves its version behind. One process
-writes the file; others may search it meanwhile.
+writes the file; others may search it meanwhile. Where the file is deleted or replaced, another one is begun, which is
+not searched before it is filled from the tables.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import sqlite3
 import threading
@@ -23,6 +25,8 @@ from afterwrite.core.search import Hit
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.core.versions import TOMBSTONE_MS, check_version, is_later
 from afterwrite.errors import CommandError, Rejected, StorageError, Unavailable
+
+_LOG = logging.getLogger("afterwrite")
 
 _PURGE_EVERY_MS: Final = 3_600_000
 _LIMITS: Final = Limits(entries=1_000, request_bytes=16 << 20, entry_bytes=16 << 20)
@@ -41,6 +45,8 @@ _SEARCH: Final = """
     FROM words JOIN documents ON documents.number = words.rowid
     WHERE words MATCH ? ORDER BY rank LIMIT ?
 """
+_COUNT_MADE: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'filled'"
+_COUNT_FILLED: Final = "SELECT count(*) FROM filled"
 _PUT: Final = """
     INSERT INTO documents (id, version, document, deleted_at_ms) VALUES (?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE
@@ -70,34 +76,53 @@ class EmbeddedIndex:
     limits: Final = _LIMITS
 
     def __init__(self, directory: Path, name: str, *, now_ms: Callable[[], int], fields: Sequence[str] = ()) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self.name = f"search_index/{name}"
         self._fields = tuple(fields)
         self._now_ms = now_ms
         self._path = index_file(directory, name)
-        with ExitStack() as undone:
-            try:
-                self._database = sqlite3.connect(
-                    self._path, timeout=_BUSY_S_MAX, check_same_thread=False, isolation_level=None
-                )
-                undone.callback(self._database.close)
-                self._database.executescript(_SCHEMA)
-                self._database.execute("PRAGMA synchronous = FULL")
-                filled = self._database.execute("SELECT count(*) FROM filled").fetchone()[0]
-            except sqlite3.Error as error:
-                raise StorageError(
-                    f"the search index {self._path} cannot be used ({error}): delete the file, and it is made again "
-                    "from the tables"
-                ) from error
-            undone.pop_all()
         self._lock = threading.Lock()
         self._purged_ms = 0
-        self.is_whole = filled > 0
+        self.is_whole: bool
         """Whether it has been filled with what the tables held before the first change that it was told."""
+        try:
+            self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(
+                f"the search index {self._path} cannot be used ({error}): delete the file, and it is made again "
+                "from the tables"
+            ) from error
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as undone:
+            database = sqlite3.connect(self._path, timeout=_BUSY_S_MAX, check_same_thread=False, isolation_level=None)
+            undone.callback(database.close)
+            database.executescript(_SCHEMA)
+            database.execute("PRAGMA synchronous = FULL")
+            filled = database.execute(_COUNT_FILLED).fetchone()[0]
+            self._file = _file_at(self._path)
+            undone.pop_all()
+        self._database = database
+        self.is_whole = filled > 0
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    def look(self) -> None:
+        """Begin another file where this one was deleted or replaced. Raises sqlite3.Error and OSError."""
+        with self._lock:
+            self._begin_anew_if_gone()
+
+    def _begin_anew_if_gone(self) -> None:
+        if _file_at(self._path) == self._file:
+            return
+        _LOG.warning(
+            "the search index %s was deleted or replaced while the engine ran: it is made again from the tables",
+            self._path,
+        )
+        self._database.close()
+        self._open()
 
     def entry(self, stamped: StampedEffect) -> Entry:
         """The document as it is kept. Raises InvalidValue for a version that is none."""
@@ -115,7 +140,7 @@ class EmbeddedIndex:
                     self._put(*entry.body)
                 if self._now_ms() - self._purged_ms >= _PURGE_EVERY_MS:
                     self._purge()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             failure = TargetFailure(self.name, "unavailable", type(error).__name__, f"{self._path}: {error}")
             return [failure] * len(entries)
         return [None] * len(entries)
@@ -130,7 +155,7 @@ class EmbeddedIndex:
                         # A time has fewer digits than a sequence number, so whatever a change has said stays.
                         self._put(each.id, str(began_ms), json_text.dumps(each.document).decode(), began_ms)
                 self._database.execute("INSERT INTO filled VALUES (?)", (began_ms,))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             return [TargetFailure(self.name, "unavailable", type(error).__name__, f"{self._path}: {error}")]
         self.is_whole = True
         return []
@@ -142,6 +167,7 @@ class EmbeddedIndex:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._lock:
+            self._begin_anew_if_gone()
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -175,19 +201,33 @@ def search(path: Path, words: str, *, limit: int = 10) -> Sequence[Hit]:
     """The documents of the index in the file `path` that hold all words, the best first.
 
     Words in double quotes stand beside each other; `manga*` is every word that begins so. Raises CommandError where
-    there is no such file, Rejected for no words, Unavailable.
+    there is no such file, Rejected for no words, Unavailable, also where it does not have yet what the tables hold.
     """
-    if not path.is_file():
-        raise CommandError(f"expected a search index at {path}: there is none before its app has run")
+    refuse_missing(path)
     query = " ".join(_terms(words))
     if not query:
         raise Rejected(f"expected words to search for, got {words!r}")
     try:
         with closing(_opened(path)) as database:
-            rows = database.execute(_SEARCH, (query, limit)).fetchall()
+            is_made = database.execute(_COUNT_MADE).fetchone()[0] > 0
+            is_filled = is_made and database.execute(_COUNT_FILLED).fetchone()[0] > 0
+            rows = database.execute(_SEARCH, (query, limit)).fetchall() if is_filled else []
     except sqlite3.Error as error:
         raise Unavailable(f"the search index {path} cannot be read: {error}") from error
+    if not is_filled:
+        raise Unavailable(
+            f"the search index {path} is being filled from the tables: search again in a moment, as the engine runs"
+        )
     return [Hit(id, score, json_text.loads(document.encode())) for id, score, document in rows]
+
+
+def refuse_missing(path: Path) -> None:
+    """Raise CommandError where there is no file of an index: it was never made, or was deleted."""
+    if not path.is_file():
+        raise CommandError(
+            f"expected a search index at {path}, found none: the engine makes it from the tables when its app runs; "
+            "start it, or wait for a moment"
+        )
 
 
 def documents(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -197,6 +237,15 @@ def documents(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     with closing(_opened(path)) as database:
         for id, document in database.execute("SELECT id, document FROM documents WHERE document IS NOT NULL"):
             yield id, json_text.loads(document.encode())
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """What tells the file at `path` from every other one; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _opened(path: Path) -> sqlite3.Connection:

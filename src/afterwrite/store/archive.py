@@ -1,19 +1,32 @@
-"""Archives of buses: every event, by the time it was put."""
+"""Archives of buses: every event, by the time it was put, with the lane that orders it.
+
+Of a change that was parked only the second is known, so within a second events are in the order they were archived in,
+which is that of each lane.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 
+from afterwrite.core.lanes import lane_and_text
 from afterwrite.store import timeline
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.names import U32, U64, ensure_number, number_of, span
 
 
+class Archived(NamedTuple):
+    """An event, its place in the archive, and its lane; empty for a lane of its own, and where none was kept."""
+
+    place: bytes
+    event: dict[str, Any]
+    lane: str
+
+
 def add(transaction: WriteTransaction, bus: str, at_ms: int, event: bytes, *, keep_until_ms: int | None) -> None:
-    """Keep an event, until a time where one is given."""
+    """Keep an event, which may have its lane with it, until a time where one is given."""
     number = ensure_number(transaction, "archive", bus)
     key = U32.pack(number) + U64.pack(at_ms) + U64.pack(transaction.advance("archived"))
     transaction.put("archive", key, event)
@@ -35,19 +48,37 @@ def size(transaction: ReadTransaction, bus: str) -> tuple[int, int]:
     count = size_bytes = 0
     for _, value in transaction.scan("archive", *span(number)):
         count += 1
-        size_bytes += len(value)
+        size_bytes += len(lane_and_text(value)[1])
     return count, size_bytes
 
 
 def read(
     transaction: ReadTransaction, bus: str, from_ms: int = 0, to_ms: int | None = None, *, after: bytes = b""
-) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """The events put in [from_ms, to_ms), oldest first, each with its place; only those after the place `after`."""
+) -> Iterator[Archived]:
+    """The events put in [from_ms, to_ms), by the second, oldest first; only those after the place `after`."""
     number = number_of(transaction, "archive", bus)
     if number is None:
         return
     low, high = span(number)
     end = high if to_ms is None else low + U64.pack(to_ms)
-    start = after + b"\x00" if after else low + U64.pack(from_ms)
-    for key, value in transaction.scan("archive", start, end):
-        yield key, orjson.loads(value)
+    begun_s, done = (put_at_ms(after) // 1000, _counted(after)) if after else (0, 0)
+    begin = low + U64.pack(max(from_ms, begun_s * 1000))
+    while (first := transaction.first("archive", begin, end)) is not None:
+        second = put_at_ms(first[0]) // 1000
+        next_second = min(end, low + U64.pack((second + 1) * 1000))
+        for key in _as_archived(transaction, begin, next_second):
+            value = transaction.get("archive", key)
+            if value is not None and (second > begun_s or _counted(key) > done):
+                lane, text = lane_and_text(value)
+                yield Archived(key, orjson.loads(text), lane)
+        begin = next_second
+
+
+def _as_archived(transaction: ReadTransaction, low: bytes, high: bytes) -> Sequence[bytes]:
+    found = transaction.scan_wanted("archive", low, high, lambda _: False)
+    return sorted((key for key, _ in found), key=_counted)
+
+
+def _counted(place: bytes) -> int:
+    number: int = U64.unpack_from(place, U32.size + U64.size)[0]
+    return number

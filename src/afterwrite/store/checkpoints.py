@@ -24,12 +24,21 @@ from afterwrite.store.durable_files import sync_directory, write_all, write_file
 
 _FILE_NAME: Final = "checkpoint"
 _DATA_NAME: Final = "data.mdb"
+NO_OPENING: Final = bytes(16)
 # How it begins, by its first bytes: these, the last journal record that is in the file, whether more follow, length of
-# the boot's id, the record's checksum, which the older form did not have. Then boot, metas, CRC-32.
-_HEADERS: Final = {b"AWC1": struct.Struct(">4sQ?H"), b"AWC2": struct.Struct(">4sQ?HI")}
-_MAGIC: Final = b"AWC2"
-_OLDER_MAGIC: Final = b"AWC1"
+# the boot's id, the record's checksum, the opening's id, the checksum of the root's page; older forms do not have the
+# last ones. Then boot, metas, CRC-32.
+_HEADERS: Final = {
+    b"AWC1": struct.Struct(">4sQ?H"),
+    b"AWC2": struct.Struct(">4sQ?HI"),
+    b"AWC3": struct.Struct(">4sQ?HI16sI"),
+}
+_MAGIC: Final = b"AWC3"
 _CHECKSUM_BYTES: Final = 4
+# Where LMDB's meta pages say which page is the root, and which of the two is the later one.
+_ROOT: Final = struct.Struct("=Q")
+_ROOT_AT: Final = 128
+_COMMIT_AT: Final = 144
 _BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -37,8 +46,9 @@ _BOOT_ID_FILE: Final = Path("/proc/sys/kernel/random/boot_id")
 class Checkpoint:
     """A commit: the number and the checksum of its record, the boot it was made in, LMDB's meta pages as of it.
 
-    The checksum is None where an older version wrote it down. `journaled` says whether the commits after it are in the
-    journal.
+    `opening` is the id of the opening (`store/openings`) that the file held, `root` the checksum of the page that the
+    meta pages lead to. What an older version did not write down is None. `journaled` says whether the commits after it
+    are in the journal.
     """
 
     record: int
@@ -46,6 +56,8 @@ class Checkpoint:
     boot: bytes
     metas: bytes
     checksum: int | None
+    opening: bytes | None
+    root: int | None
 
     @property
     def needs_restoring(self) -> bool:
@@ -77,14 +89,24 @@ def meta_pages(directory: Path, page_bytes: int) -> bytes:
         os.close(descriptor)
 
 
+def root_checksum(directory: Path, metas: bytes) -> int:
+    """The CRC-32 of the page that `metas` lead to, which every commit writes anew and a checkpoint keeps."""
+    page_bytes = len(metas) // 2
+    latest = max((0, page_bytes), key=lambda page: _ROOT.unpack_from(metas, page + _COMMIT_AT))
+    (root,) = _ROOT.unpack_from(metas, latest + _ROOT_AT)
+    descriptor = os.open(directory / _DATA_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return crc32(os.pread(descriptor, page_bytes, root * page_bytes))
+    finally:
+        os.close(descriptor)
+
+
 def keep(directory: Path, checkpoint: Checkpoint) -> None:
     """Make `checkpoint` the one to return to, durably. Its pages must be on the disk. Raises OSError."""
-    fields = checkpoint.record, checkpoint.journaled, len(checkpoint.boot)
-    if checkpoint.checksum is None:
-        content = _HEADERS[_OLDER_MAGIC].pack(_OLDER_MAGIC, *fields)
-    else:
-        content = _HEADERS[_MAGIC].pack(_MAGIC, *fields, checkpoint.checksum)
-    content += checkpoint.boot + checkpoint.metas
+    optional = [each for each in (checkpoint.checksum, checkpoint.opening, checkpoint.root) if each is not None]
+    magic = {0: b"AWC1", 1: b"AWC2"}.get(len(optional), _MAGIC)
+    fields = checkpoint.record, checkpoint.journaled, len(checkpoint.boot), *optional
+    content = _HEADERS[magic].pack(magic, *fields) + checkpoint.boot + checkpoint.metas
     write_file(directory / _FILE_NAME, content + crc32(content).to_bytes(_CHECKSUM_BYTES, "big"))
     sync_directory(directory)
 
@@ -103,16 +125,22 @@ def kept(directory: Path) -> Checkpoint | None:
         raise CorruptData(f"{path} is damaged: restore the store from a backup")
     _, record, journaled, boot_bytes, *known = header.unpack_from(body)
     metas_from = header.size + boot_bytes
-    of_record = known[0] if known else None
-    return Checkpoint(record, journaled, body[header.size : metas_from], body[metas_from:], of_record)
+    known += [None] * (3 - len(known))
+    return Checkpoint(record, journaled, body[header.size : metas_from], body[metas_from:], *known)
 
 
 def restore(directory: Path, checkpoint: Checkpoint) -> None:
     """Make LMDB's file what it was at `checkpoint`. Nobody may have it open. Raises CorruptData and OSError."""
-    try:
-        descriptor = os.open(directory / _DATA_NAME, os.O_WRONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise CorruptData(f"expected {directory / _DATA_NAME}, found none: restore the store from a backup") from None
+    path = directory / _DATA_NAME
+    if not path.exists():
+        raise CorruptData(f"expected {path}, found none: restore the store from a backup")
+    if checkpoint.root is not None and root_checksum(directory, checkpoint.metas) != checkpoint.root:
+        raise CorruptData(
+            f"expected in {path} the pages of the commit {checkpoint.record} that {directory / _FILE_NAME} was written "
+            "for, found others: it is another store's file, an older copy, or damaged; put the file back that was "
+            "there, or restore a whole backup into another directory (afterwrite restore BACKUP --data DIR)"
+        )
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         write_all(descriptor, checkpoint.metas)
         os.fsync(descriptor)

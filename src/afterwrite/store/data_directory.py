@@ -1,7 +1,7 @@
 """The data directory: its layout, and the lock by which one engine at a time holds it.
 
 engine.lock    who holds the directory: process, address, since when
-store/         LMDB
+store/         LMDB; the folder itself is locked, too
 lake/          the delivery streams' Parquet files
 audit/         the audit logs' files
 keys/          the audit logs' keys
@@ -16,6 +16,7 @@ import fcntl
 import os
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +87,7 @@ class DataDirectory:
         except OSError:
             return  # whoever takes the lock is told what is wrong with it
         if holder is not None:
-            raise _in_use(self, holder)
+            raise _in_use(f"the data directory {self.path}", holder)
 
 
 def _holds_files(directory: Path) -> bool:
@@ -121,42 +122,77 @@ def _try_lock(descriptor: int, kind: int) -> bool:
     return True
 
 
-def _in_use(directory: DataDirectory, holder: Mapping[str, Any]) -> DataDirectoryInUse:
+def _lock_folder(descriptor: int) -> bool:
+    """Take the lock of a folder; False where another has it. Some file systems of a network lock none."""
+    try:
+        return _try_lock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        return True
+
+
+def _in_use(held: str, holder: Mapping[str, Any]) -> DataDirectoryInUse:
     if "pid" not in holder:
         return DataDirectoryInUse(
-            f"the data directory {directory.path} is held by an engine that is starting, or by a command that works on "
+            f"{held} is held by an engine that is starting, or by a command that works on "
             "it, such as afterwrite parked: try again in a moment, or choose another directory with --data"
         )
     listening = f"listening on {holder['listening']}" if "listening" in holder else "on no socket"
     return DataDirectoryInUse(
-        f"the data directory {directory.path} is held by the process {holder['pid']} ({listening}, since "
+        f"{held} is held by the process {holder['pid']} ({listening}, since "
         f"{holder.get('since', 'an unknown time')}): stop that engine, or choose another directory with --data"
     )
 
 
+def _store_in_use(directory: DataDirectory) -> DataDirectoryInUse:
+    store = directory.store.resolve()
+    held = f"the store {directory.store}"
+    if store.parent != directory.path.resolve():
+        held += f" (which is {store})"
+    holder = DataDirectory(store.parent).holder()
+    if holder is not None and store.parent != directory.path.resolve():
+        return _in_use(held, holder)
+    return DataDirectoryInUse(
+        f"{held} is held by another engine, on another data directory whose store is the same folder: stop that "
+        "engine, or choose another directory with --data"
+    )
+
+
 class DirectoryLock:
-    """Holds a data directory for this process until `release`; the operating system releases it if it dies."""
+    """Holds a data directory for this process until `release`; the operating system releases it if it dies.
+
+    The folder of its store is held as well: that of another directory may be a link to it.
+    """
 
     def __init__(self, directory: DataDirectory) -> None:
+        with ExitStack() as closing:
+            self._descriptor = self._open(directory, directory.lock_file, os.O_RDWR | os.O_CREAT)
+            closing.callback(os.close, self._descriptor)
+            if not _lock(self._descriptor):
+                raise _in_use(f"the data directory {directory.path}", _read_holder(self._descriptor))
+            self._store_descriptor = self._open(directory, directory.store, os.O_RDONLY | os.O_DIRECTORY)
+            closing.callback(os.close, self._store_descriptor)
+            if not _lock_folder(self._store_descriptor):
+                raise _store_in_use(directory)
+            closing.pop_all()
+        for descriptor in self.descriptors:
+            forks.withhold(descriptor)
+        # What an engine that died has said of itself is no longer so.
+        os.ftruncate(self._descriptor, 0)
+
+    @staticmethod
+    def _open(directory: DataDirectory, path: Path, flags: int) -> int:
         try:
-            create_directory(directory.path)
-            self._descriptor = os.open(directory.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            create_directory(path if flags & os.O_DIRECTORY else path.parent)
+            return os.open(path, flags | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise StorageError(
                 f"the data directory {directory.path} cannot be used ({error}): choose one that can be written to"
             ) from error
-        if not _lock(self._descriptor):
-            holder = _read_holder(self._descriptor)
-            os.close(self._descriptor)
-            raise _in_use(directory, holder)
-        forks.withhold(self._descriptor)
-        # What an engine that died has said of itself is no longer so.
-        os.ftruncate(self._descriptor, 0)
 
     @property
-    def descriptor(self) -> int:
-        """The descriptor that holds the lock; who is given it holds it, too."""
-        return self._descriptor
+    def descriptors(self) -> tuple[int, int]:
+        """The descriptors that hold the directory; who is given them holds it, too."""
+        return self._descriptor, self._store_descriptor
 
     def describe(self, holder: Mapping[str, Any]) -> None:
         """Say who holds the directory."""
@@ -166,5 +202,6 @@ class DirectoryLock:
     def release(self) -> None:
         """Let the directory go."""
         os.ftruncate(self._descriptor, 0)
-        forks.let_go(self._descriptor)
-        os.close(self._descriptor)
+        for descriptor in reversed(self.descriptors):
+            forks.let_go(descriptor)
+            os.close(descriptor)

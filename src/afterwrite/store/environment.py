@@ -26,6 +26,7 @@ from typing import Any, Final, Generic, TypeVar
 import lmdb
 
 from afterwrite.errors import CorruptData, StorageError, StorageFull
+from afterwrite.store import openings
 from afterwrite.store.checkpoints import Checkpoint
 from afterwrite.store.checksums import database_seed, seal
 from afterwrite.store.clock import SteadyClock
@@ -45,8 +46,6 @@ T = TypeVar("T")
 _LOG = logging.getLogger("afterwrite")
 
 _FORMAT: Final = b"afterwrite 3"
-# The counter of the commits, which is the number of the last one's record in the journal.
-_RECORD: Final = "record"
 _BATCH_MAX: Final = 2048
 
 
@@ -85,6 +84,7 @@ class Environment:
     ) -> None:
         self.signals = Signals()
         self._process = os.getpid()
+        self._opening = openings.new_id()
         self._directory = directory
         self.state: dict[str, Any] = {}
         self.counters: dict[str, int] = {}
@@ -125,6 +125,7 @@ class Environment:
         self._ahead: WriteAhead
         self._readonly = readonly
         self._check_format(directory, readonly=readonly)
+        self._check_parts(directory, checkpoint)
         if not readonly:
             self._begin_writing(directory, checkpoint, sync_interval_s)
 
@@ -143,13 +144,12 @@ class Environment:
         sync_directory(directory)
         sync_directory(directory.parent)
         self.watch_file(directory / "data.mdb")
-        with self.read() as transaction:
-            applied = transaction.counter(_RECORD)
         handles = [database.handle for database in self.databases.values()]
         try:
             self._ahead = WriteAhead(
-                directory, self.lmdb, handles, applied=applied, checkpoint=checkpoint, relaxed_s=sync_interval_s
+                directory, self.lmdb, handles, self.read, checkpoint=checkpoint, relaxed_s=sync_interval_s
             )
+            openings.remove_note(directory)
         except (lmdb.Error, OSError) as error:
             self.lmdb.close()
             raise storage_error(error, directory) from error
@@ -158,6 +158,14 @@ class Environment:
             raise
         self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
         self._writer.start()
+
+    def _check_parts(self, directory: Path, checkpoint: Checkpoint | None) -> None:
+        try:
+            with self.read() as transaction:
+                openings.refuse_other_file(transaction, directory, checkpoint, readonly=self._readonly)
+        except CorruptData:
+            self.lmdb.close()
+            raise
 
     def _check_format(self, directory: Path, *, readonly: bool) -> None:
         meta, seed, _ = self.databases["meta"]
@@ -450,11 +458,16 @@ class Environment:
         if not transaction.has_written:
             transaction.lmdb.abort()
             return
-        record = transaction.advance(_RECORD)
+        is_first = self._ahead.opening != self._opening
+        if is_first:
+            openings.begin(transaction, self._opening)
+        record = transaction.advance(openings.COMMITS)
         transaction.complete()
         meanwhile = self._meanwhile  # which another thread may take away
         beside = None if meanwhile is None else partial(_call, meanwhile)
         self._ahead.commit(record, transaction, self._settling, beside)
+        if is_first:
+            self._ahead.opening = self._opening
 
 
 def _run(jobs: Iterable[_Job[Any]], transaction: WriteTransaction) -> _Job[Any] | None:

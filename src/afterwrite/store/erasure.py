@@ -16,7 +16,7 @@ import orjson
 from afterwrite.core import json_text
 from afterwrite.core.changes import Change
 from afterwrite.core.erasure import Subject
-from afterwrite.core.lanes import DIGEST_BYTES
+from afterwrite.core.lanes import DIGEST_BYTES, lane_and_text
 from afterwrite.store import change_log, given_up, items, kinesis, queues, tables, waiting_messages
 from afterwrite.store.buffers import Buffered, NewRecord, encoded_records, records_of
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
@@ -50,7 +50,7 @@ def erase(transaction: WriteTransaction, subject: Subject, found: Sequence[Table
     done["parked changes"] += _erase_parked(transaction, subject)
     done["messages"] += erase_messages(transaction, subject, names(transaction, "queue"))
     done["buffered records"] += _erase_buffered(transaction, subject)
-    done["archived events"] += _erase_values(transaction, "archive", subject)
+    done["archived events"] += _erase_archived(transaction, subject)
     # Which records a failure's words quote nobody can tell.
     done["reasons of failures"] += given_up.forget_reasons(transaction)
     done["results"] += _erase_completions(transaction, subject)
@@ -263,10 +263,14 @@ def _runs(kept: dict[int, NewRecord]) -> Iterator[tuple[int, list[NewRecord]]]:
         yield start, run
 
 
-def _erase_values(transaction: WriteTransaction, database: str, subject: Subject) -> int:
-    doomed = [key for key, value in transaction.scan(database, b"") if subject.is_named_in(value)]
+def _erase_archived(transaction: WriteTransaction, subject: Subject) -> int:
+    doomed = [
+        key
+        for key, value in transaction.scan("archive", b"")
+        if subject.has_lane(lane_and_text(value)[0]) or subject.is_named_in(value)
+    ]
     for key in doomed:
-        transaction.delete(database, key)
+        transaction.delete("archive", key)
     return len(doomed)
 
 

@@ -287,20 +287,16 @@ class Journal:
         growing.rename(spare)
 
 
-def records(directory: Path, after: int, known: Known | None = None) -> Iterator[Record]:
+def records(directory: Path, after: int, known: Known | None = None, *, through: int = 0) -> Iterator[Record]:
     """The records of `directory` with higher numbers than `after`, in order.
 
     It ends at the last record that is whole. Raises CorruptData where whole records follow one that is not, since
-    each was written only after the one before was durable; where the first ones are missing; and where the records are
-    not those that follow the `known` one.
+    each was written only after the one before was durable; where the first ones are missing, or the last ones, up to
+    `through`; and where the records are not those that follow the `known` one.
     """
     segments = _segments(directory)
     if not segments or segments[0][0] > after + 1:
-        raise CorruptData(
-            f"expected the record {after + 1} in the journal in {directory}, "
-            + (f"its first is {segments[0][0]}: " if segments else "found no file: ")
-            + "a file of it was deleted; restore from a backup"
-        )
+        raise _missing(directory, after + 1, segments[0][0] if segments else None)
     expected = segments[0][0]
     before = known.checksum if known is not None and known.number == expected - 1 else None
     for first, path in segments:
@@ -322,6 +318,11 @@ def records(directory: Path, after: int, known: Known | None = None) -> Iterator
             at, before = found.end, found.checksum
             expected += 1
         _refuse_gap(path, content, at, expected)
+    if expected <= through:
+        raise CorruptData(
+            f"expected records up to {through} in the journal in {directory}, its last is {expected - 1}: it is an "
+            "older one than the store's file; put the files back that were there, or restore from a backup"
+        )
 
 
 def checksum_of(directory: Path, number: int, known: Known) -> int | None:
@@ -332,9 +333,19 @@ def checksum_of(directory: Path, number: int, known: Known) -> int | None:
     if number == known.number and known.checksum is not None:
         return known.checksum
     segments = _segments(directory)
+    if segments and segments[0][0] > known.number + 1:
+        raise _missing(directory, known.number + 1, segments[0][0])
     if not segments or segments[0][0] > number:
         return None
     return next((record.checksum for record in records(directory, number - 1, known) if record.number == number), None)
+
+
+def _missing(directory: Path, expected: int, first: int | None) -> CorruptData:
+    return CorruptData(
+        f"expected the record {expected} in the journal in {directory}, "
+        + ("found no file: " if first is None else f"its first is {first}: ")
+        + "a file of it was deleted, or it is another journal; restore from a backup"
+    )
 
 
 def _is_same(checksum: int | None, other: int | None) -> bool:

@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,12 +23,12 @@ from typing import Any, Final
 import lmdb
 
 from afterwrite.errors import CorruptData, StorageError
-from afterwrite.store import checkpoints, journal
+from afterwrite.store import checkpoints, journal, openings
 from afterwrite.store.checkpoints import Checkpoint
 from afterwrite.store.early_writing import begin_writing
 from afterwrite.store.journal import Journal, Known
 from afterwrite.store.settling import Settling
-from afterwrite.store.transactions import WriteTransaction
+from afterwrite.store.transactions import ReadTransaction, WriteTransaction
 
 _LOG = logging.getLogger("afterwrite")
 
@@ -62,7 +63,8 @@ class WriteAhead:
     """The journal and the checkpoints of an open store. `file` is LMDB's environment, opened without its own syncs.
 
     With `relaxed_s` there is no journal: what is committed is on the disk within that time. `failure` is set once
-    commits cannot be made durable any more. Raises OSError, CorruptData and LMDB's errors.
+    commits cannot be made durable any more. `opening` is the last one that wrote to the file (`store/openings`). Raises
+    OSError, CorruptData and LMDB's errors.
     """
 
     def __init__(
@@ -70,14 +72,16 @@ class WriteAhead:
         directory: Path,
         file: Any,
         databases: Sequence[Any],
+        read: Callable[[], AbstractContextManager[ReadTransaction]],
         *,
-        applied: int,
         checkpoint: Checkpoint | None,
         relaxed_s: float | None,
     ) -> None:
         self._committing = threading.Lock()
         self._keeping = threading.Lock()  # the checkpoint to return to; taken within the other
         self.failure: StorageError | None = None
+        with read() as transaction:
+            self.opening, self._record = openings.of_file(transaction).last, transaction.counter(openings.COMMITS)
         self._directory = directory
         self._file = file
         self._databases = databases
@@ -85,7 +89,6 @@ class WriteAhead:
         self._journals = relaxed_s is None
         self._checkpoint_s = _CHECKPOINT_S if relaxed_s is None else relaxed_s
         self._journal = Journal(directory / "journal")
-        self._record = applied
         self._changed, self._urgent = threading.Event(), threading.Event()
         self._stopped = threading.Event()
         self._kept: Checkpoint | None = checkpoint
@@ -93,6 +96,8 @@ class WriteAhead:
         self._reader = file.begin()
         if checkpoint is not None and checkpoint.journaled and self._replay(checkpoint):
             _LOG.info("the store was not closed; record %d of its journal is in its file", self._record)
+            with read() as transaction:
+                self.opening = openings.of_file(transaction).last
         self._take(rotate=self._journals)
         if not self._journals:
             self._journal.remove()
@@ -160,7 +165,7 @@ class WriteAhead:
         self._urgent.set()
 
     def close(self) -> None:
-        """Bring everything to the disk, and leave the file without journal and checkpoint."""
+        """Bring everything to the disk, and leave the file with a note beside it, without journal and checkpoint."""
         self._stopped.set()
         self._changed.set()
         self._urgent.set()
@@ -172,6 +177,14 @@ class WriteAhead:
                 self._journal.close()
                 return
             self._file.sync(True)
+            try:
+                openings.keep_note(self._directory, self.opening, self._record)
+            except OSError as error:
+                _LOG.warning(
+                    "the store is closed as if it had been killed, with its checkpoint and journal (%s)", error
+                )
+                self._journal.close()
+                return
             checkpoints.remove(self._directory)
             self._journal.remove()
 
@@ -186,7 +199,9 @@ class WriteAhead:
             self._take(rotate=False)
         waiting: list[bytes] = []
         waiting_bytes = 0
-        for record in journal.records(files, applied, Known(applied, checksum)):
+        # That of the file's last commit may never have been written: nobody was answered.
+        through = max(applied, checkpoint.record) - 1
+        for record in journal.records(files, applied, Known(applied, checksum), through=through):
             waiting.append(record.body)
             waiting_bytes += len(record.body)
             self._record, self._journal.checksum = record.number, record.checksum
@@ -253,7 +268,8 @@ class WriteAhead:
             reader = self._file.begin()
             try:
                 metas = checkpoints.meta_pages(self._directory, self._file.stat()["psize"])
-                record, checksum = self._record, self._journal.checksum
+                root = checkpoints.root_checksum(self._directory, metas)
+                record, checksum, opening = self._record, self._journal.checksum, self.opening
                 if rotate:
                     self._journal.begin_segment(record + 1)
             except BaseException:
@@ -261,7 +277,7 @@ class WriteAhead:
                 raise
         try:
             self._file.sync(True)
-            self._keep(Checkpoint(record, self._journals, self._boot, metas, checksum), reader)
+            self._keep(Checkpoint(record, self._journals, self._boot, metas, checksum, opening, root), reader)
         except BaseException:
             reader.abort()
             raise

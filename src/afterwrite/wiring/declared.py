@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
@@ -18,6 +18,7 @@ from afterwrite.local.kinesis_arrivals import KinesisArrivals
 from afterwrite.local.lags import declared_mappings
 from afterwrite.server.sqs_queues import declared_queues
 from afterwrite.store import (
+    change_log,
     held_messages,
     items,
     kinesis,
@@ -139,8 +140,19 @@ def keep_topology(transaction: WriteTransaction, app: App) -> None:
         if before != table.order:
             _refuse_what_is_ordered_otherwise(transaction, table, before)
     runs = topology(app)
+    left = {} if kept is None else _left(transaction, kept, runs["tables"])
     # What waits of a table that the app is without for now was ordered by what it was declared with last.
-    ledger.keep_note(transaction, "topology", {**runs, "orders": {**orders, **runs["orders"]}})
+    ledger.keep_note(transaction, "topology", {**runs, "orders": {**orders, **runs["orders"]}, "left": left})
+
+
+def _left(transaction: WriteTransaction, kept: Mapping[str, Any], consumed: Collection[str]) -> Mapping[str, int]:
+    """The tables that had routes and have none any more, with the position of the last change then."""
+    left = {table: through for table, through in kept.get("left", {}).items() if table not in consumed}
+    for name in kept["tables"]:
+        table = tables.catalog(transaction).get(name)
+        if name not in consumed and table is not None and table.stream is not None:
+            left[name] = change_log.last_position(transaction, table.stream)
+    return left
 
 
 def _refuse_what_is_ordered_otherwise(transaction: WriteTransaction, table: Table, before: str) -> None:

@@ -156,7 +156,7 @@ class Engine:
                 closing.callback(self._environment.stop_driving)
                 if self._second is not None:
                     closing.callback(self._second.stop)
-                    self._second.begin(self._environment, self._operations, self._server, self._lock.descriptor)
+                    self._second.begin(self._environment, self._operations, self._server, self._lock.descriptors)
                 self._server.serve(*self._answering(self._server.run_soon, self._settings.credentials))
             closing.callback(self._polls.close)
             closing.callback(self._long_reads.close)

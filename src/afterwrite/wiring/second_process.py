@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from afterwrite import forks
@@ -43,6 +43,7 @@ from afterwrite.wiring.works import Works
 
 _LOG = logging.getLogger("afterwrite")
 _GO: Final = b"go"
+_LOCKS_MAX: Final = 2
 _BEGIN_S_MAX: Final = 60.0
 # More than the works take at most to end.
 _END_S_MAX: Final = 20.0
@@ -70,8 +71,10 @@ class SecondProcess:
             _be_second(app, settings, settle, far, self._shared)
         far.close()
 
-    def begin(self, environment: Environment, operations: Operations, server: ServerThread, lock: int) -> None:
-        """Have it run the app on the store of this process; `lock` holds the directory. Raises what hinders it."""
+    def begin(
+        self, environment: Environment, operations: Operations, server: ServerThread, locks: Sequence[int]
+    ) -> None:
+        """Have it run the app on the store of this process; `locks` hold the directory. Raises what hinders it."""
 
         def taker(send: Callable[[bytes], None]) -> Callable[[bytes], None]:
             first, frames = FirstProcess(environment, operations.prepare, send), Frames(self._shared.sent)
@@ -88,7 +91,7 @@ class SecondProcess:
 
         environment.share(self._shared.settling)
         forks.withhold(self._connection.fileno())
-        socket.send_fds(self._connection, [_GO], [lock])
+        socket.send_fds(self._connection, [_GO], locks)
         self._connection.setblocking(False)
         self._send = server.adopt(self._connection, taker, self._lost)
         if not self._begun.wait(_BEGIN_S_MAX):
@@ -137,7 +140,7 @@ def _be_second(
     try:
         for number in (signal.SIGINT, signal.SIGTERM):  # the first process says when to stop
             signal.signal(number, signal.SIG_IGN)
-        told, locks, _, _ = socket.recv_fds(connection, len(_GO), 1)
+        told, locks, _, _ = socket.recv_fds(connection, len(_GO), _LOCKS_MAX)
         for descriptor in (connection.fileno(), *locks):
             forks.withhold(descriptor)
         if told == _GO:

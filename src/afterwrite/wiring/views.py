@@ -8,39 +8,103 @@ from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Protocol
 
 from afterwrite.app import App, Cache, Function, SearchIndex
 from afterwrite.core.effects import Index, Show, StampedEffect
-from afterwrite.core.invocations import Context
+from afterwrite.core.invocations import Context, Named
 from afterwrite.core.sending import fail
+from afterwrite.core.table_client import TableClient
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.engine.gathering import Gathering
 from afterwrite.errors import CommandError
+from afterwrite.local.native import NativeServices
 from afterwrite.local.search_index import EmbeddedIndex
 from afterwrite.targets.opensearch import OpenSearchIndex
 from afterwrite.targets.redis import RedisCache
 
+_LOOK_S: Final = 1.0
 
-def engine_functions(app: App, search: Path, now_ms: Callable[[], int], closing: ExitStack) -> list[Function]:
-    """The functions that the engine runs, those of caches and indexes with their code.
+
+class Tables(Protocol):
+    """Where a view's items are read: a function's context, or the engine's own."""
+
+    def table(self, table: Named) -> TableClient:
+        """A declared table."""
+        ...
+
+
+class _Declared:
+    """The engine's tables, by their declarations."""
+
+    def __init__(self, services: NativeServices) -> None:
+        self._services = services
+
+    def table(self, table: Named) -> TableClient:
+        """A declared table."""
+        return self._services.table(table.name)
+
+
+class Filling:
+    """What carries out a cache or an index, and the `rows` that the tables have for it."""
+
+    def __init__(self, carrier: Any, rows: Callable[[Tables], Iterable[Any]]) -> None:
+        self.carrier = carrier
+        self._rows = rows
+        self._lock = threading.Lock()
+
+    def fill(self, tables: Tables) -> None:
+        """Fill it where it has lost everything; one of the threads does it for all. Raises its failure."""
+        if self.carrier.is_whole:
+            return
+        with self._lock:
+            if not self.carrier.is_whole:
+                for failure in self.carrier.fill(lambda: self._rows(tables)):
+                    _raise(failure)
+
+
+class IndexWatch:
+    """The unit of work that fills an embedded index from the `tables` where its file is new, at the start or later."""
+
+    def __init__(self, name: str, filling: Filling, tables: Tables) -> None:
+        self.name = f"search-index-{name}"
+        self._filling = filling
+        self._tables = tables
+
+    def watch(self, event: threading.Event) -> None:
+        """Nothing but the time tells."""
+
+    def run_once(self) -> float | None:
+        """Look for the file; how long (s) until the next look. Raises what a function raises of its target."""
+        self._filling.carrier.look()
+        self._filling.fill(self._tables)
+        return _LOOK_S
+
+
+def engine_functions(
+    app: App, search: Path, now_ms: Callable[[], int], services: NativeServices, closing: ExitStack
+) -> tuple[list[Function], list[IndexWatch]]:
+    """The functions that the engine runs, those of caches and indexes with their code; and what watches over indexes.
 
     Embedded indexes are in the directory `search`; `closing` lets go of files and connections. Raises CommandError
     where a package that one of them needs is missing.
     """
-    functions = list(app.functions)
+    functions, watches = list(app.functions), list[IndexWatch]()
     for cache in app.caches:
         _require("redis", "redis", f"cache {cache.name}")
         target = RedisCache(f"cache/{cache.name}", cache.url, now_ms=now_ms)
         closing.callback(target.close)
-        functions.append(replace(cache.function, handler=_keeping(target, _show, _rows(cache))))
+        functions.append(replace(cache.function, handler=_keeping(Filling(target, _rows(cache)), _show)))
     for index in app.search_indexes:
         if index.url is not None:
             _require("opensearchpy", "opensearch", f"search index {index.name}")
         carrier = index_of(index, search, now_ms)
         closing.callback(carrier.close)
-        functions.append(replace(index.function, handler=_keeping(carrier, _index, _documents(index))))
-    return functions
+        filling = Filling(carrier, _documents(index))
+        functions.append(replace(index.function, handler=_keeping(filling, _index)))
+        if isinstance(carrier, EmbeddedIndex):
+            watches.append(IndexWatch(index.name, filling, _Declared(services)))
+    return functions, watches
 
 
 def _require(module: str, extra: str, what: str) -> None:
@@ -57,21 +121,15 @@ def index_of(index: SearchIndex, search: Path, now_ms: Callable[[], int]) -> Ope
     return OpenSearchIndex(f"search_index/{index.name}", index.url, index.name, now_ms=now_ms, fields=index.fields)
 
 
-def _keeping(
-    carrier: Any, effect_of: Callable[[Mapping[str, Any]], Any], rows: Callable[[Context], Iterable[Any]]
-) -> Callable[[Any, Context], None]:
+def _keeping(filling: Filling, effect_of: Callable[[Mapping[str, Any]], Any]) -> Callable[[Any, Context], None]:
     """The code that performs what is asked, and fills what has lost everything."""
+    carrier = filling.carrier
     gathering = Gathering(carrier.limits, carrier.send)
-    filling = threading.Lock()
 
     def keep(request: Mapping[str, Any], context: Context) -> None:
         stamped = StampedEffect(context.invocation_id, "", int(request["at_ms"]), effect_of(request))
         _raise(gathering.perform(carrier.entry(stamped)))
-        if not carrier.is_whole:
-            with filling:  # one of the threads does it for all
-                if not carrier.is_whole:
-                    for failure in carrier.fill(lambda: rows(context)):
-                        _raise(failure)
+        filling.fill(context)
 
     return keep
 
@@ -84,8 +142,8 @@ def _index(request: Mapping[str, Any]) -> Index:
     return Index(request["index"], request["id"], request["version"], request["document"])
 
 
-def _rows(cache: Cache) -> Callable[[Context], Iterator[Show]]:
-    def rows(context: Context) -> Iterator[Show]:
+def _rows(cache: Cache) -> Callable[[Tables], Iterator[Show]]:
+    def rows(context: Tables) -> Iterator[Show]:
         for view in cache.views:
             for item in context.table(view.table).scan():
                 if (show := view.shows(item)) is not None:
@@ -94,8 +152,8 @@ def _rows(cache: Cache) -> Callable[[Context], Iterator[Show]]:
     return rows
 
 
-def _documents(index: SearchIndex) -> Callable[[Context], Iterator[Index]]:
-    def documents(context: Context) -> Iterator[Index]:
+def _documents(index: SearchIndex) -> Callable[[Tables], Iterator[Index]]:
+    def documents(context: Tables) -> Iterator[Index]:
         for each in index.tables:
             for item in context.table(each.table).scan():
                 if (indexed := each.indexes(item)) is not None:

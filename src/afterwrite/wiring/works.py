@@ -63,11 +63,13 @@ class Works:
         self._trials = Trials()
         self._logs: list[AuditSink] = []
         with ExitStack() as closing:
-            functions = engine_functions(app, self._directory.search, environment.now_ms, closing)
+            functions, watches = engine_functions(app, self._directory.search, environment.now_ms, services, closing)
             pipelines = self._pipelines()
             self._dispatchers = [self._dispatcher(function) for function in functions]
             works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
-            self._loops = [Loop(work, self._telemetry) for work in (*works, *self._dispatchers, *self._flushings())]
+            self._loops = [
+                Loop(work, self._telemetry) for work in (*works, *watches, *self._dispatchers, *self._flushings())
+            ]
             self._closing = closing.pop_all()
 
     def start(self) -> None:

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from afterwrite.app import AuditLog
+from afterwrite.core.lanes import with_lane
 from afterwrite.errors import CorruptData, StorageError
 from afterwrite.local.audit.files import read_entries
 from afterwrite.local.audit.logs import AuditSink
@@ -21,7 +22,7 @@ from afterwrite.local.audit.sealing import (
     key_to_wrap_with,
     wrapping_key,
 )
-from afterwrite.local.file_buffers import audit_buffer, with_lane
+from afterwrite.local.file_buffers import audit_buffer
 from afterwrite.store import buffers, ledger
 from afterwrite.store.buffers import NewRecord
 from afterwrite.store.environment import Environment

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from afterwrite.app import AuditLog
+from afterwrite.core.lanes import lane_and_text
 from afterwrite.local.audit.digests import AuditDigests, identity
 from afterwrite.local.audit.files import EMPTY_HEAD, AuditEntry, AuditFiles, AuditHead, drop_before
 from afterwrite.local.audit.sealing import DataKey, EntrySealer, keep_key
-from afterwrite.local.file_buffers import audit_buffer, flush_at_ms, lane_and_entry
+from afterwrite.local.file_buffers import audit_buffer, flush_at_ms
 from afterwrite.store import buffers, ledger
 from afterwrite.store.buffers import Buffered
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
@@ -134,7 +135,7 @@ class AuditSink:
     def _entries(self, waiting: Sequence[Buffered]) -> list[AuditEntry]:
         """What waits as it is appended: encrypted where the log is forgettable."""
         if self._sealer is None:
-            return [AuditEntry(each.id, each.at_ms, lane_and_entry(each.text)[1]) for each in waiting]
+            return [AuditEntry(each.id, each.at_ms, lane_and_text(each.text)[1]) for each in waiting]
         with self._environment.read() as transaction:
             sealed = [self._sealer.seal(transaction, each.id, each.text) for each in waiting]
         pairs = zip(waiting, sealed, strict=True)

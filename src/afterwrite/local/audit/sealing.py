@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from afterwrite.core import json_text
+from afterwrite.core.lanes import lane_and_text
 from afterwrite.errors import CorruptData, StorageError
-from afterwrite.local.file_buffers import lane_and_entry
 from afterwrite.store import ledger
 from afterwrite.store.durable_files import create_directory, storage_errors, sync_directory, write_file
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
@@ -123,7 +123,7 @@ class EntrySealer:
 
     def seal(self, transaction: ReadTransaction, entry_id: str, text: bytes) -> bytes:
         """The JSON text of the encrypted entry; `text` is an entry with its lane."""
-        lane, entry = lane_and_entry(text)
+        lane, entry = lane_and_text(text)
         key_id, key = self._key(transaction, lane)
         nonce = os.urandom(_NONCE_BYTES)
         sealed = base64.b64encode(nonce + key.encrypt(nonce, entry, entry_id.encode()))
