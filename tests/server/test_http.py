@@ -66,6 +66,39 @@ def test_a_request_may_come_byte_by_byte(serve: Serve, data: bytes) -> None:
     assert [client.answer().body, client.answer().body] == [b"hello", b"hello"]
 
 
+def test_a_request_that_asks_for_another_protocol_gets_none_and_its_answer(serve: Serve) -> None:
+    held = Held()
+    serving = serve(held)
+    upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
+    head = "\r\n".join(("POST /path HTTP/1.1", "Host: h", *upgrade)).encode()
+    data = (
+        head + b"\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        head + b"\r\n\r\n",
+        post(b"x" * 5000, *upgrade),
+        post(b"plain"),
+        post(b"last", "Connection: close, upgrade", "Upgrade: websocket"),
+    )
+    whole, slow = serving.client(), serving.client()
+    whole.send(b"".join(data))
+    for each in b"".join(data):
+        slow.send(bytes((each,)))
+    serving.wait_for(held, 2 * len(data))
+    for number in range(2 * len(data)):
+        serving.answer(held, number)
+    for client in (whole, slow):
+        answers = [client.answer() for _ in data]
+        assert [each.body for each in answers] == [b"abc", b"", b"x" * 5000, b"plain", b"last"]
+        assert client.is_closed()
+    assert [request.path for request, _ in held.requests].count(b"/path") == 4
+
+
+def test_many_requests_in_a_row_may_ask_for_another_protocol(serve: Serve) -> None:
+    client = serve(echo).client()
+    times = 3_000
+    client.send(post(b"x", "Connection: Upgrade", "Upgrade: h2c") * times)
+    assert all(client.answer().body == b"x" for _ in range(times))
+
+
 def test_chunks_are_put_together_and_trailers_are_no_headers(serve: Serve) -> None:
     held = Held()
     serving = serve(held)

@@ -39,7 +39,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WRITE_BUFFER_BYTES = 256 * 1024
 
 _HEADERS_TOO_LARGE = Refusal(431, "RequestHeaderFieldsTooLargeException", "The request's headers are too large")
-_NO_UPGRADE = Refusal(400, "BadRequestException", "expected HTTP/1.1, came an upgrade to another protocol")
+_NO_TUNNEL = Refusal(400, "BadRequestException", "expected a request, came CONNECT")
 _NO_EXPECTATION = Refusal(417, "ExpectationFailedException", "expected Expect: 100-continue or none")
 # What a client of HTTP/2 begins with reads as a request with this method.
 _METHOD_OF_HTTP_2 = b"PRI"
@@ -110,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._feeding = False  # inside the parser: answers wait, to leave together
         self._reading = False  # a request has begun and is not complete
         self._in_body = False
+        self._asks_for_upgrade = False  # the head that has just been read
         self._deaf = False  # what still arrives is discarded
         self._refused = False
         self._ended_by_client = False
@@ -152,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._raw_bytes += self._read_bytes
         self._feeding = True
         try:
-            self._parser.feed_data(data)
+            self._parse(data)
         except httptools.HttpParserError as error:
             if self._deaf:
                 pass
@@ -168,6 +169,31 @@ class Connection(asyncio.Protocol):
             self._flush()
             if len(self._unanswered) >= self._server.unanswered_max:
                 self._adjust_reading()
+
+    def _parse(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as left_off:
+                # Behind the head of a request that asks for another protocol. It gets none: its head is read again,
+                # as if it did not ask, and then its body.
+                rest = rest[left_off.args[0] :]
+                head = self._head_without_upgrade()
+                self._parser = httptools.HttpRequestParser(self)
+                self._asks_for_upgrade = False
+                self._parser.feed_data(head)
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        first = b"%s %s HTTP/%s\r\n" % (
+            self._parser.get_method(),
+            self._path,
+            self._parser.get_http_version().encode(),
+        )
+        headers = (b"%s: %s\r\n" % each for each in self._headers.items() if each[0] != b"upgrade")
+        return first + b"".join(headers) + b"\r\n"
 
     def eof_received(self) -> bool:
         """A client may end its side and still wait for its answers."""
@@ -217,7 +243,10 @@ class Connection(asyncio.Protocol):
             if size > self._server.header_bytes_max:
                 self._stop_parsing(_HEADERS_TOO_LARGE)
         if self._parser.should_upgrade():
-            self._stop_parsing(_NO_UPGRADE)
+            if self._parser.get_method() == b"CONNECT":
+                self._stop_parsing(_NO_TUNNEL)
+            self._asks_for_upgrade = True
+            return
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._server.body_bytes_max:
             self._stop_parsing(body_too_large(self._server.body_bytes_max))
@@ -242,6 +271,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The request is complete: the handler's turn."""
+        if self._asks_for_upgrade:
+            return  # only its head is
         self._reading = False
         self.deadline = inf
         headers = self._headers
