@@ -5,7 +5,7 @@ It makes it happen: in order per key, once, with nothing lost, on one machine or
 
 from typing import TYPE_CHECKING
 
-from afterwrite.app import App, Key
+from afterwrite.app import App, GlobalIndex, Key
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE, Change
 from afterwrite.core.conditions import (
     absent,
@@ -54,6 +54,7 @@ __all__ = [
     "Effect",
     "Email",
     "Engine",
+    "GlobalIndex",
     "Key",
     "Message",
     "ModelRequest",

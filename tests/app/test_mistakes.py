@@ -14,6 +14,7 @@ from afterwrite import (
     REMOVE,
     App,
     DeclarationError,
+    GlobalIndex,
     Key,
     absent,
     anything_but,
@@ -125,6 +126,37 @@ MISTAKES: list[tuple[str, Mistake]] = [
     ),
     (r"sends of App.function to be a list, got", lambda app: app.function(sends=two)),  # type: ignore[arg-type]
     (r"expected a topic to publish alarms to, got 'ops'", lambda app: app.alarms(to="ops")),  # type: ignore[arg-type]
+    (
+        r"expected a GlobalIndex among the indexes of orders, got 'status': write GlobalIndex\(name, partition_key=…\)",
+        lambda app: app.table("orders", partition_key="PK", indexes=["status"]),  # type: ignore[list-item]
+    ),
+    (r"indexes of App.table to be a list, got 5", lambda app: app.table("orders", partition_key="PK", indexes=5)),  # type: ignore[arg-type]
+    (
+        r"two declarations of the index 'by-a' of orders: rename one",
+        lambda app: app.table("orders", partition_key="PK", indexes=[GlobalIndex("by-a", partition_key="a")] * 2),
+    ),
+    (
+        r"one type of the attribute PK in all keys of orders, got S and, in the index by-a, N",
+        lambda app: app.table(
+            "orders", partition_key="PK", indexes=[GlobalIndex("by-a", partition_key=Key("PK", "N"))]
+        ),
+    ),
+    (
+        r"at most 20 indexes of orders, got 21",
+        lambda app: app.table(
+            "orders", partition_key="PK", indexes=[GlobalIndex(f"by-{n}", partition_key="a") for n in range(21)]
+        ),
+    ),
+    (r"an index's name to be 3 to 255 letters, .*, got 'by'", lambda app: GlobalIndex("by", partition_key="a")),
+    (r"partition_key of the index by-a to be an .*, got 5", lambda app: GlobalIndex("by-a", partition_key=5)),  # type: ignore[arg-type]
+    (
+        r"projection of the index by-a to be ALL or KEYS_ONLY, or a list of attributes, got 'NONE'",
+        lambda app: GlobalIndex("by-a", partition_key="a", projection="NONE"),
+    ),
+    (
+        r"expected 1 to 20 attributes in the projection of the index by-a, got 0",
+        lambda app: GlobalIndex("by-a", partition_key="a", projection=[]),
+    ),
     (r"the type of the key id to be one of S, N, B, got 'X'", lambda app: Key("id", "X")),  # type: ignore[arg-type]
     (
         r"expected partition_key of orders to be an attribute's name or a Key, got 5",

@@ -31,19 +31,18 @@ from afterwrite.app.declarations import (
     Declared,
     DeliveryStream,
     Function,
-    Key,
     Queue,
     Rule,
     StreamKind,
     Table,
     Topic,
     add_declared,
-    check_keys,
     check_stream,
     lanes_of,
     name_of,
     refuse_forgettable_on_aws,
 )
+from afterwrite.app.keys import GlobalIndex, Key, check_indexes, check_keys, check_ttl, key, key_types
 from afterwrite.app.views import Cache, SearchIndex
 from afterwrite.core.callables import check_code
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
@@ -69,6 +68,7 @@ __all__ = [
     "Declared",
     "DeliveryStream",
     "Function",
+    "GlobalIndex",
     "Key",
     "Queue",
     "Rule",
@@ -78,6 +78,7 @@ __all__ = [
     "Topic",
     "change_stream_hours",
     "check_delivery_stream_name",
+    "key_types",
     "lanes_of",
     "name_of",
     "refuse_foreign_targets",
@@ -161,6 +162,7 @@ class App:
         order: Order = "partition_key",
         stream: StreamKind = "dynamodb",
         private: Sequence[str] = (),
+        indexes: Sequence[GlobalIndex] = (),
     ) -> Table:
         """Declare a table. Keys given as text are strings; `ttl` names the attribute with the epoch seconds.
 
@@ -169,7 +171,7 @@ class App:
         DynamoDB Streams, with `stream="kinesis"` by the Kinesis data stream `NAME-changes`, which carries both images.
 
         Routes see `***` in place of the `private` attributes (`"email"`, `"profile.phone"`), and their values in
-        `change.clear` only.
+        `change.clear` only. `indexes` are the global secondary ones that are made where they are missing.
         """
         check_stream(name, stream, view_type)
         if order not in ORDERS:
@@ -185,10 +187,21 @@ class App:
                 f"expected a table's name of at least {_TABLE_NAME_CHARACTERS_MIN} characters: {name!r}"
             )
         partition, sort = key(partition_key), key(sort_key)
-        check_keys(name, partition, sort, ttl)
+        check_keys(name, partition, sort)
+        check_ttl(name, (partition, sort), ttl)
         paths = compile_paths(name, private, [each.name for each in (partition, sort) if each is not None])
         table = Table(
-            name, partition, sort, ttl, view_type, retention_hours, order, stream, paths, functions=self.functions
+            name,
+            partition,
+            sort,
+            ttl,
+            view_type,
+            retention_hours,
+            order,
+            stream,
+            paths,
+            check_indexes(name, (partition, sort), indexes),
+            functions=self.functions,
         )
         return add_declared(self.tables, table)
 
@@ -403,7 +416,3 @@ def change_stream_hours(app: App, table: Table) -> int:
     """How long the Kinesis stream that the table's changes come by keeps them: as long as any declaration says."""
     named = [stream.retention_hours for stream in app.kinesis_streams if stream.name == table.kinesis_stream]
     return max([KINESIS_RETENTION_HOURS_MIN, table.retention_hours, *named])
-
-
-def key(key: Any) -> Any:
-    return Key(key) if isinstance(key, str) else key

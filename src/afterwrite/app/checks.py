@@ -30,6 +30,7 @@ _PLAIN: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "float | None": ((int, float, Decimal, type(None)), "a number or None"),
     "Mapping[str, Any]": ((Mapping,), "a mapping"),
     "Mapping[str, Any] | None": ((Mapping, type(None)), "a mapping or None"),
+    "Sequence[GlobalIndex]": ((Iterable,), "a list"),
     "Sequence[Sender]": ((Iterable,), "a list"),
     "Sequence[Queue | Function | DeliveryStream]": ((Iterable,), "a list"),
 }

@@ -20,6 +20,7 @@ from afterwrite.app.checks import (
     kind_of,
     senders,
 )
+from afterwrite.app.keys import GlobalIndex, Key
 from afterwrite.core.callables import check_code
 from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
 from afterwrite.core.conditions import Matchers
@@ -40,7 +41,6 @@ from afterwrite.errors import DeclarationError
 if TYPE_CHECKING:
     from afterwrite.core.pipes import Filter, Origin, Pipe, Transform
 
-KeyType: TypeAlias = Literal["S", "N", "B"]
 Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
 StreamKind: TypeAlias = Literal["dynamodb", "kinesis"]
 """By which of the two a table's changes come: DynamoDB Streams, or Kinesis Data Streams for DynamoDB."""
@@ -74,22 +74,6 @@ def name_of(declared: Declared | str) -> str:
     return declared if isinstance(declared, str) else declared.name
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key attribute that is no string: `Key("id", "N")`."""
-
-    name: str
-    type: KeyType = "S"
-
-    def __post_init__(self) -> None:
-        """Refuse what no key attribute can be."""
-        if self.type not in get_args(KeyType):
-            raise DeclarationError(
-                f"expected the type of the key {self.name} to be one of {', '.join(get_args(KeyType))}, "
-                f"got {self.type!r}"
-            )
-
-
 @dataclass(frozen=True, eq=False)
 class Table(MappedStream):
     """A DynamoDB table whose changes run routes, and Lambda functions."""
@@ -105,6 +89,7 @@ class Table(MappedStream):
     order: Order = "partition_key"
     stream: StreamKind = "dynamodb"
     private: tuple[PrivatePath, ...] = ()
+    indexes: tuple[GlobalIndex, ...] = ()
     routes: list[Route] = field(default_factory=list)
     event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
     pipes: list[Pipe] = field(default_factory=list)
@@ -456,25 +441,6 @@ def refuse_forgettable_on_aws(log: AuditLog) -> None:
 def lanes_of(table: Table) -> Callable[[Change], str]:
     """The lane of a change of the table, by its declared order."""
     return lanes_by(table.order, table.partition_key.name, table.sort_key.name if table.sort_key else None)
-
-
-def check_keys(table: str, partition_key: Key, sort_key: Key | None, ttl: str | None) -> None:
-    """Raise DeclarationError for keys, or a `ttl` attribute, that the table cannot have."""
-    for what, given in (("partition_key", partition_key), ("sort_key", sort_key)):
-        if not (isinstance(given, Key) or (given is None and what == "sort_key")):
-            raise DeclarationError(f"expected {what} of {table} to be an attribute's name or a Key, got {given!r}")
-    if sort_key is not None and sort_key.name == partition_key.name:
-        raise DeclarationError(f"expected two attributes as the keys of {table}, got {sort_key.name!r} twice")
-    if ttl is not None and not isinstance(ttl, str):
-        raise DeclarationError(
-            f"expected ttl of {table} to be the name of the attribute with the epoch seconds, got {ttl!r}"
-        )
-    for each in (partition_key, sort_key):
-        if each is not None and each.name == ttl and each.type != "N":
-            raise DeclarationError(
-                f"expected ttl of {table} to be an attribute with epoch seconds, which are numbers, got the key "
-                f"{ttl} of the type {each.type}: no item would ever expire"
-            )
 
 
 def check_stream(table: str, stream: str, view_type: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from afterwrite.core.invocations import SortKeyRange, placeholders
+from afterwrite.core.invocations import Named, SortKeyRange, placeholders
 from afterwrite.core.values import Item, decode_item, encode_item, from_python
 from afterwrite.errors import DeclarationError
 
 Execute: TypeAlias = Callable[[str, dict[str, Any]], Mapping[str, Any]]
+KeyNames: TypeAlias = tuple[str, str | None]
+"""The names of a partition key and of a sort key, where there is one."""
 
 
 class TableClient(Protocol):
@@ -24,6 +26,7 @@ class TableClient(Protocol):
         partition: Any,
         sort_key: Any = None,
         *,
+        index: Named | str | None = None,
         newest_first: bool = False,
         limit: int | None = None,
         attributes: Sequence[str] | None = None,
@@ -33,6 +36,8 @@ class TableClient(Protocol):
     ) -> list[dict[str, Any]]:
         """The items of a partition, by a sort key, `prefix(…)`, `between(…, …)` or all of them.
 
+        With an `index`, which is declared or named, both are its keys, and what it shows of the items is found; on AWS
+        it may show what was written a moment before or not yet.
         Of each only its `attributes`, where they are given; only those that meet a `condition`, which may not look at
         the keys. Placeholders that begin with `_` are the query's own.
         """
@@ -80,14 +85,15 @@ class TableClient(Protocol):
 class WireTable:
     """The TableClient of the table `name` with these keys, over `execute`, which carries out a request.
 
-    `execute` takes an operation's wire name and its body and gives the answer's; it raises ServiceError.
+    `execute` takes an operation's wire name and its body and gives the answer's; it raises ServiceError. `indexes` has
+    the keys of the indexes that can be queried, by name.
     """
 
-    def __init__(self, execute: Execute, name: str, partition_key: str, sort_key: str | None) -> None:
+    def __init__(self, execute: Execute, name: str, keys: KeyNames, indexes: Mapping[str, KeyNames]) -> None:
         self._execute = execute
         self._name = name
-        self._partition_key = partition_key
-        self._sort_key = sort_key
+        self._keys = keys
+        self._indexes = indexes
 
     def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
         """The item with the key attributes `key`."""
@@ -100,6 +106,7 @@ class WireTable:
         partition: Any,
         sort_key: Any = None,
         *,
+        index: Named | str | None = None,
         newest_first: bool = False,
         limit: int | None = None,
         attributes: Sequence[str] | None = None,
@@ -109,12 +116,14 @@ class WireTable:
     ) -> list[dict[str, Any]]:
         """The items of a partition, by a sort key, `prefix(…)`, `between(…, …)` or all of them.
 
+        With an `index`, which is declared or named, both are its keys, and what it shows of the items is found; on AWS
+        it may show what was written a moment before or not yet.
         Of each only its `attributes`, where they are given; only those that meet a `condition`, which may not look at
         the keys. Placeholders that begin with `_` are the query's own.
         """
         if limit is not None and limit < 1:
             raise DeclarationError(f"expected a limit of at least 1, got {limit}: leave it out to query for all items")
-        body = self._query_body(partition, sort_key)
+        body = self._query_body(partition, sort_key, index)
         body["ScanIndexForward"] = not newest_first
         if attributes is not None:
             body |= self._projection(attributes, body["ExpressionAttributeNames"])
@@ -143,21 +152,34 @@ class WireTable:
                 return
             body["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def _query_body(self, partition: Any, sort_key: Any) -> dict[str, Any]:
-        names = {"#_pk": self._partition_key}
+    def _asked(self, index: Named | str | None) -> tuple[str, KeyNames, dict[str, Any]]:
+        """What a query for an index asks, in words, its keys, and the fields of the request that say so."""
+        if index is None:
+            return f"the table {self._name}", self._keys, {"ConsistentRead": True}
+        name = index if isinstance(index, str) else index.name
+        if name not in self._indexes:
+            raise DeclarationError(
+                f"expected an index of the table {self._name} ({', '.join(self._indexes) or 'it has none'}), got "
+                f"{name!r}: declare it, indexes=[GlobalIndex({name!r}, partition_key=…)]"
+            )
+        return f"the index {name} of {self._name}", self._indexes[name], {"IndexName": name}
+
+    def _query_body(self, partition: Any, sort_key: Any, index: Named | str | None) -> dict[str, Any]:
+        what, (partition_name, sort_name), asked = self._asked(index)
+        names = {"#_pk": partition_name}
         values = {":_pk": from_python(partition)}
         condition = "#_pk = :_pk"
         if sort_key is not None:
-            if self._sort_key is None:
-                raise DeclarationError(f"the table {self._name} has no sort key: query it by its partition key alone")
-            names["#_sk"] = self._sort_key
+            if sort_name is None:
+                raise DeclarationError(f"{what} has no sort key: query it by its partition key alone")
+            names["#_sk"] = sort_name
             if isinstance(sort_key, SortKeyRange):
                 condition += " AND #_sk BETWEEN :_low AND :_high"
                 values |= {":_low": from_python(sort_key.low), ":_high": from_python(sort_key.high)}
             elif isinstance(sort_key, Mapping):
                 if sort_key.keys() != {"prefix"}:
                     raise DeclarationError(
-                        f"expected a sort key, prefix(…) or between(…, …) to query {self._name} by, got {sort_key!r}"
+                        f"expected a sort key, prefix(…) or between(…, …) to query {what} by, got {sort_key!r}"
                     )
                 condition += " AND begins_with(#_sk, :_low)"
                 values[":_low"] = from_python(sort_key["prefix"])
@@ -169,7 +191,7 @@ class WireTable:
             "KeyConditionExpression": condition,
             "ExpressionAttributeNames": names,
             "ExpressionAttributeValues": values,
-            "ConsistentRead": True,
+            **asked,
         }
 
     def _refuse_own(self, placeholders: Iterable[str]) -> None:

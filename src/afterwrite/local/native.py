@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
-from afterwrite.core.table_client import WireTable
+from afterwrite.core.table_client import KeyNames, WireTable
 from afterwrite.core.values import Item, encode_item
 from afterwrite.errors import DeclarationError, InvalidValue, StorageError
 from afterwrite.store import items, plain_puts
@@ -19,7 +19,7 @@ from afterwrite.store.operations.items import READS
 from afterwrite.store.plain_batches import PlainBatch, PlainPut
 from afterwrite.store.plain_puts import PlainPuts
 from afterwrite.store.prepared import Read
-from afterwrite.table.schema import KeySchema
+from afterwrite.store.tables import Table
 from afterwrite.table.writes import Put, unconditional_put
 
 _COMMIT_ITEMS: Final = 1000
@@ -52,7 +52,7 @@ class NativeServices:
         table = self._environment.state["catalog"].get(name)
         if table is None:
             raise DeclarationError(f"expected a table of this engine, got {name!r}: declare it in the app")
-        return NativeTable(self, name, table.schema)
+        return NativeTable(self, table)
 
     def has_table(self, name: str) -> bool:
         """Whether there is a table `name`."""
@@ -187,11 +187,20 @@ def _put_items(transaction: WriteTransaction, puts: Sequence[_Puts]) -> None:
             items.write(transaction, put)
 
 
+def _queried_indexes(table: Table) -> Iterator[tuple[str, KeyNames]]:
+    """The indexes with one attribute as the partition key, and at most one as the sort key, and their names."""
+    for index in table.indexes:
+        partition, sort = index.schema.partition_attributes, index.schema.sort_attributes
+        if len(partition) == 1 and len(sort) <= 1:
+            yield index.schema.name, (partition[0].name, sort[0].name if sort else None)
+
+
 class NativeTable(WireTable):
     """The TableClient of a table in this process."""
 
-    def __init__(self, services: NativeServices, name: str, schema: KeySchema) -> None:
-        super().__init__(services.execute, name, schema.partition_key, schema.sort_key)
+    def __init__(self, services: NativeServices, table: Table) -> None:
+        keys = (table.schema.partition_key, table.schema.sort_key)
+        super().__init__(services.execute, table.name, keys, dict(_queried_indexes(table)))
         self._services = services
 
     def put_many(self, items: Iterable[Mapping[str, Any]]) -> int:

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from afterwrite.app import Table
-from afterwrite.core.table_client import WireTable
+from afterwrite.app import GlobalIndex, Table
+from afterwrite.core.table_client import KeyNames, WireTable
 from afterwrite.errors import DeclarationError
 from afterwrite.remote.dynamodb_client import Client, execute
+
+
+def _names(keyed: Table | GlobalIndex) -> KeyNames:
+    return keyed.partition_key.name, None if keyed.sort_key is None else keyed.sort_key.name
 
 
 class RemoteServices:
@@ -32,8 +36,8 @@ class RemoteServices:
         table = self._tables.get(name)
         if table is None:
             raise DeclarationError(f"expected a table that this app declares, got {name!r}: declare it on the same App")
-        sort_key = None if table.sort_key is None else table.sort_key.name
-        return WireTable(self._execute, self._names.get(name, name), table.partition_key.name, sort_key)
+        indexes = {index.name: _names(index) for index in table.indexes}
+        return WireTable(self._execute, self._names.get(name, name), _names(table), indexes)
 
     def transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
         """Apply all writes or none, each in the form of TransactWriteItems. Raises TransactionCanceled."""

@@ -149,7 +149,8 @@ def _add_receiving(
 
 
 def _add_function(stack: Stack, function: Function, statements: Sequence[dict[str, Any]], concurrency: Any) -> Resource:
-    tables = [stack.tables[table.name].arn for table in stack.app.tables]
+    tables: list[Text] = [stack.tables[table.name].arn for table in stack.app.tables]
+    tables += [join(stack.tables[table.name].arn, "/index/*") for table in stack.app.tables if table.indexes]
     allowed = [iam.allow("UseTables", *tables)] if tables else []
     if models := stack.options.models.get(function.name):
         allowed.append(iam.allow("AskModels", *map(model_arn, models)))

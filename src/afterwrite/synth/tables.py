@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
-from afterwrite.app import KINESIS_STREAM, Key, Table, change_stream_hours
+from afterwrite.app import KINESIS_STREAM, GlobalIndex, Key, Table, change_stream_hours, key_types
 from afterwrite.synth.document import Resource, logical_id
 from afterwrite.synth.stack import Stack, physical_name, where
 
@@ -34,7 +35,7 @@ def has_routes(table: Table) -> bool:
 
 
 def _table(stack: Stack, table: Table) -> Resource:
-    properties = _properties(table.name, table.partition_key, table.sort_key, table.ttl)
+    properties = _properties(table.name, table.partition_key, table.sort_key, table.ttl, table.indexes)
     direct = [*(pipe.name for pipe in table.pipes), *(each.function_name for each in table.event_source_mappings)]
     direct = [name for name in direct if name not in {pipe.name for pipe in table.routed_pipes}]
     by_kinesis = table.stream == "kinesis" or (has_routes(table) and table.retention_hours > STREAM_HOURS)
@@ -81,17 +82,35 @@ def _own(stack: Stack, what: str, partition_key: Key, sort_key: Key | None, *, e
     )
 
 
-def _properties(name: str, partition_key: Key, sort_key: Key | None, ttl: str | None) -> dict[str, Any]:
-    keys = [(partition_key, "HASH"), *([(sort_key, "RANGE")] if sort_key is not None else [])]
+def _properties(
+    name: str, partition_key: Key, sort_key: Key | None, ttl: str | None, indexes: Sequence[GlobalIndex] = ()
+) -> dict[str, Any]:
+    types = key_types((partition_key, sort_key), indexes)
     properties: dict[str, Any] = {
         "TableName": physical_name(name),
         "BillingMode": "PAY_PER_REQUEST",
-        "AttributeDefinitions": [{"AttributeName": key.name, "AttributeType": key.type} for key, _ in keys],
-        "KeySchema": [{"AttributeName": key.name, "KeyType": role} for key, role in keys],
+        "AttributeDefinitions": [{"AttributeName": each, "AttributeType": kind} for each, kind in types.items()],
+        "KeySchema": _key_schema(partition_key, sort_key),
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
         "SSESpecification": {"SSEEnabled": True},
         "DeletionProtectionEnabled": where("ProtectsTables", True, False),
     }
+    if indexes:
+        properties["GlobalSecondaryIndexes"] = [_index(each) for each in indexes]
     if ttl is not None:
         properties["TimeToLiveSpecification"] = {"AttributeName": ttl, "Enabled": True}
     return properties
+
+
+def _key_schema(partition_key: Key, sort_key: Key | None) -> list[dict[str, Any]]:
+    sort = [] if sort_key is None else [{"AttributeName": sort_key.name, "KeyType": "RANGE"}]
+    return [{"AttributeName": partition_key.name, "KeyType": "HASH"}, *sort]
+
+
+def _index(index: GlobalIndex) -> dict[str, Any]:
+    included = {"NonKeyAttributes": list(index.included)} if index.included else {}
+    return {
+        "IndexName": index.name,
+        "KeySchema": _key_schema(index.partition_key, index.sort_key),
+        "Projection": {"ProjectionType": index.projection, **included},
+    }

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
-from afterwrite.app import DEAD_LETTERS, App, Table, change_stream_hours
+from afterwrite.app import DEAD_LETTERS, App, GlobalIndex, Table, change_stream_hours
 from afterwrite.config import Identity
 from afterwrite.core.lanes import table_of
 from afterwrite.diagrams.flow import guard_text
@@ -20,6 +20,7 @@ from afterwrite.server.sqs_queues import declared_queues
 from afterwrite.store import (
     change_log,
     held_messages,
+    index_filling,
     items,
     kinesis,
     kinesis_intake,
@@ -30,7 +31,7 @@ from afterwrite.store import (
     waiting_messages,
 )
 from afterwrite.store.environment import Environment, WriteTransaction
-from afterwrite.table.schema import KeySchema
+from afterwrite.table.schema import GLOBAL, IndexSchema, KeyAttribute, KeySchema
 
 # The year 5138: no change arrives later.
 _AFTER_ALL_MS: Final = 10**14
@@ -54,7 +55,13 @@ def declare_tables(transaction: WriteTransaction, app: App) -> None:
         )
         table = tables.catalog(transaction).get(declared.name)
         if table is None:
-            table = tables.create_table(transaction, declared.name, schema, view_type=declared.view_type)
+            table = tables.create_table(
+                transaction,
+                declared.name,
+                schema,
+                view_type=declared.view_type,
+                index_schemas=[_index_schema(each) for each in declared.indexes],
+            )
         if table.schema == schema and table.stream is None:  # made without an app, or imported
             table = tables.enable_stream(transaction, table, declared.view_type)
         view_type = None if table.stream is None else table.stream.view_type
@@ -73,6 +80,71 @@ def declare_tables(transaction: WriteTransaction, app: App) -> None:
             items.set_ttl(transaction, declared.name, declared.ttl)
         if table.retention_s != declared.retention_hours * 3600:
             tables.set_retention(transaction, declared.name, declared.retention_hours * 3600)
+
+
+def declare_indexes(environment: Environment, app: App) -> None:
+    """Make the declared indexes that are missing, one after the other, each with all items of its table.
+
+    Raises DeclarationError where an index of that name is there with other keys or another projection.
+    """
+    for declared in app.tables:
+        for schema in map(_index_schema, declared.indexes):
+            table = environment.state["catalog"][declared.name]
+            if table.index_named(schema.name) is None:
+                _fill(environment, table.name)
+                environment.write(partial(_create_index, table_name=table.name, schema=schema))
+                _fill(environment, table.name)
+            else:
+                _refuse_another_index(table, schema)
+
+
+def _index_schema(index: GlobalIndex) -> IndexSchema:
+    partition, *sort = (KeyAttribute(each.name, each.type) for each in index.keys)
+    return IndexSchema(index.name, GLOBAL, (partition,), tuple(sort), index.projection, index.included)
+
+
+def _create_index(transaction: WriteTransaction, *, table_name: str, schema: IndexSchema) -> None:
+    table = tables.catalog(transaction)[table_name]
+    _refuse_other_types(table, schema)
+    index_filling.create_index(transaction, table, schema)
+
+
+def _refuse_another_index(table: tables.Table, schema: IndexSchema) -> None:
+    """Raise DeclarationError where the table's index of that name is another one."""
+    found = next(index.schema for index in table.indexes if index.schema.name == schema.name)
+    if found != schema:
+        raise DeclarationError(
+            f"the data directory holds the index {schema.name} of the table {table.name} as {_shown(found)}, the app "
+            f"declares {_shown(schema)}: declare what is there, or give the new one another name"
+        )
+
+
+def _refuse_other_types(table: tables.Table, schema: IndexSchema) -> None:
+    """Raise DeclarationError where another index of the table has a key attribute with another type."""
+    for index in table.indexes:
+        for each in schema.attributes:
+            if (known := index.schema.type_of(each.name)) not in (None, each.type):
+                raise DeclarationError(
+                    f"expected {each.name} of the table {table.name} to be of the type {known}, as in the index "
+                    f"{index.schema.name} that the data directory holds, got {each.type} in the index {schema.name}"
+                )
+
+
+def _fill(environment: Environment, table_name: str) -> None:
+    """Take the rest of the items into an index of the table that is being filled."""
+
+    def fill(transaction: WriteTransaction) -> None:
+        table = tables.catalog(transaction)[table_name]
+        if table.filling is not None:
+            index_filling.fill_index(transaction, table, table.filling)
+
+    while environment.state["catalog"][table_name].filling is not None:
+        environment.write(fill)
+
+
+def _shown(schema: IndexSchema) -> str:
+    keys = ", ".join(f"{each.name} ({each.type})" for each in schema.attributes)
+    return f"{schema.scope} on {keys} with {', '.join((schema.projection, *schema.included))}"
 
 
 def _keys(schema: KeySchema) -> str:

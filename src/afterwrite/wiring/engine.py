@@ -65,7 +65,14 @@ from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.operations import Copies, Operations
 from afterwrite.store.streams import StreamSettings
 from afterwrite.store.table_backups import TableBackups
-from afterwrite.wiring.declared import cut_waits, declare_kinesis_streams, declare_paths, declare_tables, keep_topology
+from afterwrite.wiring.declared import (
+    cut_waits,
+    declare_indexes,
+    declare_kinesis_streams,
+    declare_paths,
+    declare_tables,
+    keep_topology,
+)
 from afterwrite.wiring.seams import Seams
 from afterwrite.wiring.second_process import SecondProcess
 from afterwrite.wiring.server_thread import ServerThread
@@ -176,6 +183,7 @@ class Engine:
         with environment.read() as transaction:
             environment.state["catalog"] = tables.load_catalog(transaction)
         environment.write(lambda transaction: declare_tables(transaction, self._app))
+        declare_indexes(environment, self._app)
         environment.write(lambda transaction: declare_kinesis_streams(transaction, self._app))
         declare_paths(environment, self._app, identity, self._telemetry)
         if self._runs_app:
