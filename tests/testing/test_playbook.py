@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from afterwrite import INSERT, MODIFY, App, Change, Effect
+from afterwrite.core.effects import Enqueue
+from afterwrite.core.lanes import Order
 from afterwrite.errors import DeclarationError
 from afterwrite.testing import Playbook, delete, expire, failure, nothing, put
 
@@ -73,6 +76,47 @@ def test_a_failing_route_parks_its_lane() -> None:
         >> put(things, pk="b", sk="2")
         << out.send({"new": "b"})
     )
+
+
+@pytest.mark.parametrize(
+    ("effect", "words"),
+    [
+        (out.send(object()), "route asks, effect 0: TypeError: expected JSON values, .* got object"),
+        (out.send(float("nan")), "expected a number that JSON can hold, got nan"),
+        (out.send("late", delay_s=31 * 86_400), "expected a delay of 0 to 2592000 s"),
+        (App("another").queue("elsewhere").send("x"), "'elsewhere'"),
+    ],
+)
+def test_what_the_engine_would_not_take_is_a_failure(effect: Effect, words: str) -> None:
+    app = App("asking")
+    table = app.table("things", partition_key="pk")
+    app.queue("out")
+
+    @table.on()
+    def asks(change: Change) -> list[Effect]:
+        return [effect]
+
+    ((found,), waits) = (Playbook(app) >> put(table, pk="a") >> put(table, pk="a", n=1)).played()
+    assert isinstance(found, failure)
+    assert re.search(words, found.words)
+    assert waits == []
+
+
+@pytest.mark.parametrize(("order", "run"), [("partition_key", ""), ("item", "b1"), ("none", "a1 b1")])
+def test_what_waits_behind_a_failure_is_what_the_table_keeps_in_order(order: Order, run: str) -> None:
+    app = App("ordered")
+    table = app.table("things", partition_key="pk", sort_key="sk", order=order)
+    told = app.queue("told")
+
+    @table.on()
+    def tell(change: Change) -> Effect:
+        assert change.new
+        return told.send(change.new["sk"] + str(change.new["n"]))
+
+    playbook = Playbook(app) >> put(table, pk="p", sk="a") >> put(table, pk="p", sk="a", n=1)
+    failed, *rest = (playbook >> put(table, pk="p", sk="b", n=1)).played()
+    assert isinstance(failed[0], failure)
+    assert [each.body for effects in rest for each in effects if isinstance(each, Enqueue)] == run.split()
 
 
 def test_a_transcript_that_differs_is_shown_with_what_was_found() -> None:

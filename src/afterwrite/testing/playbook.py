@@ -13,18 +13,22 @@ assert (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
 
-from afterwrite.app import App, Table
+from afterwrite.app import App, Table, lanes_of
+from afterwrite.config import Identity
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE, TTL_IDENTITY, Change
-from afterwrite.core.effects import EFFECT_TYPES, Effect
-from afterwrite.core.lanes import lane_of
-from afterwrite.core.routes import RouteFailed, Router
+from afterwrite.core.effects import EFFECT_TYPES, Effect, StampedEffect
+from afterwrite.core.outcomes import Park
+from afterwrite.core.routes import Router
 from afterwrite.core.values import Item, encode_item, from_python
+from afterwrite.engine.planning import plan
 from afterwrite.errors import DeclarationError
+from afterwrite.local.fan_out import FanOut
 
 _START_US: Final = 1_700_000_000_000_000
 
@@ -104,8 +108,8 @@ class Playbook:
 
     A playbook grows by `>>` a write and `<<` an effect, `nothing` or a `failure`, and does not change: what two
     transcripts begin with may be shared. Writes to one item follow each other, as in the table: the first is an
-    INSERT, and one that changes nothing leads to nothing (S18). What follows a failure in its lane waits: it leads to
-    nothing, too.
+    INSERT, and one that changes nothing leads to nothing (S18). An effect that the engine would not take is a failure,
+    as a route that raises is. What follows a failure in its lane waits: it leads to nothing, too.
 
     Of an app with many routes `routes` names those that run, by their functions or names; a pipe is one by its name.
     Raises DeclarationError for what is no route of the app.
@@ -136,6 +140,7 @@ class Playbook:
         return self._with((*before, (write, (*effects, expected))))
 
     def __bool__(self) -> bool:
+        __tracebackhide__ = True  # pytest then shows the test's assertion, and the transcript
         played = self.played()
         differs = False
         lines: list[str] = []
@@ -156,22 +161,23 @@ class Playbook:
     def played(self) -> list[list[Expected]]:
         """What each write leads to."""
         routers = {table.name: self._router(table) for table in self._app.tables}
+        lanes = {table.name: lanes_of(table) for table in self._app.tables}
+        fan_out = FanOut(self._app, Identity())
         items: dict[str, Item] = {}
         parked: set[str] = set()
         played: list[list[Expected]] = []
         for number, (write, _) in enumerate(self._entries):
             change = _change(write, items, number)
-            lane = "" if change is None else lane_of(change, write.table.partition_key.name)
+            lane = "" if change is None else lanes[write.table.name](change)
             if change is None or lane in parked:
                 played.append([])
                 continue
-            try:
-                planned = routers[write.table.name].plan(change, lane)
-            except RouteFailed as failed:
+            planned = plan(routers[write.table.name], change, lane, partial(_placed, fan_out))
+            if isinstance(planned, Park):
                 parked.add(lane)
-                played.append([failure(str(failed))])
+                played.append([failure(planned.failure.reason.removeprefix("RouteFailed: "))])
             else:
-                played.append([stamped.effect for stamped in planned])
+                played.append(list(planned))
         return played
 
     def _with(self, entries: tuple[tuple[Write, tuple[Expected, ...]], ...]) -> Playbook:
@@ -184,6 +190,12 @@ class Playbook:
         if self._chosen is not None:
             router.keep(self._chosen)
         return router
+
+
+def _placed(fan_out: FanOut, stamped: StampedEffect) -> Sequence[Effect]:
+    """The effect, where the engine would take it. Raises what the engine parks the change for."""
+    fan_out.place(stamped)
+    return (stamped.effect,)
 
 
 def _names(app: App, routes: Chosen | Iterable[Chosen]) -> frozenset[str]:
