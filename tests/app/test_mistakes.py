@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from afterwrite import (
     DeclarationError,
     GlobalIndex,
     Key,
+    Webhook,
     absent,
     anything_but,
     between,
@@ -33,6 +34,8 @@ def one(request: Any) -> None: ...
 def none() -> None: ...
 async def awaited(change: Any) -> None: ...
 async def awaited_later(request: Any, context: Any) -> None: ...
+def yielding(request: Any, context: Any) -> Iterator[int]:
+    yield 1
 
 
 def orders(app: App) -> Any:
@@ -72,6 +75,25 @@ MISTAKES: list[tuple[str, Mistake]] = [
     (r"the audit log's name to be 1 to 255 letters", lambda app: app.audit_log("order log")),
     (r"the function one to take \(request, context\), got one\(request\)", lambda app: app.function()(one)),  # type: ignore[arg-type]
     (r"the function awaited_later to be a plain def", lambda app: app.function()(awaited_later)),
+    (
+        r"the function yielding to be a plain def, got a generator, whose code nothing runs: return what it answers",
+        lambda app: app.function()(yielding),
+    ),
+    (r"the consumer yielding to be a plain def, got a gen", lambda app: app.queue("mail").consumer()(yielding)),
+    (r"the handler yielding to be a plain def, got a generator", lambda app: mapped(app, yielding)),
+    (
+        r"expected a table for the search index s to find, got 'orders': give what the app's declaration returned",
+        lambda app: app.search_index("s").documents("orders"),  # type: ignore[arg-type]
+    ),
+    (
+        r"expected a table for the cache c to show, got 'orders': give what the app's declaration returned",
+        lambda app: app.cache("c", url="redis://h/0").view("orders"),  # type: ignore[arg-type]
+    ),
+    (r"a webhook's secret to be text, .*, got int", lambda app: Webhook("https://example.org", secret=5)),  # type: ignore[arg-type]
+    (
+        r"expected at least one target of the rule all, got none: name the queues, functions or delivery streams",
+        lambda app: app.bus("events").rule("all", {"source": ["shop"]}, to=[]),
+    ),
     (r"the consumer one to take \(message, context\)", lambda app: app.queue("mail").consumer()(one)),  # type: ignore[arg-type]
     (r"the model none to take \(request\)", lambda app: app.model("m")(none)),  # type: ignore[arg-type]
     (r"the view none to take \(item\)", lambda app: app.cache("c", url="redis://h/0").view(orders(app))(none)),  # type: ignore[arg-type]
@@ -213,6 +235,29 @@ def test_a_mistake_is_refused_with_what_was_expected(message: str, mistake: Mist
 )
 def test_a_mapped_function_may_be_named_by_its_arn(given: str) -> None:
     assert mapped(App("shop"), two, FunctionName=given).function_name == "ship"
+
+
+def test_what_is_declared_is_shown_by_its_name() -> None:
+    app = App("shop")
+    table, stream = orders(app), app.kinesis_stream("clicks")
+    table.on()(one)
+    index, cache = app.search_index("found"), app.cache("shown", url="redis://:secret@h/0")
+    bus, function = app.bus("events"), app.function()(two)
+    bus.rule("all", {"source": ["shop"]}, to=[function])
+    mail, log = app.queue("mail"), app.audit_log("kept")
+    declared = [app, table, stream, index, cache, bus, function, mail, log, app.topic("news")]
+    assert [repr(each) for each in declared] == [
+        "App('shop')",
+        "Table('orders')",
+        "KinesisStream('clicks')",
+        "SearchIndex('found')",
+        "Cache('shown')",
+        "Bus('events')",
+        "Function('two')",
+        "Queue('mail')",
+        "AuditLog('kept')",
+        "Topic('news')",
+    ]
 
 
 Guarded = Callable[[Any], Any]

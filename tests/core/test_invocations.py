@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
 import pytest
 
-from afterwrite import App
+from afterwrite import App, DeclarationError
 from afterwrite.core.invocations import Check, Context, Delete, Put, SortKeyRange, Update, between, placeholders
 from afterwrite.core.ports import Services
 from embedded import Clock
@@ -75,3 +76,34 @@ def test_a_context_knows_its_attempt_and_what_time_is_left() -> None:
     assert context.remaining_ms == 70
     clock.advance(ms=100)
     assert context.remaining_ms == 0
+
+
+class _Recorded:
+    """Services that say what they were asked for."""
+
+    def table(self, name: str) -> str:
+        return f"the table {name}"
+
+    def transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
+        self.written = list(writes)
+
+
+def _context(services: Any) -> Context:
+    return Context(services, invocation_id="i", attempt=1, remaining_ms=lambda: 0, now_ms=lambda: 0)
+
+
+def test_a_table_is_had_by_its_declaration_or_its_name() -> None:
+    services = _Recorded()
+    context = _context(services)
+    assert str(context.table(TABLE)) == str(context.table("things")) == "the table things"
+    context.transact([Put("things", {"pk": "p"})])
+    assert services.written == [Put(TABLE, {"pk": "p"}).to_wire()]
+
+
+@pytest.mark.parametrize(
+    ("writes", "found"),
+    [(Put(TABLE, {"pk": "p"}), "Put"), ([("put", {})], "a list with tuple"), ([None], "a list with NoneType")],
+)
+def test_what_no_transaction_can_do_is_refused(writes: Any, found: str) -> None:
+    with pytest.raises(DeclarationError, match=f"a list of Put, .*, got {found}: write context.transact"):
+        _context(_Recorded()).transact(writes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from afterwrite.app.checks import (
     Exhausted,
+    Named,
     at_least_one,
     attribute_names,
     check_delivery_stream_name,
@@ -91,7 +92,7 @@ _CACHE_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _COLUMN_TYPES: Final = (str, int, float, bool)
 
 
-class App:
+class App(Named):
     """A declaration of what happens after each write. Nothing runs until an engine is made of it."""
 
     @declaration

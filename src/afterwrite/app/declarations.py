@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeA
 
 from afterwrite.app.checks import (
     Exhausted,
+    Named,
     age_ms_max,
     at_least_one,
     attribute_names,
@@ -74,7 +75,7 @@ def name_of(declared: Declared | str) -> str:
     return declared if isinstance(declared, str) else declared.name
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table(MappedStream):
     """A DynamoDB table whose changes run routes, and Lambda functions."""
 
@@ -199,8 +200,8 @@ class Table(MappedStream):
         return Router([*self.routes, *(pipe.route(origin) for pipe in pipes)], self.private)
 
 
-@dataclass(frozen=True, eq=False)
-class Queue:
+@dataclass(frozen=True, eq=False, repr=False)
+class Queue(Named):
     """A durable queue; after `max_receives` receives a message moves to the dead letter queue."""
 
     name: str
@@ -285,8 +286,8 @@ class Queue:
         return add_declared(self.functions, function)
 
 
-@dataclass(frozen=True, eq=False)
-class Function:
+@dataclass(frozen=True, eq=False, repr=False)
+class Function(Named):
     """User code with side effects, invoked later, with retries, a timeout, and a dead letter queue.
 
     What one with a `queue` gets are that queue's messages; what one with a `pipe` answers goes on to its target. It may
@@ -330,8 +331,8 @@ class Subscription:
     filter_policy: FilterPolicy | None
 
 
-@dataclass(frozen=True, eq=False)
-class Topic:
+@dataclass(frozen=True, eq=False, repr=False)
+class Topic(Named):
     """A topic that fans messages out to its subscriptions."""
 
     name: str
@@ -361,8 +362,8 @@ class Topic:
         self.subscriptions.append(Subscription(queue, policy))
 
 
-@dataclass(frozen=True, eq=False)
-class Rule:
+@dataclass(frozen=True, eq=False, repr=False)
+class Rule(Named):
     """A bus's rule: events that match the pattern go to every target; `source` is the pattern as it was declared."""
 
     name: str
@@ -371,8 +372,8 @@ class Rule:
     source: Mapping[str, Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Bus:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bus(Named):
     """An event bus with rules and an archive."""
 
     name: str
@@ -391,12 +392,17 @@ class Bus:
         for target in to:
             check_target(f"as a target of the rule {name}", target, (Queue, DeliveryStream, Function))
         rule = Rule(name, compile_pattern(pattern), tuple(to), pattern)
+        if not rule.targets:
+            raise DeclarationError(
+                f"expected at least one target of the rule {name}, got none: name the queues, functions or delivery "
+                "streams that its events go to"
+            )
         self.rules.append(rule)
         return rule
 
 
-@dataclass(frozen=True, eq=False)
-class DeliveryStream:
+@dataclass(frozen=True, eq=False, repr=False)
+class DeliveryStream(Named):
     """A delivery stream that buffers records by time and size and writes them to a partitioned lake.
 
     `key` are the fields that say what a record is about.
@@ -413,8 +419,8 @@ class DeliveryStream:
         return Deliver(self.name, record)
 
 
-@dataclass(frozen=True, eq=False)
-class AuditLog:
+@dataclass(frozen=True, eq=False, repr=False)
+class AuditLog(Named):
     """An append-only, hash-chained log; the content of a `forgettable` one is encrypted with keys by lane."""
 
     name: str

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from afterwrite.app.checks import declaration
+from afterwrite.app.checks import Named, check_target, declaration
 from afterwrite.app.declarations import Function, Table
 from afterwrite.core.callables import check_code
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, REMOVE, Change
@@ -41,8 +41,8 @@ class View:
     shows: Callable[[Mapping[str, Any]], Show | None]
 
 
-@dataclass(frozen=True, eq=False)
-class Cache:
+@dataclass(frozen=True, eq=False, repr=False)
+class Cache(Named):
     """A cache in Redis that follows tables. `url` is where the embedded engine finds it."""
 
     name: str
@@ -69,6 +69,7 @@ class Cache:
         that has lost everything is filled again from the table by the embedded engine. Private attributes of the item
         are masked.
         """
+        check_target(f"for the cache {self.name} to show", table, (Table,))
         _refuse_without_images(table)
 
         def declare(entries: Entries) -> Entries:
@@ -114,8 +115,8 @@ class IndexedTable:
     indexes: Callable[[Mapping[str, Any]], Index | None]
 
 
-@dataclass(frozen=True, eq=False)
-class SearchIndex:
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchIndex(Named):
     """A search index that follows tables: OpenSearch's at `url`, or one in the data directory."""
 
     name: str
@@ -143,6 +144,7 @@ class SearchIndex:
         is removed, leaves the index. An index in the data directory, which is filled from the tables, is not told of
         changes that leave the document as it was. Private attributes of the item are masked.
         """
+        check_target(f"for the search index {self.name} to find", table, (Table,))
         _refuse_without_images(table)
         is_filled = self.url is None
 

@@ -10,7 +10,10 @@ from afterwrite.errors import DeclarationError
 
 
 def check_code(kind: str, code: Any, arguments: Sequence[str]) -> None:
-    """Raise DeclarationError for code that cannot be called with these arguments, or whose work nobody would await."""
+    """Raise DeclarationError for code that cannot be called with these arguments, or whose work nobody would await.
+
+    A route alone may be a generator: what it yields are its effects.
+    """
     name = getattr(code, "__name__", type(code).__name__)
     if not callable(code):
         raise DeclarationError(f"expected the {kind} to be callable with ({', '.join(arguments)}), got {code!r}")
@@ -18,6 +21,11 @@ def check_code(kind: str, code: Any, arguments: Sequence[str]) -> None:
         raise DeclarationError(
             f"expected the {kind} {name} to be a plain def, got an async one, which nothing awaits: "
             "declare it without async, and run what has to be awaited with asyncio.run"
+        )
+    if kind != "route" and inspect.isgeneratorfunction(code):
+        raise DeclarationError(
+            f"expected the {kind} {name} to be a plain def, got a generator, whose code nothing runs: "
+            "return what it answers, and yield nothing"
         )
     try:
         signature = inspect.signature(code)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from afterwrite.core.values import Item, encode_item
+from afterwrite.errors import DeclarationError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ class Message:
 class Put:
     """Put `item` into a table, if `condition` holds."""
 
-    table: Named
+    table: Named | str
     item: Mapping[str, Any]
     condition: str | None = None
     names: Mapping[str, str] | None = None
@@ -71,7 +72,7 @@ class Put:
 class Update:
     """Update the item with `key` by an UpdateExpression, if `condition` holds."""
 
-    table: Named
+    table: Named | str
     key: Mapping[str, Any]
     update: str
     condition: str | None = None
@@ -88,7 +89,7 @@ class Update:
 class Delete:
     """Delete the item with `key`, if `condition` holds."""
 
-    table: Named
+    table: Named | str
     key: Mapping[str, Any]
     condition: str | None = None
     names: Mapping[str, str] | None = None
@@ -103,7 +104,7 @@ class Delete:
 class Check:
     """Let the transaction happen only if `condition` holds for the item with `key`."""
 
-    table: Named
+    table: Named | str
     key: Mapping[str, Any]
     condition: str
     names: Mapping[str, str] | None = None
@@ -114,8 +115,25 @@ class Check:
         return {"ConditionCheck": {"Key": encode_item(self.key), **_expressions(self)}}
 
 
+def _checked(writes: Any) -> list[Put | Update | Delete | Check]:
+    """The writes of a transaction. Raises DeclarationError for what is none."""
+    given = list(writes) if isinstance(writes, Iterable) else []
+    kinds = [type(each).__name__ for each in given if not isinstance(each, Put | Update | Delete | Check)]
+    if kinds or not isinstance(writes, Iterable):
+        found = f"a list with {kinds[0]}" if kinds else type(writes).__name__
+        raise DeclarationError(
+            f"expected a list of Put, Update, Delete and Check to transact, got {found}: write "
+            "context.transact([Put(table, item)])"
+        )
+    return given
+
+
+def _name_of(table: Named | str) -> str:
+    return table if isinstance(table, str) else table.name
+
+
 def _expressions(write: Put | Update | Delete | Check) -> dict[str, Any]:
-    fields: dict[str, Any] = {"TableName": write.table.name}
+    fields: dict[str, Any] = {"TableName": _name_of(write.table)}
     if write.condition is not None:
         fields["ConditionExpression"] = write.condition
     return {**fields, **placeholders(write.names, write.values)}
@@ -177,13 +195,13 @@ class Context:
         """How long the attempt may still take, by Lambda's name."""
         return self.remaining_ms
 
-    def table(self, table: Named) -> TableClient:
-        """A declared table, to read and write."""
-        return self._services.table(table.name)
+    def table(self, table: Named | str) -> TableClient:
+        """A table as the app declares it, or its name, to read and write."""
+        return self._services.table(_name_of(table))
 
-    def transact(self, writes: Sequence[Put | Update | Delete | Check]) -> None:
+    def transact(self, writes: Iterable[Put | Update | Delete | Check]) -> None:
         """Apply all writes or none. Raises TransactionCanceled."""
-        self._services.transact([write.to_wire() for write in writes])
+        self._services.transact([write.to_wire() for write in _checked(writes)])
 
     def directory(self, name: str) -> Path:
         """A directory for files of the app, made where it is missing."""

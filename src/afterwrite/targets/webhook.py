@@ -137,6 +137,8 @@ class Webhook:
 
 def signing_key(secret: str) -> bytes:
     """The key of a secret. Raises DeclarationError."""
+    if not isinstance(secret, str):
+        raise DeclarationError(f"expected a webhook's secret to be text, perhaps base64, got {type(secret).__name__}")
     if not secret.startswith(_SECRET_PREFIX):
         key = secret.encode()
     else:

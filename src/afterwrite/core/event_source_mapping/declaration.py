@@ -55,6 +55,10 @@ class MappedStream:
     name: str
     event_source_mappings: list[EventSourceMapping]
 
+    def __repr__(self) -> str:
+        """Its kind and name, as of all that is declared: `Table('orders')`."""
+        return f"{type(self).__name__}({self.name!r})"
+
     def event_source_mapping(
         self,
         handler: Callable[[Any, Any], Any],
@@ -72,7 +76,7 @@ class MappedStream:
         return mapping
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class KinesisStream(MappedStream):
     """A Kinesis data stream, whose records run Lambda functions."""
 
