@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from afterwrite import open_engine
+from afterwrite import App, open_engine
 from bounds import BOUND_S
 from cli.conftest import Run
 from engine_process import EngineUnderTest, wait_until
@@ -184,10 +184,28 @@ def test_a_queue_that_the_app_declares_since_the_engine_started(
     assert fates(json.loads(done.stdout))["Enqueue elsewhere"] == [("elsewhere", "unknown")]
 
 
-def test_a_table_that_the_app_has_no_routes_on(written: EngineUnderTest, cli: Run) -> None:
+def test_a_table_that_is_not_there(written: EngineUnderTest, cli: Run) -> None:
     done = cli("tail", "--data", written.data, "--table", "nope")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "afterwrite: expected a table with routes of this app (orders), got 'nope'\n"
+    assert done.stderr == "afterwrite: expected a table with a stream (orders), got 'nope'\n"
+
+
+def test_tables_without_routes_are_told_where_functions_read_them_or_they_are_named(tmp_path: Path, cli: Run) -> None:
+    app = App("mapped")
+    app.table("read", partition_key="PK").event_source_mapping(lambda event, context: None, FunctionName="reads")
+    app.table("left-alone", partition_key="PK")
+    data = tmp_path / "data"
+    with open_engine(data, app) as engine:
+        for table in ("read", "left-alone"):
+            engine.table(table).put_many([{"PK": "a"}, {"PK": "b"}])
+    tail = ("tail", "--data", data, "--from-start", "--limit", "2", "--json")
+    found = [json.loads(line) for line in cli(*tail).stdout.splitlines()]
+    assert [(each["table"], each["keys"], each["state"]) for each in found] == [
+        ("read", {"PK": {"S": "a"}}, "written"),
+        ("read", {"PK": {"S": "b"}}, "written"),
+    ]
+    named = [json.loads(line) for line in cli(*tail, "--table", "left-alone").stdout.splitlines()]
+    assert {each["table"] for each in named} == {"left-alone"}
 
 
 def test_another_app_than_the_directorys_is_refused(written: EngineUnderTest, cli: Run, tmp_path: Path) -> None:
@@ -197,12 +215,12 @@ def test_another_app_than_the_directorys_is_refused(written: EngineUnderTest, cl
     assert done.stderr.startswith("afterwrite: expected the app 'watched', to which the data directory belongs, got")
 
 
-def test_a_directory_without_routes_has_nothing_to_show(tmp_path: Path, cli: Run) -> None:
+def test_a_directory_where_nothing_follows_has_nothing_to_show(tmp_path: Path, cli: Run) -> None:
     with open_engine(tmp_path / "data"):
         pass
     done = cli("tail", "--data", tmp_path / "data")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("afterwrite: expected a table with routes, found none: run an app")
+    assert done.stderr.startswith("afterwrite: expected a table with routes or Lambda functions, found none: name one")
 
 
 def test_ends_quietly_when_nobody_reads_on(written: EngineUnderTest) -> None:

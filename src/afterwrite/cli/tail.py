@@ -46,19 +46,20 @@ def tail(
 ) -> None:
     """Show changes as they are made, and what becomes of each.
 
-    Goes on until Ctrl-C. A change is processed once the table's routes have run on it, parked if one failed. With the
-    app given, its routes are run again, which is free of side effects, and each effect is shown with where it has
-    come to: a message is waiting, running, done or a dead letter; a record is buffered or written to files; an event
-    is archived. A change is shown once its functions are done, or as it stands after two seconds, and again as an
-    update when it goes on later, such as when its records are written to files. Changes nothing, and prints nothing of
-    the items but their keys.
+    Goes on until Ctrl-C. A change is processed once the table's routes have run on it, parked if one failed; of a table
+    without routes, which is shown where Lambda functions read it or --table names it, it is written. With the app
+    given, its routes are run again, which is free of side effects, and each effect is shown with where it has come to:
+    a message is waiting, running, done or a dead letter; a record is buffered or written to files; an event is
+    archived. A change is shown once its functions are done, or as it stands after two seconds, and again as an update
+    when it goes on later, such as when its records are written to files. Changes nothing, and prints nothing of the
+    items but their keys.
 
     Parameters
     ----------
     app
         The Python file that declares the App that the engine runs.
     table
-        Only this table's changes.
+        Only this table's changes. Default: those of all tables with routes or Lambda functions.
     from_start
         Begin with the oldest change that is kept, not with the next one.
     images
@@ -87,12 +88,22 @@ def tail(
 
 
 def _first_positions(reader: DataReader, table: str | None, *, from_start: bool) -> dict[str, int]:
-    last = {name: last for name, (_, last) in reader.positions().items()}
-    if not last:
-        raise CommandError("expected a table with routes, found none: run an app that has some on this directory first")
+    last = reader.last_positions()
     if table is not None and table not in last:
-        raise CommandError(f"expected a table with routes of this app ({', '.join(last)}), got {table!r}")
-    return {name: 0 if from_start else last[name] for name in (last if table is None else [table])}
+        raise CommandError(f"expected a table with a stream ({', '.join(last) or 'there is none'}), got {table!r}")
+    chosen = _followed(reader) if table is None else [table]
+    if not chosen:
+        raise CommandError(
+            "expected a table with routes or Lambda functions, found none: name one with --table, or run an app that "
+            "has some on this directory first"
+        )
+    return {name: 0 if from_start else last[name] for name in chosen}
+
+
+def _followed(reader: DataReader) -> list[str]:
+    """The tables whose changes lead to something: routes, or Lambda functions on their streams."""
+    mapped = [each.source for each in reader.status().event_source_mappings if each.kind == "dynamodb"]
+    return list(dict.fromkeys([*reader.positions(), *mapped]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +206,7 @@ def _as_json(seen: Seen, images: bool, is_update: bool) -> None:
 
 def _as_text(seen: Seen, images: bool, is_update: bool) -> None:
     change, trace = seen.change, seen.trace
-    state_style = {"processed": "green", "waiting": "yellow", "parked": "bold red"}[trace.state]
+    state_style = {"processed": "green", "written": "green", "waiting": "yellow", "parked": "bold red"}[trace.state]
     print_line(
         time_text(change.created_at_ms),
         f"  {seen.position}  ",

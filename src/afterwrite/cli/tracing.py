@@ -20,8 +20,9 @@ from afterwrite.core.routes import Router
 from afterwrite.inspection import DataReader
 from afterwrite.local.fan_out import FanOut
 
-ChangeState: TypeAlias = Literal["waiting", "processed", "parked"]
-"""Its routes have not had it yet; they have run; one failed on it, or on an earlier change of its lane."""
+ChangeState: TypeAlias = Literal["waiting", "processed", "parked", "written"]
+"""Its routes have not had it yet; they have run; one failed on it, or on an earlier change of its lane; its table has
+none."""
 
 FateState: TypeAlias = Literal[
     "waiting", "running", "done", "dead letter", "unknown", "buffered", "written", "archived"
@@ -97,6 +98,7 @@ class Tracer:
         if app is not None:
             self._routers = {table.name: (table.router(), lanes_of(table)) for table in app.tables}
             self._place = FanOut(app, identity).place
+        self._routed = frozenset(reader.positions())
         self._functions = {each.name: each.function for each in reader.status().queues}
         self._dead_letter_queues = {each.name: each.dead_letter_queue for each in reader.status().queues}
         self.refresh()
@@ -110,6 +112,8 @@ class Tracer:
     def trace(self, position: int, change: Change) -> Trace:
         """What has become of the change at `position` of the log."""
         table = change.table
+        if table not in self._routed:
+            return Trace("written")
         if table not in self._positions:
             self._positions[table] = self._reader.position(table)
         if position > self._positions[table]:

@@ -175,6 +175,12 @@ class DataReader:
         with self._environment.read() as transaction:
             return ledger.position(transaction, name_of(table))
 
+    def last_positions(self) -> dict[str, int]:
+        """The position of the last change of each table that has a stream."""
+        with self._environment.read() as transaction:
+            streams = {table.name: table.stream for table in tables.load_catalog(transaction).values()}
+            return {name: change_log.last_position(transaction, each) for name, each in streams.items() if each}
+
     def positions(self) -> dict[str, tuple[int, int]]:
         """Each consumer's position, and the last one of its table."""
         return {each.table: (each.position, each.last_position) for each in self.status().consumers}
