@@ -42,7 +42,7 @@ DIRECTIVES: Final[Mapping[Kind, Directive]] = {
         redelivered=True,
         uses_attempts=True,
         of_target=True,
-        remedy="the target did not answer: see that it runs and can be reached, then redrive",
+        remedy="the target failed or did not answer: see that it runs and can be reached, then redrive",
     ),
     "permission": Directive(
         retried=False,
