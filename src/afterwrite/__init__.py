@@ -101,3 +101,8 @@ def __getattr__(name: str) -> object:
 
         return getattr(import_module(_IMPORTED_WHEN_USED[name]), name)
     raise AttributeError(f"module 'afterwrite' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, also of what is imported when it is used."""
+    return sorted({*globals(), *__all__})

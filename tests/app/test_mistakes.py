@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import afterwrite
 from afterwrite import (
     INSERT,
     MODIFY,
@@ -235,6 +236,18 @@ def test_a_mistake_is_refused_with_what_was_expected(message: str, mistake: Mist
 )
 def test_a_mapped_function_may_be_named_by_its_arn(given: str) -> None:
     assert mapped(App("shop"), two, FunctionName=given).function_name == "ship"
+
+
+@pytest.mark.parametrize("name", ["get", "put", "update", "delete", "query", "scan"])
+def test_what_reads_and_writes_a_declared_table_is_said(name: str) -> None:
+    with pytest.raises(AttributeError, match=rf"no {name}: .*context.table\('orders'\).{name}\(…\) in a function"):
+        getattr(orders(App("shop")), name)
+    with pytest.raises(AttributeError, match="'Table' object has no attribute 'putt'"):
+        orders(App("shop")).putt()
+
+
+def test_public_names_are_listed() -> None:
+    assert set(afterwrite.__all__) <= set(dir(afterwrite))
 
 
 def test_what_is_declared_is_shown_by_its_name() -> None:

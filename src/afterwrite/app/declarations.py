@@ -55,6 +55,8 @@ DEAD_LETTERS: Final = "-dead-letters"
 
 
 _KINESIS_STREAM_CHARACTERS_MAX: Final = 128
+# What a newcomer looks for on the table that was declared, and what `context.table` gives has.
+_CLIENTS_METHODS: Final = ("get", "put", "update", "delete", "query", "scan")
 KINESIS_RETENTION_HOURS_MIN: Final = 24
 
 
@@ -95,6 +97,17 @@ class Table(MappedStream):
     event_source_mappings: list[EventSourceMapping] = field(default_factory=list)
     pipes: list[Pipe] = field(default_factory=list)
     functions: list[Function] = field(default_factory=list)
+
+    if not TYPE_CHECKING:  # else a type checker would take any name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Nothing: the error says where a table is read and written."""
+            if name in _CLIENTS_METHODS:
+                raise AttributeError(
+                    f"a declared table has no {name}: write context.table({self.name!r}).{name}(…) in a function, "
+                    f"engine.table({self.name!r}).{name}(…) beside it; a route returns effects"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def kinesis_stream(self) -> str | None:
