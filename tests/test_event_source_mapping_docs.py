@@ -65,6 +65,29 @@ def test_every_parameter_is_known_to_boto3() -> None:
     assert set(EventSourceMappingParameters.__annotations__) <= set(known)
 
 
+def test_the_items_of_given_up_records_are_told(tmp_path: Path) -> None:
+    app = App("shop")
+    orders = app.table("orders", partition_key="PK")
+
+    def handler(event: Any, context: Any) -> Any:
+        failed = [each["dynamodb"] for each in event["Records"] if each["dynamodb"]["Keys"]["PK"]["S"] == "o-2"]
+        return {"batchItemFailures": [{"itemIdentifier": each["SequenceNumber"]} for each in failed]}
+
+    orders.event_source_mapping(
+        handler,
+        MaximumRetryAttempts=0,
+        BisectBatchOnFunctionError=True,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+    )
+    with open_engine(tmp_path / "data", app) as engine:
+        for number in range(4):
+            engine.table("orders").put({"PK": f"o-{number}"})
+        settle(engine)
+    names: dict[str, Any] = {}
+    exec(CODE[1], names)
+    assert names["given_up"](tmp_path / "data") == {"handler": [{"PK": "o-2"}]}
+
+
 def test_what_is_in_a_directory_is_given_to_the_handler_again(tmp_path: Path) -> None:
     app = App("shop")
     got: list[str] = []
@@ -82,7 +105,7 @@ def test_what_is_in_a_directory_is_given_to_the_handler_again(tmp_path: Path) ->
         engine.table("orders").put({"PK": "o-1"})
         settle(engine)
     names: dict[str, Any] = {}
-    exec(CODE[1], names)
+    exec(CODE[2], names)
     is_mended.append(True)
     directory = tmp_path / "data/files/shop-failed"
     names["run_again"](handler, directory)
