@@ -86,6 +86,26 @@ def test_an_index_that_is_there_otherwise_is_refused(tmp_path: Path, other: Glob
         pass
 
 
+def test_an_index_that_a_client_made_is_the_declared_one_in_any_order_of_what_it_includes(tmp_path: Path) -> None:
+    made = GlobalIndex("by-day", partition_key="day", projection=["status", "placed"])
+    with open_engine(tmp_path / "data", shop(made)) as engine:
+        engine.table("orders").put(order(1))
+    same = GlobalIndex("by-day", partition_key="day", projection=["placed", "status"])
+    with open_engine(tmp_path / "data", shop(same)) as engine:
+        assert len(engine.table("orders").query("day-1", index=same)) == 1
+
+
+def test_more_indexes_than_a_table_can_have_are_refused_at_the_start(tmp_path: Path) -> None:
+    many = [GlobalIndex(f"by-{number}", partition_key="day") for number in range(20)]
+    with open_engine(tmp_path / "data", shop(*many)):
+        pass
+    with (
+        pytest.raises(DeclarationError, match=r"room for the index by-status of the table orders .* 20 global ones"),
+        open_engine(tmp_path / "data", shop(BY_STATUS)),
+    ):
+        pass
+
+
 def test_functions_on_lambda_query_by_the_index(tmp_path: Path) -> None:
     app = shop(BY_STATUS)
     with open_engine(tmp_path / "data", app) as engine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from afterwrite.store import (
     waiting_messages,
 )
 from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.table.index_requests import GLOBAL_INDEXES_MAX
 from afterwrite.table.schema import GLOBAL, IndexSchema, KeyAttribute, KeySchema
 
 # The year 5138: no change arrives later.
@@ -93,9 +94,9 @@ def declare_indexes(environment: Environment, app: App) -> None:
             if table.index_named(schema.name) is None:
                 _fill(environment, table.name)
                 environment.write(partial(_create_index, table_name=table.name, schema=schema))
-                _fill(environment, table.name)
             else:
                 _refuse_another_index(table, schema)
+            _fill(environment, table.name)
 
 
 def _index_schema(index: GlobalIndex) -> IndexSchema:
@@ -106,13 +107,20 @@ def _index_schema(index: GlobalIndex) -> IndexSchema:
 def _create_index(transaction: WriteTransaction, *, table_name: str, schema: IndexSchema) -> None:
     table = tables.catalog(transaction)[table_name]
     _refuse_other_types(table, schema)
+    there = [each for each in table.indexes if each.schema.scope == GLOBAL]
+    if table.vector_index_named(schema.name) is not None or len(there) >= GLOBAL_INDEXES_MAX:
+        raise DeclarationError(
+            f"expected room for the index {schema.name} of the table {table_name} beside those that the data directory "
+            f"holds, got a vector index of that name, or {GLOBAL_INDEXES_MAX} global ones: delete what is not needed "
+            "by UpdateTable under afterwrite serve, or choose another name"
+        )
     index_filling.create_index(transaction, table, schema)
 
 
 def _refuse_another_index(table: tables.Table, schema: IndexSchema) -> None:
     """Raise DeclarationError where the table's index of that name is another one."""
     found = next(index.schema for index in table.indexes if index.schema.name == schema.name)
-    if found != schema:
+    if replace(found, included=()) != replace(schema, included=()) or {*found.included} != {*schema.included}:
         raise DeclarationError(
             f"the data directory holds the index {schema.name} of the table {table.name} as {_shown(found)}, the app "
             f"declares {_shown(schema)}: declare what is there, or give the new one another name"
