@@ -63,7 +63,9 @@ def test_writes_are_refused_with_a_reason_and_served_again_when_connections_clos
         **schema,
     )
     taking = [socket.create_connection(engine, timeout=BOUND_S) for _ in range(2 * DESCRIPTORS)]
-    kept, refusals, number = [], [], 0
+    kept: list[tuple[int, Any]] = []
+    refusals: list[tuple[int, Any]] = []
+    number = 0
 
     def is_refused() -> bool:
         nonlocal number
@@ -75,8 +77,8 @@ def test_writes_are_refused_with_a_reason_and_served_again_when_connections_clos
     wait_until(is_refused)
     assert "no file descriptor is left" in refusals[0][1]["message"]
     assert client("GetItem", TableName="things", Key={"pk": {"S": "1"}})[0] == 200, "reading needs none"
-    for each in taking:
-        each.close()
+    for taken in taking:
+        taken.close()
     wait_until(lambda: not is_refused())
     others = [Client(engine) for _ in range(5)]
     for each in others:
