@@ -518,6 +518,15 @@ def test_failures_of_the_file_are_classified_once(failure: Exception, kind: type
     assert "/data/store" in str(error)
 
 
+@pytest.mark.parametrize(
+    "failure", [OSError(24, "Too many open files"), OSError(23, ""), lmdb.Error("mdb_env_open: Too many open files")]
+)
+def test_whoever_finds_no_descriptor_free_is_told_that_and_what_to_do(failure: Exception) -> None:
+    error = storage_error(failure, Path("/data/store"))
+    assert type(error) is StorageError
+    assert "nothing of the request was kept; close connections, or let the process have more" in str(error)
+
+
 def test_a_reader_that_may_not_write_is_told_where_it_has_to() -> None:
     error = storage_error(lmdb.ReadonlyError("/data/store: Permission denied"), Path("/data/store"))
     assert str(error).startswith("expected to be allowed to write /data/store/lock.mdb")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +10,9 @@ import lmdb
 
 from afterwrite.errors import CorruptData, StorageError, StorageFull
 
+_NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
 # LMDB gives the system's words only. A write that found room for its first half is an I/O error to it.
+_NO_DESCRIPTOR_WORDS: Final = "Too many open files"
 _FULL_WORDS: Final = ("No space left", "File too large", "Disk quota exceeded", "Input/output error")
 
 
@@ -21,6 +24,11 @@ def storage_error(error: BaseException, directory: Path) -> StorageError:
         return StorageFull(
             f"no space left for {directory}, or its disk is failing ({error}): nothing of the request was kept; "
             "free space and send it again"
+        )
+    if getattr(error, "errno", None) in _NO_DESCRIPTOR or _NO_DESCRIPTOR_WORDS in str(error):
+        return StorageError(
+            f"no file descriptor is left for {directory}, connections have taken all ({error}): nothing of the request "
+            "was kept; close connections, or let the process have more descriptors (ulimit -n), and send it again"
         )
     if isinstance(error, lmdb.MemoryError):
         return StorageError(

@@ -1,0 +1,92 @@
+"""Connections that take every file descriptor: what is refused says so, what was answered is kept, and it ends."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bounds import BOUND_S
+from engine_process import wait_until
+
+DESCRIPTORS = 64
+ITEM_BYTES = 100_000
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[tuple[str, int]]:
+    command = [sys.executable, "-m", "afterwrite", "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
+    with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        host, _, port = json.loads(process.stdout.readline())["listening"].partition(":")
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        try:
+            yield host, int(port)
+        finally:
+            process.terminate()
+
+
+class Client:
+    """One connection, kept open."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._connection = http.client.HTTPConnection(*address, timeout=BOUND_S)
+
+    def __call__(self, operation: str, **body: Any) -> tuple[int, dict[str, Any]]:
+        self._connection.request("POST", "/", json.dumps(body), {"X-Amz-Target": f"DynamoDB_20120810.{operation}"})
+        answer = self._connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    def put(self, number: int) -> tuple[int, dict[str, Any]]:
+        item = {"pk": {"S": str(number)}, "text": {"S": "x" * ITEM_BYTES}}
+        return self("PutItem", TableName="things", Item=item)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def test_writes_are_refused_with_a_reason_and_served_again_when_connections_close(engine: tuple[str, int]) -> None:
+    client = Client(engine)
+    schema = {"KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}], "BillingMode": "PAY_PER_REQUEST"}
+    client(
+        "CreateTable",
+        TableName="things",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        **schema,
+    )
+    taking = [socket.create_connection(engine, timeout=BOUND_S) for _ in range(2 * DESCRIPTORS)]
+    kept: list[tuple[int, Any]] = []
+    refusals: list[tuple[int, Any]] = []
+    number = 0
+
+    def is_refused() -> bool:
+        nonlocal number
+        number += 1
+        status, answer = client.put(number)
+        (kept if status == 200 else refusals).append((number, answer))
+        return status != 200
+
+    wait_until(is_refused)
+    assert "no file descriptor is left" in refusals[0][1]["message"]
+    assert client("GetItem", TableName="things", Key={"pk": {"S": "1"}})[0] == 200, "reading needs none"
+    for taken in taking:
+        taken.close()
+    wait_until(lambda: not is_refused())
+    others = [Client(engine) for _ in range(5)]
+    for each in others:
+        assert not is_refused()
+        assert each.put(1)[0] == 200
+    for written, _ in kept:
+        assert "Item" in client("GetItem", TableName="things", Key={"pk": {"S": str(written)}})[1]
+    for refused, _ in refusals:
+        assert "Item" not in client("GetItem", TableName="things", Key={"pk": {"S": str(refused)}})[1]
+    for each in (client, *others):
+        each.close()
