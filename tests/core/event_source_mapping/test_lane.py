@@ -65,6 +65,22 @@ def test_an_error_halves_the_batch_and_uses_up_no_retry_s6() -> None:
     assert [positions for positions, _ in play.given_up] == [[4]]
 
 
+def test_what_a_batch_was_divided_into_counts_its_own_invocations_s6() -> None:
+    play = Play(BisectBatchOnFunctionError=True, MaximumRetryAttempts=1, BatchSize=10, **REPORTS)
+    play.arrive(1)
+    play.arrive(2, 3, 4, 5)
+    play.returns()
+    play.reports(3)
+    play.wait()
+    play.reports(3)
+    play.reports(3)
+    play.wait()
+    play.reports(3)
+    play.returns()
+    assert play.deliveries == [[1], [2, 3, 4, 5], [3, 4, 5], [3], [3], [4, 5]]
+    assert [(positions, given_up.invocations) for positions, given_up in play.given_up] == [([3], 2)]
+
+
 def test_a_reported_failure_splits_at_its_record_s6() -> None:
     play = Play(BisectBatchOnFunctionError=True, BatchSize=10, **REPORTS)
     play.arrive(1)

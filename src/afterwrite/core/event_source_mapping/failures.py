@@ -43,7 +43,8 @@ def failure_message(
             "requestId": request_id,
             "functionArn": identity.function_arn,
             "condition": condition,
-            "approximateInvokeCount": invocations,
+            # Records that were too old at once count as one invocation.
+            "approximateInvokeCount": max(1, invocations),
         },
     }
     if condition != AGE_EXCEEDED:

@@ -29,7 +29,7 @@ _ENVELOPE_BYTES: Final = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Records that are delivered together. `retries` are those used up, `invocations` since the last progress (S5).
+    """Records that are delivered together. `retries` are those it has used up, `invocations` those of it (S5, S6).
 
     One without records is the last invocation of a tumbling window.
     """
@@ -189,7 +189,7 @@ def fail_from(
         return _settled(lane, head.records[:index], (rest, *lane.pieces[1:]), now_ms), []
     if settings.bisects and len(head.records) > 1:
         middle = len(head.records) // 2
-        halves = (replace(head, records=head.records[:middle]), replace(head, records=head.records[middle:]))
+        halves = (Piece(head.records[:middle]), Piece(head.records[middle:]))
         return _settled(lane, (), halves + lane.pieces[1:], now_ms), []
     # A window's last invocation has no records to give up on: it is tried until it succeeds.
     if head.records and settings.retries_max is not None and head.retries >= settings.retries_max:
