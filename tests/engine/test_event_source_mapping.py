@@ -136,6 +136,17 @@ def test_a_function_gets_a_context_as_lambda_gives_it(shop: Shop) -> None:
     assert (context.identity, context.client_context) == (None, None)
 
 
+def test_a_batch_that_comes_again_has_the_request_id_that_it_had_and_its_parts_have_their_own_s5(shop: Shop) -> None:
+    function = Recorder(lambda event: fail(event) if "bad" in keys_of(event) else None)
+    shop.things.event_source_mapping(function, BisectBatchOnFunctionError=True, MaximumRetryAttempts=2)
+    shop.put("bad", "good")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    assert function.batches == [["bad", "good"], ["bad"], ["bad"], ["bad"], ["good"]]
+    both, *alone, good = [context.aws_request_id for context in function.contexts]
+    assert len(set(alone)) == 1
+    assert len({both, *alone, good}) == 3
+
+
 def test_what_expired_was_deleted_by_the_service_s25(shop: Shop) -> None:
     stored = StoredChange("REMOVE", b"{}", None, b"{}", 0, 1, by_ttl=True)
     text = streams_record_text(
@@ -236,6 +247,19 @@ def test_a_failure_message_reaches_a_queue_without_the_payload_s14(shop: Shop) -
     assert about["batchSize"] == 2
     assert about["shardId"].startswith("shardId-")
     assert "payload" not in message
+
+
+def test_records_that_were_never_delivered_have_a_request_id_of_their_own_s15(shop: Shop) -> None:
+    function = Recorder(lambda event: shop.mapped.clock.advance(s=120))
+    shop.things.event_source_mapping(
+        function, BatchSize=1, MaximumRecordAgeInSeconds=60, DestinationConfig=to(shop.dead)
+    )
+    shop.put("a", "b")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    (message,) = shop.mapped.bodies("dead")
+    (context,) = function.contexts
+    assert message["requestContext"]["condition"] == "RecordAgeExceeded"
+    assert message["requestContext"]["requestId"] != context.aws_request_id
 
 
 @pytest.mark.parametrize("arn", [False, True])

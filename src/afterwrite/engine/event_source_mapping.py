@@ -240,6 +240,7 @@ class MappingWork:
 
     def _give_up(self, of_lane: OfLane, given_up: GiveUp) -> None:
         place, at_ms = (of_lane.shard, of_lane.lane), self._now_ms()
+        request_id = self._request_ids.get(place) if given_up.invocations else None
         shard_id = self._shard_id(of_lane.shard)
         message = failure_message(
             self._identity,
@@ -248,7 +249,7 @@ class MappingWork:
             condition=given_up.condition,
             invocations=given_up.invocations,
             is_function_error=given_up.is_function_error,
-            request_id=self._request_ids.get(place) or self._new_id(),
+            request_id=request_id or self._new_id(),
             at_ms=at_ms,
         )
         payload = event_text(given_up.records, None, shard_id=shard_id, source_arn=self._identity.stream_arn)
@@ -296,7 +297,9 @@ class MappingWork:
         """Begin the invocations whose attempts are kept now."""
         to_start, self._to_start = self._to_start, {}
         for place, deliver in to_start.items():
-            request_id = self._request_ids[place] = self._new_id()
+            if not deliver.is_retry or place not in self._request_ids:
+                self._request_ids[place] = self._new_id()
+            request_id = self._request_ids[place]
             shard_id = self._shard_id(place[0])
             call = self._function.call(deliver.records, deliver.window, shard_id=shard_id, request_id=request_id)
             self._threads.run(place, call)

@@ -103,10 +103,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Invoke the function with the records."""
+    """Invoke the function with the records; `is_retry` says that it has had them, and nothing else, before."""
 
     records: tuple[Record, ...]
     window: WindowInvocation | None
+    is_retry: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def advance(settings: MappingSettings, lane: Lane, reading: Reading, now_ms: int
             return lane, actions, min(head.not_before_ms, _expires_at_ms(settings, head.records, head.not_before_ms))
         begun = replace(head, invocations=head.invocations + 1)
         lane = replace(lane, pieces=(begun, *lane.pieces[1:]), is_running=True)
-        actions.append(Deliver(head.records, _window_invocation(settings, lane)))
+        actions.append(Deliver(head.records, _window_invocation(settings, lane), head.invocations > 0))
     return lane, actions, 0
 
 
