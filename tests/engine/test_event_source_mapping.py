@@ -22,7 +22,7 @@ from afterwrite.core.wire import StoredChange, streams_record_text
 from afterwrite.errors import DeclarationError, StorageError
 from afterwrite.local.mapping_ledger import EmbeddedMappingLedger
 from afterwrite.sources.shards import KinesisShards
-from afterwrite.store import kinesis, parked, streams
+from afterwrite.store import given_up, kinesis, parked, streams
 from bounds import BOUND_S
 from engine_process import wait_until
 from mapped import Mapped
@@ -613,6 +613,48 @@ def test_a_tumbling_window_counts_over_its_invocations_s11(shop: Shop) -> None:
     shop.mapped.deliver(shop.mapped.work(shop.things))
     assert [state for _, state in finals] == [{"count": 5}, {"count": 1}]
     assert finals[0][0] == {"start": "2023-11-14T22:13:00Z", "end": "2023-11-14T22:14:00Z"}
+
+
+def test_a_window_whose_last_invocation_fails_is_told_with_its_state_s14(shop: Shop) -> None:
+    def count(event: Any) -> Any:
+        if event["isFinalInvokeForWindow"]:
+            raise ValueError("no")
+        return {"state": {"count": event["state"].get("count", 0) + len(event["Records"])}}
+
+    function = Recorder(count)
+    shop.things.event_source_mapping(
+        function,
+        TumblingWindowInSeconds=60,
+        MaximumRetryAttempts=0,
+        DestinationConfig=to("arn:aws:s3:::failures"),
+    )
+    shop.put("a", "b")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    (path,) = (path for path in (shop.path / "files").rglob("*") if path.is_file())
+    message = orjson.loads(path.read_bytes())
+    assert orjson.loads(message["payload"]) == function.events[-1]
+    assert function.events[-1]["state"] == {"count": 2}
+    assert message["timeWindowInfo"]["window"] == function.events[-1]["window"]
+    assert set(message["DDBStreamBatchInfo"]) == {"shardId", "streamArn"}
+    # No record was given up on, so there is nothing that an operator could run again.
+    with shop.mapped.environment.read() as transaction:
+        assert given_up.mappings(transaction) == []
+
+
+def test_records_of_a_window_that_are_given_up_on_are_told_with_its_state_s14(shop: Shop) -> None:
+    function = Recorder(lambda event: fail(event) if event["Records"] else {"state": {}})
+    shop.things.event_source_mapping(
+        function,
+        TumblingWindowInSeconds=60,
+        MaximumRetryAttempts=0,
+        DestinationConfig=to("arn:aws:s3:::failures"),
+    )
+    shop.put("a")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    (path,) = (path for path in (shop.path / "files").rglob("*") if path.is_file())
+    message = orjson.loads(path.read_bytes())
+    assert orjson.loads(message["payload"]) == function.events[0]
+    assert message["timeWindowInfo"]["isFinalInvokeForWindow"] is False
 
 
 def test_two_mappings_of_one_function_need_two_names(shop: Shop) -> None:

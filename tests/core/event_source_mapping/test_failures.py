@@ -85,6 +85,44 @@ def test_a_reported_failure_is_no_error_of_the_function_s14() -> None:
     assert message["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST", "functionError": None}
 
 
+def test_what_failed_in_a_tumbling_window_names_the_window_s14() -> None:
+    window = WindowInvocation(1_700_000_000_000, 1_700_000_030_000, b'{"a":1}', False, False)
+    message = failure_message(
+        TABLE,
+        shard_id="s",
+        records=RECORDS,
+        condition="RetryAttemptsExhausted",
+        invocations=1,
+        is_function_error=True,
+        request_id="r",
+        at_ms=AT_MS,
+        window=window,
+    )
+    assert message["DDBStreamBatchInfo"]["batchSize"] == 2
+    assert message["timeWindowInfo"] == {
+        "window": {"start": "2023-11-14T22:13:20Z", "end": "2023-11-14T22:13:50Z"},
+        "isFinalInvokeForWindow": False,
+        "isWindowTerminatedEarly": False,
+    }
+
+
+def test_a_window_s_last_invocation_names_no_records_s14() -> None:
+    """Recorded of AWS: the shard and the stream are all that is said of the batch."""
+    message = failure_message(
+        TABLE,
+        shard_id="s",
+        records=(),
+        condition="RetryAttemptsExhausted",
+        invocations=1,
+        is_function_error=True,
+        request_id="r",
+        at_ms=AT_MS,
+        window=WindowInvocation(1_700_000_000_000, 1_700_000_030_000, b'{"a":1}', True, False),
+    )
+    assert message["DDBStreamBatchInfo"] == {"shardId": "s", "streamArn": STREAM_ARN}
+    assert message["timeWindowInfo"]["isFinalInvokeForWindow"] is True
+
+
 def test_the_key_of_the_message_with_its_payload_s14() -> None:
     key = object_key(TABLE, shard_id="shardId-1", at_ms=AT_MS, unique="u")
     assert key == "aws/lambda/5f2d0e1c-8a36-4d31-9c6b-d1a2b3c4d5e6/shardId-1/2023/11/14/2023-11-14T22.14.20-u"
