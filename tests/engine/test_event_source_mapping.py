@@ -338,6 +338,15 @@ def test_only_what_the_filter_admits_is_delivered_s17(shop: Shop) -> None:
     assert function.keys == ["a1", "a2"]
 
 
+def test_a_filter_sees_what_describes_a_record_s17(shop: Shop) -> None:
+    function = Recorder()
+    pattern = {"eventName": ["INSERT"], "eventSource": ["aws:dynamodb"], "awsRegion": ["us-east-1"]}
+    shop.things.event_source_mapping(function, FilterCriteria={"Filters": [{"Pattern": pattern}]})
+    shop.put("a", "b", "a")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    assert function.keys == ["a", "b"]
+
+
 def test_latest_begins_with_what_is_written_from_now_on_s13(shop: Shop) -> None:
     function = Recorder()
     shop.things.event_source_mapping(function, StartingPosition="LATEST")
@@ -574,6 +583,17 @@ def test_a_kinesis_stream_s_records_as_lambda_delivers_them(shop: Shop) -> None:
     assert record["kinesis"]["data"] == "eyJwYWdlIjogImhvbWUifQ=="
     assert record["eventSource"] == "aws:kinesis"
     assert record["eventID"] == f"shardId-000000000000:{record['kinesis']['sequenceNumber']}"
+
+
+def test_a_filter_on_kinesis_data_leaves_out_what_is_no_json_s17(shop: Shop) -> None:
+    function = Recorder()
+    pattern = {"data": {"page": [{"exists": False}]}}
+    shop.clicks.event_source_mapping(function, FilterCriteria={"Filters": [{"Pattern": pattern}]})
+    for data in (b"no JSON", b"\xff", b'{"page": "cart"}', b'{"item": 1}'):
+        shop.click(data)
+    shop.mapped.deliver(shop.mapped.work(shop.clicks))
+    ((record,),) = [event["Records"] for event in function.events]
+    assert base64.b64decode(record["kinesis"]["data"]) == b'{"item": 1}'
 
 
 def test_kinesis_from_a_time_on(shop: Shop) -> None:

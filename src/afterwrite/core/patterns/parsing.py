@@ -133,6 +133,8 @@ class _Parser:
             if not self.dialect.nested:
                 self.refuse(place, "a list of matchers (this service takes no nested objects)", value)
             self.object(branches, place, inner)
+        elif self.dialect.roots_are_objects and len(steps) == 1:
+            self.refuse(place, "an object, which the record's JSON is", value)
         elif is_array(value):
             self.condition(branches, ".".join(steps), value)
         else:
