@@ -237,7 +237,7 @@ def test_p10_case_folds_a_character_at_a_time(wanted: str, found: str, expected:
     assert predicate_of([{"suffix": {"equals-ignore-case": wanted}}])("!" + found) is (expected or not wanted)
 
 
-@pytest.mark.parametrize("wildcard", ["*a*b*c*d*e*f*g*h", "*:*:*:*:*:", "*aaaa*aaaa*aaaa*", "a*:*:b*c*d*e"])
+@pytest.mark.parametrize("wildcard", ["*a*b*c*d*e*f*g*h", "*:*:*:*:*:", "*aa*aa*aa*", "a*:*:b*c*d*e"])
 def test_p8_wildcards_may_have_many_stars_before_different_characters(wildcard: str) -> None:
     assert predicate_of([{"wildcard": wildcard}])(wildcard.replace("*", "x"))
 
@@ -279,7 +279,10 @@ _REFUSED: list[tuple[Any, str]] = [
     ({"a": [{"wildcard": "a**b"}]}, "in a wildcard, no two stars in a row (at character 1), found 'a**b'"),
     ({"a": [{"wildcard": "a\\b"}]}, r"a backslash only before * or \ (at character 1)"),
     ({"a": [{"wildcard": "a\\"}]}, r"a backslash only before * or \ (at character 1)"),
-    ({"a": [{"wildcard": "*:*:*:*:*:event-bus/*"}]}, "a wildcard with fewer stars"),
+    (
+        {"a": [{"wildcard": "*:*:*:*:*:event-bus/*"}]},
+        "expected wildcards with fewer stars, or less repetition after a star",
+    ),
     ({"a": [{"numeric": []}]}, "numeric with one comparison, or a lower and an upper bound, found []"),
     ({"a": [{"numeric": ["!=", 1]}]}, 'numeric with one of "=", "<", "<=", ">", ">=", found \'!=\''),
     ({"a": [{"numeric": ["<", "1"]}]}, "a number to compare with, found '1'"),

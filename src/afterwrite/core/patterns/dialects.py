@@ -39,13 +39,20 @@ class Dialect:
     reads_numbers_or_addresses: bool = True
     operand_magnitude_max: float | None = None
     characters_max: int = 4096
-    # The service refuses wildcards that keep too many partial matches open at once ("fewer wildcard characters or
-    # fewer repeating character sequences"). The number is not documented; 11 are refused where recorded.
-    partial_matches_max: int = 10
+    # How many beginnings of wildcards a text may match at once: of all wildcards of a field together, and of each
+    # one by a coarser count. The services refuse more ("fewer wildcard characters or fewer repeating character
+    # sequences"). The number is not documented; 11 are refused where recorded (P8).
+    field_partial_matches_max: int | None = None
+    wildcard_partial_matches_max: int | None = 10
 
 
 # The reference knows `exactly`, too: a string that is no address, whatever it looks like.
-EVENTBRIDGE = Dialect("EventBridge", operators=OPERATORS | {"exactly"})
+EVENTBRIDGE = Dialect(
+    "EventBridge",
+    operators=OPERATORS | {"exactly"},
+    field_partial_matches_max=10,
+    wildcard_partial_matches_max=None,
+)
 
 # S17: the filter sees a DynamoDB stream record, all that the Streams API says of it.
 LAMBDA = Dialect(
