@@ -12,6 +12,7 @@ import pytest
 from afterwrite.core.patterns import compile
 from afterwrite.errors import InvalidPattern
 from core.patterns.one_field import predicate_of
+from core.patterns.reference import slow_leaf
 
 
 @pytest.mark.parametrize(
@@ -208,13 +209,42 @@ def test_p9_a_block_is_read_as_the_reference_reads_it(block: str) -> None:
     ("block", "inside", "outside"),
     [
         ("10.1.2.3/24", "10.1.2.0", "10.1.3.0"),
-        ("0.0.0.0/0", "255.255.255.255", "::1"),
+        ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
         ("2001:db8::7/127", "2001:db8::6", "2001:db8::8"),
     ],
 )
 def test_p9_host_bits_are_allowed(block: str, inside: str, outside: str) -> None:
     assert predicate_of([{"cidr": block}])(inside)
     assert not predicate_of([{"cidr": block}])(outside)
+
+
+@pytest.mark.parametrize(
+    ("block", "value", "expected"),
+    [
+        ("10.0.0.0/8", "a00::1", True),
+        ("10.0.0.0/8", "b00::1", False),
+        ("10.0.0.16/28", "a00:1f:ffff::", True),
+        ("10.0.0.16/28", "a00:20::", False),
+        ("10.0.0.16/28", "a00:0:20::", False),
+        ("0.0.0.0/0", "2001:db8::1", True),
+        ("0.0.0.0/0", "::1", True),
+        ("::/0", "10.0.0.1", True),
+        ("::/0", "0.0.0.0", False),
+        ("2001:db8::/32", "32.1.13.184", False),
+        ("10.0.0.1/0", 1, True),
+        ("2001:db8::/0", 1, True),
+        ("10.0.0.0/8", 1, False),
+        ("16.0.0.0/4", 12, True),
+        ("16.0.0.0/4", 1, False),
+        ("16.0.0.0/4", 2, False),
+        ("10.0.0.1/0", -1, False),
+        ("10.0.0.1/0", 0.5, False),
+        ("10.0.0.1/0", True, False),
+    ],
+)
+def test_p9_a_block_looks_at_as_many_digits_as_tell(block: str, value: Any, expected: bool) -> None:
+    assert predicate_of([{"cidr": block}])(value) is expected
+    assert slow_leaf([{"cidr": block}], value) is expected
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,8 @@ class _Alternatives:
             # as a number: then no address matches (P9).
             return test
         # An address is then no text any more: no affix sees it, and it differs from every excluded text (P9).
-        return strings.by_address(self.addresses, self.blocks, test, otherwise=self.excluding)
+        written = _number_text if self.dialect.reads_numbers_or_addresses else _no_text
+        return strings.by_address(self.addresses, self.blocks, test, otherwise=self.excluding, written=written)
 
     def _parts(self) -> list[Test]:
         parts: list[Test] = []
@@ -410,6 +411,14 @@ _OPERATORS: dict[str, Callable[[_Alternatives, Any], None]] = {
     "suffix": _suffix,
     "wildcard": _wildcard,
 }
+
+
+def _number_text(value: Any) -> str | None:
+    return text(value) if _is_number(value) else None
+
+
+def _no_text(_value: Any) -> None:
+    return None
 
 
 def _anything(_value: Any) -> bool:
