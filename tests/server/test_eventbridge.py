@@ -68,6 +68,7 @@ def test_a_replay_runs_and_is_described_s30(client: EventBridgeClient, engine: E
     answer = start(client)
     assert answer["State"] == "STARTING"
     assert answer["ReplayArn"] == f"{ARN}:replay/again"
+    assert answer.keys() == {"ReplayArn", "ReplayStartTime", "State", "ResponseMetadata"}
     wait_until(lambda: client.describe_replay(ReplayName="again")["State"] == "COMPLETED", what="the replay's end")
     described = client.describe_replay(ReplayName="again")
     assert described["EventSourceArn"] == f"{ARN}:archive/events"
@@ -77,6 +78,29 @@ def test_a_replay_runs_and_is_described_s30(client: EventBridgeClient, engine: E
     assert sorted(body["detail"]["pk"] for body in bodies if body.get("replay-name") == "again") == list("01234")
     with pytest.raises(client.exceptions.ResourceAlreadyExistsException):
         start(client)
+
+
+def test_a_replay_takes_the_events_whose_own_time_is_in_its_range_s30(
+    client: EventBridgeClient, engine: Engine
+) -> None:
+    at = datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
+    entry: Any = {"EventBusName": "events", "Source": "events-tests", "DetailType": "Old", "Detail": '{"pk": "old"}'}
+    client.put_events(Entries=[{**entry, "Time": at}])
+    second = timedelta(seconds=1)
+    # Its start is in the range, its end is not; both are in whole seconds.
+    for name, from_, to in [
+        ("before", at - second, at),
+        ("from", at + second / 2, at + second),
+        ("after", at + second, at + 2 * second),
+    ]:
+        start(client, ReplayName=name, EventStartTime=from_, EventEndTime=to)
+        wait_until(
+            lambda name=name: client.describe_replay(ReplayName=name)["State"] == "COMPLETED",  # type: ignore[misc]
+            what="the replay's end",
+        )
+    assert client.describe_replay(ReplayName="from")["EventStartTime"] == at
+    bodies = [message.body for message in engine.reader().messages("out") if message.body["detail"]["pk"] == "old"]
+    assert [body.get("replay-name") for body in bodies] == [None, "from"]
 
 
 @pytest.mark.parametrize(

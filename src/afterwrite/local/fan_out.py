@@ -92,7 +92,9 @@ class FanOut:
         text = json_text.dumps(event)
         placements: list[Placement] = list(self.deliver_event(bus.name, json_text.loads(text), stamped))
         if bus.archive_days is not None:
-            placements.append(ToArchive(bus.name, stamped.at_ms, text, bus.archive_days))
+            # By the event's own time, which whoever put it may have set: a replay finds it by that (S30).
+            time_ms = int(datetime.fromisoformat(event["time"]).timestamp()) * 1000
+            placements.append(ToArchive(bus.name, time_ms, text, bus.archive_days))
         return placements
 
     def deliver_event(

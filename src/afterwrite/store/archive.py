@@ -1,4 +1,4 @@
-"""Archives of buses: every event, by the time it was put."""
+"""Archives of buses: every event, by the time that it says."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def add(transaction: WriteTransaction, bus: str, at_ms: int, event: bytes, *, ke
         timeline.schedule_deletion(transaction, "archive", key, keep_until_ms)
 
 
-def put_at_ms(place: bytes) -> int:
-    """When the event at a place was put."""
+def time_ms(place: bytes) -> int:
+    """The time of the event at a place."""
     at_ms: int = U64.unpack_from(place, U32.size)[0]
     return at_ms
 
@@ -42,7 +42,7 @@ def size(transaction: ReadTransaction, bus: str) -> tuple[int, int]:
 def read(
     transaction: ReadTransaction, bus: str, from_ms: int = 0, to_ms: int | None = None, *, after: bytes = b""
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """The events put in [from_ms, to_ms), oldest first, each with its place; only those after the place `after`."""
+    """The events of [from_ms, to_ms), oldest first, each with its place; only those after the place `after`."""
     number = number_of(transaction, "archive", bus)
     if number is None:
         return
