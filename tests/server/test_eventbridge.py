@@ -80,12 +80,31 @@ def test_a_replay_runs_and_is_described_s30(client: EventBridgeClient, engine: E
         start(client)
 
 
+def test_what_is_wrong_with_an_entry_is_told_of_it_alone(client: EventBridgeClient) -> None:
+    entry: Any = {"EventBusName": "unarchived", "Source": "outside", "DetailType": "Told", "Detail": "{}"}
+    changes = [{}, {"Detail": "{"}, {"Detail": "[]"}, {"Source": "aws.iam"}, {"Source": ""}, {"EventBusName": "none"}]
+    answer = client.put_events(Entries=[entry | change for change in changes])
+    first, *others = answer["Entries"]
+    assert (answer["FailedEntryCount"], *first) == (5, "EventId")
+    assert [(each["ErrorCode"], each["ErrorMessage"]) for each in others] == [
+        ("MalformedDetail", "Detail is malformed."),
+        ("MalformedDetail", "Detail is malformed."),
+        ("NotAuthorizedForSourceException", "Not authorized for the source."),
+        ("InvalidArgument", "Parameter Source is not valid. Reason: Source is a required argument."),
+        (
+            "InvalidArgument",
+            "Parameter EventBusName is not valid. Reason: Event bus none does not exist: declare it in the app.",
+        ),
+    ]
+
+
 def test_a_replay_takes_the_events_whose_own_time_is_in_its_range_s30(
     client: EventBridgeClient, engine: Engine
 ) -> None:
     at = datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
     entry: Any = {"EventBusName": "events", "Source": "events-tests", "DetailType": "Old", "Detail": '{"pk": "old"}'}
-    client.put_events(Entries=[{**entry, "Time": at}])
+    entry["Time"] = at
+    client.put_events(Entries=[entry])
     second = timedelta(seconds=1)
     # Its start is in the range, its end is not; both are in whole seconds.
     for name, from_, to in [
