@@ -112,7 +112,7 @@ class Replays:
         times_ms = {
             "EventStartTime": replay.from_ms,
             "EventEndTime": replay.to_ms,
-            "EventLastReplayedTime": archive.time_ms(bytes.fromhex(replay.place)) if replay.place else None,
+            "EventLastReplayedTime": _minute_ms(replay.place) if replay.place else None,
             "ReplayStartTime": replay.started_at_ms,
             "ReplayEndTime": replay.ended_at_ms,
         }
@@ -139,6 +139,11 @@ class Replays:
             "EventsUnmatched": replay.unmatched,
             "Deliveries": replay.deliveries,
         }
+
+
+def _minute_ms(place: str) -> int:
+    """The minute of the event at a place of an archive: the service replays minute by minute."""
+    return archive.time_ms(bytes.fromhex(place)) // 60_000 * 60_000
 
 
 def time_ms(body: Body, field: str) -> int:
