@@ -211,6 +211,10 @@ MISTAKES: list[tuple[str, Mistake]] = [
     (r"name of 1 to 64 letters, .* got 'ship it': give one", lambda app: mapped(app, two, FunctionName="ship it")),
     (r"name of 1 to 64 letters, .* got '<lambda>': give one", lambda app: mapped(app, lambda event, context: None)),
     (r"timeout_s above 0 and up to 900, got '30'", lambda app: mapped(app, two, timeout_s="30")),
+    (
+        r"expected a source that is no service's \(aws\.…\), got 'aws\.shop'",
+        lambda app: app.bus("b", source="aws.shop"),
+    ),
     (r"expected archive_days of at least 1, got -1", lambda app: app.bus("events", archive_days=-1)),
     (
         r"expected columns of lake to map names to types, such as .*, got \['page'\]",

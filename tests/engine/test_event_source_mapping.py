@@ -22,7 +22,7 @@ from afterwrite.core.wire import StoredChange, streams_record_text
 from afterwrite.errors import DeclarationError, StorageError
 from afterwrite.local.mapping_ledger import EmbeddedMappingLedger
 from afterwrite.sources.shards import KinesisShards
-from afterwrite.store import kinesis, parked, streams
+from afterwrite.store import given_up, kinesis, parked, streams
 from bounds import BOUND_S
 from engine_process import wait_until
 from mapped import Mapped
@@ -136,6 +136,17 @@ def test_a_function_gets_a_context_as_lambda_gives_it(shop: Shop) -> None:
     assert (context.identity, context.client_context) == (None, None)
 
 
+def test_a_batch_that_comes_again_has_the_request_id_that_it_had_and_its_parts_have_their_own_s5(shop: Shop) -> None:
+    function = Recorder(lambda event: fail(event) if "bad" in keys_of(event) else None)
+    shop.things.event_source_mapping(function, BisectBatchOnFunctionError=True, MaximumRetryAttempts=2)
+    shop.put("bad", "good")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    assert function.batches == [["bad", "good"], ["bad"], ["bad"], ["bad"], ["good"]]
+    both, *alone, good = [context.aws_request_id for context in function.contexts]
+    assert len(set(alone)) == 1
+    assert len({both, *alone, good}) == 3
+
+
 def test_what_expired_was_deleted_by_the_service_s25(shop: Shop) -> None:
     stored = StoredChange("REMOVE", b"{}", None, b"{}", 0, 1, by_ttl=True)
     text = streams_record_text(
@@ -238,6 +249,19 @@ def test_a_failure_message_reaches_a_queue_without_the_payload_s14(shop: Shop) -
     assert "payload" not in message
 
 
+def test_records_that_were_never_delivered_have_a_request_id_of_their_own_s15(shop: Shop) -> None:
+    function = Recorder(lambda event: shop.mapped.clock.advance(s=120))
+    shop.things.event_source_mapping(
+        function, BatchSize=1, MaximumRecordAgeInSeconds=60, DestinationConfig=to(shop.dead)
+    )
+    shop.put("a", "b")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    (message,) = shop.mapped.bodies("dead")
+    (context,) = function.contexts
+    assert message["requestContext"]["condition"] == "RecordAgeExceeded"
+    assert message["requestContext"]["requestId"] != context.aws_request_id
+
+
 @pytest.mark.parametrize("arn", [False, True])
 @pytest.mark.parametrize(("kind", "queue"), [("dead", "dead"), ("news", "dead"), ("inspect", "function-inspect")])
 def test_failure_messages_go_to_queues_topics_and_functions(shop: Shop, kind: str, queue: str, arn: bool) -> None:
@@ -312,6 +336,15 @@ def test_only_what_the_filter_admits_is_delivered_s17(shop: Shop) -> None:
     work = shop.mapped.work(shop.things)
     shop.mapped.deliver(work)
     assert function.keys == ["a1", "a2"]
+
+
+def test_a_filter_sees_what_describes_a_record_s17(shop: Shop) -> None:
+    function = Recorder()
+    pattern = {"eventName": ["INSERT"], "eventSource": ["aws:dynamodb"], "awsRegion": ["us-east-1"]}
+    shop.things.event_source_mapping(function, FilterCriteria={"Filters": [{"Pattern": pattern}]})
+    shop.put("a", "b", "a")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    assert function.keys == ["a", "b"]
 
 
 def test_latest_begins_with_what_is_written_from_now_on_s13(shop: Shop) -> None:
@@ -552,6 +585,17 @@ def test_a_kinesis_stream_s_records_as_lambda_delivers_them(shop: Shop) -> None:
     assert record["eventID"] == f"shardId-000000000000:{record['kinesis']['sequenceNumber']}"
 
 
+def test_a_filter_on_kinesis_data_leaves_out_what_is_no_json_s17(shop: Shop) -> None:
+    function = Recorder()
+    pattern = {"data": {"page": [{"exists": False}]}}
+    shop.clicks.event_source_mapping(function, FilterCriteria={"Filters": [{"Pattern": pattern}]})
+    for data in (b"no JSON", b"\xff", b'{"page": "cart"}', b'{"item": 1}'):
+        shop.click(data)
+    shop.mapped.deliver(shop.mapped.work(shop.clicks))
+    ((record,),) = [event["Records"] for event in function.events]
+    assert base64.b64decode(record["kinesis"]["data"]) == b'{"item": 1}'
+
+
 def test_kinesis_from_a_time_on(shop: Shop) -> None:
     function = Recorder()
     at_s = shop.mapped.clock.now_ms / 1000 + 5
@@ -589,6 +633,48 @@ def test_a_tumbling_window_counts_over_its_invocations_s11(shop: Shop) -> None:
     shop.mapped.deliver(shop.mapped.work(shop.things))
     assert [state for _, state in finals] == [{"count": 5}, {"count": 1}]
     assert finals[0][0] == {"start": "2023-11-14T22:13:00Z", "end": "2023-11-14T22:14:00Z"}
+
+
+def test_a_window_whose_last_invocation_fails_is_told_with_its_state_s14(shop: Shop) -> None:
+    def count(event: Any) -> Any:
+        if event["isFinalInvokeForWindow"]:
+            raise ValueError("no")
+        return {"state": {"count": event["state"].get("count", 0) + len(event["Records"])}}
+
+    function = Recorder(count)
+    shop.things.event_source_mapping(
+        function,
+        TumblingWindowInSeconds=60,
+        MaximumRetryAttempts=0,
+        DestinationConfig=to("arn:aws:s3:::failures"),
+    )
+    shop.put("a", "b")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    (path,) = (path for path in (shop.path / "files").rglob("*") if path.is_file())
+    message = orjson.loads(path.read_bytes())
+    assert orjson.loads(message["payload"]) == function.events[-1]
+    assert function.events[-1]["state"] == {"count": 2}
+    assert message["timeWindowInfo"]["window"] == function.events[-1]["window"]
+    assert set(message["DDBStreamBatchInfo"]) == {"shardId", "streamArn"}
+    # No record was given up on, so there is nothing that an operator could run again.
+    with shop.mapped.environment.read() as transaction:
+        assert given_up.mappings(transaction) == []
+
+
+def test_records_of_a_window_that_are_given_up_on_are_told_with_its_state_s14(shop: Shop) -> None:
+    function = Recorder(lambda event: fail(event) if event["Records"] else {"state": {}})
+    shop.things.event_source_mapping(
+        function,
+        TumblingWindowInSeconds=60,
+        MaximumRetryAttempts=0,
+        DestinationConfig=to("arn:aws:s3:::failures"),
+    )
+    shop.put("a")
+    shop.mapped.deliver(shop.mapped.work(shop.things))
+    (path,) = (path for path in (shop.path / "files").rglob("*") if path.is_file())
+    message = orjson.loads(path.read_bytes())
+    assert orjson.loads(message["payload"]) == function.events[0]
+    assert message["timeWindowInfo"]["isFinalInvokeForWindow"] is False
 
 
 def test_two_mappings_of_one_function_need_two_names(shop: Shop) -> None:

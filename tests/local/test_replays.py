@@ -84,17 +84,40 @@ def test_a_replay_delivers_the_range_again_by_the_rules_s30(parts: Parts, clock:
     assert (done.state, done.events, done.ended_at_ms) == (replays.COMPLETED, 4, clock.now_ms)
 
 
-def test_a_replayed_event_is_the_same_event_in_another_delivery(parts: Parts, clock: Clock) -> None:
-    start(parts, "again", 0, clock.now_ms)
+def test_a_replayed_event_is_the_same_event_under_another_id_s30(parts: Parts, clock: Clock) -> None:
+    for name in ("again", "once-more"):
+        start(parts, name, 0, clock.now_ms)
     work_through(parts)
     by_pk: dict[str, list[Any]] = {}
     for message in parts.messages("out"):
         by_pk.setdefault(message.body["detail"]["pk"], []).append(message)
     for messages in by_pk.values():
-        original, again = sorted(messages, key=lambda message: "replay-name" in message.body)
-        assert again.body == {**original.body, "replay-name": "again"}
-        assert again.id != original.id
+        original, again, once_more = sorted(messages, key=lambda message: message.body.get("replay-name", ""))
+        assert again.body == {**original.body, "replay-name": "again", "id": again.body["id"]}
+        assert once_more.body == {**original.body, "replay-name": "once-more", "id": once_more.body["id"]}
+        assert len({message.id for message in messages}) == len({message.body["id"] for message in messages}) == 3
+        fields = "version id detail-type source account time region replay-name resources detail"
+        assert list(again.body) == fields.split()
     assert len(by_pk) == 5
+
+
+def test_all_targets_get_a_replayed_event_under_one_id_s30(environment: Environment, clock: Clock) -> None:
+    app = App("b")
+    bus = app.bus("events", archive_days=1)
+    for name in ("one", "two"):
+        bus.rule(name, {"source": [{"exists": True}]}, to=[app.queue(name)])
+
+    @app.table("things", partition_key="pk").on()
+    def announce(change: Change) -> Any:
+        return bus.put("Written", pk=change.keys["pk"])
+
+    parts = Parts(app, environment)
+    parts.dynamo.put(pk="1")
+    parts.run(app.tables[0])
+    start(parts, "again", 0, clock.now_ms + 1)
+    work_through(parts)
+    (one,), (two,) = ([m.body for m in parts.messages(name) if "replay-name" in m.body] for name in ("one", "two"))
+    assert one == two
 
 
 def test_a_replay_does_not_archive_what_it_delivers(parts: Parts, clock: Clock) -> None:
@@ -187,7 +210,7 @@ def test_what_an_older_version_archived_is_replayed_without_its_lane(parts: Part
     parts.environment.write(lambda transaction: archive.add(transaction, "events", 5, text, keep_until_ms=None))
     start(parts, "again", 0, 6)
     work_through(parts)
-    (message,) = [each for each in parts.messages("out") if each.body["id"] == "old"]
+    (message,) = [each for each in parts.messages("out") if each.body["detail"]["pk"] == "old"]
     assert (message.lane, message.body["detail"]["pk"]) == ("events/old", "old")
 
 

@@ -68,6 +68,7 @@ def test_a_replay_runs_and_is_described_s30(client: EventBridgeClient, engine: E
     answer = start(client)
     assert answer["State"] == "STARTING"
     assert answer["ReplayArn"] == f"{ARN}:replay/again"
+    assert answer.keys() == {"ReplayArn", "ReplayStartTime", "State", "ResponseMetadata"}
     wait_until(lambda: client.describe_replay(ReplayName="again")["State"] == "COMPLETED", what="the replay's end")
     described = client.describe_replay(ReplayName="again")
     assert described["EventSourceArn"] == f"{ARN}:archive/events"
@@ -77,6 +78,49 @@ def test_a_replay_runs_and_is_described_s30(client: EventBridgeClient, engine: E
     assert sorted(body["detail"]["pk"] for body in bodies if body.get("replay-name") == "again") == list("01234")
     with pytest.raises(client.exceptions.ResourceAlreadyExistsException):
         start(client)
+
+
+def test_what_is_wrong_with_an_entry_is_told_of_it_alone(client: EventBridgeClient) -> None:
+    entry: Any = {"EventBusName": "unarchived", "Source": "outside", "DetailType": "Told", "Detail": "{}"}
+    changes = [{}, {"Detail": "{"}, {"Detail": "[]"}, {"Source": "aws.iam"}, {"Source": ""}, {"EventBusName": "none"}]
+    answer = client.put_events(Entries=[entry | change for change in changes])
+    first, *others = answer["Entries"]
+    assert (answer["FailedEntryCount"], *first) == (5, "EventId")
+    assert [(each["ErrorCode"], each["ErrorMessage"]) for each in others] == [
+        ("MalformedDetail", "Detail is malformed."),
+        ("MalformedDetail", "Detail is malformed."),
+        ("NotAuthorizedForSourceException", "Not authorized for the source."),
+        ("InvalidArgument", "Parameter Source is not valid. Reason: Source is a required argument."),
+        (
+            "InvalidArgument",
+            "Parameter EventBusName is not valid. Reason: Event bus none does not exist: declare it in the app.",
+        ),
+    ]
+
+
+def test_a_replay_takes_the_events_whose_own_time_is_in_its_range_s30(
+    client: EventBridgeClient, engine: Engine
+) -> None:
+    at = datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
+    entry: Any = {"EventBusName": "events", "Source": "events-tests", "DetailType": "Old", "Detail": '{"pk": "old"}'}
+    entry["Time"] = at
+    client.put_events(Entries=[entry])
+    second = timedelta(seconds=1)
+    # Its start is in the range, its end is not; both are in whole seconds.
+    for name, from_, to in [
+        ("before", at - second, at),
+        ("from", at + second / 2, at + second),
+        ("after", at + second, at + 2 * second),
+    ]:
+        start(client, ReplayName=name, EventStartTime=from_, EventEndTime=to)
+        wait_until(
+            lambda name=name: client.describe_replay(ReplayName=name)["State"] == "COMPLETED",  # type: ignore[misc]
+            what="the replay's end",
+        )
+    described = client.describe_replay(ReplayName="from")
+    assert (described["EventStartTime"], described["EventLastReplayedTime"]) == (at, at.replace(second=0))
+    bodies = [message.body for message in engine.reader().messages("out") if message.body["detail"]["pk"] == "old"]
+    assert sorted(body.get("replay-name", "") for body in bodies) == ["", "from"]
 
 
 @pytest.mark.parametrize(

@@ -267,6 +267,21 @@ def test_a_pattern_that_is_none_is_refused(client: EventBridgeClient, pattern: s
         client.test_event_pattern(EventPattern=pattern, Event=json.dumps(EVENT))
 
 
+@pytest.mark.parametrize("time", [1, None, "not-a-time"])
+def test_an_event_without_a_time_that_can_be_read_is_refused(client: EventBridgeClient, time: Any) -> None:
+    with pytest.raises(ClientError) as failure:
+        client.test_event_pattern(EventPattern='{"source": ["looked-at"]}', Event=json.dumps({**EVENT, "time": time}))
+    error = failure.value.response["Error"]
+    assert error == {"Code": "ValidationException", "Message": "Parameter Event is not valid. Reason: Invalid time."}
+
+
+@pytest.mark.parametrize("left_out", ["version", "resources", "detail"])
+def test_an_event_may_do_without_what_the_service_does_without(client: EventBridgeClient, left_out: str) -> None:
+    event = {name: value for name, value in EVENT.items() if name != left_out}
+    pattern = json.dumps({"source": [EVENT["source"]]})
+    assert client.test_event_pattern(EventPattern=pattern, Event=json.dumps(event))["Result"]
+
+
 @pytest.mark.parametrize("event", ["", "plain text", '"text"', "[]", '{"source": "looked-at"}', "[" * 100_000])
 def test_an_event_that_is_none_is_refused(client: EventBridgeClient, event: str) -> None:
     with pytest.raises(ClientError) as failure:

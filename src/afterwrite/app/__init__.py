@@ -47,6 +47,7 @@ from afterwrite.app.keys import GlobalIndex, Key, check_indexes, check_keys, che
 from afterwrite.app.views import Cache, SearchIndex
 from afterwrite.core.callables import check_code
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, VIEW_TYPES
+from afterwrite.core.effects import RESERVED_SOURCE
 from afterwrite.core.event_source_mapping.declaration import KinesisStream
 from afterwrite.core.invocations import Context
 from afterwrite.core.lag import Thresholds
@@ -228,7 +229,10 @@ class App(Named):
         """Declare a bus; events carry `source` (the app's name by default), and stay `archive_days` in its archive."""
         if archive_days is not None:
             at_least_one("archive_days", archive_days)
-        return add_declared(self.buses, Bus(name, source or self.name, archive_days))
+        source = source or self.name
+        if source.startswith(RESERVED_SOURCE):
+            raise DeclarationError(f"expected a source that is no service's ({RESERVED_SOURCE}…), got {source!r}")
+        return add_declared(self.buses, Bus(name, source, archive_days))
 
     @declaration
     def delivery_stream(

@@ -34,16 +34,16 @@ def replay(
     """Deliver the events of a bus's archive again.
 
     Returns when that is done, and says how many deliveries there were. Every archived event of the time range goes to
-    the targets of the bus's rules once more, marked with a `replay-name` and under its own `id`, by which consumers
-    know it again; those of one key in order, behind what waits of that key. Needs the running engine; if that dies
-    meanwhile, the replay goes on where it was when the engine starts again.
+    the targets of the bus's rules once more, marked with a `replay-name` and under another `id`, as on AWS; those of
+    one key in order, behind what waits of that key. Needs the running engine; if that dies meanwhile, the replay goes
+    on where it was when the engine starts again.
 
     Parameters
     ----------
     bus
         The bus, declared with `archive_days`.
     from_
-        The time of the first event, ISO 8601; UTC unless it has an offset.
+        The time of the first event, in whole seconds, ISO 8601; UTC unless it has an offset.
     to
         The time before which the events end, as `--from`.
     name
@@ -62,18 +62,19 @@ def replay(
     times = {"EventStartTime": moment_ms("--from", from_) / 1000, "EventEndTime": moment_ms("--to", to) / 1000}
     if times["EventStartTime"] >= times["EventEndTime"]:
         raise CommandError(f"expected --from to be before --to, got {from_} and {to}")
-    started = events.call(
+    name = name or f"{bus}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
+    events.call(
         "StartReplay",
         {
-            "ReplayName": name or f"{bus}-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}",
+            "ReplayName": name,
             "EventSourceArn": f"{arn}:archive/{bus}",
             "Destination": {"Arn": f"{arn}:event-bus/{bus}"},
             **times,
         },
     )
     if not json:
-        print_line(f"replaying {bus} as {started['ReplayName']}")
-    described = _follow(events, started["ReplayName"], quiet=json)
+        print_line(f"replaying {bus} as {name}")
+    described = _follow(events, name, quiet=json)
     if json:
         print_json(_fields(bus, described))
         return

@@ -27,6 +27,10 @@ class Publish:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
+RESERVED_SOURCE: Final = "aws."
+"""How the sources of the services' own events begin, which nobody else's may."""
+
+
 @dataclass(frozen=True, slots=True)
 class PutEvent:
     """Put an event on a bus."""

@@ -211,7 +211,7 @@ class Context:
 class LambdaContext(Context):
     """What Lambda gives a function as its second argument, and what a `Context` offers besides.
 
-    `aws_request_id` is another one for each invocation, also of the same records.
+    `aws_request_id` stays the same where a batch of records is tried again; what it is divided into has its own.
     """
 
     __slots__ = ("function_name", "invoked_function_arn")

@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from afterwrite.core.event_source_mapping.declaration import EventSourceMapping
 from afterwrite.core.event_source_mapping.failures import MappingIdentity, failure_message
+from afterwrite.core.event_source_mapping.given_up import GivenUp
 from afterwrite.core.event_source_mapping.given_up import given_up as given_up_batch
 from afterwrite.core.event_source_mapping.lane import Deliver, GiveUp
 from afterwrite.core.event_source_mapping.mapping import (
@@ -240,6 +241,7 @@ class MappingWork:
 
     def _give_up(self, of_lane: OfLane, given_up: GiveUp) -> None:
         place, at_ms = (of_lane.shard, of_lane.lane), self._now_ms()
+        request_id = self._request_ids.get(place) if given_up.invocations else None
         shard_id = self._shard_id(of_lane.shard)
         message = failure_message(
             self._identity,
@@ -248,13 +250,23 @@ class MappingWork:
             condition=given_up.condition,
             invocations=given_up.invocations,
             is_function_error=given_up.is_function_error,
-            request_id=self._request_ids.get(place) or self._new_id(),
+            request_id=request_id or self._new_id(),
             at_ms=at_ms,
+            window=given_up.window,
         )
-        payload = event_text(given_up.records, None, shard_id=shard_id, source_arn=self._identity.stream_arn)
+        source_arn = self._identity.stream_arn
+        payload = event_text(given_up.records, given_up.window, shard_id=shard_id, source_arn=source_arn)
         lane = f"{self._identity.uuid}/{shard_id}/{of_lane.lane}"
-        reason = self._reasons.get(place, _ENDED_WITH_PROCESS if given_up.is_function_error else None)
-        batch = given_up_batch(
+        batch = self._batch(of_lane, given_up, message, at_ms) if given_up.records else None
+        self._notices.append(FailureNotice(self._new_id(), lane, shard_id, at_ms, message, payload, batch))
+        is_kept = self._mapping.destination is not None
+        self._telemetry.records_given_up(self._mapping.function_name, message, is_kept=is_kept)
+
+    def _batch(self, of_lane: OfLane, given_up: GiveUp, message: Mapping[str, Any], at_ms: int) -> GivenUp:
+        """What operators see of records that were given up on."""
+        otherwise = _ENDED_WITH_PROCESS if given_up.is_function_error else None
+        reason = self._reasons.get((of_lane.shard, of_lane.lane), otherwise)
+        return given_up_batch(
             function=self._mapping.function_name,
             source=self._mapping.source_name,
             shard=of_lane.shard,
@@ -267,9 +279,6 @@ class MappingWork:
             at_ms=at_ms,
             message=message,
         )
-        self._notices.append(FailureNotice(self._new_id(), lane, batch, payload))
-        is_kept = self._mapping.destination is not None
-        self._telemetry.records_given_up(self._mapping.function_name, message, is_kept=is_kept)
 
     def _throttle_what_cannot_start(self) -> None:
         for place in [each for each in self._to_start if not self._threads.may_run(each)]:
@@ -296,7 +305,9 @@ class MappingWork:
         """Begin the invocations whose attempts are kept now."""
         to_start, self._to_start = self._to_start, {}
         for place, deliver in to_start.items():
-            request_id = self._request_ids[place] = self._new_id()
+            if not deliver.is_retry or place not in self._request_ids:
+                self._request_ids[place] = self._new_id()
+            request_id = self._request_ids[place]
             shard_id = self._shard_id(place[0])
             call = self._function.call(deliver.records, deliver.window, shard_id=shard_id, request_id=request_id)
             self._threads.run(place, call)

@@ -93,9 +93,11 @@ class FanOut:
         text = json_text.dumps(event)
         placements: list[Placement] = list(self.deliver_event(bus.name, json_text.loads(text), stamped))
         if bus.archive_days is not None:
+            # By the event's own time, which whoever put it may have set: a replay finds it by that (S30).
+            time_ms = int(datetime.fromisoformat(event["time"]).timestamp()) * 1000
             # A lane of its own is told from the event.
             kept = text if stamped.lane == event["id"] else with_lane(stamped.lane, text)
-            placements.append(ToArchive(bus.name, stamped.at_ms, kept, bus.archive_days))
+            placements.append(ToArchive(bus.name, time_ms, kept, bus.archive_days))
         return placements
 
     def deliver_event(

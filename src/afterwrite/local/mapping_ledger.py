@@ -69,8 +69,8 @@ class EmbeddedMappingLedger:
             if isinstance(self._destination, str):
                 self._write_object(self._destination, notice)
             elif self._destination is not None:
-                effect = _effect(self._destination, notice.batch.message)
-                stamped = StampedEffect(notice.id, notice.lane, notice.batch.at_ms, effect)
+                effect = _effect(self._destination, notice.message)
+                stamped = StampedEffect(notice.id, notice.lane, notice.at_ms, effect)
                 placements.extend(self._fan_out.place(stamped))
 
         def operation(transaction: WriteTransaction) -> None:
@@ -83,19 +83,19 @@ class EmbeddedMappingLedger:
                 else:
                     ledger.keep_note(transaction, f"{self._prefix}{number}", form)
             for notice in notices:
-                given_up.keep(transaction, self._identity.uuid, notice.batch)
+                if notice.batch is not None:
+                    given_up.keep(transaction, self._identity.uuid, notice.batch)
             put_all(transaction, placements)
 
         self._environment.write(operation)
 
     def _write_object(self, bucket: str, notice: FailureNotice) -> None:
         """Write the message with its payload into a file, under the key that it would have in a bucket (S14)."""
-        batch = notice.batch
-        key = object_key(self._identity, shard_id=batch.shard_id, at_ms=batch.at_ms, unique=notice.id)
+        key = object_key(self._identity, shard_id=notice.shard_id, at_ms=notice.at_ms, unique=notice.id)
         path = self._files / bucket / key
         with storage_errors(path):
             create_directory(path.parent)
-            write_file(path, json_text.dumps({**batch.message, "payload": notice.payload.decode()}))
+            write_file(path, json_text.dumps({**notice.message, "payload": notice.payload.decode()}))
             sync_directory(path.parent)
 
 

@@ -8,10 +8,12 @@ event is delivered in the lane that it was put in: those of a lane come in order
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from afterwrite.core.effects import PutEvent, StampedEffect
+from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
 from afterwrite.local.fan_out import FanOut
 from afterwrite.local.steps import put_all
@@ -80,11 +82,12 @@ class ReplayWork:
 
     def _deliver_event(self, transaction: WriteTransaction, replay: Replay, archived: Archived) -> int:
         """Deliver an event to the targets of the rules that match it; how many there were."""
+        # Another delivery than the first, so another id of the message, and of the event as well (S30).
         event = archived.event
-        replayed = {**event, "replay-name": replay.name}
+        delivery_id = f"{event['id']}/{replay.name}"
+        replayed = _replayed(event, uuid_of(delivery_id), replay.name)
         stamped = StampedEffect(
-            # Another delivery than the first, so another id; the event's own id stays, for consumers to know it by.
-            id=f"{event['id']}/{replay.name}",
+            id=delivery_id,
             lane=archived.lane or f"{replay.bus}/{event['id']}",
             at_ms=transaction.now_ms,
             effect=PutEvent(replay.bus, event["source"], event["detail-type"], event["detail"]),
@@ -92,6 +95,16 @@ class ReplayWork:
         placements = list(self._fan_out.deliver_event(replay.bus, replayed, stamped, replay.rules))
         put_all(transaction, placements)
         return len(placements)
+
+
+def _replayed(event: Mapping[str, Any], event_id: str, name: str) -> Mapping[str, Any]:
+    """The event as a replay delivers it, its fields in the order in which the service has them."""
+    replayed: dict[str, Any] = {}
+    for field, value in event.items():
+        replayed[field] = value
+        if field == "region":
+            replayed["replay-name"] = name
+    return {**replayed, "id": event_id, "replay-name": name}
 
 
 def _end(transaction: WriteTransaction, name: str, state: str, reason: str | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from afterwrite.app import Bus
 from afterwrite.config import Identity
 from afterwrite.core import json_text
-from afterwrite.core.effects import PutEvent, StampedEffect
+from afterwrite.core.effects import RESERVED_SOURCE, PutEvent, StampedEffect
 from afterwrite.core.placements import Placement
 from afterwrite.errors import ServiceError
 from afterwrite.server import eventbridge_constraints
@@ -88,9 +88,13 @@ class EventBridgeService:
         source, detail_type = _entry_text(entry, "Source"), _entry_text(entry, "DetailType")
         if len(detail_type) > _DETAIL_TYPE_CHARACTERS_MAX:
             raise _invalid_entry("DetailType", f"It has more than {_DETAIL_TYPE_CHARACTERS_MAX} characters")
-        detail = _detail(_entry_text(entry, "Detail"))
+        detail_text = _entry_text(entry, "Detail")
+        if source.startswith(RESERVED_SOURCE):
+            raise ServiceError("NotAuthorizedForSourceException", "Not authorized for the source.")
+        detail = _detail(detail_text)
         bus = last_part(str(entry.get("EventBusName") or DEFAULT_BUS))
         if bus not in self._buses:
+            # The service takes the event and drops it, which would hide a name that is wrong.
             raise _invalid_entry("EventBusName", f"Event bus {bus} does not exist: declare it in the app")
         at_ms = self._now_ms()
         event_ms = at_ms if entry.get("Time") is None else _entry_time_ms(entry)

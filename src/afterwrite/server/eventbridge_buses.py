@@ -6,6 +6,7 @@ Nothing of it is changed over the wire: the app declares it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -195,6 +196,10 @@ def _event(text: str) -> Mapping[str, Any]:
         event = None
     if not isinstance(event, dict) or not event.keys() >= _EVENT_FIELDS:
         raise ServiceError("ValidationException", "Parameter Event is not valid.")
+    try:
+        datetime.fromisoformat(event["time"])
+    except (TypeError, ValueError):
+        raise ServiceError("ValidationException", "Parameter Event is not valid. Reason: Invalid time.") from None
     return event
 
 

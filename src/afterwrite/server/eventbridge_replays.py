@@ -39,14 +39,15 @@ class Replays:
 
     def _start(self, body: Body) -> Write:
         name, bus = body["ReplayName"], self._bus(body)
-        from_ms, to_ms = time_ms(body, "EventStartTime"), time_ms(body, "EventEndTime")
+        # The service counts in whole seconds, as its events' times do.
+        from_ms, to_ms = (time_ms(body, field) // 1000 * 1000 for field in ("EventStartTime", "EventEndTime"))
         description, rules = fields.text(body, "Description"), self._rules(bus, body["Destination"])
 
         def run(transaction: WriteTransaction) -> Mapping[str, Any]:
             now_ms = transaction.now_ms
             replay = Replay(name, bus.name, from_ms, to_ms, now_ms, description=description, rules=rules)
             replays.start(transaction, replay)
-            return self._description(replay)
+            return {"ReplayArn": self._arns.replay(name), "ReplayStartTime": now_ms / 1000, "State": replay.state}
 
         return Write(run)
 
@@ -111,7 +112,7 @@ class Replays:
         times_ms = {
             "EventStartTime": replay.from_ms,
             "EventEndTime": replay.to_ms,
-            "EventLastReplayedTime": archive.put_at_ms(bytes.fromhex(replay.place)) if replay.place else None,
+            "EventLastReplayedTime": _minute_ms(replay.place) if replay.place else None,
             "ReplayStartTime": replay.started_at_ms,
             "ReplayEndTime": replay.ended_at_ms,
         }
@@ -138,6 +139,11 @@ class Replays:
             "EventsUnmatched": replay.unmatched,
             "Deliveries": replay.deliveries,
         }
+
+
+def _minute_ms(place: str) -> int:
+    """The minute of the event at a place of an archive: the service replays minute by minute."""
+    return archive.time_ms(bytes.fromhex(place)) // 60_000 * 60_000
 
 
 def time_ms(body: Body, field: str) -> int:

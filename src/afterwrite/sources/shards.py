@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -25,8 +25,6 @@ from afterwrite.store.streams import StreamState
 
 # Of one reading (S23).
 _BYTES_MAX: Final = 1 << 20
-# What a filter sees of a stream's record (S17).
-_FILTERED: Final = ("eventName", "dynamodb", "userIdentity")
 
 
 class TableShards:
@@ -94,7 +92,7 @@ class TableShards:
             sequence_number=change_log.sequence_number(position),
             arrived_at_ms=stored.created_at_us // 1000,
             text=text,
-            is_admitted=not settings.filters or settings.admits(_seen(orjson.loads(text))),
+            is_admitted=not settings.filters or settings.admits(orjson.loads(text)),
         )
 
 
@@ -175,7 +173,7 @@ class KinesisShards:
                 shard_id=kinesis.shard_id(shard),
                 stream_arn=self.stream_arn,
             ),
-            is_admitted=not settings.filters or settings.admits({"data": _data(record.data)}),
+            is_admitted=not settings.filters or _is_admitted(settings, record.data),
         )
 
 
@@ -183,14 +181,10 @@ def _listed(lineage: Lineage, shard_id: Callable[[Shard], str]) -> tuple[ListedS
     return tuple(ListedShard(shard.number, shard_id(shard), shard.parents, shard.after) for shard in lineage)
 
 
-def _seen(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: record[name] for name in _FILTERED if name in record}
-
-
-def _data(encoded: bytes) -> Any:
-    """A Kinesis record's data as a filter sees it: the JSON value, else the text."""
-    data = base64.b64decode(encoded)
+def _is_admitted(settings: MappingSettings, encoded: bytes) -> bool:
+    """Whether a Kinesis record passes the filters: none does whose data is no JSON (S17)."""
     try:
-        return orjson.loads(data)
+        data = orjson.loads(base64.b64decode(encoded))
     except orjson.JSONDecodeError:
-        return data.decode("utf-8", "replace")
+        return False
+    return settings.admits({"data": data})

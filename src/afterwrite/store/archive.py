@@ -1,7 +1,7 @@
-"""Archives of buses: every event, by the time it was put, with the lane that orders it.
+"""Archives of buses: every event, by the time that it says, with the lane that orders it.
 
-Of a change that was parked only the second is known, so within a second events are in the order they were archived in,
-which is that of each lane.
+That time is in whole seconds, so within a second events are in the order they were archived in, which is that of each
+lane.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def add(transaction: WriteTransaction, bus: str, at_ms: int, event: bytes, *, ke
         timeline.schedule_deletion(transaction, "archive", key, keep_until_ms)
 
 
-def put_at_ms(place: bytes) -> int:
-    """When the event at a place was put."""
+def time_ms(place: bytes) -> int:
+    """The time of the event at a place."""
     at_ms: int = U64.unpack_from(place, U32.size)[0]
     return at_ms
 
@@ -55,16 +55,16 @@ def size(transaction: ReadTransaction, bus: str) -> tuple[int, int]:
 def read(
     transaction: ReadTransaction, bus: str, from_ms: int = 0, to_ms: int | None = None, *, after: bytes = b""
 ) -> Iterator[Archived]:
-    """The events put in [from_ms, to_ms), by the second, oldest first; only those after the place `after`."""
+    """The events of [from_ms, to_ms), by the second, oldest first; only those after the place `after`."""
     number = number_of(transaction, "archive", bus)
     if number is None:
         return
     low, high = span(number)
     end = high if to_ms is None else low + U64.pack(to_ms)
-    begun_s, done = (put_at_ms(after) // 1000, _counted(after)) if after else (0, 0)
+    begun_s, done = (time_ms(after) // 1000, _counted(after)) if after else (0, 0)
     begin = low + U64.pack(max(from_ms, begun_s * 1000))
     while (first := transaction.first("archive", begin, end)) is not None:
-        second = put_at_ms(first[0]) // 1000
+        second = time_ms(first[0]) // 1000
         next_second = min(end, low + U64.pack((second + 1) * 1000))
         for key in _as_archived(transaction, begin, next_second):
             value = transaction.get("archive", key)

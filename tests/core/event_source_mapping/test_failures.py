@@ -65,6 +65,8 @@ def test_records_of_kinesis_that_are_too_old_have_no_response_s15() -> None:
     )
     assert "responseContext" not in message
     assert message["requestContext"]["condition"] == "RecordAgeExceeded"
+    # Recorded of AWS: records that were never delivered, as they were too old at once, count as one invocation.
+    assert message["requestContext"]["approximateInvokeCount"] == 1
     assert message["KinesisBatchInfo"]["approximateArrivalOfFirstRecord"] == "2023-11-14T22:13:20.123Z"
     assert "DDBStreamBatchInfo" not in message
 
@@ -81,6 +83,44 @@ def test_a_reported_failure_is_no_error_of_the_function_s14() -> None:
         at_ms=AT_MS,
     )
     assert message["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST", "functionError": None}
+
+
+def test_what_failed_in_a_tumbling_window_names_the_window_s14() -> None:
+    window = WindowInvocation(1_700_000_000_000, 1_700_000_030_000, b'{"a":1}', False, False)
+    message = failure_message(
+        TABLE,
+        shard_id="s",
+        records=RECORDS,
+        condition="RetryAttemptsExhausted",
+        invocations=1,
+        is_function_error=True,
+        request_id="r",
+        at_ms=AT_MS,
+        window=window,
+    )
+    assert message["DDBStreamBatchInfo"]["batchSize"] == 2
+    assert message["timeWindowInfo"] == {
+        "window": {"start": "2023-11-14T22:13:20Z", "end": "2023-11-14T22:13:50Z"},
+        "isFinalInvokeForWindow": False,
+        "isWindowTerminatedEarly": False,
+    }
+
+
+def test_a_window_s_last_invocation_names_no_records_s14() -> None:
+    """Recorded of AWS: the shard and the stream are all that is said of the batch."""
+    message = failure_message(
+        TABLE,
+        shard_id="s",
+        records=(),
+        condition="RetryAttemptsExhausted",
+        invocations=1,
+        is_function_error=True,
+        request_id="r",
+        at_ms=AT_MS,
+        window=WindowInvocation(1_700_000_000_000, 1_700_000_030_000, b'{"a":1}', True, False),
+    )
+    assert message["DDBStreamBatchInfo"] == {"shardId": "s", "streamArn": STREAM_ARN}
+    assert message["timeWindowInfo"]["isFinalInvokeForWindow"] is True
 
 
 def test_the_key_of_the_message_with_its_payload_s14() -> None:

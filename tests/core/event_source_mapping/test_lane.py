@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from afterwrite.core.event_source_mapping.mapping import ListedShard
+from afterwrite.core.json_text import dumps
 from event_source_mapping_play import START_MS, Play
 
 REPORTS: dict[str, Any] = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
@@ -63,6 +64,22 @@ def test_an_error_halves_the_batch_and_uses_up_no_retry_s6() -> None:
     play.returns()
     assert play.deliveries == [[1], [2, 3, 4, 5], [2, 3], [4, 5], [4], [5]]
     assert [positions for positions, _ in play.given_up] == [[4]]
+
+
+def test_what_a_batch_was_divided_into_counts_its_own_invocations_s6() -> None:
+    play = Play(BisectBatchOnFunctionError=True, MaximumRetryAttempts=1, BatchSize=10, **REPORTS)
+    play.arrive(1)
+    play.arrive(2, 3, 4, 5)
+    play.returns()
+    play.reports(3)
+    play.wait()
+    play.reports(3)
+    play.reports(3)
+    play.wait()
+    play.reports(3)
+    play.returns()
+    assert play.deliveries == [[1], [2, 3, 4, 5], [3, 4, 5], [3], [3], [4, 5]]
+    assert [(positions, given_up.invocations) for positions, given_up in play.given_up] == [([3], 2)]
 
 
 def test_a_reported_failure_splits_at_its_record_s6() -> None:
@@ -207,12 +224,17 @@ def test_a_response_without_a_state_is_a_failure_s11() -> None:
 
 
 def test_a_state_that_is_too_large_ends_the_window_early_s11() -> None:
+    """Recorded of AWS: the last invocation gets the state as it is."""
     play = Play(TumblingWindowInSeconds=30)
     play.arrive(1)
     play.arrive(2)
     play.returns({"state": {"text": "x"}})
-    play.returns({"state": {"text": "x" * (1 << 20)}})
-    assert window_of(play) == (b'{"text":"x"}', True, True)
+    large = "x" * (1 << 20)
+    play.returns({"state": {"text": large}})
+    assert window_of(play) == (dumps({"text": large}), True, True)
+    play.returns({"state": {}})
+    play.arrive(3)
+    assert window_of(play) == (b"{}", False, False)
 
 
 def test_a_shard_that_ends_ends_its_window_s11() -> None:
@@ -226,7 +248,7 @@ def test_a_shard_that_ends_ends_its_window_s11() -> None:
 
 
 def test_the_last_invocation_of_a_window_is_tried_until_it_succeeds_s11() -> None:
-    play = Play(TumblingWindowInSeconds=900, MaximumRetryAttempts=0)
+    play = Play(TumblingWindowInSeconds=900)
     play.arrive(1)
     play.returns({"state": {"count": 1}})
     play.close()
@@ -234,6 +256,44 @@ def test_the_last_invocation_of_a_window_is_tried_until_it_succeeds_s11() -> Non
         play.fails()
         play.wait()
     assert window_of(play) == (b'{"count":1}', True, False)
+
+
+def test_the_last_invocation_of_a_window_is_given_up_on_when_its_retries_are_used_up_s11() -> None:
+    play = Play(TumblingWindowInSeconds=30, MaximumRetryAttempts=1)
+    play.arrive(1)
+    play.returns({"state": {"count": 1}})
+    play.tick(31_000)
+    play.arrive(2)
+    play.fails()
+    play.wait()
+    play.fails()
+    ((positions, given_up),) = play.given_up
+    assert (positions, given_up.condition, given_up.invocations) == ([], "RetryAttemptsExhausted", 2)
+    assert given_up.window is not None
+    assert (given_up.window.state, given_up.window.is_final) == (b'{"count":1}', True)
+    assert play.deliveries == [[1], [], [], [2]]
+    assert window_of(play) == (b"{}", False, False)
+
+
+def test_the_last_invocation_of_a_window_has_failed_for_good_when_the_window_is_too_old_s11() -> None:
+    play = Play(TumblingWindowInSeconds=30, MaximumRecordAgeInSeconds=60)
+    play.arrive(1)
+    play.returns({"state": {"count": 1}})
+    play.tick(100_000)
+    assert window_of(play) == (b'{"count":1}', True, False)
+    play.fails()
+    ((positions, given_up),) = play.given_up
+    assert (positions, given_up.condition, given_up.invocations) == ([], "RecordAgeExceeded", 1)
+    assert play.state.due_ms is None
+
+
+def test_what_is_given_up_on_in_a_window_says_which_s11() -> None:
+    play = Play(TumblingWindowInSeconds=30, MaximumRetryAttempts=0)
+    play.arrive(1)
+    play.fails()
+    ((positions, given_up),) = play.given_up
+    assert given_up.window is not None
+    assert (positions, given_up.window.is_final, given_up.window.state) == ([1], False, b"{}")
 
 
 def test_expired_records_leave_alone_and_the_rest_is_delivered_s15() -> None:

@@ -64,6 +64,12 @@ def test_defaults_are_those_of_aws_but_for_the_safe_start_s13() -> None:
         ("kinesis", {"StartingPositionTimestamp": 1}, "StartingPositionTimestamp"),
         ("kinesis", {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": "1"}, "epoch or a datetime"),
         ("kinesis", {"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": -1}, "not before 1970"),
+        ("dynamodb", {"TumblingWindowInSeconds": 1, "ParallelizationFactor": 2}, "a ParallelizationFactor of 1"),
+        (
+            "dynamodb",
+            {"TumblingWindowInSeconds": 1, "FilterCriteria": {"Filters": [{"Pattern": {"eventName": ["INSERT"]}}]}},
+            "no FilterCriteria",
+        ),
         ("dynamodb", {"FilterCriteria": [{}]}, "FilterCriteria"),
         ("dynamodb", {"FilterCriteria": {"Filters": [{"pattern": "{}"}]}}, "Pattern"),
         ("dynamodb", {"FilterCriteria": {"Filters": [{"Pattern": {"eventName": ["INSERT"]}}] * 6}}, "5 filters"),
@@ -97,6 +103,10 @@ def test_an_empty_on_failure_is_none_as_aws_answers_it() -> None:
     assert destination_of({"DestinationConfig": {"OnFailure": {}}}) is None
 
 
+def test_a_tumbling_window_may_have_empty_filter_criteria_s12() -> None:
+    assert settings(TumblingWindowInSeconds=1, FilterCriteria={"Filters": []}).filters == ()
+
+
 def test_one_of_the_filters_has_to_match_s17() -> None:
     found = settings(
         FilterCriteria={
@@ -125,6 +135,15 @@ def test_a_pattern_is_short_and_on_the_fields_of_its_source_s17() -> None:
         settings(FilterCriteria={"Filters": [{"Pattern": '{"data": {"a": [1]}}'}]})
     with pytest.raises(InvalidPattern):
         settings("kinesis", FilterCriteria={"Filters": [{"Pattern": '{"eventName": ["INSERT"]}'}]})
+    settings(FilterCriteria={"Filters": [{"Pattern": '{"eventName": ["INSERT"], "eventSource": ["aws:dynamodb"]}'}]})
     assert settings("kinesis", FilterCriteria={"Filters": [{"Pattern": '{"data": {"a": [1]}}'}]}).admits(
         {"data": {"a": 1}}
     )
+
+
+@pytest.mark.parametrize(
+    "pattern", ['{"data": ["text"]}', '{"$or": [{"data": {"a": [1]}}, {"data": [{"prefix": "text"}]}]}']
+)
+def test_a_pattern_on_kinesis_data_is_an_object_s17(pattern: str) -> None:
+    with pytest.raises(InvalidPattern, match="data: expected an object, which the record's JSON is"):
+        settings("kinesis", FilterCriteria={"Filters": [{"Pattern": pattern}]})

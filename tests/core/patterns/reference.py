@@ -104,11 +104,10 @@ def _operator(operator: str, operand: Any, value: Any) -> bool:
     if operator == "numeric":
         compared = list(zip(operand[::2], operand[1::2], strict=True))
         return _is_number(value) and all(_COMPARE[sign](value, bound) for sign, bound in compared)
+    if operator == "cidr":
+        return _lies_in(value, ip_network(operand, strict=False))
     if not isinstance(value, str):
         return False
-    if operator == "cidr":
-        address, block = _address(value), ip_network(operand, strict=False)
-        return address is not None and address.version == block.version and address in block
     if operator == "wildcard":
         return re.fullmatch(".*".join(map(re.escape, operand.split("*"))), value, re.DOTALL) is not None
     if operator == "equals-ignore-case":
@@ -153,6 +152,23 @@ def _address(value: str) -> Any:
         return ip_address(value)
     except ValueError:
         return None
+
+
+def _lies_in(value: Any, block: Any) -> bool:
+    lowest, highest = block.network_address.packed.hex().upper(), block.broadcast_address.packed.hex().upper()
+    if isinstance(value, str):
+        address = _address(value)
+        digits = "" if address is None else address.packed.hex().upper()
+    else:
+        digits = str(value) if _is_number(value) else ""
+    above, below = False, False
+    for digit, low, high in zip(digits, lowest, highest, strict=False):
+        if (digit < low and not above) or (digit > high and not below):
+            return False
+        above, below = above or digit > low, below or digit < high
+        if above and below:
+            return True
+    return len(digits) >= len(lowest)
 
 
 def _same_address(value: str, wanted: str) -> bool:

@@ -41,7 +41,8 @@ def test_p11_s17_s32_each_dialect_takes_what_its_service_takes(
 
 def test_s17_a_lambda_filter_sees_a_stream_record() -> None:
     compile({"userIdentity": {"type": ["Service"]}, "dynamodb.Keys": {"PK": {"S": ["x"]}}}, LAMBDA)
-    with pytest.raises(InvalidPattern, match="one of the fields dynamodb, eventName, userIdentity, found 'detail'"):
+    roots = "awsRegion, dynamodb, eventID, eventName, eventSource, eventVersion, userIdentity"
+    with pytest.raises(InvalidPattern, match=f"one of the fields {roots}, found 'detail'"):
         compile({"detail": {"x": ["y"]}}, LAMBDA)
     with pytest.raises(InvalidPattern, match="found 'detail'"):
         compile({"$or": [{"eventName": ["INSERT"]}, {"detail": ["x"]}]}, LAMBDA)

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from afterwrite.core.event_source_mapping.parameters import SourceKind
-from afterwrite.core.event_source_mapping.records import Record, iso_milliseconds, iso_seconds
+from afterwrite.core.event_source_mapping.records import (
+    Record,
+    WindowInvocation,
+    iso_milliseconds,
+    iso_seconds,
+    window_info,
+)
 
 Condition: TypeAlias = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
 RETRIES_EXHAUSTED: Final = "RetryAttemptsExhausted"
@@ -36,34 +42,50 @@ def failure_message(
     is_function_error: bool,
     request_id: str,
     at_ms: int,
+    window: WindowInvocation | None = None,
 ) -> dict[str, Any]:
-    """The message about records, at least one: where they are in the stream, not what is in them (S14)."""
+    """The message about records: where they are in the stream, not what is in them (S14).
+
+    Without records it is about the last invocation of a tumbling window (S11).
+    """
     message: dict[str, Any] = {
         "requestContext": {
             "requestId": request_id,
             "functionArn": identity.function_arn,
             "condition": condition,
-            "approximateInvokeCount": invocations,
+            # Records that were too old at once count as one invocation.
+            "approximateInvokeCount": max(1, invocations),
         },
     }
     if condition != AGE_EXCEEDED:
         # A response that names failed records is no error of the function, and the message says so.
         error = "Unhandled" if is_function_error else None
         message["responseContext"] = {"statusCode": 200, "executedVersion": "$LATEST", "functionError": error}
-    # DynamoDB's times are whole seconds, as in its records.
-    iso = iso_seconds if identity.source == "dynamodb" else iso_milliseconds
     message["version"] = "1.0"
     message["timestamp"] = iso_milliseconds(at_ms)
     message[BATCH_INFO[identity.source]] = {
         "shardId": shard_id,
+        **_range(identity.source, records),
+        "streamArn": identity.stream_arn,
+    }
+    if window is not None:
+        message["timeWindowInfo"] = window_info(window)
+    return message
+
+
+def _range(source: SourceKind, records: Sequence[Record]) -> dict[str, Any]:
+    """Which records of a shard they are; nothing of none."""
+    if not records:
+        return {}
+    # DynamoDB's times are whole seconds, as in its records.
+    iso = iso_seconds if source == "dynamodb" else iso_milliseconds
+    return {
         "startSequenceNumber": records[0].sequence_number,
         "endSequenceNumber": records[-1].sequence_number,
         "approximateArrivalOfFirstRecord": iso(records[0].arrived_at_ms),
         "approximateArrivalOfLastRecord": iso(records[-1].arrived_at_ms),
         "batchSize": len(records),
-        "streamArn": identity.stream_arn,
     }
-    return message
 
 
 def object_key(identity: MappingIdentity, *, shard_id: str, at_ms: int, unique: str) -> str:

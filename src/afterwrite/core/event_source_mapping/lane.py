@@ -22,6 +22,8 @@ BACKOFF_MS_MAX: Final = 60_000
 THROTTLED_MS: Final = 1_000
 # A record is read some time after it was written; a window is over when nothing of it can come any more.
 WINDOW_GRACE_MS: Final = 1_000
+# Of a tumbling window's state; one that is larger ends its window (S11).
+STATE_BYTES_MAX: Final = 1 << 20
 # What a record adds to an event's text, and what surrounds the records of a tumbling window, its state aside.
 _SEPARATOR_BYTES: Final = 1
 _ENVELOPE_BYTES: Final = 1_024
@@ -29,7 +31,7 @@ _ENVELOPE_BYTES: Final = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Records that are delivered together. `retries` are those used up, `invocations` since the last progress (S5).
+    """Records that are delivered together. `retries` are those it has used up, `invocations` those of it (S5, S6).
 
     One without records is the last invocation of a tumbling window.
     """
@@ -42,7 +44,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class TumblingWindow:
-    """A lane's open window (S11); `state` is JSON text. One that is full ends early."""
+    """A lane's open window (S11); `state` is JSON text. One whose state is too large is full, and ends early."""
 
     start_ms: int
     state: bytes = b"{}"
@@ -103,20 +105,25 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Invoke the function with the records."""
+    """Invoke the function with the records; `is_retry` says that it has had them, and nothing else, before."""
 
     records: tuple[Record, ...]
     window: WindowInvocation | None
+    is_retry: bool
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Tell the failure destination about records, at least one, that are not delivered any more (S14, S15)."""
+    """Tell the failure destination about records that are not delivered any more (S14, S15).
+
+    In a tumbling window `window` is what their invocation had; its last one has no records.
+    """
 
     records: tuple[Record, ...]
     condition: Condition
     invocations: int
     is_function_error: bool
+    window: WindowInvocation | None
 
 
 LaneAction: TypeAlias = Deliver | GiveUp
@@ -147,22 +154,26 @@ def advance(settings: MappingSettings, lane: Lane, reading: Reading, now_ms: int
         live = _live(settings, head.records, now_ms)
         if len(live) < len(head.records):
             expired = head.records[: len(head.records) - len(live)]
-            actions.append(GiveUp(expired, AGE_EXCEEDED, head.invocations, False))
+            actions.append(GiveUp(expired, AGE_EXCEEDED, head.invocations, False, _window_invocation(settings, lane)))
             rest = (replace(head, records=live),) if live else ()
             lane = replace(lane, pieces=rest + lane.pieces[1:])
+            continue
+        if _has_failed_for_too_long(settings, lane, now_ms):
+            actions.append(GiveUp((), AGE_EXCEEDED, head.invocations, False, _window_invocation(settings, lane)))
+            lane = replace(lane, pieces=lane.pieces[1:], window=None)
             continue
         if head.not_before_ms > now_ms:
             return lane, actions, min(head.not_before_ms, _expires_at_ms(settings, head.records, head.not_before_ms))
         begun = replace(head, invocations=head.invocations + 1)
         lane = replace(lane, pieces=(begun, *lane.pieces[1:]), is_running=True)
-        actions.append(Deliver(head.records, _window_invocation(settings, lane)))
+        actions.append(Deliver(head.records, _window_invocation(settings, lane), head.invocations > 0))
     return lane, actions, 0
 
 
-def succeed(settings: MappingSettings, lane: Lane, now_ms: int, state: bytes | None) -> Lane:
-    """The first piece is acknowledged; `state` is its tumbling window's new one, None where that is too large."""
+def succeed(lane: Lane, now_ms: int, state: bytes | None) -> Lane:
+    """The first piece is acknowledged; `state` is its tumbling window's new one, None where there is no window."""
     head = lane.pieces[0]
-    lane = _with_state(settings, lane, state)
+    lane = _with_state(lane, state)
     if not head.records:
         lane = replace(lane, window=None)
     return _settled(lane, head.records, lane.pieces[1:], now_ms)
@@ -184,16 +195,18 @@ def fail_from(
     """
     head = lane.pieces[0]
     if index > 0:
-        lane = _with_state(settings, lane, state)
+        lane = _with_state(lane, state)
         rest = Piece(head.records[index:], not_before_ms=now_ms + BACKOFF_MS_FIRST)
         return _settled(lane, head.records[:index], (rest, *lane.pieces[1:]), now_ms), []
     if settings.bisects and len(head.records) > 1:
         middle = len(head.records) // 2
-        halves = (replace(head, records=head.records[:middle]), replace(head, records=head.records[middle:]))
+        halves = (Piece(head.records[:middle]), Piece(head.records[middle:]))
         return _settled(lane, (), halves + lane.pieces[1:], now_ms), []
-    # A window's last invocation has no records to give up on: it is tried until it succeeds.
-    if head.records and settings.retries_max is not None and head.retries >= settings.retries_max:
-        given_up = GiveUp(head.records, RETRIES_EXHAUSTED, head.invocations, is_function_error)
+    if settings.retries_max is not None and head.retries >= settings.retries_max:
+        window = _window_invocation(settings, lane)
+        given_up = GiveUp(head.records, RETRIES_EXHAUSTED, head.invocations, is_function_error, window)
+        if not head.records:
+            lane = replace(lane, window=None)
         return _settled(lane, head.records, lane.pieces[1:], now_ms), [given_up]
     wait_ms = min(BACKOFF_MS_MAX, BACKOFF_MS_FIRST * 2 ** min(head.retries, 20))
     again = replace(head, retries=head.retries + 1, not_before_ms=now_ms + wait_ms)
@@ -240,6 +253,14 @@ def _live(settings: MappingSettings, records: tuple[Record, ...], now_ms: int) -
         if record.arrived_at_ms + settings.age_ms_max > now_ms:
             return records[index:]
     return ()
+
+
+def _has_failed_for_too_long(settings: MappingSettings, lane: Lane, now_ms: int) -> bool:
+    """Whether a window's last invocation has been tried, and the window is older than a record may be."""
+    head, window = lane.pieces[0], lane.window
+    if head.records or window is None or not head.invocations or settings.age_ms_max is None:
+        return False
+    return window.start_ms + settings.tumbling_window_ms + settings.age_ms_max <= now_ms
 
 
 def _expires_at_ms(settings: MappingSettings, records: tuple[Record, ...], otherwise_ms: int) -> int:
@@ -313,9 +334,8 @@ def _window_invocation(settings: MappingSettings, lane: Lane) -> WindowInvocatio
     return WindowInvocation(window.start_ms, end_ms, window.state, is_final, is_final and window.is_full)
 
 
-def _with_state(settings: MappingSettings, lane: Lane, state: bytes | None) -> Lane:
-    """The lane with its window's new state; one that is too large ends the window with the state before it."""
-    if not settings.tumbling_window_ms or lane.window is None:
+def _with_state(lane: Lane, state: bytes | None) -> Lane:
+    """The lane with its window's new state; one that is too large ends the window."""
+    if state is None or lane.window is None:
         return lane
-    window = replace(lane.window, is_full=True) if state is None else replace(lane.window, state=state)
-    return replace(lane, window=window)
+    return replace(lane, window=replace(lane.window, state=state, is_full=len(state) > STATE_BYTES_MAX))

@@ -219,7 +219,7 @@ def _settled(
     else:
         verdict = event.verdict
         if verdict.failed_from is None:
-            lane = lanes.succeed(settings, lane, now_ms, verdict.state)
+            lane = lanes.succeed(lane, now_ms, verdict.state)
         else:
             lane, given_up = lanes.fail_from(
                 settings, lane, verdict.failed_from, now_ms, is_function_error=False, state=verdict.state

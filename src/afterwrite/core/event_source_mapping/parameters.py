@@ -22,8 +22,10 @@ LATEST: Final = "LATEST"
 AT_TIMESTAMP: Final = "AT_TIMESTAMP"
 _FILTERS_MAX: Final = 5
 _PATTERN_CHARACTERS_MAX: Final = 4096
-# Of a Kinesis record a filter sees the data only.
-_KINESIS_FILTER: Final = replace(LAMBDA, name="Lambda FilterCriteria on Kinesis", roots=frozenset(("data",)))
+# Of a Kinesis record a filter sees the data only, which has to be JSON.
+_KINESIS_FILTER: Final = replace(
+    LAMBDA, name="Lambda FilterCriteria on Kinesis", roots=frozenset(("data",)), roots_are_objects=True
+)
 _FILTER_DIALECTS: Final[Mapping[SourceKind, Dialect]] = {"dynamodb": LAMBDA, "kinesis": _KINESIS_FILTER}
 
 # The least and the most of each number; -1 is "without an end" where it is allowed (S10, S11, S12).
@@ -78,9 +80,9 @@ class MappingSettings:
     filters: tuple[Pattern, ...] = ()
     source: SourceKind = "dynamodb"
 
-    def admits(self, seen: Mapping[str, Any]) -> bool:
-        """Whether a record passes the filters; `seen` is what a filter sees of it. Without filters all do (S17)."""
-        return not self.filters or any(pattern.matches(seen) for pattern in self.filters)
+    def admits(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record passes the filters, which name only what they may see. Without filters all do (S17)."""
+        return not self.filters or any(pattern.matches(record) for pattern in self.filters)
 
 
 def settings_of(parameters: EventSourceMappingParameters, source: SourceKind) -> MappingSettings:
@@ -99,18 +101,28 @@ def settings_of(parameters: EventSourceMappingParameters, source: SourceKind) ->
         raise DeclarationError(f"expected MaximumRecordAgeInSeconds of -1, or from 60 to 604800, got {age_s}")
     retries = _number(parameters, "MaximumRetryAttempts", -1)
     position, at_ms = _start(parameters, source)
+    filters = _filters(parameters.get("FilterCriteria"), source)
+    window_s, factor = (
+        _number(parameters, "TumblingWindowInSeconds", 0),
+        _number(parameters, "ParallelizationFactor", 1),
+    )
+    if window_s and (filters or factor > 1):
+        raise DeclarationError(
+            "expected with TumblingWindowInSeconds a ParallelizationFactor of 1 and no FilterCriteria, "
+            f"got {factor} and {len(filters)} filters: Lambda takes neither with a window"
+        )
     return MappingSettings(
         batch_size=_number(parameters, "BatchSize", 100),
         batching_window_ms=1000 * _number(parameters, "MaximumBatchingWindowInSeconds", 0),
-        parallelization_factor=_number(parameters, "ParallelizationFactor", 1),
+        parallelization_factor=factor,
         bisects=bisects,
         retries_max=None if retries == -1 else retries,
         age_ms_max=None if age_s == -1 else 1000 * age_s,
         reports_item_failures=bool(response_types),
-        tumbling_window_ms=1000 * _number(parameters, "TumblingWindowInSeconds", 0),
+        tumbling_window_ms=1000 * window_s,
         starting_position=position,
         starting_at_ms=at_ms,
-        filters=_filters(parameters.get("FilterCriteria"), source),
+        filters=filters,
         source=source,
     )
 

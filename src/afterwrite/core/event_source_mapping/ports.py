@@ -58,15 +58,19 @@ class ShardSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FailureNotice:
-    """A batch that was given up on, for the failure destination (S14) and for operators.
+    """What a mapping gave up on, for the failure destination (S14) and, where there are records, for operators.
 
     `payload` is the event's text, for what keeps it. `lane` orders the mapping's messages; `id` is the message's own.
+    `batch` are the records, None of a tumbling window's last invocation, which has none.
     """
 
     id: str
     lane: str
-    batch: GivenUp
+    shard_id: str
+    at_ms: int
+    message: Mapping[str, Any]
     payload: bytes
+    batch: GivenUp | None
 
 
 class MappingLedger(Protocol):

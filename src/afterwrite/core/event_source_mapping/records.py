@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -46,15 +46,22 @@ def event_text(records: Sequence[Record], window: WindowInvocation | None, *, sh
         return listed + b"}"
     rest = orjson.dumps(
         {
-            "window": {"start": iso_seconds(window.start_ms), "end": iso_seconds(window.end_ms)},
-            "state": orjson.Fragment(window.state),
             "shardId": shard_id,
             "eventSourceARN": source_arn,
-            "isFinalInvokeForWindow": window.is_final,
-            "isWindowTerminatedEarly": window.ends_early,
+            "state": orjson.Fragment(window.state),
+            **window_info(window),
         }
     )
     return listed + b"," + rest[1:]
+
+
+def window_info(window: WindowInvocation) -> dict[str, Any]:
+    """What is said of a window wherever it is told of."""
+    return {
+        "window": {"start": iso_seconds(window.start_ms), "end": iso_seconds(window.end_ms)},
+        "isFinalInvokeForWindow": window.is_final,
+        "isWindowTerminatedEarly": window.ends_early,
+    }
 
 
 def iso_seconds(at_ms: int) -> str:

@@ -10,9 +10,6 @@ import orjson
 
 from afterwrite.core.event_source_mapping.parameters import MappingSettings
 
-STATE_BYTES_MAX: Final = 1 << 20
-
-
 _SHOWN_CHARACTERS_MAX: Final = 80
 
 
@@ -20,7 +17,7 @@ _SHOWN_CHARACTERS_MAX: Final = 80
 class Verdict:
     """What a response says: from which record on the batch has failed, None where nothing has.
 
-    `state` is a tumbling window's new state as JSON text, None where it outgrew its limit or there is no window.
+    `state` is a tumbling window's new state as JSON text, None where there is no window.
     `fault` is what is malformed in a response that fails the whole batch by that.
     """
 
@@ -43,8 +40,7 @@ def read_response(settings: MappingSettings, response: Any, sequence_numbers: Se
     found = response.get("state") if isinstance(response, Mapping) else None
     if not isinstance(found, Mapping):
         return _malformed("an object as its state", found)
-    state = orjson.dumps(found)
-    return replace(verdict, state=state if len(state) <= STATE_BYTES_MAX else None)
+    return replace(verdict, state=orjson.dumps(found))
 
 
 def _reported(settings: MappingSettings, response: Any, sequence_numbers: Sequence[str]) -> Verdict:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal, NoReturn
 
 from afterwrite.core.patterns import strings
+from afterwrite.core.patterns.complexity import Wildcard
 from afterwrite.core.patterns.dialects import Dialect
 from afterwrite.core.patterns.numeric import exact_double, text
 from afterwrite.core.patterns.strings import Test
@@ -51,13 +52,15 @@ class Leaf:
     """What a pattern asks of the values at one path.
 
     `test` is the predicate on a scalar that is present; `absent` says whether no value at all will do. A value that
-    passes has one of the `traits`; `None` where that cannot be said.
+    passes has one of the `traits`; `None` where that cannot be said. `wildcards` are those of each matcher that has
+    some.
     """
 
     test: Test
     absent: bool
     traits: frozenset[Trait] | None
     source: tuple[Any, ...]
+    wildcards: tuple[tuple[Wildcard, ...], ...] = ()
 
 
 def refuse(path: str, expected: str, found: Any, dialect: Dialect) -> NoReturn:
@@ -112,6 +115,7 @@ class _Alternatives:
     traced: list[Test] = field(default_factory=list)
     traces: set[Trait] = field(default_factory=set)
     tests: list[Test] = field(default_factory=list)
+    wildcards: list[tuple[Wildcard, ...]] = field(default_factory=list)
     # Whether numbers are compared, and whether some value is excluded.
     numeric: bool = False
     excluding: bool = False
@@ -165,6 +169,7 @@ class _Alternatives:
             absent=self.absent,
             traits=self._traits(),
             source=tuple(_plain(matcher) for matcher in source),
+            wildcards=tuple(self.wildcards),
         )
 
     def _traits(self) -> frozenset[Trait] | None:
@@ -189,7 +194,8 @@ class _Alternatives:
             # as a number: then no address matches (P9).
             return test
         # An address is then no text any more: no affix sees it, and it differs from every excluded text (P9).
-        return strings.by_address(self.addresses, self.blocks, test, otherwise=self.excluding)
+        written = _number_text if self.dialect.reads_numbers_or_addresses else _no_text
+        return strings.by_address(self.addresses, self.blocks, test, otherwise=self.excluding, written=written)
 
     def _parts(self) -> list[Test]:
         parts: list[Test] = []
@@ -254,6 +260,7 @@ def _equals_ignore_case(alternatives: _Alternatives, operand: Any) -> None:
 
 def _wildcard(alternatives: _Alternatives, operand: Any) -> None:
     stretches = _stretches(alternatives, operand)
+    alternatives.wildcards.append((tuple(stretches),))
     alternatives.traced.append(strings.like(stretches))
     head, tail = stretches[0], stretches[-1]
     alternatives.traces.add(("suffix", tail) if tail and not head else ("prefix", head))
@@ -265,7 +272,8 @@ def _stretches(alternatives: _Alternatives, operand: Any) -> list[str]:
         stretches = strings.split_wildcard(pattern)
     except ValueError as error:
         alternatives.refuse(f"in a wildcard, {error}", pattern)
-    if strings.partial_matches(stretches) > alternatives.dialect.partial_matches_max:
+    most = alternatives.dialect.wildcard_partial_matches_max
+    if most is not None and strings.partial_matches(stretches) > most:
         alternatives.refuse("a wildcard with fewer stars, or fewer stars before one and the same character", pattern)
     return stretches
 
@@ -384,7 +392,9 @@ def _anything_but_operator(alternatives: _Alternatives, operand: Any, pairs: Seq
     elif operator == "suffix":
         unwanted = strings.ends_with(texts)
     elif operator == "wildcard":
-        unwanted = _either([strings.like(_stretches(alternatives, wanted)) for wanted in texts])
+        wildcards = [_stretches(alternatives, wanted) for wanted in texts]
+        alternatives.wildcards.append(tuple(map(tuple, wildcards)))
+        unwanted = _either([strings.like(stretches) for stretches in wildcards])
     else:
         unwanted = _either([strings.equals_ignoring_case(wanted) for wanted in texts])
     return lambda value: not unwanted(value)
@@ -401,6 +411,14 @@ _OPERATORS: dict[str, Callable[[_Alternatives, Any], None]] = {
     "suffix": _suffix,
     "wildcard": _wildcard,
 }
+
+
+def _number_text(value: Any) -> str | None:
+    return text(value) if _is_number(value) else None
+
+
+def _no_text(_value: Any) -> None:
+    return None
 
 
 def _anything(_value: Any) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NoReturn
 
+from afterwrite.core.patterns.complexity import most_at_once, quoted
 from afterwrite.core.patterns.dialects import OPERATORS, Dialect
 from afterwrite.core.patterns.matchers import (
     Leaf,
@@ -55,7 +56,33 @@ def branches_of(pattern: Mapping[str, Any] | str | bytes, dialect: Dialect) -> t
     parser.object(found, _Place((), levels=1, inside_or=False), pairs)
     if isinstance(pattern, Mapping):
         _check_length(_written(pattern, dialect), dialect)
-    return tuple(tuple(Condition(path, branch[path]) for path in sorted(branch)) for branch in found)
+    branches = tuple(tuple(Condition(path, branch[path]) for path in sorted(branch)) for branch in found)
+    if dialect.field_partial_matches_max is not None:
+        _check_wildcards(branches, dialect.field_partial_matches_max, dialect)
+    return branches
+
+
+def _check_wildcards(branches: Sequence[Branch], most: int, dialect: Dialect) -> None:
+    """Refuse wildcards that match too many partial texts at once (P8).
+
+    Those of branches of `$or` count together, and repeatedly, while the branches are equal up to their field.
+    """
+    together: dict[tuple[str, ...], list[Condition]] = {}
+    for branch in branches:
+        before: tuple[str, ...] = ()
+        for condition in branch:
+            if condition.leaf.wildcards:
+                together.setdefault((*before, condition.path), []).append(condition)
+            before = (*before, condition.path, repr(condition.leaf.source))
+    for conditions in together.values():
+        matchers = [
+            [quoted(wildcard) for wildcard in wildcards]
+            for condition in conditions
+            for wildcards in condition.leaf.wildcards
+        ]
+        if most_at_once(matchers, most + 1) > most:
+            path, leaf = conditions[0].path, conditions[0].leaf
+            refuse(path, "wildcards with fewer stars, or less repetition after a star", list(leaf.source), dialect)
 
 
 def _read(pattern: Mapping[str, Any] | str | bytes, dialect: Dialect) -> Any:
@@ -133,6 +160,8 @@ class _Parser:
             if not self.dialect.nested:
                 self.refuse(place, "a list of matchers (this service takes no nested objects)", value)
             self.object(branches, place, inner)
+        elif self.dialect.roots_are_objects and len(steps) == 1:
+            self.refuse(place, "an object, which the record's JSON is", value)
         elif is_array(value):
             self.condition(branches, ".".join(steps), value)
         else:

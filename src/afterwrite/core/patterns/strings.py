@@ -13,7 +13,8 @@ from typing import Any
 
 Test = Callable[[Any], bool]
 Address = tuple[int, int]
-Block = tuple[int, int, int]
+Block = tuple[str, str]
+"""The lowest and the highest address of a block, as hexadecimal digits: 8 of IPv4, 32 of IPv6."""
 
 _ADDRESS_V4 = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _ADDRESS_V4_CHARACTERS_MAX = 15
@@ -158,7 +159,7 @@ def address(value: Any) -> Address | None:
 
 
 def network(cidr: str) -> Block:
-    """A CIDR block as (4 or 6, lowest address, highest address); `ValueError` says what is wrong with it."""
+    """A CIDR block; `ValueError` says what is wrong with it."""
     literal, slash, bits = cidr.rstrip("/").partition("/")
     base = address(literal)
     if not slash or base is None:
@@ -169,22 +170,47 @@ def network(cidr: str) -> Block:
         raise ValueError(f"mask bits from 0 to {width - 1} for IPv{version}")
     span = (1 << (width - int(bits))) - 1
     lowest = number & ~span
-    return version, lowest, lowest | span
+    return _digits((version, lowest)), _digits((version, lowest | span))
 
 
-def by_address(addresses: Iterable[Address], blocks: Iterable[Block], others: Test, *, otherwise: bool) -> Test:
+def _digits(found: Address) -> str:
+    version, number = found
+    return f"{number:0{8 if version == 4 else 32}X}"
+
+
+def _lies_in(digits: str, block: Block) -> bool:
+    """Whether `digits` come to lie between the block's, read from the left; what follows then is not looked at.
+
+    So an IPv6 address whose first digits are those of an IPv4 address lies in that one's blocks, too, and the other
+    way round where a few digits are enough.
+    """
+    low, high = block
+    read = digits[: len(low)]
+    return low <= read <= high and (read == high or not high.startswith(read))
+
+
+def by_address(
+    addresses: Iterable[Address],
+    blocks: Iterable[Block],
+    others: Test,
+    *,
+    otherwise: bool,
+    written: Callable[[Any], str | None],
+) -> Test:
     """Text that is one of these addresses, however it is written, or lies in one of these blocks (P9).
 
-    `others` decides on whatever is no address, and `otherwise` is the verdict on any other address.
+    `others` decides on whatever is no address, and `otherwise` is the verdict on any other address. A value that is
+    `written` in digits, as a number, lies in a block by them.
     """
     wanted, networks = frozenset(addresses), tuple(blocks)
 
     def matches(value: Any) -> bool:
         found = address(value)
         if found is None:
-            return others(value)
+            digits = written(value) if networks else None
+            return others(value) or (digits is not None and any(_lies_in(digits, block) for block in networks))
         if otherwise or found in wanted:
             return True
-        return any(found[0] == version and low <= found[1] <= high for version, low, high in networks)
+        return any(_lies_in(_digits(found), block) for block in networks)
 
     return matches
