@@ -26,7 +26,7 @@ from afterwrite.store.transactions import WriteTransaction
 from afterwrite.store.verification import verify
 from bounds import BOUND_S
 
-KEYS = 60
+KEYS = 20  # so few that no file of the journal is half used, after which a checkpoint would be due
 FILE, CHECKPOINT, JOURNAL, NOTE = "data.mdb", "checkpoint", "journal", "closed"
 
 
