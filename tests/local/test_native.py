@@ -162,6 +162,17 @@ def test_mistakes_in_a_query_are_told(table: TableClient, arguments: dict[str, A
         table.query("p", **arguments)
 
 
+def test_a_key_in_the_place_of_a_partition_keys_value_is_told(table: TableClient) -> None:
+    with pytest.raises(DeclarationError, match=r"the value of pk to query .* things by, got dict: leave out"):
+        table.query({"pk": "p"})
+
+
+def test_an_update_that_is_no_expression_is_told(table: TableClient) -> None:
+    update: Any = {"n": 1}
+    with pytest.raises(DeclarationError, match=r'an UpdateExpression as text, such as "SET n = :n", .*, got dict'):
+        table.update(key("1"), update)
+
+
 def test_a_query_reads_all_pages(table: TableClient) -> None:
     for number in range(8):
         table.put({**key(f"{number}"), "text": "x" * 300_000})

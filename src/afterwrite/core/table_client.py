@@ -166,6 +166,11 @@ class WireTable:
 
     def _query_body(self, partition: Any, sort_key: Any, index: Named | str | None) -> dict[str, Any]:
         what, (partition_name, sort_name), asked = self._asked(index)
+        if isinstance(partition, Mapping):
+            raise DeclarationError(
+                f"expected the value of {partition_name} to query {what} by, got {type(partition).__name__}: leave out "
+                "its name, query(value)"
+            )
         names = {"#_pk": partition_name}
         values = {":_pk": from_python(partition)}
         condition = "#_pk = :_pk"
@@ -235,6 +240,11 @@ class WireTable:
         values: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Update an item by an UpdateExpression and return the new item. Raises ConditionalCheckFailed."""
+        if not isinstance(update, str):
+            raise DeclarationError(
+                'expected an UpdateExpression as text, such as "SET n = :n", with its values beside it, '
+                f"got {type(update).__name__}"
+            )
         body = {
             "Key": encode_item(key),
             "UpdateExpression": update,
