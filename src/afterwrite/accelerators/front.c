@@ -26,6 +26,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@
 #define BUFFER_BYTES_KEPT 65536
 #define EVENTS_MAX 256
 #define ACCEPTED_A_ROUND 64
+#define DESCRIPTORS_LEFT 16
 
 enum { WAKE = 1, LISTENER = 2, FIRST_SLOT = 3 }; /* what an event is of: its number, slots from FIRST_SLOT */
 enum state { FREE, READING, ASKED, SENDING };
@@ -346,15 +348,30 @@ static void send_answers(struct front *front) {
 
 /* --- the thread */
 
+/* Whether a connection leaves the store the file descriptors that it opens its files with. */
+static bool has_room(int listener) {
+    int lowest = fcntl(listener, F_DUPFD_CLOEXEC, 0);
+    if (lowest < 0) return false;
+    close(lowest);
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) < 0 || (rlim_t)lowest + DESCRIPTORS_LEFT < limit.rlim_cur;
+}
+
+/* Try again at the next sweep, rather than at once and for ever. */
+static void pause_listening(struct front *front) {
+    epoll_ctl(front->poll, EPOLL_CTL_DEL, front->listener, NULL);
+    front->listens = false;
+}
+
 static void accept_some(struct front *front) {
     for (int count = 0; count < ACCEPTED_A_ROUND; count++) {
+        if (!has_room(front->listener)) {
+            pause_listening(front);
+            return;
+        }
         int socket = accept4(front->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (socket < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-                /* Try again at the next sweep, rather than at once and for ever. */
-                epoll_ctl(front->poll, EPOLL_CTL_DEL, front->listener, NULL);
-                front->listens = false;
-            }
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause_listening(front);
             return;
         }
         int on = 1;
