@@ -207,6 +207,17 @@ def test_a_mended_route_lets_its_lane_go_on_in_order_at_the_start(shop: Shop, pa
     assert parts.queue("out") == ["1", "2", "3", "4"]
 
 
+def test_what_was_parked_has_the_time_of_its_change_to_the_microsecond(shop: Shop, parts: Parts, clock: Clock) -> None:
+    times = []
+    for number in range(1, 50):
+        clock.now_us += 777_777
+        times.append(clock.now_us)
+        parts.dynamo.put(pk="a", sk=str(number), **({"do": "raise"} if number == 1 else {}))
+    parts.run(shop.things)
+    page = parts.steps.parked("things", "things/a", after=0, limit=100, bytes_max=1 << 20)
+    assert [each.change.created_at_us for each in page] == times
+
+
 def test_a_lane_that_fails_again_stays_parked_from_there(shop: Shop, parts: Parts) -> None:
     parts.dynamo.put(pk="a", sk="1", do="raise")
     parts.dynamo.put(pk="a", sk="2")

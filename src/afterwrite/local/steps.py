@@ -99,6 +99,8 @@ class _Parked(NamedTuple):
 
 def _as_parked(each: ParkedChange, region: str) -> _Parked:
     record = to_streams_record(each.change, region=region)
+    # A stream tells the second; what the routes make of the change when they run again is of the same moment.
+    record["dynamodb"]["ApproximateCreationDateTime"] = each.change.created_at_us / 1_000_000
     return _Parked(each.lane, each.position, record, each.failure, each.attempts, each.at_ms)
 
 
