@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from afterwrite.core.names import ShownByName
 from afterwrite.errors import DeclarationError
 
 KeyType: TypeAlias = Literal["S", "N", "B"]
@@ -33,7 +34,7 @@ class Key:
             )
 
 
-class GlobalIndex:
+class GlobalIndex(ShownByName):
     """A global secondary index of a table: its keys, and the attributes of an item that it shows.
 
     `projection` is `"ALL"` of them, `"KEYS_ONLY"`, or a list of those that it shows beside the keys.
@@ -66,10 +67,6 @@ class GlobalIndex:
                 f"expected 1 to {_INCLUDED_MAX} attributes in the projection of the index {name}, "
                 f"got {len(self.included)}"
             )
-
-    def __repr__(self) -> str:
-        """How it is declared, by its name."""
-        return f"GlobalIndex({self.name!r})"
 
     @property
     def keys(self) -> list[Key]:

@@ -12,7 +12,8 @@ from typing import Any, Final, Protocol
 
 from afterwrite.app import App, Cache, Function, SearchIndex
 from afterwrite.core.effects import Index, Show, StampedEffect
-from afterwrite.core.invocations import Context, Named
+from afterwrite.core.invocations import Context
+from afterwrite.core.names import Named
 from afterwrite.core.sending import fail
 from afterwrite.core.table_client import TableClient
 from afterwrite.core.target_failures import TargetFailure
