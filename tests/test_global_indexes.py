@@ -100,7 +100,32 @@ def test_more_indexes_than_a_table_can_have_are_refused_at_the_start(tmp_path: P
     with open_engine(tmp_path / "data", shop(*many)):
         pass
     with (
-        pytest.raises(DeclarationError, match=r"room for the index by-status of the table orders .* 20 global ones"),
+        pytest.raises(
+            DeclarationError, match=r"at most 20 .* of the table orders, got by-status beside 20 that .* delete one"
+        ),
+        open_engine(tmp_path / "data", shop(BY_STATUS)),
+    ):
+        pass
+
+
+def test_an_index_called_like_a_vector_index_that_is_there_is_refused(tmp_path: Path) -> None:
+    vectors: Any = {
+        "IndexName": "by-status",
+        "VectorAttribute": {"AttributeName": "status"},
+        "Dimensions": 2,
+        "DistanceFunction": "COSINE",
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    with open_engine(tmp_path / "data") as engine:
+        engine.boto3_session().client("dynamodb").create_table(
+            TableName="orders",
+            KeySchema=[{"AttributeName": "customer", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("customer", "id")],
+            BillingMode="PAY_PER_REQUEST",
+            VectorIndexes=[vectors],
+        )
+    with (
+        pytest.raises(DeclarationError, match=r"holds a vector index by-status of the table orders, .* another name"),
         open_engine(tmp_path / "data", shop(BY_STATUS)),
     ):
         pass
