@@ -6,8 +6,6 @@ import http.client
 import json
 import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,30 +13,24 @@ from typing import Any
 import pytest
 
 from bounds import BOUND_S
-from engine_process import wait_until
+from engine_process import EngineUnderTest, wait_until
 
 DESCRIPTORS = 64
 ITEM_BYTES = 100_000
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[tuple[str, int]]:
-    command = [sys.executable, "-m", "afterwrite", "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
-    with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        host, _, port = json.loads(process.stdout.readline())["listening"].partition(":")
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
-        try:
-            yield host, int(port)
-        finally:
-            process.terminate()
+def engine(tmp_path: Path) -> Iterator[EngineUnderTest]:
+    with EngineUnderTest(None, tmp_path / "data") as engine:
+        resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        yield engine
 
 
 class Client:
     """One connection, kept open."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._connection = http.client.HTTPConnection(*address, timeout=BOUND_S)
+    def __init__(self, address: str) -> None:
+        self._connection = http.client.HTTPConnection(address, timeout=BOUND_S)
 
     def __call__(self, operation: str, **body: Any) -> tuple[int, dict[str, Any]]:
         self._connection.request("POST", "/", json.dumps(body), {"X-Amz-Target": f"DynamoDB_20120810.{operation}"})
@@ -53,16 +45,17 @@ class Client:
         self._connection.close()
 
 
-def test_writes_are_refused_with_a_reason_and_served_again_when_connections_close(engine: tuple[str, int]) -> None:
-    client = Client(engine)
-    schema = {"KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}], "BillingMode": "PAY_PER_REQUEST"}
+def test_writes_are_refused_with_a_reason_and_served_again_when_connections_close(engine: EngineUnderTest) -> None:
+    client = Client(engine.address)
     client(
         "CreateTable",
         TableName="things",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        **schema,
+        BillingMode="PAY_PER_REQUEST",
     )
-    taking = [socket.create_connection(engine, timeout=BOUND_S) for _ in range(2 * DESCRIPTORS)]
+    host, _, port = engine.address.partition(":")
+    taking = [socket.create_connection((host, int(port)), timeout=BOUND_S) for _ in range(2 * DESCRIPTORS)]
     kept: list[tuple[int, Any]] = []
     refusals: list[tuple[int, Any]] = []
     number = 0
@@ -80,7 +73,7 @@ def test_writes_are_refused_with_a_reason_and_served_again_when_connections_clos
     for taken in taking:
         taken.close()
     wait_until(lambda: not is_refused())
-    others = [Client(engine) for _ in range(5)]
+    others = [Client(engine.address) for _ in range(5)]
     for each in others:
         assert not is_refused()
         assert each.put(1)[0] == 200
@@ -90,3 +83,4 @@ def test_writes_are_refused_with_a_reason_and_served_again_when_connections_clos
         assert "Item" not in client("GetItem", TableName="things", Key={"pk": {"S": str(refused)}})[1]
     for each in (client, *others):
         each.close()
+    assert engine.stop() == 0
