@@ -177,6 +177,14 @@ MISTAKES: list[tuple[str, Mistake]] = [
         lambda app: GlobalIndex("by-a", partition_key="a", projection="NONE"),
     ),
     (
+        r"the projection of the index by-a to be an attribute's name, or several, got 5",
+        lambda app: GlobalIndex("by-a", partition_key="a", projection=5),  # type: ignore[arg-type]
+    ),
+    (
+        r"the projection of the index by-a to be an attribute's name, or several, got 6",
+        lambda app: GlobalIndex("by-a", partition_key="a", projection=["b", 6]),  # type: ignore[list-item]
+    ),
+    (
         r"expected 1 to 20 attributes in the projection of the index by-a, got 0",
         lambda app: GlobalIndex("by-a", partition_key="a", projection=[]),
     ),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from afterwrite.app.checks import attribute_names
 from afterwrite.core.names import ShownByName
 from afterwrite.errors import DeclarationError
 
@@ -55,18 +56,15 @@ class GlobalIndex(ShownByName):
         self.name = name
         self.partition_key, self.sort_key = key(partition_key), key(sort_key)
         check_keys(f"the index {name}", self.partition_key, self.sort_key)
+        what = f"the projection of the index {name}"
         if isinstance(projection, str) and projection not in _PROJECTIONS:
             raise DeclarationError(
-                f"expected the projection of the index {name} to be {' or '.join(_PROJECTIONS)}, or a list of "
-                f"attributes, got {projection!r}"
+                f"expected {what} to be {' or '.join(_PROJECTIONS)}, or a list of attributes, got {projection!r}"
             )
         self.projection = projection if isinstance(projection, str) else "INCLUDE"
-        self.included = () if isinstance(projection, str) else tuple(projection)
+        self.included = () if isinstance(projection, str) else attribute_names(what, projection)
         if self.projection == "INCLUDE" and not 1 <= len(self.included) <= _INCLUDED_MAX:
-            raise DeclarationError(
-                f"expected 1 to {_INCLUDED_MAX} attributes in the projection of the index {name}, "
-                f"got {len(self.included)}"
-            )
+            raise DeclarationError(f"expected 1 to {_INCLUDED_MAX} attributes in {what}, got {len(self.included)}")
 
     @property
     def keys(self) -> list[Key]:
