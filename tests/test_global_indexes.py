@@ -10,9 +10,11 @@ import pytest
 from cfnlint.api import lint
 
 from afterwrite import App, DeclarationError, GlobalIndex, Key, between, open_engine, prefix
+from afterwrite.app import keys
 from afterwrite.remote.tables import RemoteServices
 from afterwrite.synth import cloudformation, terraform
 from afterwrite.synth.template import synth
+from afterwrite.table import index_requests
 from synth.documents import parsed
 
 BY_STATUS = GlobalIndex("by-status", partition_key="status", sort_key=Key("placed", "N"))
@@ -129,6 +131,12 @@ def test_an_index_called_like_a_vector_index_that_is_there_is_refused(tmp_path: 
         open_engine(tmp_path / "data", shop(BY_STATUS)),
     ):
         pass
+
+
+def test_a_declaration_has_the_limits_of_a_request() -> None:
+    declared = (keys.GLOBAL_INDEXES_MAX, keys.INCLUDED_OF_INDEX_MAX, keys.INCLUDED_ATTRIBUTES_MAX)
+    limits = index_requests
+    assert declared == (limits.GLOBAL_INDEXES_MAX, limits.INCLUDED_OF_INDEX_MAX, limits.INCLUDED_ATTRIBUTES_MAX)
 
 
 def test_functions_on_lambda_query_by_the_index(tmp_path: Path) -> None:

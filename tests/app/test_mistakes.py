@@ -170,6 +170,17 @@ MISTAKES: list[tuple[str, Mistake]] = [
             "orders", partition_key="PK", indexes=[GlobalIndex(f"by-{n}", partition_key="a") for n in range(21)]
         ),
     ),
+    (
+        r"at most 100 attributes in the projections of all indexes of orders, got 120: leave some out, or project ALL",
+        lambda app: app.table(
+            "orders",
+            partition_key="PK",
+            indexes=[
+                GlobalIndex(f"by-{n}", partition_key="a", projection=[f"b{each}" for each in range(20)])
+                for n in range(6)
+            ],
+        ),
+    ),
     (r"an index's name to be 3 to 255 letters, .*, got 'by'", lambda app: GlobalIndex("by", partition_key="a")),
     (r"partition_key of the index by-a to be an .*, got 5", lambda app: GlobalIndex("by-a", partition_key=5)),  # type: ignore[arg-type]
     (

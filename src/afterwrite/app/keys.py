@@ -13,8 +13,11 @@ from afterwrite.errors import DeclarationError
 
 KeyType: TypeAlias = Literal["S", "N", "B"]
 
-_GLOBAL_INDEXES_MAX: Final = 20
-_INCLUDED_MAX: Final = 20
+# DynamoDB's quotas, the last for all indexes of a table.
+GLOBAL_INDEXES_MAX: Final = 20
+INCLUDED_OF_INDEX_MAX: Final = 20
+INCLUDED_ATTRIBUTES_MAX: Final = 100
+
 _INDEX_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _PROJECTIONS: Final = ("ALL", "KEYS_ONLY")
 
@@ -63,8 +66,10 @@ class GlobalIndex(ShownByName):
             )
         self.projection = projection if isinstance(projection, str) else "INCLUDE"
         self.included = () if isinstance(projection, str) else attribute_names(what, projection)
-        if self.projection == "INCLUDE" and not 1 <= len(self.included) <= _INCLUDED_MAX:
-            raise DeclarationError(f"expected 1 to {_INCLUDED_MAX} attributes in {what}, got {len(self.included)}")
+        if self.projection == "INCLUDE" and not 1 <= len(self.included) <= INCLUDED_OF_INDEX_MAX:
+            raise DeclarationError(
+                f"expected 1 to {INCLUDED_OF_INDEX_MAX} attributes in {what}, got {len(self.included)}"
+            )
 
     @property
     def keys(self) -> list[Key]:
@@ -115,8 +120,14 @@ def check_indexes(table: str, keys: Iterable[Key | None], indexes: Iterable[Any]
             raise DeclarationError(f"two declarations of the index {index.name!r} of {table}: rename one")
         names.add(index.name)
         _add_types(table, types, index)
-    if len(found) > _GLOBAL_INDEXES_MAX:
-        raise DeclarationError(f"expected at most {_GLOBAL_INDEXES_MAX} indexes of {table}, got {len(found)}")
+    if len(found) > GLOBAL_INDEXES_MAX:
+        raise DeclarationError(f"expected at most {GLOBAL_INDEXES_MAX} indexes of {table}, got {len(found)}")
+    included = sum(len(index.included) for index in found)
+    if included > INCLUDED_ATTRIBUTES_MAX:
+        raise DeclarationError(
+            f"expected at most {INCLUDED_ATTRIBUTES_MAX} attributes in the projections of all indexes of {table}, "
+            f"got {included}: leave some out, or project ALL"
+        )
     return found
 
 
