@@ -10,9 +10,11 @@ import pytest
 from cfnlint.api import lint
 
 from afterwrite import App, DeclarationError, GlobalIndex, Key, between, open_engine, prefix
+from afterwrite.app import keys
 from afterwrite.remote.tables import RemoteServices
 from afterwrite.synth import cloudformation, terraform
 from afterwrite.synth.template import synth
+from afterwrite.table import index_requests
 from synth.documents import parsed
 
 BY_STATUS = GlobalIndex("by-status", partition_key="status", sort_key=Key("placed", "N"))
@@ -100,10 +102,41 @@ def test_more_indexes_than_a_table_can_have_are_refused_at_the_start(tmp_path: P
     with open_engine(tmp_path / "data", shop(*many)):
         pass
     with (
-        pytest.raises(DeclarationError, match=r"room for the index by-status of the table orders .* 20 global ones"),
+        pytest.raises(
+            DeclarationError, match=r"at most 20 .* of the table orders, got by-status beside 20 that .* delete one"
+        ),
         open_engine(tmp_path / "data", shop(BY_STATUS)),
     ):
         pass
+
+
+def test_an_index_called_like_a_vector_index_that_is_there_is_refused(tmp_path: Path) -> None:
+    vectors: Any = {
+        "IndexName": "by-status",
+        "VectorAttribute": {"AttributeName": "status"},
+        "Dimensions": 2,
+        "DistanceFunction": "COSINE",
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    with open_engine(tmp_path / "data") as engine:
+        engine.boto3_session().client("dynamodb").create_table(
+            TableName="orders",
+            KeySchema=[{"AttributeName": "customer", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("customer", "id")],
+            BillingMode="PAY_PER_REQUEST",
+            VectorIndexes=[vectors],
+        )
+    with (
+        pytest.raises(DeclarationError, match=r"holds a vector index by-status of the table orders, .* another name"),
+        open_engine(tmp_path / "data", shop(BY_STATUS)),
+    ):
+        pass
+
+
+def test_a_declaration_has_the_limits_of_a_request() -> None:
+    declared = (keys.GLOBAL_INDEXES_MAX, keys.INCLUDED_OF_INDEX_MAX, keys.INCLUDED_ATTRIBUTES_MAX)
+    limits = index_requests
+    assert declared == (limits.GLOBAL_INDEXES_MAX, limits.INCLUDED_OF_INDEX_MAX, limits.INCLUDED_ATTRIBUTES_MAX)
 
 
 def test_functions_on_lambda_query_by_the_index(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from afterwrite.config import Identity
+from afterwrite.core.times import iso_milliseconds
 from afterwrite.errors import CommandError, CorruptData, ServiceError
 from afterwrite.local.native import NativeServices
 from afterwrite.store import earlier_states, export_files, items, tables
@@ -80,14 +81,10 @@ def _items(transaction: ReadTransaction, table: Table, at_ms: int | None) -> Ite
     now_ms = time.time_ns() // 1_000_000
     if not states.first_ms <= at_ms <= now_ms:
         raise CommandError(
-            f"expected a time between {_time(states.first_ms)} and {_time(now_ms)}, of which the change log of "
-            f"{table.name} tells how it was, got {_time(at_ms)}: give another --at"
+            f"expected a time between {iso_milliseconds(states.first_ms)} and {iso_milliseconds(now_ms)}, of which the "
+            f"change log of {table.name} tells how it was, got {iso_milliseconds(at_ms)}: give another --at"
         )
     return states.scan(transaction, at_ms * 1000)
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def import_table(

@@ -170,11 +170,30 @@ MISTAKES: list[tuple[str, Mistake]] = [
             "orders", partition_key="PK", indexes=[GlobalIndex(f"by-{n}", partition_key="a") for n in range(21)]
         ),
     ),
+    (
+        r"at most 100 attributes in the projections of all indexes of orders, got 120: leave some out, or project ALL",
+        lambda app: app.table(
+            "orders",
+            partition_key="PK",
+            indexes=[
+                GlobalIndex(f"by-{n}", partition_key="a", projection=[f"b{each}" for each in range(20)])
+                for n in range(6)
+            ],
+        ),
+    ),
     (r"an index's name to be 3 to 255 letters, .*, got 'by'", lambda app: GlobalIndex("by", partition_key="a")),
     (r"partition_key of the index by-a to be an .*, got 5", lambda app: GlobalIndex("by-a", partition_key=5)),  # type: ignore[arg-type]
     (
         r"projection of the index by-a to be ALL or KEYS_ONLY, or a list of attributes, got 'NONE'",
         lambda app: GlobalIndex("by-a", partition_key="a", projection="NONE"),
+    ),
+    (
+        r"the projection of the index by-a to be an attribute's name, or several, got 5",
+        lambda app: GlobalIndex("by-a", partition_key="a", projection=5),  # type: ignore[arg-type]
+    ),
+    (
+        r"the projection of the index by-a to be an attribute's name, or several, got 6",
+        lambda app: GlobalIndex("by-a", partition_key="a", projection=["b", 6]),  # type: ignore[list-item]
     ),
     (
         r"expected 1 to 20 attributes in the projection of the index by-a, got 0",

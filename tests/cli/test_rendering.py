@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from afterwrite.cli.rendering import bytes_text, count_text, json_lines, print_table, printable, time_text
+from afterwrite.cli.rendering import bytes_text, count_text, json_lines, print_table, printable
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,6 @@ def test_json_stands_on_as_few_lines_as_are_not_too_long() -> None:
     ]
 
 
-def test_sizes_counts_and_times() -> None:
+def test_sizes_and_counts() -> None:
     assert [bytes_text(size) for size in (1023, 1536, 3 << 20)] == ["1023 B", "1.5 KiB", "3.0 MiB"]
     assert [count_text(count, "lane") for count in (0, 1, 2)] == ["0 lanes", "1 lane", "2 lanes"]
-    assert time_text(1_795_280_706_789) == "2026-11-21T17:05:06.789Z"

@@ -6,8 +6,6 @@ import http.client
 import json
 import resource
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,45 +14,33 @@ import pytest
 
 from afterwrite import accelerators
 from bounds import BOUND_S
-from engine_process import wait_until
+from engine_process import EngineUnderTest, wait_until
 
 DESCRIPTORS = 64
 ITEM_BYTES = 100_000
 
 
-class Served:
-    """A server, and how many descriptors it may have."""
-
-    def __init__(self, process: int, address: tuple[str, int]) -> None:
-        self.address = address
-        self._process = process
-        self.limit(DESCRIPTORS)
-
-    def limit(self, descriptors: int) -> None:
-        resource.prlimit(self._process, resource.RLIMIT_NOFILE, (descriptors, DESCRIPTORS))
-
-    def leave_no_descriptor(self) -> None:
-        """Let it have none but those that it has."""
-        self.limit(max(int(each.name) for each in Path(f"/proc/{self._process}/fd").iterdir()) + 1)
-
-
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    command = [sys.executable, "-m", "afterwrite", "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
-    with subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        host, _, port = json.loads(process.stdout.readline())["listening"].partition(":")
-        try:
-            yield Served(process.pid, (host, int(port)))
-        finally:
-            process.terminate()
+def engine(tmp_path: Path) -> Iterator[EngineUnderTest]:
+    with EngineUnderTest(None, tmp_path / "data") as engine:
+        limit(engine, DESCRIPTORS)
+        yield engine
+
+
+def limit(engine: EngineUnderTest, descriptors: int) -> None:
+    resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, (descriptors, DESCRIPTORS))
+
+
+def leave_no_descriptor(engine: EngineUnderTest) -> None:
+    """Let it have none but those that it has."""
+    limit(engine, max(int(each.name) for each in Path(f"/proc/{engine.pid}/fd").iterdir()) + 1)
 
 
 class Client:
     """One connection, kept open."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._connection = http.client.HTTPConnection(*address, timeout=BOUND_S)
+    def __init__(self, address: str) -> None:
+        self._connection = http.client.HTTPConnection(address, timeout=BOUND_S)
 
     def __call__(self, operation: str, **body: Any) -> tuple[int, dict[str, Any]]:
         self._connection.request("POST", "/", json.dumps(body), {"X-Amz-Target": f"DynamoDB_20120810.{operation}"})
@@ -69,8 +55,9 @@ class Client:
         self._connection.close()
 
 
-def connections_to(address: tuple[str, int]) -> list[socket.socket]:
-    return [socket.create_connection(address, timeout=BOUND_S) for _ in range(2 * DESCRIPTORS)]
+def connections_to(address: str) -> list[socket.socket]:
+    host, _, port = address.partition(":")
+    return [socket.create_connection((host, int(port)), timeout=BOUND_S) for _ in range(2 * DESCRIPTORS)]
 
 
 def create(client: Client) -> None:
@@ -80,22 +67,22 @@ def create(client: Client) -> None:
 
 
 @pytest.mark.skipif(accelerators.library() is None, reason="the library in C leaves the store some descriptors")
-def test_connections_leave_the_store_the_descriptors_that_it_needs(served: Served) -> None:
-    client = Client(served.address)
+def test_connections_leave_the_store_the_descriptors_that_it_needs(engine: EngineUnderTest) -> None:
+    client = Client(engine.address)
     create(client)
-    taking = connections_to(served.address)
+    taking = connections_to(engine.address)
     for number in range(100):  # the journal begins another file, and checkpoints are kept
         assert client.put(number)[0] == 200
     for taken in taking:
         taken.close()
-    other = Client(served.address)
+    other = Client(engine.address)
     assert "Item" in other("GetItem", TableName="things", Key={"pk": {"S": "99"}})[1]
     for each in (client, other):
         each.close()
 
 
-def test_writes_are_refused_with_a_reason_and_served_again_when_there_are_descriptors(served: Served) -> None:
-    client = Client(served.address)
+def test_writes_are_refused_with_a_reason_and_served_again_when_there_are_descriptors(engine: EngineUnderTest) -> None:
+    client = Client(engine.address)
     create(client)
     kept: list[tuple[int, Any]] = []
     refusals: list[tuple[int, Any]] = []
@@ -108,13 +95,13 @@ def test_writes_are_refused_with_a_reason_and_served_again_when_there_are_descri
         (kept if status == 200 else refusals).append((number, answer))
         return status != 200
 
-    served.leave_no_descriptor()
+    leave_no_descriptor(engine)
     wait_until(is_refused)
     assert "no file descriptor is left" in refusals[0][1]["message"]
     assert client("GetItem", TableName="things", Key={"pk": {"S": "1"}})[0] == 200, "reading needs none"
-    served.limit(DESCRIPTORS)
+    limit(engine, DESCRIPTORS)
     wait_until(lambda: not is_refused())
-    others = [Client(served.address) for _ in range(5)]
+    others = [Client(engine.address) for _ in range(5)]
     for each in others:
         assert not is_refused()
         assert each.put(1)[0] == 200

@@ -1,8 +1,10 @@
-"""boto3's clients for an engine in this process."""
+"""boto3's clients for an engine in this process, and requests that no client would send."""
 
 from __future__ import annotations
 
-from typing import Any
+import http.client
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
@@ -10,6 +12,25 @@ from botocore.config import Config
 from afterwrite.config import Identity
 from afterwrite.wiring import Engine
 from bounds import BOUND_S
+
+
+class Answer(NamedTuple):
+    """An answer's status, the type of its content, and its body."""
+
+    status: int
+    content_type: str | None
+    body: bytes
+
+
+def post(engine: Engine, body: bytes | str, headers: Mapping[str, str], path: str = "/") -> Answer:
+    """Send a request as it is given, on a connection of its own."""
+    connection = http.client.HTTPConnection(*engine.address, timeout=BOUND_S)
+    try:
+        connection.request("POST", path, body, dict(headers))
+        response = connection.getresponse()
+        return Answer(response.status, response.getheader("Content-Type"), response.read())
+    finally:
+        connection.close()
 
 
 def client(engine: Engine, service: str) -> Any:

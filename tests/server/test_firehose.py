@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
@@ -14,20 +12,24 @@ from botocore.exceptions import ClientError
 from afterwrite import App
 from afterwrite.config import Settings
 from afterwrite.wiring import Engine
-from bounds import BOUND_S
-from server.aws_clients import client
+from server.aws_clients import client, post
 
 NAMES = [f"stream-{number:02}" for number in range(12)]
 TOO_LONG = "failed to satisfy constraint: Member must have length less than or equal to 1024000"
 
 
 @pytest.fixture(scope="module")
-def firehose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     app = App("firehose")
     for name in reversed(NAMES):
         app.delivery_stream(name)
     with Engine(app, Settings(tmp_path_factory.mktemp("engine") / "data")) as engine:
-        yield client(engine, "firehose")
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def firehose(engine: Engine) -> Any:
+    return client(engine, "firehose")
 
 
 def shown(size: int) -> str:
@@ -83,16 +85,11 @@ def test_all_that_a_request_breaks_is_told_with_its_place(
 
 
 @pytest.mark.parametrize("data", ["a", "!", "YQ=", 1])
-def test_data_are_base64_text(firehose: Any, data: object) -> None:
+def test_data_are_base64_text(engine: Engine, data: object) -> None:
     # The client makes base64 text of any bytes.
-    address = urlsplit(firehose.meta.endpoint_url).netloc
-    body = {"DeliveryStreamName": "stream-00", "Record": {"Data": data}}
-    connection = http.client.HTTPConnection(address, timeout=BOUND_S)
-    connection.request("POST", "/", json.dumps(body), {"X-Amz-Target": "Firehose_20150804.PutRecord"})
-    response = connection.getresponse()
-    refusal = json.loads(response.read())
-    connection.close()
-    assert (response.status, refusal["__type"].rpartition("#")[2]) == (400, "SerializationException")
+    body = json.dumps({"DeliveryStreamName": "stream-00", "Record": {"Data": data}})
+    answer = post(engine, body, {"X-Amz-Target": "Firehose_20150804.PutRecord"})
+    assert (answer.status, json.loads(answer.body)["__type"].rpartition("#")[2]) == (400, "SerializationException")
 
 
 def test_delivery_streams_are_listed_in_pages_of_ten(firehose: Any) -> None:

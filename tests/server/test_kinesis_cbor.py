@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +21,7 @@ from afterwrite.server.cbor import Members
 from afterwrite.server.http_messages import Response
 from afterwrite.testing import At, FaultyEngine, PartialBatch, Throttled
 from afterwrite.wiring import Engine
-from bounds import BOUND_S
-from server.aws_clients import client
+from server.aws_clients import client, post
 
 # What an SDK knows of its requests by the service's model.
 REQUESTS = Members(frozenset({"Data"}), frozenset({"Timestamp"}))
@@ -37,20 +35,16 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield engine
 
 
-def post(engine: Engine, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection(*engine.address, timeout=BOUND_S)
-    connection.request("POST", "/", body, headers)
-    response = connection.getresponse()
-    found = response.read()
-    connection.close()
-    assert response.getheader("Content-Type") == "application/x-amz-cbor-1.1"
-    return response.status, cbor.parsed(found) if found else None
+def send(engine: Engine, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:
+    answer = post(engine, body, headers)
+    assert answer.content_type == "application/x-amz-cbor-1.1"
+    return answer.status, cbor.parsed(answer.body) if answer.body else None
 
 
 def ask(engine: Engine, operation: str, **body: Any) -> tuple[int, Any]:
     """The status of the answer, and what it says in JSON's form."""
     encoded = cbor.in_cbor(Response(200, orjson.dumps(body)), REQUESTS).body
-    return post(engine, encoded, headers(operation))
+    return send(engine, encoded, headers(operation))
 
 
 def headers(operation: str) -> dict[str, str]:
@@ -108,7 +102,7 @@ def test_refusals_are_in_cbor_too(engine: Engine) -> None:
     status, refusal = ask(engine, "SubscribeToShard")
     assert (status, refusal["__type"].rpartition("#")[2]) == (400, "UnknownOperationException")
     for body in (b"{}", b"\x80"):
-        status, refusal = post(engine, body, headers("ListStreams"))
+        status, refusal = send(engine, body, headers("ListStreams"))
         assert (status, refusal["__type"].rpartition("#")[2]) == (400, "SerializationException")
 
 
@@ -119,7 +113,7 @@ def test_what_is_signed_is_the_request_in_cbor(tmp_path: Path) -> None:
         host, port = engine.address
         request = AWSRequest("POST", f"http://{host}:{port}/", headers("ListStreams"), b"\xbf\xff")
         SigV4Auth(Credentials("AKID", "secret"), "kinesis", "us-east-1").add_auth(request)
-        status, found = post(engine, b"\xbf\xff", dict(request.headers))
+        status, found = send(engine, b"\xbf\xff", dict(request.headers))
         assert (status, found["StreamNames"]) == (200, [])
 
 

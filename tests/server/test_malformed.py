@@ -17,6 +17,7 @@ from afterwrite.config import Settings
 from afterwrite.store import items, plain_batches
 from afterwrite.wiring import Engine
 from bounds import BOUND_S
+from server import aws_clients
 
 CORAL = "com.amazon.coral.service#"
 DYNAMODB = "com.amazonaws.dynamodb.v20120810#"
@@ -36,16 +37,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 def post(engine: Engine, target: str | None, body: bytes) -> tuple[int, dict[str, Any]]:
     """Send bytes as a request; the answer's status and body."""
-    connection = http.client.HTTPConnection(*engine.address, timeout=BOUND_S)
     headers = {"Content-Type": "application/x-amz-json-1.0"}
     if target is not None:
         headers["X-Amz-Target"] = target
-    try:
-        connection.request("POST", "/", body, headers)
-        response = connection.getresponse()
-        return response.status, orjson.loads(response.read())
-    finally:
-        connection.close()
+    answer = aws_clients.post(engine, body, headers)
+    return answer.status, orjson.loads(answer.body)
 
 
 def nested(depth: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +13,8 @@ from afterwrite import App, Context
 from afterwrite.config import Settings
 from afterwrite.local import lake
 from afterwrite.wiring import Engine
-from bounds import BOUND_S
 from engine_process import wait_until
-from server.aws_clients import client
+from server.aws_clients import client, post
 
 SNS = "arn:aws:sns:us-east-1:000000000000:"
 EVENTS: list[Any] = []
@@ -359,8 +357,5 @@ def test_firehose_refuses_in_its_own_words_s29(aws: Any, operation: str, fields:
     ],
 )
 def test_a_form_that_is_none_is_refused(engine: Engine, content_type: str, body: bytes, code: str) -> None:
-    connection = http.client.HTTPConnection(*engine.address, timeout=BOUND_S)
-    connection.request("POST", "/", body, {"Content-Type": content_type})
-    answer = connection.getresponse()
-    assert (answer.status, f"<Code>{code}</Code>" in answer.read().decode()) == (400, True)
-    connection.close()
+    answer = post(engine, body, {"Content-Type": content_type})
+    assert (answer.status, f"<Code>{code}</Code>" in answer.body.decode()) == (400, True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import http.client
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +19,9 @@ from afterwrite import App
 from afterwrite.config import Settings
 from afterwrite.testing import At, FaultyEngine, Throttled
 from afterwrite.wiring import Engine
-from bounds import BOUND_S
-from server.aws_clients import client
+from server.aws_clients import client, post
 
+FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 NAMESPACE = "{http://queue.amazonaws.com/doc/2012-11-05/}"
 ARN = "arn:aws:sqs:us-east-1:000000000000"
 
@@ -58,13 +57,8 @@ def ask(engine: Engine, action: str, path: str = "/", **fields: str) -> Form:
     """Send a form; a field's name may have `__` for its dots."""
     form = {name.replace("__", "."): value for name, value in fields.items()}
     body = urlencode({"Action": action, "Version": "2012-11-05", **form})
-    connection = http.client.HTTPConnection(*engine.address, timeout=BOUND_S)
-    headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
-    connection.request("POST", path, body, headers)
-    response = connection.getresponse()
-    found = Form(response.status, response.read())
-    connection.close()
-    return found
+    answer = post(engine, body, FORM, path)
+    return Form(answer.status, answer.body)
 
 
 def test_a_message_comes_back_as_it_was_sent(engine: Engine) -> None:
@@ -271,13 +265,9 @@ def test_a_form_has_to_be_signed_where_requests_have_to_be(tmp_path: Path) -> No
         assert (unsigned.status, unsigned["Code"]) == (400, ["MissingAuthenticationTokenException"])
         host, port = engine.address
         body = urlencode({"Action": "SendMessage", "Version": "2012-11-05", "QueueUrl": "plain", "MessageBody": "x"})
-        headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
-        request = AWSRequest("POST", f"http://{host}:{port}/", headers, body)
+        request = AWSRequest("POST", f"http://{host}:{port}/", FORM, body)
         SigV4Auth(Credentials("AKID", "secret"), "sqs", "us-east-1").add_auth(request)
-        connection = http.client.HTTPConnection(host, port, timeout=BOUND_S)
-        connection.request("POST", "/", body, dict(request.headers))
-        assert connection.getresponse().status == 200
-        connection.close()
+        assert post(engine, body, dict(request.headers)).status == 200
 
 
 def test_a_fault_of_a_request_is_one_of_both_protocols(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ With OPENSEARCH_URL set, it also runs against the cluster there, in indexes of i
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -184,6 +185,39 @@ def test_an_embedded_index_is_filled_once_and_changes_win(tmp_path: Path) -> Non
     again = EmbeddedIndex(tmp_path, "talks", now_ms=lambda: NOW_MS)
     assert again.is_whole
     again.close()
+
+
+class Released:
+    """A lock, and what happens when it is let go for the first time."""
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._then = [first]
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        while self._then:
+            self._then.pop()()
+
+
+def test_an_embedded_index_whose_file_goes_when_it_has_been_filled_is_filled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = EmbeddedIndex(tmp_path, "talks", now_ms=lambda: NOW_MS)
+
+    def delete() -> None:
+        index_file(tmp_path, "talks").unlink()
+        index.look()
+
+    monkeypatch.setattr(index, "_lock", Released(delete))
+    assert index.fill(lambda: [put("a", "read", 0)]) == []
+    assert not index.is_whole
+    assert index.fill(lambda: [put("a", "read", 0)]) == []
+    assert [hit.id for hit in index.search("read")] == ["a"]
+    index.close()
 
 
 def test_an_embedded_index_forgets_what_was_deleted_long_ago(tmp_path: Path) -> None:

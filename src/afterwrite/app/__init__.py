@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from afterwrite.app.checks import (
     Exhausted,
-    Named,
     at_least_one,
     attribute_names,
     check_delivery_stream_name,
@@ -29,7 +28,6 @@ from afterwrite.app.declarations import (
     KINESIS_STREAM,
     AuditLog,
     Bus,
-    Declared,
     DeliveryStream,
     Function,
     Queue,
@@ -40,7 +38,6 @@ from afterwrite.app.declarations import (
     add_declared,
     check_stream,
     lanes_of,
-    name_of,
     refuse_forgettable_on_aws,
 )
 from afterwrite.app.keys import GlobalIndex, Key, check_indexes, check_keys, check_ttl, key, key_types
@@ -52,6 +49,7 @@ from afterwrite.core.event_source_mapping.declaration import KinesisStream
 from afterwrite.core.invocations import Context
 from afterwrite.core.lag import Thresholds
 from afterwrite.core.lanes import ORDERS, Order
+from afterwrite.core.names import ShownByName
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.privacy import compile_paths
 from afterwrite.core.sending import Sender
@@ -67,7 +65,6 @@ __all__ = [
     "AuditLog",
     "Bus",
     "Cache",
-    "Declared",
     "DeliveryStream",
     "Function",
     "GlobalIndex",
@@ -82,7 +79,6 @@ __all__ = [
     "check_delivery_stream_name",
     "key_types",
     "lanes_of",
-    "name_of",
     "refuse_foreign_targets",
     "refuse_forgettable_on_aws",
 ]
@@ -93,7 +89,7 @@ _CACHE_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 _COLUMN_TYPES: Final = (str, int, float, bool)
 
 
-class App(Named):
+class App(ShownByName):
     """A declaration of what happens after each write. Nothing runs until an engine is made of it."""
 
     @declaration

@@ -43,16 +43,6 @@ _DELIVERY_STREAM_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _KIND_CAPITAL: Final = re.compile(r"(?<!^)(?=[A-Z])")
 
 
-class Named:
-    """What an app has declared, which messages show by its kind and its name."""
-
-    name: str
-
-    def __repr__(self) -> str:
-        """Its kind and name: `Queue('mail')`."""
-        return f"{type(self).__name__}({self.name!r})"
-
-
 def declaration(method: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
     """A method that declares something, which says what it takes where it is called otherwise.
 

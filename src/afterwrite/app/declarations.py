@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, TypeVar, get_args
 
 from afterwrite.app.checks import (
     Exhausted,
-    Named,
     age_ms_max,
     at_least_one,
     attribute_names,
@@ -31,6 +30,7 @@ from afterwrite.core.filter_policy import FilterPolicy
 from afterwrite.core.impossible_guards import refuse_impossible
 from afterwrite.core.invocations import Context, Message
 from afterwrite.core.lanes import Order, lanes_by
+from afterwrite.core.names import Named, ShownByName
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.patterns import Pattern
 from afterwrite.core.patterns import compile as compile_pattern
@@ -60,21 +60,7 @@ _CLIENTS_METHODS: Final = ("get", "put", "update", "delete", "query", "scan")
 KINESIS_RETENTION_HOURS_MIN: Final = 24
 
 
-class Declared(Protocol):
-    """Whatever has a name on an app."""
-
-    @property
-    def name(self) -> str:
-        """The name."""
-        ...
-
-
-_Declared = TypeVar("_Declared", bound=Declared)
-
-
-def name_of(declared: Declared | str) -> str:
-    """The name of what an app has declared, or the name itself."""
-    return declared if isinstance(declared, str) else declared.name
+_Declared = TypeVar("_Declared", bound=Named)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -214,7 +200,7 @@ class Table(MappedStream):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Queue(Named):
+class Queue(ShownByName):
     """A durable queue; after `max_receives` receives a message moves to the dead letter queue."""
 
     name: str
@@ -300,7 +286,7 @@ class Queue(Named):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Function(Named):
+class Function(ShownByName):
     """User code with side effects, invoked later, with retries, a timeout, and a dead letter queue.
 
     What one with a `queue` gets are that queue's messages; what one with a `pipe` answers goes on to its target. It may
@@ -345,7 +331,7 @@ class Subscription:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Topic(Named):
+class Topic(ShownByName):
     """A topic that fans messages out to its subscriptions."""
 
     name: str
@@ -376,7 +362,7 @@ class Topic(Named):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Rule(Named):
+class Rule(ShownByName):
     """A bus's rule: events that match the pattern go to every target; `source` is the pattern as it was declared."""
 
     name: str
@@ -386,7 +372,7 @@ class Rule(Named):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Bus(Named):
+class Bus(ShownByName):
     """An event bus with rules and an archive."""
 
     name: str
@@ -415,7 +401,7 @@ class Bus(Named):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DeliveryStream(Named):
+class DeliveryStream(ShownByName):
     """A delivery stream that buffers records by time and size and writes them to a partitioned lake.
 
     `key` are the fields that say what a record is about.
@@ -433,7 +419,7 @@ class DeliveryStream(Named):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class AuditLog(Named):
+class AuditLog(ShownByName):
     """An append-only, hash-chained log; the content of a `forgettable` one is encrypted with keys by lane."""
 
     name: str

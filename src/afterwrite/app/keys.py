@@ -7,12 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from afterwrite.app.checks import attribute_names
+from afterwrite.core.names import ShownByName
 from afterwrite.errors import DeclarationError
 
 KeyType: TypeAlias = Literal["S", "N", "B"]
 
-_GLOBAL_INDEXES_MAX: Final = 20
-_INCLUDED_MAX: Final = 20
+# DynamoDB's quotas, the last for all indexes of a table.
+GLOBAL_INDEXES_MAX: Final = 20
+INCLUDED_OF_INDEX_MAX: Final = 20
+INCLUDED_ATTRIBUTES_MAX: Final = 100
+
 _INDEX_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 _PROJECTIONS: Final = ("ALL", "KEYS_ONLY")
 
@@ -33,7 +38,7 @@ class Key:
             )
 
 
-class GlobalIndex:
+class GlobalIndex(ShownByName):
     """A global secondary index of a table: its keys, and the attributes of an item that it shows.
 
     `projection` is `"ALL"` of them, `"KEYS_ONLY"`, or a list of those that it shows beside the keys.
@@ -54,22 +59,17 @@ class GlobalIndex:
         self.name = name
         self.partition_key, self.sort_key = key(partition_key), key(sort_key)
         check_keys(f"the index {name}", self.partition_key, self.sort_key)
+        what = f"the projection of the index {name}"
         if isinstance(projection, str) and projection not in _PROJECTIONS:
             raise DeclarationError(
-                f"expected the projection of the index {name} to be {' or '.join(_PROJECTIONS)}, or a list of "
-                f"attributes, got {projection!r}"
+                f"expected {what} to be {' or '.join(_PROJECTIONS)}, or a list of attributes, got {projection!r}"
             )
         self.projection = projection if isinstance(projection, str) else "INCLUDE"
-        self.included = () if isinstance(projection, str) else tuple(projection)
-        if self.projection == "INCLUDE" and not 1 <= len(self.included) <= _INCLUDED_MAX:
+        self.included = () if isinstance(projection, str) else attribute_names(what, projection)
+        if self.projection == "INCLUDE" and not 1 <= len(self.included) <= INCLUDED_OF_INDEX_MAX:
             raise DeclarationError(
-                f"expected 1 to {_INCLUDED_MAX} attributes in the projection of the index {name}, "
-                f"got {len(self.included)}"
+                f"expected 1 to {INCLUDED_OF_INDEX_MAX} attributes in {what}, got {len(self.included)}"
             )
-
-    def __repr__(self) -> str:
-        """How it is declared, by its name."""
-        return f"GlobalIndex({self.name!r})"
 
     @property
     def keys(self) -> list[Key]:
@@ -120,8 +120,14 @@ def check_indexes(table: str, keys: Iterable[Key | None], indexes: Iterable[Any]
             raise DeclarationError(f"two declarations of the index {index.name!r} of {table}: rename one")
         names.add(index.name)
         _add_types(table, types, index)
-    if len(found) > _GLOBAL_INDEXES_MAX:
-        raise DeclarationError(f"expected at most {_GLOBAL_INDEXES_MAX} indexes of {table}, got {len(found)}")
+    if len(found) > GLOBAL_INDEXES_MAX:
+        raise DeclarationError(f"expected at most {GLOBAL_INDEXES_MAX} indexes of {table}, got {len(found)}")
+    included = sum(len(index.included) for index in found)
+    if included > INCLUDED_ATTRIBUTES_MAX:
+        raise DeclarationError(
+            f"expected at most {INCLUDED_ATTRIBUTES_MAX} attributes in the projections of all indexes of {table}, "
+            f"got {included}: leave some out, or project ALL"
+        )
     return found
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from afterwrite.app.checks import Named, check_target, declaration
+from afterwrite.app.checks import check_target, declaration
 from afterwrite.app.declarations import Function, Table
 from afterwrite.core.callables import check_code
 from afterwrite.core.changes import NEW_AND_OLD_IMAGES, REMOVE, Change
 from afterwrite.core.conditions import Matchers, compile_condition
 from afterwrite.core.effects import Index, Show
 from afterwrite.core.invocations import Context
+from afterwrite.core.names import ShownByName
 from afterwrite.core.outcomes import RetryPolicy
 from afterwrite.core.privacy import masked
 from afterwrite.core.routes import Guard, Route
@@ -42,7 +43,7 @@ class View:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cache(Named):
+class Cache(ShownByName):
     """A cache in Redis that follows tables. `url` is where the embedded engine finds it."""
 
     name: str
@@ -116,7 +117,7 @@ class IndexedTable:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SearchIndex(Named):
+class SearchIndex(ShownByName):
     """A search index that follows tables: OpenSearch's at `url`, or one in the data directory."""
 
     name: str

@@ -19,11 +19,12 @@ from afterwrite.cli.engine_client import EngineClient
 from afterwrite.cli.loading import load_app
 from afterwrite.cli.parameters import Data, Flag, data_directory, moment_ms
 from afterwrite.cli.parked_on_aws import OnAws, parked_work
-from afterwrite.cli.rendering import count_text, print_aside, print_json, print_line, printable, time_text
+from afterwrite.cli.rendering import count_text, print_aside, print_json, print_line, printable
 from afterwrite.config import Settings
 from afterwrite.core.parked import EVERYTHING, ParkedEntry, Portion, Selection
 from afterwrite.core.ports import ParkedWork
 from afterwrite.core.privacy import PrivatePath, masked
+from afterwrite.core.times import iso_milliseconds
 from afterwrite.errors import CommandError
 from afterwrite.inspection import open_data
 from afterwrite.local.parked import EmbeddedParked
@@ -420,8 +421,8 @@ def _fields(entry: ParkedEntry) -> dict[str, Any]:
         "condition": entry.condition,
         "what_to_do": None if failure is None else failure.directive.remedy,
         "attempts": entry.attempts,
-        "created_at": None if entry.created_at_ms is None else time_text(entry.created_at_ms),
-        "parked_at": time_text(entry.parked_at_ms),
+        "created_at": None if entry.created_at_ms is None else iso_milliseconds(entry.created_at_ms),
+        "parked_at": iso_milliseconds(entry.parked_at_ms),
         "behind": entry.behind,
         "traceback": None if failure is None else failure.traceback,
         "payload": entry.payload,

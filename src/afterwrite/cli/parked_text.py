@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from afterwrite.cli.rendering import count_text, json_lines, print_line, printable, time_text
+from afterwrite.cli.rendering import count_text, json_lines, print_line, printable
 from afterwrite.core.event_source_mapping.failures import AGE_EXCEEDED, RETRIES_EXHAUSTED
 from afterwrite.core.event_source_mapping.given_up import PAST_RETENTION
 from afterwrite.core.parked import ParkedEntry
+from afterwrite.core.times import iso_milliseconds
 
 _REASON_WIDTH: Final = 150
 _LABEL_WIDTH: Final = 10
@@ -38,7 +39,7 @@ def show_line(entry: ParkedEntry) -> None:
     print_line(
         (printable(entry.lane), "bold"),
         f"  {_kind(entry)} in {entry.held_in}, {error}{count_text(entry.attempts, 'attempt')}, "
-        f"since {time_text(entry.parked_at_ms)}{behind}",
+        f"since {iso_milliseconds(entry.parked_at_ms)}{behind}",
     )
     if failure is not None:
         reason = printable(failure.reason)
@@ -60,8 +61,8 @@ def show(entry: ParkedEntry, newer: int, options: str) -> None:
         )
     tried = "once" if entry.attempts == 1 else f"{entry.attempts} times"
     _print("tried", f"{tried}{_THEN.get(entry.condition, f', then {entry.condition}')}")
-    made = "" if entry.created_at_ms is None else f"; it was made at {time_text(entry.created_at_ms)}"
-    _print("since", f"{time_text(entry.parked_at_ms)}{made}")
+    made = "" if entry.created_at_ms is None else f"; it was made at {iso_milliseconds(entry.created_at_ms)}"
+    _print("since", f"{iso_milliseconds(entry.parked_at_ms)}{made}")
     _print("waiting", _behind(entry))
     if newer:
         _print("newer", (newer_text(entry, newer), "yellow"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from rich.console import Console
@@ -81,12 +80,6 @@ def printable(text: str) -> str:
 
 def _escaped(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
-
-
-def time_text(at_ms: int) -> str:
-    """A time (ms since the epoch) as ISO 8601 in UTC."""
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def json_lines(value: Any, *, indent: str = "") -> Iterator[str]:

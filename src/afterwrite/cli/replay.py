@@ -13,7 +13,8 @@ from cyclopts import Parameter
 from afterwrite import config
 from afterwrite.cli.engine_client import EngineClient
 from afterwrite.cli.parameters import Data, Flag, moment_ms
-from afterwrite.cli.rendering import count_text, print_json, print_line, time_text
+from afterwrite.cli.rendering import count_text, print_json, print_line
+from afterwrite.core.times import iso_milliseconds
 from afterwrite.errors import CommandError
 from afterwrite.store.replays import CANCELLED, COMPLETED, FAILED
 
@@ -108,7 +109,7 @@ def _fields(bus: str, described: Mapping[str, Any]) -> dict[str, Any]:
         "events": described["EventsReplayed"],
         "unmatched": described["EventsUnmatched"],
         "deliveries": described["Deliveries"],
-        **{name: time_text(round(described[field] * 1000)) for name, field in times.items()},
+        **{name: iso_milliseconds(round(described[field] * 1000)) for name, field in times.items()},
     }
 
 

@@ -15,11 +15,12 @@ from afterwrite import config
 from afterwrite.app import App
 from afterwrite.cli.loading import load_app
 from afterwrite.cli.parameters import Data, Flag
-from afterwrite.cli.rendering import Styled, count_text, print_json, print_line, printable, time_text
+from afterwrite.cli.rendering import Styled, count_text, print_json, print_line, printable
 from afterwrite.cli.tracing import Fate, Trace, TracedEffect, Tracer
 from afterwrite.core import json_text
 from afterwrite.core.changes import Change
 from afterwrite.core.privacy import MaskedChange
+from afterwrite.core.times import iso_milliseconds
 from afterwrite.core.values import Item
 from afterwrite.errors import CommandError
 from afterwrite.inspection import DataReader, open_data
@@ -194,7 +195,7 @@ def _as_json(seen: Seen, images: bool, is_update: bool) -> None:
         "event_name": change.event_name,
         "keys": change.keys_image,
         "sequence_number": change.sequence_number,
-        "created_at": time_text(change.created_at_ms),
+        "created_at": iso_milliseconds(change.created_at_ms),
         "by_ttl": change.by_ttl,
         "update": is_update,
         **asdict(seen.trace),
@@ -208,7 +209,7 @@ def _as_text(seen: Seen, images: bool, is_update: bool) -> None:
     change, trace = seen.change, seen.trace
     state_style = {"processed": "green", "written": "green", "waiting": "yellow", "parked": "bold red"}[trace.state]
     print_line(
-        time_text(change.created_at_ms),
+        iso_milliseconds(change.created_at_ms),
         f"  {seen.position}  ",
         (f"{change.event_name:<6}", "cyan"),
         f"  {change.table}  {_keys(change.keys_image)}",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
+
+from afterwrite.core.times import iso_seconds
 
 _OWN_FIELDS: Final = frozenset(("id", "time", "dt", "hour"))
 
@@ -15,8 +16,7 @@ def delivered_record(id: str, at_ms: int, record: Mapping[str, Any]) -> dict[str
     A field of the record that is called so, or as the partitions of the lake are, gets an underscore in front.
     """
     fields = {field_name(name): value for name, value in record.items()}
-    time = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {"id": id, "time": time, **fields}
+    return {"id": id, "time": iso_seconds(at_ms), **fields}
 
 
 def field_name(name: str) -> str:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 from afterwrite.core import json_text
+from afterwrite.core.times import iso_seconds
 from afterwrite.errors import DeclarationError
 
 CHARACTERS_MAX: Final = 8_192
@@ -161,4 +161,4 @@ def _as_text(value: Any) -> str:
 
 def ingestion_time(at_s: float) -> str:
     """A time as `aws.pipes.event.ingestion-time` has it."""
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return iso_seconds(int(at_s) * 1000)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from afterwrite.core.names import Named, name_of
 from afterwrite.core.values import Item, encode_item
 from afterwrite.errors import DeclarationError
 
@@ -14,15 +15,6 @@ if TYPE_CHECKING:
 
     from afterwrite.core.ports import Services
     from afterwrite.core.table_client import TableClient
-
-
-class Named(Protocol):
-    """Anything with a name, such as a declared table."""
-
-    @property
-    def name(self) -> str:
-        """The name."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +120,8 @@ def _checked(writes: Any) -> list[Put | Update | Delete | Check]:
     return given
 
 
-def _name_of(table: Named | str) -> str:
-    return table if isinstance(table, str) else table.name
-
-
 def _expressions(write: Put | Update | Delete | Check) -> dict[str, Any]:
-    fields: dict[str, Any] = {"TableName": _name_of(write.table)}
+    fields: dict[str, Any] = {"TableName": name_of(write.table)}
     if write.condition is not None:
         fields["ConditionExpression"] = write.condition
     return {**fields, **placeholders(write.names, write.values)}
@@ -197,7 +185,7 @@ class Context:
 
     def table(self, table: Named | str) -> TableClient:
         """A table as the app declares it, or its name, to read and write."""
-        return self._services.table(_name_of(table))
+        return self._services.table(name_of(table))
 
     def transact(self, writes: Iterable[Put | Update | Delete | Check]) -> None:
         """Apply all writes or none. Raises TransactionCanceled."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from afterwrite.core.invocations import Named, SortKeyRange, placeholders
+from afterwrite.core.invocations import SortKeyRange, placeholders
+from afterwrite.core.names import Named, name_of
 from afterwrite.core.values import Item, decode_item, encode_item, from_python
 from afterwrite.errors import DeclarationError
 
@@ -156,7 +157,7 @@ class WireTable:
         """What a query for an index asks, in words, its keys, and the fields of the request that say so."""
         if index is None:
             return f"the table {self._name}", self._keys, {"ConsistentRead": True}
-        name = index if isinstance(index, str) else index.name
+        name = name_of(index)
         if name not in self._indexes:
             raise DeclarationError(
                 f"expected an index of the table {self._name} ({', '.join(self._indexes) or 'it has none'}), got "

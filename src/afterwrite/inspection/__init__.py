@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from afterwrite.app import Declared, name_of
 from afterwrite.core.changes import Change
 from afterwrite.core.invocations import Message
 from afterwrite.core.lanes import lanes_by
+from afterwrite.core.names import Named, name_of
 from afterwrite.core.parked import ParkedEntry, Selection
 from afterwrite.core.privacy import MaskedChange, PrivatePath
 from afterwrite.core.search import Hit
@@ -72,19 +72,19 @@ class DataReader:
     ) -> None:
         self.close()
 
-    def _table(self, transaction: ReadTransaction, table: Declared | str) -> Table:
+    def _table(self, transaction: ReadTransaction, table: Named | str) -> Table:
         catalog, name = tables.load_catalog(transaction), name_of(table)
         if name not in catalog:
             known = ", ".join(sorted(catalog)) or "a data directory that has none"
             raise DeclarationError(f"expected a table of {known}, got {name!r}")
         return catalog[name]
 
-    def changes(self, table: Declared | str, after: int = 0) -> Iterator[Change]:
+    def changes(self, table: Named | str, after: int = 0) -> Iterator[Change]:
         """The table's changes that are kept, oldest first; `after` is a position."""
         return (change for _, change in self.positioned_changes(table, after))
 
     def positioned_changes(
-        self, table: Declared | str, after: int = 0, limit: int | None = None
+        self, table: Named | str, after: int = 0, limit: int | None = None
     ) -> Iterator[tuple[int, Change]]:
         """The same, each with its position; at most `limit`."""
         with self._environment.read() as transaction:
@@ -92,32 +92,32 @@ class DataReader:
             if stream is not None:
                 yield from change_log.read(transaction, stream, after, limit)
 
-    def items(self, table: Declared | str) -> Iterator[dict[str, Any]]:
+    def items(self, table: Named | str) -> Iterator[dict[str, Any]]:
         """The table's items."""
         with self._environment.read() as transaction:
             for _, text in items.scan(transaction, self._table(transaction, table)):
                 yield decode_item(orjson.loads(text))
 
-    def archived_events(self, bus: Declared | str) -> Iterator[dict[str, Any]]:
+    def archived_events(self, bus: Named | str) -> Iterator[dict[str, Any]]:
         """The events in a bus's archive, oldest first. Raises DeclarationError for a bus that the app has not."""
         self._refuse_unknown("a bus", name_of(bus), (bus["name"] for bus in self._topology().get("buses", [])))
         with self._environment.read() as transaction:
             for _, event, _ in archive.read(transaction, name_of(bus)):
                 yield event
 
-    def completion(self, function: Declared | str, message_id: str) -> Completion | None:
+    def completion(self, function: Named | str, message_id: str) -> Completion | None:
         """What a function has done, or is doing, with a message; None where nothing, or too long ago."""
         with self._environment.read() as transaction:
             return ledger.completion(transaction, name_of(function), message_id)
 
-    def completions(self, function: Declared | str) -> Iterator[Completion]:
+    def completions(self, function: Named | str) -> Iterator[Completion]:
         """What a function has done: one record a message. Raises DeclarationError for one that the app has not."""
         known = (queue["function"] for queue in self._topology().get("queues", []) if queue["function"] is not None)
         self._refuse_unknown("a function", name_of(function), known)
         with self._environment.read() as transaction:
             yield from ledger.completions(transaction, name_of(function))
 
-    def messages(self, queue: Declared | str, lane: str | None = None) -> Iterator[Message]:
+    def messages(self, queue: Named | str, lane: str | None = None) -> Iterator[Message]:
         """The messages that wait in a queue or a dead letter queue, of all lanes or of one.
 
         Looking at them is no receive and counts none: their `receive_count` is 0. Raises DeclarationError for a queue
@@ -132,7 +132,7 @@ class DataReader:
                     each.id, each.body, each.sent_at_ms, each.subject, each.attributes or {}, each.receive_count
                 )
 
-    def parked(self, table: Declared | str) -> Iterator[Parked]:
+    def parked(self, table: Named | str) -> Iterator[Parked]:
         """The parked changes of a table, lane by lane."""
         with self._environment.read() as transaction:
             yield from ledger.parked(transaction, name_of(table))
@@ -170,7 +170,7 @@ class DataReader:
         with self._environment.read() as transaction:
             return {name: queue_depths(transaction, name, now_ms) for name in queues.queue_names(transaction)}
 
-    def position(self, table: Declared | str) -> int:
+    def position(self, table: Named | str) -> int:
         """The position of the last change that the table's routes have had."""
         with self._environment.read() as transaction:
             return ledger.position(transaction, name_of(table))
@@ -194,11 +194,11 @@ class DataReader:
         with self._environment.read() as transaction:
             return is_idle(transaction, _now_ms())
 
-    def lake(self, stream: Declared | str) -> Path:
+    def lake(self, stream: Named | str) -> Path:
         """The folder of a delivery stream's Parquet files."""
         return self._directory.lake / name_of(stream)
 
-    def lake_records(self, stream: Declared | str) -> Iterator[dict[str, Any]]:
+    def lake_records(self, stream: Named | str) -> Iterator[dict[str, Any]]:
         """The rows of a delivery stream's files, in order; what still waits in its buffer is not among them.
 
         Raises DeclarationError for a stream that the app has not.
@@ -220,14 +220,14 @@ class DataReader:
         """The app's search indexes that are in the data directory."""
         return list(self._topology().get("search_indexes", []))
 
-    def search(self, index: Declared | str, words: str, *, limit: int = 10) -> Sequence[Hit]:
+    def search(self, index: Named | str, words: str, *, limit: int = 10) -> Sequence[Hit]:
         """The documents of a search index in the data directory that hold all words, the best first.
 
         Raises CommandError where there is no such index, and TargetError.
         """
         return search_index.search(search_index.index_file(self._directory.search, name_of(index)), words, limit=limit)
 
-    def documents(self, index: Declared | str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def documents(self, index: Named | str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Every document of a search index in the data directory, with its id, in no order.
 
         Raises CommandError where there is no such index.
@@ -236,7 +236,7 @@ class DataReader:
         search_index.refuse_missing(path)
         return search_index.documents(path)
 
-    def audit_entries(self, log: Declared | str) -> Iterator[dict[str, Any]]:
+    def audit_entries(self, log: Named | str) -> Iterator[dict[str, Any]]:
         """The entries of an audit log, in order, each with its number, id, time and hashes.
 
         Those of a forgettable log are decrypted; one that was forgotten is `{"forgotten": true}`. Raises
@@ -247,14 +247,12 @@ class DataReader:
         for line in files.read_entries(self._directory.audit / name_of(log), self.audit_head(name_of(log))):
             yield line if opener is None else opener.open(line)
 
-    def _opener(self, log: Declared | str) -> EntryOpener | None:
+    def _opener(self, log: Named | str) -> EntryOpener | None:
         with self._environment.read() as transaction:
             opener = EntryOpener(transaction, name_of(log), self._directory.keys)
         return opener if opener or name_of(log) in self._topology().get("forgettable_logs", []) else None
 
-    def item_events(
-        self, wanted: WantedItem | None = None, *, log: Declared | str | None = None
-    ) -> Iterator[ItemEvent]:
+    def item_events(self, wanted: WantedItem | None = None, *, log: Named | str | None = None) -> Iterator[ItemEvent]:
         """What the audit logs, or one `log`, tell of an item (None: of all), then what only the change log does.
 
         Each log in its order. What an entry leaves out is taken from the change log. Nothing is verified.
@@ -287,14 +285,14 @@ class DataReader:
         """The audit logs of the app."""
         return list(self._topology().get("audit_logs", []))
 
-    def audit_head(self, log: Declared | str) -> AuditHead:
+    def audit_head(self, log: Named | str) -> AuditHead:
         """The committed end of an audit log: its last entry's number and hash, and where that is."""
         with self._environment.read() as transaction:
             return head_of(transaction, name_of(log))
 
     def verify_audit(
         self,
-        log: Declared | str,
+        log: Named | str,
         progress: Callable[[int, int], None] | None = None,
         *,
         key: Path | None = None,
@@ -322,7 +320,7 @@ class DataReader:
         with self._environment.read() as transaction:
             return ledger.note(transaction, "topology") or {}
 
-    def private(self, table: Declared | str) -> Sequence[PrivatePath]:
+    def private(self, table: Named | str) -> Sequence[PrivatePath]:
         """The paths of a table's private attributes, as the app last declared them."""
         return [tuple(path) for path in self._topology().get("private", {}).get(name_of(table), ())]
 

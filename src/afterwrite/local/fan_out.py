@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from afterwrite.app import App, Bus, DeliveryStream, Function, Queue, Topic
@@ -26,6 +26,7 @@ from afterwrite.core.lanes import with_lane
 from afterwrite.core.pipes import Pipe
 from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
 from afterwrite.core.ports import Delivery
+from afterwrite.core.times import iso_seconds
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
 from afterwrite.local.file_buffers import audit_buffer, lake_buffer
@@ -80,7 +81,7 @@ class FanOut:
             "detail-type": effect.detail_type,
             "source": effect.source,
             "account": self._identity.account_id,
-            "time": datetime.fromtimestamp(stamped.at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "time": iso_seconds(stamped.at_ms),
             "region": self._identity.region,
             "resources": [],
             "detail": effect.detail,

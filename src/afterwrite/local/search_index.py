@@ -135,7 +135,7 @@ class EmbeddedIndex:
     def send(self, entries: Sequence[Entry]) -> Sequence[TargetFailure | None]:
         """Perform the entries in one transaction; why each failed, None for one that did not."""
         try:
-            with self._transaction():
+            with self._lock, self._transaction():
                 for entry in entries:
                     self._put(*entry.body)
                 if self._now_ms() - self._purged_ms >= _PURGE_EVERY_MS:
@@ -149,15 +149,16 @@ class EmbeddedIndex:
         """Put in what the tables hold, where no change has been since; the failure if there is one."""
         began_ms = self._now_ms()
         try:
-            with self._transaction():
-                for each in shows():
-                    if each.document is not None:
-                        # A time has fewer digits than a sequence number, so whatever a change has said stays.
-                        self._put(each.id, str(began_ms), json_text.dumps(each.document).decode(), began_ms)
-                self._database.execute("INSERT INTO filled VALUES (?)", (began_ms,))
+            with self._lock:
+                with self._transaction():
+                    for each in shows():
+                        if each.document is not None:
+                            # A time has fewer digits than a sequence number, so whatever a change has said stays.
+                            self._put(each.id, str(began_ms), json_text.dumps(each.document).decode(), began_ms)
+                    self._database.execute("INSERT INTO filled VALUES (?)", (began_ms,))
+                self.is_whole = True
         except (sqlite3.Error, OSError) as error:
             return [TargetFailure(self.name, "unavailable", type(error).__name__, f"{self._path}: {error}")]
-        self.is_whole = True
         return []
 
     def search(self, words: str, *, limit: int = 10) -> Sequence[Hit]:
@@ -166,15 +167,15 @@ class EmbeddedIndex:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._begin_anew_if_gone()
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+        """A transaction on the file, for whoever has the lock."""
+        self._begin_anew_if_gone()
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
 
     def _put(self, id: str, version: str, text: str | None, at_ms: int) -> None:
         held = self._database.execute("SELECT number, version FROM documents WHERE id = ?", (id,)).fetchone()

@@ -22,6 +22,8 @@ from afterwrite.store.prepared import Poll, Prepared, Read
 _LOG = logging.getLogger("afterwrite")
 _FORM: Final = b"application/x-www-form-urlencoded"
 _XML: Final = "text/xml"
+# An XML parser reads a carriage return as the end of a line.
+_ESCAPED: Final = {"\r": "&#13;"}
 _FIELDS_MAX: Final = 10_000
 # The longest that a service has is shorter: texts of the user's are values.
 _NAME_CHARACTERS_MAX: Final = 255
@@ -161,9 +163,14 @@ def _xml(value: Any) -> str:
         return members(value)
     if isinstance(value, list):
         return "".join(f"<member>{_xml(member)}</member>" for member in value)
+    return scalar(value)
+
+
+def scalar(value: Any) -> str:
+    """A text, a number or a truth as XML."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return escape(str(value))
+    return escape(str(value), _ESCAPED)
 
 
 def _failure(service: QueryService | None, error: BaseException) -> Response:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from afterwrite.app import Bus
@@ -15,6 +14,7 @@ from afterwrite.config import Identity
 from afterwrite.core import json_text
 from afterwrite.core.effects import RESERVED_SOURCE, PutEvent, StampedEffect
 from afterwrite.core.placements import Placement
+from afterwrite.core.times import iso_seconds
 from afterwrite.errors import ServiceError
 from afterwrite.server import eventbridge_constraints
 from afterwrite.server.eventbridge_buses import Buses
@@ -104,7 +104,7 @@ class EventBridgeService:
             "detail-type": detail_type,
             "source": source,
             "account": self._identity.account_id,
-            "time": datetime.fromtimestamp(event_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "time": iso_seconds(event_ms),
             "region": self._identity.region,
             "resources": _resources(entry),
             "detail": detail,

@@ -98,10 +98,8 @@ class FirehoseService:
     def _page(self, body: Body) -> Mapping[str, Any]:
         """Names of delivery streams. Each of the app's is put to by its clients."""
         limit = fields.integer(body, "Limit") or _LISTED
-        start, kind = (
-            fields.text(body, "ExclusiveStartDeliveryStreamName") or "",
-            fields.text(body, "DeliveryStreamType"),
-        )
+        start = fields.text(body, "ExclusiveStartDeliveryStreamName") or ""
+        kind = fields.text(body, "DeliveryStreamType")
         found = [name for name in self._streams if name > start and kind in (None, _DIRECT)]
         return {"DeliveryStreamNames": found[:limit], "HasMoreDeliveryStreams": len(found) > limit}
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from xml.sax.saxutils import escape
 
 from afterwrite.errors import ServiceError
 from afterwrite.server import sqs_requests as requests
-from afterwrite.server.aws_query import Parameters
+from afterwrite.server.aws_query import Parameters, scalar
 from afterwrite.server.sqs import SqsService
 from afterwrite.store.prepared import Poll, Prepared
 
@@ -52,8 +51,6 @@ _ELEMENTS: Final = {
     **{plural: name for name, plural in _MAPS.items()},
 }
 _WITHOUT_RESULT: Final = frozenset(("ChangeMessageVisibility", "DeleteMessage", "PurgeQueue", "SetQueueAttributes"))
-# An XML parser reads a carriage return as the end of a line.
-_ESCAPED: Final = {"\r": "&#13;"}
 
 
 class SqsByQuery:
@@ -125,6 +122,4 @@ def _element(name: str, value: Any) -> str:
         return "".join(f"<{name}>{_members({'Name': key, 'Value': value[key]})}</{name}>" for key in value)
     if isinstance(value, Mapping):
         return f"<{name}>{_members(value)}</{name}>"
-    if isinstance(value, bool):
-        return f"<{name}>{'true' if value else 'false'}</{name}>"
-    return f"<{name}>{escape(str(value), _ESCAPED)}</{name}>"
+    return f"<{name}>{scalar(value)}</{name}>"

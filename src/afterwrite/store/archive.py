@@ -61,24 +61,26 @@ def read(
         return
     low, high = span(number)
     end = high if to_ms is None else low + U64.pack(to_ms)
-    begun_s, done = (time_ms(after) // 1000, _counted(after)) if after else (0, 0)
+    begun_s, last = (time_ms(after) // 1000, _ordinal(after)) if after else (0, 0)
     begin = low + U64.pack(max(from_ms, begun_s * 1000))
     while (first := transaction.first("archive", begin, end)) is not None:
         second = time_ms(first[0]) // 1000
         next_second = min(end, low + U64.pack((second + 1) * 1000))
-        for key in _as_archived(transaction, begin, next_second):
-            value = transaction.get("archive", key)
-            if value is not None and (second > begun_s or _counted(key) > done):
+        for place in _as_archived(transaction, begin, next_second):
+            value = transaction.get("archive", place)
+            if value is not None and (second > begun_s or _ordinal(place) > last):
                 lane, text = lane_and_text(value)
-                yield Archived(key, orjson.loads(text), lane)
+                yield Archived(place, orjson.loads(text), lane)
         begin = next_second
 
 
 def _as_archived(transaction: ReadTransaction, low: bytes, high: bytes) -> Sequence[bytes]:
+    """The places from `low` to `high`, in the order in which their events were archived."""
     found = transaction.scan_wanted("archive", low, high, lambda _: False)
-    return sorted((key for key, _ in found), key=_counted)
+    return sorted((place for place, _ in found), key=_ordinal)
 
 
-def _counted(place: bytes) -> int:
+def _ordinal(place: bytes) -> int:
+    """Which of all archived events the one at a place is."""
     number: int = U64.unpack_from(place, U32.size + U64.size)[0]
     return number

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO, TypeAlias
 
 from afterwrite.core import json_text
 from afterwrite.core.target_failures import TargetFailure
+from afterwrite.core.times import iso_milliseconds
 
 Level: TypeAlias = Literal["INFO", "WARN", "ERROR"]
 
@@ -86,10 +86,8 @@ class CloudWatchLog:
 
     def line(self, level: Level, event: str, **fields: Any) -> None:
         """One log event."""
-        at = datetime.fromtimestamp(self._now_ms() / 1000, UTC).isoformat(timespec="milliseconds")
-        self._write(
-            {"timestamp": at.replace("+00:00", "Z"), "level": level, "app": self._app, "event": event, **fields}
-        )
+        at = iso_milliseconds(self._now_ms())
+        self._write({"timestamp": at, "level": level, "app": self._app, "event": event, **fields})
 
     def shown(self, key: str) -> str:
         """A key as it may appear: itself, or a digest by which lines about one key are found."""

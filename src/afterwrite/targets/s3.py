@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from afterwrite.core import json_text
 from afterwrite.core.batching import Entry, Limits
 from afterwrite.core.effects import StampedEffect
+from afterwrite.core.times import iso_milliseconds
 from afterwrite.core.uuids import uuid_of
 from afterwrite.targets.remote_target import EntryError, RemoteTarget, error_parts
 
@@ -35,13 +36,7 @@ class S3AuditLog(RemoteTarget):
         """The object: the entry with the effect's id and the change's time, under `<log>/dt=<day>/<digest>.json`."""
         effect: Any = stamped.effect
         at = datetime.fromtimestamp(stamped.at_ms / 1000, UTC)
-        text = json_text.dumps(
-            {
-                "id": stamped.id,
-                "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                "entry": effect.entry,
-            }
-        )
+        text = json_text.dumps({"id": stamped.id, "at": iso_milliseconds(stamped.at_ms), "entry": effect.entry})
         body = {
             "Key": f"{self._log}/dt={at:%Y-%m-%d}/{uuid_of(stamped.id)}.json",
             "Body": text,

@@ -107,12 +107,17 @@ def _index_schema(index: GlobalIndex) -> IndexSchema:
 def _create_index(transaction: WriteTransaction, *, table_name: str, schema: IndexSchema) -> None:
     table = tables.catalog(transaction)[table_name]
     _refuse_other_types(table, schema)
-    there = [each for each in table.indexes if each.schema.scope == GLOBAL]
-    if table.vector_index_named(schema.name) is not None or len(there) >= GLOBAL_INDEXES_MAX:
+    if table.vector_index_named(schema.name) is not None:
         raise DeclarationError(
-            f"expected room for the index {schema.name} of the table {table_name} beside those that the data directory "
-            f"holds, got a vector index of that name, or {GLOBAL_INDEXES_MAX} global ones: delete what is not needed "
-            "by UpdateTable under afterwrite serve, or choose another name"
+            f"the data directory holds a vector index {schema.name} of the table {table_name}, the app declares a "
+            "global secondary one: give it another name"
+        )
+    there = [each for each in table.indexes if each.schema.scope == GLOBAL]
+    if len(there) >= GLOBAL_INDEXES_MAX:
+        raise DeclarationError(
+            f"expected at most {GLOBAL_INDEXES_MAX} global secondary indexes of the table {table_name}, got "
+            f"{schema.name} beside {len(there)} that the data directory holds: delete one that is not needed by "
+            "UpdateTable under afterwrite serve"
         )
     index_filling.create_index(transaction, table, schema)
 

@@ -8,13 +8,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from afterwrite.app import App, Cache, Function, SearchIndex
 from afterwrite.core.effects import Index, Show, StampedEffect
-from afterwrite.core.invocations import Context, Named
+from afterwrite.core.invocations import Context
 from afterwrite.core.sending import fail
-from afterwrite.core.table_client import TableClient
 from afterwrite.core.target_failures import TargetFailure
 from afterwrite.engine.gathering import Gathering
 from afterwrite.errors import CommandError
@@ -26,50 +25,30 @@ from afterwrite.targets.redis import RedisCache
 _LOOK_S: Final = 1.0
 
 
-class Tables(Protocol):
-    """Where a view's items are read: a function's context, or the engine's own."""
-
-    def table(self, table: Named) -> TableClient:
-        """A declared table."""
-        ...
-
-
-class _Declared:
-    """The engine's tables, by their declarations."""
-
-    def __init__(self, services: NativeServices) -> None:
-        self._services = services
-
-    def table(self, table: Named) -> TableClient:
-        """A declared table."""
-        return self._services.table(table.name)
-
-
 class Filling:
     """What carries out a cache or an index, and the `rows` that the tables have for it."""
 
-    def __init__(self, carrier: Any, rows: Callable[[Tables], Iterable[Any]]) -> None:
+    def __init__(self, carrier: Any, rows: Callable[[], Iterable[Any]]) -> None:
         self.carrier = carrier
         self._rows = rows
         self._lock = threading.Lock()
 
-    def fill(self, tables: Tables) -> None:
+    def fill(self) -> None:
         """Fill it where it has lost everything; one of the threads does it for all. Raises its failure."""
         if self.carrier.is_whole:
             return
         with self._lock:
             if not self.carrier.is_whole:
-                for failure in self.carrier.fill(lambda: self._rows(tables)):
+                for failure in self.carrier.fill(self._rows):
                     _raise(failure)
 
 
 class IndexWatch:
-    """The unit of work that fills an embedded index from the `tables` where its file is new, at the start or later."""
+    """The unit of work that fills an embedded index where its file is new, at the start or later."""
 
-    def __init__(self, name: str, filling: Filling, tables: Tables) -> None:
+    def __init__(self, name: str, filling: Filling) -> None:
         self.name = f"search-index-{name}"
         self._filling = filling
-        self._tables = tables
 
     def watch(self, event: threading.Event) -> None:
         """Nothing but the time tells."""
@@ -77,7 +56,7 @@ class IndexWatch:
     def run_once(self) -> float | None:
         """Look for the file; how long (s) until the next look. Raises what a function raises of its target."""
         self._filling.carrier.look()
-        self._filling.fill(self._tables)
+        self._filling.fill()
         return _LOOK_S
 
 
@@ -86,24 +65,24 @@ def engine_functions(
 ) -> tuple[list[Function], list[IndexWatch]]:
     """The functions that the engine runs, those of caches and indexes with their code; and what watches over indexes.
 
-    Embedded indexes are in the directory `search`; `closing` lets go of files and connections. Raises CommandError
-    where a package that one of them needs is missing.
+    Embedded indexes are in the directory `search`; `services` have the tables that they and caches are filled from;
+    `closing` lets go of files and connections. Raises CommandError where a package that one of them needs is missing.
     """
     functions, watches = list(app.functions), list[IndexWatch]()
     for cache in app.caches:
         _require("redis", "redis", f"cache {cache.name}")
         target = RedisCache(f"cache/{cache.name}", cache.url, now_ms=now_ms)
         closing.callback(target.close)
-        functions.append(replace(cache.function, handler=_keeping(Filling(target, _rows(cache)), _show)))
+        functions.append(replace(cache.function, handler=_keeping(Filling(target, _rows(cache, services)), _show)))
     for index in app.search_indexes:
         if index.url is not None:
             _require("opensearchpy", "opensearch", f"search index {index.name}")
         carrier = index_of(index, search, now_ms)
         closing.callback(carrier.close)
-        filling = Filling(carrier, _documents(index))
+        filling = Filling(carrier, _documents(index, services))
         functions.append(replace(index.function, handler=_keeping(filling, _index)))
         if isinstance(carrier, EmbeddedIndex):
-            watches.append(IndexWatch(index.name, filling, _Declared(services)))
+            watches.append(IndexWatch(index.name, filling))
     return functions, watches
 
 
@@ -129,7 +108,7 @@ def _keeping(filling: Filling, effect_of: Callable[[Mapping[str, Any]], Any]) ->
     def keep(request: Mapping[str, Any], context: Context) -> None:
         stamped = StampedEffect(context.invocation_id, "", int(request["at_ms"]), effect_of(request))
         _raise(gathering.perform(carrier.entry(stamped)))
-        filling.fill(context)
+        filling.fill()
 
     return keep
 
@@ -142,20 +121,20 @@ def _index(request: Mapping[str, Any]) -> Index:
     return Index(request["index"], request["id"], request["version"], request["document"])
 
 
-def _rows(cache: Cache) -> Callable[[Tables], Iterator[Show]]:
-    def rows(context: Tables) -> Iterator[Show]:
+def _rows(cache: Cache, services: NativeServices) -> Callable[[], Iterator[Show]]:
+    def rows() -> Iterator[Show]:
         for view in cache.views:
-            for item in context.table(view.table).scan():
+            for item in services.table(view.table.name).scan():
                 if (show := view.shows(item)) is not None:
                     yield show
 
     return rows
 
 
-def _documents(index: SearchIndex) -> Callable[[Tables], Iterator[Index]]:
-    def documents(context: Tables) -> Iterator[Index]:
+def _documents(index: SearchIndex, services: NativeServices) -> Callable[[], Iterator[Index]]:
+    def documents() -> Iterator[Index]:
         for each in index.tables:
-            for item in context.table(each.table).scan():
+            for item in services.table(each.table.name).scan():
                 if (indexed := each.indexes(item)) is not None:
                     yield indexed
 

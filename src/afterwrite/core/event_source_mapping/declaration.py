@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Unpack
 
 from afterwrite.core.callables import check_code
+from afterwrite.core.names import ShownByName
 from afterwrite.core.uuids import uuid_of
 from afterwrite.errors import DeclarationError
 
@@ -48,16 +49,11 @@ class EventSourceMapping:
         return uuid_of(f"event-source-mapping/{self.settings.source}/{self.source_name}/{self.function_name}")
 
 
-class MappedStream:
+class MappedStream(ShownByName):
     """What has a stream that functions are run on: a table, a Kinesis stream."""
 
     kind: ClassVar[SourceKind]
-    name: str
     event_source_mappings: list[EventSourceMapping]
-
-    def __repr__(self) -> str:
-        """Its kind and name, as of all that is declared: `Table('orders')`."""
-        return f"{type(self).__name__}({self.name!r})"
 
     def event_source_mapping(
         self,

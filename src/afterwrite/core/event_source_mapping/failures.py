@@ -7,13 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from afterwrite.core.event_source_mapping.parameters import SourceKind
-from afterwrite.core.event_source_mapping.records import (
-    Record,
-    WindowInvocation,
-    iso_milliseconds,
-    iso_seconds,
-    window_info,
-)
+from afterwrite.core.event_source_mapping.records import Record, WindowInvocation, window_info
+from afterwrite.core.times import iso_milliseconds, iso_seconds
 
 Condition: TypeAlias = Literal["RetryAttemptsExhausted", "RecordAgeExceeded"]
 RETRIES_EXHAUSTED: Final = "RetryAttemptsExhausted"

@@ -102,10 +102,8 @@ def settings_of(parameters: EventSourceMappingParameters, source: SourceKind) ->
     retries = _number(parameters, "MaximumRetryAttempts", -1)
     position, at_ms = _start(parameters, source)
     filters = _filters(parameters.get("FilterCriteria"), source)
-    window_s, factor = (
-        _number(parameters, "TumblingWindowInSeconds", 0),
-        _number(parameters, "ParallelizationFactor", 1),
-    )
+    window_s = _number(parameters, "TumblingWindowInSeconds", 0)
+    factor = _number(parameters, "ParallelizationFactor", 1)
     if window_s and (filters or factor > 1):
         raise DeclarationError(
             "expected with TumblingWindowInSeconds a ParallelizationFactor of 1 and no FilterCriteria, "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
+
+from afterwrite.core.times import iso_seconds
 
 # Of an invocation's payload (S10).
 PAYLOAD_BYTES_MAX: Final = 6 << 20
@@ -62,16 +63,6 @@ def window_info(window: WindowInvocation) -> dict[str, Any]:
         "isFinalInvokeForWindow": window.is_final,
         "isWindowTerminatedEarly": window.ends_early,
     }
-
-
-def iso_seconds(at_ms: int) -> str:
-    """A time as `2030-01-31T12:00:00Z`."""
-    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def iso_milliseconds(at_ms: int) -> str:
-    """A time as `2030-01-31T12:00:00.123Z`."""
-    return iso_seconds(at_ms)[:-1] + f".{at_ms % 1000:03}Z"
 
 
 def kinesis_record_text(

@@ -23,9 +23,9 @@ class Dialect:
     `operators` are the keys of match objects; `anything_but` those that may stand inside `anything-but`;
     `affixes_ignore_case` allows `{"prefix": {"equals-ignore-case": ...}}`; `nested` allows objects below the top
     level; `roots` are the allowed top-level fields (`None`: any), and `roots_are_objects` says that a pattern asks for
-    what is in them, never for themselves; `number` makes a number comparable, or says
-    `None` where numeric operators cannot see it; `operand_magnitude_max` bounds the operands of `numeric`;
-    `reads_numbers_or_addresses` says that a field whose matchers compare numbers compares no addresses (P9).
+    what is in them, never for themselves; `number` makes a number comparable, or says `None` where numeric operators
+    cannot see it; `operand_magnitude_max` bounds the operands of `numeric`; `reads_numbers_or_addresses` says that a
+    field whose matchers compare numbers compares no addresses (P9).
     """
 
     name: str

@@ -16,13 +16,14 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from afterwrite.core.ports import AnchorStore
+from afterwrite.core.times import iso_milliseconds
 from afterwrite.errors import AfterwriteError, CorruptData
 from afterwrite.local.audit.faults import AuditFault
 from afterwrite.local.audit.keys import SigningKey, TrustedKeys
@@ -210,7 +211,7 @@ class AuditDigests:
                 format=FORMAT,
                 log=self._log,
                 number=self._number + 1,
-                at=_iso(now_ms),
+                at=iso_milliseconds(now_ms),
                 first=self._signed_through + 1,
                 last=head.number,
                 last_hash=head.hash,
@@ -378,10 +379,6 @@ def drop_after(directory: Path, last: int) -> None:
 
 def _number(path: Path) -> int:
     return int(path.stem.rpartition("-")[2])
-
-
-def _iso(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _ms(at: str) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from afterwrite.core import json_text
 from afterwrite.core.changes import INSERT, MODIFY, REMOVE, Change
+from afterwrite.core.times import iso_milliseconds
 from afterwrite.core.values import decode_item
 from afterwrite.errors import InvalidValue
 
@@ -97,9 +97,8 @@ def event_of_entry(log: str, line: Mapping[str, Any]) -> ItemEvent:
 
 def event_of_change(position: int, change: Change) -> ItemEvent:
     """The event that a change of the change log is."""
-    at = datetime.fromtimestamp(change.created_at_ms / 1000, UTC).isoformat(timespec="milliseconds")
     return ItemEvent(
-        at=at.replace("+00:00", "Z"),
+        at=iso_milliseconds(change.created_at_ms),
         event_name=change.event_name,
         table=change.table,
         keys=change.keys,

@@ -15,6 +15,7 @@ import orjson
 from afterwrite.errors import ServiceError
 from afterwrite.store import tables
 from afterwrite.store.environment import ReadTransaction
+from afterwrite.store.operations import recovery
 from afterwrite.store.prepared import Body, Prepared, Read, unknown_operation
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields, wording
@@ -123,12 +124,9 @@ def _copying(operation: str, body: Body) -> Read | None:
     name = fields.checked_table_name(source)
 
     def run(_transaction: ReadTransaction, catalog: Catalog) -> bytes:
-        table = catalog.get(name)
-        if table is None:
-            raise ServiceError("TableNotFoundException", f"Table not found: {source}")
-        if operation != "CreateBackup" and not table.options.point_in_time_recovery:
-            message = f"Point in time recovery is not enabled for table '{name}'"
-            raise ServiceError("PointInTimeRecoveryUnavailableException", message)
+        table = recovery.table_asked_for(catalog, name, source)
+        if operation != "CreateBackup":
+            recovery.check_enabled(table)
         raise unknown_operation(operation)
 
     return Read(run)

@@ -67,7 +67,7 @@ class BackupOperations:
 
         def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
             catalog = tables.load_catalog(transaction)
-            table = _source(catalog, name, source)
+            table = recovery.table_asked_for(catalog, name, source)
             backup = self._backup_of(transaction, table, backup_name)
             self._backups.keep(backup, items.scan(transaction, table))
             return orjson.dumps({"BackupDetails": {**self._details(backup), "BackupStatus": "CREATING"}})
@@ -190,7 +190,7 @@ class BackupOperations:
 
         def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
             catalog = tables.load_catalog(transaction)
-            table = _source(catalog, name, source)
+            table = recovery.table_asked_for(catalog, name, source)
             now_ms = self._environment.now_ms()
             _check_target(catalog, target)
             at_us = recovery.checked_time(transaction, table, asked_us, now_ms, "InvalidRestoreTimeException")
@@ -214,13 +214,6 @@ class BackupOperations:
         answer = self._descriptions.created(transaction, replace(table, name=plan.table_name))
         table_restoring.put_block(transaction, table, restoration, self._backups.restored_from(asked.copy))
         return {"TableDescription": answer}
-
-
-def _source(catalog: Catalog, name: str, asked: str) -> Table:
-    table = catalog.get(name)
-    if table is None:
-        raise ServiceError("TableNotFoundException", f"Table not found: {asked}")
-    return table
 
 
 def _check_target(catalog: Catalog, name: str) -> None:

@@ -28,15 +28,28 @@ def by_name() -> Mapping[str, Callable[[Body], Prepared]]:
     return {"DescribeContinuousBackups": _describe, "UpdateContinuousBackups": _update}
 
 
+def table_asked_for(catalog: Catalog, name: str, asked: str) -> Table:
+    """The table `name` that a request to copy or recover asks for, by its name or its ARN. Raises ServiceError."""
+    table = catalog.get(name)
+    if table is None:
+        raise ServiceError("TableNotFoundException", f"Table not found: {asked}")
+    return table
+
+
+def check_enabled(table: Table) -> None:
+    """Refuse a table without recovery. Raises ServiceError."""
+    if not table.options.point_in_time_recovery:
+        message = f"Point in time recovery is not enabled for table '{table.name}'"
+        raise ServiceError("PointInTimeRecoveryUnavailableException", message)
+
+
 def checked_time(transaction: ReadTransaction, table: Table, at_us: int | None, now_ms: int, code: str) -> int | None:
     """The time (µs) that a request asks for, None for the latest.
 
     Refuses a table without recovery, and with the error `code` a time outside of its window. SDKs send whole seconds:
     the second in which the window begins stands for its beginning.
     """
-    if not table.options.point_in_time_recovery:
-        message = f"Point in time recovery is not enabled for table '{table.name}'"
-        raise ServiceError("PointInTimeRecoveryUnavailableException", message)
+    check_enabled(table)
     if at_us is None:
         return None
     earliest_ms = _earliest_ms(transaction, table, now_ms)
@@ -77,7 +90,7 @@ def _describe(body: Body) -> Read:
     name = fields.table_name_of_table_request(body)
 
     def run(transaction: ReadTransaction, catalog: Catalog) -> bytes:
-        return orjson.dumps(_described(transaction, _named(catalog, name), time.time_ns() // 1_000_000))
+        return orjson.dumps(_described(transaction, table_asked_for(catalog, name, name), time.time_ns() // 1_000_000))
 
     return Read(run)
 
@@ -102,16 +115,9 @@ def _update(body: Body) -> Write:
 
 
 def _switched(transaction: WriteTransaction, *, name: str, enabled: bool, days: int | None) -> Mapping[str, Any]:
-    table = _named(tables.catalog(transaction), name)
+    table = table_asked_for(tables.catalog(transaction), name, name)
     options = table.options.recoverable(enabled=enabled, days=days, now_ms=transaction.now_ms)
     return _described(transaction, tables.save(transaction, replace(table, options=options)), transaction.now_ms)
-
-
-def _named(catalog: Catalog, name: str) -> Table:
-    table = catalog.get(name)
-    if table is None:
-        raise ServiceError("TableNotFoundException", f"Table not found: {name}")
-    return table
 
 
 def _described(transaction: ReadTransaction, table: Table, now_ms: int) -> dict[str, Any]:

@@ -82,9 +82,7 @@ class TransferOperations:
         def run(transaction: ReadTransaction, _catalog: Catalog) -> bytes:
             known = self._repeated("export", plan.described)
             if known is None:
-                table = tables.load_catalog(transaction).get(plan.table_name)
-                if table is None:
-                    raise ServiceError("TableNotFoundException", f"Table not found: {asked}")
+                table = recovery.table_asked_for(tables.load_catalog(transaction), plan.table_name, asked)
                 known = self._exported(transaction, table, plan, place)
             return orjson.dumps({"ExportDescription": {**_begun(known), "ExportStatus": "IN_PROGRESS"}})
 
