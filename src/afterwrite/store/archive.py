@@ -6,7 +6,8 @@ lane.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import heapq
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -61,22 +62,38 @@ def read(
         return
     low, high = span(number)
     end = high if to_ms is None else low + U64.pack(to_ms)
-    begun_s, done = (time_ms(after) // 1000, _counted(after)) if after else (0, 0)
-    begin = low + U64.pack(max(from_ms, begun_s * 1000))
+    begun_ms, done = (_second_ms(after), _counted(after)) if after else (0, 0)
+    begin = low + U64.pack(max(from_ms, begun_ms))
     while (first := transaction.first("archive", begin, end)) is not None:
-        second = time_ms(first[0]) // 1000
-        next_second = min(end, low + U64.pack((second + 1) * 1000))
-        for key in _as_archived(transaction, begin, next_second):
+        second_ms = _second_ms(first[0])
+        next_second = min(end, low + U64.pack(second_ms + 1000))
+        for key in _as_archived(transaction, first[0], next_second, done if second_ms == begun_ms else 0):
             value = transaction.get("archive", key)
-            if value is not None and (second > begun_s or _counted(key) > done):
+            if value is not None:
                 lane, text = lane_and_text(value)
                 yield Archived(key, orjson.loads(text), lane)
         begin = next_second
 
 
-def _as_archived(transaction: ReadTransaction, low: bytes, high: bytes) -> Sequence[bytes]:
-    found = transaction.scan_wanted("archive", low, high, lambda _: False)
-    return sorted((key for key, _ in found), key=_counted)
+def _as_archived(transaction: ReadTransaction, low: bytes, high: bytes, done: int) -> Iterator[bytes]:
+    """The places of one second that were counted after `done`, in the order they were archived in.
+
+    Of whole seconds there may be any number, which are in that order; of the times in milliseconds that older versions
+    kept there are few.
+    """
+    second = low[: U32.size] + U64.pack(_second_ms(low))
+    after_second = second[: U32.size] + U64.pack(_second_ms(low) + 1)
+    whole = _places(transaction, max(low, second + U64.pack(done + 1)), after_second)
+    others = (key for key in _places(transaction, max(low, after_second), high) if _counted(key) > done)
+    return heapq.merge(whole, sorted(others, key=_counted), key=_counted)
+
+
+def _places(transaction: ReadTransaction, low: bytes, high: bytes) -> Iterator[bytes]:
+    return (key for key, _ in transaction.scan_wanted("archive", low, high, lambda _: False))
+
+
+def _second_ms(place: bytes) -> int:
+    return time_ms(place) // 1000 * 1000
 
 
 def _counted(place: bytes) -> int:
