@@ -284,6 +284,33 @@ def test_what_a_mapped_function_said_of_records_that_it_failed_on_is_forgotten(t
         assert [each.payload["records"] for each in reader.parked_entries()] == [1]
 
 
+def test_what_is_being_restored_is_to_be_whole_before(tmp_path: Path) -> None:
+    path, app = tmp_path / "data", App("plain")
+    app.table("notes", partition_key="PK", sort_key="SK")
+    with open_engine(path, app) as engine:
+        notes = ({"PK": {"S": ADA}, "SK": {"S": str(number)}} for number in range(8_000))
+        engine.services.put_items("notes", notes)
+        client = engine.boto3_session().client("dynamodb")
+        arn = client.create_backup(TableName="notes", BackupName="before")["BackupDetails"]["BackupArn"]
+        client.restore_table_from_backup(TargetTableName="again", BackupArn=arn)
+    with pytest.raises(CommandError, match="again, which is being restored: start the engine until"):
+        forget(path, ADA)
+    with open_engine(path, app) as engine:
+        client = engine.boto3_session().client("dynamodb")
+        client.get_waiter("table_exists").wait(TableName="again", WaiterConfig={"Delay": 1})
+    assert forget(path, ADA).erased["items"] == 16_000
+
+
+def test_what_a_crash_left_of_a_copy_is_forgotten(data: Path) -> None:
+    left = data / "backups" / "restoring" / ".0123456789abcdef"
+    left.parent.mkdir(parents=True)
+    left.write_text(SECRETS[0])
+    forget(data, ADA, dry_run=True)
+    assert left.exists()
+    forget(data, ADA)
+    assert not left.exists()
+
+
 def test_a_dry_run_says_the_same_and_changes_nothing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["forget", ADA, "--dry-run", "--json", "--data", str(data)])

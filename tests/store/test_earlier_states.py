@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ from afterwrite.store import earlier_states, tables, upkeep
 from afterwrite.store.earlier_states import EarlierStates
 from afterwrite.store.environment import WriteTransaction
 from afterwrite.table.sizes import item_size
-from embedded import Clock, Dynamo
+from embedded import Clock, Dynamo, open_store
 
 DAY_S = 86_400
 LONG = "k" * 900
@@ -115,3 +116,25 @@ def test_of_a_store_that_did_not_keep_when_it_trimmed_the_oldest_change_tells(dy
 def test_a_table_whose_changes_have_no_old_images_tells_none(dynamo: Dynamo, view_type: str | None) -> None:
     dynamo.create(view_type=view_type)
     assert states_of(dynamo) is None
+
+
+def test_a_time_that_the_clock_has_told_twice_is_the_later_one(tmp_path: Path, clock: Clock) -> None:
+    environment = open_store(tmp_path, clock)
+    dynamo = Dynamo(environment)
+    dynamo.create()
+    for number in range(20):
+        clock.advance(s=60)
+        dynamo.put(pk="a", sk="1", number=number)
+    environment.close()
+    clock.advance(s=-600)
+    environment = open_store(tmp_path, clock)
+    dynamo = Dynamo(environment)
+    states: list[tuple[int, list[dict[str, Any]]]] = []
+    for number in range(20, 24):
+        clock.advance(s=60)
+        dynamo.put(pk="a", sk="1", number=number)
+        states.append((clock.now_us, now_items(dynamo)))
+    clock.advance(s=30)
+    states.append((clock.now_us, now_items(dynamo)))
+    assert [items_at(dynamo, at_us) for at_us, _ in states] == [items for _, items in states]
+    environment.close()

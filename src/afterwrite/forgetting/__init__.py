@@ -28,10 +28,11 @@ from afterwrite.forgetting.views import Removals
 from afterwrite.local import lake_erasure, search_erasure, search_index
 from afterwrite.local.audit import files, sealing
 from afterwrite.local.audit.logs import head_of
-from afterwrite.store import erasure, ledger, tables
+from afterwrite.store import erasure, ledger, table_restoring, tables
 from afterwrite.store.compaction import close_and_compact
 from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.environment import Environment, ReadTransaction, WriteTransaction
+from afterwrite.store.table_backups import TableBackups
 from afterwrite.store.tables import Table
 
 _SEARCHED: Final = ("items", "messages", "buffers", "parked", "completions", "archive", "kinesis_records", "ledger")
@@ -96,6 +97,7 @@ def _forget(
 ) -> Forgotten:
     with environment.read() as transaction:
         catalog = tables.load_catalog(transaction)
+        _refuse_restoring(catalog)
         found = _meant(catalog, only_tables)
         topology: Mapping[str, Any] = ledger.note(transaction, "topology") or {}
         views.refuse_other_app(app, topology)
@@ -126,6 +128,7 @@ def _forget(
             f"{', '.join(table.name for table in found)}: check the key, and that it is whole"
         )
     if not dry_run:
+        TableBackups(directory.backups).sweep(restoring=())
         close_and_compact(environment, directory.store)
     return Forgotten(key, {what: count for what, count in done.items() if count}, left)
 
@@ -135,6 +138,16 @@ def _meant(catalog: tables.Catalog, only: Collection[str]) -> list[Table]:
     if unknown or not catalog:
         raise CommandError(f"expected tables of {', '.join(catalog) or '(there is none)'}, got {', '.join(unknown)}")
     return [table for name, table in catalog.items() if not only or name in only]
+
+
+def _refuse_restoring(catalog: tables.Catalog) -> None:
+    """Raise CommandError where a table is being restored: what it is restored from would bring everything back."""
+    names = [own for name in catalog if (own := table_restoring.own_name(name)) != name]
+    if names:
+        raise CommandError(
+            f"expected tables that are whole, got {', '.join(names)}, which is being restored: start the engine until "
+            "DescribeTable says ACTIVE, stop it, and forget then"
+        )
 
 
 def _subject(key: str, also: Collection[str], found: Sequence[Table], topology: Mapping[str, Any]) -> Subject:

@@ -6,7 +6,8 @@ lane.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import heapq
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import orjson
@@ -61,23 +62,38 @@ def read(
         return
     low, high = span(number)
     end = high if to_ms is None else low + U64.pack(to_ms)
-    begun_s, last = (time_ms(after) // 1000, _ordinal(after)) if after else (0, 0)
-    begin = low + U64.pack(max(from_ms, begun_s * 1000))
+    begun_ms, last = (_second_ms(after), _ordinal(after)) if after else (0, 0)
+    begin = low + U64.pack(max(from_ms, begun_ms))
     while (first := transaction.first("archive", begin, end)) is not None:
-        second = time_ms(first[0]) // 1000
-        next_second = min(end, low + U64.pack((second + 1) * 1000))
-        for place in _as_archived(transaction, begin, next_second):
+        second_ms = _second_ms(first[0])
+        next_second = min(end, low + U64.pack(second_ms + 1000))
+        for place in _as_archived(transaction, first[0], next_second, last if second_ms == begun_ms else 0):
             value = transaction.get("archive", place)
-            if value is not None and (second > begun_s or _ordinal(place) > last):
+            if value is not None:
                 lane, text = lane_and_text(value)
                 yield Archived(place, orjson.loads(text), lane)
         begin = next_second
 
 
-def _as_archived(transaction: ReadTransaction, low: bytes, high: bytes) -> Sequence[bytes]:
-    """The places from `low` to `high`, in the order in which their events were archived."""
-    found = transaction.scan_wanted("archive", low, high, lambda _: False)
-    return sorted((place for place, _ in found), key=_ordinal)
+def _as_archived(transaction: ReadTransaction, low: bytes, high: bytes, last: int) -> Iterator[bytes]:
+    """The places of one second behind the `last` that was read, in the order in which their events were archived.
+
+    Of whole seconds there may be any number, which are in that order; of the times in milliseconds that older versions
+    kept there are few.
+    """
+    second = low[: U32.size] + U64.pack(_second_ms(low))
+    after_second = second[: U32.size] + U64.pack(_second_ms(low) + 1)
+    whole = _places(transaction, max(low, second + U64.pack(last + 1)), after_second)
+    others = (place for place in _places(transaction, max(low, after_second), high) if _ordinal(place) > last)
+    return heapq.merge(whole, sorted(others, key=_ordinal), key=_ordinal)
+
+
+def _places(transaction: ReadTransaction, low: bytes, high: bytes) -> Iterator[bytes]:
+    return (place for place, _ in transaction.scan_wanted("archive", low, high, lambda _: False))
+
+
+def _second_ms(place: bytes) -> int:
+    return time_ms(place) // 1000 * 1000
 
 
 def _ordinal(place: bytes) -> int:

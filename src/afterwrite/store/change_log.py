@@ -177,6 +177,17 @@ def read(
         yield position, decode(stream, position, value)
 
 
+def made_since(transaction: ReadTransaction, stream: Stream, at_us: int) -> Iterator[tuple[int, StoredChange]]:
+    """The changes since a time (µs), newest first, each with its position.
+
+    Where the clock was set back, that is the last time at which it told `at_us`.
+    """
+    for key, value in transaction.scan("changes", *span(stream.number), reverse=True):
+        if _HEADER.unpack_from(value)[0] < at_us:
+            return
+        yield U64.unpack_from(key, 4)[0], stored_change(value)
+
+
 @dataclass(frozen=True, slots=True)
 class ShardPage(Generic[T]):
     """Records of a shard; `after` is where the next page begins, None at a closed shard's end.

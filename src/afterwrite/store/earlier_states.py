@@ -45,9 +45,8 @@ class EarlierStates:
     def _first_changes(self, transaction: ReadTransaction, at_us: int) -> dict[bytes, int]:
         """The position of the first change after a time of each item that has one, by where the item is stored."""
         first: dict[bytes, int] = {}
-        after = change_log.position_before(transaction, self.stream, at_us + 1)
-        for position, change in change_log.read(transaction, self.stream, after):
-            first.setdefault(items.place_of(self.table, change.keys_image), position)
+        for position, stored in change_log.made_since(transaction, self.stream, at_us + 1):
+            first[items.place_of(self.table, orjson.loads(stored.keys))] = position
         return first
 
     def _before(self, transaction: ReadTransaction, position: int) -> Iterator[tuple[int, bytes]]:
