@@ -44,13 +44,13 @@ def test_a_portion_of_many_events_of_one_second_reads_no_others(
 
     environment.write(add)
     looked_at: list[bytes] = []
-    counted = archive._counted
+    counted = archive._ordinal
 
     def count(place: bytes) -> int:
         looked_at.append(place)
         return counted(place)
 
-    monkeypatch.setattr(archive, "_counted", count)
+    monkeypatch.setattr(archive, "_ordinal", count)
     with environment.read() as transaction:
         half = list(islice(archive.read(transaction, "bus"), 250))[-1].place
         looked_at.clear()
