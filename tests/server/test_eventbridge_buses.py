@@ -255,6 +255,13 @@ def raw(client: EventBridgeClient, operation: str, body: dict[str, Any]) -> Any:
         return json.load(answer)
 
 
+def test_a_time_of_which_no_event_can_tell_is_refused(client: EventBridgeClient) -> None:
+    entry = {"EventBusName": "shop", "Source": "me", "DetailType": "Said", "Detail": "{}"}
+    last_s = 253_402_300_799
+    answer = raw(client, "PutEvents", {"Entries": [{**entry, "Time": last_s}, {**entry, "Time": last_s + 1}]})
+    assert (answer["FailedEntryCount"], answer["Entries"][1]["ErrorCode"]) == (1, "InvalidArgument")
+
+
 def test_an_event_needs_no_resources_to_be_tried_out(client: EventBridgeClient) -> None:
     event = {name: value for name, value in EVENT.items() if name not in ("resources", "detail")}
     pattern = '{"detail-type": ["Ordered"]}'

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from afterwrite.core.changes import KEYS_ONLY, NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE
-from afterwrite.store import earlier_states, tables, upkeep
+from afterwrite.store import earlier_states, kinesis_intake, tables, upkeep
 from afterwrite.store.earlier_states import EarlierStates
 from afterwrite.store.environment import WriteTransaction
 from afterwrite.table.sizes import item_size
@@ -138,3 +138,26 @@ def test_a_time_that_the_clock_has_told_twice_is_the_later_one(tmp_path: Path, c
     states.append((clock.now_us, now_items(dynamo)))
     assert [items_at(dynamo, at_us) for at_us, _ in states] == [items for _, items in states]
     environment.close()
+
+
+def test_what_a_kinesis_stream_brought_and_may_have_lost_tells_none(dynamo: Dynamo, clock: Clock) -> None:
+    arn = "arn:aws:kinesis:us-east-1:000000000000:stream/things-changes"
+
+    def feed(transaction: WriteTransaction) -> None:
+        table = tables.catalog(transaction)["things"]
+        kinesis_intake.feed(transaction, table, arn, "us-east-1", retention_hours=24)
+
+    def feed_no_more(transaction: WriteTransaction) -> None:
+        kinesis_intake.feed_no_more(transaction, tables.catalog(transaction)["things"])
+
+    dynamo.create()
+    dynamo.put(pk="a", sk="1")
+    dynamo.environment.write(feed)
+    assert states_of(dynamo) is None
+    clock.advance(s=60)
+    dynamo.put(pk="b", sk="1")  # is never taken
+    dynamo.environment.write(feed_no_more)
+    assert first_ms(dynamo) == clock.now_ms + 1
+    clock.advance(s=60)
+    dynamo.put(pk="c", sk="1")
+    assert [item["pk"]["S"] for item in items_at(dynamo, first_ms(dynamo) * 1000)] == ["a", "b"]

@@ -18,7 +18,8 @@ from afterwrite.store.replays import Replay
 from afterwrite.store.tables import Catalog
 from afterwrite.table import fields
 
-_TIME_S_MAX: Final = 1 << 40
+# The end of the year 9999: no event can tell of a later time.
+_TIME_S_MAX: Final = 253_402_300_800
 
 
 class Replays:

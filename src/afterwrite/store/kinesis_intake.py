@@ -15,7 +15,7 @@ import orjson
 from afterwrite.core.changes import Change
 from afterwrite.core.values import Item
 from afterwrite.errors import DeclarationError
-from afterwrite.store import change_log, items, kinesis, kinesis_destinations, ledger, tables
+from afterwrite.store import change_log, items, kinesis, kinesis_destinations, ledger, streams, tables
 from afterwrite.store.environment import ReadTransaction, WriteTransaction
 from afterwrite.store.kinesis_destinations import DISABLED, MICROSECOND, Destination
 from afterwrite.store.tables import Catalog, Table
@@ -119,3 +119,4 @@ def feed_no_more(transaction: WriteTransaction, table: Table) -> None:
     if active is not None and active.stream_name == table.stream.fed_by:
         kinesis_destinations.keep(transaction, table.name, replace(active, status=DISABLED))
     tables.save(transaction, replace(table, stream=replace(table.stream, fed_by=None)))
+    streams.begin_to_be_whole(transaction, table.stream)

@@ -44,7 +44,8 @@ class StreamSettings:
 class StreamState:
     """A stream with its shards; `disabled_at_ms` is None while it takes changes.
 
-    What was changed up to the position `trimmed_through`, before `trimmed_before_ms`, is gone.
+    What was changed up to the position `trimmed_through`, before `trimmed_before_ms`, is gone; where the stream was fed
+    by another until then, some of it may never have come.
     """
 
     stream: Stream
@@ -131,6 +132,13 @@ def keep_for(transaction: WriteTransaction, stream: Stream, retention_s: int) ->
     if state is not None:
         _save(transaction, replace(state, retention_s=retention_s))
         due.schedule(transaction, _KIND, stream.number, transaction.now_ms)
+
+
+def begin_to_be_whole(transaction: WriteTransaction, stream: Stream) -> None:
+    """The stream takes every change from now on, and in the order of their times; it may not have before."""
+    state = state_of(transaction, stream.number)
+    if state is not None:
+        _save(transaction, replace(state, trimmed_before_ms=transaction.now_ms))
 
 
 def state_of(transaction: ReadTransaction, number: int) -> StreamState | None:
