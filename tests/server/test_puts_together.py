@@ -6,7 +6,9 @@ import ctypes
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
+from copy import copy
+from functools import partial
 from typing import Any
 
 import orjson
@@ -59,6 +61,7 @@ class Taken:
         self._room = ctypes.create_string_buffer(packed, len(packed))
         self.size = len(packed)
         self.asked: list[int] = []
+        self.asked_count = 0
         self.answers: dict[int, Response] = {}
         self.answered = threading.Event()
 
@@ -83,20 +86,23 @@ class Taken:
 
     def alike(self, asked: bytes) -> Taken:
         self.asked = [slot for slot, _, _ in struct.iter_unpack("@III", asked)]
+        self.asked_count = len(self.asked)
         return self
 
     def respond(self, response: Response) -> None:
-        for each in self.each():
-            each(response)
-
-    def each(self) -> Iterator[Respond]:
         for slot in self.asked:
-            yield lambda response, slot=slot: self._keep(slot, response)  # type: ignore[misc]
+            self._keep(slot, response)
+
+    def split(self, numbers: Collection[int]) -> tuple[Taken, list[Respond]]:
+        others = [partial(self._keep, self.asked[number]) for number in numbers]
+        alike = copy(self)
+        alike.asked = [slot for number, slot in enumerate(self.asked) if number not in numbers]
+        return alike, others
 
     def _keep(self, slot: int, response: Response) -> None:
         assert slot not in self.answers
         self.answers[slot] = response
-        if len(self.answers) == len(self.asked):
+        if len(self.answers) == self.asked_count:
             self.answered.set()
 
 

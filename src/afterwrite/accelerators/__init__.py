@@ -85,11 +85,11 @@ def quick_library() -> ctypes.PyDLL | None:
     found.plain_put.restype = ctypes.c_bool
     found.plain_puts.argtypes = [*found.plain_put.argtypes, number]
     found.plain_puts.restype = number
-    found.take_puts.argtypes = [address, size, address]
-    found.take_puts.restype = None
+    found.take_writes.argtypes = [address, size, address]
+    found.take_writes.restype = None
     found.plain_batch_places.argtypes = [ctypes.c_char_p, number, address]
     found.plain_batch_places.restype = None
-    texts = [ctypes.c_char_p] * 4
-    found.plain_batch_write.argtypes = [texts[0], number, *texts[1:], texts[0], number, *texts[:2], address, size]
-    found.plain_batch_write.restype = ctypes.c_bool
+    texts = [ctypes.c_char_p] * 3
+    found.plain_batch_write.argtypes = [ctypes.c_char_p, number, *texts, address, ctypes.c_char_p, address, size]
+    found.plain_batch_write.restype = size
     return found

@@ -1,4 +1,4 @@
-/* Many plain puts written as one: their items, their change records, and the journal's entries of both.
+/* Many plain writes written as one: their items, their change records, and the journal's entries of both.
  *
  * What comes out is byte for byte what store/items.py and store/transactions.py make of the same puts one after the
  * other. Of two things the decision is left to Python: whether two texts that may be the same JSON in another order
@@ -6,14 +6,16 @@
  */
 #include "plain_batch.h"
 
+#include "arena.h"
+#include "big_endian.h"
 #include "crc32.h"
-#include "plain_put.h"
+#include "plain_item.h"
+#include "written_item.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VALUE_HEAD_BYTES 12 /* of an item's value: its size, and when it expires */
 #define CHECKSUM_BYTES 4
 #define ENTRY_HEAD_BYTES 7 /* of the journal's entries: database, length of the key, length of what is stored */
 #define CHANGE_HEAD_BYTES 26
@@ -24,16 +26,11 @@
 
 enum event { INSERT, MODIFY };
 
-struct bytes {
-    const uint8_t *at;
-    size_t count;
-};
-
-/* A put, and what becomes of it. */
+/* A put, and what becomes of it; `value` is what it makes of its item. */
 struct put {
     struct plain_put head;
-    struct bytes value, key, place;
-    struct bytes old; /* the value before it, none where it is new */
+    struct span value, key, place, arguments;
+    struct span old; /* the value before it, none where it is new */
     uint32_t checksum; /* of the database and the place */
     uint32_t following; /* a place's next one in the table of places */
     uint32_t last; /* of a place's first put: the last one that changed something */
@@ -47,8 +44,11 @@ struct batch {
     uint32_t count;
     uint32_t *heads; /* of the table of places: by checksum */
     uint32_t heads_mask;
-    const struct batch_table *tables;
+    const struct batch_given *given;
     struct batch_count *counts;
+    uint32_t *left; /* the requests that were left to Python */
+    uint32_t left_count;
+    struct arena arena;
 };
 
 /* Where what is written goes. */
@@ -56,12 +56,6 @@ struct out {
     uint8_t *start, *at;
     struct batch_entry *entries;
 };
-
-static uint64_t load_big_endian(const uint8_t *at, size_t bytes) {
-    uint64_t number = 0;
-    while (bytes-- > 0) number = number << 8 | *at++;
-    return number;
-}
 
 static void emit_number(struct out *out, uint64_t number, size_t bytes) {
     for (size_t left = bytes; left-- > 0; number >>= 8) out->at[left] = (uint8_t)number;
@@ -76,16 +70,13 @@ static void emit_bytes(struct out *out, const uint8_t *bytes, size_t count) {
 static void read_puts(struct batch *batch, const uint8_t *at) {
     for (uint32_t number = 0; number < batch->count; number++) {
         struct put *put = &batch->puts[number];
-        memcpy(&put->head, at, sizeof put->head);
-        put->value = (struct bytes){at + sizeof put->head, put->head.value_bytes};
-        put->key = (struct bytes){put->value.at + put->value.count, put->head.key_bytes};
-        put->place = (struct bytes){put->key.at + put->key.count, put->head.place_bytes};
-        at = put->place.at + put->place.count;
+        const uint8_t *bytes = at + sizeof put->head;
+        at = after_write(at, &put->head);
+        put->value = (struct span){bytes, put->head.value_bytes};
+        put->key = (struct span){bytes += put->value.bytes, put->head.key_bytes};
+        put->place = (struct span){bytes += put->key.bytes, put->head.place_bytes};
+        put->arguments = (struct span){bytes + put->place.bytes, put->head.arguments_bytes};
     }
-}
-
-static bool is_same(const struct bytes *one, const struct bytes *other) {
-    return one->count == other->count && memcmp(one->at, other->at, one->count) == 0;
 }
 
 /* The first put of the same place; itself where it is that. */
@@ -99,22 +90,22 @@ static struct put *first_of(struct batch *batch, struct put *put) {
 }
 
 /* The value in what is stored; false where it is damaged. */
-static bool unseal(uint32_t checksum, const uint8_t *stored, size_t count, struct bytes *value) {
+static bool unseal(uint32_t checksum, const uint8_t *stored, size_t count, struct span *value) {
     if (count < VALUE_HEAD_BYTES + CHECKSUM_BYTES) return false;
-    *value = (struct bytes){stored, count - CHECKSUM_BYTES};
-    return crc32_of(checksum, stored, value->count) == load_big_endian(stored + value->count, CHECKSUM_BYTES);
+    *value = (struct span){stored, count - CHECKSUM_BYTES};
+    return crc32_of(checksum, stored, value->bytes) == load_big_endian(stored + value->bytes, CHECKSUM_BYTES);
 }
 
-static struct bytes text_of(const struct bytes *value) {
-    return (struct bytes){value->at + VALUE_HEAD_BYTES, value->count - VALUE_HEAD_BYTES};
+static struct span text_of(const struct span *value) {
+    return (struct span){value->at + VALUE_HEAD_BYTES, value->bytes - VALUE_HEAD_BYTES};
 }
 
 /* Whether two canonical texts can be the same JSON with its members in another order: then they have the same bytes
  * in another order. */
-static bool may_be_same(const struct bytes *one, const struct bytes *other) {
-    if (one->count != other->count) return false;
+static bool may_be_same(const struct span *one, const struct span *other) {
+    if (one->bytes != other->bytes) return false;
     uint64_t difference = 0, of_cubes = 0;
-    for (size_t index = 0; index < one->count; index++) {
+    for (size_t index = 0; index < one->bytes; index++) {
         uint64_t mine = one->at[index], its = other->at[index];
         difference += mine - its;
         of_cubes += mine * mine * mine - its * its * its;
@@ -124,39 +115,73 @@ static bool may_be_same(const struct bytes *one, const struct bytes *other) {
 
 /* Whether a put changes the item. Where that is not known, it is asked, and taken as if it did. */
 static bool changes_item(struct put *put, uint8_t verdict) {
-    if (put->old.at == NULL || load_big_endian(put->old.at, 4) != put->head.item_size) return true;
-    struct bytes old = text_of(&put->old), new = text_of(&put->value);
+    if (put->old.at == NULL) return true;
+    if (put->head.form == NO_FORM && load_big_endian(put->old.at, 4) != put->head.item_size) return true;
+    struct span old = text_of(&put->old), new = text_of(&put->value);
     if (is_same(&old, &new)) return false;
     if (!may_be_same(&old, &new)) return true;
     put->is_asked = verdict == UNKNOWN;
     return verdict != SAME;
 }
 
-/* Find what each put changes, in their order; false where an item in the store is damaged. */
+/* Find what a put makes of its item as it is before the put's request; false where Python has to. */
+static bool decide_put(struct batch *batch, struct put *put, uint8_t verdict) {
+    const struct put *first = first_of(batch, put);
+    if (first != put) put->old = first->last == NONE ? first->old : batch->puts[first->last].value;
+    if (verdict == NOT_HERE) return false;
+    if (put->head.form != NO_FORM) {
+        const struct batch_given *given = batch->given;
+        struct asked_write write = {put->head.kind, given->forms + put->head.form, put->value, put->arguments,
+                                    expiry_in(given->names, put->head.table)};
+        switch (become(&write, &put->old, &batch->arena, &put->value)) {
+        case LEFT:
+            return false;
+        case AS_IT_WAS:
+            return true;
+        case NEW_VALUE:
+            put->head.item_size = (uint32_t)load_big_endian(put->value.at, 4);
+        }
+    }
+    put->changes = changes_item(put, verdict);
+    return true;
+}
+
+/* Take in that a put has changed its item. */
+static void take_in(struct batch *batch, struct put *put, uint64_t *position) {
+    const struct batch_table *table = &batch->given->tables[put->head.table];
+    struct batch_count *count = &batch->counts[put->head.table];
+    first_of(batch, put)->last = (uint32_t)(put - batch->puts);
+    count->items += put->old.at == NULL;
+    count->bytes += (int64_t)put->head.item_size;
+    if (put->old.at != NULL) count->bytes -= (int64_t)load_big_endian(put->old.at, 4);
+    count->changes++;
+    put->stream = table->stream;
+    put->position = table->has_stream ? (*position)++ : 0;
+}
+
+/* Find what each put changes, in the order of the requests, whose puts happen together or not at all; false where an
+ * item in the store is damaged. */
 static bool decide(struct batch *batch, const uint8_t *olds, const uint32_t *old_bytes, const uint8_t *verdicts,
                    const struct batch_databases *databases, uint64_t position) {
+    uint32_t begins = 0, request = 0;
+    bool is_done = true;
     for (uint32_t number = 0; number < batch->count; number++) {
         struct put *put = &batch->puts[number];
-        put->checksum = crc32_of(databases->items_seed, put->place.at, put->place.count);
-        struct put *first = first_of(batch, put);
-        if (first != put) {
-            put->old = first->last == NONE ? first->old : batch->puts[first->last].value;
-        } else {
-            put->last = NONE;
-            if (old_bytes[number] > 0 && !unseal(put->checksum, olds, old_bytes[number], &put->old)) return false;
-        }
+        put->last = NONE;
+        put->checksum = crc32_of(databases->items_seed, put->place.at, put->place.bytes);
+        if (old_bytes[number] > 0 && !unseal(put->checksum, olds, old_bytes[number], &put->old)) return false;
         olds += old_bytes[number];
-        put->changes = changes_item(put, verdicts[number]);
-        if (!put->changes) continue;
-        first->last = number;
-        struct batch_count *count = &batch->counts[put->head.table];
-        const struct batch_table *table = &batch->tables[put->head.table];
-        count->items += put->old.at == NULL;
-        count->bytes += (int64_t)put->head.item_size;
-        if (put->old.at != NULL) count->bytes -= (int64_t)load_big_endian(put->old.at, 4);
-        count->changes++;
-        put->stream = table->stream;
-        put->position = table->has_stream ? position++ : 0;
+        is_done = decide_put(batch, put, verdicts[number]) && is_done;
+        if (!put->head.is_last) continue;
+        if (!is_done) batch->left[batch->left_count++] = request;
+        for (; begins <= number; begins++) {
+            put = &batch->puts[begins];
+            put->changes = put->changes && is_done;
+            put->is_asked = put->is_asked && is_done;
+            if (put->changes) take_in(batch, put, &position);
+        }
+        is_done = true;
+        request++;
     }
     return true;
 }
@@ -165,13 +190,13 @@ static uint32_t keep_questions(const struct batch *batch, struct out *out, struc
     uint32_t count = 0;
     for (uint32_t number = 0; number < batch->count; number++) {
         if (!batch->puts[number].is_asked) continue;
-        struct bytes old = text_of(&batch->puts[number].old), new = text_of(&batch->puts[number].value);
+        struct span old = text_of(&batch->puts[number].old), new = text_of(&batch->puts[number].value);
         struct batch_question *question = &questions[count++];
         question->put = number;
         question->old_at = (uint32_t)(out->at - out->start);
-        emit_bytes(out, old.at, old.count);
+        emit_bytes(out, old.at, old.bytes);
         question->new_at = (uint32_t)(out->at - out->start);
-        emit_bytes(out, new.at, new.count);
+        emit_bytes(out, new.at, new.bytes);
         question->end = (uint32_t)(out->at - out->start);
     }
     return count;
@@ -190,11 +215,11 @@ static uint32_t keep_moves(const struct batch *batch, struct batch_move *moves) 
 }
 
 static int by_place(const void *one, const void *other) {
-    const struct bytes *mine = &(*(const struct put *const *)one)->place;
-    const struct bytes *its = &(*(const struct put *const *)other)->place;
-    size_t both = mine->count < its->count ? mine->count : its->count;
+    const struct span *mine = &(*(const struct put *const *)one)->place;
+    const struct span *its = &(*(const struct put *const *)other)->place;
+    size_t both = mine->bytes < its->bytes ? mine->bytes : its->bytes;
     int order = memcmp(mine->at, its->at, both);
-    return order != 0 ? order : (mine->count > its->count) - (mine->count < its->count);
+    return order != 0 ? order : (mine->bytes > its->bytes) - (mine->bytes < its->bytes);
 }
 
 static int by_stream(const void *one, const void *other) {
@@ -231,9 +256,9 @@ static uint32_t write_items(struct batch *batch, const struct batch_databases *d
     qsort(sorted, count, sizeof *sorted, by_place);
     for (uint32_t number = 0; number < count; number++) {
         const struct put *put = sorted[number];
-        begin_entry(out, databases->items_number, put->place.count, put->value.count);
-        emit_bytes(out, put->place.at, put->place.count);
-        emit_bytes(out, put->value.at, put->value.count);
+        begin_entry(out, databases->items_number, put->place.bytes, put->value.bytes);
+        emit_bytes(out, put->place.at, put->place.bytes);
+        emit_bytes(out, put->value.at, put->value.bytes);
         end_entry(out, put->checksum);
     }
     return count;
@@ -241,17 +266,17 @@ static uint32_t write_items(struct batch *batch, const struct batch_databases *d
 
 static void write_change(const struct put *put, const struct batch_table *table, uint64_t now_us,
                          const struct batch_databases *databases, struct out *out) {
-    struct bytes new = text_of(&put->value), old = {NULL, 0};
+    struct span new = text_of(&put->value), old = {NULL, 0};
     uint64_t size = put->head.key_size;
     enum event event = put->old.at == NULL ? INSERT : MODIFY;
     if (table->shows_new) size += put->head.item_size;
-    else new.count = 0;
+    else new.bytes = 0;
     if (table->shows_old && event == MODIFY) {
         old = text_of(&put->old);
         size += load_big_endian(put->old.at, 4);
     }
     begin_entry(out, databases->changes_number, CHANGE_KEY_BYTES,
-                CHANGE_HEAD_BYTES + put->key.count + new.count + old.count);
+                CHANGE_HEAD_BYTES + put->key.bytes + new.bytes + old.bytes);
     emit_number(out, table->stream, 4);
     emit_number(out, put->position, 8);
     emit_bytes(out, put->place.at + TABLE_NUMBER_BYTES, HASH_KEY_BYTES);
@@ -260,12 +285,12 @@ static void write_change(const struct put *put, const struct batch_table *table,
     emit_number(out, size, 4);
     emit_number(out, event, 1);
     emit_number(out, 0, 1); /* not by time to live */
-    emit_number(out, put->key.count, 4);
-    emit_number(out, new.count, 4);
-    emit_number(out, old.count, 4);
-    emit_bytes(out, put->key.at, put->key.count);
-    emit_bytes(out, new.at, new.count);
-    emit_bytes(out, old.at, old.count);
+    emit_number(out, put->key.bytes, 4);
+    emit_number(out, new.bytes, 4);
+    emit_number(out, old.bytes, 4);
+    emit_bytes(out, put->key.at, put->key.bytes);
+    emit_bytes(out, new.at, new.bytes);
+    emit_bytes(out, old.at, old.bytes);
     end_entry(out, checksum);
 }
 
@@ -274,11 +299,11 @@ static uint32_t write_changes(struct batch *batch, const struct batch_databases 
     uint32_t count = 0;
     for (uint32_t number = 0; number < batch->count; number++) {
         struct put *put = &batch->puts[number];
-        if (put->changes && batch->tables[put->head.table].has_stream) sorted[count++] = put;
+        if (put->changes && batch->given->tables[put->head.table].has_stream) sorted[count++] = put;
     }
     qsort(sorted, count, sizeof *sorted, by_stream);
     for (uint32_t number = 0; number < count; number++)
-        write_change(sorted[number], &batch->tables[sorted[number]->head.table], now_us, databases, out);
+        write_change(sorted[number], &batch->given->tables[sorted[number]->head.table], now_us, databases, out);
     return count;
 }
 
@@ -296,7 +321,7 @@ static size_t bytes_max(const struct batch *batch) {
     size_t bytes = 0;
     for (uint32_t number = 0; number < batch->count; number++) {
         const struct put *put = &batch->puts[number];
-        bytes += put->place.count + 2 * put->value.count + put->key.count + put->old.count + CHANGE_KEY_BYTES +
+        bytes += put->place.bytes + 2 * put->value.bytes + put->key.bytes + put->old.bytes + CHANGE_KEY_BYTES +
                  CHANGE_HEAD_BYTES + 2 * (ENTRY_HEAD_BYTES + CHECKSUM_BYTES);
     }
     return bytes;
@@ -312,15 +337,17 @@ static size_t place_parts(struct batch_written *written, uint32_t count, uint32_
     at += count * sizeof(struct batch_move);
     written->questions_at = (uint32_t)at;
     at += count * sizeof(struct batch_question);
+    written->left_at = (uint32_t)at;
+    at += count * sizeof(uint32_t);
     written->entries_at = (uint32_t)at;
     at += 2 * count * sizeof(struct batch_entry);
     written->bytes_at = (uint32_t)at;
     return at;
 }
 
-static void write_parts(struct batch *batch, const struct batch_databases *databases,
-                        const struct batch_commit *commit, uint32_t tables, struct put **sorted, uint8_t *room,
+static void write_parts(struct batch *batch, const struct batch_commit *commit, struct put **sorted, uint8_t *room,
                         struct batch_written *written) {
+    const struct batch_databases *databases = &batch->given->databases;
     uint8_t *bytes = room + written->bytes_at;
     struct out out = {bytes, bytes, (struct batch_entry *)(room + written->entries_at)};
     written->questions = keep_questions(batch, &out, (struct batch_question *)(room + written->questions_at));
@@ -328,8 +355,9 @@ static void write_parts(struct batch *batch, const struct batch_databases *datab
         written->moves = keep_moves(batch, (struct batch_move *)(room + written->moves_at));
         written->items = write_items(batch, databases, sorted, &out);
         written->changes = write_changes(batch, databases, commit->now_us, sorted, &out);
-        written->counts = keep_counts(batch->counts, tables);
+        written->counts = keep_counts(batch->counts, batch->given->table_count);
     }
+    written->left = batch->left_count;
     written->bytes = (uint32_t)(out.at - out.start);
 }
 
@@ -337,20 +365,21 @@ static void write_parts(struct batch *batch, const struct batch_databases *datab
  * of it are for each, 0 where nothing is; and `verdicts` of each put whether its item is the old one. `room` begins at
  * a multiple of 8 bytes, and gets a `struct batch_written` with its parts.
  *
- * False where Python has to do it: an item in the store is damaged, or there is no memory or room. Where there are
- * questions nothing else is of use: with their answers it is called again. */
-bool plain_batch_write(const uint8_t *puts, uint32_t count, const uint8_t *olds, const uint32_t *old_bytes,
-                       const uint8_t *verdicts, const struct batch_table *tables, uint32_t table_count,
-                       const struct batch_databases *databases, const struct batch_commit *commit, uint8_t *room,
-                       size_t room_bytes) {
+ * How many bytes of room it takes: where that is more than there is, nothing was written. 0 where Python has to do it: an
+ * item in the store is damaged, or there is no memory. Where there are questions nothing else is of use: with their
+ * answers it is called again. */
+size_t plain_batch_write(const uint8_t *puts, uint32_t count, const uint8_t *olds, const uint32_t *old_bytes,
+                         const uint8_t *verdicts, const struct batch_given *given, const struct batch_commit *commit,
+                         uint8_t *room, size_t room_bytes) {
     struct batch_written written;
-    size_t parts_bytes = place_parts(&written, count, table_count);
-    if (parts_bytes > room_bytes) return false;
+    size_t bytes = place_parts(&written, count, given->table_count);
+    if (bytes > room_bytes) return bytes;
     uint32_t heads = 16;
     while (heads < 2 * count) heads *= 2;
-    struct batch batch = {.count = count, .heads_mask = heads - 1, .tables = tables};
+    struct batch batch = {.count = count, .heads_mask = heads - 1, .given = given};
     batch.counts = (struct batch_count *)(room + written.counts_at);
-    memset(batch.counts, 0, table_count * sizeof *batch.counts);
+    memset(batch.counts, 0, given->table_count * sizeof *batch.counts);
+    batch.left = (uint32_t *)(room + written.left_at);
     batch.puts = calloc(count, sizeof *batch.puts);
     batch.heads = malloc(heads * sizeof *batch.heads);
     struct put **sorted = calloc(count, sizeof(struct put *));
@@ -358,17 +387,17 @@ bool plain_batch_write(const uint8_t *puts, uint32_t count, const uint8_t *olds,
     if (is_done) {
         memset(batch.heads, 0xff, heads * sizeof *batch.heads);
         read_puts(&batch, puts);
-        is_done = decide(&batch, olds, old_bytes, verdicts, databases, commit->first_position) &&
-                  bytes_max(&batch) <= room_bytes - parts_bytes;
+        is_done = decide(&batch, olds, old_bytes, verdicts, &given->databases, commit->first_position);
     }
-    if (is_done) {
-        write_parts(&batch, databases, commit, table_count, sorted, room, &written);
+    if (is_done && (bytes += bytes_max(&batch)) <= room_bytes) {
+        write_parts(&batch, commit, sorted, room, &written);
         memcpy(room, &written, sizeof written);
     }
+    arena_free(&batch.arena);
     free(batch.puts);
     free(batch.heads);
     free(sorted);
-    return is_done;
+    return is_done ? bytes : 0;
 }
 
 /* Where the places of `count` puts are. */
@@ -376,11 +405,11 @@ void plain_batch_places(const uint8_t *puts, uint32_t count, struct batch_place 
     const uint8_t *at = puts;
     for (; count > 0; count--, places++) {
         struct plain_put head;
-        memcpy(&head, at, sizeof head);
-        at += sizeof head + head.value_bytes + head.key_bytes;
+        const uint8_t *next = after_write(at, &head);
         places->table = head.table;
-        places->at = (uint32_t)(at - puts);
-        at += head.place_bytes;
-        places->end = (uint32_t)(at - puts);
+        places->at = (uint32_t)(at - puts + sizeof head + head.value_bytes + head.key_bytes);
+        places->end = places->at + head.place_bytes;
+        at = next;
     }
+    places->at = (uint32_t)(at - puts);
 }

@@ -19,6 +19,14 @@ struct batch_databases {
     uint32_t items_number, changes_number;
 };
 
+/* What does not depend on the batch: `struct batch_table`s, the `struct plain_table`s beside them, `struct form`s. */
+struct batch_given {
+    const struct batch_table *tables;
+    const uint8_t *names, *forms;
+    uint32_t table_count;
+    struct batch_databases databases;
+};
+
 /* What is known when a batch is written: its time, and the position of its first change. */
 struct batch_commit {
     uint64_t now_us, first_position;
@@ -47,16 +55,18 @@ struct batch_question {
     uint32_t put, old_at, new_at, end;
 };
 
-enum batch_verdict { UNKNOWN, SAME, DIFFERENT };
+/* What is said of a put beforehand; one that is NOT_HERE leaves its request to Python. */
+enum batch_verdict { UNKNOWN, SAME, DIFFERENT, NOT_HERE };
 
 /* What was written, before its parts: how many of each there are, and where they begin, counted from here. Entries are
- * those of the items, then those of the changes, in the order of their keys. */
+ * those of the items, then those of the changes, in the order of their keys; `left` are the numbers of the requests that
+ * were left to Python. */
 struct batch_written {
-    uint32_t items, changes, counts, moves, questions;
-    uint32_t entries_at, counts_at, moves_at, questions_at, bytes_at, bytes;
+    uint32_t items, changes, counts, moves, questions, left;
+    uint32_t entries_at, counts_at, moves_at, questions_at, left_at, bytes_at, bytes;
 };
 
-/* A put's table, and its place in the store, as offsets into the puts. */
+/* A put's table, and its place in the store, as offsets into the puts; behind the last one `at` is where the puts end. */
 struct batch_place {
     uint32_t table, at, end;
 };

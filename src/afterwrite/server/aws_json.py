@@ -22,11 +22,12 @@ from afterwrite.server.front import Alike
 from afterwrite.server.http import Handler, Request, Respond, Response
 from afterwrite.server.long_polling import LongPolls
 from afterwrite.server.long_reads import LongReads
-from afterwrite.store import plain_batches, plain_puts
+from afterwrite.store import plain_batches
 from afterwrite.store.environment import Environment
-from afterwrite.store.plain_batches import PlainBatch
+from afterwrite.store.plain_batches import PlainBatch, PlainRequest
 from afterwrite.store.plain_puts import PlainPuts
-from afterwrite.store.prepared import Poll, Prepared, Read
+from afterwrite.store.plain_writes import PlainWrites
+from afterwrite.store.prepared import Poll, Prepared, Read, Write
 
 _LOG = logging.getLogger("afterwrite")
 
@@ -93,6 +94,7 @@ class AwsJson:
     ) -> None:
         self._environment = environment
         self._plain_puts = PlainPuts(environment)
+        self._plain_writes = PlainWrites(environment)
         self._polls = polls or LongPolls(environment)
         self._long_reads = long_reads or LongReads(environment)
         self._without_target = without_target
@@ -124,7 +126,7 @@ class AwsJson:
             if self._credentials is not None:
                 sigv4.verify(request, self._credentials, time.time())
             plain = self._plain_puts.prepare(operation, request.body) if service_name == _DYNAMODB else None
-            prepared = plain or service.prepare(operation, parse(request.body))
+            prepared = plain or self._prepared(service, operation, parse(request.body))
             if isinstance(prepared, Read):
                 if prepared.is_long:
                     self._read_long(service, respond, prepared)
@@ -141,36 +143,55 @@ class AwsJson:
             return
         self._environment.submit(prepared.run, partial(self._on_done, service, respond))
 
+    def _prepared(self, service: Service, operation: str, body: dict[str, Any]) -> Prepared | Poll:
+        prepared = service.prepare(operation, body)
+        if service.target == _DYNAMODB:
+            self._plain_writes.learn(operation, body)
+        return prepared
+
     def take_together(self, requests: int, size: int, alike: Callable[[bytes], Alike]) -> int:
-        """Take the plain PutItems, which become one write, out of the front's requests; how many bytes are left.
+        """Take the plain writes, which become one, out of the front's requests; how many bytes are left.
 
         `alike` makes of where the answers go what gives them. Not with credentials: requests are to be verified first.
         """
-        left, asked, batch = self._plain_puts.take(requests, size)
+        left, asked, batch = self._plain_writes.take(requests, size)
         if batch is not None:
             taken = alike(asked)
             service = self._services[_DYNAMODB]
             try:
                 self._environment.submit(
                     partial(plain_batches.write, batch=batch),
-                    partial(self._on_put, service, batch, taken),
-                    requests=len(batch.places),
+                    partial(self._on_written, service, batch, taken),
+                    requests=len(batch.requests),
                 )
             except StorageError as error:
                 taken.respond(_failure(service, error))
         return left
 
-    def _on_put(
-        self, service: Service, batch: PlainBatch, taken: Alike, is_done: bool | None, error: BaseException | None
+    def _on_written(
+        self,
+        service: Service,
+        batch: PlainBatch,
+        taken: Alike,
+        left: Sequence[int] | None,
+        error: BaseException | None,
     ) -> None:
-        if is_done or error is not None:
-            self._answered.append((taken.respond, _answer(service, {}, error)))
-            return
-        for put, respond in zip(batch.each(), taken.each(), strict=True):
-            try:
-                self._environment.submit(plain_puts.write_of(put).run, partial(self._on_done, service, respond))
-            except StorageError as closed:
-                self._answered.append((respond, _failure(service, closed)))
+        if left is None and error is None:
+            left = range(len(batch.requests))
+        if left:
+            taken, others = taken.split(left)
+            for number, respond in zip(left, others, strict=True):
+                self._carry_out(service, batch.requests[number], respond)
+        self._answered.append((taken.respond, _answer(service, {}, error)))
+
+    def _carry_out(self, service: Service, request: PlainRequest, respond: Respond) -> None:
+        """Carry out in Python a write that was left to it."""
+        try:
+            prepared = service.prepare(request.operation, _parse(request.body))
+            if isinstance(prepared, Write):
+                self._environment.submit(prepared.run, partial(self._on_done, service, respond))
+        except (ServiceError, StorageError) as error:
+            self._answered.append((respond, _failure(service, error)))
 
     def _read_long(self, service: Service, respond: Respond, read: Read) -> None:
         def on_done(found: bytes | Mapping[str, Any] | None, error: Exception | None) -> None:

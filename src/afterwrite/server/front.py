@@ -11,7 +11,7 @@ import ctypes
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from struct import Struct
 from typing import Final, TypeAlias
@@ -32,7 +32,7 @@ _LOG = logging.getLogger("afterwrite")
 
 THREAD_NAME: Final = "front"
 
-# `struct request` of front.h, `struct answer` of front.c, `struct asked` of taken_puts.c.
+# `struct request` of front.h, `struct answer` of front.c, `struct asked` of taken_writes.c.
 _REQUEST: Final = Struct("@IIIIIIQ")
 _ANSWER: Final = Struct("@IIHHI")
 _ASKED: Final = Struct("@III")
@@ -62,11 +62,11 @@ class Alike:
         """Answer them all. The body is too small for gzip."""
         self._front.answer_alike(self._asked, response)
 
-    def each(self) -> Iterator[Respond]:
-        """What answers each on its own, in place of `respond`."""
-        for at in range(0, len(self._asked), _ASKED.size):
-            asked = self._asked[at : at + _ASKED.size]
-            yield partial(self._front.answer_alike, asked)
+    def split(self, numbers: Collection[int]) -> tuple[Alike, list[Respond]]:
+        """Those whose numbers are not among `numbers`, and what answers each of the others on its own."""
+        asked = [self._asked[at : at + _ASKED.size] for at in range(0, len(self._asked), _ASKED.size)]
+        alike = b"".join(each for number, each in enumerate(asked) if number not in numbers)
+        return Alike(self._front, alike), [partial(self._front.answer_alike, asked[number]) for number in numbers]
 
 
 # Takes what it answers alike out of requests, so many bytes at an address, and says how many bytes are left there; is

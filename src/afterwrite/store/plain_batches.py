@@ -1,6 +1,7 @@
-"""Batches of plain puts, written by the library in C: one operation, with little of Python's a put.
+"""Batches of plain writes, written by the library in C: one operation, with little of Python's a write.
 
-What is left in the store and in the journal is byte for byte what `plain_puts.write` leaves, put after put.
+What is left in the store and in the journal is byte for byte what `items.write` and `items.transact` leave, request
+after request.
 """
 
 from __future__ import annotations
@@ -15,25 +16,26 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from afterwrite.accelerators import quick_library
-from afterwrite.core.changes import NEW_AND_OLD_IMAGES, NEW_IMAGE, OLD_IMAGE
 from afterwrite.store import change_log, expirations, indexes, items, kinesis_destinations, tables
 from afterwrite.store.change_capture import KeyText
 from afterwrite.store.environment import WriteTransaction
+from afterwrite.store.operations.items import is_known, keep_token
+from afterwrite.store.plain_tables import PlainTables
 from afterwrite.store.tables import Table
 
 # The structures of plain_put.h and plain_batch.h.
-_PUT: Final = struct.Struct("@IIIIII")
-_TABLE: Final = struct.Struct("@IIII")
-_DATABASES: Final = struct.Struct("@IIII")
+_PUT: Final = struct.Struct("@IIIIIIIIII")
 _COMMIT: Final = struct.Struct("@QQ")
 _PLACE: Final = struct.Struct("@III")
-_WRITTEN: Final = struct.Struct("@IIIIIIIIIII")
+_WRITTEN: Final = struct.Struct("@IIIIIIIIIIIII")
 _COUNT: Final = struct.Struct("@IIqq")
 _MOVE: Final = struct.Struct("@QQQ")
 _QUESTION: Final = struct.Struct("@IIII")
 _ENTRY: Final = struct.Struct("@III")
+_NUMBER: Final = struct.Struct("@I")
 _SAME: Final = 1
 _DIFFERENT: Final = 2
+_NOT_HERE: Final = 3
 # What an item and its change need beside their texts, and the parts that are there for each put.
 _PUT_ROOM_BYTES: Final = 256
 
@@ -48,19 +50,54 @@ class PlainPut(NamedTuple):
     place: bytes
 
 
-class PlainBatch(NamedTuple):
-    """Puts, as the library has read them, with their places.
+class _Given(ctypes.Structure):
+    """`struct batch_given` of plain_batch.h."""
 
-    `tables` are those that are put into, by the numbers that `puts` has for them, which are those of `streams`.
+    _fields_ = (
+        ("streams", ctypes.c_char_p),
+        ("names", ctypes.c_char_p),
+        ("forms", ctypes.c_char_p),
+        ("table_count", ctypes.c_uint32),
+        ("items_seed", ctypes.c_uint32),
+        ("changes_seed", ctypes.c_uint32),
+        ("items_number", ctypes.c_uint32),
+        ("changes_number", ctypes.c_uint32),
+    )
+
+
+class Token(NamedTuple):
+    """A request's ClientRequestToken, and what tells whether another request with it asks for the same."""
+
+    text: str
+    fingerprint: bytes
+
+
+class PlainRequest(NamedTuple):
+    """A request whose writes are in a batch: its operation and body, and how many writes it has."""
+
+    operation: str
+    body: bytes
+    writes: int
+    token: Token | None
+
+
+class PlainBatch(NamedTuple):
+    """Writes, as the library has read them, with their places.
+
+    `tables` are those that are written into, by the numbers that `puts` has for them, which are those of `known`;
+    `forms` are those of the writes' expressions. `requests` are those that the writes came in, where they are to
+    happen together or not at all; puts that came otherwise are each for itself.
     """
 
     tables: Mapping[int, Table]
-    streams: bytes
+    known: PlainTables
     places: Sequence[bytes]
     puts: bytes
+    forms: bytes = b""
+    requests: Sequence[PlainRequest] = ()
 
     def each(self) -> Iterator[PlainPut]:
-        """The puts in their order."""
+        """The puts in their order, of a batch of puts alone."""
         at = 0
         for _ in self.places:
             put, at = put_at(self.puts, at, self.tables)
@@ -69,7 +106,7 @@ class PlainBatch(NamedTuple):
 
 def put_at(found: bytes | memoryview, at: int, known: Mapping[int, Table] | Sequence[Table]) -> tuple[PlainPut, int]:
     """The put that the library has written there, and where the next one is."""
-    number, value_bytes, key_bytes, place_bytes, item_bytes, key_size = _PUT.unpack_from(found, at)
+    number, value_bytes, key_bytes, place_bytes, item_bytes, key_size, *_ = _PUT.unpack_from(found, at)
     value_at = at + _PUT.size
     key_at = value_at + value_bytes
     place_at = key_at + key_bytes
@@ -80,43 +117,32 @@ def put_at(found: bytes | memoryview, at: int, known: Mapping[int, Table] | Sequ
 
 
 def batch_of(
-    library: ctypes.PyDLL, found: ctypes.Array[ctypes.c_char], count: int, known: Sequence[Table], streams: bytes
+    library: ctypes.PyDLL, found: ctypes.Array[ctypes.c_char], count: int, known: PlainTables, forms: bytes = b""
 ) -> PlainBatch:
-    """The batch of the `count` puts that `library` has written to `found`; `streams` tells of the `known` tables."""
-    room = ctypes.create_string_buffer(count * _PLACE.size)
+    """The batch of the `count` writes into `known` tables that `library` has written to `found`."""
+    room = ctypes.create_string_buffer((count + 1) * _PLACE.size)
     library.plain_batch_places(found, count, room)
-    places = list(_PLACE.iter_unpack(room))
-    puts = ctypes.string_at(found, places[-1][2])
-    into = {number: known[number] for number in {number for number, _, _ in places}}
-    return PlainBatch(into, streams, [puts[at:end] for _, at, end in places], puts)
+    *places, (_, end, _) = _PLACE.iter_unpack(room)
+    puts = ctypes.string_at(found, end)
+    into = {number: known.tables[number] for number in {number for number, _, _ in places}}
+    return PlainBatch(into, known, [puts[at:end] for _, at, end in places], puts, forms)
 
 
-def streams_of(known: Sequence[Table]) -> bytes:
-    """What the library has to know of where the changes of tables go."""
-    return b"".join(map(_described, known))
+def write(transaction: WriteTransaction, batch: PlainBatch) -> Sequence[int] | None:
+    """Carry out the batch; the numbers of the requests that are left to be carried out by other means.
 
-
-def _described(table: Table) -> bytes:
-    stream = table.stream
-    if stream is None or stream.fed_by is not None:
-        return bytes(_TABLE.size)
-    view = stream.view_type
-    return _TABLE.pack(
-        stream.number, True, view in (NEW_IMAGE, NEW_AND_OLD_IMAGES), view in (OLD_IMAGE, NEW_AND_OLD_IMAGES)
-    )
-
-
-def write(transaction: WriteTransaction, batch: PlainBatch) -> bool:
-    """Put all of the batch; False where nothing was written, and each is to be put on its own."""
+    None where nothing was written, and all are left.
+    """
     names = {table.name for table in batch.tables.values()}
     catalog = tables.catalog(transaction)
     if any(catalog.get(table.name) != table for table in batch.tables.values()):
-        return False  # a table has changed since the puts were read
+        return None  # a table has changed since the puts were read
     if not kinesis_destinations.active_destinations(transaction).keys().isdisjoint(names):
-        return False
-    written = _write(transaction, batch, transaction.sealed("items", batch.places))
+        return None
+    verdicts = _verdicts(transaction, batch)
+    written = _write(transaction, batch, transaction.sealed("items", batch.places), verdicts)
     if written is None:
-        return False
+        return None
     for number, changes, added, size in written.counts:
         table = batch.tables[number]
         indexes.count(transaction, table.number, added, size)
@@ -128,7 +154,24 @@ def write(transaction: WriteTransaction, batch: PlainBatch) -> bool:
         expirations.move(transaction, items.number_at(place), place, was, becomes)
     if written.items:
         transaction.put_sealed({"items": written.items, "changes": written.changes}, written.journal)
-    return True
+    for number, request in enumerate(batch.requests):
+        if request.token is not None and number not in written.left:
+            keep_token(transaction, *request.token)
+    return written.left
+
+
+def _verdicts(transaction: WriteTransaction, batch: PlainBatch) -> bytearray:
+    """What is known of each write before: those of requests whose tokens are known are not carried out here."""
+    verdicts = bytearray(len(batch.places))
+    at, tokens = 0, set()
+    for request in batch.requests:
+        token = request.token
+        if token is not None:
+            if token.text in tokens or is_known(transaction, token.text):
+                verdicts[at : at + request.writes] = bytes((_NOT_HERE,)) * request.writes
+            tokens.add(token.text)
+        at += request.writes
+    return verdicts
 
 
 class _Written(NamedTuple):
@@ -137,6 +180,7 @@ class _Written(NamedTuple):
     items: Sequence[tuple[bytes, bytes]]
     changes: Sequence[tuple[bytes, bytes]]
     journal: bytes
+    left: Sequence[int]
 
 
 class _Rooms(threading.local):
@@ -154,38 +198,35 @@ class _Rooms(threading.local):
 _rooms: Final = _Rooms()
 
 
-def _write(transaction: WriteTransaction, batch: PlainBatch, olds: Sequence[bytes]) -> _Written | None:
+def _write(
+    transaction: WriteTransaction, batch: PlainBatch, olds: Sequence[bytes], verdicts: bytearray
+) -> _Written | None:
     """What the library makes of the batch; None where it leaves it to others."""
     library = quick_library()
     if library is None:
         return None
     old, old_bytes = b"".join(olds), array("I", map(len, olds)).tobytes()
     count = len(batch.places)
-    databases = transaction.databases("items", "changes")
-    described_databases = _DATABASES.pack(*(each.seed for each in databases), *(each.number for each in databases))
+    known, databases = batch.known, transaction.databases("items", "changes")
+    given = _Given(known.streams, known.names, batch.forms, len(known.tables))
+    given.items_seed, given.changes_seed = (each.seed for each in databases)
+    given.items_number, given.changes_number = (each.number for each in databases)
     commit = _COMMIT.pack(transaction.now_us, transaction.counter(change_log.COUNTER) + 1)
-    size = len(old) + 4 * len(batch.puts) + 2 * len(batch.streams) + (count + 1) * _PUT_ROOM_BYTES
-    room = _rooms.of(size)
-    view = memoryview(room).cast("B")
-    verdicts = bytearray(count)
+    size = len(old) + 4 * len(batch.puts) + 2 * len(known.streams) + (count + 1) * _PUT_ROOM_BYTES
     while True:
-        if not library.plain_batch_write(
-            batch.puts,
-            count,
-            old,
-            old_bytes,
-            bytes(verdicts),
-            batch.streams,
-            len(batch.streams) // _TABLE.size,
-            described_databases,
-            commit,
-            room,
-            size,
-        ):
+        room = _rooms.of(size)
+        needed = library.plain_batch_write(
+            batch.puts, count, old, old_bytes, bytes(verdicts), ctypes.byref(given), commit, room, len(room)
+        )
+        if not needed:
             return None
-        stored, changes, counts, moves, questions, entries_at, *ats, bytes_at, bytes_count = _WRITTEN.unpack_from(view)
+        if needed > len(room):
+            size = needed
+            continue
+        view = memoryview(room).cast("B")
+        stored, changes, counts, moves, questions, left, entries_at, *ats, bytes_count = _WRITTEN.unpack_from(view)
+        counts_at, moves_at, questions_at, left_at, bytes_at = ats
         written = bytes(view[bytes_at : bytes_at + bytes_count])
-        counts_at, moves_at, questions_at = ats
         if not questions:
             break
         for put, old_at, new_at, end in _parts(view, _QUESTION, questions_at, questions):
@@ -201,6 +242,7 @@ def _write(transaction: WriteTransaction, batch: PlainBatch, olds: Sequence[byte
         entries[:stored],
         entries[stored:],
         written,
+        [number for (number,) in _parts(view, _NUMBER, left_at, left)],
     )
 
 

@@ -8,9 +8,8 @@ of every body that it does read.
 from __future__ import annotations
 
 import ctypes
-import struct
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -18,70 +17,31 @@ import orjson
 
 from afterwrite.accelerators import library, quick_library
 from afterwrite.core.values import Item
-from afterwrite.store import items, kinesis_destinations, long_keys, plain_batches, tables
+from afterwrite.store import items, long_keys, plain_batches, tables
 from afterwrite.store.environment import Environment, WriteTransaction
-from afterwrite.store.kinesis_destinations import Destination
 from afterwrite.store.operations.items import batch_write
-from afterwrite.store.plain_batches import PlainBatch, PlainPut, put_at
+from afterwrite.store.plain_batches import PlainBatch, PlainPut, batch_of, put_at
+from afterwrite.store.plain_tables import KnownTables
 from afterwrite.store.prepared import Write
-from afterwrite.store.tables import Catalog, Table
 from afterwrite.table.writes import unconditional_put
 
-# `struct plain_table` of plain_put.h.
-_TABLE: Final = struct.Struct("@HHHHI")
-# `struct asked` of taken_puts.c: a connection's slot, its generation, the request's flags.
-ASKED: Final = struct.Struct("@III")
 # Of a larger item the copying costs more than the parsing.
 _PUT_ROOM_BYTES: Final = 128 << 10
 _ROOM_BYTES: Final = 2 << 20
-_TAKEN_MAX: Final = 1024
 _REQUEST_PUTS_MAX: Final = 25
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
 _JSON: Final = _SCALARS | {dict, list}
-
-
-class _Taking(ctypes.Structure):
-    """`struct taking` of taken_puts.c."""
-
-    _fields_ = (
-        ("tables", ctypes.c_char_p),
-        ("tables_bytes", ctypes.c_size_t),
-        ("out", ctypes.c_void_p),
-        ("room", ctypes.c_size_t),
-        ("asked", ctypes.c_void_p),
-        ("puts_max", ctypes.c_uint32),
-        ("puts", ctypes.c_uint32),
-        ("bytes", ctypes.c_size_t),
-        ("left", ctypes.c_size_t),
-    )
-
-
-class _Known:
-    """Tables, and what the library has to know to read puts into them and to write these."""
-
-    def __init__(self, tables: Iterable[Table]) -> None:
-        self.tables = list(tables)
-        self.names = b"".join(map(_described, self.tables))
-        self.streams = plain_batches.streams_of(self.tables)
-
-    def batch(self, library: ctypes.PyDLL, found: ctypes.Array[ctypes.c_char], count: int) -> PlainBatch:
-        """The batch of the `count` puts that `library` has written to `found`."""
-        return plain_batches.batch_of(library, found, count, self.tables, self.streams)
 
 
 class PlainPuts:
     """Reads plain puts into the tables of an environment. For any thread."""
 
     def __init__(self, environment: Environment) -> None:
-        self._environment = environment
         self._library = quick_library()
         self._lock = threading.Lock()
         self._room = ctypes.create_string_buffer(_ROOM_BYTES)
         self._found = memoryview(self._room).cast("B")
-        self._asked = ctypes.create_string_buffer(_TAKEN_MAX * ASKED.size)
-        self._catalog: Catalog = {}
-        self._destinations: Mapping[str, Destination] = {}
-        self._known = self._batched = _Known(())
+        self._known = KnownTables(environment)
 
     def prepare(self, operation: str, body: bytes) -> Write | None:
         """The write of a PutItem or BatchWriteItem with this body; None where it has to be read by other means."""
@@ -106,11 +66,11 @@ class PlainPuts:
         if self._library is None:
             return None
         with self._lock:
-            self._follow()
-            names = self._known.names
+            known = self._known.all
+            names = known.names
             if not self._library.plain_put(names, len(names), body, len(body), self._room, _PUT_ROOM_BYTES):
                 return None
-            return put_at(self._found, 0, self._known.tables)[0]
+            return put_at(self._found, 0, known.tables)[0]
 
     def puts(self, body: bytes) -> PlainBatch | None:
         """The puts that a BatchWriteItem with this body asks for, each of another item; None where it is not plain."""
@@ -137,57 +97,20 @@ class PlainPuts:
             return None
         name = orjson.dumps(table_name)[1:-1]
         with self._lock:
-            self._follow()
-            names = self._known.names
+            known = self._known.all
+            names = known.names
             at = ctypes.addressof(self._room)
             count = found.plain_items(names, len(names), name, len(name), body, len(body), at, _ROOM_BYTES, len(items))
-            return self._known.batch(self._library, self._room, count) if count else None
+            return batch_of(self._library, self._room, count, known) if count else None
 
     def _puts(self, body: bytes, room_bytes: int, puts_max: int) -> PlainBatch | None:
         if self._library is None:
             return None
         with self._lock:
-            self._follow()
-            names = self._known.names
+            known = self._known.all
+            names = known.names
             count = self._library.plain_puts(names, len(names), body, len(body), self._room, room_bytes, puts_max)
-            return self._known.batch(self._library, self._room, count) if count else None
-
-    def take(self, requests: int, size: int) -> tuple[int, bytes, PlainBatch | None]:
-        """Take the plain PutItems out of the front's requests, `size` bytes at the address `requests`.
-
-        How many bytes are left there of the other ones; where the answers go, an `ASKED` a put; and the puts, None
-        where there are none.
-        """
-        if self._library is None:
-            return size, b"", None
-        with self._lock:
-            self._follow()
-            known = self._batched
-            taking = _Taking(known.names, len(known.names), ctypes.addressof(self._room), _ROOM_BYTES)
-            taking.asked, taking.puts_max = ctypes.addressof(self._asked), _TAKEN_MAX
-            self._library.take_puts(requests, size, ctypes.byref(taking))
-            if not taking.puts:
-                return taking.left, b"", None
-            batch = known.batch(self._library, self._room, taking.puts)
-            return taking.left, self._asked.raw[: taking.puts * ASKED.size], batch
-
-    def _follow(self) -> None:
-        """Know the tables whose keys are texts, and that have no indexes; batched are those without a destination."""
-        state = self._environment.state
-        catalog = state.get("catalog", self._catalog)
-        destinations = kinesis_destinations.known_destinations(state)
-        if catalog is self._catalog and destinations is self._destinations:
-            return
-        self._known = _Known(
-            table
-            for table in catalog.values()
-            if not table.indexes
-            and not table.vector_indexes
-            and table.schema.partition_type == "S"
-            and table.schema.sort_type in ("S", None)
-        )
-        self._batched = _Known(table for table in self._known.tables if table.name not in destinations)
-        self._catalog, self._destinations = catalog, destinations
+            return batch_of(self._library, self._room, count, known) if count else None
 
 
 def _is_json(value: Any) -> bool:
@@ -202,12 +125,6 @@ def _is_nested_json(value: Any) -> bool:
     if type(value) is list:
         return all(map(_is_nested_json, value))
     return type(value) in _SCALARS or _is_json(value)
-
-
-def _described(table: Table) -> bytes:
-    names = [table.name, table.schema.partition_key, table.schema.sort_key, table.ttl_attribute]
-    written = [orjson.dumps(name or "")[1:-1] for name in names]
-    return _TABLE.pack(*map(len, written), table.number) + b"".join(written)
 
 
 def write_of(put: PlainPut) -> Write:
@@ -229,7 +146,7 @@ def _put_all(batch: PlainBatch, body: bytes, transaction: WriteTransaction) -> M
 
 def write_all(transaction: WriteTransaction, batch: PlainBatch) -> None:
     """Put the items of the batch, with their change records. Raises ServiceError."""
-    if not plain_batches.write(transaction, batch):
+    if plain_batches.write(transaction, batch) is None:
         for put in batch.each():
             write(transaction, put)
 

@@ -89,9 +89,8 @@ def batch_write(body: Body) -> Write:
 
 def transact_write(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
     """Carry out all writes of a plan or none, and answer as TransactWriteItems does. Raises ServiceError."""
-    note = f"token/{plan.token}"
     if plan.token is not None:
-        known = ledger.note(transaction, note)
+        known = ledger.note(transaction, _note(plan.token))
         if known == plan.fingerprint.hex():
             return _repeated(plan, transaction)
         if known is not None:
@@ -105,9 +104,23 @@ def transact_write(plan: TransactWritePlan, transaction: WriteTransaction) -> Ma
     plan.check_distinct(places)
     written = items.transact(transaction, plan.writes, keys, [encoded_key for _, encoded_key in places])
     if plan.token is not None:
-        until_ms = transaction.now_ms + _TOKEN_KEPT_MS
-        ledger.keep_note(transaction, note, plan.fingerprint.hex(), until_ms=until_ms)
+        keep_token(transaction, plan.token, plan.fingerprint)
     return _report(plan.reporting, plan.writes, written, transactional=True)
+
+
+def is_known(transaction: WriteTransaction, token: str) -> bool:
+    """Whether a transaction with this token was carried out before."""
+    return ledger.note(transaction, _note(token)) is not None
+
+
+def keep_token(transaction: WriteTransaction, token: str, fingerprint: bytes) -> None:
+    """Know the token of a transaction that was carried out, for as long as it may be sent again."""
+    until_ms = transaction.now_ms + _TOKEN_KEPT_MS
+    ledger.keep_note(transaction, _note(token), fingerprint.hex(), until_ms=until_ms)
+
+
+def _note(token: str) -> str:
+    return f"token/{token}"
 
 
 def _repeated(plan: TransactWritePlan, transaction: WriteTransaction) -> Mapping[str, Any]:
