@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 
 from afterwrite.accelerators import quick_library
 from afterwrite.store import items, tables
+from afterwrite.store.environment import WriteTransaction
 from embedded import Dynamo
-from store.two_ways import DONE, TwoWays
+from store.two_ways import DONE, TwoWays, carried_out
 from store.write_requests import BEYOND_SUMS, Request, Requests
 
 pytestmark = pytest.mark.skipif(
@@ -40,21 +42,33 @@ def s(text: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_both_ways_say_and_leave_the_same(tmp_path: Path, seed: int) -> None:
+    """Also where two batches are written in one commit, and where Python has written before them."""
     ways = TwoWays(tmp_path)
-    pause = random.Random(seed)
+    chosen = random.Random(seed)
+    others = Requests(seed + SEEDS)
     usual = written = 0
     kinds: set[str] = set()
     for requests in Requests(seed).commits(COMMITS):
-        outcome = ways.commit(requests)
+        cut = chosen.randint(0, len(requests)) if chosen.random() < 0.3 else 0
+        before = [others.request() for _ in range(chosen.choice([0, 0, 0, 3]))]
+        answers: list[Any] = []
+        meanwhile = partial(carry_out, before, answers)
+        outcome = ways.commit(requests[:cut], requests[cut:], meanwhile=meanwhile)
+        assert answers[0] == answers[1]
         done = [slot for slot, request in enumerate(requests) if request.is_usual and outcome.answers[slot] == DONE]
         usual += len(done)
         written += len(set(done).intersection(outcome.written))
         kinds.update(requests[slot].operation for slot in outcome.written)
-        ways.advance(pause.choice([0, 1, 250]))
+        ways.advance(chosen.choice([0, 1, 250]))
     ways.finish()
     assert usual > COMMITS
     assert written > usual * WRITTEN_MIN
     assert kinds == {"PutItem", "UpdateItem", "TransactWriteItems"}
+
+
+def carry_out(requests: Sequence[Request], answers: list[Any], transaction: WriteTransaction) -> None:
+    """Carry out the requests by Python, and keep the answers as one more entry of `answers`."""
+    answers.append([carried_out(request, transaction) for request in requests])
 
 
 @pytest.fixture
@@ -340,6 +354,15 @@ def test_a_transaction_is_written_as_a_whole_or_not_at_all(ways: TwoWays) -> Non
     assert item_of(ways) == {"n": n(2)}
 
 
+def test_batches_of_one_commit_see_each_other(ways: TwoWays) -> None:
+    start_with(ways, {"n": n(1)})
+    adding = update("ADD n :v", {":v": n(1)})
+    doubling = [adding, update("SET n = n + n")]
+    outcome = ways.commit(doubling, doubling, meanwhile=partial(carry_out, [adding], []))
+    assert outcome.written == [0, 1, 2, 3]
+    assert item_of(ways) == {"n": n(14)}
+
+
 def test_a_token_makes_a_transaction_happen_once(ways: TwoWays) -> None:
     key, expression = {"Key": KEY, "TableName": "both"}, {"UpdateExpression": "ADD n :v"}
     values = {"ExpressionAttributeValues": {":v": n(1)}}
@@ -369,7 +392,7 @@ def test_a_table_that_changed_since_is_written_as_it_is_now(ways: TwoWays) -> No
         put({**OTHER_KEY, "ttl": n(1_800_000_000)}, ConditionExpression="attribute_not_exists(pk)"),
         transaction({"Put": {"TableName": "new", "Item": KEY}}),
     ]
-    outcome = ways.commit(requests, lambda transaction: items.set_ttl(transaction, "both", None))
+    outcome = ways.commit(requests, meanwhile=lambda transaction: items.set_ttl(transaction, "both", None))
     assert outcome.answers == [DONE] * 3
     assert outcome.taken == [0, 1, 2]
 
@@ -377,7 +400,7 @@ def test_a_table_that_changed_since_is_written_as_it_is_now(ways: TwoWays) -> No
 def test_a_table_that_is_gone_is_left(ways: TwoWays) -> None:
     start_with(ways, {"n": n(1)})
     requests = [update("SET n = :v", {":v": n(2)}), transaction({"Put": {"TableName": "new", "Item": KEY}})]
-    outcome = ways.commit(requests, lambda transaction: tables.delete_table(transaction, "both"))
+    outcome = ways.commit(requests, meanwhile=lambda transaction: tables.delete_table(transaction, "both"))
     assert outcome.answers[0][0] == "ResourceNotFoundException"
     assert outcome.answers[1] == DONE
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -20,6 +21,7 @@ from afterwrite.errors import CorruptData, ServiceError
 from afterwrite.store import items, journal, openings, plain_batches
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.operations import Operations
+from afterwrite.store.plain_batches import PlainBatch
 from afterwrite.store.plain_writes import PlainWrites
 from afterwrite.store.prepared import Write
 from afterwrite.store.transactions import DATABASES
@@ -47,6 +49,7 @@ Answer: TypeAlias = tuple[str, ...]
 Meanwhile: TypeAlias = Callable[[WriteTransaction], object]
 T = TypeVar("T")
 
+OPERATIONS: Final = Operations(Identity())
 DONE: Final[Answer] = ("", "{}")
 
 
@@ -71,6 +74,10 @@ class Requested:
     @property
     def address(self) -> int:
         return ctypes.addressof(self._room)
+
+    def overwrite(self) -> None:
+        """Use the memory for something else, as the front does."""
+        ctypes.memset(self._room, ord("x"), self.size)
 
     def left(self, size: int) -> list[int]:
         """The slots of the requests in what is left, each as it was."""
@@ -108,7 +115,6 @@ class Store:
         self.path = path
         self.clock = Clock()
         self.environment = filled(path, self.clock)
-        self.operations = Operations(Identity())
         self._replayed = sealed_contents(self.environment)
 
     def commit(self, operation: Callable[[WriteTransaction], T]) -> tuple[T, Committed]:
@@ -138,17 +144,6 @@ class Store:
         # A counter that ends where it began may be written again or not.
         return Committed(changed, {place for place in unchanged if place[0] != _META}, touched)
 
-    def carry_out(self, request: Request, transaction: WriteTransaction) -> Answer:
-        """The answer to a request that Python carries out; an error is its code, message and fields."""
-        try:
-            write = self.operations.prepare(request.operation, parsed(request.body))
-            assert isinstance(write, Write)
-            return "", orjson.dumps(write.run(transaction)).decode()
-        except ServiceError as error:
-            return error.code, error.message, orjson.dumps(error.fields).decode()
-        except CorruptData:
-            return ("CorruptData",)
-
     def damage(self, table: str, key: Item) -> None:
         """Flip a bit of the item that is stored there."""
         database = self.environment.databases["items"]
@@ -176,20 +171,22 @@ class TwoWays:
         for store in (self.quick, self.plain):
             store.clock.advance(ms=ms)
 
-    def commit(self, requests: Sequence[Request], meanwhile: Meanwhile = lambda _: None) -> Outcome:
-        """Carry out the requests as one commit in each store, and compare.
+    def commit(self, *groups: Sequence[Request], meanwhile: Meanwhile = lambda _: None) -> Outcome:
+        """Carry out requests as one commit in each store, and compare.
 
-        `meanwhile` is done in each between the reading of the requests and their writing.
+        The requests of a group are taken together, and written before those of the next. All are taken first, then
+        `meanwhile` is done in each store. In what becomes of them their numbers go through all groups.
         """
+        requests = list(chain(*groups))
         for request in requests:
             self._learn(request)
         (order, outcome), by_library = self.quick.commit(
-            lambda transaction: self._take(requests, transaction, meanwhile)
+            lambda transaction: self._carry_out(groups, transaction, meanwhile)
         )
 
         def one_by_one(transaction: WriteTransaction) -> dict[int, Answer]:
             meanwhile(transaction)
-            return {number: self.plain.carry_out(requests[number], transaction) for number in order}
+            return {number: carried_out(requests[number], transaction) for number in order}
 
         expected, by_python = self.plain.commit(one_by_one)
         for number in order:
@@ -201,15 +198,34 @@ class TwoWays:
 
     def _learn(self, request: Request) -> None:
         try:
-            self.quick.operations.prepare(request.operation, parsed(request.body))
+            OPERATIONS.prepare(request.operation, parsed(request.body))
         except ServiceError:
             return
         self.writes.learn(request.operation, parsed(request.body))
 
-    def _take(
-        self, requests: Sequence[Request], transaction: WriteTransaction, meanwhile: Meanwhile
+    def _carry_out(
+        self, groups: Sequence[Sequence[Request]], transaction: WriteTransaction, meanwhile: Meanwhile
     ) -> tuple[list[int], Outcome]:
-        """Carry out the requests; in which order that was, and what became of them."""
+        """Carry out the groups; in which order that was, and what became of the requests."""
+        read = [(requests, *self._take(requests)) for requests in groups]
+        meanwhile(transaction)
+        order: list[int] = []
+        answers: list[Answer] = []
+        all_taken: list[int] = []
+        all_written: list[int] = []
+        for requests, taken, left, batch in read:
+            first = len(answers)
+            written, returned = self._write(transaction, taken, batch)
+            answered = dict.fromkeys(written, DONE)
+            answered |= {slot: carried_out(requests[slot], transaction) for slot in (*returned, *left)}
+            order += [first + slot for slot in answered]
+            answers += [answered[slot] for slot in range(len(requests))]
+            all_taken += [first + slot for slot in taken]
+            all_written += [first + slot for slot in written]
+        return order, Outcome(answers, all_taken, all_written)
+
+    def _take(self, requests: Sequence[Request]) -> tuple[list[int], list[int], PlainBatch | None]:
+        """Take what can be taken of the requests: the slots of these, those of the others, and the batch."""
         memory = Requested(requests)
         left_bytes, asked, batch = self.writes.take(memory.address, memory.size)
         left = memory.left(left_bytes)
@@ -219,17 +235,21 @@ class TwoWays:
         assert sorted((*taken, *left)) == list(range(len(requests)))
         assert taken == sorted(taken)
         assert left == sorted(left)
+        memory.overwrite()
         bodies = [(requests[slot].operation, requests[slot].body) for slot in taken]
         assert [(name, bytes(body)) for name, body in (() if batch is None else batch.bodies)] == bodies
-        meanwhile(transaction)
+        return taken, left, batch
+
+    @staticmethod
+    def _write(
+        transaction: WriteTransaction, taken: Sequence[int], batch: PlainBatch | None
+    ) -> tuple[list[int], list[int]]:
+        """Write the batch; the slots of the requests that are written, and of those that are returned to Python."""
         found = () if batch is None else plain_batches.write(transaction, batch)
-        returned: list[int] = list(range(len(taken)) if found is None else found)
-        assert returned == sorted(set(returned))
-        written = [slot for number, slot in enumerate(taken) if number not in returned]
-        others = [*(taken[number] for number in returned), *left]
-        answers = dict.fromkeys(written, DONE)
-        answers |= {slot: self.quick.carry_out(requests[slot], transaction) for slot in others}
-        return [*written, *others], Outcome([answers[slot] for slot in range(len(requests))], taken, written)
+        numbers: list[int] = list(range(len(taken)) if found is None else found)
+        assert numbers == sorted(set(numbers))
+        returned = [taken[number] for number in numbers]
+        return [slot for slot in taken if slot not in returned], returned
 
     def finish(self) -> None:
         """Compare all that is stored, and close both."""
@@ -272,6 +292,18 @@ def filled(path: Path, clock: Clock) -> Environment:
 def _index(attribute: str) -> dict[str, Any]:
     key = [{"AttributeName": attribute, "KeyType": "HASH"}]
     return {"IndexName": f"by-{attribute}", "KeySchema": key, "Projection": {"ProjectionType": "ALL"}}
+
+
+def carried_out(request: Request, transaction: WriteTransaction) -> Answer:
+    """The answer to a request that Python carries out; an error is its code, message and fields."""
+    try:
+        write = OPERATIONS.prepare(request.operation, parsed(request.body))
+        assert isinstance(write, Write)
+        return "", orjson.dumps(write.run(transaction)).decode()
+    except ServiceError as error:
+        return error.code, error.message, orjson.dumps(error.fields).decode()
+    except CorruptData:
+        return ("CorruptData",)
 
 
 def parsed(body: bytes) -> dict[str, Any]:

@@ -326,6 +326,7 @@ class Requests:
 
     def _item(self, table: str) -> Body:
         names = self._random.sample(ATTRIBUTES, self._random.randint(0, 5))
+        names += [name for name in ("n", "k", "s") if name not in names and self._random.random() < 0.6]
         item = self._key(table) | {name: self._value(name) for name in names}
         if self._random.random() < 0.03:
             item["long"] = {"S": "x" * self._random.randint(0, 5000)}
