@@ -189,11 +189,12 @@ class TwoWays:
             return {number: carried_out(requests[number], transaction) for number in order}
 
         expected, by_python = self.plain.commit(one_by_one)
+        told = "\n".join(_told(number, requests[number], outcome) for number in order)
         for number in order:
-            assert outcome.answers[number] == expected[number], requests[number]
-        assert by_library.changed == by_python.changed, requests
-        assert by_library.unchanged == by_python.unchanged, requests
-        assert by_library.touched == by_python.touched, requests
+            assert outcome.answers[number] == expected[number], f"request {number} of, in the order of writing:\n{told}"
+        assert by_library.changed == by_python.changed, told
+        assert by_library.unchanged == by_python.unchanged, told
+        assert by_library.touched == by_python.touched, told
         return outcome
 
     def _learn(self, request: Request) -> None:
@@ -260,6 +261,11 @@ class TwoWays:
         for store in (self.quick, self.plain):
             store.check_journal()
             store.environment.close()
+
+
+def _told(number: int, request: Request, outcome: Outcome) -> str:
+    how = "written in C" if number in outcome.written else "taken" if number in outcome.taken else "left"
+    return f"{number} ({how}): {request.operation} {request.body!r} -> {' '.join(outcome.answers[number])}"
 
 
 def filled(path: Path, clock: Clock) -> Environment:
