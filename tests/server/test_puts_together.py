@@ -94,7 +94,7 @@ class Taken:
             self._keep(slot, response)
 
     def split(self, numbers: Collection[int]) -> tuple[Taken, list[Respond]]:
-        others = [partial(self._keep, self.asked[number]) for number in numbers]
+        others: list[Respond] = [partial(self._keep, self.asked[number]) for number in numbers]
         alike = copy(self)
         alike.asked = [slot for number, slot in enumerate(self.asked) if number not in numbers]
         return alike, others

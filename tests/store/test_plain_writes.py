@@ -129,10 +129,10 @@ def test_a_token_makes_a_transaction_happen_once(ways: TwoWays) -> None:
     in_another_order = transaction({"Update": {**values, **expression, **key}}, ClientRequestToken="a token")
     other = transaction({"Update": {**key, **expression, **valued({":v": n(2)})}}, ClientRequestToken="a token")
     another_token = transaction({"Update": {**key, **expression, **values}}, ClientRequestToken="another")
-    assert ways.commit([first, first]).written == [0, 1]
+    assert ways.commit([first, first]).written == [0]
     ways.advance(1000)
     outcome = ways.commit([in_another_order, other, another_token])
-    assert outcome.written == [0, 2]
+    assert outcome.written == [2]
     assert outcome.answers[1][0] == "IdempotentParameterMismatchException"
     assert item_of(ways) == {"n": n(2)}
 

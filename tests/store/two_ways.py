@@ -238,7 +238,7 @@ class TwoWays:
         assert left == sorted(left)
         memory.overwrite()
         bodies = [(requests[slot].operation, requests[slot].body) for slot in taken]
-        assert [(name, bytes(body)) for name, body in (() if batch is None else batch.bodies)] == bodies
+        assert [(each.operation, each.body) for each in (() if batch is None else batch.requests)] == bodies
         return taken, left, batch
 
     @staticmethod

@@ -102,6 +102,13 @@ static bool read_list(struct scan *scan, value_reader *read, int level) {
     return pass(scan, ']') && emit(scan, "]", 1);
 }
 
+/* Keep where a value was written, and its size, which is what the scan's has grown by. */
+static bool keep(const struct scan *scan, struct member *member, const uint8_t *from, size_t before) {
+    member->whole = (struct span){from, (size_t)(scan->out - from)};
+    member->size = scan->size - before;
+    return true;
+}
+
 /* Read an attribute value, {"S":"..."} and the like. */
 bool read_value(struct scan *scan, struct member *member, int level) {
     struct text type;
@@ -141,10 +148,7 @@ bool read_value(struct scan *scan, struct member *member, int level) {
     } else {
         return false;
     }
-    if (!pass(scan, '}') || !emit(scan, "}", 1)) return false;
-    member->whole = (struct span){from, (size_t)(scan->out - from)};
-    member->size = scan->size - before;
-    return true;
+    return pass(scan, '}') && emit(scan, "}", 1) && keep(scan, member, from, before);
 }
 
 /* Read a whole number without quotes, and write it with them. */
@@ -160,7 +164,8 @@ static bool read_whole(struct scan *scan, struct text *found) {
 
 /* Read a value as plain JSON has it, and write it as an attribute value: "..." as {"S":"..."} and the like. */
 static bool read_plain_value(struct scan *scan, struct member *member, int level) {
-    size_t count;
+    size_t count, before = scan->size;
+    uint8_t *from = scan->out;
     skip_space(scan);
     if (level > LEVELS_MAX || scan->at == scan->end) return false;
     member->type = OTHER;
@@ -197,7 +202,7 @@ static bool read_plain_value(struct scan *scan, struct member *member, int level
         member->type = NUMBER;
         scan->size += count;
     }
-    return emit(scan, "}", 1);
+    return emit(scan, "}", 1) && keep(scan, member, from, before);
 }
 
 bool read_item(struct scan *scan, struct member *members, size_t *count) {

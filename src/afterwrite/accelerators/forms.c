@@ -148,19 +148,47 @@ static bool has_escapes(const struct member *member) {
     return memchr(member->value.json.at, '\\', member->value.json.bytes) != NULL;
 }
 
+static int order_of_bytes(const struct span *one, const struct span *other) {
+    int found = memcmp(one->at, other->at, one->bytes < other->bytes ? one->bytes : other->bytes);
+    return found != 0 ? found : (one->bytes > other->bytes) - (one->bytes < other->bytes);
+}
+
+/* A number without its sign, as the store writes it: the digits before the point, none of a zero, and those after. */
+static struct span whole_part(const struct span *number) {
+    const uint8_t *point = memchr(number->at, '.', number->bytes);
+    struct span whole = {number->at, point == NULL ? number->bytes : (size_t)(point - number->at)};
+    if (whole.bytes == 1 && *whole.at == '0') whole.bytes = 0;
+    return whole;
+}
+
+static struct span fraction(const struct span *number) {
+    const uint8_t *point = memchr(number->at, '.', number->bytes), *end = number->at + number->bytes;
+    return point == NULL ? (struct span){end, 0} : (struct span){point + 1, (size_t)(end - point - 1)};
+}
+
+static int order_of_numbers(const struct span *one, const struct span *other) {
+    bool is_negative = *one->at == '-', other_is = *other->at == '-';
+    if (is_negative != other_is) return is_negative ? -1 : 1;
+    struct span mine = {one->at + is_negative, one->bytes - is_negative};
+    struct span its = {other->at + is_negative, other->bytes - is_negative};
+    struct span left = whole_part(&mine), right = whole_part(&its);
+    int found = (left.bytes > right.bytes) - (left.bytes < right.bytes);
+    if (found == 0) found = order_of_bytes(&left, &right);
+    if (found == 0) {
+        left = fraction(&mine);
+        right = fraction(&its);
+        found = order_of_bytes(&left, &right);
+    }
+    return is_negative ? -found : found;
+}
+
 /* Whether two values of a type are ordered here, and how: less than 0, 0, or more. */
 static bool order(const struct member *one, const struct member *other, int *found) {
-    int64_t left, right;
-    if (one->type == NUMBER) {
-        if (!integer_of(one, &left) || !integer_of(other, &right)) return false;
-        *found = (left > right) - (left < right);
-        return true;
-    }
-    if (one->type != STRING || has_escapes(one) || has_escapes(other)) return false;
     const struct span *mine = &one->value.json, *its = &other->value.json;
-    *found = memcmp(mine->at, its->at, mine->bytes < its->bytes ? mine->bytes : its->bytes);
-    if (*found == 0) *found = (mine->bytes > its->bytes) - (mine->bytes < its->bytes);
-    return true;
+    bool is_text = one->type == STRING && !has_escapes(one) && !has_escapes(other);
+    if (is_text) *found = order_of_bytes(mine, its);
+    if (one->type == NUMBER) *found = order_of_numbers(mine, its);
+    return is_text || one->type == NUMBER;
 }
 
 /* Values that are compared by their order must be of types that have one. */

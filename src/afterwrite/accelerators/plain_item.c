@@ -15,10 +15,20 @@ static bool is_plain_key(const struct member *member) {
     return value->size > 0 && value->size <= KEY_CHARACTERS_MAX && value->size == value->json.bytes;
 }
 
-static bool emit_key(struct scan *scan, const struct member *member) {
-    const struct span *name = &member->name.json, *value = &member->value.json;
-    return emit(scan, "\"", 1) && emit(scan, (const char *)name->at, name->bytes) && emit(scan, "\":{\"S\":\"", 8) &&
-           emit(scan, (const char *)value->at, value->bytes) && emit(scan, "\"}", 2);
+static bool emit_text(struct scan *scan, const uint8_t *from, const uint8_t *to) {
+    return emit(scan, (const char *)from, (size_t)(to - from));
+}
+
+static bool emit_attribute(struct scan *scan, const struct member *member) {
+    const struct span *name = &member->name.json, *whole = &member->whole;
+    return emit(scan, "\"", 1) && emit(scan, (const char *)name->at, name->bytes) && emit(scan, "\":", 2) &&
+           emit(scan, (const char *)whole->at, whole->bytes);
+}
+
+static bool emit_key(struct scan *scan, const struct member *partition, const struct member *sort) {
+    if (!emit(scan, "{", 1) || !emit_attribute(scan, partition)) return false;
+    if (sort != NULL && (!emit(scan, ",", 1) || !emit_attribute(scan, sort))) return false;
+    return emit(scan, "}", 1);
 }
 
 static bool emit_place(struct scan *scan, uint32_t table, const struct member *partition, const struct member *sort) {
@@ -88,8 +98,9 @@ bool begin_put(struct scan *scan, uint8_t **put) {
     return true;
 }
 
-bool end_put(struct scan *scan, uint8_t *at, const struct member *members, size_t count, const struct table *table) {
-    struct plain_put put = {.kind = PUT, .form = NO_FORM, .is_last = true};
+bool end_put(struct scan *scan, uint8_t *at, enum kind kind, const struct member *members, size_t count,
+             const struct table *table) {
+    struct plain_put put = {.kind = kind, .form = NO_FORM, .is_last = true};
     uint64_t expires_at;
     const struct member *partition = named(members, count, &table->partition_key), *sort = NULL;
     if (scan->size > ITEM_BYTES_MAX || !is_plain_key(partition)) return false;
@@ -107,9 +118,7 @@ bool end_put(struct scan *scan, uint8_t *at, const struct member *members, size_
     store_big_endian(value + 4, expires_at, 8);
     put.value_bytes = (uint32_t)(scan->out - value);
     uint8_t *key = scan->out;
-    if (!emit(scan, "{", 1) || !emit_key(scan, partition)) return false;
-    if (sort != NULL && (!emit(scan, ",", 1) || !emit_key(scan, sort))) return false;
-    if (!emit(scan, "}", 1)) return false;
+    if (kind == PUT ? !emit_key(scan, partition, sort) : !emit_text(scan, value + VALUE_HEAD_BYTES, key)) return false;
     put.key_bytes = (uint32_t)(scan->out - key);
     uint8_t *place = scan->out;
     if (!emit_place(scan, table->stored, partition, sort)) return false;

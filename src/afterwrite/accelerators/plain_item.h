@@ -21,8 +21,9 @@ bool find_table(const uint8_t *tables, size_t tables_bytes, const struct span *n
 struct span expiry_in(const uint8_t *tables, uint32_t number);
 /* Leave room for what stands before an item's text. */
 bool begin_put(struct scan *scan, uint8_t **put);
-/* Complete the put of an item that was read since `begin_put`: its key and its place are written behind it. */
-bool end_put(struct scan *scan, uint8_t *at, const struct member *members, size_t count, const struct table *table);
+/* Complete the write of an item, or of a key, that was read since `begin_put`: its key and its place come behind it. */
+bool end_put(struct scan *scan, uint8_t *at, enum kind kind, const struct member *members, size_t count,
+             const struct table *table);
 /* The second at which an item expires by this attribute, 0 for never; false where its number is too long for here. */
 bool expiry_of(const struct member *member, uint64_t *expires_at);
 

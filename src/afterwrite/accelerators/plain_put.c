@@ -31,7 +31,7 @@ bool plain_put(const uint8_t *tables, size_t tables_bytes, const uint8_t *body, 
         }
     } while (next_is(&scan, ',') && pass(&scan, ','));
     if (!has_table || !has_item || !pass(&scan, '}') || !is_at_end(&scan)) return false;
-    return find_table(tables, tables_bytes, &name.json, &table) && end_put(&scan, put, members, count, &table);
+    return find_table(tables, tables_bytes, &name.json, &table) && end_put(&scan, put, PUT, members, count, &table);
 }
 
 /* Read the body of a BatchWriteItem that puts at most `puts_max` items into one of `tables`, and nothing else. How many
@@ -52,7 +52,7 @@ uint32_t plain_puts(const uint8_t *tables, size_t tables_bytes, const uint8_t *b
         if (++puts > puts_max || !begin_put(&scan, &put)) return 0;
         if (!pass(&scan, '{') || !pass_field(&scan, "PutRequest", 10) || !pass(&scan, '{')) return 0;
         if (!pass_field(&scan, "Item", 4) || !read_item(&scan, members, &count)) return 0;
-        if (!pass(&scan, '}') || !pass(&scan, '}') || !end_put(&scan, put, members, count, &table)) return 0;
+        if (!pass(&scan, '}') || !pass(&scan, '}') || !end_put(&scan, put, PUT, members, count, &table)) return 0;
     } while (next_is(&scan, ',') && pass(&scan, ','));
     return pass(&scan, ']') && pass(&scan, '}') && pass(&scan, '}') && is_at_end(&scan) ? puts : 0;
 }
@@ -71,7 +71,7 @@ uint32_t plain_items(const uint8_t *tables, size_t tables_bytes, const uint8_t *
     do {
         if (++puts > puts_max || !begin_put(&scan, &put)) return 0;
         if (!read_plain_item(&scan, members, &count)) return 0;
-        if (!end_put(&scan, put, members, count, &table)) return 0;
+        if (!end_put(&scan, put, PUT, members, count, &table)) return 0;
     } while (next_is(&scan, ',') && pass(&scan, ','));
     return pass(&scan, ']') && is_at_end(&scan) ? puts : 0;
 }

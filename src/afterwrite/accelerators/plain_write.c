@@ -119,19 +119,18 @@ static bool emit_arguments(struct scan *scan, const struct parts *form, const st
 }
 
 /* Complete a write with what its expressions say. */
-static bool end_write(const struct known *known, struct scan *scan, enum kind kind, const struct fields *fields,
+static bool end_write(const struct known *known, struct scan *scan, const struct fields *fields,
                       const struct table *table, uint8_t *at) {
     struct plain_put write;
     struct parts form;
     memcpy(&write, at, sizeof write);
-    write.kind = kind;
     write.is_last = false;
     if (fields->update.bytes > 0 || fields->condition.bytes > 0) {
         uint8_t *arguments = scan->out;
         if (!find_form(known, fields, &write.form, &form) || writes_key(&form, table)) return false;
         if (!emit_arguments(scan, &form, fields)) return false;
         write.arguments_bytes = (uint32_t)(scan->out - arguments);
-    } else if (kind != PUT || fields->names.bytes > 0 || fields->value_count > 0) {
+    } else if (write.kind != PUT || fields->names.bytes > 0 || fields->value_count > 0) {
         return false;
     }
     memcpy(at, &write, sizeof write);
@@ -153,11 +152,11 @@ static bool read_write(const struct known *known, struct scan *scan, enum kind k
     if (!find_table(known->tables, known->tables_bytes, &fields.table.json, &table)) return false;
     if (kind != PUT && fields.item_count != (table.sort_key.bytes > 0 ? 2 : 1)) return false;
     if ((kind == UPDATE && fields.update.bytes == 0) || (kind == CHECK && fields.condition.bytes == 0)) return false;
-    if (!end_put(scan, at, fields.item, fields.item_count, &table)) return false;
+    if (!end_put(scan, at, kind, fields.item, fields.item_count, &table)) return false;
     struct plain_put write;
     memcpy(&write, at, sizeof write);
     *place = (struct span){scan->out - write.place_bytes, write.place_bytes};
-    return end_write(known, scan, kind, &fields, &table, at);
+    return end_write(known, scan, &fields, &table, at);
 }
 
 static bool read_member(const struct known *known, struct scan *scan, struct span *place) {
