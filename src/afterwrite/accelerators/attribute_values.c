@@ -114,6 +114,7 @@ bool read_value(struct scan *scan, struct member *member, int level) {
     struct text type;
     size_t count, before = scan->size;
     uint8_t *from = scan->out;
+    member->value = (struct text){{from, 0}, 0};
     if (level > LEVELS_MAX || !pass(scan, '{') || !emit(scan, "{", 1)) return false;
     if (!read_text(scan, &type) || !pass(scan, ':') || !emit(scan, ":", 1)) return false;
     if (is(&type.json, "S", 1)) {

@@ -9,7 +9,8 @@
 /* The types of attribute values; sets are not read here. */
 enum type { STRING = 'S', NUMBER = 'N', BINARY = 'B', BOOLEAN = 'T', NOTHING = '0', MAP = 'M', LIST = 'L', OTHER = 0 };
 
-/* An attribute: its name, its value as the store writes it, and the text of that where it is one (S, N, B). */
+/* An attribute: its name, its value as the store writes it, and the text of that where it is one (S, N, B),
+ * else an empty one. */
 struct member {
     struct text name, value;
     struct span whole; /* {"S":"..."} */

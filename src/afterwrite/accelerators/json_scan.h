@@ -58,7 +58,7 @@ static inline bool is(const struct span *span, const char *expected, size_t byte
 }
 
 static inline bool is_same(const struct span *one, const struct span *other) {
-    return one->bytes == other->bytes && memcmp(one->at, other->at, one->bytes) == 0;
+    return one->bytes == other->bytes && (one->bytes == 0 || memcmp(one->at, other->at, one->bytes) == 0);
 }
 
 /* Pass a word, and write it. */
