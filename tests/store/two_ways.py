@@ -238,7 +238,8 @@ class TwoWays:
         assert left == sorted(left)
         memory.overwrite()
         bodies = [(requests[slot].operation, requests[slot].body) for slot in taken]
-        assert [(each.operation, each.body) for each in (() if batch is None else batch.requests)] == bodies
+        found = [] if batch is None else [batch.requests.at(number) for number in range(len(batch.requests))]
+        assert found == bodies
         return taken, left, batch
 
     @staticmethod

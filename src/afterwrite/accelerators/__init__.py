@@ -87,6 +87,8 @@ def quick_library() -> ctypes.PyDLL | None:
     found.plain_puts.restype = number
     found.take_writes.argtypes = [address, size, address]
     found.take_writes.restype = None
+    found.plain_write.argtypes = [address, ctypes.c_int, ctypes.c_char_p, size, address, size, address]
+    found.plain_write.restype = size
     found.plain_batch_places.argtypes = [ctypes.c_char_p, number, address]
     found.plain_batch_places.restype = None
     texts = [ctypes.c_char_p] * 3

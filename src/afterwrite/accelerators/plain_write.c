@@ -9,11 +9,12 @@
 #include <stddef.h>
 
 #include "blake2b.h"
+#include "crc32.h"
 #include "forms.h"
 #include "plain_item.h"
 #include "sorted_json.h"
 
-#define WRITES_MAX 25
+#define WRITES_MAX 100
 #define TEXTS_BYTES 8192
 #define ARGUMENTS_BYTES_MAX 16384 /* used by each action, they are within the limit on an update's own bytes */
 
@@ -173,13 +174,15 @@ static bool read_member(const struct known *known, struct scan *scan, struct spa
 
 /* Read the list of a transaction's members, no two of them of one item. */
 static bool read_members(const struct known *known, struct scan *scan, uint32_t *count) {
-    struct span places[WRITES_MAX];
+    uint32_t checksums[WRITES_MAX];
+    struct span place;
     *count = 0;
     if (!pass(scan, '[')) return false;
     do {
-        if (*count == WRITES_MAX || !read_member(known, scan, &places[*count])) return false;
+        if (*count == WRITES_MAX || !read_member(known, scan, &place)) return false;
+        checksums[*count] = crc32_of(0, place.at, place.bytes);
         for (uint32_t other = 0; other < *count; other++)
-            if (is_same(&places[other], &places[*count])) return false;
+            if (checksums[other] == checksums[*count]) return false;
         ++*count;
     } while (next_is(scan, ',') && pass(scan, ','));
     return pass(scan, ']');

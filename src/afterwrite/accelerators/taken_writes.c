@@ -30,7 +30,7 @@ struct taking {
     struct asked *asked;
     struct taken *taken;
     uint32_t requests_max;
-    uint32_t requests, writes;
+    uint32_t requests, writes, tokens;
     size_t bytes, bodies_bytes; /* of the writes; of the bodies */
     size_t left;                /* bytes of the requests that are left */
 };
@@ -78,13 +78,14 @@ static bool take(struct taking *taking, const struct request *request, const uin
     taking->bodies_bytes += request->body_bytes;
     taking->bytes += bytes;
     taking->writes += taken->read.writes;
+    taking->tokens += taken->read.token_bytes > 0;
     taking->asked[taking->requests++] = (struct asked){request->slot, request->generation, request->flags};
     return true;
 }
 
 /* Take the plain writes out of `requests`, one `struct request` after the other, and move the others together. */
 void take_writes(uint8_t *requests, size_t bytes, struct taking *taking) {
-    taking->requests = taking->writes = 0;
+    taking->requests = taking->writes = taking->tokens = 0;
     taking->bytes = taking->bodies_bytes = taking->left = 0;
     for (size_t at = 0; at < bytes;) {
         struct request request;

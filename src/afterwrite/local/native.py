@@ -18,6 +18,7 @@ from afterwrite.store.operations import Operations
 from afterwrite.store.operations.items import READS
 from afterwrite.store.plain_batches import PlainBatch, PlainPut
 from afterwrite.store.plain_puts import PlainPuts
+from afterwrite.store.plain_writes import PlainWrites
 from afterwrite.store.prepared import Read
 from afterwrite.store.tables import Table
 from afterwrite.table.writes import Put, unconditional_put
@@ -46,6 +47,7 @@ class NativeServices:
         self._files = files
         self._write = write
         self._plain_puts = PlainPuts(environment)
+        self._plain_writes = PlainWrites(environment)
 
     def table(self, name: str) -> NativeTable:
         """The table `name`. Raises DeclarationError where there is none."""
@@ -87,10 +89,12 @@ class NativeServices:
     def _execute(self, operation: str, body: dict[str, Any]) -> dict[str, Any]:
         if self._write is not None and operation not in READS:
             return dict(self._write(operation, body) or {})
-        prepared = self._operations.prepare(operation, body)
+        prepare = self._operations.prepare
+        prepared = self._plain_writes.prepare_parsed(operation, body, prepare) or prepare(operation, body)
         if isinstance(prepared, Read):
             with self._environment.read() as transaction:
                 return dict(prepared.body(transaction, self._environment.state["catalog"]))
+        self._plain_writes.learn(operation, body)
         answer = self._environment.write(prepared.run)
         return {} if answer is None else dict(answer)
 

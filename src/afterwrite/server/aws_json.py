@@ -24,7 +24,7 @@ from afterwrite.server.long_polling import LongPolls
 from afterwrite.server.long_reads import LongReads
 from afterwrite.store import plain_batches
 from afterwrite.store.environment import Environment
-from afterwrite.store.plain_batches import PlainBatch, PlainRequest
+from afterwrite.store.plain_batches import PlainBatch
 from afterwrite.store.plain_puts import PlainPuts
 from afterwrite.store.plain_writes import PlainWrites
 from afterwrite.store.prepared import Poll, Prepared, Read, Write
@@ -125,7 +125,7 @@ class AwsJson:
         try:
             if self._credentials is not None:
                 sigv4.verify(request, self._credentials, time.time())
-            plain = self._plain_puts.prepare(operation, request.body) if service_name == _DYNAMODB else None
+            plain = self._plain(service, operation, request.body) if service_name == _DYNAMODB else None
             prepared = plain or self._prepared(service, operation, parse(request.body))
             if isinstance(prepared, Read):
                 if prepared.is_long:
@@ -142,6 +142,11 @@ class AwsJson:
             self._poll(service, respond, prepared)
             return
         self._environment.submit(prepared.run, partial(self._on_done, service, respond))
+
+    def _plain(self, service: Service, operation: str, body: bytes) -> Write | None:
+        """The write of a plain request, None of any other one."""
+        put = self._plain_puts.prepare(operation, body)
+        return put or self._plain_writes.prepare(operation, body, service.prepare)
 
     def _prepared(self, service: Service, operation: str, body: dict[str, Any]) -> Prepared | Poll:
         prepared = service.prepare(operation, body)
@@ -181,13 +186,13 @@ class AwsJson:
         if left:
             taken, others = taken.split(left)
             for number, respond in zip(left, others, strict=True):
-                self._carry_out(service, batch.requests[number], respond)
+                self._carry_out(service, *batch.requests.at(number), respond)
         self._answered.append((taken.respond, _answer(service, {}, error)))
 
-    def _carry_out(self, service: Service, request: PlainRequest, respond: Respond) -> None:
+    def _carry_out(self, service: Service, operation: str, body: bytes, respond: Respond) -> None:
         """Carry out in Python a write that was left to it."""
         try:
-            prepared = service.prepare(request.operation, _parse(request.body))
+            prepared = service.prepare(operation, _parse(body))
             if isinstance(prepared, Write):
                 self._environment.submit(prepared.run, partial(self._on_done, service, respond))
         except (ServiceError, StorageError) as error:

@@ -23,6 +23,11 @@ from afterwrite.store.operations.items import is_known, keep_token
 from afterwrite.store.plain_tables import PlainTables
 from afterwrite.store.tables import Table
 
+# `struct taken` of taken_writes.c: operation, the body's place and size, writes, the token's size, the token and its
+# fingerprint.
+TAKEN: Final = struct.Struct("@IIIII36s16s")
+OPERATIONS: Final = ("PutItem", "UpdateItem", "TransactWriteItems")
+"""What plain writes may come in, by their numbers in C."""
 # The structures of plain_put.h and plain_batch.h.
 _PUT: Final = struct.Struct("@IIIIIIIIII")
 _COMMIT: Final = struct.Struct("@QQ")
@@ -66,19 +71,45 @@ class _Given(ctypes.Structure):
 
 
 class Token(NamedTuple):
-    """A request's ClientRequestToken, and what tells whether another request with it asks for the same."""
+    """A request's ClientRequestToken, and what tells whether another request with it asks for the same.
 
+    The request is the one with this `number`; its writes are `writes` of the batch's, from `first` on.
+    """
+
+    number: int
+    first: int
+    writes: int
     text: str
     fingerprint: bytes
 
 
-class PlainRequest(NamedTuple):
-    """A request whose writes are in a batch: its operation and body, and how many writes it has."""
+class PlainRequests:
+    """The requests whose writes are in a batch, as the library has taken them; some are looked at, and most are not."""
 
-    operation: str
-    body: bytes
-    writes: int
-    token: Token | None
+    def __init__(self, taken: bytes = b"", bodies: bytes = b"", tokens: int = 0) -> None:
+        self._taken = taken
+        self._bodies = bodies
+        self._tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self._taken) // TAKEN.size
+
+    def at(self, number: int) -> tuple[str, bytes]:
+        """The operation and the body of a request."""
+        operation, body_at, body_bytes, *_ = TAKEN.unpack_from(self._taken, number * TAKEN.size)
+        return OPERATIONS[operation], self._bodies[body_at : body_at + body_bytes]
+
+    @property
+    def tokens(self) -> Sequence[Token]:
+        """The tokens of those that have one."""
+        tokens: list[Token] = []
+        first = 0
+        if self._tokens:
+            for number, (_, _, _, writes, size, token, fingerprint) in enumerate(TAKEN.iter_unpack(self._taken)):
+                if size:
+                    tokens.append(Token(number, first, writes, token[:size].decode(), fingerprint))
+                first += writes
+        return tokens
 
 
 class PlainBatch(NamedTuple):
@@ -94,7 +125,7 @@ class PlainBatch(NamedTuple):
     places: Sequence[bytes]
     puts: bytes
     forms: bytes = b""
-    requests: Sequence[PlainRequest] = ()
+    requests: PlainRequests = PlainRequests()
 
     def each(self) -> Iterator[PlainPut]:
         """The puts in their order, of a batch of puts alone."""
@@ -139,7 +170,8 @@ def write(transaction: WriteTransaction, batch: PlainBatch) -> Sequence[int] | N
         return None  # a table has changed since the puts were read
     if not kinesis_destinations.active_destinations(transaction).keys().isdisjoint(names):
         return None
-    verdicts = _verdicts(transaction, batch)
+    tokens = batch.requests.tokens
+    verdicts = _verdicts(transaction, len(batch.places), tokens)
     written = _write(transaction, batch, transaction.sealed("items", batch.places), verdicts)
     if written is None:
         return None
@@ -154,23 +186,20 @@ def write(transaction: WriteTransaction, batch: PlainBatch) -> Sequence[int] | N
         expirations.move(transaction, items.number_at(place), place, was, becomes)
     if written.items:
         transaction.put_sealed({"items": written.items, "changes": written.changes}, written.journal)
-    for number, request in enumerate(batch.requests):
-        if request.token is not None and number not in written.left:
-            keep_token(transaction, *request.token)
+    for token in tokens:
+        if token.number not in written.left:
+            keep_token(transaction, token.text, token.fingerprint)
     return written.left
 
 
-def _verdicts(transaction: WriteTransaction, batch: PlainBatch) -> bytearray:
+def _verdicts(transaction: WriteTransaction, writes: int, tokens: Sequence[Token]) -> bytearray:
     """What is known of each write before: those of requests whose tokens are known are not carried out here."""
-    verdicts = bytearray(len(batch.places))
-    at, tokens = 0, set()
-    for request in batch.requests:
-        token = request.token
-        if token is not None:
-            if token.text in tokens or is_known(transaction, token.text):
-                verdicts[at : at + request.writes] = bytes((_NOT_HERE,)) * request.writes
-            tokens.add(token.text)
-        at += request.writes
+    verdicts = bytearray(writes)
+    seen: set[str] = set()
+    for token in tokens:
+        if token.text in seen or is_known(transaction, token.text):
+            verdicts[token.first : token.first + token.writes] = bytes((_NOT_HERE,)) * token.writes
+        seen.add(token.text)
     return verdicts
 
 

@@ -10,21 +10,24 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import orjson
 
 from afterwrite.accelerators import quick_library
 from afterwrite.store import plain_batches
-from afterwrite.store.environment import Environment
-from afterwrite.store.plain_batches import PlainBatch, PlainRequest, Token
-from afterwrite.store.plain_tables import KnownTables
+from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.plain_batches import OPERATIONS, TAKEN, PlainBatch, PlainRequests
+from afterwrite.store.plain_tables import KnownTables, PlainTables
+from afterwrite.store.prepared import Write
 from afterwrite.table.forms import form_of
 
 # `struct asked` of taken_writes.c: a connection's slot, its generation, the request's flags.
 ASKED: Final = struct.Struct("@III")
-# `struct taken` of taken_writes.c: operation, the body's place and size, writes, and the token with its fingerprint.
-_TAKEN: Final = struct.Struct("@IIIII36s16s")
-_OPERATIONS: Final = ("PutItem", "UpdateItem", "TransactWriteItems")
+# Where `struct plain_request_read` begins in `struct taken`.
+_READ_AT: Final = 12
 _ROOM_BYTES: Final = 2 << 20
 _SCRATCH_BYTES: Final = 1 << 17
 _TAKEN_MAX: Final = 1024
@@ -32,11 +35,12 @@ _TAKEN_MAX: Final = 1024
 _FORMS_MAX: Final = 128
 _LEARNED_MAX: Final = 4096
 
-_Key = tuple[str | None, str | None, tuple[tuple[str, str], ...]]
+ByPython: TypeAlias = Callable[[str, dict[str, Any]], object]
+_Key: TypeAlias = tuple[str | None, str | None, tuple[tuple[str, str], ...]]
 
 
-class _Taking(ctypes.Structure):
-    """`struct taking` of taken_writes.c."""
+class _Known(ctypes.Structure):
+    """`struct known` of plain_write.h."""
 
     _fields_ = (
         ("tables", ctypes.c_char_p),
@@ -45,6 +49,14 @@ class _Taking(ctypes.Structure):
         ("forms_bytes", ctypes.c_size_t),
         ("scratch", ctypes.c_void_p),
         ("scratch_bytes", ctypes.c_size_t),
+    )
+
+
+class _Taking(ctypes.Structure):
+    """`struct taking` of taken_writes.c."""
+
+    _fields_ = (
+        ("known", _Known),
         ("out", ctypes.c_void_p),
         ("room", ctypes.c_size_t),
         ("bodies", ctypes.c_void_p),
@@ -54,6 +66,7 @@ class _Taking(ctypes.Structure):
         ("requests_max", ctypes.c_uint32),
         ("requests", ctypes.c_uint32),
         ("writes", ctypes.c_uint32),
+        ("tokens", ctypes.c_uint32),
         ("bytes", ctypes.c_size_t),
         ("bodies_bytes", ctypes.c_size_t),
         ("left", ctypes.c_size_t),
@@ -74,11 +87,11 @@ class PlainWrites:
         self._bodies = ctypes.create_string_buffer(_ROOM_BYTES)
         self._scratch = ctypes.create_string_buffer(_SCRATCH_BYTES)
         self._asked = ctypes.create_string_buffer(_TAKEN_MAX * ASKED.size)
-        self._taken = ctypes.create_string_buffer(_TAKEN_MAX * _TAKEN.size)
+        self._taken = ctypes.create_string_buffer(_TAKEN_MAX * TAKEN.size)
 
     def learn(self, operation: str, body: Mapping[str, Any]) -> None:
         """Know the expressions of a request from now on; it was found to be valid."""
-        if self._library is None or operation not in _OPERATIONS:
+        if self._library is None or operation not in OPERATIONS:
             return
         for write in _writes_of(operation, body):
             key = _key_of(write)
@@ -109,14 +122,9 @@ class PlainWrites:
         if self._library is None:
             return size, b"", None
         with self._lock:
-            tables, forms = self._known.batched, self._written_forms
+            tables, forms, known = self._all_known()
             taking = _Taking(
-                tables.names,
-                len(tables.names),
-                forms,
-                len(forms),
-                ctypes.addressof(self._scratch),
-                _SCRATCH_BYTES,
+                known,
                 ctypes.addressof(self._room),
                 _ROOM_BYTES,
                 ctypes.addressof(self._bodies),
@@ -131,16 +139,60 @@ class PlainWrites:
                 return taking.left, b"", None
             batch = plain_batches.batch_of(self._library, self._room, taking.writes, tables, forms)
             bodies = ctypes.string_at(self._bodies, taking.bodies_bytes)
-            taken = ctypes.string_at(self._taken, count * _TAKEN.size)
+            taken = ctypes.string_at(self._taken, count * TAKEN.size)
             asked = ctypes.string_at(self._asked, count * ASKED.size)
-        return taking.left, asked, batch._replace(requests=list(_requests(taken, bodies)))
+        return taking.left, asked, batch._replace(requests=PlainRequests(taken, bodies, taking.tokens))
+
+    def prepare(self, operation: str, body: bytes, by_python: ByPython) -> Write | None:
+        """The write of a request with this body; None where it has to be read by other means.
+
+        What of it the library leaves is prepared `by_python`.
+        """
+        batch = self._read(operation, body)
+        return None if batch is None else Write(partial(_carry_out, batch, by_python))
+
+    def prepare_parsed(self, operation: str, body: dict[str, Any], by_python: ByPython) -> Write | None:
+        """As `prepare`, of a body as Python has it."""
+        if operation not in OPERATIONS:
+            return None
+        try:
+            text = orjson.dumps(body)
+        except orjson.JSONEncodeError:
+            return None
+        return self.prepare(operation, text, by_python)
+
+    def _read(self, operation: str, body: bytes) -> PlainBatch | None:
+        """The writes of one request, None where they are not plain."""
+        if self._library is None or operation not in OPERATIONS:
+            return None
+        number = OPERATIONS.index(operation)
+        with self._lock:
+            tables, forms, known = self._all_known()
+            taken = ctypes.create_string_buffer(TAKEN.size)
+            read = ctypes.addressof(taken) + _READ_AT
+            room = ctypes.addressof(self._room)
+            if not self._library.plain_write(ctypes.byref(known), number, body, len(body), room, _ROOM_BYTES, read):
+                return None
+            _, _, _, writes, token_bytes, *rest = TAKEN.unpack(taken)
+            batch = plain_batches.batch_of(self._library, self._room, writes, tables, forms)
+        asked = TAKEN.pack(number, 0, len(body), writes, token_bytes, *rest)
+        return batch._replace(requests=PlainRequests(asked, body, 1 if token_bytes else 0))
+
+    def _all_known(self) -> tuple[PlainTables, bytes, _Known]:
+        tables, forms = self._known.batched, self._written_forms
+        scratch = ctypes.addressof(self._scratch)
+        return tables, forms, _Known(tables.names, len(tables.names), forms, len(forms), scratch, _SCRATCH_BYTES)
 
 
-def _requests(taken: bytes, bodies: bytes) -> Iterator[PlainRequest]:
-    for operation, body_at, body_bytes, writes, token_bytes, token, fingerprint in _TAKEN.iter_unpack(taken):
-        known_by = Token(token[:token_bytes].decode(), fingerprint) if token_bytes else None
-        body = bodies[body_at : body_at + body_bytes]
-        yield PlainRequest(_OPERATIONS[operation], body, writes, known_by)
+def _carry_out(batch: PlainBatch, by_python: ByPython, transaction: WriteTransaction) -> Mapping[str, Any] | None:
+    """Write the one request of the batch, or have it carried out by Python."""
+    if plain_batches.write(transaction, batch) == []:
+        return {}
+    operation, body = batch.requests.at(0)
+    prepared = by_python(operation, orjson.loads(body))
+    if not isinstance(prepared, Write):
+        raise TypeError(f"expected a write, {operation} was prepared as {prepared!r}")
+    return prepared.run(transaction)
 
 
 def _writes_of(operation: str, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
