@@ -1,8 +1,8 @@
 """Forks of an engine's process, which functions may make: what they do not get, and where they end.
 
 A fork has every descriptor of the process it comes from. As long as it lived, the directory's lock would be held, the
-address taken and the two processes' connection open, so that nobody would see that the engine has ended, and none could
-start. So `withhold` names what a fork finds closed.
+address taken and the connections between the engine's processes open, so that nobody would see that the engine has
+ended, and none could start. So `withhold` names what a fork finds closed.
 """
 
 from __future__ import annotations

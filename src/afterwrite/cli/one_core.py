@@ -3,7 +3,8 @@
 Python runs one of them at a time. Left to the system they take their turns on all cores, and each turn begins with
 waking a core and with the caches of another: the same work costs up to a third more. So they share one core, the
 idlest when the engine starts, and move when something else keeps it busy. Threads that never run Python stay where the
-system places them. The two processes of an engine never share a core where there are two.
+system places them. Of an engine's processes, the one that writes and the one that runs functions never share a core
+where there are two. A third one that writes files now and then is left to the system, too.
 """
 
 from __future__ import annotations

@@ -27,10 +27,11 @@ from afterwrite.cli.standard_streams import own_output
 from afterwrite.cli.stop_signals import StopSignals
 from afterwrite.config import Durability, Settings
 from afterwrite.wiring import Engine
-from afterwrite.wiring.second_process import SecondProcess
+from afterwrite.wiring.app_processes import AppProcesses
+from afterwrite.wiring.works import Part
 
 Cores: TypeAlias = Literal["auto", "one", "all"]
-Processes: TypeAlias = Literal["auto", "one", "two"]
+Processes: TypeAlias = Literal["auto", "one", "two", "three"]
 
 if TYPE_CHECKING:
     from afterwrite.testing.installing import Injector
@@ -106,8 +107,9 @@ def run(
     app
         The Python file that declares the App.
     processes
-        two: one answers requests and writes, the other runs routes and functions and writes files. one: all of it in
-        one, where effects come sooner. auto: two on Linux where the app writes files (delivery streams, audit logs).
+        three: one answers requests and writes, one runs routes and functions, one writes files. two: one answers
+        requests and writes, the other does the rest. one: all of it in one, where effects come sooner. auto: three on
+        Linux where the app writes files (delivery streams, audit logs) and there are two cores, else one.
     audit_key
         A file with the Ed25519 private key (PEM) that signs the audit logs' digests. Default: AFTERWRITE_AUDIT_KEY,
         else one that is made in the data directory
@@ -131,8 +133,8 @@ def run(
     with own_output() if json else nullcontext(sys.stdout) as output:
         injector = None if faults is None else _injector(faults, declared)
         one_core = _prepared(cores, json=json)
-        second = _second_process(declared, settings, processes, one_core, injector)
-        engine = Engine(declared, settings, seams=None if injector is None else injector.seams(), second=second)
+        others = _app_processes(declared, settings, processes, one_core, injector)
+        engine = Engine(declared, settings, seams=None if injector is None else injector.seams(), processes=others)
         ready = _ready_json if json else partial(_ready_text, _summary(declared))
         announce = partial(print, file=output, flush=True)
         _run(engine, one_core, lambda address: announce(ready(address, settings)), injector)
@@ -142,10 +144,10 @@ def _has_routes(app: App) -> bool:
     return any(table.routes or table.pipes for table in app.tables)
 
 
-def _second_process(
+def _app_processes(
     app: App, settings: Settings, processes: Processes, one_core: OneCore | None, injector: Injector | None
-) -> SecondProcess | None:
-    """The process that runs the app, where it is asked for or gets more done. One with threads cannot be forked."""
+) -> AppProcesses | None:
+    """The processes that run the app, where they are asked for or get more done. One with threads cannot be forked."""
     writes_files = bool(app.delivery_streams or app.audit_logs)
     gets_more_done = (
         sys.platform == "linux"
@@ -154,19 +156,23 @@ def _second_process(
         and len(os.sched_getaffinity(0)) > 1
         and threading.active_count() == 1
     )
-    if processes == "two" or (processes == "auto" and gets_more_done):
-        first = os.getpid()
+    if processes == "one" or (processes == "auto" and not gets_more_done):
+        return None
+    first = os.getpid()
 
-        def settle() -> None:
-            if one_core is not None:
-                one_core.keep_apart_from(first)
-                one_core.settle()
-
-        second = SecondProcess(app, settings, settle)
+    def settle() -> None:
         if one_core is not None:
-            one_core.keep_apart_from(second.pid)
-        return second
-    return None
+            one_core.keep_apart_from(first)
+            one_core.settle()
+
+    if processes == "two":
+        others = AppProcesses(app, settings, {frozenset(Part): settle})
+    else:
+        # The files first: where they cannot be opened, no function has run. The system places who writes them.
+        others = AppProcesses(app, settings, {frozenset([Part.FILES]): lambda: None, frozenset([Part.FLOWS]): settle})
+    if one_core is not None:
+        one_core.keep_apart_from(others.pid_of(Part.FLOWS))
+    return others
 
 
 def serve(

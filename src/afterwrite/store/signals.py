@@ -12,11 +12,16 @@ class Signals:
     def __init__(self) -> None:
         self._watchers: dict[str, tuple[threading.Event, ...]] = {}
         self._lock = threading.Lock()
-        self._forward: Callable[[Iterable[str]], None] | None = None
+        self._listeners: list[Callable[[Iterable[str]], None]] = []
 
     def forward(self, told: Callable[[Iterable[str]], None]) -> None:
         """Have one more listener hear of whatever is notified; its names, before anybody wakes."""
-        self._forward = told
+        self._listeners.append(told)
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The names that are watched so far."""
+        return frozenset(self._watchers)
 
     def watch(self, names: Iterable[str], event: threading.Event) -> None:
         """Set `event` whenever one of `names` is notified."""
@@ -27,8 +32,8 @@ class Signals:
     def notify(self, names: Iterable[str]) -> bool:
         """Set the events that watch one of `names`; whether there are any."""
         found = False
-        if self._forward is not None:
-            self._forward(names)
+        for told in self._listeners:
+            told(names)
         for name in names:
             for event in self._watchers.get(name, ()):
                 event.set()

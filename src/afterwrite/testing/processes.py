@@ -29,7 +29,7 @@ class EngineProcess:
     """`afterwrite run APP` on the data directory `data`, with the faults of the `rules`, as a `with` block.
 
     It listens on the same port over all its starts, and is started again whenever it is killed, by a Crash or by
-    `kill`; requests meanwhile find nobody, as SDKs' retries expect. Without rules it runs as users run it, in two
+    `kill`; requests meanwhile find nobody, as SDKs' retries expect. Without rules it runs as users run it, in three
     processes where that pays; rules are installed on one. Its log is `data` with the suffix `.log`, the faults that
     have happened are in the one with the suffix `.faults`. Raises AfterwriteError where it does not start.
     """

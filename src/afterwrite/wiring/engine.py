@@ -65,6 +65,7 @@ from afterwrite.store.data_directory import DataDirectory, DirectoryLock
 from afterwrite.store.operations import Copies, Operations
 from afterwrite.store.streams import StreamSettings
 from afterwrite.store.table_backups import TableBackups
+from afterwrite.wiring.app_processes import AppProcesses
 from afterwrite.wiring.declared import (
     cut_waits,
     declare_indexes,
@@ -74,7 +75,6 @@ from afterwrite.wiring.declared import (
     keep_topology,
 )
 from afterwrite.wiring.seams import Seams
-from afterwrite.wiring.second_process import SecondProcess
 from afterwrite.wiring.server_thread import ServerThread
 from afterwrite.wiring.works import LOOPS_S_MAX, Works
 
@@ -107,7 +107,7 @@ class Engine:
         settings: Settings,
         *,
         seams: Seams | None = None,
-        second: SecondProcess | None = None,
+        processes: AppProcesses | None = None,
     ) -> None:
         self._seams = seams or Seams()
         self._app = App(_NO_APP) if app is None else app
@@ -118,7 +118,7 @@ class Engine:
         self._telemetry = Telemetry()
         self._loops: list[Loop] = []
         self._mappings: list[MappingWork] = []
-        self._second = second
+        self._processes = processes
         self._works: Works | None = None
         self._server: ServerThread | None = None
         self._closing = ExitStack()
@@ -161,9 +161,9 @@ class Engine:
                 )
                 closing.callback(self._server.stop)
                 closing.callback(self._environment.stop_driving)
-                if self._second is not None:
-                    closing.callback(self._second.stop)
-                    self._second.begin(self._environment, self._operations, self._server, self._lock.descriptors)
+                if self._processes is not None:
+                    closing.callback(self._processes.stop)
+                    self._processes.begin(self._environment, self._operations, self._server, self._lock.descriptors)
                 self._server.serve(*self._answering(self._server.run_soon, self._settings.credentials))
             closing.callback(self._polls.close)
             closing.callback(self._long_reads.close)
@@ -204,7 +204,7 @@ class Engine:
         consumers = {name: name for name in consumed}
         self._fan_out = FanOut(self._app, identity)
         self._wire_services = self._services(operations)
-        if self._second is None:
+        if self._processes is None:
             self._works = Works(self._app, self._settings, environment, self.services, self._seams)
         works = [*self._own_works(), Upkeep(lambda: upkeep.run(environment, consumers, backups), self._telemetry)]
         self._loops = [Loop(work, self._telemetry) for work in works]
@@ -258,7 +258,7 @@ class Engine:
         ]
 
     def _own_works(self) -> list[Work]:
-        """The loops that run in this process whether there is a second one or not."""
+        """The loops that run in this process whether there are others or not."""
         app, environment = self._app, self._environment
         intakes = [
             Intake(

@@ -1,6 +1,6 @@
 """What follows from writes: an app's routes, functions and files, as loops over a store.
 
-They run in the engine's process, or all of them in a second one.
+They run in the engine's process or in others, all in one or in two parts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Set
 from contextlib import ExitStack
+from enum import Enum
 from typing import Final
 
 from afterwrite.app import App, Function, lanes_of
@@ -46,11 +48,27 @@ _FINISH_S_MAX: Final = 10.0
 LOOPS_S_MAX: Final = 5.0
 
 
+class Part(Enum):
+    """A part of an app that can run in a process of its own: routes and functions, or what writes files."""
+
+    FLOWS = "flows"
+    FILES = "files"
+
+
 class Works:
-    """An app's routes, functions and files. Takes what an earlier process left; `start` sets the loops going."""
+    """An app's routes, functions and files, or the `parts` of them that are to run here.
+
+    Takes what an earlier process left; `start` sets the loops going. Each loop watches its signals from the beginning.
+    """
 
     def __init__(
-        self, app: App, settings: Settings, environment: Environment, services: NativeServices, seams: Seams
+        self,
+        app: App,
+        settings: Settings,
+        environment: Environment,
+        services: NativeServices,
+        seams: Seams,
+        parts: Set[Part] = frozenset(Part),
     ) -> None:
         self._app = app
         self._settings = settings
@@ -61,15 +79,15 @@ class Works:
         self._telemetry = Telemetry()
         self._fan_out = FanOut(app, settings.identity)
         self._trials = Trials()
+        self._dispatchers: list[Dispatcher] = []
         self._logs: list[AuditSink] = []
         with ExitStack() as closing:
-            functions, watches = engine_functions(app, self._directory.search, environment.now_ms, services, closing)
-            pipelines = self._pipelines()
-            self._dispatchers = [self._dispatcher(function) for function in functions]
-            works: list[Work] = [*pipelines, RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)]
-            self._loops = [
-                Loop(work, self._telemetry) for work in (*works, *watches, *self._dispatchers, *self._flushings())
-            ]
+            works: list[Work] = []
+            if Part.FLOWS in parts:
+                works += self._flows(closing)
+            if Part.FILES in parts:
+                works += self._flushings()
+            self._loops = [Loop(work, self._telemetry) for work in works]
             self._closing = closing.pop_all()
 
     def start(self) -> None:
@@ -93,6 +111,14 @@ class Works:
                 except (StorageError, OSError) as error:  # the others are closed all the same
                     _LOG.error("an audit log is not signed up to its end: the next engine does it (%s)", error)
         self._closing.close()
+
+    def _flows(self, closing: ExitStack) -> list[Work]:
+        environment, search = self._environment, self._directory.search
+        functions, watches = engine_functions(self._app, search, environment.now_ms, self._services, closing)
+        pipelines = self._pipelines()
+        self._dispatchers = [self._dispatcher(function) for function in functions]
+        route_watch = RouteWatch(pipelines, self._telemetry, now_s=time.monotonic)
+        return [*pipelines, route_watch, *watches, *self._dispatchers]
 
     def _pipelines(self) -> list[Pipeline]:
         environment, identity = self._environment, self._settings.identity

@@ -21,15 +21,17 @@ from hypothesis import strategies as st
 from afterwrite import App, config, errors, forks, open_data
 from afterwrite.local import lake
 from afterwrite.store.data_directory import DataDirectory
+from afterwrite.store.other_processes import EnvironmentElsewhere, Frames, Raised, Shared, as_error, frame, raised
 from afterwrite.store.ring_buffer import RingBuffer
-from afterwrite.store.second_process import EnvironmentElsewhere, Frames, Raised, Shared, as_error, frame, raised
-from afterwrite.wiring import second_process as wired
-from afterwrite.wiring.second_process import SecondProcess
+from afterwrite.store.settling import Settling
+from afterwrite.wiring import app_processes as wired
+from afterwrite.wiring.app_processes import AppProcesses
+from afterwrite.wiring.works import Part
 from bounds import BOUND_S
 from embedded import Clock, open_store
 from engine_process import EngineUnderTest, wait_until
 
-APP = Path(__file__).with_name("two_processes_app.py")
+APP = Path(__file__).with_name("processes_app.py")
 
 on_two_cores = pytest.mark.skipif(
     sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two cores"
@@ -195,11 +197,12 @@ def test_a_process_that_does_not_end_is_killed_once(
         signals.append(number)
         threading.Timer(0.1, kill, (pid, number)).start()
 
-    second = SecondProcess(App("stopped"), replace(config.load(), data=tmp_path), settle=lambda: None)
-    kill(second.pid, signal.SIGSTOP)
+    settings = replace(config.load(), data=tmp_path)
+    processes = AppProcesses(App("stopped"), settings, {frozenset(Part): lambda: None})
+    kill(processes.pid_of(Part.FLOWS), signal.SIGSTOP)
     monkeypatch.setattr(os, "kill", killed_late)
     monkeypatch.setattr(wired, "_END_S_MAX", 0.0)
-    second.stop()
+    processes.stop()
     assert signals == [signal.SIGKILL]
     assert len(caplog.records) == 1
 
@@ -207,7 +210,7 @@ def test_a_process_that_does_not_end_is_killed_once(
 @pytest.mark.parametrize("size", [10, 100_000])
 def test_a_fork_is_refused_to_write_and_spoils_nothing_that_is_on_its_way(tmp_path: Path, size: int) -> None:
     open_store(tmp_path / "store", Clock()).close()
-    shared = Shared()
+    shared = Shared(Settling())
     connection, first = socket.socketpair()
     elsewhere = EnvironmentElsewhere(tmp_path / "store", connection, shared)
     forks.withhold(connection.fileno())
@@ -238,7 +241,7 @@ def test_a_fork_is_refused_to_write_and_spoils_nothing_that_is_on_its_way(tmp_pa
 def test_a_first_process_that_is_not_understood_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     open_store(tmp_path / "store", Clock()).close()
     connection, first = socket.socketpair()
-    elsewhere = EnvironmentElsewhere(tmp_path / "store", connection, Shared())
+    elsewhere = EnvironmentElsewhere(tmp_path / "store", connection, Shared(Settling()))
     lost = threading.Event()
     elsewhere.begin(on_stop=lambda: None, on_lost=lost.set)
     first.sendall(frame("no commit"))

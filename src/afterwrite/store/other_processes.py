@@ -1,10 +1,10 @@
-"""The store in a second process, which reads the file itself and has the first one write.
+"""The store in an engine's other processes, which read the file themselves and have the first one write.
 
-    second to first    an operation for the next commit, or a request in DynamoDB's words
-    first to second    once a commit: the answers, the signals, the catalog where it has changed
+    another to the first    an operation for the next commit, or a request in DynamoDB's words
+    the first to another    once a commit: its answers, the signals it watches, the catalog where it needs that
 
-Both are processes of one engine, the second forked from the first, so what goes between them are Python's own values.
-An operation is a function that both have, with the values it is for.
+All are processes of one engine, forked from the first, so what goes between them are Python's own values. An operation
+is a function that all have, with the values it is for.
 
 What is large goes through memory that both share. A socket's buffer holds a tenth of a large step, and the first
 process reads it between two commits: the step took ten of them to arrive, and everything else waited behind it.
@@ -17,7 +17,7 @@ import pickle
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -71,9 +71,11 @@ class Raised(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """The second process runs, or why it does not."""
+    """A process runs what it is for, or why it does not; from now on it needs to hear of these things only."""
 
     failure: Raised | None
+    signals: frozenset[str]
+    catalog: bool
 
 
 class Committed(NamedTuple):
@@ -86,17 +88,17 @@ class Committed(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """The second process is to end what it does, and itself."""
+    """A process is to end what it does, and itself."""
 
 
 class Shared:
-    """Memory that both processes have: which commit is settling, and what is sent to the first one and is large.
+    """Memory that the first process and another have: what is sent to the first and is large.
 
-    To be made before the fork.
+    And which commit is settling, which all processes have. To be made before the fork.
     """
 
-    def __init__(self) -> None:
-        self.settling = Settling()
+    def __init__(self, settling: Settling) -> None:
+        self.settling = settling
         self.sent = RingBuffer(_SHARED_BYTES)
 
 
@@ -163,7 +165,7 @@ def as_error(sent: Raised) -> BaseException:
 
 
 class FirstProcess:
-    """Writes for the second process. `send` is given frames on the thread of the store's writer.
+    """Writes for another process. `send` is given frames on the thread of the store's writer.
 
     `prepare` makes the write of a request; it raises ServiceError.
     """
@@ -176,9 +178,19 @@ class FirstProcess:
         self._send = send
         self._answers: list[tuple[int, Any, Raised | None]] = []
         self._signals: set[str] = set()
-        self._catalog = environment.state["catalog"]
-        environment.signals.forward(self._signals.update)
+        self._watched: frozenset[str] | None = None
+        self._catalog: Catalog | None = environment.state["catalog"]
+        environment.signals.forward(self._hear)
         environment.after_commit(self._tell)
+
+    def tell_only(self, signals: frozenset[str], *, catalog: bool) -> None:
+        """Tell the process of these signals only, and of the `catalog` or not.
+
+        Until then it is told of everything. What no loop of it waits for must not wake it at each commit.
+        """
+        self._watched = signals
+        if not catalog:
+            self._catalog = None
 
     def take(self, asked: Operation | Request) -> None:
         """Do what is asked for, in the next commit."""
@@ -191,27 +203,30 @@ class FirstProcess:
                 write: Write = self._prepare(asked.name, asked.body)
                 run = write.run
             self._environment.submit(run, on_done)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the second process must hear of it
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process that asked must hear of it
             on_done(None, error)
             self._tell()
 
     def _answer(self, number: int, result: Any, error: BaseException | None) -> None:
         self._answers.append((number, result, None if error is None else raised(error)))
 
+    def _hear(self, names: Iterable[str]) -> None:
+        self._signals.update(names if self._watched is None else self._watched.intersection(names))
+
     def _tell(self) -> None:
-        catalog = self._environment.state["catalog"]
-        changed = None if catalog is self._catalog else catalog
+        changed: Catalog | None = None
+        if self._catalog is not None and self._catalog is not self._environment.state["catalog"]:
+            changed = self._catalog = self._environment.state["catalog"]
         if not self._answers and not self._signals and changed is None:
             return
         told = frame(Committed(self._environment.now_us(), self._answers, self._signals, changed))
-        self._catalog = catalog
         self._answers.clear()
         self._signals.clear()
         self._send(told)
 
 
 class EnvironmentElsewhere(Environment):
-    """The store as the second process has it: it reads the file, the first one writes.
+    """The store as another process has it: it reads the file, the first one writes.
 
     In `shared` the first one says what is not to be seen yet. Forks of the process can read, and are refused to write.
     """
