@@ -23,10 +23,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+import orjson
+
 from afterwrite.core.failures import reason_of
 from afterwrite.errors import StorageError
 from afterwrite.store import tables
 from afterwrite.store.environment import Environment, WriteTransaction
+from afterwrite.store.plain_writes import PlainWrites
 from afterwrite.store.prepared import Write
 from afterwrite.store.ring_buffer import Piece, RingBuffer
 from afterwrite.store.settling import Settling
@@ -54,12 +57,12 @@ class Operation(NamedTuple):
 
 
 class Request(NamedTuple):
-    """To be carried out by DynamoDB's rules: an operation's wire name and its body."""
+    """To be carried out by DynamoDB's rules: an operation's wire name and its body, as JSON text where it can be."""
 
     number: int
     now_us: int
     name: str
-    body: dict[str, Any]
+    body: bytes | dict[str, Any]
 
 
 class Raised(NamedTuple):
@@ -164,10 +167,18 @@ def as_error(sent: Raised) -> BaseException:
     return error
 
 
+def _as_text(body: dict[str, Any]) -> bytes | dict[str, Any]:
+    """A request's body as JSON text; as it is where it holds what is none, of which the first process says so."""
+    try:
+        return orjson.dumps(body)
+    except (orjson.JSONEncodeError, UnicodeEncodeError):
+        return body
+
+
 class FirstProcess:
     """Writes for another process. `send` is given frames on the thread of the store's writer.
 
-    `prepare` makes the write of a request; it raises ServiceError.
+    `prepare` makes the write of a request that Python reads; it raises ServiceError.
     """
 
     def __init__(
@@ -175,6 +186,7 @@ class FirstProcess:
     ) -> None:
         self._environment = environment
         self._prepare = prepare
+        self._plain_writes = PlainWrites(environment)
         self._send = send
         self._answers: list[tuple[int, Any, Raised | None]] = []
         self._signals: set[str] = set()
@@ -197,15 +209,20 @@ class FirstProcess:
         on_done = partial(self._answer, asked.number)
         self._environment.catch_up(asked.now_us)
         try:
-            if isinstance(asked, Operation):
-                run = asked.run
-            else:
-                write: Write = self._prepare(asked.name, asked.body)
-                run = write.run
+            run = asked.run if isinstance(asked, Operation) else self._write(asked.name, asked.body).run
             self._environment.submit(run, on_done)
         except Exception as error:  # noqa: BLE001 - whatever it is, the process that asked must hear of it
             on_done(None, error)
             self._tell()
+
+    def _write(self, name: str, body: bytes | dict[str, Any]) -> Write:
+        plain = self._plain_writes.prepare(name, body, self._prepare) if isinstance(body, bytes) else None
+        if plain is not None:
+            return plain
+        parsed: dict[str, Any] = orjson.loads(body) if isinstance(body, bytes) else body
+        write: Write = self._prepare(name, parsed)
+        self._plain_writes.learn(name, parsed)
+        return write
 
     def _answer(self, number: int, result: Any, error: BaseException | None) -> None:
         self._answers.append((number, result, None if error is None else raised(error)))
@@ -264,8 +281,9 @@ class EnvironmentElsewhere(Environment):
 
     def carry_out(self, name: str, body: dict[str, Any]) -> Mapping[str, Any] | None:
         """Carry out a request that writes. Raises ServiceError and StorageError."""
+        sent = _as_text(body)
         answer: Mapping[str, Any] | None = self._wait(
-            lambda on_done: self._ask(on_done, lambda number: Request(number, self.now_us(), name, body))
+            lambda on_done: self._ask(on_done, lambda number: Request(number, self.now_us(), name, sent))
         )
         return answer
 
