@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import IO, Any, cast
@@ -27,12 +27,20 @@ class EngineUnderTest:
     The first start takes a free port, later ones the same again. What it logs goes to `data` with the suffix `.log`.
     """
 
-    def __init__(self, app: Path | None, data: Path, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        app: Path | None,
+        data: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
         self._app = app
         self.data = data
         self.log = data.with_name(f"{data.name}.log")
         self.address = f"127.0.0.1:{lasting_port()}"
         self._environment = {**os.environ, "PYTHONFAULTHANDLER": "1", **(environment or {})}
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -51,13 +59,18 @@ class EngineUnderTest:
         """The process id."""
         return self._running().pid
 
+    @property
+    def forked(self) -> list[int]:
+        """The ids of the processes that it has forked to run its app."""
+        return [*map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split())]
+
     def start(self) -> EngineUnderTest:
         """Start it and wait until it listens."""
         what = ["serve"] if self._app is None else ["run", str(self._app)]
         command = [sys.executable, "-m", "afterwrite", *what, "--data", str(self.data)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, "--listen", self.address, "--json"],
+                [*command, "--listen", self.address, "--json", *self._options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self._environment,

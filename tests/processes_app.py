@@ -1,4 +1,4 @@
-"""An app whose functions do in the second process what only the first one can: write, and be refused."""
+"""An app whose functions do in another process what only the first one can: write, and be refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from afterwrite import INSERT, App, Change, ConditionalCheckFailed, Context, Put, TransactionCanceled
 
-app = App("two-processes")
+app = App("processes")
 things = app.table("things", partition_key="PK")
 results = app.table("results", partition_key="PK")
 lake = app.delivery_stream("lake", buffer_seconds=0.1)
