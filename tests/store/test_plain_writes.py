@@ -253,3 +253,19 @@ def test_a_table_that_is_not_for_c_is_left(ways: TwoWays, table: str) -> None:
     )
     assert outcome.written == []
     assert item_of(ways, key, table) == {"t": s("a"), "n": n(2)}
+
+
+def test_what_is_the_same_as_what_a_request_would_have_written_may_not_be_as_what_is_there(ways: TwoWays) -> None:
+    """Python has said that the last put changes nothing after a transaction which then was left to it."""
+    in_order, in_another = {"M": {"a": n(1), "b": n(2)}}, {"M": {"b": n(2), "a": n(1)}}
+    ways.commit([put({**KEY, "m": in_order}), put({**OTHER_KEY, "x": n(1), "y": n(2)})])
+    ways.advance(1)
+    member = {"Put": {"TableName": "both", "Item": {**OTHER_KEY, "y": n(1), "x": n(2)}}}
+    asked = [
+        put({**KEY, "m": in_another}),
+        transaction(check("m = :v", values={":v": in_another}), member),
+        put({**OTHER_KEY, "x": n(2), "y": n(1)}),
+    ]
+    outcome = ways.commit(asked)
+    assert outcome.answers == [DONE] * 3
+    assert item_of(ways, OTHER_KEY) == {"x": n(2), "y": n(1)}

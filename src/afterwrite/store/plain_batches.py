@@ -242,6 +242,7 @@ def _write(
     given.items_number, given.changes_number = (each.number for each in databases)
     commit = _COMMIT.pack(transaction.now_us, transaction.counter(change_log.COUNTER) + 1)
     size = len(old) + 4 * len(batch.puts) + 2 * len(known.streams) + (count + 1) * _PUT_ROOM_BYTES
+    left_when_asked: list[int] | None = None
     while True:
         room = _rooms.of(size)
         needed = library.plain_batch_write(
@@ -256,8 +257,12 @@ def _write(
         stored, changes, counts, moves, questions, left, entries_at, *ats, bytes_count = _WRITTEN.unpack_from(view)
         counts_at, moves_at, questions_at, left_at, bytes_at = ats
         written = bytes(view[bytes_at : bytes_at + bytes_count])
+        left_requests = [number for (number,) in _parts(view, _NUMBER, left_at, left)]
+        if left_when_asked not in (None, left_requests):
+            return None  # what was asked was asked of items as others would have left them
         if not questions:
             break
+        left_when_asked = left_requests
         for put, old_at, new_at, end in _parts(view, _QUESTION, questions_at, questions):
             is_same = orjson.loads(written[old_at:new_at]) == orjson.loads(written[new_at:end])
             verdicts[put] = _SAME if is_same else _DIFFERENT
@@ -271,7 +276,7 @@ def _write(
         entries[:stored],
         entries[stored:],
         written,
-        [number for (number,) in _parts(view, _NUMBER, left_at, left)],
+        left_requests,
     )
 
 
