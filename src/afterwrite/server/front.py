@@ -65,7 +65,8 @@ class Alike:
     def split(self, numbers: Collection[int]) -> tuple[Alike, list[Respond]]:
         """Those whose numbers are not among `numbers`, and what answers each of the others on its own."""
         asked = [self._asked[at : at + _ASKED.size] for at in range(0, len(self._asked), _ASKED.size)]
-        alike = b"".join(each for number, each in enumerate(asked) if number not in numbers)
+        others = frozenset(numbers)
+        alike = b"".join(each for number, each in enumerate(asked) if number not in others)
         return Alike(self._front, alike), [partial(self._front.answer_alike, asked[number]) for number in numbers]
 
 

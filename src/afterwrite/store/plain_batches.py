@@ -186,8 +186,9 @@ def write(transaction: WriteTransaction, batch: PlainBatch) -> Sequence[int] | N
         expirations.move(transaction, items.number_at(place), place, was, becomes)
     if written.items:
         transaction.put_sealed({"items": written.items, "changes": written.changes}, written.journal)
+    left = frozenset(written.left)
     for token in tokens:
-        if token.number not in written.left:
+        if token.number not in left:
             keep_token(transaction, token.text, token.fingerprint)
     return written.left
 
