@@ -269,3 +269,11 @@ def test_what_is_the_same_as_what_a_request_would_have_written_may_not_be_as_wha
     outcome = ways.commit(asked)
     assert outcome.answers == [DONE] * 3
     assert item_of(ways, OTHER_KEY) == {"x": n(2), "y": n(1)}
+
+
+def test_items_that_are_too_much_memory_together_are_left(ways: TwoWays) -> None:
+    """Each request has its own copy of the items that it looks at."""
+    start_with(ways, {"s": s("x" * 400_000)})
+    checking = transaction(check("attribute_exists(s)"))
+    assert ways.commit([checking] * 20).written == list(range(20))
+    assert ways.commit([checking] * 400).written == []
