@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -277,3 +278,17 @@ def test_items_that_are_too_much_memory_together_are_left(ways: TwoWays) -> None
     checking = transaction(check("attribute_exists(s)"))
     assert ways.commit([checking] * 20).written == list(range(20))
     assert ways.commit([checking] * 400).written == []
+
+
+def test_long_expressions_are_not_kept(ways: TwoWays) -> None:
+    """They have no form."""
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            names = {"#a": f"{number} {'x' * 60_000}"}
+            body = {"TableName": "both", "Key": KEY, "UpdateExpression": "REMOVE #a", "ExpressionAttributeNames": names}
+            ways.writes.learn("UpdateItem", body)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
