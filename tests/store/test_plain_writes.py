@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from afterwrite.accelerators import quick_library
-from afterwrite.store import items, tables
+from afterwrite.store import items, plain_batches, tables
 from afterwrite.store.environment import WriteTransaction
-from store.two_ways import DONE, TwoWays, carried_out
+from store.two_ways import DONE, Requested, TwoWays, carried_out, parsed
 from store.write_bodies import (
     KEY,
     OTHER_KEY,
@@ -292,3 +292,16 @@ def test_long_expressions_are_not_kept(ways: TwoWays) -> None:
     finally:
         tracemalloc.stop()
     assert kept < 1_000_000
+
+
+def test_a_batch_that_makes_much_of_little_is_left(ways: TwoWays) -> None:
+    """A character of one byte can be six of JSON, and each write has its own copy of what is there before and after."""
+    filling = update("SET " + ", ".join(f"a{number} = s" for number in range(23)))
+    adding = update("ADD n :v", {":v": n(1)})
+    for each in (filling, adding):
+        ways.writes.learn(each.operation, parsed(each.body))
+    memory = Requested([put({**KEY, "s": s("\1" * 2_700)}), filling, *[adding] * 190])
+    left, _, batch = ways.writes.take(memory.address, memory.size)
+    assert (left, len(batch.requests if batch else ())) == (0, 192)
+    written, _ = ways.quick.commit(lambda transaction: batch and plain_batches.write(transaction, batch))
+    assert written is None
