@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 import pytest
 
 from afterwrite.accelerators import quick_library
-from afterwrite.store import items, tables
+from afterwrite.store import items, plain_batches, tables
 from afterwrite.store.environment import WriteTransaction
-from store.two_ways import DONE, TwoWays, carried_out
+from store.two_ways import DONE, Requested, TwoWays, carried_out, parsed
 from store.write_bodies import (
     KEY,
     OTHER_KEY,
@@ -269,3 +270,38 @@ def test_what_is_the_same_as_what_a_request_would_have_written_may_not_be_as_wha
     outcome = ways.commit(asked)
     assert outcome.answers == [DONE] * 3
     assert item_of(ways, OTHER_KEY) == {"x": n(2), "y": n(1)}
+
+
+def test_items_that_are_too_much_memory_together_are_left(ways: TwoWays) -> None:
+    """Each request has its own copy of the items that it looks at."""
+    start_with(ways, {"s": s("x" * 400_000)})
+    checking = transaction(check("attribute_exists(s)"))
+    assert ways.commit([checking] * 20).written == list(range(20))
+    assert ways.commit([checking] * 400).written == []
+
+
+def test_long_expressions_are_not_kept(ways: TwoWays) -> None:
+    """They have no form."""
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            names = {"#a": f"{number} {'x' * 60_000}"}
+            body = {"TableName": "both", "Key": KEY, "UpdateExpression": "REMOVE #a", "ExpressionAttributeNames": names}
+            ways.writes.learn("UpdateItem", body)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000
+
+
+def test_a_batch_that_makes_much_of_little_is_left(ways: TwoWays) -> None:
+    """A character of one byte can be six of JSON, and each write has its own copy of what is there before and after."""
+    filling = update("SET " + ", ".join(f"a{number} = s" for number in range(23)))
+    adding = update("ADD n :v", {":v": n(1)})
+    for each in (filling, adding):
+        ways.writes.learn(each.operation, parsed(each.body))
+    memory = Requested([put({**KEY, "s": s("\1" * 2_700)}), filling, *[adding] * 190])
+    left, _, batch = ways.writes.take(memory.address, memory.size)
+    assert (left, len(batch.requests if batch else ())) == (0, 192)
+    written, _ = ways.quick.commit(lambda transaction: batch and plain_batches.write(transaction, batch))
+    assert written is None

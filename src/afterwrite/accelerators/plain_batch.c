@@ -23,6 +23,7 @@
 #define TABLE_NUMBER_BYTES 4 /* of a place; the partition key's digest follows */
 #define HASH_KEY_BYTES 2
 #define NONE UINT32_MAX
+#define VALUES_BYTES_MAX ((size_t)1 << 27) /* of all items before and after their writes; offsets have 32 bits */
 
 enum event { INSERT, MODIFY };
 
@@ -160,10 +161,11 @@ static void take_in(struct batch *batch, struct put *put, uint64_t *position) {
 }
 
 /* Find what each put changes, in the order of the requests, whose puts happen together or not at all; false where an
- * item in the store is damaged. */
+ * item in the store is damaged, or all of them are too many bytes. */
 static bool decide(struct batch *batch, const uint8_t *olds, const uint32_t *old_bytes, const uint8_t *verdicts,
                    const struct batch_databases *databases, uint64_t position) {
     uint32_t begins = 0, request = 0;
+    size_t bytes = 0;
     bool is_done = true;
     for (uint32_t number = 0; number < batch->count; number++) {
         struct put *put = &batch->puts[number];
@@ -172,6 +174,8 @@ static bool decide(struct batch *batch, const uint8_t *olds, const uint32_t *old
         if (old_bytes[number] > 0 && !unseal(put->checksum, olds, old_bytes[number], &put->old)) return false;
         olds += old_bytes[number];
         is_done = decide_put(batch, put, verdicts[number]) && is_done;
+        bytes += put->old.bytes + put->value.bytes;
+        if (bytes > VALUES_BYTES_MAX) return false;
         if (!put->head.is_last) continue;
         if (!is_done) batch->left[batch->left_count++] = request;
         for (; begins <= number; begins++) {
@@ -366,8 +370,8 @@ static void write_parts(struct batch *batch, const struct batch_commit *commit, 
  * a multiple of 8 bytes, and gets a `struct batch_written` with its parts.
  *
  * How many bytes of room it takes: where that is more than there is, nothing was written. 0 where Python has to do it: an
- * item in the store is damaged, or there is no memory. Where there are questions nothing else is of use: with their
- * answers it is called again. */
+ * item in the store is damaged, or there is not the memory for all of them. Where there are questions nothing else is of
+ * use: with their answers it is called again. */
 size_t plain_batch_write(const uint8_t *puts, uint32_t count, const uint8_t *olds, const uint32_t *old_bytes,
                          const uint8_t *verdicts, const struct batch_given *given, const struct batch_commit *commit,
                          uint8_t *room, size_t room_bytes) {

@@ -43,6 +43,8 @@ _DIFFERENT: Final = 2
 _NOT_HERE: Final = 3
 # What an item and its change need beside their texts, and the parts that are there for each put.
 _PUT_ROOM_BYTES: Final = 256
+# Each write has its own copy of the item before it, however many are of the same large one.
+_OLD_BYTES_MAX: Final = 128 << 20
 
 
 class PlainPut(NamedTuple):
@@ -170,9 +172,12 @@ def write(transaction: WriteTransaction, batch: PlainBatch) -> Sequence[int] | N
         return None  # a table has changed since the puts were read
     if not kinesis_destinations.active_destinations(transaction).keys().isdisjoint(names):
         return None
+    olds = transaction.sealed("items", batch.places)
+    if sum(map(len, olds)) > _OLD_BYTES_MAX:
+        return None
     tokens = batch.requests.tokens
     verdicts = _verdicts(transaction, len(batch.places), tokens)
-    written = _write(transaction, batch, transaction.sealed("items", batch.places), verdicts)
+    written = _write(transaction, batch, olds, verdicts)
     if written is None:
         return None
     for number, changes, added, size in written.counts:

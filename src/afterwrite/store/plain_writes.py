@@ -23,6 +23,7 @@ from afterwrite.store.plain_batches import OPERATIONS, TAKEN, PlainBatch, PlainR
 from afterwrite.store.plain_tables import KnownTables, PlainTables
 from afterwrite.store.prepared import Write
 from afterwrite.table.forms import form_of
+from afterwrite.table.remembering import is_short
 
 # `struct asked` of taken_writes.c: a connection's slot, its generation, the request's flags.
 ASKED: Final = struct.Struct("@III")
@@ -95,7 +96,7 @@ class PlainWrites:
             return
         for write in _writes_of(operation, body):
             key = _key_of(write)
-            if key is not None and key not in self._learned:
+            if key is not None and key not in self._learned and is_short(key):
                 with self._lock:
                     self._learn(key)
 

@@ -26,7 +26,7 @@ def remembered(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, 
 
     @lru_cache(maxsize=REMEMBERED_MAX)
     def looked_up(*arguments: Any) -> Any:
-        if _characters(arguments) > REMEMBERED_CHARACTERS_MAX:
+        if not is_short(arguments):
             raise _TooLong
         return function(*arguments)  # type: ignore[call-arg]
 
@@ -38,6 +38,11 @@ def remembered(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, 
             return function(*arguments)  # type: ignore[call-arg]
 
     return result  # type: ignore[return-value]
+
+
+def is_short(arguments: object) -> bool:
+    """Whether arguments are short enough to be kept."""
+    return _characters(arguments) <= REMEMBERED_CHARACTERS_MAX
 
 
 def _characters(value: Any) -> int:
