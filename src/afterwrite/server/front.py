@@ -64,8 +64,9 @@ class Alike:
 
     def split(self, numbers: Collection[int]) -> tuple[Alike, list[Respond]]:
         """Those whose numbers are not among `numbers`, and what answers each of the others on its own."""
+        apart = frozenset(numbers)
         asked = [self._asked[at : at + _ASKED.size] for at in range(0, len(self._asked), _ASKED.size)]
-        alike = b"".join(each for number, each in enumerate(asked) if number not in numbers)
+        alike = b"".join(each for number, each in enumerate(asked) if number not in apart)
         return Alike(self._front, alike), [partial(self._front.answer_alike, asked[number]) for number in numbers]
 
 
