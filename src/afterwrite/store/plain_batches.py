@@ -43,6 +43,7 @@ _DIFFERENT: Final = 2
 _NOT_HERE: Final = 3
 # What an item and its change need beside their texts, and the parts that are there for each put.
 _PUT_ROOM_BYTES: Final = 256
+_KEPT_ROOM_BYTES_MAX: Final = 16 << 20
 # Each write has its own copy of the item before it, however many are of the same large one.
 _OLD_BYTES_MAX: Final = 128 << 20
 
@@ -219,12 +220,14 @@ class _Written(NamedTuple):
 
 
 class _Rooms(threading.local):
-    """Where the library writes to, as large as was needed."""
+    """Where the library writes to, as large as was needed; what is needed seldom is given back."""
 
     def __init__(self) -> None:
         self.room = ctypes.create_string_buffer(0)
 
     def of(self, size: int) -> ctypes.Array[ctypes.c_char]:
+        if size > _KEPT_ROOM_BYTES_MAX:
+            return ctypes.create_string_buffer(size)
         if len(self.room) < size:
             self.room = ctypes.create_string_buffer(size)
         return self.room
