@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from afterwrite import ConditionalCheckFailed, between, prefix
 from afterwrite.summaries import Summarizer, Summary, Turn
 from manga_assist import keys
 from manga_assist.keys import WINDOW_TURNS
+
+# The status of a session that has ended.
+_ENDED: Final = "disconnected"
 
 
 class Table(Protocol):
@@ -46,8 +49,13 @@ class IncompleteWindow(Exception):
     """A window that the session's count says is full does not have its ten turns."""
 
 
-def summarize_missing(table: Table, session_id: str, summarizer: Summarizer, now_ms: int) -> list[int]:
+def summarize_missing(
+    table: Table, session_id: str, summarizer: Summarizer, now_ms: int, *, of_ended: bool = True
+) -> list[int]:
     """Write the summary of every full window that has none, in order; return the windows written.
+
+    Not `of_ended` leaves a session that has ended to its clean-up, which does it, too: both at a time would make, and
+    pay for, each summary twice.
 
     A window's summary exists only if those of all earlier windows do, so the newest one tells where to begin.
     A session whose META carries a `ttl` is finished: its summaries were completed before the clean-up set that,
@@ -55,7 +63,7 @@ def summarize_missing(table: Table, session_id: str, summarizer: Summarizer, now
     """
     partition = keys.partition(session_id)
     meta = table.get({"PK": partition, "SK": keys.META})
-    if meta is None or "ttl" in meta:
+    if meta is None or "ttl" in meta or (meta["status"] == _ENDED and not of_ended):
         return []
     windows = int(meta["turn_count"]) // WINDOW_TURNS
     newest = next(iter(table.query(partition, sort_key=prefix(keys.SUMMARY), newest_first=True, limit=1)), None)

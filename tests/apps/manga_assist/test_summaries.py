@@ -132,3 +132,11 @@ def test_a_session_that_is_gone_or_cleaned_up_is_left_alone(sessions: Sessions, 
     meta = sessions_table.get({"PK": "SESSION#s1", "SK": "META"})
     sessions_table.put({**meta, "ttl": NOW_MS // 1000})
     assert summarize_missing(sessions_table, "s1", Recording(), NOW_MS) == []
+
+
+def test_a_session_that_has_ended_is_left_to_its_clean_up(sessions: Sessions, sessions_table: Any) -> None:
+    sessions.start("s1", "c1", NOW_MS)
+    add_turns(sessions, 10)
+    sessions.disconnect("s1", NOW_MS)
+    assert summarize_missing(sessions_table, "s1", Recording(), NOW_MS, of_ended=False) == []
+    assert summarize_missing(sessions_table, "s1", Recording(), NOW_MS) == [1]
