@@ -37,7 +37,7 @@ def analytics_row(change: Change) -> dict[str, Any]:
     """A flat row about the change; a turn's words stay out of it. An item that lacks a field has none here."""
     sort_key = change.keys["SK"]
     kind = keys.item_type(sort_key)
-    image = change.new or change.old or {}
+    value = change.before if change.new_image is None else change.after
     row: dict[str, Any] = {
         "event_id": change.id,
         "event_name": change.event_name,
@@ -49,22 +49,23 @@ def analytics_row(change: Change) -> dict[str, Any]:
         "at_ms": change.created_at_ms,
     }
     if kind == "turn":
-        row["role"] = image.get("role")
+        row["role"] = value("role")
         row["turn_number"] = keys.turn_number(sort_key)
     elif kind == "meta":
-        row["status"] = image.get("status")
-        row["old_status"] = (change.old or {}).get("status")
-        row["turn_count"] = image.get("turn_count")
+        row["status"] = value("status")
+        row["old_status"] = change.before("status")
+        row["turn_count"] = value("turn_count")
     elif kind == "handoff":
-        row["reason"] = image.get("reason")
-        row["agent_id"] = image.get("agent_id")
+        row["reason"] = value("reason")
+        row["agent_id"] = value("agent_id")
     elif kind == "summary":
         row["window_number"] = keys.summary_number(sort_key)
-        row["summary_method"] = image.get("method")
-        if "model" in image:
-            row["summary_model"] = image["model"]
-            row["summary_fallback"] = image["fallback"].partition(":")[0] if "fallback" in image else None
-            row["summary_tokens"] = image["input_tokens"] + image["output_tokens"]
+        row["summary_method"] = value("method")
+        if (model := value("model")) is not None:
+            fallback = value("fallback")
+            row["summary_model"] = model
+            row["summary_fallback"] = None if fallback is None else fallback.partition(":")[0]
+            row["summary_tokens"] = value("input_tokens") + value("output_tokens")
     return row
 
 

@@ -26,6 +26,21 @@ def test_images_are_python_values_from_text_or_parsed() -> None:
     assert change().keys == {"pk": "p"}
 
 
+def test_one_attribute_is_read_without_the_others() -> None:
+    old, new = b'{"n":{"N":"1.50"},"x":{"?":0}}', b'{"n":{"N":"2"},"b":{"B":"AP8="},"x":{"?":0}}'
+    each = change(old_image=old, new_image=new)
+    assert (each.before("n"), each.after("n")) == (Decimal("1.50"), Decimal(2))
+    assert (each.before("b"), each.after("b")) == (None, b"\x00\xff")
+    assert (change(new_image=b"{}").before("n"), change(old_image=b"{}").after("n")) == (None, None)
+
+
+def test_one_attribute_is_the_same_before_and_after_all_were_read() -> None:
+    each = change(old_image={"s": {"NS": ["1", "2"]}}, new_image={"s": {"NULL": True}})
+    apart = (each.before("s"), each.after("s"))
+    assert (each.old, each.new) == ({"s": apart[0]}, {"s": apart[1]})
+    assert (each.before("s"), each.after("s")) == apart == ({Decimal(1), Decimal(2)}, None)
+
+
 def test_an_image_that_nobody_reads_is_not_decoded() -> None:
     unread = change(new_image=b"this is no JSON", old_image=b"{}")
     assert unread.old == {}

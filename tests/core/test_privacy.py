@@ -88,6 +88,8 @@ def test_what_is_written_into_records_is_masked() -> None:
     for image in (shown.new_json, shown.old_json):
         assert image == masked(encode_item(ITEM), compile_paths("users", PRIVATE, ("PK",)))
         assert b"ada@example.org" not in json_text.dumps(image)
+    assert {name: shown.before(name) for name in ITEM} == shown.old
+    assert {name: shown.after(name) for name in ITEM} == shown.new
 
 
 def test_a_removed_item_is_masked_and_an_image_that_is_not_there_stays_away() -> None:

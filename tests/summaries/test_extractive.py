@@ -51,6 +51,30 @@ def test_questions_and_commitments_come_before_small_talk() -> None:
     assert summary.open_questions == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "is_commitment"),
+    [
+        ("I'll send it", True),
+        ("Of course we will look", True),
+        ("I promise that it comes", True),
+        ("We can do that", True),
+        ("Let me see", True),
+        ("Im really gonna ask", True),
+        ("We are not going to keep it", True),
+        ("I\u2019m going to call", True),
+        ("Hi will be my first word", False),
+        ("I willingly paid twice", False),
+        ("Outlet me", False),
+        ("We were going to Rome", False),
+        ("I am going there", False),
+    ],
+)
+def test_what_is_a_commitment(text: str, is_commitment: bool) -> None:
+    summary = SUMMARIZER.summarize(turns(text), None)
+    assert text in summary.text
+    assert ("(a commitment)" in summary.text) == is_commitment
+
+
 def test_a_question_without_reply_is_carried_into_the_next_window() -> None:
     first = SUMMARIZER.summarize(turns("Hi.", "Hello.", "Where is volume three of the series?"), None)
     assert first.open_questions == (Turn(3, "customer", "Where is volume three of the series?"),)

@@ -111,6 +111,14 @@ class Change:
             self._old = decode_item(image)
         return self._old
 
+    def after(self, attribute: str) -> Any:
+        """One attribute of the item after the change, None where it has none; `new` decodes them all."""
+        return _value(self._new, self.new_image, attribute)
+
+    def before(self, attribute: str) -> Any:
+        """One attribute of the item before the change, None where it had none; `old` decodes them all."""
+        return _value(self._old, self.old_image, attribute)
+
     @property
     def keys_image(self) -> Item:
         """The keys in the wire form."""
@@ -190,6 +198,14 @@ class Change:
 
     def __repr__(self) -> str:
         return f"Change({self.event_name} {self.table} {dict(self.keys)} sequence_number={self.sequence_number})"
+
+
+def _value(decoded: Mapping[str, Any] | None, image: Item | None, attribute: str) -> Any:
+    if decoded is not None:
+        return decoded.get(attribute)
+    if image is None or attribute not in image:
+        return None
+    return to_python(image[attribute])
 
 
 def position_by_time(change: Change) -> int:

@@ -9,9 +9,10 @@ added together are stored together, in *blocks*, under the sequence of their fir
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Final, NamedTuple
 
 from afterwrite.core.placements import ToBuffer
@@ -67,21 +68,17 @@ class NewBlock(NamedTuple):
     content: bytes
 
 
-def blocks_of(records: Iterable[NewRecord | ToBuffer]) -> list[NewBlock]:
+def blocks_of(records: Sequence[NewRecord | ToBuffer]) -> list[NewBlock]:
     """The blocks that records are stored in. Nothing of it needs the transaction, which others wait for."""
     blocks: list[NewBlock] = []
-    pieces: list[bytes] = []
-    count = text_bytes = 0
-    for record in records:
-        encoded_id, text = record.id.encode(), record.text
-        if text_bytes + len(text) > _BLOCK_BYTES_MAX and pieces:
-            blocks.append(NewBlock(count, text_bytes, b"".join(pieces)))
-            pieces, count, text_bytes = [], 0, 0
-        pieces += (_RECORD.pack(record.at_ms, len(encoded_id), len(text)), encoded_id, text)
-        count += 1
-        text_bytes += len(text)
-    if pieces:
-        blocks.append(NewBlock(count, text_bytes, b"".join(pieces)))
+    first = text_bytes = 0
+    for place, size in enumerate([len(record.text) for record in records]):
+        if text_bytes + size > _BLOCK_BYTES_MAX and place > first:
+            blocks.append(NewBlock(place - first, text_bytes, encoded_records(records[first:place])))
+            first, text_bytes = place, 0
+        text_bytes += size
+    if first < len(records):
+        blocks.append(NewBlock(len(records) - first, text_bytes, encoded_records(records[first:])))
     return blocks
 
 
@@ -108,14 +105,12 @@ def add_blocks(transaction: WriteTransaction, buffer: str, blocks: Sequence[NewB
         transaction.touch(signal(buffer))
 
 
-def encoded_records(records: Sequence[NewRecord]) -> bytes:
+def encoded_records(records: Sequence[NewRecord | ToBuffer]) -> bytes:
     """A block of records."""
-    return b"".join(map(_encoded, records))
-
-
-def _encoded(record: NewRecord) -> bytes:
-    encoded_id = record.id.encode()
-    return b"".join((_RECORD.pack(record.at_ms, len(encoded_id), len(record.text)), encoded_id, record.text))
+    ids = [record.id.encode() for record in records]
+    texts = [record.text for record in records]
+    headers = map(_RECORD.pack, [record.at_ms for record in records], map(len, ids), map(len, texts))
+    return b"".join(chain.from_iterable(zip(headers, ids, texts, strict=True)))
 
 
 def records_of(first: int, block: bytes) -> list[Buffered]:

@@ -1,4 +1,8 @@
-"""When items expire: an entry for each that does, by its table and its second."""
+"""When items expire: an entry for each that does, by its table and its second.
+
+Those of one second stand in the order of their partitions: the items of a session, say, which expire together, have
+their entries on one of the file's pages, and not each on another.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from afterwrite.store.names import U32, U64
 # The service leaves items alone that expired more than five years ago.
 _EXPIRED_TOO_LONG_S: Final = 5 * 365 * 86_400
 _FAR_FUTURE_S: Final = 1 << 62
+# Enough of the digest of its partition key that an item is stored at, behind the table's number.
+_PARTITION: Final = slice(U32.size, U32.size + 8)
 
 
 def expiry(attribute: str | None, item: Item) -> int:
@@ -28,8 +34,8 @@ def expiry(attribute: str | None, item: Item) -> int:
 
 def move(transaction: WriteTransaction, table: int, stored_at: bytes, was: int, becomes: int) -> None:
     """Let the item of table number `table` that is stored there expire at another second; 0 is never."""
-    if was:
-        transaction.delete("expirations", _key(table, was, stored_at))
+    if was and not transaction.delete("expirations", _key(table, was, stored_at)):
+        transaction.delete("expirations", _older_key(table, was, stored_at))
     if becomes:
         transaction.put("expirations", _key(table, becomes, stored_at), stored_at)
 
@@ -43,5 +49,13 @@ def due(transaction: ReadTransaction, table: int, now_s: int) -> Iterator[bytes]
 
 
 def _key(table: int, second: int, stored_at: bytes) -> bytes:
-    digest = hashlib.blake2b(stored_at, digest_size=12).digest()
-    return U32.pack(table) + U64.pack(second) + digest
+    return U32.pack(table) + U64.pack(second) + stored_at[_PARTITION] + _digest(stored_at)
+
+
+def _older_key(table: int, second: int, stored_at: bytes) -> bytes:
+    """The key as it was before the partition stood in it."""
+    return U32.pack(table) + U64.pack(second) + _digest(stored_at)
+
+
+def _digest(stored_at: bytes) -> bytes:
+    return hashlib.blake2b(stored_at, digest_size=12).digest()

@@ -34,6 +34,8 @@ _KNOWN_SHARE: Final = 0.5
 # A line costs its reader more than its letters; the exponent says how much length counts.
 _LINE_CHARACTERS: Final = 15
 _LENGTH_EXPONENT: Final = 0.8
+_COSTS: Final = [(shown + _LINE_CHARACTERS) ** _LENGTH_EXPONENT for shown in range(QUOTE_CHARACTERS_MAX + 1)]
+"""What a quote costs, by the characters that it shows."""
 
 # An expression that begins with a character is looked for several times as fast as one that begins by looking back.
 _SENTENCE_END: Final = re.compile("\\s(?:(?<=\n)|(?<=[.!?\u2026]\\s))")
@@ -42,8 +44,9 @@ _ENDING_MARK: Final = re.compile("[\u3002\uff01\uff1f\u061f\u0964]")
 _QUESTION_MARKS: Final = ("?", "\uff1f", "\u061f")
 # A capital that does not begin a sentence, and numbers.
 _NAME: Final = re.compile(r"[A-Z\u00c0-\u00de\d](?:(?<=\S [A-Z\u00c0-\u00de])[\w'\u2019-]*|(?<=\d)[\d.,:/]*)")
-_COMMITMENT = re.compile(
-    r"\b(?:(?:i|we)(?:'ll| will| promise| can do)|let me|(?:i'm|im|we're|i am|we are)(?: \w+)? (?:going to|gonna))\b"
+_COMMITMENT: Final = re.compile(
+    r"[ilw](?<=\b[ilw])(?:(?:(?<=i)|(?<=w)e)(?:'ll| will| promise| can do)|(?<=l)et me"
+    r"|(?:(?<=i)(?:'?m| am)|(?<=w)e(?:'re| are))(?: \w+)? (?:going to|gonna))\b"
 )
 
 
@@ -53,11 +56,6 @@ class _Sentence(NamedTuple):
     terms: tuple[str, ...]
     is_question: bool
     is_commitment: bool
-
-    @property
-    def shown(self) -> int:
-        """How many characters of it a quote has."""
-        return min(len(self.text), QUOTE_CHARACTERS_MAX)
 
     @property
     def bonus(self) -> float:
@@ -119,7 +117,8 @@ def _choose(sentences: Sequence[_Sentence], previous: Summary | None) -> list[_S
     weights = _weights(sentences, places, previous)
     gains = [sum(map(weights.__getitem__, words)) for words in new]
     shares = [sentence.bonus / len(words) if words else 0.0 for sentence, words in zip(sentences, new, strict=True)]
-    costs = [(sentence.shown + _LINE_CHARACTERS) ** _LENGTH_EXPONENT for sentence in sentences]
+    shown = [min(len(sentence.text), QUOTE_CHARACTERS_MAX) for sentence in sentences]
+    costs = [_COSTS[characters] for characters in shown]
     values = [(gains[i] + shares[i] * len(words)) / costs[i] for i, words in enumerate(new)]
     remaining = [i for i, words in enumerate(new) if words] or list(range(len(sentences)))
     chosen: list[int] = []
@@ -129,7 +128,7 @@ def _choose(sentences: Sequence[_Sentence], previous: Summary | None) -> list[_S
         if chosen and not new[best]:
             break
         chosen.append(best)
-        characters += sentences[best].shown
+        characters += shown[best]
         changed: set[int] = set()
         for term in list(new[best]):
             for i in places[term]:
@@ -146,14 +145,16 @@ def _weights(
     sentences: Sequence[_Sentence], places: Mapping[str, Sequence[int]], previous: Summary | None
 ) -> dict[str, float]:
     """What each word is worth, by the sentences that have it."""
-    names = {name for sentence in sentences for name in _NAME.findall(sentence.text)}
-    named = {term for name in names for term in terms(name)}
-    known = frozenset(terms(previous.text)) if previous else frozenset()
-    return {
-        term: (_WORD_WEIGHT * (1 + math.log(len(found))) + _NAME_WEIGHT * (term in named))
-        * (_KNOWN_SHARE if term in known else 1.0)
-        for term, found in places.items()
-    }
+    worth = [_WORD_WEIGHT * (1 + math.log(count)) for count in range(1, len(sentences) + 1)]
+    weights = {term: worth[len(found) - 1] for term, found in places.items()}
+    # A line for each, as a name begins behind a space of its own sentence.
+    names = _NAME.findall("\n".join([sentence.text for sentence in sentences]))
+    for term in weights.keys() & terms("\n".join(names)):
+        weights[term] += _NAME_WEIGHT
+    if previous:
+        for term in weights.keys() & terms(previous.text):
+            weights[term] *= _KNOWN_SHARE
+    return weights
 
 
 def _unanswered(sentences: Sequence[_Sentence]) -> list[_Sentence]:
