@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,13 +29,6 @@ from store.write_requests import BEYOND_SUMS, Request
 pytestmark = pytest.mark.skipif(
     quick_library() is None, reason="the library in C was not made: there was no C compiler at the installation"
 )
-
-
-@pytest.fixture
-def ways(tmp_path: Path) -> Iterator[TwoWays]:
-    ways = TwoWays(tmp_path)
-    yield ways
-    ways.finish()
 
 
 NESTED = {"M": {"a": n(1), "b": {"L": [s("c"), {"B": "YQ=="}]}}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,13 +71,6 @@ def test_both_ways_say_and_leave_the_same(tmp_path: Path, seed: int) -> None:
 def carry_out(requests: Sequence[Request], answers: list[Any], transaction: WriteTransaction) -> None:
     """Carry out the requests by Python, and keep the answers as one more entry of `answers`."""
     answers.append([carried_out(request, transaction) for request in requests])
-
-
-@pytest.fixture
-def ways(tmp_path: Path) -> Iterator[TwoWays]:
-    ways = TwoWays(tmp_path)
-    yield ways
-    ways.finish()
 
 
 def test_writes_of_one_item_in_one_batch_see_each_other(ways: TwoWays) -> None:
