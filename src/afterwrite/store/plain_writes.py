@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from afterwrite.accelerators import quick_library
+from afterwrite.core.json_text import text_as_it_is
 from afterwrite.store import plain_batches
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.plain_batches import OPERATIONS, TAKEN, PlainBatch, PlainRequests
@@ -154,13 +155,8 @@ class PlainWrites:
 
     def prepare_parsed(self, operation: str, body: dict[str, Any], by_python: ByPython) -> Write | None:
         """As `prepare`, of a body as Python has it."""
-        if operation not in OPERATIONS:
-            return None
-        try:
-            text = orjson.dumps(body)
-        except orjson.JSONEncodeError:
-            return None
-        return self.prepare(operation, text, by_python)
+        text = text_as_it_is(body) if operation in OPERATIONS else None
+        return None if text is None else self.prepare(operation, text, by_python)
 
     def _read(self, operation: str, body: bytes) -> PlainBatch | None:
         """The writes of one request, None where they are not plain."""
