@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import tracemalloc
 from collections.abc import Sequence
 from functools import partial
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from afterwrite.accelerators import quick_library
-from afterwrite.store import items, plain_batches, tables
+from afterwrite.store import items, plain_batches, plain_writes, tables
 from afterwrite.store.environment import WriteTransaction
+from bounds import BOUND_S
 from store.two_ways import DONE, Requested, TwoWays, carried_out, parsed
 from store.write_bodies import (
     KEY,
@@ -285,6 +287,43 @@ def test_long_expressions_are_not_kept(ways: TwoWays) -> None:
     finally:
         tracemalloc.stop()
     assert kept < 1_000_000
+
+
+EXPRESSION = "SET n = :v"
+
+
+def forms_of(ways: TwoWays, request: Request) -> bytes:
+    """The forms by which the request is taken; none where it is not."""
+    memory = Requested([request])
+    _, _, batch = ways.writes.take(memory.address, memory.size)
+    return b"" if batch is None else batch.forms
+
+
+def test_an_expression_is_known_once_however_many_others_come(ways: TwoWays, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_writes, "_LEARNED_MAX", 10)
+    asked = update(EXPRESSION, {":v": n(1)})
+    for number in range(40):
+        ways.writes.learn("UpdateItem", parsed(asked.body))
+        assert forms_of(ways, asked).count(EXPRESSION.encode()) == 1
+        # These have no form.
+        ways.writes.learn("UpdateItem", updating(f"SET l[{number}] = :v", {":v": n(1)}))
+
+
+def test_an_expression_that_two_threads_learn_is_known_once(ways: TwoWays, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=BOUND_S)
+
+    def is_short(key: object) -> bool:
+        both.wait()
+        return True
+
+    monkeypatch.setattr(plain_writes, "is_short", is_short)
+    asked = update(EXPRESSION, {":v": n(1)})
+    threads = [threading.Thread(target=ways.writes.learn, args=("UpdateItem", parsed(asked.body))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert forms_of(ways, asked).count(EXPRESSION.encode()) == 1
 
 
 def test_a_batch_that_makes_much_of_little_is_left(ways: TwoWays) -> None:

@@ -102,18 +102,17 @@ class PlainWrites:
                     self._learn(key)
 
     def _learn(self, key: _Key) -> None:
-        if len(self._learned) >= _LEARNED_MAX:
+        if key in self._learned:
+            return  # by another thread, meanwhile
+        if len(self._learned) == _LEARNED_MAX or len(self._forms) == _FORMS_MAX:
+            # Whoever writes a new text each time would keep out the others for ever.
             self._learned.clear()
+            self._forms.clear()
         self._learned.add(key)
         form = form_of(*key)
-        if form is None:
-            return
-        if len(self._forms) == _FORMS_MAX:
-            # Whoever writes a new text each time would keep out the others for ever.
-            self._forms.clear()
-            self._learned = {key}
-        self._forms.append(form)
-        self._written_forms = b"".join(self._forms)
+        if form is not None:
+            self._forms.append(form)
+            self._written_forms = b"".join(self._forms)
 
     def take(self, requests: int, size: int) -> tuple[int, bytes, PlainBatch | None]:
         """Take the plain writes out of the front's requests, `size` bytes at the address `requests`.
