@@ -283,6 +283,20 @@ def test_an_update_that_is_refused(ways: TwoWays, old: Any, expression: str, val
         assert item_of(ways) == before, asked
 
 
+@pytest.mark.parametrize(("actions", "is_written"), [(12, True), (24, False)])
+def test_clauses_that_count_for_more_bytes_than_an_item_may_have_are_refused(
+    ways: TwoWays, actions: int, is_written: bool
+) -> None:
+    """Though what they leave of the item is small."""
+    start_with(ways, {"n": n(1)})
+    sums = (f"a{number} = if_not_exists(n, :v) + if_not_exists(n, :v)" for number in range(actions))
+    expression = "SET " + ", ".join(sums)
+    outcome = ways.commit([update(expression, {":v": n(1)}), update(expression, {":v": s("x" * 16_000)})])
+    assert outcome.answers[0] == DONE
+    assert (outcome.answers[1] == DONE) == is_written
+    assert outcome.written == ([0, 1] if is_written else [])
+
+
 # Numbers that C has to add and compare with care, or to leave: the item's, what is added, and the sum.
 SUMS: list[tuple[str, str, str]] = [
     ("0.1", "0.2", "0.3"),

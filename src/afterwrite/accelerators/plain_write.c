@@ -16,7 +16,7 @@
 
 #define WRITES_MAX 100
 #define TEXTS_BYTES 8192
-#define ARGUMENTS_BYTES_MAX 16384 /* used by each action, they are within the limit on an update's own bytes */
+#define ARGUMENTS_BYTES_MAX 16384 /* table/forms.py has it, too: an update's own bytes are limited */
 
 /* What a write's object says; its item, or its key, is in the scan's memory, its values are in the scratch's. */
 struct fields {
