@@ -289,6 +289,16 @@ def test_long_expressions_are_not_kept(ways: TwoWays) -> None:
     assert kept < 1_000_000
 
 
+def test_writes_of_which_it_has_to_be_asked_one_after_the_other_are_left(ways: TwoWays) -> None:
+    """Each would have all of them read once more, which took eight seconds of 200 updates of an item of 60 KB."""
+    in_order, in_another = {"M": {"a": n(1), "b": n(2)}}, {"M": {"b": n(2), "a": n(1)}}
+    start_with(ways, {"m": in_order})
+    asked = [put({**KEY, "m": in_another}), update("SET m = :v", {":v": in_another})]
+    assert ways.commit(asked).written == [0, 1]
+    assert ways.commit(asked * 50).written == []
+    assert item_of(ways) == {"m": in_order}
+
+
 EXPRESSION = "SET n = :v"
 
 
