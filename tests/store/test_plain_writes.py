@@ -140,6 +140,27 @@ def test_an_expression_that_is_not_known_is_left(ways: TwoWays, monkeypatch: pyt
     assert item_of(ways) == {"n": n(1)}
 
 
+OVERLAPPING = "SET n = :v, n = :v"
+VALUE = {":v": n(1)}
+PUT = {"TableName": "both", "Item": {**OTHER_KEY, "n": n(1)}}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        put({**OTHER_KEY, "n": n(1)}, UpdateExpression=OVERLAPPING, ConditionExpression="NOT n = :v", **valued(VALUE)),
+        transaction({"Put": {**PUT, **updating(OVERLAPPING, VALUE, ConditionExpression="NOT n = :v")}}),
+        transaction({"Put": PUT, "Other": updating(OVERLAPPING, VALUE, ConditionExpression="NOT n = :v")}),
+    ],
+)
+def test_an_expression_that_nobody_looked_at_is_not_known(ways: TwoWays, others: Request) -> None:
+    start_with(ways, {"n": n(5)})
+    outcome = ways.commit([others, update(OVERLAPPING, VALUE, ConditionExpression="NOT n = :v")])
+    assert outcome.answers[0] == DONE
+    assert outcome.answers[1][0] == "ValidationException"
+    assert 1 not in outcome.taken
+
+
 def test_a_table_that_changed_since_is_written_as_it_is_now(ways: TwoWays) -> None:
     start_with(ways, {"ttl": n(1_800_000_000)})
     requests = [

@@ -36,6 +36,8 @@ _TAKEN_MAX: Final = 1024
 # The library looks through them one by one.
 _FORMS_MAX: Final = 128
 _LEARNED_MAX: Final = 4096
+_MEMBERS: Final = ("Put", "Update", "ConditionCheck")
+_UPDATES: Final = ("UpdateItem", "Update")
 
 ByPython: TypeAlias = Callable[[str, dict[str, Any]], object]
 _Key: TypeAlias = tuple[str | None, str | None, tuple[tuple[str, str], ...]]
@@ -95,8 +97,8 @@ class PlainWrites:
         """Know the expressions of a request from now on; it was found to be valid."""
         if self._library is None or operation not in OPERATIONS:
             return
-        for write in _writes_of(operation, body):
-            key = _key_of(write)
+        for kind, write in _writes_of(operation, body):
+            key = _key_of(kind, write)
             if key is not None and key not in self._learned and is_short(key):
                 with self._lock:
                     self._learn(key)
@@ -191,17 +193,20 @@ def _carry_out(batch: PlainBatch, by_python: ByPython, transaction: WriteTransac
     return prepared.run(transaction)
 
 
-def _writes_of(operation: str, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _writes_of(operation: str, body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A request's writes, each after what it is."""
     if operation != "TransactWriteItems":
-        yield body
+        yield operation, body
         return
     for member in body["TransactItems"]:
-        yield from (write for write in member.values() if isinstance(write, dict))
+        yield from ((kind, member[kind]) for kind in _MEMBERS if member.get(kind) is not None)
 
 
-def _key_of(write: Mapping[str, Any]) -> _Key | None:
+def _key_of(kind: str, write: Mapping[str, Any]) -> _Key | None:
     """What a form is made of; None where the write has no expression."""
-    update, condition = write.get("UpdateExpression"), write.get("ConditionExpression")
+    # In other writes the field is not looked at, and may say anything.
+    update = write.get("UpdateExpression") if kind in _UPDATES else None
+    condition = write.get("ConditionExpression")
     if update is None and condition is None:
         return None
     return update, condition, tuple((write.get("ExpressionAttributeNames") or {}).items())
