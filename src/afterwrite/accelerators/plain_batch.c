@@ -59,7 +59,7 @@ struct out {
 };
 
 static void emit_number(struct out *out, uint64_t number, size_t bytes) {
-    for (size_t left = bytes; left-- > 0; number >>= 8) out->at[left] = (uint8_t)number;
+    store_big_endian(out->at, number, bytes);
     out->at += bytes;
 }
 

@@ -114,7 +114,7 @@ static bool emit_arguments(struct scan *scan, const struct parts *form, const st
     for (uint16_t count = form->head.values; count > 0; count--) {
         struct span name = next_name(&left);
         const struct member *value = named(fields->values, fields->value_count, &name);
-        if (value == NULL || !emit(scan, (const char *)value->whole.at, value->whole.bytes)) return false;
+        if (value == NULL || !emit_span(scan, &value->whole)) return false;
     }
     return true;
 }
