@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -15,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -425,6 +427,30 @@ def test_a_fork_is_refused_to_write_and_spoils_nothing_that_is_on_its_way(tmp_pa
     for descriptor in (told, tell):
         os.close(descriptor)
     elsewhere.close()
+
+
+@pytest.mark.parametrize(("value", "kind"), [("text", bytes), (UUID(int=1), dict), ("half \ud800", dict), (0.5, dict)])
+def test_a_body_is_sent_as_json_text_where_that_says_the_same(tmp_path: Path, value: Any, kind: type) -> None:
+    open_store(tmp_path / "store", Clock()).close()
+    connection, first = socket.socketpair()
+    elsewhere = EnvironmentElsewhere(tmp_path / "store", connection, Shared(Settling()))
+    elsewhere.begin(on_stop=lambda: None, on_lost=lambda: None)
+    bodies: list[Any] = []
+
+    def answer() -> None:
+        (asked,) = Frames().take(first.recv(1 << 16))
+        bodies.append(asked.body)
+        first.sendall(frame(Committed(0, [(asked.number, {}, None)], set(), None)))
+
+    body = {"Item": {"pk": {"S": value}}}
+    with connection, first:
+        answering = threading.Thread(target=answer)
+        answering.start()
+        assert elsewhere.carry_out("PutItem", body) == {}
+        answering.join(BOUND_S)
+    elsewhere.close()
+    assert [type(each) for each in bodies] == [kind]
+    assert (json.loads(bodies[0]) if kind is bytes else bodies[0]) == body
 
 
 def test_a_first_process_that_is_not_understood_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

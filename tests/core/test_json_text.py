@@ -6,9 +6,11 @@ import json
 import re
 import tracemalloc
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -32,6 +34,21 @@ class Field(StrEnum):
 
 WITHIN_ITSELF: list[Any] = []
 WITHIN_ITSELF.append(WITHIN_ITSELF)
+
+
+@pytest.mark.parametrize("value", ["", 1, True, None, [], {}, {"a": [{"b": ["ü", 2**64 - 1, None]}], "c": False}])
+def test_a_text_that_says_what_the_value_is(value: Any) -> None:
+    assert json.loads(json_text.text_as_it_is(value) or b"") == value
+
+
+OTHERS = [UUID(int=1), date(2026, 1, 1), Level.UNKNOWN, Field.COUNT, Reading(1), 0.5, b"a", ("a",), 2**64, "\ud800"]
+
+
+@pytest.mark.parametrize("value", [*OTHERS, WITHIN_ITSELF], ids=lambda value: type(value).__name__)
+def test_no_text_says_what_the_value_is(value: Any) -> None:
+    for each in (value, [value], {"a": value}, {"a": {"b": [{"c": [value]}]}}):
+        assert json_text.text_as_it_is(each) is None
+    assert json_text.text_as_it_is({1: "a"}) is None
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -251,6 +256,36 @@ def test_a_data_directory_that_was_moved_away_is_not_made_anew(services: Service
     with pytest.raises(StorageError, match="moved or deleted"):
         missing.directory("outbox")
     assert not (tmp_path / "moved").exists()
+
+
+class Colour(StrEnum):
+    """An enumeration whose members are texts."""
+
+    RED = "red"
+
+
+NO_JSON = [uuid4(), date(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), Colour.RED, Fraction(1, 2), b"text", ("text",)]
+
+
+@pytest.mark.parametrize("value", NO_JSON, ids=lambda value: type(value).__name__)
+def test_in_the_wire_form_stand_jsons_own_types(services: Any, value: Any) -> None:
+    """However it is written: some of the ways begin with a JSON text, in which a UUID would be one like any other."""
+    wire = {"pk": {"S": "p"}, "sk": {"S": "s"}}
+    update = {"TableName": "things", "Key": wire, "UpdateExpression": "SET x = :x"}
+    services.execute("UpdateItem", {**update, "ExpressionAttributeValues": {":x": {"S": "known from now on"}}})
+    before = services.execute("Scan", {"TableName": "things"})["Items"]
+    for body in ({"S": value}, {"L": [{"S": value}]}, value):
+        item = {**wire, "x": body}
+        asked: list[Callable[[], object]] = [
+            partial(services.execute, "PutItem", {"TableName": "things", "Item": item}),
+            partial(services.execute, "UpdateItem", {**update, "ExpressionAttributeValues": {":x": body}}),
+            partial(services.transact, [{"Put": {"TableName": "things", "Item": item}}]),
+            partial(services.put_items, "things", [item]),
+        ]
+        for each in asked:
+            with pytest.raises(ServiceError, match="SerializationException"):
+                each()
+    assert services.execute("Scan", {"TableName": "things"})["Items"] == before
 
 
 HALF = "half \ud800 pair"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,13 +29,6 @@ from store.write_requests import BEYOND_SUMS, Request
 pytestmark = pytest.mark.skipif(
     quick_library() is None, reason="the library in C was not made: there was no C compiler at the installation"
 )
-
-
-@pytest.fixture
-def ways(tmp_path: Path) -> Iterator[TwoWays]:
-    ways = TwoWays(tmp_path)
-    yield ways
-    ways.finish()
 
 
 NESTED = {"M": {"a": n(1), "b": {"L": [s("c"), {"B": "YQ=="}]}}}
@@ -289,6 +281,20 @@ def test_an_update_that_is_refused(ways: TwoWays, old: Any, expression: str, val
         assert outcome.written == [], asked
         assert outcome.answers[0] != DONE, asked
         assert item_of(ways) == before, asked
+
+
+@pytest.mark.parametrize(("actions", "is_written"), [(12, True), (24, False)])
+def test_clauses_that_count_for_more_bytes_than_an_item_may_have_are_refused(
+    ways: TwoWays, actions: int, is_written: bool
+) -> None:
+    """Though what they leave of the item is small."""
+    start_with(ways, {"n": n(1)})
+    sums = (f"a{number} = if_not_exists(n, :v) + if_not_exists(n, :v)" for number in range(actions))
+    expression = "SET " + ", ".join(sums)
+    outcome = ways.commit([update(expression, {":v": n(1)}), update(expression, {":v": s("x" * 16_000)})])
+    assert outcome.answers[0] == DONE
+    assert (outcome.answers[1] == DONE) == is_written
+    assert outcome.written == ([0, 1] if is_written else [])
 
 
 # Numbers that C has to add and compare with care, or to leave: the item's, what is added, and the sum.

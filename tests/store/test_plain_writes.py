@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 
 from afterwrite.accelerators import quick_library
-from afterwrite.store import items, plain_batches, tables
+from afterwrite.store import items, plain_batches, plain_writes, tables
 from afterwrite.store.environment import WriteTransaction
+from bounds import BOUND_S
 from store.two_ways import DONE, Requested, TwoWays, carried_out, parsed
 from store.write_bodies import (
     KEY,
@@ -71,13 +73,6 @@ def test_both_ways_say_and_leave_the_same(tmp_path: Path, seed: int) -> None:
 def carry_out(requests: Sequence[Request], answers: list[Any], transaction: WriteTransaction) -> None:
     """Carry out the requests by Python, and keep the answers as one more entry of `answers`."""
     answers.append([carried_out(request, transaction) for request in requests])
-
-
-@pytest.fixture
-def ways(tmp_path: Path) -> Iterator[TwoWays]:
-    ways = TwoWays(tmp_path)
-    yield ways
-    ways.finish()
 
 
 def test_writes_of_one_item_in_one_batch_see_each_other(ways: TwoWays) -> None:
@@ -143,6 +138,27 @@ def test_an_expression_that_is_not_known_is_left(ways: TwoWays, monkeypatch: pyt
     outcome = ways.commit([update("SET n = :v", {":v": n(1)}), put({**KEY, "n": n(1)}, ConditionExpression="n = n")])
     assert outcome.written == []
     assert item_of(ways) == {"n": n(1)}
+
+
+OVERLAPPING = "SET n = :v, n = :v"
+VALUE = {":v": n(1)}
+PUT = {"TableName": "both", "Item": {**OTHER_KEY, "n": n(1)}}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        put({**OTHER_KEY, "n": n(1)}, UpdateExpression=OVERLAPPING, ConditionExpression="NOT n = :v", **valued(VALUE)),
+        transaction({"Put": {**PUT, **updating(OVERLAPPING, VALUE, ConditionExpression="NOT n = :v")}}),
+        transaction({"Put": PUT, "Other": updating(OVERLAPPING, VALUE, ConditionExpression="NOT n = :v")}),
+    ],
+)
+def test_an_expression_that_nobody_looked_at_is_not_known(ways: TwoWays, others: Request) -> None:
+    start_with(ways, {"n": n(5)})
+    outcome = ways.commit([others, update(OVERLAPPING, VALUE, ConditionExpression="NOT n = :v")])
+    assert outcome.answers[0] == DONE
+    assert outcome.answers[1][0] == "ValidationException"
+    assert 1 not in outcome.taken
 
 
 def test_a_table_that_changed_since_is_written_as_it_is_now(ways: TwoWays) -> None:
@@ -292,6 +308,53 @@ def test_long_expressions_are_not_kept(ways: TwoWays) -> None:
     finally:
         tracemalloc.stop()
     assert kept < 1_000_000
+
+
+def test_writes_of_which_it_has_to_be_asked_one_after_the_other_are_left(ways: TwoWays) -> None:
+    """Each would have all of them read once more, which took eight seconds of 200 updates of an item of 60 KB."""
+    in_order, in_another = {"M": {"a": n(1), "b": n(2)}}, {"M": {"b": n(2), "a": n(1)}}
+    start_with(ways, {"m": in_order})
+    asked = [put({**KEY, "m": in_another}), update("SET m = :v", {":v": in_another})]
+    assert ways.commit(asked).written == [0, 1]
+    assert ways.commit(asked * 50).written == []
+    assert item_of(ways) == {"m": in_order}
+
+
+EXPRESSION = "SET n = :v"
+
+
+def forms_of(ways: TwoWays, request: Request) -> bytes:
+    """The forms by which the request is taken; none where it is not."""
+    memory = Requested([request])
+    _, _, batch = ways.writes.take(memory.address, memory.size)
+    return b"" if batch is None else batch.forms
+
+
+def test_an_expression_is_known_once_however_many_others_come(ways: TwoWays, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_writes, "_LEARNED_MAX", 10)
+    asked = update(EXPRESSION, {":v": n(1)})
+    for number in range(40):
+        ways.writes.learn("UpdateItem", parsed(asked.body))
+        assert forms_of(ways, asked).count(EXPRESSION.encode()) == 1
+        # These have no form.
+        ways.writes.learn("UpdateItem", updating(f"SET l[{number}] = :v", {":v": n(1)}))
+
+
+def test_an_expression_that_two_threads_learn_is_known_once(ways: TwoWays, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=BOUND_S)
+
+    def is_short(key: object) -> bool:
+        both.wait()
+        return True
+
+    monkeypatch.setattr(plain_writes, "is_short", is_short)
+    asked = update(EXPRESSION, {":v": n(1)})
+    threads = [threading.Thread(target=ways.writes.learn, args=("UpdateItem", parsed(asked.body))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert forms_of(ways, asked).count(EXPRESSION.encode()) == 1
 
 
 def test_a_batch_that_makes_much_of_little_is_left(ways: TwoWays) -> None:

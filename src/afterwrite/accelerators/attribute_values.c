@@ -160,7 +160,7 @@ static bool read_whole(struct scan *scan, struct text *found) {
     found->size = found->json.bytes = (size_t)(scan->at - from);
     if (!emit(scan, "\"", 1)) return false;
     found->json.at = scan->out;
-    return emit(scan, (const char *)from, found->size) && emit(scan, "\"", 1);
+    return emit(scan, from, found->size) && emit(scan, "\"", 1);
 }
 
 /* Read a value as plain JSON has it, and write it as an attribute value: "..." as {"S":"..."} and the like. */

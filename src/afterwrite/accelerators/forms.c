@@ -327,11 +327,10 @@ static bool emit_member(struct scan *scan, const struct text *name, const struct
     struct member *member = &members[(*count)++];
     *member = *value;
     member->name = *name;
-    if (!emit(scan, "\"", 1) || !emit(scan, (const char *)name->json.at, name->json.bytes) || !emit(scan, "\":", 2))
-        return false;
+    if (!emit_name(scan, &name->json)) return false;
     member->whole.at = scan->out;
     member->value.json.at = scan->out + (value->value.json.at - value->whole.at); /* of a type that is a text */
-    return emit(scan, (const char *)value->whole.at, value->whole.bytes);
+    return emit_span(scan, &value->whole);
 }
 
 bool update(const struct parts *form, const struct given *given, bool is_new, size_t old_size, struct scan *scan,

@@ -114,7 +114,7 @@ bool read_text(struct scan *scan, struct text *found) {
     found->size = 0;
     for (;;) {
         size_t count = plain_bytes(scan->at, scan->end);
-        if (!emit(scan, (const char *)scan->at, count)) return false;
+        if (!emit(scan, scan->at, count)) return false;
         scan->at += count;
         found->size += count;
         if (scan->at == scan->end || scan->out_end - scan->out < 6) return false;
@@ -129,7 +129,7 @@ bool read_text(struct scan *scan, struct text *found) {
             if ((count = read_escape(scan)) == 0) return false;
         } else {
             if (*scan->at < 0x80 || (count = character_bytes(scan->at, scan->end)) == 0) return false;
-            emit(scan, (const char *)scan->at, count);
+            emit(scan, scan->at, count);
             scan->at += count;
         }
         found->size += count;

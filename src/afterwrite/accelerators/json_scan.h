@@ -28,11 +28,20 @@ struct scan {
 /* Read a JSON text and write it as the store writes it; false where it is invalid, or there is no room for it. */
 bool read_text(struct scan *scan, struct text *found);
 
-static inline bool emit(struct scan *scan, const char *bytes, size_t count) {
+static inline bool emit(struct scan *scan, const void *bytes, size_t count) {
     if ((size_t)(scan->out_end - scan->out) < count) return false;
     memcpy(scan->out, bytes, count);
     scan->out += count;
     return true;
+}
+
+static inline bool emit_span(struct scan *scan, const struct span *span) {
+    return emit(scan, span->at, span->bytes);
+}
+
+/* Write a member's name, and the colon. */
+static inline bool emit_name(struct scan *scan, const struct span *name) {
+    return emit(scan, "\"", 1) && emit_span(scan, name) && emit(scan, "\":", 2);
 }
 
 static inline void skip_space(struct scan *scan) {

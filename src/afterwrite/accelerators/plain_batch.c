@@ -34,7 +34,8 @@ struct put {
     struct span old; /* the value before it, none where it is new */
     uint32_t checksum; /* of the database and the place */
     uint32_t following; /* a place's next one in the table of places */
-    uint32_t last; /* of a place's first put: the last one that changed something */
+    struct put *first;  /* of its place */
+    uint32_t last;      /* of a place's first put: the last one that changed something */
     bool changes, is_asked; /* whether it is known what it changes */
     uint64_t position;
     uint32_t stream;
@@ -59,7 +60,7 @@ struct out {
 };
 
 static void emit_number(struct out *out, uint64_t number, size_t bytes) {
-    for (size_t left = bytes; left-- > 0; number >>= 8) out->at[left] = (uint8_t)number;
+    store_big_endian(out->at, number, bytes);
     out->at += bytes;
 }
 
@@ -127,7 +128,7 @@ static bool changes_item(struct put *put, uint8_t verdict) {
 
 /* Find what a put makes of its item as it is before the put's request; false where Python has to. */
 static bool decide_put(struct batch *batch, struct put *put, uint8_t verdict) {
-    const struct put *first = first_of(batch, put);
+    const struct put *first = put->first = first_of(batch, put);
     if (first != put) put->old = first->last == NONE ? first->old : batch->puts[first->last].value;
     if (verdict == NOT_HERE) return false;
     if (put->head.form != NO_FORM) {
@@ -151,7 +152,7 @@ static bool decide_put(struct batch *batch, struct put *put, uint8_t verdict) {
 static void take_in(struct batch *batch, struct put *put, uint64_t *position) {
     const struct batch_table *table = &batch->given->tables[put->head.table];
     struct batch_count *count = &batch->counts[put->head.table];
-    first_of(batch, put)->last = (uint32_t)(put - batch->puts);
+    put->first->last = (uint32_t)(put - batch->puts);
     count->items += put->old.at == NULL;
     count->bytes += (int64_t)put->head.item_size;
     if (put->old.at != NULL) count->bytes -= (int64_t)load_big_endian(put->old.at, 4);
@@ -255,7 +256,7 @@ static uint32_t write_items(struct batch *batch, const struct batch_databases *d
     uint32_t count = 0;
     for (uint32_t number = 0; number < batch->count; number++) {
         struct put *put = &batch->puts[number];
-        if (put->changes && first_of(batch, put)->last == number) sorted[count++] = put;
+        if (put->changes && put->first->last == number) sorted[count++] = put;
     }
     qsort(sorted, count, sizeof *sorted, by_place);
     for (uint32_t number = 0; number < count; number++) {

@@ -15,14 +15,8 @@ static bool is_plain_key(const struct member *member) {
     return value->size > 0 && value->size <= KEY_CHARACTERS_MAX && value->size == value->json.bytes;
 }
 
-static bool emit_text(struct scan *scan, const uint8_t *from, const uint8_t *to) {
-    return emit(scan, (const char *)from, (size_t)(to - from));
-}
-
 static bool emit_attribute(struct scan *scan, const struct member *member) {
-    const struct span *name = &member->name.json, *whole = &member->whole;
-    return emit(scan, "\"", 1) && emit(scan, (const char *)name->at, name->bytes) && emit(scan, "\":", 2) &&
-           emit(scan, (const char *)whole->at, whole->bytes);
+    return emit_name(scan, &member->name.json) && emit_span(scan, &member->whole);
 }
 
 static bool emit_key(struct scan *scan, const struct member *partition, const struct member *sort) {
@@ -34,12 +28,12 @@ static bool emit_key(struct scan *scan, const struct member *partition, const st
 static bool emit_place(struct scan *scan, uint32_t table, const struct member *partition, const struct member *sort) {
     uint8_t number[4], message[1 + KEY_CHARACTERS_MAX], digest[DIGEST_BYTES];
     store_big_endian(number, table, sizeof number);
-    if (!emit(scan, (const char *)number, sizeof number)) return false;
+    if (!emit(scan, number, sizeof number)) return false;
     message[0] = 'S';
     memcpy(message + 1, partition->value.json.at, partition->value.json.bytes);
     blake2b(digest, DIGEST_BYTES, message, 1 + partition->value.json.bytes);
-    if (!emit(scan, (const char *)digest, DIGEST_BYTES)) return false;
-    return sort == NULL || emit(scan, (const char *)sort->value.json.at, sort->value.json.bytes);
+    if (!emit(scan, digest, DIGEST_BYTES)) return false;
+    return sort == NULL || emit_span(scan, &sort->value.json);
 }
 
 bool expiry_of(const struct member *member, uint64_t *expires_at) {
@@ -118,7 +112,8 @@ bool end_put(struct scan *scan, uint8_t *at, enum kind kind, const struct member
     store_big_endian(value + 4, expires_at, 8);
     put.value_bytes = (uint32_t)(scan->out - value);
     uint8_t *key = scan->out;
-    if (kind == PUT ? !emit_key(scan, partition, sort) : !emit_text(scan, value + VALUE_HEAD_BYTES, key)) return false;
+    struct span text = {value + VALUE_HEAD_BYTES, put.value_bytes - VALUE_HEAD_BYTES};
+    if (kind == PUT ? !emit_key(scan, partition, sort) : !emit_span(scan, &text)) return false;
     put.key_bytes = (uint32_t)(scan->out - key);
     uint8_t *place = scan->out;
     if (!emit_place(scan, table->stored, partition, sort)) return false;

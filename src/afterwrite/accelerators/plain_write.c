@@ -16,7 +16,7 @@
 
 #define WRITES_MAX 100
 #define TEXTS_BYTES 8192
-#define ARGUMENTS_BYTES_MAX 16384 /* used by each action, they are within the limit on an update's own bytes */
+#define ARGUMENTS_BYTES_MAX 16384 /* table/forms.py has it, too: an update's own bytes are limited */
 
 /* What a write's object says; its item, or its key, is in the scan's memory, its values are in the scratch's. */
 struct fields {
@@ -114,7 +114,7 @@ static bool emit_arguments(struct scan *scan, const struct parts *form, const st
     for (uint16_t count = form->head.values; count > 0; count--) {
         struct span name = next_name(&left);
         const struct member *value = named(fields->values, fields->value_count, &name);
-        if (value == NULL || !emit(scan, (const char *)value->whole.at, value->whole.bytes)) return false;
+        if (value == NULL || !emit_span(scan, &value->whole)) return false;
     }
     return true;
 }

@@ -74,7 +74,7 @@ static bool sorted_members(struct scan *scan, int level) {
     for (size_t number = 0; number < count; number++) {
         const struct span *name = &found[number].name;
         if (number > 0 && !emit(scan, ",", 1)) return false;
-        if (!emit(scan, "\"", 1) || !emit(scan, (const char *)name->at, name->bytes) || !emit(scan, "\":", 2)) return false;
+        if (!emit_name(scan, name)) return false;
         scan->at = found[number].value;
         if (!sorted_value(scan, level + 1)) return false;
     }

@@ -26,6 +26,7 @@ _LEVELS_MAX: Final = 254
 _ROOM_BYTES: Final = 4096
 _NOTHING: Final = b""
 _NO_FLOATS_WITHIN: Final = frozenset((str, int, bool, bytes, Decimal, type(None)))
+_JSON: Final = frozenset((str, int, bool, type(None), dict, list))
 
 
 class JsonText:
@@ -185,6 +186,33 @@ def dumps(value: Any) -> bytes:
         _check_floats(value)
     # orjson leaves a text the room that it was written in: 4 KiB, of which a step holds many thousands.
     return text if len(text) >= _ROOM_BYTES else _NOTHING.join((text, _NOTHING))
+
+
+def text_as_it_is(value: Any) -> bytes | None:
+    """The JSON text of what is made of texts, integers, booleans, None, lists and dicts; None of anything else.
+
+    Of a UUID orjson would make a text, of a float another number, of a tuple a list.
+    """
+    try:
+        text = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return None
+    return text if _is_json(value) else None
+
+
+def _is_json(value: Any) -> bool:
+    level = [value]
+    while level:
+        if not _JSON.issuperset(map(type, level)):
+            return False
+        below: list[Any] = []
+        for each in level:
+            if type(each) is dict:
+                below += each.values()
+            elif type(each) is list:
+                below += each
+        level = below
+    return True
 
 
 def loads(text: bytes | str) -> Any:

@@ -90,11 +90,13 @@ class NativeServices:
         if self._write is not None and operation not in READS:
             return dict(self._write(operation, body) or {})
         prepare = self._operations.prepare
-        prepared = self._plain_writes.prepare_parsed(operation, body, prepare) or prepare(operation, body)
+        plain = self._plain_writes.prepare_parsed(operation, body, prepare)
+        prepared = plain or prepare(operation, body)
         if isinstance(prepared, Read):
             with self._environment.read() as transaction:
                 return dict(prepared.body(transaction, self._environment.state["catalog"]))
-        self._plain_writes.learn(operation, body)
+        if plain is None:
+            self._plain_writes.learn(operation, body)
         answer = self._environment.write(prepared.run)
         return {} if answer is None else dict(answer)
 

@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 import orjson
 
 from afterwrite.core.failures import reason_of
+from afterwrite.core.json_text import text_as_it_is
 from afterwrite.errors import StorageError
 from afterwrite.store import tables
 from afterwrite.store.environment import Environment, WriteTransaction
@@ -57,7 +58,10 @@ class Operation(NamedTuple):
 
 
 class Request(NamedTuple):
-    """To be carried out by DynamoDB's rules: an operation's wire name and its body, as JSON text where it can be."""
+    """To be carried out by DynamoDB's rules: an operation's wire name and its body, as JSON text where it can be.
+
+    Of a body that holds what is no JSON the first process says so.
+    """
 
     number: int
     now_us: int
@@ -167,14 +171,6 @@ def as_error(sent: Raised) -> BaseException:
     return error
 
 
-def _as_text(body: dict[str, Any]) -> bytes | dict[str, Any]:
-    """A request's body as JSON text; as it is where it holds what is none, of which the first process says so."""
-    try:
-        return orjson.dumps(body)
-    except (orjson.JSONEncodeError, UnicodeEncodeError):
-        return body
-
-
 class FirstProcess:
     """Writes for another process. `send` is given frames on the thread of the store's writer.
 
@@ -281,7 +277,7 @@ class EnvironmentElsewhere(Environment):
 
     def carry_out(self, name: str, body: dict[str, Any]) -> Mapping[str, Any] | None:
         """Carry out a request that writes. Raises ServiceError and StorageError."""
-        sent = _as_text(body)
+        sent = text_as_it_is(body) or body
         answer: Mapping[str, Any] | None = self._wait(
             lambda on_done: self._ask(on_done, lambda number: Request(number, self.now_us(), name, sent))
         )

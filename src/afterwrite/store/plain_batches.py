@@ -44,6 +44,8 @@ _NOT_HERE: Final = 3
 # What an item and its change need beside their texts, and the parts that are there for each put.
 _PUT_ROOM_BYTES: Final = 256
 _KEPT_ROOM_BYTES_MAX: Final = 16 << 20
+# An answer can lead to another question, and each call reads all items once more.
+_CALLS_MAX: Final = 8
 # Each write has its own copy of the item before it, however many are of the same large one.
 _OLD_BYTES_MAX: Final = 128 << 20
 
@@ -252,7 +254,7 @@ def _write(
     commit = _COMMIT.pack(transaction.now_us, transaction.counter(change_log.COUNTER) + 1)
     size = len(old) + 4 * len(batch.puts) + 2 * len(known.streams) + (count + 1) * _PUT_ROOM_BYTES
     left_when_asked: list[int] | None = None
-    while True:
+    for _ in range(_CALLS_MAX):
         room = _rooms.of(size)
         needed = library.plain_batch_write(
             batch.puts, count, old, old_bytes, bytes(verdicts), ctypes.byref(given), commit, room, len(room)
@@ -275,6 +277,8 @@ def _write(
         for put, old_at, new_at, end in _parts(view, _QUESTION, questions_at, questions):
             is_same = orjson.loads(written[old_at:new_at]) == orjson.loads(written[new_at:end])
             verdicts[put] = _SAME if is_same else _DIFFERENT
+    else:
+        return None
     entries = [
         (written[key_at:stored_at], written[stored_at:end])
         for key_at, stored_at, end in _parts(view, _ENTRY, entries_at, stored + changes)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from afterwrite.accelerators import library, quick_library
+from afterwrite.core.json_text import text_as_it_is
 from afterwrite.core.values import Item
 from afterwrite.store import items, long_keys, plain_batches, tables
 from afterwrite.store.environment import Environment, WriteTransaction
@@ -29,8 +30,6 @@ from afterwrite.table.writes import unconditional_put
 _PUT_ROOM_BYTES: Final = 128 << 10
 _ROOM_BYTES: Final = 2 << 20
 _REQUEST_PUTS_MAX: Final = 25
-_SCALARS: Final = frozenset({str, int, bool, type(None)})
-_JSON: Final = _SCALARS | {dict, list}
 
 
 class PlainPuts:
@@ -55,9 +54,8 @@ class PlainPuts:
 
     def put_of(self, table_name: str, item: Item) -> PlainPut | None:
         """The put of an item in the wire form; None where it is not plain."""
-        try:
-            text = orjson.dumps(item)
-        except orjson.JSONEncodeError:
+        text = text_as_it_is(item)
+        if text is None:
             return None
         return self.put(b'{"TableName":"%b","Item":%b}' % (table_name.encode(), text))
 
@@ -80,20 +78,16 @@ class PlainPuts:
     def puts_of(self, table_name: str, items: Sequence[Item]) -> PlainBatch | None:
         """The puts of items in the wire form, in order; None where any is not plain, or they are too many for here."""
         puts = [{"PutRequest": {"Item": item}} for item in items]
-        try:
-            body = orjson.dumps({"RequestItems": {table_name: puts}})
-        except orjson.JSONEncodeError:
-            return None
-        return self._puts(body, _ROOM_BYTES, len(items))
+        body = text_as_it_is({"RequestItems": {table_name: puts}})
+        return None if body is None else self._puts(body, _ROOM_BYTES, len(items))
 
     def puts_of_values(self, table_name: str, items: Sequence[Mapping[str, Any]]) -> PlainBatch | None:
         """The puts of items of Python's values, in order; None as of `puts_of`. Others may run meanwhile."""
         found = library()
-        if found is None or self._library is None or not all(map(_is_json, items)):
+        if found is None or self._library is None:
             return None
-        try:
-            body = orjson.dumps(items)
-        except orjson.JSONEncodeError:  # an integer of more than 64 bits, a half of a surrogate pair
+        body = text_as_it_is(items)
+        if body is None:
             return None
         name = orjson.dumps(table_name)[1:-1]
         with self._lock:
@@ -111,20 +105,6 @@ class PlainPuts:
             names = known.names
             count = self._library.plain_puts(names, len(names), body, len(body), self._room, room_bytes, puts_max)
             return batch_of(self._library, self._room, count, known) if count else None
-
-
-def _is_json(value: Any) -> bool:
-    """Whether JSON says of a dict what an item says: of a UUID it would make a text, of a float another number."""
-    if type(value) is not dict:
-        return False
-    types = set(map(type, value.values()))
-    return types <= _SCALARS or (types <= _JSON and all(map(_is_nested_json, value.values())))
-
-
-def _is_nested_json(value: Any) -> bool:
-    if type(value) is list:
-        return all(map(_is_nested_json, value))
-    return type(value) in _SCALARS or _is_json(value)
 
 
 def write_of(put: PlainPut) -> Write:

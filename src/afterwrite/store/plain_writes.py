@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from afterwrite.accelerators import quick_library
+from afterwrite.core.json_text import text_as_it_is
 from afterwrite.store import plain_batches
 from afterwrite.store.environment import Environment, WriteTransaction
 from afterwrite.store.plain_batches import OPERATIONS, TAKEN, PlainBatch, PlainRequests
@@ -35,6 +36,8 @@ _TAKEN_MAX: Final = 1024
 # The library looks through them one by one.
 _FORMS_MAX: Final = 128
 _LEARNED_MAX: Final = 4096
+_MEMBERS: Final = ("Put", "Update", "ConditionCheck")
+_UPDATES: Final = ("UpdateItem", "Update")
 
 ByPython: TypeAlias = Callable[[str, dict[str, Any]], object]
 _Key: TypeAlias = tuple[str | None, str | None, tuple[tuple[str, str], ...]]
@@ -94,25 +97,24 @@ class PlainWrites:
         """Know the expressions of a request from now on; it was found to be valid."""
         if self._library is None or operation not in OPERATIONS:
             return
-        for write in _writes_of(operation, body):
-            key = _key_of(write)
+        for kind, write in _writes_of(operation, body):
+            key = _key_of(kind, write)
             if key is not None and key not in self._learned and is_short(key):
                 with self._lock:
                     self._learn(key)
 
     def _learn(self, key: _Key) -> None:
-        if len(self._learned) >= _LEARNED_MAX:
+        if key in self._learned:
+            return  # by another thread, meanwhile
+        if len(self._learned) == _LEARNED_MAX or len(self._forms) == _FORMS_MAX:
+            # Whoever writes a new text each time would keep out the others for ever.
             self._learned.clear()
+            self._forms.clear()
         self._learned.add(key)
         form = form_of(*key)
-        if form is None:
-            return
-        if len(self._forms) == _FORMS_MAX:
-            # Whoever writes a new text each time would keep out the others for ever.
-            self._forms.clear()
-            self._learned = {key}
-        self._forms.append(form)
-        self._written_forms = b"".join(self._forms)
+        if form is not None:
+            self._forms.append(form)
+            self._written_forms = b"".join(self._forms)
 
     def take(self, requests: int, size: int) -> tuple[int, bytes, PlainBatch | None]:
         """Take the plain writes out of the front's requests, `size` bytes at the address `requests`.
@@ -154,13 +156,8 @@ class PlainWrites:
 
     def prepare_parsed(self, operation: str, body: dict[str, Any], by_python: ByPython) -> Write | None:
         """As `prepare`, of a body as Python has it."""
-        if operation not in OPERATIONS:
-            return None
-        try:
-            text = orjson.dumps(body)
-        except orjson.JSONEncodeError:
-            return None
-        return self.prepare(operation, text, by_python)
+        text = text_as_it_is(body) if operation in OPERATIONS else None
+        return None if text is None else self.prepare(operation, text, by_python)
 
     def _read(self, operation: str, body: bytes) -> PlainBatch | None:
         """The writes of one request, None where they are not plain."""
@@ -196,17 +193,20 @@ def _carry_out(batch: PlainBatch, by_python: ByPython, transaction: WriteTransac
     return prepared.run(transaction)
 
 
-def _writes_of(operation: str, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _writes_of(operation: str, body: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A request's writes, each after what it is."""
     if operation != "TransactWriteItems":
-        yield body
+        yield operation, body
         return
     for member in body["TransactItems"]:
-        yield from (write for write in member.values() if isinstance(write, dict))
+        yield from ((kind, member[kind]) for kind in _MEMBERS if member.get(kind) is not None)
 
 
-def _key_of(write: Mapping[str, Any]) -> _Key | None:
+def _key_of(kind: str, write: Mapping[str, Any]) -> _Key | None:
     """What a form is made of; None where the write has no expression."""
-    update, condition = write.get("UpdateExpression"), write.get("ConditionExpression")
+    # In other writes the field is not looked at, and may say anything.
+    update = write.get("UpdateExpression") if kind in _UPDATES else None
+    condition = write.get("ConditionExpression")
     if update is None and condition is None:
         return None
     return update, condition, tuple((write.get("ExpressionAttributeNames") or {}).items())

@@ -17,6 +17,8 @@ from afterwrite.table import syntax_tree as tree
 from afterwrite.table.conditions import parse_condition
 from afterwrite.table.paths import Names
 from afterwrite.table.remembering import remembered
+from afterwrite.table.sizes import ITEM_BYTES_MAX
+from afterwrite.table.update_charges import charge_of
 from afterwrite.table.updates import parse_update
 
 _HEAD: Final = struct.Struct("@IHHHHHHHH")
@@ -29,6 +31,8 @@ _ACTIONS_MAX: Final = 24
 _CHOICES_MAX: Final = 100
 _LEVELS_MAX: Final = 16
 _BYTES_MAX: Final = 16_384
+# Of the values that a request comes with, as `plain_write.c` takes them.
+_ARGUMENTS_BYTES_MAX: Final = 16_384
 
 
 class _Other(Exception):
@@ -64,8 +68,11 @@ class _Form:
         tested = b"" if condition is None else self._condition(parse_condition("ConditionExpression", condition), 0)
         actions = () if update is None else parse_update(update)
         applied = self._update(actions)
+        charge = charge_of(actions, self._names)
         if len(self._values) > _VALUES_MAX:
             raise _Other
+        if charge.fixed + len(charge.values) * _ARGUMENTS_BYTES_MAX > ITEM_BYTES_MAX:
+            raise _Other  # such an update is refused with some values
         attributes = [self._attribute(action.path) for action in actions]
         texts = [_text(update), _text(condition), orjson.dumps(self._given) if self._given else b""]
         creates = update is None or any(isinstance(action, tree.SetAction | tree.AddAction) for action in actions)
