@@ -46,7 +46,7 @@ def summarize(request: Mapping[str, Any], context: Context) -> None:
     """Summarize every full window of the session that has no summary yet, unless it has ended."""
     summarizer = SUMMARIZERS.within_budget(context.table(operations), context.now_ms)
     table, session_id = context.table(sessions), request["session_id"]
-    summaries.summarize_missing(table, session_id, summarizer, context.now_ms, of_ended=False)
+    summaries.summarize_missing(table, session_id, summarizer, context.now_ms)
 
 
 @app.function(retries=2, timeout_s=60, concurrency=16)

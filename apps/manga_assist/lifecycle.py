@@ -6,13 +6,13 @@ the id of the change that it tells of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from afterwrite import Change, Put, TransactionCanceled, Update
 from afterwrite.summaries import Summarizer
 from manga_assist import keys
-from manga_assist.summaries import Table, summarize_missing
+from manga_assist.summaries import Table, complete
 
 STATUS_CHANGED: Final = "SessionStatusChanged"
 ACTIVE_SESSIONS: Final = "active_sessions"
@@ -84,23 +84,25 @@ def count(context: Context, operations: Any, counter: str, event: Mapping[str, A
 def clean_up(context: Context, sessions: Any, table: Table, event: Mapping[str, Any], summarizer: Summarizer) -> int:
     """After a session's end: complete its summaries, then let all its items expire; return how many were set.
 
-    META gets its `ttl` first, which says that the summaries are complete (see `summarize_missing`), so that an
-    attempt that begins again after some items expired makes no summary of a window with holes.
+    META gets its `ttl` first, which says that the summaries are complete (see `complete`), so that an attempt that
+    begins again after some items expired makes no summary of a window with holes.
 
     Nothing is added to a session that has ended and has all its summaries: turns and hand-offs are conditional on its
-    status, and a summary on there being none. So what one read finds is all there is.
+    status, and a summary on there being none. So what one read finds, and the summaries that it lacked, is all there
+    is.
     """
     detail = event["detail"]
     session_id = detail["session_id"]
-    summarize_missing(table, session_id, summarizer, context.now_ms)
+    items = list(table.query(keys.partition(session_id)))
+    completed = complete(table, items, summarizer, context.now_ms)
+    unset = [item["SK"] for item in items if "ttl" not in item] + completed
     names = {"#ttl": "ttl"}
     values = {":at": -(-int(detail["at_ms"]) // 1000) + int(detail["retention_s"])}
     total = 0
     for _ in range(_CLEAN_UP_ROUNDS_MAX):
-        # HANDOFF# sorts before META.
-        unset = sorted(_without_ttl(table, session_id), key=lambda sort_key: sort_key != keys.META)
         if not unset:
             return total
+        unset.sort(key=lambda sort_key: sort_key != keys.META)  # HANDOFF# sorts before META.
         writes = [
             Update(
                 sessions,
@@ -116,17 +118,18 @@ def clean_up(context: Context, sessions: Any, table: Table, event: Mapping[str, 
             context.transact(writes)
         except TransactionCanceled as error:
             # An item that expired in the meantime must not be written anew: look again at what is left.
-            if all(reason["Code"] in ("None", "ConditionalCheckFailed") for reason in error.reasons):
-                continue
-            raise
-        total += len(writes)
-        if len(writes) == len(unset):
-            return total
+            if not all(reason["Code"] in ("None", "ConditionalCheckFailed") for reason in error.reasons):
+                raise
+        else:
+            total += len(writes)
+            if len(writes) == len(unset):
+                return total
+        unset = _without_ttl(table, session_id)
     raise RuntimeError(f"items of session {session_id!r} keep appearing after its end: something still writes it")
 
 
-def _without_ttl(table: Table, session_id: str) -> Iterable[str]:
+def _without_ttl(table: Table, session_id: str) -> list[str]:
     unset = table.query(
         keys.partition(session_id), attributes=["SK"], condition="attribute_not_exists(#ttl)", names={"#ttl": "ttl"}
     )
-    return (item["SK"] for item in unset)
+    return [item["SK"] for item in unset]

@@ -1,13 +1,13 @@
 """Rolling summaries: one for each window of ten turns, each made once, none left out.
 
-`summarize_missing` decides which windows lack a summary and writes them; what a summary says is the business of a
-`Summarizer`, which `summarizers` chooses.
+`summarize_missing` decides which windows of a session lack a summary and writes them, `complete` those of a session
+that has ended; what a summary says is the business of a `Summarizer`, which `summarizers` chooses.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from afterwrite import ConditionalCheckFailed, between, prefix
@@ -49,29 +49,63 @@ class IncompleteWindow(Exception):
     """A window that the session's count says is full does not have its ten turns."""
 
 
-def summarize_missing(
-    table: Table, session_id: str, summarizer: Summarizer, now_ms: int, *, of_ended: bool = True
-) -> list[int]:
+def summarize_missing(table: Table, session_id: str, summarizer: Summarizer, now_ms: int) -> list[int]:
     """Write the summary of every full window that has none, in order; return the windows written.
 
-    Not `of_ended` leaves a session that has ended to its clean-up, which does it, too: both at a time would make, and
-    pay for, each summary twice.
-
-    A window's summary exists only if those of all earlier windows do, so the newest one tells where to begin.
-    A session whose META carries a `ttl` is finished: its summaries were completed before the clean-up set that,
-    and some may have expired since. Raises IncompleteWindow.
+    A window's summary exists only if those of all earlier windows do, so the newest one tells where to begin. A session
+    that has ended is left to its clean-up, which completes its summaries, too: both at a time would make, and pay for,
+    each summary twice. Raises IncompleteWindow.
     """
     partition = keys.partition(session_id)
     meta = table.get({"PK": partition, "SK": keys.META})
-    if meta is None or "ttl" in meta or (meta["status"] == _ENDED and not of_ended):
+    if meta is None or "ttl" in meta or meta["status"] == _ENDED:
         return []
-    windows = int(meta["turn_count"]) // WINDOW_TURNS
     newest = next(iter(table.query(partition, sort_key=prefix(keys.SUMMARY), newest_first=True, limit=1)), None)
+
+    def items_of(turns: Sequence[str]) -> Iterable[Mapping[str, Any]]:
+        return table.query(partition, sort_key=between(turns[0], turns[-1]))
+
+    return _summarize(table, meta, newest, items_of, summarizer, now_ms)
+
+
+def complete(table: Table, items: Iterable[Mapping[str, Any]], summarizer: Summarizer, now_ms: int) -> list[str]:
+    """Write the summaries that a session lacks which has ended, of which `items` are all; the sort keys of those.
+
+    Where META carries a `ttl` they were complete before the clean-up set that, and some may have expired since: there
+    is nothing to write. Raises IncompleteWindow.
+    """
+    found = {item["SK"]: item for item in items}
+    meta = found.get(keys.META)
+    if meta is None or "ttl" in meta:
+        return []
+    newest = found.get(max((sort_key for sort_key in found if sort_key.startswith(keys.SUMMARY)), default=""))
+
+    def items_of(turns: Sequence[str]) -> Iterable[Mapping[str, Any]]:
+        return [found[turn] for turn in turns if turn in found]
+
+    _summarize(table, meta, newest, items_of, summarizer, now_ms)
+    return [keys.summary(number) for number in _missing(meta, newest)]
+
+
+def _missing(meta: Mapping[str, Any], newest: Mapping[str, Any] | None) -> range:
+    """The full windows behind that of the newest summary."""
     done = keys.summary_number(newest["SK"]) if newest else 0
-    previous = _summary_of(newest)
+    return range(done + 1, int(meta["turn_count"]) // WINDOW_TURNS + 1)
+
+
+def _summarize(
+    table: Table,
+    meta: Mapping[str, Any],
+    newest: Mapping[str, Any] | None,
+    items_of: Callable[[Sequence[str]], Iterable[Mapping[str, Any]]],
+    summarizer: Summarizer,
+    now_ms: int,
+) -> list[int]:
+    """Write the missing summaries in order; `items_of` has the items of turns. The windows written."""
+    partition, previous = meta["PK"], _summary_of(newest)
     written = []
-    for number in range(done + 1, windows + 1):
-        summary = summarizer.summarize(_window(table, partition, number), previous)
+    for number in _missing(meta, newest):
+        summary = summarizer.summarize(_window(partition, number, items_of), previous)
         item = _item(partition, number, summary, now_ms)
         try:
             table.put(item, condition="attribute_not_exists(SK)")
@@ -84,9 +118,11 @@ def summarize_missing(
     return written
 
 
-def _window(table: Table, partition: str, number: int) -> list[Turn]:
+def _window(
+    partition: str, number: int, items_of: Callable[[Sequence[str]], Iterable[Mapping[str, Any]]]
+) -> list[Turn]:
     expected = keys.window_turns(number)
-    items = list(table.query(partition, sort_key=between(expected[0], expected[-1])))
+    items = list(items_of(expected))
     found = [item["SK"] for item in items]
     if found != expected:
         raise IncompleteWindow(

@@ -10,7 +10,7 @@ import pytest
 from afterwrite.summaries import Made, Summary, Turn
 from manga_assist import app
 from manga_assist.sessions import Sessions
-from manga_assist.summaries import IncompleteWindow, summarize_missing
+from manga_assist.summaries import IncompleteWindow, complete, summarize_missing
 
 NOW_MS = 1_760_000_000_000
 
@@ -138,5 +138,42 @@ def test_a_session_that_has_ended_is_left_to_its_clean_up(sessions: Sessions, se
     sessions.start("s1", "c1", NOW_MS)
     add_turns(sessions, 10)
     sessions.disconnect("s1", NOW_MS)
-    assert summarize_missing(sessions_table, "s1", Recording(), NOW_MS, of_ended=False) == []
-    assert summarize_missing(sessions_table, "s1", Recording(), NOW_MS) == [1]
+    assert summarize_missing(sessions_table, "s1", Recording(), NOW_MS) == []
+    items = sessions_table.query("SESSION#s1")
+    assert complete(sessions_table, items, Recording(), NOW_MS) == ["SUMMARY#000001"]
+
+
+def test_a_clean_up_makes_the_windows_behind_the_newest_summary(sessions: Sessions, sessions_table: Any) -> None:
+    sessions.start("s1", "c1", NOW_MS)
+    add_turns(sessions, 10)
+    summarize_missing(sessions_table, "s1", Recording(), NOW_MS)
+    add_turns(sessions, 25)
+    sessions.disconnect("s1", NOW_MS)
+    summarizer = Recording()
+    items = sessions_table.query("SESSION#s1")
+    assert complete(sessions_table, items, summarizer, NOW_MS) == ["SUMMARY#000002", "SUMMARY#000003"]
+    assert summarizer.windows == [(list(range(11, 21)), "up to 10"), (list(range(21, 31)), "up to 20")]
+    assert complete(sessions_table, sessions_table.query("SESSION#s1"), summarizer, NOW_MS) == []
+
+
+def test_a_summary_that_another_invocation_makes_meanwhile_is_among_the_completed(
+    sessions: Sessions, sessions_table: Any
+) -> None:
+    # The other one began before the session's end, and is quicker at both windows.
+    sessions.start("s1", "c1", NOW_MS)
+    add_turns(sessions, 20)
+    items = sessions_table.query("SESSION#s1")
+    slower = Recording(meanwhile=lambda: summarize_missing(sessions_table, "s1", Recording(), NOW_MS + 1))
+    assert complete(sessions_table, items, slower, NOW_MS) == ["SUMMARY#000001", "SUMMARY#000002"]
+    assert stored(sessions_table) == {"SUMMARY#000001": window(1), "SUMMARY#000002": window(11)}
+    summaries = sessions_table.query("SESSION#s1", {"prefix": "SUMMARY#"})
+    assert [item["created_at_ms"] for item in summaries] == [NOW_MS + 1, NOW_MS + 1]
+
+
+def test_a_clean_up_makes_no_summary_of_a_window_with_a_hole(sessions: Sessions, sessions_table: Any) -> None:
+    sessions.start("s1", "c1", NOW_MS)
+    add_turns(sessions, 10)
+    items = [item for item in sessions_table.query("SESSION#s1") if item["SK"] != "TURN#00000004"]
+    with pytest.raises(IncompleteWindow, match="TURN#00000001 to TURN#00000010"):
+        complete(sessions_table, items, Recording(), NOW_MS)
+    assert stored(sessions_table) == {}
