@@ -55,8 +55,7 @@ class _Draft:
         self.last = each
         if isinstance(placed, list):
             self.placements += placed
-            for placement in placed:
-                self.bytes += len(placement.text)
+            self.bytes += sum([len(placement.text) for placement in placed])
         else:
             self._park(each, placed)
             self.bytes += each.change.size_bytes

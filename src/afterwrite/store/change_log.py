@@ -9,10 +9,10 @@ A position is a count over all streams; its sequence number is the position on t
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import islice
 from typing import Final, Generic, TypeVar
 
@@ -103,13 +103,13 @@ def append(
     return position
 
 
-def change_id(stream: Stream, number: str) -> str:
-    """The id of the change with the sequence number: the same whoever reads it.
+def change_id(stream: Stream, position: int, number: str) -> str:
+    """The id of the change at a position, which has the sequence number: the same whoever reads it.
 
     It begins with the change's position, so what is kept by ids of changes is written at its end and not all over.
     """
-    digest = hashlib.blake2b(f"{stream.table}/{stream.label}/{number}".encode(), digest_size=8).hexdigest()
-    return f"{position_of(number):016x}{digest}"
+    digest = blake2b(f"{stream.table}/{stream.label}/{number}".encode(), digest_size=8).hexdigest()
+    return f"{position:016x}{digest}"
 
 
 def stored_change(value: bytes) -> StoredChange:
@@ -141,7 +141,7 @@ def decode(stream: Stream, position: int, value: bytes) -> Change:
     stored = stored_change(value)
     number = sequence_number(position)
     return Change(
-        id=change_id(stream, number),
+        id=change_id(stream, position, number),
         table=stream.table,
         event_name=stored.event_name,
         keys=stored.keys,
@@ -221,7 +221,7 @@ def record_text(
     number = sequence_number(position)
     return streams_record_text(
         stored,
-        id=change_id(stream, number),
+        id=change_id(stream, position, number),
         sequence_number=number,
         region=region,
         view_type=stream.view_type,
