@@ -10,6 +10,7 @@ from typing import Any
 
 from afterwrite import INSERT, MODIFY, App, Change, Context, Effect, Message, prefix
 from manga_assist import handoffs, keys, lifecycle, records, search, settings, summaries, summarizers
+from manga_assist.statuses import ACTIVE, DISCONNECTED, HANDED_OFF
 
 SETTINGS = settings.read()
 SUMMARIZERS = summarizers.Summarizers(SETTINGS)
@@ -52,7 +53,7 @@ def summarize(request: Mapping[str, Any], context: Context) -> None:
 @app.function(retries=2, timeout_s=60, concurrency=16)
 def count_active_session(event: Mapping[str, Any], context: Context) -> None:
     """Count the session as active when it starts, and no more when it ends."""
-    step = -1 if event["detail"]["new_status"] == "disconnected" else 1
+    step = -1 if event["detail"]["new_status"] == DISCONNECTED else 1
     lifecycle.count(context, operations, lifecycle.ACTIVE_SESSIONS, event, step)
 
 
@@ -69,9 +70,9 @@ def clean_up(event: Mapping[str, Any], context: Context) -> None:
     lifecycle.clean_up(context, sessions, context.table(sessions), event, summarizer)
 
 
-bus.rule("SessionStarted", lifecycle.pattern("active"), to=[count_active_session])
-bus.rule("SessionHandoff", lifecycle.pattern("handoff"), to=[agent_queue, count_handoff])
-bus.rule("SessionEnded", lifecycle.pattern("disconnected"), to=[clean_up, count_active_session])
+bus.rule("SessionStarted", lifecycle.pattern(ACTIVE), to=[count_active_session])
+bus.rule("SessionHandoff", lifecycle.pattern(HANDED_OFF), to=[agent_queue, count_handoff])
+bus.rule("SessionEnded", lifecycle.pattern(DISCONNECTED), to=[clean_up, count_active_session])
 bus.rule("AllEvents", {"source": ["mangaassist.sessions"]}, to=[archive])
 
 

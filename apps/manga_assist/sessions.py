@@ -26,13 +26,10 @@ from botocore.exceptions import ClientError
 
 from demonstration.certain_writes import CertainWrites
 from manga_assist import keys
+from manga_assist.statuses import ACTIVE, DISCONNECTED, HANDED_OFF
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
-
-ACTIVE: Final = "active"
-HANDED_OFF: Final = "handoff"
-DISCONNECTED: Final = "disconnected"
 
 _REMEMBERED_SESSIONS_MAX: Final = 10_000
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from afterwrite import ConditionalCheckFailed, between, prefix
 from afterwrite.summaries import Summarizer, Summary, Turn
 from manga_assist import keys
 from manga_assist.keys import WINDOW_TURNS
-
-# The status of a session that has ended.
-_ENDED: Final = "disconnected"
+from manga_assist.statuses import DISCONNECTED
 
 
 class Table(Protocol):
@@ -58,7 +56,7 @@ def summarize_missing(table: Table, session_id: str, summarizer: Summarizer, now
     """
     partition = keys.partition(session_id)
     meta = table.get({"PK": partition, "SK": keys.META})
-    if meta is None or "ttl" in meta or meta["status"] == _ENDED:
+    if meta is None or "ttl" in meta or meta["status"] == DISCONNECTED:
         return []
     newest = next(iter(table.query(partition, sort_key=prefix(keys.SUMMARY), newest_first=True, limit=1)), None)
 
