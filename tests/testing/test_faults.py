@@ -37,6 +37,19 @@ def test_poison_is_poison_whenever_it_comes() -> None:
     assert drawn(schedule, "function:x", text="good") == [None]
 
 
+def test_poison_comes_before_what_would_let_its_record_through() -> None:
+    schedule = Schedule([At("function:*", Slow(0.5), times=None), At("function:*", Poison("bad"))])
+    assert drawn(schedule, "function:x", "function:x", text="a bad one") == [1, 1]
+    assert drawn(schedule, "function:x", text="good") == [0]
+
+
+def test_while_nothing_else_happens_poison_is_poison_and_no_occasion_counts() -> None:
+    schedule = Schedule(RULES)
+    assert schedule.draw("function:a", "a bad one", poison_only=True) == (2, Poison("bad"))
+    assert schedule.draw("function:a", poison_only=True) is None
+    assert drawn(schedule, *["function:a"] * 2) == [1, 0]
+
+
 def test_the_seed_decides_and_nothing_else() -> None:
     points = ["commit"] * 200
     one, same, other = (drawn(Schedule(RULES, seed=seed), *points) for seed in (1, 1, 2))

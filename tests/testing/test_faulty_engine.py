@@ -11,7 +11,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from afterwrite import App, Change, Context
+from afterwrite import App, Change, Context, Engine
+from afterwrite.config import Settings
 from afterwrite.errors import DeclarationError
 from afterwrite.testing import (
     AnswerLost,
@@ -28,6 +29,7 @@ from afterwrite.testing import (
     Slow,
     Throttled,
 )
+from afterwrite.testing.installing import Injector
 from engine_process import wait_until
 
 
@@ -52,12 +54,12 @@ class Counted:
             return [work.later(sk=sk), out.send(sk), facts.put(sk=sk)]
 
 
-def put(engine: FaultyEngine, *sort_keys: str, pk: str = "a") -> None:
+def put(engine: Engine, *sort_keys: str, pk: str = "a") -> None:
     for sk in sort_keys:
         engine.table("things").put({"pk": pk, "sk": sk})
 
 
-def settle(engine: FaultyEngine) -> None:
+def settle(engine: Engine) -> None:
     wait_until(engine.reader().idle, what="rest")
 
 
@@ -95,6 +97,18 @@ def test_poison_goes_to_the_dead_letters_and_its_lane_goes_on(tmp_path: Path) ->
         assert [dead.body for dead in engine.reader().messages("function-work-dead-letters")] == [{"sk": "2"}]
         assert names(engine)["Poison"] >= 1
     assert counted.ran == ["1", "3"]
+
+
+def test_poison_is_poison_to_an_engine_that_starts_or_stops(tmp_path: Path) -> None:
+    # What was to be run when an engine was killed runs again before the next one has started.
+    counted = Counted(retries=1)
+    rules = [At("function:*", Poison('"sk":"1"'))]
+    injector = Injector(rules, counted.app)
+    with Engine(counted.app, Settings(tmp_path / "data", port=None), seams=injector.seams()) as engine:
+        put(engine, "1", "2")
+        settle(engine)
+        assert [dead.body for dead in engine.reader().messages("function-work-dead-letters")] == [{"sk": "1"}]
+    assert counted.ran == ["2"]
 
 
 @pytest.mark.parametrize("point", ["step:things", "flush:lake-facts"])

@@ -7,7 +7,8 @@ A *point* is a place between the parts of an engine where a fault can happen:
     commit             a commit of the store             request:SERVICE.OPERATION    a request from outside
     arrivals:TABLE     changes that arrive by Kinesis together
 
-NAME may hold `*`. A rule fires at some of the occasions at its points; where several would, the first one does.
+NAME may hold `*`. A rule fires at some of the occasions at its points; where several would, a Poison does, or else the
+first one.
 """
 
 from __future__ import annotations
@@ -189,16 +190,24 @@ class Schedule:
         self._fired = [0 if fired is None else fired.get(number, 0) for number in range(len(self.rules))]
         self._occasions = [0] * len(self.rules)
 
-    def draw(self, point: str, text: str = "") -> tuple[int, Fault] | None:
-        """What happens at an occasion at `point`, with the number of its rule; `text` is what a Poison looks into."""
-        found: tuple[int, Fault] | None = None
-        for number, rule in enumerate(self.rules):
-            if not fnmatchcase(point, rule.point):
-                continue
-            if self._fires(number, rule, text) and found is None:
-                self._fired[number] += 1
-                found = number, rule.fault
-        return found
+    def draw(self, point: str, text: str = "", *, poison_only: bool = False) -> tuple[int, Fault] | None:
+        """What happens at an occasion at `point`, with the number of its rule; `text` is what a Poison looks into.
+
+        With `poison_only` nothing else happens, and for the other rules it is no occasion.
+        """
+        fires = [
+            number
+            for number, rule in enumerate(self.rules)
+            if (isinstance(rule.fault, Poison) or not poison_only)
+            and fnmatchcase(point, rule.point)
+            and self._fires(number, rule, text)
+        ]
+        if not fires:
+            return None
+        # Poison first: what lets its record through, such as a Duplicate, must not happen in its place.
+        number = next((each for each in fires if isinstance(self.rules[each].fault, Poison)), fires[0])
+        self._fired[number] += 1
+        return number, self.rules[number].fault
 
     def _fires(self, number: int, rule: At, text: str) -> bool:
         if isinstance(rule.fault, Poison):

@@ -69,7 +69,10 @@ class Happened:
 
 
 class Injector:
-    """Draws from a schedule for all threads of an engine, once it is `armed`, and keeps what has happened.
+    """Draws from a schedule for all threads of an engine, and keeps what has happened.
+
+    Nothing happens before it is `armed`, but that poison is poison: what an engine that was killed has left is run
+    before the next one has started.
 
     With a `log` that is a file, every fault is written there before it happens, so that a crash does not forget it.
     """
@@ -95,11 +98,9 @@ class Injector:
 
     def draw(self, point: str, text: Callable[[], str] | None = None) -> Fault | None:
         """What happens now at the point; `text` is what a Poison looks into. A jump of the clock has happened."""
-        if not self.armed:
-            return None
         found_text = text() if self._reads_text and text is not None else ""
         with self._lock:
-            found = self._schedule.draw(point, found_text)
+            found = self._schedule.draw(point, found_text, poison_only=not self.armed)
             if found is None:
                 return None
             rule, fault = found
