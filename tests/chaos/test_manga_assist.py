@@ -81,7 +81,7 @@ def rules(poison: str) -> list[At]:
         *often("commit", 0.002, DiskFull(), Slow(0.02)),
         *often("request:*", 0.003, Rejected(), Throttled(), AnswerLost(), Duplicate(), Slow(0.1)),
         At("request:*.BatchWriteItem", PartialBatch((0, 3)), chance=0.2, times=None),
-        At("function:mail_customer", Poison(poison), times=None),
+        At("function:mail_customer", Poison(poison)),
         *[At("commit", ClockJump(seconds), chance=0.005, times=2) for seconds in (-40, 40)],
         At("step:*", Crash("before"), chance=0.02, times=1),
         At("step:*", Crash("after"), chance=0.02, times=1),

@@ -316,7 +316,8 @@ class _FaultySink(_Faulty):
 class FaultyEngine(Engine):
     """An engine in this process, without a socket, to which the faults of the `rules` happen once it has started.
 
-    `happened` are the faults so far. Raises DeclarationError for a Crash, which needs an `EngineProcess`.
+    Poison is poison before that, too. `happened` are the faults so far. Raises DeclarationError for a Crash, which
+    needs an `EngineProcess`.
     """
 
     def __init__(
@@ -329,12 +330,12 @@ class FaultyEngine(Engine):
         super().__init__(app, settings, seams=self._injector.seams())
 
     def start(self) -> None:
-        """Open the data directory and run the app's flows; then the faults begin."""
+        """Open the data directory and run the app's flows; then the faults begin (poison is there before)."""
         super().start()
         self._injector.armed = True
 
     def stop(self) -> None:
-        """Let no more faults happen, and stop."""
+        """Let no more faults happen, but for poison, and stop."""
         self._injector.armed = False
         super().stop()
 
