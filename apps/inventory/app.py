@@ -56,5 +56,5 @@ def keep_up(change: Change) -> list[Effect]:
     """Every change is audited and counted."""
     return [
         record_audit.later(**records.audit_entry(change)),
-        analytics.put(**records.analytics_row(change)),
+        analytics.put(records.analytics_row(change)),
     ]

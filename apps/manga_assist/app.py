@@ -139,4 +139,4 @@ def summary_document(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
 @sessions.on()
 def keep_records(change: Change) -> list[Effect]:
     """Every change, those of the clean-up and of expiry too, is in analytics and in the audit log."""
-    return [analytics.put(**records.analytics_row(change)), audit.append(**records.audit_entry(change))]
+    return [analytics.put(records.analytics_row(change)), audit.record(change)]

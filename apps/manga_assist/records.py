@@ -1,4 +1,4 @@
-"""What is kept of every change: a flat row for analytics, and an audit entry with both images. Pure."""
+"""What analytics has of every change: a flat row. Pure."""
 
 from __future__ import annotations
 
@@ -67,18 +67,3 @@ def analytics_row(change: Change) -> dict[str, Any]:
             row["summary_fallback"] = None if fallback is None else fallback.partition(":")[0]
             row["summary_tokens"] = value("input_tokens") + value("output_tokens")
     return row
-
-
-def audit_entry(change: Change) -> dict[str, Any]:
-    """Who changed what, and how: both images in DynamoDB's own form, which keeps the values' types."""
-    return {
-        "event_id": change.id,
-        "event_name": change.event_name,
-        "table": change.table,
-        "keys": change.keys_image,
-        "before": change.old_json,
-        "after": change.new_json,
-        "by": dict(change.user_identity) if change.user_identity else None,
-        "sequence_number": change.sequence_number,
-        "at_ms": change.created_at_ms,
-    }

@@ -145,6 +145,7 @@ def test_a_delay_that_is_none_is_refused_before_anything_is_written(delay_s: Any
 def test_records_and_entries_go_to_their_buffers() -> None:
     (record,) = place(stream.put(a=1))
     (entry,) = place(log.append(b=2))
+    assert [type(each) for each in (record, entry)] == [ToBuffer, ToBuffer]
     assert record == ToBuffer(lake_buffer("facts"), "id/1", AT_MS, b'{"a":1}')
     assert entry == ToBuffer(audit_buffer("trail"), "id/1", AT_MS, b'{"b":2}')
 

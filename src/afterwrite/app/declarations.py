@@ -22,7 +22,7 @@ from afterwrite.app.checks import (
 )
 from afterwrite.app.keys import GlobalIndex, Key
 from afterwrite.core.callables import check_code
-from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change
+from afterwrite.core.changes import EVENT_NAMES, NEW_AND_OLD_IMAGES, Change, audit_entry
 from afterwrite.core.conditions import Matchers
 from afterwrite.core.effects import Append, Deliver, Enqueue, Invoke, Publish, PutEvent
 from afterwrite.core.event_source_mapping.declaration import EventSourceMapping, MappedStream
@@ -54,6 +54,7 @@ DEAD_LETTERS: Final = "-dead-letters"
 """What the name of a dead letter queue adds to its queue's."""
 
 
+_NOTHING: Final[Mapping[str, Any]] = {}
 _KINESIS_STREAM_CHARACTERS_MAX: Final = 128
 # What a newcomer looks for on the table that was declared, and what `context.table` gives has.
 _CLIENTS_METHODS: Final = ("get", "put", "update", "delete", "query", "scan")
@@ -413,9 +414,9 @@ class DeliveryStream(ShownByName):
     columns: Mapping[str, type]
     key: tuple[str, ...] = ()
 
-    def put(self, **record: Any) -> Deliver:
-        """The effect that delivers a record."""
-        return Deliver(self.name, record)
+    def put(self, record: Mapping[str, Any] = _NOTHING, /, **fields: Any) -> Deliver:
+        """The effect that delivers a record: a mapping, fields by their names, or both."""
+        return Deliver(self.name, {**record, **fields})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -426,9 +427,13 @@ class AuditLog(ShownByName):
     retain_days: int | None
     forgettable: bool = False
 
-    def append(self, **entry: Any) -> Append:
-        """The effect that appends an entry."""
-        return Append(self.name, entry)
+    def append(self, entry: Mapping[str, Any] = _NOTHING, /, **fields: Any) -> Append:
+        """The effect that appends an entry: a mapping, fields by their names, or both."""
+        return Append(self.name, {**entry, **fields})
+
+    def record(self, change: Change) -> Append:
+        """The effect that appends who changed what, and how: the change with both its images."""
+        return Append(self.name, audit_entry(change))
 
 
 _PIPE_TARGETS: Final = (Queue, Topic, Bus, DeliveryStream, AuditLog, Function)

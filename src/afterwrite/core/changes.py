@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from afterwrite.core.json_text import JsonText
+from afterwrite.core.json_text import JsonText, dumps, encode_other
 from afterwrite.core.values import Item, decode_item, to_python
 
 INSERT: Final = "INSERT"
@@ -211,3 +211,30 @@ def _value(decoded: Mapping[str, Any] | None, image: Item | None, attribute: str
 def position_by_time(change: Change) -> int:
     """A number that rises with the creation time, another one for each change (S26)."""
     return change.created_at_us << 64 | int.from_bytes(blake2b(change.id.encode(), digest_size=8).digest())
+
+
+def audit_entry(change: Change) -> JsonText:
+    """Who changed what, and how: both images in DynamoDB's own form, which keeps the values' types.
+
+    `event_id`, `event_name`, `table`, `keys`, `by` (null where it was a user), `sequence_number`, `at_ms`
+    (milliseconds), `before` and `after`. The images' texts go in as they are stored, without being parsed.
+    """
+    head = orjson.dumps(
+        {
+            "event_id": change.id,
+            "event_name": change.event_name,
+            "table": change.table,
+            "keys": change.keys_image,
+            "by": change.user_identity,
+            "sequence_number": change.sequence_number,
+            "at_ms": change.created_at_ms,
+        },
+        default=encode_other,
+    )
+    return JsonText(b'%b,"before":%b,"after":%b}' % (head[:-1], _text(change.old_json), _text(change.new_json)))
+
+
+def _text(image: JsonText | Item | None) -> bytes:
+    if type(image) is JsonText:
+        return image.text
+    return dumps(image)

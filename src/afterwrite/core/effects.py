@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from afterwrite.core.json_text import JsonText
 from afterwrite.errors import InvalidValue
 
 DELAY_S_MAX: Final = 30 * 86_400
@@ -73,7 +74,7 @@ class Append:
     """Append an entry to an audit log."""
 
     log: str
-    entry: Mapping[str, Any]
+    entry: Mapping[str, Any] | JsonText
 
 
 @dataclass(frozen=True, slots=True)

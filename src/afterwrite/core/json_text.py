@@ -53,7 +53,8 @@ class JsonText:
     __hash__ = None  # type: ignore[assignment]  # what it equals has none
 
 
-def _encode_other(value: Any) -> Any:
+def encode_other(value: Any) -> Any:
+    """What orjson, which asks for it, writes in place of a value that it does not know. Raises TypeError."""
     if isinstance(value, JsonText):
         return orjson.Fragment(value.text)
     if isinstance(value, Decimal):
@@ -171,13 +172,15 @@ def dumps(value: Any) -> bytes:
 
     Raises TypeError for what JSON has not, and for what `loads` could not read.
     """
+    if type(value) is JsonText:
+        return value.text
     try:
         try:
-            text = orjson.dumps(value, default=_encode_other)
+            text = orjson.dumps(value, default=encode_other)
         except TypeError as error:
             if error.__cause__ is not None:
                 raise
-            text = orjson.dumps(_writable(value), default=_encode_other)
+            text = orjson.dumps(_writable(value), default=encode_other)
     except TypeError as error:
         raise error.__cause__ or error from None
     # orjson writes a float that is no number as null, without a word. Mostly members that are None explain every null.

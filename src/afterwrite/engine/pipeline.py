@@ -55,7 +55,8 @@ class _Draft:
         self.last = each
         if isinstance(placed, list):
             self.placements += placed
-            self.bytes += sum([len(placement.text) for placement in placed])
+            for placement in placed:
+                self.bytes += len(placement.text)
         else:
             self._park(each, placed)
             self.bytes += each.change.size_bytes

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from afterwrite.app import App, Bus, DeliveryStream, Function, Queue, Topic
 from afterwrite.config import Identity
@@ -32,6 +33,9 @@ from afterwrite.errors import DeclarationError
 from afterwrite.local.file_buffers import audit_buffer, lake_buffer
 from afterwrite.store import queues
 
+# What the class does when it is called, in half the time: most changes lead to a record or two.
+_to_buffer: Final = partial(tuple.__new__, ToBuffer)
+
 
 class FanOut:
     """An app's declaration, as the function from an effect to its placements."""
@@ -42,8 +46,8 @@ class FanOut:
         self._buses: Mapping[str, Bus] = {bus.name: bus for bus in app.buses}
         self._queues = {queue.name for queue in app.queues}
         self._functions: Mapping[str, Function] = {function.name: function for function in app.functions}
-        self._streams = {stream.name for stream in app.delivery_streams}
-        self._logs = {log.name: log.forgettable for log in app.audit_logs}
+        self._streams = {stream.name: lake_buffer(stream.name) for stream in app.delivery_streams}
+        self._logs = {log.name: (audit_buffer(log.name), log.forgettable) for log in app.audit_logs}
         self._indexes = {index.name: index.function.queue_name for index in app.search_indexes}
         self._caches = {cache.name: cache.function.queue_name for cache in app.caches}
         self._place_by_type: Mapping[type, Callable[[StampedEffect, Any], Sequence[Placement]]] = {
@@ -115,7 +119,7 @@ class FanOut:
                 target_id = f"{stamped.id}/{rule.name}/{target.name}"
                 if isinstance(target, DeliveryStream):
                     text = json_text.dumps(event)
-                    yield ToBuffer(lake_buffer(target.name), target_id, stamped.at_ms, text)
+                    yield ToBuffer(self._streams[target.name], target_id, stamped.at_ms, text)
                 else:
                     queue = target.name if isinstance(target, Queue) else target.queue_name
                     text = _message(stamped, event, message_id=target_id)
@@ -131,18 +135,15 @@ class FanOut:
         return [ToQueue(function.queue_name, stamped.lane, _message(stamped, effect.request))]
 
     def _deliver(self, stamped: StampedEffect, effect: Deliver) -> Sequence[Placement]:
-        if effect.stream not in self._streams:
-            raise _undeclared("delivery stream", effect.stream)
-        text = json_text.dumps(effect.record)
-        return [ToBuffer(lake_buffer(effect.stream), stamped.id, stamped.at_ms, text)]
+        buffer = _declared(self._streams, "delivery stream", effect.stream)
+        return [_to_buffer((buffer, stamped.id, stamped.at_ms, json_text.dumps(effect.record)))]
 
     def _append(self, stamped: StampedEffect, effect: Append) -> Sequence[Placement]:
-        if effect.log not in self._logs:
-            raise _undeclared("audit log", effect.log)
+        buffer, forgettable = _declared(self._logs, "audit log", effect.log)
         text = json_text.dumps(effect.entry)
-        if self._logs[effect.log]:
+        if forgettable:
             text = with_lane(stamped.lane, text)
-        return [ToBuffer(audit_buffer(effect.log), stamped.id, stamped.at_ms, text)]
+        return [_to_buffer((buffer, stamped.id, stamped.at_ms, text))]
 
     def _show(self, stamped: StampedEffect, effect: Show) -> Sequence[Placement]:
         queue = _declared(self._caches, "cache", effect.cache)

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from afterwrite.config import Identity
-from afterwrite.core.effects import StampedEffect
 from afterwrite.core.failures import Failure
 from afterwrite.core.placements import Placement, ToArchive, ToBuffer, ToQueue
 from afterwrite.core.ports import ParkedChange, Step
@@ -28,11 +27,7 @@ class EmbeddedSteps:
     def __init__(self, environment: Environment, fan_out: FanOut, identity: Identity) -> None:
         self._environment = environment
         self._identity = identity
-        self._fan_out = fan_out
-
-    def place(self, effect: StampedEffect) -> Sequence[Placement]:
-        """Where an effect goes."""
-        return self._fan_out.place(effect)
+        self.place = fan_out.place
 
     def position(self, consumer: str) -> int:
         """The position of the last change the consumer is done with."""

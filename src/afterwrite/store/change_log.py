@@ -114,10 +114,15 @@ def change_id(stream: Stream, position: int, number: str) -> str:
 
 def stored_change(value: bytes) -> StoredChange:
     """The change that is stored as `value`."""
+    return StoredChange(*_parts(value))
+
+
+def _parts(value: bytes) -> tuple[str, bytes, bytes | None, bytes | None, int, int, bool]:
+    """What a `StoredChange` consists of."""
     created_at_us, size_bytes, event, flags, keys_size, new_size, old_size = _HEADER.unpack_from(value)
     keys_end = _HEADER.size + keys_size
     new_end = keys_end + new_size
-    return StoredChange(
+    return (
         EVENT_NAMES[event],
         value[_HEADER.size : keys_end],
         value[keys_end:new_end] if new_size else None,
@@ -138,19 +143,19 @@ def keys_only(value: bytes) -> bytes:
 
 def decode(stream: Stream, position: int, value: bytes) -> Change:
     """The change stored as `value` at `position`."""
-    stored = stored_change(value)
+    event_name, keys, new_image, old_image, created_at_us, size_bytes, by_ttl = _parts(value)
     number = sequence_number(position)
     return Change(
         id=change_id(stream, position, number),
         table=stream.table,
-        event_name=stored.event_name,
-        keys=stored.keys,
-        new_image=stored.new_image,
-        old_image=stored.old_image,
+        event_name=event_name,
+        keys=keys,
+        new_image=new_image,
+        old_image=old_image,
         sequence_number=number,
-        created_at_us=stored.created_at_us,
-        size_bytes=stored.size_bytes,
-        user_identity=TTL_IDENTITY if stored.by_ttl else None,
+        created_at_us=created_at_us,
+        size_bytes=size_bytes,
+        user_identity=TTL_IDENTITY if by_ttl else None,
         view_type=stream.view_type,
     )
 

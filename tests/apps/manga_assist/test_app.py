@@ -56,7 +56,7 @@ def row(arriving: Change) -> dict[str, Any]:
 
 def entry(arriving: Change) -> dict[str, Any]:
     effects = manga_assist.sessions.router().plan(arriving, lane="s1")
-    return next(dict(s.effect.entry) for s in effects if type(s.effect).__name__ == "Append")  # type: ignore[union-attr]
+    return next(s.effect.entry.value for s in effects if type(s.effect).__name__ == "Append")  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("number", "asks"), [(1, False), (9, False), (10, True), (11, False), (1_230, True)])
