@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -131,10 +132,10 @@ def prepared(placements: Sequence[Placement]) -> Prepared:
     """The placements, ready to be put."""
     to_queues: list[ToQueue] = []
     to_archives: list[ToArchive] = []
-    to_buffers: dict[str, list[ToBuffer]] = {}
+    to_buffers: defaultdict[str, list[ToBuffer]] = defaultdict(list)
     for placement in placements:
         if isinstance(placement, ToBuffer):
-            to_buffers.setdefault(placement.buffer, []).append(placement)
+            to_buffers[placement.buffer].append(placement)
         elif isinstance(placement, ToQueue):
             to_queues.append(placement)
         else:

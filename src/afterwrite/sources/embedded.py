@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
 
 from afterwrite.core.changes import Change
 from afterwrite.core.lanes import lanes_by
@@ -12,6 +14,9 @@ from afterwrite.errors import DeclarationError
 from afterwrite.store import change_log
 from afterwrite.store.environment import Environment
 from afterwrite.store.tables import Table
+
+# What the class does when it is called, in half the time.
+_read_change: Final = partial(tuple.__new__, ReadChange)
 
 
 class EmbeddedSource:
@@ -32,11 +37,10 @@ class EmbeddedSource:
 
         One change is given whatever its size.
         """
+        lane_of = self._lane_of
         with self._environment.read() as transaction:
-            return [
-                ReadChange(position, self._lane_of(change), change)
-                for position, change in change_log.read(transaction, self._stream, after, limit, bytes_max=bytes_max)
-            ]
+            changes = change_log.read(transaction, self._stream, after, limit, bytes_max=bytes_max)
+            return [_read_change((position, lane_of(change), change)) for position, change in changes]
 
     def watch(self, event: threading.Event) -> None:
         """Set `event` whenever there may be more to read."""

@@ -108,8 +108,18 @@ def change_id(stream: Stream, position: int, number: str) -> str:
 
     It begins with the change's position, so what is kept by ids of changes is written at its end and not all over.
     """
-    digest = blake2b(f"{stream.table}/{stream.label}/{number}".encode(), digest_size=8).hexdigest()
-    return f"{position:016x}{digest}"
+    return _id_of(_named(stream), position, number)
+
+
+def _named(stream: Stream) -> blake2b:
+    """The digest that the ids of a stream's changes begin with."""
+    return blake2b(f"{stream.table}/{stream.label}/".encode(), digest_size=8)
+
+
+def _id_of(named: blake2b, position: int, number: str) -> str:
+    digest = named.copy()
+    digest.update(number.encode())
+    return f"{position:016x}{digest.hexdigest()}"
 
 
 def stored_change(value: bytes) -> StoredChange:
@@ -141,23 +151,28 @@ def keys_only(value: bytes) -> bytes:
     return header + keys
 
 
-def decode(stream: Stream, position: int, value: bytes) -> Change:
-    """The change stored as `value` at `position`."""
-    event_name, keys, new_image, old_image, created_at_us, size_bytes, by_ttl = _parts(value)
-    number = sequence_number(position)
-    return Change(
-        id=change_id(stream, position, number),
-        table=stream.table,
-        event_name=event_name,
-        keys=keys,
-        new_image=new_image,
-        old_image=old_image,
-        sequence_number=number,
-        created_at_us=created_at_us,
-        size_bytes=size_bytes,
-        user_identity=TTL_IDENTITY if by_ttl else None,
-        view_type=stream.view_type,
-    )
+def decoder(stream: Stream) -> Callable[[int, bytes], Change]:
+    """The function from a position and what is stored there to the change."""
+    named, table, view_type = _named(stream), stream.table, stream.view_type
+
+    def decode(position: int, value: bytes) -> Change:
+        event_name, keys, new_image, old_image, created_at_us, size_bytes, by_ttl = _parts(value)
+        number = sequence_number(position)
+        return Change(
+            id=_id_of(named, position, number),
+            table=table,
+            event_name=event_name,
+            keys=keys,
+            new_image=new_image,
+            old_image=old_image,
+            sequence_number=number,
+            created_at_us=created_at_us,
+            size_bytes=size_bytes,
+            user_identity=TTL_IDENTITY if by_ttl else None,
+            view_type=view_type,
+        )
+
+    return decode
 
 
 def read(
@@ -173,13 +188,14 @@ def read(
     At most `limit`, of `bytes_max` bytes as they are stored; one is given whatever its size.
     """
     low = U32.pack(stream.number) + U64.pack(after + 1)
+    decode = decoder(stream)
     taken_bytes = 0
     for count, (key, value) in enumerate(transaction.scan("changes", low, span(stream.number)[1])):
         taken_bytes += len(value)
         if count == limit or (bytes_max is not None and count and taken_bytes > bytes_max):
             return
         position = U64.unpack_from(key, 4)[0]
-        yield position, decode(stream, position, value)
+        yield position, decode(position, value)
 
 
 def made_since(transaction: ReadTransaction, stream: Stream, at_us: int) -> Iterator[tuple[int, StoredChange]]:

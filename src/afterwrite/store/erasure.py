@@ -62,7 +62,7 @@ def changes(transaction: ReadTransaction, subject: Subject) -> Iterator[Change]:
     streams = _streams(transaction)
     for key, value in _changes(transaction, subject):
         if key[_STREAM] in streams:
-            yield change_log.decode(streams[key[_STREAM]], U64.unpack_from(key, 4)[0], value)
+            yield change_log.decoder(streams[key[_STREAM]])(U64.unpack_from(key, 4)[0], value)
 
 
 def change_ids(transaction: ReadTransaction, subject: Subject) -> set[str]:
