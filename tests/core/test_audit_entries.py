@@ -68,6 +68,12 @@ def test_an_audit_log_appends_it() -> None:
     assert log.record(made) == Append("trail", audit_entry(made))
 
 
+def test_what_is_no_change_is_refused() -> None:
+    image: Any = IMAGE
+    with pytest.raises(TypeError, match="expected the change that a route is called with, got dict"):
+        App("app").audit_log("trail").record(image)
+
+
 @pytest.mark.parametrize("fields", [{}, {"b": 2}])
 def test_records_and_entries_are_mappings_fields_or_both(fields: dict[str, int]) -> None:
     app = App("app")

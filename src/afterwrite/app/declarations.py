@@ -433,6 +433,9 @@ class AuditLog(ShownByName):
 
     def record(self, change: Change) -> Append:
         """The effect that appends who changed what, and how: the change with both its images."""
+        if not isinstance(change, Change):
+            got = type(change).__name__
+            raise TypeError(f"expected the change that a route is called with, got {got}: record that, or append(…)")
         return Append(self.name, audit_entry(change))
 
 
